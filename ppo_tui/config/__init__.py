@@ -1,0 +1,45 @@
+"""The configuration: what can be set (`schema`), what can change while it runs (`live`), where it comes from
+(`loading`, `presets`)."""
+
+from .live import LIVE_FIELDS, Live, LiveField, parse_live_value
+from .loading import apply_overrides, build_config, check_config, get_value, replace_value, to_toml
+from .presets import list_presets, load_preset, preset_path, read_preset
+from .schema import (
+    AtariConfig,
+    Config,
+    EnvConfig,
+    OptimConfig,
+    PolicyConfig,
+    PPOConfig,
+    RolloutConfig,
+    RunConfig,
+    WorkersConfig,
+    atari_game,
+)
+
+__all__ = [
+    "LIVE_FIELDS",
+    "AtariConfig",
+    "Config",
+    "EnvConfig",
+    "Live",
+    "LiveField",
+    "OptimConfig",
+    "PPOConfig",
+    "PolicyConfig",
+    "RolloutConfig",
+    "RunConfig",
+    "WorkersConfig",
+    "apply_overrides",
+    "atari_game",
+    "build_config",
+    "check_config",
+    "get_value",
+    "list_presets",
+    "load_preset",
+    "parse_live_value",
+    "preset_path",
+    "read_preset",
+    "replace_value",
+    "to_toml",
+]

@@ -1,0 +1,105 @@
+"""Which fields may change while a run trains, and how far."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from ..errors import ConfigError, did_you_mean
+
+
+class Live(msgspec.Struct, frozen=True, kw_only=True):
+    """How a live field is edited.
+
+    Attributes:
+        low, high: what the editor offers; the field's own range may be wider.
+        step: what one nudge adds, or multiplies by on a log scale.
+        optional: whether None, for "off", is a value.
+    """
+
+    low: float
+    high: float
+    step: float
+    scale: Literal["linear", "log"] = "linear"
+    optional: bool = False
+
+
+class LiveField(msgspec.Struct, frozen=True, kw_only=True):
+    """A live field with all that an editor needs to know of it."""
+
+    key: str
+    type: Any
+    live: Live
+    description: str
+
+    @property
+    def integer(self) -> bool:
+        return self.live.step == int(self.live.step) and isinstance(self.live.low, int)
+
+    def nudged(self, value: float, direction: int) -> float:
+        """`value` after one nudge up (`direction` +1) or down (−1), kept within `low` and `high`."""
+        live = self.live
+        moved = value * live.step**direction if live.scale == "log" else value + direction * live.step
+        # Ten steps of 0.01 must read 0.1 and not 0.09999999999999999.
+        rounded = float(f"{moved:.3g}") if live.scale == "log" else round(moved, 10)
+        clamped = min(max(rounded, live.low), live.high)
+        return int(clamped) if self.integer else clamped
+
+
+def _find_live_fields() -> Iterator[LiveField]:
+    from .schema import Config
+
+    for section in msgspec.structs.fields(Config):
+        for field in msgspec.structs.fields(section.type):
+            for meta in getattr(field.type, "__metadata__", ()):
+                if live := (meta.extra or {}).get("live"):
+                    yield LiveField(
+                        key=f"{section.name}.{field.name}",
+                        type=field.type,
+                        live=live,
+                        description=meta.description,
+                    )
+
+
+class _LiveFields(Mapping[str, LiveField]):
+    """Dotted name → `LiveField`, found in the schema on first use."""
+
+    @functools.cached_property
+    def _fields(self) -> dict[str, LiveField]:
+        return {field.key: field for field in _find_live_fields()}
+
+    def __getitem__(self, key: str) -> LiveField:
+        return self._fields[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+
+LIVE_FIELDS: Mapping[str, LiveField] = _LiveFields()
+
+
+def parse_live_value(key: str, value: Any) -> Any:
+    """Check `value` for the live field `key` and return it in the field's type.
+
+    Raises:
+        ConfigError: `key` is not live, or `value` is of a wrong type or out of the field's range.
+    """
+    field = LIVE_FIELDS.get(key)
+    if field is None:
+        raise ConfigError(
+            f"{key} cannot be changed while a run trains",
+            hint=did_you_mean(key, LIVE_FIELDS, otherwise=f"these can: {', '.join(LIVE_FIELDS)}"),
+        )
+    from .loading import convert_field
+
+    converted = convert_field(key, value, field.type)
+    if isinstance(converted, float) and not math.isfinite(converted):
+        raise ConfigError(f"{key} = {value}: expected a finite number")
+    return converted

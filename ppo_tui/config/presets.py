@@ -1,0 +1,117 @@
+"""Presets: TOML files shipped with the package, or a user's own."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, UsageError, did_you_mean
+from .loading import apply_overrides, build_config
+from .schema import Config
+
+MAX_PRESET_BYTES = 1_000_000
+"""A preset is a page of text; a larger file is some other file."""
+
+
+def _presets_dir() -> Path:
+    """In an installed wheel they lie inside the package; in a clone, beside it."""
+    inside = Path(str(resources.files("ppo_tui"))) / "presets"
+    return inside if inside.is_dir() else inside.parent.parent / "presets"
+
+
+def list_presets() -> dict[str, str]:
+    """The shipped presets: name → what it is, which is the first line of the file."""
+    found = {}
+    for path in sorted(_presets_dir().glob("*.toml")):
+        first_line, _, _ = path.read_text("utf-8").partition("\n")
+        found[path.stem] = first_line.lstrip("# ").strip()
+    return found
+
+
+def preset_path(name: str) -> Path:
+    """The file of a shipped preset, or the file itself where `name` is a path to one.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    shipped = _presets_dir() / f"{name}.toml"
+    if os.sep not in name and shipped.is_file():
+        return shipped
+    path = Path(name).expanduser()
+    try:
+        exists = path.exists()
+    except (OSError, ValueError):
+        exists = False
+    if exists:
+        return path
+    names = list(list_presets())
+    if os.sep in name or name.endswith(".toml"):
+        raise UsageError(f"there is no preset file {name!r}", hint=f"shipped presets: {', '.join(names)}")
+    raise UsageError(
+        f"unknown preset {name!r}", hint=did_you_mean(name, names, otherwise=f"presets: {', '.join(names)}")
+    )
+
+
+def read_preset(path: Path) -> dict[str, Any]:
+    """The tables of a preset file.
+
+    Raises:
+        ConfigError: the file cannot be read, or is empty, binary, not UTF-8 or not TOML.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{path} is a directory", hint="name a .toml file inside it")
+    if not path.is_file():
+        raise ConfigError(f"{path} is not a regular file")
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_PRESET_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    if len(raw) > MAX_PRESET_BYTES:
+        raise ConfigError(f"{path} is larger than {MAX_PRESET_BYTES:,} bytes: that is no preset")
+    if b"\0" in raw:
+        raise ConfigError(f"{path} is a binary file", hint="a preset is a text file in TOML")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ConfigError(
+            f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not UTF-8", hint="save the file as UTF-8"
+        ) from None
+    if not text.strip():
+        raise ConfigError(f"{path} is empty", hint='a preset needs at least [env] with id = "CartPole-v1"')
+    try:
+        return tomllib.loads(text.removeprefix("\ufeff"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    except (RecursionError, ValueError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}"[:300]) from None
+
+
+def load_preset(name: str, *, overrides: Iterable[str] = (), allow_import: bool = False) -> Config:
+    """The configuration of a shipped preset or of a TOML file.
+
+    Args:
+        name: a name that `list_presets` gives, or the path of a file.
+        overrides: settings as on the command line, such as ``"optim.learning_rate=1e-4"``.
+        allow_import: accept ``env.id = "module:Env-v0"`` in the file, which imports that module.
+
+    Raises:
+        UsageError: no such preset, or an override that is none.
+        ConfigError: the file or the combination of its settings is not valid.
+    """
+    path = preset_path(name)
+    data = read_preset(path)
+    env = data.get("env")
+    env_id = env.get("id") if isinstance(env, dict) else None
+    if isinstance(env_id, str) and ":" in env_id and not allow_import:
+        raise ConfigError(
+            f"env.id = {env_id!r}: importing the module {env_id.partition(':')[0]!r} would run code that the preset "
+            f"{path.name} names",
+            hint="if you trust it, add --allow-import, or name it yourself with --set env.id=…",
+        )
+    return build_config(apply_overrides(data, overrides))

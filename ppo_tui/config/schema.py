@@ -1,0 +1,276 @@
+"""Every setting: its type, range, default and one sentence of help.
+
+A field's `Meta` is the single definition that validation, ``--set``, the screen's editor and the documentation
+read. A field whose `Meta.extra` holds a `Live` may change while the run trains.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from .live import Live
+
+_ATARI_IDS = (re.compile(r"ALE/(\w+)-v5"), re.compile(r"(\w+)NoFrameskip-v[04]"))
+
+
+def atari_game(env_id: str) -> str | None:
+    """The ROM's name for an id of the Atari pipeline (``ALE/SpaceInvaders-v5`` → ``space_invaders``), else None."""
+    for pattern in _ATARI_IDS:
+        if match := pattern.fullmatch(env_id):
+            return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", match[1]).lower()
+    return None
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A frozen, strict table of settings."""
+
+
+class AtariConfig(_Section, frozen=True, kw_only=True):
+    """Preprocessing of an Atari game, as in the Nature DQN (Mnih et al., 2015) and PPO's baselines."""
+
+    frame_skip: Annotated[
+        int, Meta(ge=1, le=60, description="Emulator frames that each action is repeated for.")
+    ] = 4
+    noop_max: Annotated[
+        int,
+        Meta(ge=0, le=1000, description="A new game starts with 1 to this many no-op frames; 0 for none."),
+    ] = 30
+    life_loss: Annotated[
+        Literal["terminal", "reset", "none"],
+        Meta(
+            description="What a lost life is: the end of the learner's episode while the game goes on (terminal), "
+            "the start of a new game (reset), or nothing (none)."
+        ),
+    ] = "terminal"
+    fire_reset: Annotated[
+        bool,
+        Meta(description="Press FIRE after a reset and after each lost life, in games that wait for it."),
+    ] = True
+    clip_reward: Annotated[
+        bool, Meta(description="Train on the sign of the reward; the reported return is always the raw one.")
+    ] = True
+    sticky_actions: Annotated[
+        float,
+        Meta(
+            ge=0, le=1, description="Probability, per frame, that the emulator repeats the previous action."
+        ),
+    ] = 0.0
+    screen_size: Annotated[
+        int, Meta(ge=36, le=210, description="Width and height of the grey frame that the network sees.")
+    ] = 84
+    max_frames: Annotated[
+        int,
+        Meta(ge=1, description="Emulator frames after which a game is truncated (108,000 are 30 minutes)."),
+    ] = 108_000
+    full_action_space: Annotated[
+        bool, Meta(description="Offer all 18 joystick actions instead of the game's own minimal set.")
+    ] = False
+
+
+class EnvConfig(_Section, frozen=True, kw_only=True):
+    """What is played."""
+
+    id: Annotated[
+        str, Meta(min_length=1, max_length=200, description="Gymnasium id, such as ALE/Breakout-v5.")
+    ]
+    frame_stack: Annotated[
+        int, Meta(ge=1, le=32, description="Newest observations that the network sees at once.")
+    ] = 1
+    kwargs: Annotated[
+        dict[str, Any], Meta(description="Keyword arguments for gymnasium.make, such as continuous = true.")
+    ] = msgspec.field(default_factory=dict)
+    atari: AtariConfig | None = None
+
+
+class WorkersConfig(_Section, frozen=True, kw_only=True):
+    """The processes that host the environments."""
+
+    count: Annotated[
+        int | Literal["auto"],
+        Meta(description="Worker processes; auto fits them to the machine's cores and the environments."),
+    ] = "auto"
+    groups: Annotated[
+        Literal["auto", 1, 2],
+        Meta(
+            description="With 2, one half of the workers steps while actions for the other half are computed; "
+            "auto takes 2 wherever there are two workers."
+        ),
+    ] = "auto"
+    step_timeout: Annotated[
+        float,
+        Meta(gt=0, le=86_400, description="Seconds without a reply after which a worker counts as hung."),
+    ] = 60.0
+    start_timeout: Annotated[
+        float, Meta(gt=0, le=86_400, description="Seconds that a worker may take to start.")
+    ] = 120.0
+
+
+class RolloutConfig(_Section, frozen=True, kw_only=True):
+    """How much experience each update learns from."""
+
+    num_envs: Annotated[int, Meta(ge=1, le=65_536, description="Environments stepped side by side (N).")] = 8
+    steps: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Steps of each environment in a rollout (T).")
+    ] = 128
+
+
+class PolicyConfig(_Section, frozen=True, kw_only=True):
+    """The networks of actor and critic."""
+
+    network: Annotated[
+        Literal["auto", "nature-cnn", "mlp"],
+        Meta(description="auto takes nature-cnn for images and mlp for everything else."),
+    ] = "auto"
+    hidden: Annotated[
+        tuple[int, ...], Meta(max_length=16, description="Widths of the hidden layers of an mlp.")
+    ] = (64, 64)
+    activation: Annotated[
+        Literal["tanh", "relu"], Meta(description="Nonlinearity of an mlp (the CNN's is ReLU).")
+    ] = "tanh"
+    shared: Annotated[
+        bool | Literal["auto"],
+        Meta(description="Whether actor and critic share a trunk; auto shares a CNN and separates MLPs."),
+    ] = "auto"
+    init: Annotated[
+        Literal["orthogonal", "default"],
+        Meta(description="Orthogonal weights (√2, policy head 0.01, value head 1) or PyTorch's own default."),
+    ] = "orthogonal"
+    log_std_init: Annotated[
+        float, Meta(ge=-20, le=5, description="Initial log standard deviation of continuous actions.")
+    ] = 0.0
+
+
+class PPOConfig(_Section, frozen=True, kw_only=True):
+    """Proximal Policy Optimization (Schulman et al., 2017, arXiv:1707.06347)."""
+
+    gamma: Annotated[
+        float,
+        Meta(
+            ge=0, le=1, description="Discount factor γ.",
+            extra={"live": Live(low=0.5, high=1.0, step=0.001)},
+        ),
+    ] = 0.99  # fmt: skip
+    gae_lambda: Annotated[
+        float,
+        Meta(
+            ge=0, le=1, description="λ of generalised advantage estimation: 0 trusts the critic, 1 the returns.",
+            extra={"live": Live(low=0.0, high=1.0, step=0.01)},
+        ),
+    ] = 0.95  # fmt: skip
+    epochs: Annotated[
+        int,
+        Meta(
+            ge=1, le=1000, description="Passes over each rollout.",
+            extra={"live": Live(low=1, high=50, step=1)},
+        ),
+    ] = 4  # fmt: skip
+    minibatches: Annotated[int, Meta(ge=1, description="Minibatches that each pass is split into.")] = 4
+    clip_range: Annotated[
+        float,
+        Meta(
+            gt=0, le=10, description="ε: how far the probability ratio may move from 1 before its gain is clipped.",
+            extra={"live": Live(low=0.01, high=1.0, step=0.01)},
+        ),
+    ] = 0.1  # fmt: skip
+    clip_range_schedule: Annotated[
+        Literal["constant", "linear"], Meta(description="Keep ε, or anneal it linearly to 0 over the run.")
+    ] = "constant"
+    clip_value_loss: Annotated[
+        bool, Meta(description="Clip the value loss by ε around the old values, as OpenAI's baselines do.")
+    ] = True
+    value_coef: Annotated[
+        float,
+        Meta(
+            ge=0, le=100, description="Weight c₁ of the value loss.",
+            extra={"live": Live(low=0.0, high=10.0, step=0.05)},
+        ),
+    ] = 0.5  # fmt: skip
+    entropy_coef: Annotated[
+        float,
+        Meta(
+            ge=0, le=10, description="Weight c₂ of the entropy bonus: higher explores more.",
+            extra={"live": Live(low=0.0, high=1.0, step=0.001)},
+        ),
+    ] = 0.01  # fmt: skip
+    normalize_advantage: Annotated[
+        bool, Meta(description="Give the advantages of each minibatch mean 0 and standard deviation 1.")
+    ] = True
+    target_kl: Annotated[
+        Annotated[float, Meta(gt=0, le=100)] | None,
+        Meta(
+            description="End an update early once the approximate KL passes 1.5 times this; none never does.",
+            extra={"live": Live(low=0.001, high=1.0, step=1.25, scale="log", optional=True)},
+        ),
+    ] = None  # fmt: skip
+
+
+class OptimConfig(_Section, frozen=True, kw_only=True):
+    """Adam (Kingma & Ba, 2015)."""
+
+    learning_rate: Annotated[
+        float,
+        Meta(
+            ge=0, le=1, description="Step size of Adam, before annealing.",
+            extra={"live": Live(low=1e-7, high=0.1, step=1.25, scale="log")},
+        ),
+    ] = 2.5e-4  # fmt: skip
+    learning_rate_schedule: Annotated[
+        Literal["constant", "linear"], Meta(description="Keep the step size, or anneal it linearly to 0.")
+    ] = "linear"
+    adam_eps: Annotated[float, Meta(gt=0, le=1, description="ε in Adam's denominator.")] = 1e-5
+    max_grad_norm: Annotated[
+        float,
+        Meta(
+            gt=0, le=1e6, description="Gradients longer than this are scaled down to it.",
+            extra={"live": Live(low=0.01, high=100.0, step=1.25, scale="log")},
+        ),
+    ] = 0.5  # fmt: skip
+
+
+class RunConfig(_Section, frozen=True, kw_only=True):
+    """How long, from which seed, on what."""
+
+    total_steps: Annotated[
+        int, Meta(ge=1, le=10**13, description="Environment steps of the run, all environments together.")
+    ] = 1_000_000
+    seed: Annotated[int, Meta(ge=0, le=2**31 - 1, description="Seed of everything that is random.")] = 1
+    device: Annotated[
+        str,
+        Meta(
+            pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+            description="Where the networks live: auto (a GPU where there is one), cpu, cuda or cuda:N.",
+        ),
+    ] = "auto"
+    torch_threads: Annotated[
+        int | Literal["auto"], Meta(description="Threads that PyTorch computes with; auto takes the cores.")
+    ] = "auto"
+
+
+class Config(_Section, frozen=True, kw_only=True):
+    """A whole run: one section a concern, each documented at its class."""
+
+    env: EnvConfig
+    workers: WorkersConfig = WorkersConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    policy: PolicyConfig = PolicyConfig()
+    ppo: PPOConfig = PPOConfig()
+    optim: OptimConfig = OptimConfig()
+    run: RunConfig = RunConfig()
+
+    @property
+    def batch_size(self) -> int:
+        """Environment steps in a rollout: N × T."""
+        return self.rollout.num_envs * self.rollout.steps
+
+    @property
+    def minibatch_size(self) -> int:
+        return self.batch_size // self.ppo.minibatches
+
+    @property
+    def num_updates(self) -> int:
+        """Updates until at least `run.total_steps` steps are done."""
+        return -(-self.run.total_steps // self.batch_size)

@@ -1,0 +1,326 @@
+"""What the engine says (events) and what it obeys (commands).
+
+Every screen, log line, file and replay is a view computed from one stream of events, and it does not matter
+whether the stream comes from a thread of this process, from a socket, or from a file. All types here are
+small, frozen and encodable as one line of JSON (`encode`, `decode_event`, `decode_command`).
+
+Events come in two kinds. *Durable* ones are each of them part of the record: they are stored and never dropped.
+*Transient* ones (`TRANSIENT`) describe a moment (how far the rollout is, what the workers do): only the newest
+of each type matters, and a slow reader may skip all the others.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import msgspec
+
+PROTOCOL_VERSION = 1
+
+
+class RunState(enum.StrEnum):
+    """What a run is doing, as the header of the screen shows it."""
+
+    STARTING = "starting"
+    TRAINING = "training"
+    PAUSED = "paused"
+    SAVING = "saving"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (RunState.FINISHED, RunState.STOPPED, RunState.FAILED)
+
+
+class WorkerState(enum.StrEnum):
+    """What a worker process is doing."""
+
+    STARTING = "starting"
+    STEPPING = "stepping"
+    WAITING = "waiting"
+    DEAD = "dead"
+
+
+class Level(enum.StrEnum):
+    """How much an alarm matters."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+# ── Events ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+    """Base of everything that the engine says.
+
+    Attributes:
+        time: seconds since the Unix epoch, for the record.
+        elapsed: seconds of the run so far, from a monotonic clock: rates are computed from this one.
+    """
+
+    time: float = 0.0
+    elapsed: float = 0.0
+
+
+class RunStarted(Event, frozen=True, kw_only=True, tag="run-started"):
+    """The run begins; always the first event.
+
+    Attributes:
+        run: the run's name.
+        config: the resolved configuration as nested dictionaries.
+        device: where the networks live, such as ``cpu`` or ``cuda:0``.
+        num_workers: worker processes; worker w hosts the environments `env_slices[w][0]` to `env_slices[w][1] - 1`.
+        parameters: how many weights the networks have.
+        run_dir: the run directory, or None for a run that keeps no files.
+    """
+
+    run: str
+    config: dict[str, Any]
+    seed: int
+    total_steps: int
+    num_envs: int
+    num_workers: int
+    rollout_steps: int
+    env_slices: tuple[tuple[int, int], ...]
+    device: str
+    parameters: int
+    versions: dict[str, str]
+    run_dir: str | None = None
+    protocol: int = PROTOCOL_VERSION
+
+
+class StateChanged(Event, frozen=True, kw_only=True, tag="state"):
+    """The run enters `state`; `reason` says why where that is not plain."""
+
+    state: RunState
+    reason: str = ""
+
+
+class RolloutProgress(Event, frozen=True, kw_only=True, tag="rollout"):
+    """Transient: vector step `t` of the `length` steps of this rollout is done.
+
+    Attributes:
+        step: environment steps of the whole run so far (all environments together).
+        update: 1-based number of the update that this rollout feeds.
+        fps: environment steps per second over the last updates, learning included.
+    """
+
+    step: int
+    update: int
+    t: int
+    length: int
+    fps: float
+
+
+class UpdateProgress(Event, frozen=True, kw_only=True, tag="update-progress"):
+    """Transient: minibatch `minibatch` (1-based) of epoch `epoch` (1-based) is done."""
+
+    update: int
+    epoch: int
+    epochs: int
+    minibatch: int
+    minibatches: int
+
+
+class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker at a moment.
+
+    Attributes:
+        steps_per_second: environment steps a second over the last rollout, all its environments together.
+        wait_share: share of the last rollout (0..1) that it spent waiting for actions.
+        episodes: full games finished in its environments since the start.
+        last_return: raw return of the last of them, or None before the first.
+        memory_mb: private memory of the process in megabytes (10⁶ bytes).
+    """
+
+    index: int
+    pid: int
+    state: WorkerState
+    num_envs: int
+    steps_per_second: float = 0.0
+    wait_share: float = 0.0
+    episodes: int = 0
+    last_return: float | None = None
+    restarts: int = 0
+    memory_mb: float = 0.0
+
+
+class WorkersStatus(Event, frozen=True, kw_only=True, tag="workers"):
+    """Transient: the state of every worker, once a rollout."""
+
+    workers: tuple[WorkerInfo, ...]
+
+
+class EpisodeFinished(Event, frozen=True, kw_only=True, tag="episode"):
+    """A full game ended. The return is always the raw one: unclipped, over all lives.
+
+    Attributes:
+        step: environment steps of the run when it ended.
+        length: agent steps of the game.
+    """
+
+    env: int
+    episode_return: float
+    length: int
+    step: int
+
+
+class UpdateFinished(Event, frozen=True, kw_only=True, tag="update"):
+    """One update (rollout and learning) is done; `metrics` is the line written to ``metrics.jsonl``."""
+
+    update: int
+    step: int
+    metrics: dict[str, float | None]
+
+
+class SettingChanged(Event, frozen=True, kw_only=True, tag="setting"):
+    """A live hyper-parameter changed at an update boundary; `by` says who asked."""
+
+    key: str
+    old: Any
+    new: Any
+    by: str
+    step: int
+    update: int
+
+
+class CommandRefused(Event, frozen=True, kw_only=True, tag="refused"):
+    """A command could not be obeyed; `message` says why and what would be accepted."""
+
+    message: str
+
+
+class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
+    """A checkpoint stands complete on the disk.
+
+    Attributes:
+        seconds: how long the training waited for it.
+        reason: ``final``, ``manual`` or ``signal``.
+    """
+
+    path: str
+    step: int
+    update: int
+    reason: str
+    seconds: float
+
+
+class Alarm(Event, frozen=True, kw_only=True, tag="alarm"):
+    """Something that the user should know, with what to do about it in `message`."""
+
+    level: Level
+    message: str
+    details: str = ""
+
+
+class RunFinished(Event, frozen=True, kw_only=True, tag="run-finished"):
+    """The last event of a run.
+
+    Attributes:
+        exit_code: what the process leaves with (see `ppo_tui.errors`).
+        details: the traceback of a failure, else empty.
+    """
+
+    state: RunState
+    exit_code: int
+    reason: str
+    step: int
+    update: int
+    details: str = ""
+
+
+AnyEvent = (
+    RunStarted
+    | StateChanged
+    | RolloutProgress
+    | UpdateProgress
+    | WorkersStatus
+    | EpisodeFinished
+    | UpdateFinished
+    | SettingChanged
+    | CommandRefused
+    | CheckpointSaved
+    | Alarm
+    | RunFinished
+)
+
+TRANSIENT: tuple[type[Event], ...] = (RolloutProgress, UpdateProgress, WorkersStatus)
+"""Events of which only the newest matters; every other one is part of the record."""
+
+
+# ── Commands ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="command"):
+    """Base of everything that the engine obeys. `by` names the sender in the audit trail."""
+
+    by: str = "user"
+
+
+class Pause(Command, frozen=True, kw_only=True, tag="pause"):
+    """Hold at the next vector step or minibatch."""
+
+
+class Resume(Command, frozen=True, kw_only=True, tag="resume"):
+    """Go on after a pause."""
+
+
+class StepUpdates(Command, frozen=True, kw_only=True, tag="step"):
+    """Run until `updates` more updates are done, then pause."""
+
+    updates: int = 1
+
+
+class SaveCheckpoint(Command, frozen=True, kw_only=True, tag="save"):
+    """Write a checkpoint at the next update boundary."""
+
+
+class SetValue(Command, frozen=True, kw_only=True, tag="set"):
+    """Change the live field with this dotted name at the next update boundary."""
+
+    key: str
+    value: Any
+
+
+class Stop(Command, frozen=True, kw_only=True, tag="stop"):
+    """End the run at the next vector step or minibatch, with a checkpoint if `save`.
+
+    Attributes:
+        exit_code: what the process leaves with; 130 and 143 stand for SIGINT and SIGTERM.
+    """
+
+    save: bool = True
+    exit_code: int = 0
+    reason: str = "stopped by the user"
+
+
+AnyCommand = Pause | Resume | StepUpdates | SaveCheckpoint | SetValue | Stop
+
+_encoder = msgspec.json.Encoder()
+_event_decoder = msgspec.json.Decoder(AnyEvent)
+_command_decoder = msgspec.json.Decoder(AnyCommand)
+
+
+def encode(message: Event | Command) -> bytes:
+    """One line of JSON without its newline. NaN and infinities become null, as JSON has no word for them."""
+    return _encoder.encode(message)
+
+
+def decode_event(line: bytes | str) -> AnyEvent:
+    """The event that `encode` wrote.
+
+    Raises:
+        msgspec.ValidationError: the line is JSON but no event.
+        msgspec.DecodeError: the line is no JSON.
+    """
+    return _event_decoder.decode(line)
+
+
+def decode_command(line: bytes | str) -> AnyCommand:
+    """The command that `encode` wrote; raises as `decode_event` does."""
+    return _command_decoder.decode(line)
