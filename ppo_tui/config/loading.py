@@ -57,16 +57,12 @@ def _build(struct: type[S], data: Any, path: str) -> S:
         if name in data:
             nested = _nested_struct(field.type)
             values[name] = (
-                _build(nested, data[name], dotted)
-                if nested
-                else convert_field(dotted, data[name], field.type)
+                _build(nested, data[name], dotted) if nested else convert_field(dotted, data[name], field.type)
             )
         elif (nested := _nested_struct(field.type)) and field.required:
             values[name] = _build(nested, {}, dotted)
         elif field.required:
-            raise ConfigError(
-                f"{dotted} is missing", hint='every run needs one, such as id = "CartPole-v1" in [env]'
-            )
+            raise ConfigError(f"{dotted} is missing", hint='every run needs one, such as id = "CartPole-v1" in [env]')
     return struct(**values)
 
 
@@ -259,9 +255,7 @@ def _check_env(config: Config) -> None:
             extra = ""
             if key == "frameskip":
                 extra = f": double frame skip, {env.kwargs[key]} × {env.atari.frame_skip} frames an action"
-            raise ConfigError(
-                f"env.kwargs.{key} = {_show(env.kwargs[key])}{extra}", hint=f"set {setting} instead"
-            )
+            raise ConfigError(f"env.kwargs.{key} = {_show(env.kwargs[key])}{extra}", hint=f"set {setting} instead")
     allowed = ("mode", "difficulty")
     for key in env.kwargs:
         if key not in allowed:
@@ -285,9 +279,7 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str,
         key, equals, text = override.partition("=")
         parts = [part.strip() for part in key.split(".")]
         if not equals or not all(parts):
-            raise UsageError(
-                f"--set {override!r}: expected section.key=value, such as optim.learning_rate=1e-4"
-            )
+            raise UsageError(f"--set {override!r}: expected section.key=value, such as optim.learning_rate=1e-4")
         table = result
         for part in parts[:-1]:
             table = table.setdefault(part, {})
@@ -310,9 +302,7 @@ def _parse_value(key: str, text: str) -> Any:
         return parsed["value"]
     if _BARE_WORD.fullmatch(text):
         return text
-    raise UsageError(
-        f"--set {key}={text}: {text!r} is not a TOML value", hint="texts with spaces or signs need quotes"
-    )
+    raise UsageError(f"--set {key}={text}: {text!r} is not a TOML value", hint="texts with spaces or signs need quotes")
 
 
 def get_value(config: Config, dotted: str) -> Any:

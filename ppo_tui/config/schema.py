@@ -32,9 +32,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class AtariConfig(_Section, frozen=True, kw_only=True):
     """Preprocessing of an Atari game, as in the Nature DQN (Mnih et al., 2015) and PPO's baselines."""
 
-    frame_skip: Annotated[
-        int, Meta(ge=1, le=60, description="Emulator frames that each action is repeated for.")
-    ] = 4
+    frame_skip: Annotated[int, Meta(ge=1, le=60, description="Emulator frames that each action is repeated for.")] = 4
     noop_max: Annotated[
         int,
         Meta(ge=0, le=1000, description="A new game starts with 1 to this many no-op frames; 0 for none."),
@@ -55,9 +53,7 @@ class AtariConfig(_Section, frozen=True, kw_only=True):
     ] = True
     sticky_actions: Annotated[
         float,
-        Meta(
-            ge=0, le=1, description="Probability, per frame, that the emulator repeats the previous action."
-        ),
+        Meta(ge=0, le=1, description="Probability, per frame, that the emulator repeats the previous action."),
     ] = 0.0
     screen_size: Annotated[
         int, Meta(ge=36, le=210, description="Width and height of the grey frame that the network sees.")
@@ -74,12 +70,8 @@ class AtariConfig(_Section, frozen=True, kw_only=True):
 class EnvConfig(_Section, frozen=True, kw_only=True):
     """What is played."""
 
-    id: Annotated[
-        str, Meta(min_length=1, max_length=200, description="Gymnasium id, such as ALE/Breakout-v5.")
-    ]
-    frame_stack: Annotated[
-        int, Meta(ge=1, le=32, description="Newest observations that the network sees at once.")
-    ] = 1
+    id: Annotated[str, Meta(min_length=1, max_length=200, description="Gymnasium id, such as ALE/Breakout-v5.")]
+    frame_stack: Annotated[int, Meta(ge=1, le=32, description="Newest observations that the network sees at once.")] = 1
     kwargs: Annotated[
         dict[str, Any], Meta(description="Keyword arguments for gymnasium.make, such as continuous = true.")
     ] = msgspec.field(default_factory=dict)
@@ -104,18 +96,16 @@ class WorkersConfig(_Section, frozen=True, kw_only=True):
         float,
         Meta(gt=0, le=86_400, description="Seconds without a reply after which a worker counts as hung."),
     ] = 60.0
-    start_timeout: Annotated[
-        float, Meta(gt=0, le=86_400, description="Seconds that a worker may take to start.")
-    ] = 120.0
+    start_timeout: Annotated[float, Meta(gt=0, le=86_400, description="Seconds that a worker may take to start.")] = (
+        120.0
+    )
 
 
 class RolloutConfig(_Section, frozen=True, kw_only=True):
     """How much experience each update learns from."""
 
     num_envs: Annotated[int, Meta(ge=1, le=65_536, description="Environments stepped side by side (N).")] = 8
-    steps: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="Steps of each environment in a rollout (T).")
-    ] = 128
+    steps: Annotated[int, Meta(ge=1, le=1_000_000, description="Steps of each environment in a rollout (T).")] = 128
 
 
 class PolicyConfig(_Section, frozen=True, kw_only=True):
@@ -125,12 +115,13 @@ class PolicyConfig(_Section, frozen=True, kw_only=True):
         Literal["auto", "nature-cnn", "mlp"],
         Meta(description="auto takes nature-cnn for images and mlp for everything else."),
     ] = "auto"
-    hidden: Annotated[
-        tuple[int, ...], Meta(max_length=16, description="Widths of the hidden layers of an mlp.")
-    ] = (64, 64)
-    activation: Annotated[
-        Literal["tanh", "relu"], Meta(description="Nonlinearity of an mlp (the CNN's is ReLU).")
-    ] = "tanh"
+    hidden: Annotated[tuple[int, ...], Meta(max_length=16, description="Widths of the hidden layers of an mlp.")] = (
+        64,
+        64,
+    )
+    activation: Annotated[Literal["tanh", "relu"], Meta(description="Nonlinearity of an mlp (the CNN's is ReLU).")] = (
+        "tanh"
+    )
     shared: Annotated[
         bool | Literal["auto"],
         Meta(description="Whether actor and critic share a trunk; auto shares a CNN and separates MLPs."),
