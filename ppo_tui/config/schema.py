@@ -265,3 +265,8 @@ class Config(_Section, frozen=True, kw_only=True):
     def num_updates(self) -> int:
         """Updates until at least `run.total_steps` steps are done."""
         return -(-self.run.total_steps // self.batch_size)
+
+    @property
+    def planned_steps(self) -> int:
+        """Steps that the run takes: `run.total_steps` rounded up to whole updates."""
+        return self.num_updates * self.batch_size

@@ -1,0 +1,6 @@
+"""A pool of worker processes that host environments; usable on its own as a `gymnasium.vector.VectorEnv`."""
+
+from .pool import WorkerPool
+from .sizing import available_cores, env_slices, resolve_workers
+
+__all__ = ["WorkerPool", "available_cores", "env_slices", "resolve_workers"]

@@ -1,0 +1,125 @@
+"""Putting a run together: its directory, its workers, the engine, and a front end to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from .config import Config
+from .envs import EnvInfo, probe_env
+from .protocol import Command, Event, Stop
+from .runs import RunDirectory
+from .training import start_pool
+from .workers import WorkerPool
+
+if TYPE_CHECKING:
+    from .training import Trainer
+    from .training.hub import Sink
+
+SECOND_SIGNAL_SECONDS = 2.0
+"""A second signal within this time of the first leaves at once, without a checkpoint."""
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """Everything of a run that is there before PyTorch is loaded: its directory and its workers."""
+
+    config: Config
+    directory: RunDirectory
+    env_info: EnvInfo
+    pool: WorkerPool
+
+    def trainer(self, sinks: Sequence[Sink]) -> Trainer:
+        """The engine, which loads PyTorch; it records itself in the run directory and tells `sinks`."""
+        from .sinks import EventLog
+        from .training import Trainer
+
+        return Trainer(
+            self.config,
+            sinks=[EventLog(self.directory), *sinks],
+            name=self.directory.name,
+            run_dir=self.directory.path,
+            checkpoint_dir=self.directory.checkpoints,
+            pool=self.pool,
+            env_info=self.env_info,
+        )
+
+
+def prepare(config: Config, *, label: str, name: str | None, run_dir: Path | None) -> PreparedRun:
+    """Check the environment, make the run directory and start the workers, in this order.
+
+    Raises:
+        UsageError: nothing was started; the message says why.
+        WorkerError: the workers could not start; the run directory says so.
+    """
+    env_info = probe_env(config.env)
+    directory = RunDirectory.create(config, label=label, name=name, path=run_dir)
+    try:
+        pool = start_pool(config, info=env_info, log_path=directory.workers_log)
+    except BaseException as error:
+        directory.update(status="failed", reason=str(error), ended=time.time())
+        raise
+    return PreparedRun(config, directory, env_info, pool)
+
+
+def run_headless(prepared: PreparedRun) -> int:
+    """Train with a progress bar on a terminal, or lines elsewhere, and return the exit code."""
+    from .sinks.console import console_sink
+
+    sink = console_sink()
+    try:
+        trainer = prepared.trainer([sink])
+        with _signals_to(trainer.send):
+            return trainer.run().exit_code
+    finally:
+        sink.close()
+        prepared.pool.close()
+
+
+def run_with_screen(prepared: PreparedRun) -> int:
+    """Train behind the Textual screen and return the exit code. The workers run already (DESIGN, traps)."""
+    from .tui import LocalSession, run_screen
+
+    try:
+        return run_screen(LocalSession(lambda emit: prepared.trainer([_Emitter(emit)])))
+    finally:
+        prepared.pool.close()
+
+
+class _Emitter:
+    """A sink out of a function."""
+
+    def __init__(self, emit: Callable[[Event], None]) -> None:
+        self.emit = emit
+
+
+@contextlib.contextmanager
+def _signals_to(send: Callable[[Command], None]) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into a stop with a checkpoint; a second one soon after leaves at once."""
+    first_at = -SECOND_SIGNAL_SECONDS
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        nonlocal first_at
+        code = 128 + number
+        if time.monotonic() - first_at < SECOND_SIGNAL_SECONDS:
+            # The workers notice by themselves that this process is gone.
+            os._exit(code)
+        first_at = time.monotonic()
+        name = signal.Signals(number).name
+        print(f"{name}: saving and stopping; once more to leave at once", file=sys.stderr, flush=True)
+        send(Stop(save=True, exit_code=code, reason=f"stopped by {name}", by=name))
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,105 @@
+"""The headless front end: a progress bar on a terminal, timestamped lines anywhere else."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from ..protocol import Event, RolloutProgress, RunFinished, RunStarted, RunState, StateChanged, UpdateFinished
+from .wording import describe
+
+LINE_SECONDS = 5.0
+"""At most one line of metrics in this time, so that a fast run does not flood a log; the last one always comes."""
+
+
+class PlainConsole:
+    """One timestamped line for what happens, on a stream that is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last_line = -LINE_SECONDS
+        self._held_back: str | None = None
+
+    def emit(self, event: Event) -> None:
+        text = describe(event)
+        if text is None:
+            return
+        if isinstance(event, UpdateFinished):
+            if time.monotonic() - self._last_line < LINE_SECONDS:
+                self._held_back = text
+                return
+            self._last_line = time.monotonic()
+            self._held_back = None
+        elif isinstance(event, RunFinished) and self._held_back:
+            self._print(self._held_back)
+        self._print(text)
+
+    def _print(self, text: str) -> None:
+        line = f"{time.strftime('%H:%M:%S')}  {text}"
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        pass
+
+
+class _Speed(ProgressColumn):
+    """Steps per second as the engine measures them, pauses not counted."""
+
+    def render(self, task: Task) -> Text:
+        fps = task.fields["fps"]
+        return Text(f"{fps:,.0f} steps/s" if fps else "– steps/s", style="progress.data.speed")
+
+
+class ProgressConsole:
+    """A live progress bar with score, speed and time left; events that matter scroll above it."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("[bold]{task.fields[state]:<8}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("return {task.fields[score]}"),
+            _Speed(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+            refresh_per_second=4,
+            speed_estimate_period=60,
+            expand=True,
+        )
+        self._task = self._progress.add_task("", total=None, state="starting", score="–", fps=0.0)
+
+    def emit(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self._progress.start()
+                self._progress.update(self._task, total=event.total_steps)
+            case RolloutProgress():
+                self._progress.update(self._task, completed=event.step, fps=event.fps)
+                return
+            case UpdateFinished(metrics=metrics):
+                score = metrics.get("rollout/ep_rew_mean")
+                self._progress.update(self._task, completed=event.step, score="–" if score is None else f"{score:,.1f}")
+                return
+            case StateChanged(state=state):
+                self._progress.update(self._task, state=str(state))
+        if (text := describe(event)) and not self._is_plain_state(event):
+            self._progress.console.print(text, markup=False, highlight=False)
+        if isinstance(event, RunFinished):
+            self._progress.stop()
+
+    @staticmethod
+    def _is_plain_state(event: Event) -> bool:
+        """The bar shows the state already."""
+        return isinstance(event, StateChanged) and event.state is RunState.TRAINING
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+def console_sink(console: Console | None = None) -> PlainConsole | ProgressConsole:
+    """What fits stdout: the bar on a terminal, lines elsewhere."""
+    console = console or Console()
+    return ProgressConsole(console) if console.is_terminal else PlainConsole(console)

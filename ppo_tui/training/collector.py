@@ -1,0 +1,98 @@
+"""Collecting experience: acting in one group of environments while the other one steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from ..ppo import ActorCritic, RolloutBuffer
+from ..protocol import EpisodeFinished
+from ..workers import WorkerPool
+from .metrics import PhaseTimes
+
+
+class Collector:
+    """Fills a rollout from a pool whose shared memory the rollout wraps.
+
+    What an environment shows before step t lies in row ``K - 1 + t`` of the memory; what step t leads to is written,
+    by the worker, into the row after it.
+
+    Args:
+        action_seed: of the noise that actions are sampled with; drawn for all environments at once, so that the
+            split into groups changes no action's noise.
+        env_seeds: one for each environment.
+    """
+
+    def __init__(
+        self,
+        pool: WorkerPool,
+        policy: ActorCritic,
+        rollout: RolloutBuffer,
+        *,
+        times: PhaseTimes,
+        action_seed: int,
+        env_seeds: Sequence[int],
+    ) -> None:
+        self._pool, self._policy, self._rollout, self._times = pool, policy, rollout, times
+        self._generator = torch.Generator().manual_seed(action_seed)
+        self._env_seeds = env_seeds
+        self._first_row = rollout.frame_stack - 1
+        self._groups = [pool.group_envs(group) for group in range(pool.num_groups)]
+        self.last_values = torch.zeros(pool.num_envs)
+
+    def reset(self) -> None:
+        """Start the first episodes."""
+        self._pool.reset_into(self._first_row, self._env_seeds)
+
+    def step(self, t: int) -> None:
+        """Act at step `t` of the rollout, group by group; each group then steps on its own."""
+        noise = self._policy.draw_noise(self._pool.num_envs, self._generator)
+        for group, envs in enumerate(self._groups):
+            if t > 0:
+                self._receive(group, t - 1)
+            with self._times.phase("infer"), torch.inference_mode():
+                actions, log_probs, values = self._policy.act(self._rollout.observation(t, envs), noise=noise[envs])
+                self._rollout.store(t, envs, actions, log_probs, values)
+                env_actions = self._policy.env_actions(actions)
+            self._pool.send_step(group, env_actions, self._first_row + t + 1)
+
+    def finish(self) -> None:
+        """Receive the last step and value what it leads to."""
+        steps = self._rollout.num_steps
+        for group in range(len(self._groups)):
+            self._receive(group, steps - 1)
+        with self._times.phase("infer"), torch.inference_mode():
+            self.last_values = self._policy.value(self._rollout.observation(steps, slice(0, self._pool.num_envs)))
+
+    def _receive(self, group: int, t: int) -> None:
+        """Wait for step `t` of `group`, and value the final observations of episodes that it truncated."""
+        with self._times.phase("wait"):
+            self._pool.wait_step(group)
+        envs = self._groups[group]
+        self._rollout.mark_boundaries(t, envs)
+        shared, row = self._pool.shared, self._first_row + t + 1
+        truncated = shared.truncations[row, envs] & ~shared.terminations[row, envs]
+        if truncated.any():
+            with self._times.phase("infer"), torch.inference_mode():
+                for env in np.flatnonzero(truncated) + envs.start:
+                    stack = self._rollout.final_observation_stack(t, int(env), shared.final_observations[env])
+                    self._rollout.final_values[t, env] = self._policy.value(stack)[0]
+
+    def finished_episodes(self, first_step: int) -> Iterator[EpisodeFinished]:
+        """The full games that ended in this rollout, in the order of their steps.
+
+        Args:
+            first_step: environment steps of the run before this rollout.
+        """
+        shared, num_envs = self._pool.shared, self._pool.num_envs
+        first, steps = self._first_row + 1, self._rollout.num_steps
+        lengths = shared.episode_lengths[first : first + steps]
+        for t, env in np.argwhere(lengths > 0):
+            yield EpisodeFinished(
+                env=int(env),
+                episode_return=float(shared.episode_returns[first + t, env]),
+                length=int(lengths[t, env]),
+                step=first_step + (int(t) + 1) * num_envs,
+            )

@@ -1,0 +1,109 @@
+"""Commands, as they arrive from other threads, and what they make the training loop do."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from typing import Any
+
+from ..config import parse_live_value
+from ..errors import ConfigError
+from ..protocol import (
+    Command,
+    CommandRefused,
+    Event,
+    Pause,
+    Resume,
+    RunState,
+    SaveCheckpoint,
+    SetValue,
+    StateChanged,
+    StepUpdates,
+    Stop,
+)
+
+
+class StopTraining(Exception):
+    """Leaves the training loop; `stop` is the command that asked for it."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(stop.reason)
+        self.stop = stop
+
+
+class Controls:
+    """Obeys commands at the points where the loop looks for them.
+
+    `send` may be called from any thread. Everything else belongs to the training thread: it calls `check` after
+    every vector step and minibatch, and `at_boundary` between updates.
+
+    Args:
+        emit: receives the events that answer commands.
+        on_pause: called with True when the training is held and with False when it goes on.
+    """
+
+    def __init__(self, emit: Callable[[Event], None], on_pause: Callable[[bool], None]) -> None:
+        self._emit = emit
+        self._on_pause = on_pause
+        self._queue: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._paused = False
+        self._updates_until_pause: int | None = None
+        self._stop: Stop | None = None
+        self._settings: dict[str, tuple[Any, str]] = {}
+        self._save = False
+
+    def send(self, command: Command) -> None:
+        """Queue a command; the training thread obeys it at its next check."""
+        self._queue.put(command)
+
+    def check(self, *, mid_update: bool = False) -> None:
+        """Obey what has arrived, and hold here while paused.
+
+        A stop that saves lets an update in progress finish, so that no update is lost; any other leaves at once.
+
+        Raises:
+            StopTraining: the run is to end here.
+        """
+        while not self._queue.empty():
+            self._obey(self._queue.get())
+        if self._paused and self._stop is None:
+            self._hold()
+        if self._stop is not None and not (mid_update and self._stop.save):
+            raise StopTraining(self._stop)
+
+    def at_boundary(self) -> tuple[dict[str, tuple[Any, str]], bool]:
+        """Between updates: the settings to change (key → value and sender), and whether to save a checkpoint."""
+        if self._updates_until_pause is not None:
+            self._updates_until_pause -= 1
+            if self._updates_until_pause <= 0:
+                self._updates_until_pause, self._paused = None, True
+        settings, save = self._settings, self._save
+        self._settings, self._save = {}, False
+        return settings, save
+
+    def _hold(self) -> None:
+        self._on_pause(True)
+        self._emit(StateChanged(state=RunState.PAUSED))
+        while self._paused and self._stop is None:
+            self._obey(self._queue.get())
+        self._on_pause(False)
+        if self._stop is None:
+            self._emit(StateChanged(state=RunState.TRAINING))
+
+    def _obey(self, command: Command) -> None:
+        match command:
+            case Pause():
+                self._paused = True
+            case Resume():
+                self._paused, self._updates_until_pause = False, None
+            case StepUpdates(updates=updates):
+                self._paused, self._updates_until_pause = False, max(1, updates)
+            case SaveCheckpoint():
+                self._save = True
+            case SetValue(key=key, value=value, by=by):
+                try:
+                    self._settings[key] = (parse_live_value(key, value), by)
+                except ConfigError as error:
+                    self._emit(CommandRefused(message=str(error)))
+            case Stop():
+                self._stop = command

@@ -1,0 +1,49 @@
+"""From the engine to everything that listens."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import msgspec
+
+from ..protocol import Alarm, Event, Level
+
+
+class Sink(Protocol):
+    """Something that events are given to, in the order in which they happen, on the training thread."""
+
+    def emit(self, event: Event) -> None: ...
+
+
+class EventHub:
+    """Stamps events and hands them to every sink.
+
+    A sink that raises is detached and reported: training never stops because a view of it failed.
+
+    Args:
+        elapsed: seconds of the run so far.
+    """
+
+    def __init__(self, sinks: Iterable[Sink], elapsed: Callable[[], float]) -> None:
+        self._sinks = list(sinks)
+        self._elapsed = elapsed
+
+    def emit(self, event: Event) -> None:
+        """Stamp `event` with the time and give it to every sink."""
+        event = msgspec.structs.replace(event, time=time.time(), elapsed=self._elapsed())
+        for sink in list(self._sinks):
+            try:
+                sink.emit(event)
+            except Exception as error:
+                self._sinks.remove(sink)
+                name = type(sink).__name__
+                self.emit(
+                    Alarm(
+                        level=Level.ERROR,
+                        message=f"{name} failed and was detached: {error}",
+                        details=traceback.format_exc(),
+                    )
+                )

@@ -1,0 +1,44 @@
+"""The live hyper-parameters: their values now, under their schedules and edits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..config import LIVE_FIELDS, Config, get_value
+from ..ppo import Hyperparameters, Schedule
+
+_SCHEDULED = {
+    "optim.learning_rate": "optim.learning_rate_schedule",
+    "ppo.clip_range": "ppo.clip_range_schedule",
+}
+"""Live fields that may be annealed → the field that says how."""
+
+
+class LiveSettings:
+    """Current values of the live fields of a configuration.
+
+    An edited value holds exactly from the edit on; where its schedule is linear, it is annealed from there to 0.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._schedules = {
+            key: Schedule(
+                value=get_value(config, key),
+                kind=get_value(config, _SCHEDULED[key]) if key in _SCHEDULED else "constant",
+            )
+            for key in LIVE_FIELDS
+        }
+
+    def current(self, key: str, progress: float) -> Any:
+        """The value of `key` when a share `progress` (0..1) of the run is done."""
+        return self._schedules[key].at(progress)
+
+    def edit(self, key: str, value: Any, progress: float) -> Any:
+        """Set `key` to `value` from `progress` on and return what it was until now."""
+        old = self.current(key, progress)
+        self._schedules[key] = self._schedules[key].edited(value, progress)
+        return old
+
+    def hyperparameters(self, progress: float) -> Hyperparameters:
+        """All of them, as the learner wants them."""
+        return Hyperparameters(**{key.partition(".")[2]: self.current(key, progress) for key in self._schedules})

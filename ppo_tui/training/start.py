@@ -1,0 +1,35 @@
+"""Starting the workers of a run. Imports no torch, so that they start while a screen is still being painted."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from ..config import Config
+from ..envs import EnvInfo, make_env, probe_env
+from ..workers import WorkerPool
+
+
+def start_pool(config: Config, *, info: EnvInfo | None = None, log_path: Path | None = None) -> WorkerPool:
+    """The worker pool that `config` asks for, its shared memory laid out as one rollout.
+
+    Slots: the K − 1 newest observations of the rollout before, then those of steps 0 to T.
+
+    Raises:
+        ConfigError: the environment does not exist, is not installed or has spaces that are not supported.
+        WorkerError: a worker could not start.
+    """
+    info = info or probe_env(config.env)
+    return WorkerPool(
+        [functools.partial(make_env, config.env)] * config.rollout.num_envs,
+        num_workers=config.workers.count,
+        groups=config.workers.groups,
+        slots=config.env.frame_stack + config.rollout.steps,
+        observation_space=info.observation_space,
+        action_space=info.action_space,
+        infos=False,
+        log_path=log_path,
+        step_timeout=config.workers.step_timeout,
+        start_timeout=config.workers.start_timeout,
+        preload=["ppo_tui.envs.atari"] if config.env.atari else (),
+    )

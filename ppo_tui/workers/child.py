@@ -1,0 +1,225 @@
+"""What runs inside a worker process: several environments, driven by messages, writing into shared memory."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing.forkserver
+import os
+import pickle
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from . import wire
+from .memory import Layout, SharedArrays, map_arrays
+from .wire import Reply, Request, WorkerFailure
+
+
+class WorkerSetup(NamedTuple):
+    """All that a worker needs to know, and how it shows up in messages.
+
+    Attributes:
+        env_fns: pickled list of the constructors of its environments.
+        first_env: index of its first environment among all N.
+        infos: send the environments' info dictionaries back.
+        log_path: file that its stdout and stderr are appended to; None leaves them as they are.
+    """
+
+    index: int
+    env_fns: bytes
+    first_env: int
+    num_envs: int
+    layout: Layout
+    autoreset_mode: AutoresetMode
+    infos: bool
+    log_path: str | None
+
+
+def worker_main(pipe: Connection, setup: WorkerSetup, memory: Any) -> None:
+    """Serve requests until told to close or until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_parent()
+    if setup.log_path is not None:
+        _redirect_output(setup.log_path)
+    try:
+        host = EnvHost(setup, map_arrays(setup.layout, memory))
+    except BaseException as error:
+        _send(pipe, wire.encode(Reply.ERROR, _failure(None, error)))
+        return
+    _send(pipe, wire.encode(Reply.READY))
+    try:
+        _serve(pipe, host)
+    finally:
+        host.close()
+
+
+def _serve(pipe: Connection, host: EnvHost) -> None:
+    while True:
+        try:
+            message = pipe.recv_bytes(wire.MAX_MESSAGE_BYTES)
+        except (EOFError, OSError):
+            return  # the parent closed its end or died
+        request = message[0]
+        if request == Request.CLOSE:
+            return
+        try:
+            reply = host.handle(request, message)
+        except Exception as error:
+            reply = wire.encode(Reply.ERROR, _failure(host.current_env, error))
+        if not _send(pipe, reply):
+            return
+
+
+class EnvHost:
+    """The environments of one worker, and their share of the arrays."""
+
+    def __init__(self, setup: WorkerSetup, arrays: SharedArrays) -> None:
+        self._setup = setup
+        self._arrays = arrays
+        self.current_env: int | None = None
+        env_fns: Sequence[Callable[[], gymnasium.Env]] = pickle.loads(setup.env_fns)
+        self._envs = [env_fn() for env_fn in env_fns]
+        self._needs_reset = np.zeros(len(self._envs), dtype=bool)
+        self._scalar_actions = not setup.layout.action_shape
+
+    def handle(self, request: int, message: bytes) -> bytes:
+        """Do what `message` asks and return the reply."""
+        started = time.perf_counter()
+        if request == Request.STEP:
+            reply = self._step_all(wire.decode_step(message))
+        elif request == Request.RESET:
+            reply = self._reset_all(*wire.decode(message))
+        elif request == Request.CALL:
+            reply = self._call(*wire.decode(message))
+        elif request == Request.SET_ATTR:
+            reply = self._set_attr(*wire.decode(message))
+        else:
+            raise ValueError(f"unknown request {request}")
+        self._arrays.busy_seconds[self._setup.index] += time.perf_counter() - started
+        self.current_env = None
+        return reply
+
+    def _step_all(self, slot: int) -> bytes:
+        infos = []
+        for i, env in enumerate(self._envs):
+            n = self.current_env = self._setup.first_env + i
+            info = self._step(env, i, n, slot)
+            if self._setup.infos and info:
+                infos.append((n, info))
+        return wire.encode(Reply.DONE, infos or None)
+
+    def _step(self, env: gymnasium.Env, i: int, n: int, slot: int) -> dict[str, Any]:
+        """Step environment `n` with its action, write what came of it into `slot`, and return its info."""
+        arrays, mode = self._arrays, self._setup.autoreset_mode
+        if self._needs_reset[i]:
+            if mode is AutoresetMode.DISABLED:
+                raise RuntimeError("stepped after its episode ended; autoreset is disabled: reset it first")
+            observation, info = env.reset()
+            self._needs_reset[i] = False
+            self._write(slot, n, observation, 0.0, False, False)
+            return info
+        action = arrays.actions[n].item() if self._scalar_actions else arrays.actions[n].copy()
+        observation, reward, terminated, truncated, info = env.step(action)
+        self._write(slot, n, observation, reward, terminated, truncated)
+        if episode := info.get("episode"):
+            arrays.episode_returns[slot, n] = episode["r"]
+            arrays.episode_lengths[slot, n] = episode["l"]
+        if terminated or truncated:
+            if mode is not AutoresetMode.SAME_STEP:
+                self._needs_reset[i] = True
+                return info
+            arrays.final_observations[n] = observation
+            final_info = info
+            observation, info = env.reset()
+            arrays.observations[slot, n] = observation
+            if self._setup.infos:
+                info = {"final_obs": arrays.final_observations[n].copy(), "final_info": final_info, **info}
+        return info
+
+    def _write(self, slot: int, n: int, observation: Any, reward: Any, terminated: bool, truncated: bool) -> None:
+        arrays = self._arrays
+        arrays.observations[slot, n] = observation
+        arrays.rewards[slot, n] = reward
+        arrays.terminations[slot, n] = terminated
+        arrays.truncations[slot, n] = truncated
+        arrays.episode_lengths[slot, n] = 0
+
+    def _reset_all(self, slot: int, seeds: Sequence[int | None], mask: Sequence[bool], options: Any) -> bytes:
+        infos = []
+        for i, (env, seed, chosen) in enumerate(zip(self._envs, seeds, mask, strict=True)):
+            n = self.current_env = self._setup.first_env + i
+            if not chosen:
+                continue
+            observation, info = env.reset(seed=seed, options=options)
+            self._needs_reset[i] = False
+            self._write(slot, n, observation, 0.0, False, False)
+            if self._setup.infos and info:
+                infos.append((n, info))
+        return wire.encode(Reply.DONE, infos or None)
+
+    def _call(self, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> bytes:
+        if name in ("reset", "step", "close", "set_wrapper_attr"):
+            raise ValueError(f"call {name!r} through the pool's own method of that name")
+        results = []
+        for i, env in enumerate(self._envs):
+            self.current_env = self._setup.first_env + i
+            attribute = env.get_wrapper_attr(name)
+            results.append(attribute(*args, **kwargs) if callable(attribute) else attribute)
+        return wire.encode(Reply.RESULT, results)
+
+    def _set_attr(self, name: str, values: Sequence[Any]) -> bytes:
+        for i, (env, value) in enumerate(zip(self._envs, values, strict=True)):
+            self.current_env = self._setup.first_env + i
+            env.set_wrapper_attr(name, value)
+        return wire.encode(Reply.DONE)
+
+    def close(self) -> None:
+        for env in self._envs:
+            env.close()
+
+
+def _send(pipe: Connection, message: bytes) -> bool:
+    """Whether the parent was still there to be told."""
+    try:
+        pipe.send_bytes(message)
+    except OSError:
+        return False
+    return True
+
+
+def _failure(env: int | None, error: BaseException) -> WorkerFailure:
+    return WorkerFailure(env, f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+def _redirect_output(log_path: str) -> None:
+    """Send file descriptors 1 and 2 to the log: C libraries print there too, and the screen is drawn on stderr."""
+    descriptor = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    sys.stdout.reconfigure(line_buffering=True)
+
+
+def _die_with_parent() -> None:
+    """Leave no orphan behind, not even a stopped or hung one, when the parent is killed.
+
+    Under forkserver the process that created this one is the fork server. It ends when the last copy of its
+    "alive" pipe closes, and this process would hold one for nothing: with that closed, the server ends with the
+    parent, and the kernel then kills this process (PR_SET_PDEATHSIG), whatever state it is in.
+    """
+    server = getattr(multiprocessing.forkserver, "_forkserver", None)
+    alive = getattr(server, "_forkserver_alive_fd", None)
+    if alive is not None:
+        os.close(alive)
+        server._forkserver_alive_fd = None
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

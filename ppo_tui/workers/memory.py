@@ -1,0 +1,102 @@
+"""The shared memory that parent and workers exchange data in.
+
+It is a `multiprocessing.RawArray`: an unlinked, memory-mapped file that vanishes with the last process that maps
+it, however that process ends, so nothing can leak.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from dataclasses import dataclass
+from multiprocessing.context import BaseContext
+from typing import Any
+
+import numpy as np
+
+_ALIGNMENT = 64
+"""Bytes of a cache line: arrays that different processes write must not share one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Shapes and types of everything shared.
+
+    A *slot* is one moment of all environments: the pool is told with each step which slot to write, so that the
+    observations of T steps lie in memory as the rollout itself, written once, by the worker.
+
+    Attributes:
+        slots: moments that the memory holds (S).
+        num_envs: environments (N).
+        num_workers: worker processes (W).
+    """
+
+    slots: int
+    num_envs: int
+    num_workers: int
+    observation_shape: tuple[int, ...]
+    observation_dtype: str
+    action_shape: tuple[int, ...]
+    action_dtype: str
+
+    def arrays(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Name → shape and dtype of each array, in the order in which they lie in memory."""
+        moments = (self.slots, self.num_envs)
+        return {
+            "observations": ((*moments, *self.observation_shape), np.dtype(self.observation_dtype)),
+            "rewards": (moments, np.dtype(np.float64)),
+            "terminations": (moments, np.dtype(np.bool_)),
+            "truncations": (moments, np.dtype(np.bool_)),
+            "episode_returns": (moments, np.dtype(np.float64)),
+            "episode_lengths": (moments, np.dtype(np.int64)),
+            "final_observations": ((self.num_envs, *self.observation_shape), np.dtype(self.observation_dtype)),
+            "actions": ((self.num_envs, *self.action_shape), np.dtype(self.action_dtype)),
+            "busy_seconds": ((self.num_workers,), np.dtype(np.float64)),
+        }
+
+
+@dataclass(frozen=True)
+class SharedArrays:
+    """Views on the shared memory; the same bytes in the parent and in every worker.
+
+    Attributes:
+        observations: ``[S, N, *S_obs]``, what each environment shows at each slot.
+        rewards, terminations, truncations: ``[S, N]``, of the step that led to the slot.
+        episode_returns, episode_lengths: ``[S, N]``, of the full game that this step ended; length 0 where none did.
+        final_observations: ``[N, *S_obs]``, the last observation of the episode that the newest step ended.
+        actions: ``[N, *A]``, what the parent asks for.
+        busy_seconds: ``[W]``, time that each worker has spent stepping and resetting since it started.
+    """
+
+    observations: np.ndarray
+    rewards: np.ndarray
+    terminations: np.ndarray
+    truncations: np.ndarray
+    episode_returns: np.ndarray
+    episode_lengths: np.ndarray
+    final_observations: np.ndarray
+    actions: np.ndarray
+    busy_seconds: np.ndarray
+
+
+def allocate(layout: Layout, context: BaseContext) -> Any:
+    """A zeroed `RawArray` large enough for `layout`, to be handed to the workers when they start."""
+    size = sum(_aligned(_nbytes(shape, dtype)) for shape, dtype in layout.arrays().values())
+    return context.RawArray(ctypes.c_byte, size)
+
+
+def map_arrays(layout: Layout, memory: Any) -> SharedArrays:
+    """Numpy views on `memory`, without copying."""
+    views, offset = {}, 0
+    for name, (shape, dtype) in layout.arrays().items():
+        views[name] = np.frombuffer(memory, dtype=dtype, count=math.prod(shape), offset=offset).reshape(shape)
+        offset += _aligned(_nbytes(shape, dtype))
+    return SharedArrays(**views)
+
+
+def _nbytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    return math.prod(shape) * dtype.itemsize
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT

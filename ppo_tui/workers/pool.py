@@ -1,0 +1,333 @@
+"""The parent's side of the worker pool: a `gymnasium.vector.VectorEnv` over processes that host several envs each."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import cloudpickle
+import gymnasium
+import numpy as np
+from gymnasium.error import AlreadyPendingCallError, ClosedEnvironmentError, NoAsyncCallError
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from ..errors import ConfigError
+from . import wire
+from .child import WorkerSetup
+from .handle import ReplyWaiter, WorkerHandle
+from .memory import Layout, allocate, map_arrays
+from .process import start_worker, worker_context
+from .sizing import env_slices, group_slices, resolve_workers
+from .wire import Request
+
+CLOSE_SECONDS = 2.0
+"""How long workers may take to end by themselves when the pool closes."""
+
+
+class PoolState(enum.Enum):
+    """What the pool, or one group of it, waits for."""
+
+    IDLE = "idle"
+    STEPPING = "step"
+    RESETTING = "reset"
+    CALLING = "call"
+
+
+class WorkerPool(VectorEnv):
+    """Several environments in each of several processes.
+
+    Commands and small replies travel over pipes; observations, rewards and flags are written straight into shared
+    memory by the workers. Two ways to use it:
+
+    - as any `gymnasium.vector.VectorEnv`: `reset`, `step`, `call`, `render`, `close`, with Gymnasium's seeding,
+      autoreset modes and ``final_obs``;
+    - as a trainer does, in groups and slots: `send_step(group, actions, slot)` and `wait_step(group)` let one group
+      step while the actions of another are computed, and each step's data lands in the slot that was named, so that
+      T steps lie in `shared` as a rollout.
+
+    Args:
+        env_fns: one constructor for each of the N environments; pickled by value, lambdas are welcome.
+        num_workers: processes, or ``"auto"`` for one a core.
+        groups: groups that step independently of each other, or ``"auto"``.
+        slots: moments that the shared memory holds (S ≥ 2).
+        observation_space, action_space: of one environment. Where they are not given, one environment is made
+            and closed in this process to learn them.
+        autoreset_mode: what happens when an episode ends; Gymnasium's three modes.
+        infos: collect the environments' info dictionaries (each costs a pickle).
+        copy: return copies of the observations rather than views that later steps overwrite.
+        log_path: file that the workers' stdout and stderr are appended to; None leaves them as they are.
+        step_timeout, start_timeout: seconds after which a silent worker counts as hung.
+        preload: modules that the fork server imports once for all workers.
+
+    Raises:
+        ConfigError: spaces that are not arrays of a fixed shape.
+        WorkerError: a worker died, hung, or an environment could not be made.
+    """
+
+    def __init__(
+        self,
+        env_fns: Sequence[Callable[[], gymnasium.Env]],
+        *,
+        num_workers: int | Literal["auto"] = "auto",
+        groups: int | Literal["auto"] = 1,
+        slots: int = 2,
+        observation_space: gymnasium.Space | None = None,
+        action_space: gymnasium.Space | None = None,
+        autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
+        infos: bool = True,
+        copy: bool = True,
+        log_path: str | Path | None = None,
+        step_timeout: float = 60.0,
+        start_timeout: float = 120.0,
+        preload: Sequence[str] = (),
+    ) -> None:
+        self.num_envs = len(env_fns)
+        self.num_workers, self.num_groups = resolve_workers(num_workers, groups, self.num_envs)
+        metadata: dict[str, Any] = {}
+        if observation_space is None or action_space is None:
+            observation_space, action_space, metadata, self.render_mode = _spaces_of(env_fns[0])
+        self.metadata = {**metadata, "autoreset_mode": autoreset_mode}
+        self.single_observation_space, self.single_action_space = observation_space, action_space
+        self.observation_space = batch_space(observation_space, self.num_envs)
+        self.action_space = batch_space(action_space, self.num_envs)
+        self.copy = copy
+        self.step_timeout = step_timeout
+        self._slots, self._slot = slots, 0
+        self._layout = Layout(
+            slots=slots,
+            num_envs=self.num_envs,
+            num_workers=self.num_workers,
+            observation_shape=_array_shape(observation_space, "observation"),
+            observation_dtype=np.dtype(observation_space.dtype).str,
+            action_shape=_array_shape(action_space, "action"),
+            action_dtype=np.dtype(action_space.dtype).str,
+        )
+        context = worker_context(preload)
+        memory = allocate(self._layout, context)
+        self.shared = map_arrays(self._layout, memory)
+        self.workers: list[WorkerHandle] = []
+        try:
+            for index, envs in enumerate(env_slices(self.num_envs, self.num_workers)):
+                setup = WorkerSetup(
+                    index=index,
+                    env_fns=cloudpickle.dumps(list(env_fns[envs])),
+                    first_env=envs.start,
+                    num_envs=envs.stop - envs.start,
+                    layout=self._layout,
+                    autoreset_mode=autoreset_mode,
+                    infos=infos,
+                    log_path=None if log_path is None else str(log_path),
+                )
+                handle = WorkerHandle(index, envs, *start_worker(context, setup, memory))
+                handle.replied = False
+                self.workers.append(handle)
+            self._all = ReplyWaiter(self.workers)
+            self._all.wait(start_timeout)
+        except BaseException:
+            self._stop_workers(deadline=time.monotonic())
+            raise
+        self._groups = group_slices(env_slices(self.num_envs, self.num_workers), self.num_groups)
+        self._waiters = [ReplyWaiter(self.workers[group]) for group in self._groups]
+        self._group_states = [PoolState.IDLE] * self.num_groups
+
+    # ── Groups and slots: the trainer's way ─────────────────────────────────────────────────────────────────
+
+    def group_envs(self, group: int) -> slice:
+        """The environments that the workers of `group` host."""
+        workers = self.workers[self._groups[group]]
+        return slice(workers[0].envs.start, workers[-1].envs.stop)
+
+    def send_step(self, group: int, actions: np.ndarray, slot: int) -> None:
+        """Let the environments of `group` step; what comes of it is written into `slot`.
+
+        Args:
+            actions: ``[n, *A]``, one for each environment of the group.
+
+        Raises:
+            AlreadyPendingCallError: the group has not been waited for since it was last sent something.
+        """
+        self._expect(group, PoolState.IDLE, "send_step")
+        self.shared.actions[self.group_envs(group)] = actions
+        message = wire.encode_step(slot)
+        self._group_states[group] = PoolState.STEPPING
+        for worker in self.workers[self._groups[group]]:
+            worker.send(message)
+
+    def wait_step(self, group: int, timeout: float | None = None) -> list[tuple[int, dict[str, Any]]]:
+        """Wait until `group` has stepped; returns (environment, info) pairs where infos are collected.
+
+        Raises:
+            NoAsyncCallError: nothing was sent to the group.
+            WorkerError: a worker died, hung, or an environment raised.
+        """
+        self._expect(group, PoolState.STEPPING, "wait_step")
+        self._group_states[group] = PoolState.IDLE
+        replies = self._waiters[group].wait(self.step_timeout if timeout is None else timeout)
+        return [pair for reply in replies if reply for pair in reply]
+
+    def reset_into(
+        self, slot: int, seeds: Sequence[int | None], *, mask: Any = None, options: dict[str, Any] | None = None
+    ) -> list[tuple[int, dict[str, Any]]]:
+        """Reset the environments (those in `mask`, ``[N]`` bool) and write their first observations into `slot`."""
+        mask = np.ones(self.num_envs, dtype=bool) if mask is None else mask
+        replies = self._ask_all(
+            PoolState.RESETTING,
+            [
+                wire.encode(Request.RESET, (slot, list(seeds[w.envs]), list(mask[w.envs]), options))
+                for w in self.workers
+            ],
+        )
+        return [pair for reply in replies if reply for pair in reply]
+
+    def _ask_all(self, state: PoolState, messages: Sequence[bytes]) -> list[Any]:
+        """Send each worker its message and return all their payloads."""
+        for group in range(self.num_groups):
+            self._expect(group, PoolState.IDLE, state.value)
+        self._group_states = [state] * self.num_groups
+        try:
+            for worker, message in zip(self.workers, messages, strict=True):
+                worker.send(message)
+            return self._all.wait(self.step_timeout)
+        finally:
+            self._group_states = [PoolState.IDLE] * self.num_groups
+
+    def _expect(self, group: int, state: PoolState, caller: str) -> None:
+        if self.closed:
+            raise ClosedEnvironmentError(f"{caller} was called on a pool that is closed")
+        pending = self._group_states[group]
+        if pending is state:
+            return
+        if state is PoolState.IDLE:
+            raise AlreadyPendingCallError(
+                f"{caller} was called while group {group} waits for its pending {pending.value!r}", pending.value
+            )
+        raise NoAsyncCallError(f"{caller} was called, but group {group} was sent no {state.value!r}", state.value)
+
+    # ── gymnasium.vector.VectorEnv ──────────────────────────────────────────────────────────────────────────
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start new episodes: environment i is seeded with ``seed + i``, or with ``seed[i]``.
+
+        ``options["reset_mask"]``, ``[N]`` bool, restarts only the environments that it names.
+        """
+        if seed is None or isinstance(seed, int):
+            seed = [None if seed is None else seed + i for i in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise ValueError(f"{len(seed)} seeds for {self.num_envs} environments: give one each, or a single one")
+        options = dict(options) if options is not None else None
+        mask = _checked_mask(options.pop("reset_mask"), self.num_envs) if options and "reset_mask" in options else None
+        pairs = self.reset_into(self._slot, seed, mask=mask, options=options)
+        return self._observations(), self._merged(pairs)
+
+    def step_async(self, actions: Any) -> None:
+        """Send every environment its action; `step_wait` collects what comes of them."""
+        actions = np.asarray(actions, dtype=self._layout.action_dtype)
+        if actions.shape != (self.num_envs, *self._layout.action_shape):
+            raise ValueError(
+                f"actions of shape {actions.shape}: expected {(self.num_envs, *self._layout.action_shape)}"
+            )
+        self._slot = (self._slot + 1) % self._slots
+        for group in range(self.num_groups):
+            self.send_step(group, actions[self.group_envs(group)], self._slot)
+
+    def step_wait(
+        self, timeout: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """What came of the actions that `step_async` sent, as `step` returns it."""
+        pairs = [pair for group in range(self.num_groups) for pair in self.wait_step(group, timeout)]
+        shared, slot = self.shared, self._slot
+        return (
+            self._observations(),
+            shared.rewards[slot].copy(),
+            shared.terminations[slot].copy(),
+            shared.truncations[slot].copy(),
+            self._merged(pairs),
+        )
+
+    def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Observations ``[N, *S]``, rewards, terminations and truncations ``[N]``, and the merged infos."""
+        self.step_async(actions)
+        return self.step_wait()
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """The attribute, or the result of the method, of that name in each environment."""
+        message = wire.encode(Request.CALL, (name, args, kwargs))
+        replies = self._ask_all(PoolState.CALLING, [message] * self.num_workers)
+        return tuple(result for reply in replies for result in reply)
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """The attribute of that name in each environment."""
+        return self.call(name)
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Set an attribute in each environment, to one value each or to the same one."""
+        if not isinstance(values, (list, tuple)):
+            values = [values] * self.num_envs
+        if len(values) != self.num_envs:
+            raise ValueError(f"{len(values)} values for {self.num_envs} environments: give one each, or a single one")
+        self._ask_all(
+            PoolState.CALLING, [wire.encode(Request.SET_ATTR, (name, list(values[w.envs]))) for w in self.workers]
+        )
+
+    def render(self) -> tuple[Any, ...]:
+        """What each environment renders."""
+        return self.call("render")
+
+    def close_extras(self, timeout: float = CLOSE_SECONDS, terminate: bool = False) -> None:
+        """End the workers; those that have not after `timeout` seconds (at once if `terminate`) are killed."""
+        self._stop_workers(time.monotonic() + (0.0 if terminate else timeout))
+
+    def _stop_workers(self, deadline: float) -> None:
+        for worker in self.workers:
+            worker.ask_to_end()
+        for worker in self.workers:
+            worker.join(deadline)
+        self.workers = []
+
+    def _observations(self) -> np.ndarray:
+        view = self.shared.observations[self._slot]
+        return view.copy() if self.copy else view
+
+    def _merged(self, pairs: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
+        infos: dict[str, Any] = {}
+        for n, info in pairs:
+            infos = self._add_info(infos, info, n)
+        return infos
+
+    def __del__(self) -> None:
+        if not self.closed and getattr(self, "workers", None):
+            self.close(terminate=True)
+
+
+def _spaces_of(
+    env_fn: Callable[[], gymnasium.Env],
+) -> tuple[gymnasium.Space, gymnasium.Space, dict[str, Any], str | None]:
+    env = env_fn()
+    try:
+        return env.observation_space, env.action_space, dict(env.metadata), env.render_mode
+    finally:
+        env.close()
+
+
+def _array_shape(space: gymnasium.Space, what: str) -> tuple[int, ...]:
+    if space.shape is None or space.dtype is None:
+        raise ConfigError(
+            f"the pool cannot share the {what} space {type(space).__name__}",
+            hint="it needs an array of a fixed shape: Box, Discrete, MultiDiscrete or MultiBinary",
+        )
+    return space.shape
+
+
+def _checked_mask(mask: Any, num_envs: int) -> np.ndarray:
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,) or not mask.any():
+        raise ValueError(f"options['reset_mask'] must be a bool array of shape ({num_envs},) with a True in it")
+    return mask

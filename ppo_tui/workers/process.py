@@ -1,0 +1,78 @@
+"""Starting worker processes, quickly and without dragging the parent's imports along."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from .child import WorkerSetup, worker_main
+
+_PRELOAD = ("ppo_tui.workers.child", "ppo_tui.envs")
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def worker_context(preload: Sequence[str] = ()) -> BaseContext:
+    """The start method: forkserver where there is one, else spawn.
+
+    Plain fork is never used: it copies locks that other threads of the parent hold. The fork server is started
+    here, before a Textual screen redirects stderr, because afterwards it cannot be.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*_PRELOAD, *preload])
+    with _hidden_main(), _environment(dict.fromkeys(_ONE_THREAD, "1")):
+        resource_tracker.ensure_running()
+        multiprocessing.forkserver.ensure_running()
+    return context
+
+
+def start_worker(context: BaseContext, setup: WorkerSetup, memory: Any) -> tuple[BaseProcess, Connection]:
+    """Start one worker and return it with the parent's end of its pipe; it reports READY when it is."""
+    ours, theirs = context.Pipe()
+    process = context.Process(
+        target=worker_main, args=(theirs, setup, memory), name=f"worker-{setup.index}", daemon=True
+    )
+    with _hidden_main():
+        process.start()
+    theirs.close()
+    return process, ours
+
+
+@contextlib.contextmanager
+def _hidden_main() -> Iterator[None]:
+    """Keep multiprocessing from importing the parent's ``__main__`` in the child.
+
+    A training script imports torch, which would cost every worker 150 MB and over a second. The constructors of the
+    environments are pickled by value where they are defined in ``__main__``, so nothing needs it.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """These environment variables for the duration."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,45 @@
+"""How many workers and groups a machine should have, and which environments each worker hosts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Literal
+
+
+def available_cores() -> int:
+    """Cores that this process may run on, which a container or ``taskset`` may have made fewer than the machine's."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def resolve_workers(
+    count: int | Literal["auto"], groups: int | Literal["auto"], num_envs: int, cores: int | None = None
+) -> tuple[int, int]:
+    """The worker count and group count for a configuration's ``workers.count`` and ``workers.groups``.
+
+    A worker per core, never more than there are environments: more processes than cores only add switches between
+    them. Two groups wherever there are two workers, so that one steps while the other's actions are computed.
+    """
+    if count == "auto":
+        count = max(1, min(num_envs, cores or available_cores()))
+    if groups == "auto":
+        groups = 2 if count >= 2 else 1
+    return count, groups
+
+
+def env_slices(num_envs: int, num_workers: int) -> list[slice]:
+    """The environments of each worker: contiguous, in order, sizes differing by one at most."""
+    base, extra = divmod(num_envs, num_workers)
+    slices, start = [], 0
+    for worker in range(num_workers):
+        stop = start + base + (worker < extra)
+        slices.append(slice(start, stop))
+        start = stop
+    return slices
+
+
+def group_slices(slices: Sequence[slice], groups: int) -> list[slice]:
+    """The workers of each group: contiguous halves with as nearly as many workers each."""
+    return env_slices(len(slices), groups)
