@@ -130,7 +130,11 @@ class WorkerPool(VectorEnv):
         except BaseException:
             self._stop_workers(deadline=time.monotonic())
             raise
-        self._groups = group_slices(env_slices(self.num_envs, self.num_workers), self.num_groups)
+        self._groups = group_slices([worker.envs for worker in self.workers], self.num_groups)
+        self._group_envs = [
+            slice(self.workers[group.start].envs.start, self.workers[group.stop - 1].envs.stop)
+            for group in self._groups
+        ]
         self._waiters = [ReplyWaiter(self.workers[group]) for group in self._groups]
         self._group_states = [PoolState.IDLE] * self.num_groups
 
@@ -138,8 +142,7 @@ class WorkerPool(VectorEnv):
 
     def group_envs(self, group: int) -> slice:
         """The environments that the workers of `group` host."""
-        workers = self.workers[self._groups[group]]
-        return slice(workers[0].envs.start, workers[-1].envs.stop)
+        return self._group_envs[group]
 
     def send_step(self, group: int, actions: np.ndarray, slot: int) -> None:
         """Let the environments of `group` step; what comes of it is written into `slot`.
