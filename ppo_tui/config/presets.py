@@ -38,9 +38,9 @@ def preset_path(name: str) -> Path:
     Raises:
         UsageError: there is neither.
     """
-    shipped = _presets_dir() / f"{name}.toml"
-    if os.sep not in name and shipped.is_file():
-        return shipped
+    shipped = {path.stem: path for path in _presets_dir().glob("*.toml")}
+    if name in shipped:
+        return shipped[name]
     path = Path(name).expanduser()
     try:
         exists = path.exists()
@@ -48,11 +48,11 @@ def preset_path(name: str) -> Path:
         exists = False
     if exists:
         return path
-    names = list(list_presets())
+    names, shown = sorted(shipped), repr(name if len(name) <= 100 else f"{name[:99]}…")
     if os.sep in name or name.endswith(".toml"):
-        raise UsageError(f"there is no preset file {name!r}", hint=f"shipped presets: {', '.join(names)}")
+        raise UsageError(f"there is no preset file {shown}", hint=f"shipped presets: {', '.join(names)}")
     raise UsageError(
-        f"unknown preset {name!r}", hint=did_you_mean(name, names, otherwise=f"presets: {', '.join(names)}")
+        f"unknown preset {shown}", hint=did_you_mean(name, names, otherwise=f"presets: {', '.join(names)}")
     )
 
 
