@@ -26,7 +26,7 @@ def _presets_dir() -> Path:
 def list_presets() -> dict[str, str]:
     """The shipped presets: name → what it is, which is the first line of the file."""
     found = {}
-    for path in sorted(_presets_dir().glob("*.toml")):
+    for path in sorted(_presets_dir().glob("*.toml"), key=lambda path: path.stem):
         first_line, _, _ = path.read_text("utf-8").partition("\n")
         found[path.stem] = first_line.lstrip("# ").strip()
     return found
