@@ -129,9 +129,7 @@ class EnvHost:
         action = arrays.actions[n].item() if self._scalar_actions else arrays.actions[n].copy()
         observation, reward, terminated, truncated, info = env.step(action)
         self._write(slot, n, observation, reward, terminated, truncated)
-        if episode := info.get("episode"):
-            arrays.episode_returns[slot, n] = episode["r"]
-            arrays.episode_lengths[slot, n] = episode["l"]
+        self._note_episode(slot, n, info)
         if terminated or truncated:
             if mode is not AutoresetMode.SAME_STEP:
                 self._needs_reset[i] = True
@@ -139,6 +137,7 @@ class EnvHost:
             arrays.final_observations[n] = observation
             final_info = info
             observation, info = env.reset()
+            self._note_episode(slot, n, info)
             arrays.observations[slot, n] = observation
             if self._setup.infos:
                 info = {"final_obs": arrays.final_observations[n].copy(), "final_info": final_info, **info}
@@ -151,6 +150,12 @@ class EnvHost:
         arrays.terminations[slot, n] = terminated
         arrays.truncations[slot, n] = truncated
         arrays.episode_lengths[slot, n] = 0
+
+    def _note_episode(self, slot: int, n: int, info: dict[str, Any]) -> None:
+        """Write down the full game that ended: in a step, or in the reset that goes on after a lost life."""
+        if episode := info.get("episode"):
+            self._arrays.episode_returns[slot, n] = episode["r"]
+            self._arrays.episode_lengths[slot, n] = episode["l"]
 
     def _reset_all(self, slot: int, seeds: Sequence[int | None], mask: Sequence[bool], options: Any) -> bytes:
         infos = []
