@@ -1,0 +1,6 @@
+"""The environments: made for training (`make_env`) and examined beforehand (`probe_env`)."""
+
+from .making import make_env
+from .probing import EnvInfo, probe_env
+
+__all__ = ["EnvInfo", "make_env", "probe_env"]

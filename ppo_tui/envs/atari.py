@@ -1,0 +1,276 @@
+"""Atari games, preprocessed as for the Nature DQN, straight on the emulator.
+
+The frames, rewards and ends of games equal, bit for bit, those of `gymnasium.wrappers.AtariPreprocessing` around
+``gymnasium.make("ALE/…-v5", frameskip=1, repeat_action_probability=0.0)``, seeds included. On top of it come what
+baselines' ``atari_wrappers`` add: episodes that end with a life, FIRE where a game waits for it, clipped rewards.
+
+Sources: Mnih et al., "Human-level control through deep reinforcement learning" (2015), Methods; Machado et al.,
+"Revisiting the Arcade Learning Environment" (2018), for sticky actions;
+https://github.com/openai/baselines/blob/master/baselines/common/atari_wrappers.py.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, ClassVar
+
+import ale_py
+import cv2
+import gymnasium
+import numpy as np
+from ale_py import roms
+from gymnasium.spaces import Box, Discrete
+from gymnasium.utils import seeding
+
+from ..config.schema import AtariConfig
+from ..errors import ConfigError
+from .episodes import episode_info
+
+NOOP = ale_py.Action.NOOP
+FIRE = ale_py.Action.FIRE
+
+
+class AtariEnv(gymnasium.Env[np.ndarray, int]):
+    """One game: grey frames `[screen_size, screen_size]` of uint8, `Discrete` joystick actions.
+
+    Lost lives (`AtariConfig.life_loss`):
+
+    - ``terminal``: the step returns ``terminated=True``, yet the game goes on: the next `reset` plays one NOOP step
+      instead of starting a new game. A drop to 0 lives ends nothing by itself, since games such as Qbert, Frogger or
+      Atlantis go on for a while with a 0 on the counter (baselines' rule): the end of the game follows.
+    - ``reset``: the frame that loses a life ends the game, and the next `reset` starts a new one.
+    - ``none``: nothing ends.
+
+    ``reset(seed=…)`` starts a new game in every case.
+
+    FIRE (`AtariConfig.fire_reset`) is pressed for one step after a game starts and after each lost life, in games
+    whose minimal action set has at least three actions of which FIRE is the second: baselines' rule, which takes in
+    some games that do not wait for it. It happens within `reset`; where a life is lost without one (``none``), FIRE
+    replaces the agent's action in the step that follows, or Breakout would stand still for ever.
+
+    ``info["episode"]`` reports the game as played: in mode ``reset`` it ends with the life. Its return is raw and
+    counts NOOP and FIRE steps too; its length counts the agent's steps. When a game ends within `reset`, in the NOOP
+    or FIRE step that goes on after a lost life, `reset` starts a new game and its own info carries ``"episode"``.
+    ``info["lives"]`` is there in every step.
+
+    Args:
+        game: the ROM's name in ale-py, such as ``space_invaders``.
+        mode, difficulty: the game's switches, or None for its defaults.
+        render_mode: None or ``rgb_array``; `render` returns the screen in both cases.
+
+    Raises:
+        ConfigError: the ROM, the mode or the difficulty does not exist.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 60}
+
+    def __init__(
+        self,
+        game: str,
+        config: AtariConfig,
+        *,
+        mode: int | None = None,
+        difficulty: int | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise gymnasium.error.UnsupportedMode(f"render_mode = {render_mode!r}: Atari games render rgb_array")
+        self.render_mode = render_mode
+        self._config = config
+        self._mode = mode
+        self._difficulty = difficulty
+        self._rom = _rom_path(game)
+        cv2.setNumThreads(1)  # the workers share the cores among themselves
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+        self._ale = ale_py.ALEInterface()
+        self._ale.setFloat("repeat_action_probability", 0.0)
+        self._ale.setInt("max_num_frames_per_episode", config.max_frames)
+        self._load_game()
+
+        minimal = self._ale.getMinimalActionSet()
+        self._actions = tuple(self._ale.getLegalActionSet() if config.full_action_space else minimal)
+        self._uses_fire = config.fire_reset and len(minimal) >= 3 and minimal[1] == FIRE
+        size = config.screen_size
+        self.observation_space = Box(0, 255, (size, size), np.uint8)
+        self.action_space = Discrete(len(self._actions))
+
+        # [0] the newest frame and then the maximum of the newest two, [1] the one before it.
+        self._screens = [np.zeros(self._ale.getScreenDims(), np.uint8) for _ in range(2)]
+        self._executed = NOOP
+        self._lives = 0
+        self._return = 0.0
+        self._length = 0
+        self._fire_due = False
+        self._between_lives = False
+
+    # ── Gymnasium's interface ───────────────────────────────────────────────────────────────────────────────
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        """Start a new game, or go on with the game after a lost life. See the class for which, and for the info."""
+        super().reset(seed=seed)
+        info: dict[str, Any] = {}
+        if self._between_lives and seed is None:
+            self._press(NOOP, info)
+        else:
+            self._new_game(seed)
+        if self._fire_due:
+            self._fire_due = False
+            self._press(FIRE, info)
+        self._between_lives = False
+        info["lives"] = self._lives
+        return self._observation(), info
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        """Hold `action` for `frame_skip` frames.
+
+        Returns:
+            The frame (an array of its own, the caller's to keep), the reward of all the frames (its sign, if
+            `clip_reward`), terminated, truncated (after `max_frames` frames of the game), and info.
+
+        Raises:
+            gymnasium.error.InvalidAction: `action` is not in ``0 … n − 1``, numbers that the emulator would accept.
+        """
+        index = operator.index(action)
+        if not 0 <= index < len(self._actions):
+            raise gymnasium.error.InvalidAction(f"action {index}: expected 0 to {len(self._actions) - 1}")
+        played = FIRE if self._fire_due else self._actions[index]
+        self._fire_due = False
+        self._length += 1
+        reward, life_lost = self._hold(played)
+
+        game_over = self._ale.game_over(with_truncation=False)
+        truncated = self._ale.game_truncated()
+        if self._config.life_loss == "reset":
+            game_over = game_over or life_lost
+        self._between_lives = self._life_ends_episode(life_lost) and not (game_over or truncated)
+        info: dict[str, Any] = {"lives": self._lives}
+        if game_over or truncated:
+            info["episode"] = episode_info(self._return, self._length)
+        if self._config.clip_reward:
+            reward = float((reward > 0) - (reward < 0))
+        return self._observation(), reward, game_over or self._life_ends_episode(life_lost), truncated, info
+
+    def render(self) -> np.ndarray:
+        """The screen as the emulator shows it now, uint8 RGB, `[210, 160, 3]` in most games."""
+        return self._ale.getScreenRGB()
+
+    def get_action_meanings(self) -> list[str]:
+        """The joystick's position for each action, such as ``UPFIRE``."""
+        return [action.name for action in self._actions]
+
+    # ── The game ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _new_game(self, seed: int | None = None) -> None:
+        """Start a game, let 1 to `noop_max` frames pass without an action, and look at the screen."""
+        self._start(seed)
+        noop_max = self._config.noop_max
+        noops = int(self.np_random.integers(1, noop_max + 1)) if noop_max > 0 else 0
+        for _ in range(noops):
+            self._return += self._act(NOOP)
+            if self._ale.game_over():
+                self._start(seed)
+        self._lives = self._ale.lives()
+        self._ale.getScreenGrayscale(self._screens[0])
+        self._screens[1].fill(0)
+        self._fire_due = self._uses_fire
+
+    def _start(self, seed: int | None) -> None:
+        if seed is not None:
+            self._seed(seed)
+        self._ale.reset_game()
+        self._executed = NOOP
+        self._return = 0.0
+        self._length = 0
+
+    def _seed(self, seed: int) -> None:
+        """Seed our generator and the emulator's exactly as ale-py's own environment does (``ale_py/env.py``)."""
+        own_seed, ale_seed = np.random.SeedSequence(seed).generate_state(2)
+        self._np_random, _ = seeding.np_random(int(own_seed))
+        self._ale.setInt("random_seed", int(ale_seed.astype(np.int32)))
+        self._load_game()
+
+    def _load_game(self) -> None:
+        """Load the ROM, which makes the emulator's seed effective and resets its switches."""
+        self._ale.loadROM(self._rom)
+        if self._mode is not None:
+            _check_switch("mode", self._mode, self._ale.getAvailableModes())
+            self._ale.setMode(self._mode)
+        if self._difficulty is not None:
+            _check_switch("difficulty", self._difficulty, self._ale.getAvailableDifficulties())
+            self._ale.setDifficulty(self._difficulty)
+
+    def _press(self, action: ale_py.Action, info: dict[str, Any]) -> None:
+        """Play one step that is not the agent's; if it ends the game, report that in `info` and start a new one."""
+        self._hold(action)
+        if self._ale.game_over():
+            if self._length > 0:
+                info["episode"] = episode_info(self._return, self._length)
+            self._new_game()
+
+    def _hold(self, action: ale_py.Action) -> tuple[float, bool]:
+        """Emulate `frame_skip` frames of `action`, or fewer if the game ends, and pool the last two.
+
+        The pooling is in place: where the game ends before the last frame, the frame that is left over from the
+        step before shows through, as it does in Gymnasium's wrapper.
+
+        Returns:
+            The raw reward of the frames, and whether a life was lost.
+        """
+        ale, skip = self._ale, self._config.frame_skip
+        each_frame_counts = self._config.life_loss == "reset"
+        reward, life_lost = 0.0, False
+        for frame in range(skip):
+            reward += self._act(action)
+            if each_frame_counts:
+                life_lost = self._loses_life()
+            if life_lost or ale.game_over():
+                break
+            if frame == skip - 2:
+                ale.getScreenGrayscale(self._screens[1])
+            elif frame == skip - 1:
+                ale.getScreenGrayscale(self._screens[0])
+        if not each_frame_counts:
+            life_lost = self._loses_life()
+        if skip > 1:
+            np.maximum(self._screens[0], self._screens[1], out=self._screens[0])
+        self._return += reward
+        self._fire_due = self._fire_due or (life_lost and self._uses_fire)
+        return reward, life_lost
+
+    def _act(self, action: ale_py.Action) -> float:
+        """Emulate one frame. With probability `sticky_actions` the action of the frame before is executed again.
+
+        The draw is ours and not the emulator's, whose saved state does not hold the previous action.
+        """
+        stickiness = self._config.sticky_actions
+        if stickiness == 0.0 or self.np_random.random() >= stickiness:
+            self._executed = action
+        return self._ale.act(self._executed)
+
+    def _loses_life(self) -> bool:
+        """Whether there are fewer lives than when it was last asked."""
+        before, self._lives = self._lives, self._ale.lives()
+        return self._lives < before
+
+    def _life_ends_episode(self, life_lost: bool) -> bool:
+        return life_lost and self._lives > 0 and self._config.life_loss == "terminal"
+
+    def _observation(self) -> np.ndarray:
+        size = self._config.screen_size
+        return cv2.resize(self._screens[0], (size, size), interpolation=cv2.INTER_AREA)
+
+
+def _rom_path(game: str) -> str:
+    """Where ale-py keeps the ROM; asked first, because the emulator ends the process when it cannot load one."""
+    try:
+        path = roms.get_rom_path(game)
+    except OSError as error:
+        raise ConfigError(f"the ROM of {game!r} cannot be read: {error}", hint="reinstall ale-py") from error
+    if path is None:
+        raise ConfigError(f"ale-py has no ROM of the game {game!r}", hint="choose an id such as 'ALE/Breakout-v5'")
+    return str(path)
+
+
+def _check_switch(name: str, value: int, available: list[int]) -> None:
+    if value not in available:
+        raise ConfigError(f"env.kwargs.{name} = {value!r}: this game has {', '.join(map(str, available))}")

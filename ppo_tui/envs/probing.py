@@ -1,0 +1,154 @@
+"""Look at an environment once, before any process is started for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Box, Discrete
+
+from ..config.schema import AtariConfig, EnvConfig, atari_game
+from ..errors import ConfigError, did_you_mean
+from .ids import find_spec, newest_id
+from .making import make_env
+from .silence import silenced
+
+_PIP_COMMANDS = {
+    "gymnasium.envs.box2d": "pip install 'ppo-tui[box2d]'",
+    "gymnasium.envs.mujoco": "pip install 'gymnasium[mujoco]'",
+    "gymnasium.envs.classic_control": "pip install 'gymnasium[classic-control]'",
+    "gymnasium.envs.toy_text": "pip install 'gymnasium[toy-text]'",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EnvInfo:
+    """What there is to know of an environment without playing it.
+
+    Attributes:
+        observation_space: of one frame, as `make_env` gives it.
+        action_space: ``Discrete(n)``, or an unbounded Box whose samples `make_env` clips.
+        max_episode_steps: agent steps after which an episode is truncated, or None for no such limit.
+        reward_threshold: mean return from which the environment counts as solved, or None where nobody says.
+        renders: whether ``render_mode="rgb_array"`` shows pictures of it.
+        action_meanings: a name for each discrete action, or None where the environment has none.
+    """
+
+    observation_space: Box
+    action_space: Discrete | Box
+    max_episode_steps: int | None
+    reward_threshold: float | None
+    renders: bool
+    action_meanings: tuple[str, ...] | None
+
+
+def probe_env(config: EnvConfig) -> EnvInfo:
+    """Make the environment, read what it is, and close it. Nothing appears on stdout or stderr.
+
+    Raises:
+        ConfigError: no run can use this environment; the message says why and what to do about it.
+    """
+    with silenced():
+        spec = find_spec(config.id)
+        try:
+            _check_kwargs(config, spec)
+            env = make_env(config)
+            try:
+                return _read(env, config, spec)
+            finally:
+                env.close()
+        except ConfigError:
+            raise
+        # The environment is someone else's code: whatever it raises, sys.exit included, is one message here.
+        except (Exception, SystemExit) as error:
+            raise _explain(error, config, spec) from error
+
+
+def _read(env: gymnasium.Env, config: EnvConfig, spec: EnvSpec) -> EnvInfo:
+    is_atari = atari_game(spec.id) is not None
+    meanings = getattr(env.unwrapped, "get_action_meanings", None)
+    return EnvInfo(
+        observation_space=env.observation_space,
+        action_space=env.action_space,
+        max_episode_steps=_atari_steps(config) if is_atari else env.spec.max_episode_steps,
+        reward_threshold=spec.reward_threshold,
+        renders="rgb_array" in (env.metadata.get("render_modes") or ()),
+        action_meanings=tuple(meanings()) if meanings else None,
+    )
+
+
+def _atari_steps(config: EnvConfig) -> int:
+    atari = config.atari or AtariConfig()
+    return -(-atari.max_frames // atari.frame_skip)
+
+
+def _check_kwargs(config: EnvConfig, spec: EnvSpec) -> None:
+    """Refuse arguments that the environment's constructor does not take.
+
+    Raises:
+        ConfigError: naming the argument and the nearest one that exists.
+    """
+    if "render_mode" in config.kwargs:
+        raise ConfigError(
+            f"env.kwargs.render_mode = {config.kwargs['render_mode']!r}: how to draw is the screen's business",
+            hint="leave it out",
+        )
+    accepted = ["mode", "difficulty"] if atari_game(spec.id) else _parameters(_constructor(spec))
+    if accepted is None:
+        return
+    for key in config.kwargs:
+        if key not in accepted:
+            known = f"it takes {', '.join(accepted)}" if accepted else "it takes no arguments"
+            raise ConfigError(
+                f"env.kwargs.{key}: {config.id!r} does not take it", hint=did_you_mean(key, accepted, otherwise=known)
+            )
+
+
+def _constructor(spec: EnvSpec) -> Callable[..., Any]:
+    if callable(spec.entry_point):
+        return spec.entry_point
+    module, _, name = str(spec.entry_point).partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _parameters(constructor: Callable[..., Any]) -> list[str] | None:
+    """The keyword arguments that can be configured, those of `gymnasium.make` included; None when any is taken."""
+    try:
+        parameters = inspect.signature(constructor).parameters.values()
+    except (TypeError, ValueError):  # written in C, without a signature
+        return None
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    named = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL]
+    return [*(name for name in named if name != "render_mode"), "max_episode_steps"]
+
+
+def _explain(error: BaseException, config: EnvConfig, spec: EnvSpec) -> ConfigError:
+    """The one message for what the environment raised."""
+    lines = str(error).strip().splitlines()
+    reason = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    newest = newest_id(spec.id)
+    if isinstance(error, (gymnasium.error.DependencyNotInstalled, ModuleNotFoundError)):
+        return ConfigError(
+            f"env.id = {config.id!r}: a package that it needs is not installed ({reason})", hint=_install_hint(spec)
+        )
+    if newest not in (None, spec.id):
+        hint = f"use the newer {newest!r}"
+    elif config.kwargs:
+        hint = f"the environment itself raised this; check env.kwargs = {config.kwargs!r}"
+    else:
+        hint = "the environment itself raised this"
+    return ConfigError(f"env.id = {config.id!r}: it cannot be made ({reason})", hint=hint)
+
+
+def _install_hint(spec: EnvSpec) -> str:
+    module = spec.entry_point.__module__ if callable(spec.entry_point) else str(spec.entry_point).partition(":")[0]
+    for package, command in _PIP_COMMANDS.items():
+        if module.startswith(package):
+            return command
+    return f"install what the module {module!r} imports"

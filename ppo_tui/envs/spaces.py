@@ -1,0 +1,122 @@
+"""Spaces that the learner can work with: what is refused, and how the others are converted."""
+
+from __future__ import annotations
+
+import math
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete, Space, flatten_space
+from gymnasium.wrappers import ClipAction, FlattenObservation, TransformAction, TransformObservation
+
+from ..config.schema import EnvConfig
+from ..errors import ConfigError
+
+_SUPPORTED_OBSERVATIONS = (
+    "supported are Box (uint8 images [H, W] or [H, W, C], anything else as a vector) and Discrete; "
+    "register the environment with gymnasium.wrappers.FlattenObservation around it"
+)
+_SUPPORTED_ACTIONS = "supported are Discrete, and Box of one dimension and a floating-point type"
+
+
+def check_spaces(config: EnvConfig, observation_space: Space, action_space: Space) -> None:
+    """Refuse spaces that cannot be learnt from.
+
+    Raises:
+        ConfigError: naming the space and what is supported.
+    """
+    _check_observations(config.id, observation_space)
+    _check_actions(config.id, action_space)
+    if config.frame_stack > 1 and isinstance(observation_space, Discrete):
+        raise ConfigError(
+            f"env.frame_stack = {config.frame_stack}: the observations of {config.id!r} are {observation_space}, "
+            "states without a history to stack",
+            hint="set env.frame_stack = 1",
+        )
+
+
+def _check_observations(env_id: str, space: Space) -> None:
+    if isinstance(space, Discrete):
+        return
+    if not isinstance(space, Box):
+        raise ConfigError(f"env.id = {env_id!r}: its observations are {_show(space)}", hint=_SUPPORTED_OBSERVATIONS)
+    if math.prod(space.shape) == 0:
+        raise ConfigError(f"env.id = {env_id!r}: its observations {_show(space)} are empty")
+    if space.dtype == np.uint8 and len(space.shape) > 3:
+        raise ConfigError(
+            f"env.id = {env_id!r}: its observations {_show(space)} have {len(space.shape)} dimensions",
+            hint=_SUPPORTED_OBSERVATIONS,
+        )
+
+
+def _check_actions(env_id: str, space: Space) -> None:
+    if isinstance(space, Discrete):
+        return
+    if not isinstance(space, Box):
+        raise ConfigError(f"env.id = {env_id!r}: its actions are {_show(space)}", hint=_SUPPORTED_ACTIONS)
+    if len(space.shape) != 1 or space.shape[0] == 0 or not np.issubdtype(space.dtype, np.floating):
+        raise ConfigError(
+            f"env.id = {env_id!r}: its actions {_show(space)} have the shape {list(space.shape)} "
+            f"and the type {space.dtype}",
+            hint=_SUPPORTED_ACTIONS,
+        )
+
+
+def _show(space: Space) -> str:
+    text = str(space)
+    return text if len(text) <= 120 else text[:119] + "…"
+
+
+def adapt_spaces(env: gymnasium.Env) -> gymnasium.Env:
+    """`env` with a Box observation, uint8 images or float32 vectors, and actions as the policy samples them.
+
+    Its spaces must have passed `check_spaces`. An observation may share memory with the environment: it is valid
+    until the next `step` or `reset`.
+    """
+    return _adapt_observations(_adapt_actions(env))
+
+
+def _adapt_actions(env: gymnasium.Env) -> gymnasium.Env:
+    space = env.action_space
+    if isinstance(space, Box):
+        return ClipAction(env)
+    if space.start != 0:
+        start = space.start
+        return TransformAction(env, lambda action: action + start, Discrete(int(space.n)))
+    return env
+
+
+def _adapt_observations(env: gymnasium.Env) -> gymnasium.Env:
+    space = env.observation_space
+    if isinstance(space, Discrete):
+        return _as_vector(FlattenObservation(env))
+    if space.dtype == np.uint8 and len(space.shape) == 2:
+        return env
+    if space.dtype == np.uint8 and len(space.shape) == 3:
+        return _channel_first(env) if _has_channel_last(space.shape) else env
+    return _as_vector(env)
+
+
+def _has_channel_last(shape: tuple[int, ...]) -> bool:
+    """Of the two ends of a 3-D image, the channel axis is the shorter; equal ones follow Gymnasium's `[H, W, C]`."""
+    return shape[2] <= shape[0]
+
+
+def _channel_first(env: gymnasium.Env) -> gymnasium.Env:
+    height, width, channels = env.observation_space.shape
+    space = Box(
+        low=np.moveaxis(env.observation_space.low, -1, 0),
+        high=np.moveaxis(env.observation_space.high, -1, 0),
+        shape=(channels, height, width),
+        dtype=np.uint8,
+    )
+    return TransformObservation(env, lambda image: np.ascontiguousarray(np.moveaxis(image, -1, 0)), space)
+
+
+def _as_vector(env: gymnasium.Env) -> gymnasium.Env:
+    """Float32 vectors `[D]`, also from environments that declare float32 and return float64."""
+    flat = flatten_space(env.observation_space)
+    with np.errstate(over="ignore"):  # a bound beyond float32 becomes infinite
+        space = Box(low=flat.low.astype(np.float32), high=flat.high.astype(np.float32), dtype=np.float32)
+    size = space.shape[0]
+    return TransformObservation(env, lambda vector: np.asarray(vector, dtype=np.float32).reshape(size), space)

@@ -1,0 +1,249 @@
+"""The learner: epochs of minibatch steps on the clipped objective, from one rollout."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config import Config
+from . import losses
+from .networks import NatureCNN
+from .policy import ActorCritic
+from .rollout import Minibatch, RolloutBuffer
+
+KL_TOLERANCE = 1.5
+"""An update ends early once its approximate KL passes this many times the target, as in Spinning Up and SB3."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Hyperparameters:
+    """What holds during one update, with every schedule and live edit applied. Names are those of the settings."""
+
+    learning_rate: float
+    clip_range: float
+    value_coef: float
+    entropy_coef: float
+    epochs: int
+    max_grad_norm: float
+    target_kl: float | None
+    gamma: float
+    gae_lambda: float
+
+    @classmethod
+    def from_config(cls, config: Config) -> Hyperparameters:
+        """The values that a run of `config` starts from."""
+        ppo, optim = config.ppo, config.optim
+        return cls(
+            learning_rate=optim.learning_rate,
+            clip_range=ppo.clip_range,
+            value_coef=ppo.value_coef,
+            entropy_coef=ppo.entropy_coef,
+            epochs=ppo.epochs,
+            max_grad_norm=optim.max_grad_norm,
+            target_kl=ppo.target_kl,
+            gamma=ppo.gamma,
+            gae_lambda=ppo.gae_lambda,
+        )
+
+
+class _Totals:
+    """Sums over the minibatches of an update. They stay on the device: reading one waits for all the work queued.
+
+    A minibatch whose loss or gradient is not finite counts in `nonfinite` and in nothing else.
+    """
+
+    NAMES = ("policy_gradient_loss", "value_loss", "entropy_loss", "loss", "approx_kl", "clip_fraction", "grad_norm")
+    _KL = NAMES.index("approx_kl")
+
+    def __init__(self, device: torch.device) -> None:
+        self._sums = torch.zeros(len(self.NAMES), device=device)
+        self._kl_sum_before_epoch = torch.zeros((), device=device)
+        self._finite = torch.zeros((), device=device)
+        self._finite_before_epoch = torch.zeros((), device=device)
+        self._minibatches = 0
+
+    def add(self, statistics: Tensor, finite: Tensor) -> None:
+        """Count one minibatch with `statistics` `[len(NAMES)]`; `finite` is a bool scalar."""
+        self._sums += torch.where(finite, statistics, 0.0)
+        self._finite += finite
+        self._minibatches += 1
+
+    def epoch_kl(self) -> float:
+        """The mean approximate KL since the last call; waits for the device."""
+        kl = (self._sums[self._KL] - self._kl_sum_before_epoch) / (self._finite - self._finite_before_epoch)
+        self._kl_sum_before_epoch = self._sums[self._KL].clone()
+        self._finite_before_epoch = self._finite.clone()
+        return kl.item()
+
+    def read(self) -> dict[str, float]:
+        """The means by metric key, NaN where no minibatch was finite; waits for the device."""
+        *means, finite = torch.cat([self._sums / self._finite, self._finite.unsqueeze(0)]).tolist()
+        metrics = {f"train/{name}": mean for name, mean in zip(self.NAMES, means, strict=True)}
+        return metrics | {"train/nonfinite": self._minibatches - finite}
+
+
+class Learner:
+    """Fits a policy to rollouts by Proximal Policy Optimization (Schulman et al., 2017, arXiv:1707.06347).
+
+    The learner owns the optimiser, the shuffling and their state; what may change between updates comes with each
+    `update` as `Hyperparameters`.
+
+    Args:
+        policy: moved to `device`, in the channels-last memory format where it is convolutional.
+        config: read for the settings that stay fixed over a run, and for the seed of the shuffling.
+        device: where the policy lives and learns.
+
+    Attributes:
+        epochs_done: passes over a rollout since the start of the run.
+    """
+
+    def __init__(self, policy: ActorCritic, config: Config, device: torch.device) -> None:
+        convolutional = any(isinstance(module, NatureCNN) for module in policy.modules())
+        self.policy = policy.to(device, memory_format=torch.channels_last) if convolutional else policy.to(device)
+        self.device = device
+        self.epochs_done = 0
+        self._ppo = config.ppo
+        self._optimizer = torch.optim.Adam(
+            policy.parameters(), lr=config.optim.learning_rate, eps=config.optim.adam_eps, fused=True
+        )
+        self._generator = torch.Generator().manual_seed(config.run.seed)
+
+    def update(
+        self,
+        rollout: RolloutBuffer,
+        hyper: Hyperparameters,
+        *,
+        on_minibatch: Callable[[int, int], None] | None = None,
+    ) -> dict[str, float]:
+        """Learn from a full rollout whose `last_values` and `final_values` are set.
+
+        Every epoch visits every step once, in freshly shuffled minibatches. With a `target_kl` the update ends after
+        the epoch whose mean approximate KL passes `KL_TOLERANCE` times the target. A minibatch whose loss or gradient
+        is not finite leaves weights and optimiser as they were, and is counted.
+
+        Args:
+            on_minibatch: called with epoch and minibatch, both counted from 1, after each minibatch. It may raise to
+                abandon the update, whose steps until then stand.
+
+        Returns:
+            The metrics by key. Losses, ``train/approx_kl``, ``train/clip_fraction`` and ``train/grad_norm`` (before
+            clipping) are means over all finite minibatches; ``train/nonfinite`` counts the others;
+            ``train/explained_variance`` judges the critic before the update; ``train/ratio_error_first`` is the
+            largest |rₜ − 1| of the first minibatch, which is 0 up to rounding unless the rollout is another policy's.
+        """
+        rollout.compute_advantages(gamma=hyper.gamma, gae_lambda=hyper.gae_lambda)
+        explained_variance = losses.explained_variance(rollout.values, rollout.returns)
+        self._set_learning_rate(hyper.learning_rate)
+        experience = rollout.to(self.device)
+        totals = _Totals(self.device)
+        ratio_error_first = None
+        for epoch in range(1, hyper.epochs + 1):
+            for number, indices in enumerate(self._shuffled_minibatches(len(rollout)), start=1):
+                ratio_error = self._learn(experience.minibatch(indices), hyper, totals)
+                if ratio_error_first is None:
+                    ratio_error_first = ratio_error
+                if on_minibatch is not None:
+                    on_minibatch(epoch, number)
+            self.epochs_done += 1
+            if hyper.target_kl is not None and totals.epoch_kl() > KL_TOLERANCE * hyper.target_kl:
+                break
+        return totals.read() | {
+            "train/ratio_error_first": ratio_error_first.item(),
+            "train/explained_variance": explained_variance.item(),
+            "train/n_updates": self.epochs_done,
+            "train/learning_rate": hyper.learning_rate,
+            "train/clip_range": hyper.clip_range,
+        }
+
+    def _shuffled_minibatches(self, num_steps: int) -> tuple[Tensor, ...]:
+        permutation = torch.randperm(num_steps, generator=self._generator)
+        return permutation.to(self.device).tensor_split(self._ppo.minibatches)
+
+    def _learn(self, batch: Minibatch, hyper: Hyperparameters, totals: _Totals) -> Tensor:
+        """One optimiser step; the largest |rₜ − 1| before it."""
+        distribution, values = self.policy(batch.observations)
+        log_probs = distribution.log_prob(batch.actions)
+        ratio = losses.probability_ratio(log_probs, batch.log_probs)
+        advantages = losses.normalize(batch.advantages) if self._ppo.normalize_advantage else batch.advantages
+
+        policy_loss = losses.clipped_surrogate_loss(ratio, advantages, hyper.clip_range)
+        value_loss = self._value_loss(values, batch, hyper)
+        entropy_loss = losses.entropy_loss(distribution.entropy())
+        loss = policy_loss + hyper.value_coef * value_loss + hyper.entropy_coef * entropy_loss
+        grad_norm, finite = self._descend(loss, hyper.max_grad_norm)
+
+        with torch.no_grad():
+            approx_kl = losses.approximate_kl(log_probs, batch.log_probs)
+            clip_fraction = losses.clip_fraction(ratio, hyper.clip_range)
+            statistics = (policy_loss, value_loss, entropy_loss, loss, approx_kl, clip_fraction, grad_norm)
+            totals.add(torch.stack(statistics), finite)
+            return (ratio - 1.0).abs().max()
+
+    def _value_loss(self, values: Tensor, batch: Minibatch, hyper: Hyperparameters) -> Tensor:
+        if self._ppo.clip_value_loss:
+            return losses.clipped_value_loss(values, batch.values, batch.returns, hyper.clip_range)
+        return losses.value_loss(values, batch.returns)
+
+    def _descend(self, loss: Tensor, max_grad_norm: float) -> tuple[Tensor, Tensor]:
+        """Step down the clipped gradient of `loss`; the gradient's norm before clipping, and whether all was finite.
+
+        The fused optimiser skips a step for which `found_inf` is 1, on the device and without anybody waiting for
+        the answer. It is the interface through which `torch.amp.GradScaler` skips its steps.
+        """
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        grad_norm = nn.utils.clip_grad_norm_(self.policy.parameters(), max_grad_norm)
+        finite = torch.isfinite(loss.detach()) & torch.isfinite(grad_norm)
+        self._optimizer.found_inf = (~finite).float()
+        self._optimizer.step()
+        return grad_norm, finite
+
+    def _set_learning_rate(self, learning_rate: float) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+
+    # ── State ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the weights that the next update depends on: contiguous tensors on the CPU, and a counter.
+
+        Keys are ``adam/<parameter>/<step|exp_avg|exp_avg_sq>``, ``generator`` (uint8) and ``epochs_done`` (int).
+        """
+        state: dict[str, Any] = {"epochs_done": self.epochs_done, "generator": self._generator.get_state()}
+        for name, parameter in self.policy.named_parameters():
+            for slot, tensor in self._optimizer.state[parameter].items():
+                state[f"adam/{name}/{slot}"] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Stand where `state_dict` was taken. The policy's weights are loaded into the policy, before or after.
+
+        Raises:
+            ValueError: the state belongs to another network.
+        """
+        parameters = dict(self.policy.named_parameters())
+        adam: dict[nn.Parameter, dict[str, Tensor]] = {}
+        for key in state:
+            if key.startswith("adam/"):
+                _, name, slot = key.split("/")
+                if name not in parameters:
+                    raise ValueError(f"optimiser state for {name}, which the network does not have")
+                parameter = parameters[name]
+                adam.setdefault(parameter, {})[slot] = _slot_for(parameter, slot, state[key])
+        self._optimizer.state.clear()
+        self._optimizer.state.update(adam)
+        self._generator.set_state(state["generator"])
+        self.epochs_done = int(state["epochs_done"])
+
+
+def _slot_for(parameter: nn.Parameter, slot: str, saved: Tensor) -> Tensor:
+    """A saved slot of Adam as the fused kernel needs it: on the parameter's device and in its memory format."""
+    if slot == "step":
+        return saved.to(parameter.device, copy=True)
+    if saved.shape != parameter.shape:
+        raise ValueError(f"optimiser state of shape {tuple(saved.shape)} for weights of {tuple(parameter.shape)}")
+    return torch.empty_like(parameter, requires_grad=False).copy_(saved)

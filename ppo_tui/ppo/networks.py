@@ -1,0 +1,86 @@
+"""The trunks: networks that turn observations into features for the heads of actor and critic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from .observations import ImageLayout
+
+_BYTE_SCALE = 1.0 / 255.0
+
+
+class NatureCNN(nn.Module):
+    """The convolutional network of the Nature DQN (Mnih et al., 2015, https://doi.org/10.1038/nature14236).
+
+    Bytes are scaled to 0..1 here, so that images travel and wait as uint8. The images run through the convolutions
+    in the channels-last memory format, which is the faster one on CPUs and on GPUs with tensor cores.
+
+    Args:
+        layout: how observations become images; at least 36×36.
+    """
+
+    def __init__(self, layout: ImageLayout) -> None:
+        super().__init__()
+        self.layout = layout
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(layout.channels, 32, kernel_size=8, stride=4),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, kernel_size=4, stride=2),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, kernel_size=3, stride=1),
+            nn.ReLU(),
+            nn.Flatten(),
+        )
+        with torch.no_grad():
+            image = torch.zeros(1, layout.channels, layout.height, layout.width)
+            flat_size = self.convolutions(image).shape[1]
+        self.num_features = 512
+        self.linear = nn.Sequential(nn.Linear(flat_size, self.num_features), nn.ReLU())
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Features `[B, 512]` of uint8 observations, stacked or not (see `ImageLayout.fold`)."""
+        images = self.layout.fold(observations)  # [B, C, H, W]
+        images = images.contiguous(memory_format=torch.channels_last) * _BYTE_SCALE
+        return self.linear(self.convolutions(images))
+
+
+class MLP(nn.Module):
+    """Fully connected layers over the flattened observation; bytes are scaled to 0..1.
+
+    Args:
+        num_inputs: numbers in an observation, all stacked frames together.
+        hidden: widths of the layers; with none, the features are the observation itself.
+        activation: nonlinearity after each layer.
+    """
+
+    def __init__(self, num_inputs: int, hidden: Sequence[int], activation: Literal["tanh", "relu"]) -> None:
+        super().__init__()
+        nonlinearity = {"tanh": nn.Tanh, "relu": nn.ReLU}[activation]
+        layers: list[nn.Module] = []
+        for width in hidden:
+            layers += [nn.Linear(num_inputs, width), nonlinearity()]
+            num_inputs = width
+        self.layers = nn.Sequential(*layers)
+        self.num_features = num_inputs
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Features `[B, num_features]` of observations `[B, ...]` of any numeric type."""
+        flat = observations.reshape(observations.shape[0], -1)
+        flat = flat * _BYTE_SCALE if flat.dtype == torch.uint8 else flat.float()
+        return self.layers(flat)
+
+
+def initialize_orthogonal(module: nn.Module, gain: float = math.sqrt(2.0)) -> None:
+    """Orthogonal weights of this gain (Saxe et al., 2014, arXiv:1312.6120) and zero biases in every layer within.
+
+    The numbers come from PyTorch's global generator.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.orthogonal_(layer.weight, gain)
+            nn.init.zeros_(layer.bias)

@@ -1,0 +1,246 @@
+"""The storage of one rollout: T steps of N environments, with each frame kept once.
+
+Frame stacks are gathered when they are needed, so that a rollout of stacked frames takes a K-th of the memory.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .advantages import gae
+from .observations import has_stack_axis
+from .policy import Decision
+
+ALL_ENVS = slice(None)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Minibatch:
+    """B steps of a rollout in the order asked for; all `[B]` but the observations and vectors of actions.
+
+    Attributes:
+        observations: `[B, (K,) *S]`.
+        actions: `[B, *action_shape]`.
+        log_probs: log-probabilities of the actions under the policy that acted.
+        values: what the critic said during the rollout.
+    """
+
+    observations: Tensor
+    actions: Tensor
+    log_probs: Tensor
+    values: Tensor
+    advantages: Tensor
+    returns: Tensor
+
+
+class RolloutBuffer:
+    """One rollout, around arrays that somebody else may be writing: they are wrapped and never copied.
+
+    Row K−1+t of `frames` is the observation before step t, for t = 0..T; the K−1 rows before it are the newest ones
+    of the rollout before. A stack never reaches beyond the start of its episode: there the first frame repeats, as
+    in gymnasium's ``FrameStackObservation``.
+
+    A rollout is filled so: for each t, `observation` → act → `store` → step the environments → `mark_boundaries`
+    (and `final_values[t, env]` where an episode was truncated). Then `last_values` is set from `observation(T)`,
+    the learner learns, and `carry_over` makes room for the next one.
+
+    Args:
+        frames: observations, `[K+T, N, *S]`.
+        rewards: `[T, N]`, float32 or float64.
+        terminations: bool `[T, N]`.
+        truncations: bool `[T, N]`.
+        frame_stack: K, the newest observations that the policy sees at once.
+        action_shape, action_dtype: of one action, as `ActorCritic` has them.
+
+    Attributes:
+        actions: `[T, N, *action_shape]`.
+        log_probs, values: of the acting policy, `[T, N]`.
+        final_values: V(final observation) of the episode that was truncated at step t, `[T, N]`; 0 elsewhere.
+        last_values: V(s_T), `[N]`.
+        advantages, returns: `[T, N]`, from `compute_advantages`.
+        starts: row of `frames` in which the episode of each row began, int64 `[K+T, N]`.
+    """
+
+    def __init__(
+        self,
+        frames: np.ndarray,
+        rewards: np.ndarray,
+        terminations: np.ndarray,
+        truncations: np.ndarray,
+        *,
+        frame_stack: int,
+        action_shape: Sequence[int],
+        action_dtype: torch.dtype,
+    ) -> None:
+        num_steps, num_envs = rewards.shape
+        assert frames.shape[:2] == (frame_stack + num_steps, num_envs), f"frames {frames.shape}: expected [K+T, N, *S]"
+        self.num_steps = num_steps
+        self.num_envs = num_envs
+        self.frame_stack = frame_stack
+        self.stacked = has_stack_axis(frames.shape[2:], frames.dtype, frame_stack)
+        self.frames = torch.from_numpy(frames)
+        self.rewards = torch.from_numpy(rewards)
+        self.terminations = torch.from_numpy(terminations)
+        self.truncations = torch.from_numpy(truncations)
+        self.starts = torch.full((frame_stack + num_steps, num_envs), frame_stack - 1)
+        self.actions = torch.zeros(num_steps, num_envs, *action_shape, dtype=action_dtype)
+        self.log_probs, self.values, self.final_values, self.advantages, self.returns = torch.zeros(
+            5, num_steps, num_envs
+        ).unbind()
+        self.last_values = torch.zeros(num_envs)
+
+    @classmethod
+    def allocate(
+        cls,
+        frame_shape: Sequence[int],
+        frame_dtype: np.typing.DTypeLike,
+        *,
+        num_steps: int,
+        num_envs: int,
+        frame_stack: int,
+        action_shape: Sequence[int],
+        action_dtype: torch.dtype,
+    ) -> RolloutBuffer:
+        """A rollout with arrays of its own, for use without workers."""
+        return cls(
+            np.zeros((frame_stack + num_steps, num_envs, *frame_shape), dtype=frame_dtype),
+            np.zeros((num_steps, num_envs), dtype=np.float32),
+            np.zeros((num_steps, num_envs), dtype=np.bool_),
+            np.zeros((num_steps, num_envs), dtype=np.bool_),
+            frame_stack=frame_stack,
+            action_shape=action_shape,
+            action_dtype=action_dtype,
+        )
+
+    def __len__(self) -> int:
+        """Environment steps in the rollout, T × N."""
+        return self.num_steps * self.num_envs
+
+    # ── While the rollout is collected ──────────────────────────────────────────────────────────────────────
+
+    def observation(self, t: int, envs: slice = ALL_ENVS) -> Tensor:
+        """What the policy sees before step t (0..T) in these n environments, `[n, (K,) *S]`.
+
+        Without a stack axis the result is a view of `frames`.
+        """
+        row = self._row(t)
+        if not self.stacked:
+            return self.frames[row, envs]
+        env_indices = torch.arange(self.num_envs)[envs]
+        return self._gather_stacks(torch.full_like(env_indices, row), self.starts[row, envs], env_indices)
+
+    def final_observation_stack(self, t: int, env: int, final_frame: np.ndarray) -> Tensor:
+        """What the policy would see in the final observation of the episode that step t ended, `[1, (K,) *S]`.
+
+        Args:
+            final_frame: the final observation itself, `[*S]`, whose place in `frames` the next episode has taken.
+        """
+        final = torch.from_numpy(np.asarray(final_frame)).unsqueeze(0)  # [1, *S]
+        if not self.stacked:
+            return final
+        newest = self._row(t)
+        lags = torch.arange(self.frame_stack - 2, -1, -1)  # oldest frame first
+        rows = torch.maximum(newest - lags, self.starts[newest, env])  # [K-1]
+        return torch.cat([self.frames[rows, env], final]).unsqueeze(0)
+
+    def store(self, t: int, decision: Decision, envs: slice = ALL_ENVS) -> None:
+        """Keep what the policy decided in step t for these environments."""
+        self.actions[t, envs] = decision.actions.to(self.actions.device)
+        self.log_probs[t, envs] = decision.log_probs.to(self.log_probs.device)
+        self.values[t, envs] = decision.values.to(self.values.device)
+
+    def mark_boundaries(self, t: int, envs: slice = ALL_ENVS) -> None:
+        """Take notice of the episodes that step t ended, as `terminations` and `truncations` say by now."""
+        row = self._row(t)
+        ended = self.terminations[t, envs] | self.truncations[t, envs]
+        self.starts[row + 1, envs] = torch.where(ended, row + 1, self.starts[row, envs])
+
+    def carry_over(self) -> None:
+        """Begin the next rollout: the newest K frames move to the front, and the values of final frames are 0."""
+        frames = self.frames.numpy()
+        frames[: self.frame_stack] = frames[self.num_steps :]
+        self.starts[: self.frame_stack] = (self.starts[self.num_steps :] - self.num_steps).clamp(min=0)
+        self.final_values.zero_()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What `carry_over` left for the next rollout: ``frames`` `[K, N, *S]` and ``starts`` `[K, N]`, copied."""
+        return {
+            "frames": self.frames[: self.frame_stack].clone(),
+            "starts": self.starts[: self.frame_stack].clone(),
+        }
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Stand where `state_dict` was taken."""
+        self.frames[: self.frame_stack] = state["frames"]
+        self.starts[: self.frame_stack] = state["starts"]
+
+    # ── When it is learned from ─────────────────────────────────────────────────────────────────────────────
+
+    def compute_advantages(self, *, gamma: float, gae_lambda: float) -> None:
+        """Fill `advantages` and `returns` by generalised advantage estimation (see `gae`)."""
+        advantages, returns = gae(
+            self.rewards.to(self.values.dtype),
+            self.values,
+            self.terminations,
+            self.truncations,
+            self.last_values,
+            self.final_values,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+        )
+        self.advantages.copy_(advantages)
+        self.returns.copy_(returns)
+
+    def to(self, device: torch.device) -> RolloutBuffer:
+        """This rollout where it already is on `device`, else a copy there, each frame moved once."""
+        if self.frames.device == device:
+            return self
+        moved = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(moved, name, value.to(device))
+        return moved
+
+    def minibatch(self, indices: Tensor) -> Minibatch:
+        """The steps of these `indices`, int64 `[B]`; step t of environment n has index t × N + n."""
+        return Minibatch(
+            observations=self._observations_at(indices),
+            actions=self.actions.flatten(0, 1)[indices],
+            log_probs=self.log_probs.view(-1)[indices],
+            values=self.values.view(-1)[indices],
+            advantages=self.advantages.view(-1)[indices],
+            returns=self.returns.view(-1)[indices],
+        )
+
+    def _observations_at(self, indices: Tensor) -> Tensor:
+        flat_rows = indices + self._row(0) * self.num_envs  # of [K+T, N], flattened
+        if not self.stacked:
+            return self._flat_frames().index_select(0, flat_rows)
+        envs = indices % self.num_envs
+        return self._gather_stacks(flat_rows // self.num_envs, self.starts.view(-1)[flat_rows], envs)
+
+    def _gather_stacks(self, rows: Tensor, starts: Tensor, envs: Tensor) -> Tensor:
+        """The stacks `[B, K, *S]` that end in these rows of these environments, all three `[B]`.
+
+        Frame by frame the stack axis is written innermost. For grey images that is the channels-last format which
+        the convolutions want; a copy into that format afterwards takes twice as long.
+        """
+        frames = self._flat_frames()
+        stack = [
+            frames.index_select(0, torch.maximum(rows - lag, starts) * self.num_envs + envs)  # [B, *S]
+            for lag in range(self.frame_stack - 1, -1, -1)
+        ]
+        return torch.stack(stack, dim=-1).movedim(-1, 1)
+
+    def _flat_frames(self) -> Tensor:
+        return self.frames.view(-1, *self.frames.shape[2:])  # [(K+T)·N, *S]
+
+    def _row(self, t: int) -> int:
+        """The row of `frames` before step t."""
+        return self.frame_stack - 1 + t

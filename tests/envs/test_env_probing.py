@@ -1,0 +1,227 @@
+"""`probe_env`: what it tells of an environment, and the one message for everything that can be wrong with it."""
+
+import os
+import subprocess
+import sys
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Discrete
+
+from ppo_tui.config.schema import AtariConfig, EnvConfig
+from ppo_tui.envs import EnvInfo, make_env, probe_env
+from ppo_tui.errors import ConfigError
+
+
+def refusal(env_id: str, **settings) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        probe_env(EnvConfig(id=env_id, **settings))
+    return caught.value
+
+
+def test_tells_what_an_environment_is():
+    info = probe_env(EnvConfig(id="CartPole-v1"))
+    assert info == EnvInfo(
+        observation_space=make_env(EnvConfig(id="CartPole-v1")).observation_space,
+        action_space=Discrete(2),
+        max_episode_steps=500,
+        reward_threshold=475.0,
+        renders=True,
+        action_meanings=None,
+    )
+
+
+def test_tells_what_an_atari_game_is():
+    info = probe_env(EnvConfig(id="ALE/Breakout-v5", frame_stack=4, atari=AtariConfig(max_frames=1_001)))
+    assert info.observation_space == Box(0, 255, (84, 84), np.uint8)
+    assert info.action_space == Discrete(4)
+    assert info.max_episode_steps == 251
+    assert info.reward_threshold is None
+    assert info.action_meanings == ("NOOP", "FIRE", "RIGHT", "LEFT")
+
+
+@pytest.mark.parametrize("env_id", ["ALE/UpNDown-v5", "ALE/TicTacToe3D-v5", "ALE/Pitfall2-v5", "ALE/SpaceInvaders-v5"])
+def test_finds_the_rom_of_games_with_unusual_names(env_id):
+    assert probe_env(EnvConfig(id=env_id)).observation_space.shape == (84, 84)
+
+
+# ── Ids ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("env_id", "meant"),
+    [
+        ("LunarLander-v2", "LunarLander-v3"),
+        ("Taxi-v9", "Taxi-v4"),
+        ("CartPole", "CartPole-v1"),
+        ("cartpole-v1", "CartPole-v1"),
+        ("Cartpol-v1", "CartPole-v1"),
+        ("breakout", "ALE/Breakout-v5"),
+        ("Brekout-v5", "ALE/Breakout-v5"),
+        ("ALE/Breakout-v4", "ALE/Breakout-v5"),
+        ("ALE/Breakout-ram-v5", "ALE/Breakout-v5"),
+        ("SpaceInvader", "ALE/SpaceInvaders-v5"),
+    ],
+)
+def test_an_unknown_id_gets_the_nearest_one(env_id, meant):
+    error = refusal(env_id)
+    assert repr(env_id) in error.message
+    assert error.hint == f"did you mean {meant!r}?"
+    probe_env(EnvConfig(id=meant))
+
+
+@pytest.mark.parametrize(
+    "env_id",
+    ["Breakout-v0", "Breakout-v4", "BreakoutDeterministic-v4", "Breakout-ram-v4", "Breakout-ramDeterministic-v0"],
+)
+def test_old_atari_ids_that_skip_frames_are_refused_with_the_one_to_use(env_id):
+    error = refusal(env_id)
+    assert "skips frames" in error.message
+    assert "'ALE/Breakout-v5'" in error.hint
+
+
+def test_an_environment_that_only_shares_its_name_with_a_game_is_no_old_atari_id(register):
+    assert probe_env(EnvConfig(id=register(Box(-1, 1, (2,)), id="Tetris-v0"))).observation_space.shape == (2,)
+
+
+def test_a_name_like_nothing_known_gets_the_way_to_list_them():
+    assert "pprint_registry" in refusal("zzzzqqqq").hint
+
+
+@pytest.mark.parametrize(
+    "env_id", ["no_such_module:Env-v0", "a:b:c", ":", "json:NoSuchEnvironmentAtAll-v0", "🙂", "-v1"]
+)
+def test_malformed_ids_and_missing_modules_are_refused(env_id):
+    assert repr(env_id) in refusal(env_id).message
+
+
+def test_the_module_of_an_id_is_imported(tmp_path, monkeypatch):
+    (tmp_path / "my_cart.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('MyCart-v0', 'gymnasium.envs.classic_control:CartPoleEnv', max_episode_steps=7)\n"
+    )
+    (tmp_path / "my_broken_cart.py").write_text("raise SystemExit('out of order')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert probe_env(EnvConfig(id="my_cart:MyCart-v0")).max_episode_steps == 7
+    del gymnasium.registry["MyCart-v0"]
+    assert "SystemExit: out of order" in refusal("my_broken_cart:MyCart-v0").message
+
+
+# ── Constructors ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("env_id", "package", "command"),
+    [
+        ("LunarLander-v3", "Box2D", "pip install 'ppo-tui[box2d]'"),
+        ("Ant-v5", "mujoco", "pip install 'gymnasium[mujoco]'"),
+        ("Ant-v4", "mujoco", "pip install 'gymnasium[mujoco]'"),
+    ],
+)
+def test_a_missing_package_gets_the_command_that_installs_it(env_id, package, command):
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from ppo_tui.config.schema import EnvConfig; from ppo_tui.envs import probe_env\n"
+        "from ppo_tui.errors import ConfigError\n"
+        f"try: probe_env(EnvConfig(id={env_id!r}))\n"
+        "except ConfigError as error: print(error.message); print(error.hint)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    message, hint = result.stdout.splitlines()
+    assert "a package that it needs is not installed" in message
+    assert hint == command
+    assert result.stderr == ""
+
+
+def test_an_outdated_version_that_cannot_be_made_gets_the_newest():
+    assert "'Ant-v5'" in refusal("Ant-v3").hint
+
+
+def test_arguments_that_the_environment_does_not_take_are_refused():
+    error = refusal("CartPole-v1", kwargs={"sutton_barto": True})
+    assert "env.kwargs.sutton_barto" in error.message
+    assert error.hint == "did you mean 'sutton_barto_reward'?"
+    assert "sutton_barto_reward, max_episode_steps" in refusal("CartPole-v1", kwargs={"xyz": 1}).hint
+    assert refusal("ALE/Pong-v5", kwargs={"xyz": 1}).hint == "it takes mode, difficulty"
+    assert "render_mode" in refusal("CartPole-v1", kwargs={"render_mode": "human"}).message
+
+
+def test_arguments_that_the_environment_takes_reach_it():
+    info = probe_env(EnvConfig(id="LunarLander-v3", kwargs={"continuous": True, "max_episode_steps": 9}))
+    assert info.action_space.shape == (2,)
+    assert info.max_episode_steps == 9
+
+
+def test_an_argument_of_a_wrong_value_shows_what_the_environment_says():
+    error = refusal("FrozenLake-v1", kwargs={"map_name": "9x9"})
+    assert "cannot be made" in error.message
+    assert "9x9" in error.hint
+
+
+@pytest.mark.parametrize("raised", [RuntimeError("no display\nand a long story"), SystemExit(3), KeyError()])
+def test_a_constructor_that_raises_is_one_line(register, raised):
+    def broken():
+        raise raised
+
+    error = refusal(register(entry_point=broken))
+    assert type(raised).__name__ in error.message
+    assert "\n" not in error.message
+    assert error.__cause__ is raised
+
+
+def test_a_class_that_is_no_environment_is_refused(register):
+    assert "gymnasium.Env" in refusal(register(entry_point=dict)).message
+
+
+def test_discrete_observations_have_nothing_to_stack():
+    error = refusal("Taxi-v4", frame_stack=4)
+    assert "env.frame_stack = 4" in error.message
+    assert error.hint == "set env.frame_stack = 1"
+    probe_env(EnvConfig(id="CartPole-v1", frame_stack=4))
+
+
+# ── Silence ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_nothing_is_printed_whatever_the_environment_prints(register, capfd):
+    def noisy():
+        print("hello from Python")
+        print("hello from Python", file=sys.stderr)
+        os.write(1, b"hello from C\n")
+        os.write(2, b"hello from C\n")
+        warnings.warn("hello from a warning", stacklevel=1)
+        return gymnasium.make("CartPole-v0").unwrapped
+
+    env_id = register(entry_point=noisy)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        probe_env(EnvConfig(id=env_id))
+    print("and afterwards it speaks again")
+    os.write(2, b"on both\n")
+    out, err = capfd.readouterr()
+    assert out == "and afterwards it speaks again\n"
+    assert err == "on both\n"
+    assert caught == []
+
+
+@pytest.mark.parametrize("env_id", ["ALE/Breakout-v5", "CarRacing-v3", "CartPole-v0", "Breakout-v4"])
+def test_a_fresh_process_probes_in_silence(env_id):
+    code = (
+        "from ppo_tui.config.schema import EnvConfig; from ppo_tui.envs import probe_env\n"
+        "from ppo_tui.errors import ConfigError\n"
+        f"try: probe_env(EnvConfig(id={env_id!r}))\n"
+        "except ConfigError: pass"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (result.stdout, result.stderr) == ("", "")
+
+
+def test_works_with_closed_standard_streams():
+    code = (
+        "import os; os.close(1); os.close(2)\n"
+        "from ppo_tui.config.schema import EnvConfig; from ppo_tui.envs import probe_env\n"
+        "probe_env(EnvConfig(id='CartPole-v1')); os._exit(0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
