@@ -30,12 +30,12 @@ MANIFEST_FILE = "manifest.json"
 
 
 def save_checkpoint(
-    path: Path, *, policy: ActorCritic, optimizer: dict[str, torch.Tensor], config: Config, state: dict[str, Any]
+    path: Path, *, policy: ActorCritic, learner: dict[str, Any], config: Config, state: dict[str, Any]
 ) -> Path:
     """Write a checkpoint directory at `path`, replacing one that stands there, and return it.
 
     Args:
-        optimizer: named tensors of the optimiser and of the random generators.
+        learner: the state of the optimiser and of the shuffling: tensors, and numbers.
         state: everything else that is to be kept, as JSON knows it.
 
     Raises:
@@ -46,8 +46,10 @@ def save_checkpoint(
     temporary.mkdir(parents=True)
     try:
         save_file(_contiguous(policy.state_dict()), temporary / POLICY_FILE)
-        save_file(_contiguous(optimizer), temporary / OPTIMIZER_FILE)
-        content = {"config": msgspec.to_builtins(config), **state}
+        tensors = {key: value for key, value in learner.items() if isinstance(value, torch.Tensor)}
+        save_file(_contiguous(tensors), temporary / OPTIMIZER_FILE)
+        numbers = {key: value for key, value in learner.items() if key not in tensors}
+        content = {"config": msgspec.to_builtins(config), "learner": numbers, **state}
         (temporary / STATE_FILE).write_text(json.dumps(content, indent=1), "utf-8")
         files = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
         manifest = {"format": FORMAT_VERSION, "sha256": files}

@@ -40,7 +40,7 @@ class Collector:
         self._env_seeds = env_seeds
         self._first_row = rollout.frame_stack - 1
         self._groups = [pool.group_envs(group) for group in range(pool.num_groups)]
-        self.last_values = torch.zeros(pool.num_envs)
+        self._device = next(policy.parameters()).device
 
     def reset(self) -> None:
         """Start the first episodes."""
@@ -52,10 +52,11 @@ class Collector:
         for group, envs in enumerate(self._groups):
             if t > 0:
                 self._receive(group, t - 1)
-            with self._times.phase("infer"), torch.inference_mode():
-                actions, log_probs, values = self._policy.act(self._rollout.observation(t, envs), noise=noise[envs])
-                self._rollout.store(t, envs, actions, log_probs, values)
-                env_actions = self._policy.env_actions(actions)
+            with self._times.phase("infer"):
+                observations = self._rollout.observation(t, envs).to(self._device)
+                decision = self._policy.act(observations, noise=noise[envs].to(self._device))
+                self._rollout.store(t, decision, envs)
+                env_actions = self._policy.env_actions(decision.actions)
             self._pool.send_step(group, env_actions, self._first_row + t + 1)
 
     def finish(self) -> None:
@@ -63,8 +64,8 @@ class Collector:
         steps = self._rollout.num_steps
         for group in range(len(self._groups)):
             self._receive(group, steps - 1)
-        with self._times.phase("infer"), torch.inference_mode():
-            self.last_values = self._policy.value(self._rollout.observation(steps, slice(0, self._pool.num_envs)))
+        with self._times.phase("infer"):
+            self._rollout.last_values.copy_(self._policy.value(self._rollout.observation(steps).to(self._device)))
 
     def _receive(self, group: int, t: int) -> None:
         """Wait for step `t` of `group`, and value the final observations of episodes that it truncated."""
@@ -75,10 +76,10 @@ class Collector:
         shared, row = self._pool.shared, self._first_row + t + 1
         truncated = shared.truncations[row, envs] & ~shared.terminations[row, envs]
         if truncated.any():
-            with self._times.phase("infer"), torch.inference_mode():
+            with self._times.phase("infer"):
                 for env in np.flatnonzero(truncated) + envs.start:
                     stack = self._rollout.final_observation_stack(t, int(env), shared.final_observations[env])
-                    self._rollout.final_values[t, env] = self._policy.value(stack)[0]
+                    self._rollout.final_values[t, env] = self._policy.value(stack.to(self._device))[0]
 
     def finished_episodes(self, first_step: int) -> Iterator[EpisodeFinished]:
         """The full games that ended in this rollout, in the order of their steps.

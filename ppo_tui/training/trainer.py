@@ -130,8 +130,8 @@ class Trainer:
             terminations=shared.terminations[stack:],
             truncations=shared.truncations[stack:],
             frame_stack=stack,
-            action_space=info.action_space,
-            device=self.device,
+            action_shape=self.policy.action_shape,
+            action_dtype=self.policy.action_dtype,
         )
         self._workers = WorkersView(self.pool)
         self._collector = Collector(
@@ -154,12 +154,11 @@ class Trainer:
         return save_checkpoint(
             Path(path),
             policy=self.policy,
-            optimizer=self.learner.tensors(),
+            learner=self.learner.state_dict(),
             config=self.config,
             state={
                 "step": self.step,
                 "update": self.update,
-                "learner": self.learner.counters(),
                 "versions": versions(),
                 "metrics": self._metrics,
             },
@@ -245,7 +244,7 @@ class Trainer:
         self._emit(episode)
 
     def _learn(self) -> None:
-        """Estimate the rollout's advantages and improve the policy on them.
+        """Improve the policy on the rollout.
 
         `progress` still is what it was when the rollout began: the first update uses the full learning rate.
         """
@@ -264,7 +263,6 @@ class Trainer:
             self._controls.check(mid_update=True)
 
         with self._times.phase("learn"):
-            self.rollout.compute_advantages(self._collector.last_values, gamma=hyper.gamma, gae_lambda=hyper.gae_lambda)
             self._metrics = self.learner.update(self.rollout, hyper, on_minibatch=on_minibatch)
         self.rollout.carry_over()
         self.update += 1
