@@ -18,7 +18,7 @@ from .observations import MIN_IMAGE_SIZE, ImageLayout
 
 
 class Decision(NamedTuple):
-    """What the policy decides for B observations.
+    """What the policy decides for B observations. Made in inference mode: to be copied before gradients need it.
 
     Attributes:
         actions: `[B, *action_shape]`, as the policy counts them (see `ActorCritic.env_actions`).

@@ -1,0 +1,374 @@
+"""The learner: against a second implementation, on its guards, its state, and on whether it learns."""
+
+import dataclasses
+import math
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from ppo_tui.config import Config, build_config
+from ppo_tui.ppo import ActorCritic, Hyperparameters, Learner, RolloutBuffer, build_policy
+
+from .reference import updated_weights
+
+CPU = torch.device("cpu")
+VECTOR = spaces.Box(-np.inf, np.inf, (3,), np.float32)
+SCREEN = spaces.Box(0, 255, (36, 36), np.uint8)
+DISCRETE = spaces.Discrete(4)
+CONTINUOUS = spaces.Box(-1, 1, (2,), np.float32)
+
+METRICS = {
+    "train/policy_gradient_loss",
+    "train/value_loss",
+    "train/entropy_loss",
+    "train/loss",
+    "train/approx_kl",
+    "train/clip_fraction",
+    "train/explained_variance",
+    "train/grad_norm",
+    "train/n_updates",
+    "train/learning_rate",
+    "train/clip_range",
+    "train/ratio_error_first",
+    "train/nonfinite",
+}
+
+
+def make_config(*, num_envs=4, steps=16, learning_rate=1e-3, **ppo) -> Config:
+    return build_config(
+        {
+            "env": {"id": "None-v0"},
+            "rollout": {"num_envs": num_envs, "steps": steps},
+            "ppo": ppo,
+            "optim": {"learning_rate": learning_rate},
+        }
+    )
+
+
+def make_policy(config: Config, observation_space=VECTOR, action_space=DISCRETE, *, frame_stack=1) -> ActorCritic:
+    torch.manual_seed(0)
+    return build_policy(observation_space, action_space, config.policy, frame_stack=frame_stack)
+
+
+def make_rollout(policy: ActorCritic, config: Config, space=VECTOR, *, frame_stack=1, seed=1) -> RolloutBuffer:
+    """Random observations, rewards and episode ends, with what `policy` does and thinks of them."""
+    rollout = RolloutBuffer.allocate(
+        space.shape,
+        space.dtype,
+        num_steps=config.rollout.steps,
+        num_envs=config.rollout.num_envs,
+        frame_stack=frame_stack,
+        action_shape=policy.action_shape,
+        action_dtype=policy.action_dtype,
+    )
+    generator = torch.Generator().manual_seed(seed)
+    if rollout.frames.is_floating_point():
+        rollout.frames.normal_(generator=generator)
+    else:
+        rollout.frames.random_(0, 256, generator=generator)
+    for tensor in (rollout.rewards, rollout.final_values):
+        tensor.normal_(generator=generator)
+    rollout.terminations.bernoulli_(0.1, generator=generator)
+    rollout.truncations.bernoulli_(0.1, generator=generator)
+    for t in range(rollout.num_steps):
+        rollout.store(t, policy.act(rollout.observation(t), noise=policy.draw_noise(rollout.num_envs, generator)))
+        rollout.mark_boundaries(t)
+    rollout.last_values.copy_(policy.value(rollout.observation(rollout.num_steps)))
+    return rollout
+
+
+def update(config: Config, *, policy=None, rollout=None, **changes) -> dict[str, float]:
+    policy = policy or make_policy(config)
+    rollout = rollout or make_rollout(policy, config)
+    hyper = dataclasses.replace(Hyperparameters.from_config(config), **changes)
+    return Learner(policy, config, CPU).update(rollout, hyper)
+
+
+def weights_of(policy: ActorCritic) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+
+
+def assert_equal_weights(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    for name in expected:
+        assert torch.equal(actual[name], expected[name]), name
+
+
+# ── The mathematics ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("clip_value_loss", [True, False])
+@pytest.mark.parametrize("normalize_advantage", [True, False])
+def test_an_update_equals_a_second_implementation_in_float64(clip_value_loss, normalize_advantage):
+    """The learning rate is so high that later minibatches are clipped in ratio, value and gradient."""
+    config = make_config(
+        learning_rate=3e-3,
+        clip_value_loss=clip_value_loss,
+        normalize_advantage=normalize_advantage,
+        clip_range=0.05,
+        entropy_coef=0.02,
+    )
+    policy = make_policy(config)
+    rollout = make_rollout(policy, config)
+    expected = updated_weights(dict(policy.named_parameters()), rollout, config)
+    before = weights_of(policy)
+
+    metrics = update(config, policy=policy, rollout=rollout)
+
+    assert metrics["train/clip_fraction"] > 0.1
+    assert metrics["train/grad_norm"] > config.optim.max_grad_norm
+    for name, parameter in policy.named_parameters():
+        assert (parameter - before[name]).abs().max() > 1e-4, name
+        torch.testing.assert_close(parameter.double(), expected[name], rtol=0, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("action_space", [DISCRETE, CONTINUOUS])
+@pytest.mark.parametrize(("space", "frame_stack"), [(VECTOR, 1), (VECTOR, 3), (SCREEN, 4)])
+def test_the_first_ratio_is_one(space, frame_stack, action_space):
+    """Up to rounding: matrix products over another number of rows may add in another order."""
+    config = make_config()
+    policy = make_policy(config, space, action_space, frame_stack=frame_stack)
+    rollout = make_rollout(policy, config, space, frame_stack=frame_stack)
+    assert update(config, policy=policy, rollout=rollout)["train/ratio_error_first"] <= 1e-5
+
+
+def test_the_first_ratio_is_exactly_one_over_the_same_batch():
+    config = make_config(num_envs=32, steps=1, minibatches=1)
+    assert update(config)["train/ratio_error_first"] == 0.0
+
+
+def test_a_rollout_of_another_policy_is_told_by_its_first_ratio():
+    config = make_config()
+    rollout = make_rollout(make_policy(config), config)
+    rollout.log_probs += 0.1
+    assert update(config, rollout=rollout)["train/ratio_error_first"] == pytest.approx(1 - math.exp(-0.1), rel=1e-3)
+
+
+def test_metrics_are_means_over_all_minibatches_of_the_update():
+    """At a learning rate of 0 nothing moves, so that the means over minibatches are those over the rollout."""
+    config = make_config(normalize_advantage=False, clip_value_loss=False)
+    policy = make_policy(config)
+    rollout = make_rollout(policy, config)
+    metrics = update(config, policy=policy, rollout=rollout, learning_rate=0.0, clip_range=0.3)
+
+    errors = rollout.values - rollout.returns
+    distribution, _ = policy(rollout.minibatch(torch.arange(64)).observations)
+    assert set(metrics) == METRICS
+    assert all(isinstance(value, float | int) for value in metrics.values())
+    assert metrics["train/policy_gradient_loss"] == pytest.approx(-rollout.advantages.mean().item(), abs=1e-6)
+    assert metrics["train/value_loss"] == pytest.approx(0.5 * errors.square().mean().item(), rel=1e-5)
+    assert metrics["train/entropy_loss"] == pytest.approx(-distribution.entropy().mean().item(), rel=1e-5)
+    assert metrics["train/loss"] == pytest.approx(
+        metrics["train/policy_gradient_loss"]
+        + config.ppo.value_coef * metrics["train/value_loss"]
+        + config.ppo.entropy_coef * metrics["train/entropy_loss"],
+        rel=1e-4,
+    )
+    assert metrics["train/explained_variance"] == pytest.approx(
+        1 - errors.var().item() / rollout.returns.var().item(), rel=1e-4
+    )
+    assert metrics["train/approx_kl"] == pytest.approx(0.0, abs=1e-6)
+    assert metrics["train/clip_fraction"] == 0.0
+    assert metrics["train/nonfinite"] == 0
+    assert metrics["train/n_updates"] == config.ppo.epochs
+    assert metrics["train/learning_rate"] == 0.0
+    assert metrics["train/clip_range"] == 0.3
+
+
+def test_the_learning_rate_of_each_update_is_the_one_given():
+    config = make_config()
+    policy = make_policy(config)
+    before = weights_of(policy)
+    update(config, policy=policy, learning_rate=0.0)
+    assert_equal_weights(weights_of(policy), before)
+
+
+def test_every_step_is_visited_once_an_epoch_in_a_new_order():
+    config = make_config(epochs=3)
+    policy = make_policy(config)
+    rollout = make_rollout(policy, config)
+    visited = []
+    original = rollout.minibatch
+    rollout.minibatch = lambda indices: visited.append(indices) or original(indices)
+    update(config, policy=policy, rollout=rollout)
+    epochs = torch.stack(visited).view(3, 64)
+    assert torch.equal(epochs.sort(dim=1).values, torch.arange(64).expand(3, -1))
+    assert not torch.equal(epochs[0], epochs[1])
+
+
+def test_progress_is_told_after_each_minibatch():
+    config = make_config(epochs=2, minibatches=2)
+    policy = make_policy(config)
+    told = []
+    Learner(policy, config, CPU).update(
+        make_rollout(policy, config),
+        Hyperparameters.from_config(config),
+        on_minibatch=lambda epoch, minibatch: told.append((epoch, minibatch)),
+    )
+    assert told == [(1, 1), (1, 2), (2, 1), (2, 2)]
+
+
+# ── The guards ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_update_ends_after_the_epoch_whose_kl_passes_the_target():
+    config = make_config(epochs=10, learning_rate=3e-3)
+    free = update(config, target_kl=None)
+    stopped = update(config, target_kl=0.001)
+    assert free["train/n_updates"] == 10
+    assert 1 < stopped["train/n_updates"] < 10
+    assert update(config, target_kl=100.0)["train/n_updates"] == 10
+
+
+def test_each_epoch_is_judged_by_its_own_kl():
+    """The KL of the first epoch must not pull down the mean that the later ones are judged by."""
+    config = make_config(epochs=10, learning_rate=3e-3)
+    by_epoch = []
+    total = 0.0
+    for epochs in range(1, 11):
+        mean = update(config, epochs=epochs)["train/approx_kl"]
+        by_epoch.append(mean * epochs - total)
+        total = mean * epochs
+    target = by_epoch[4] / 1.5 * 0.999
+    first_beyond = next(epoch for epoch, kl in enumerate(by_epoch, start=1) if kl > 1.5 * target)
+    assert update(config, target_kl=target)["train/n_updates"] == first_beyond
+
+
+def test_an_update_of_nothing_but_nan_leaves_weights_and_optimiser_as_they_were():
+    config = make_config()
+    policy = make_policy(config)
+    learner = Learner(policy, config, CPU)
+    hyper = Hyperparameters.from_config(config)
+    learner.update(make_rollout(policy, config), hyper)
+    weights, state = weights_of(policy), learner.state_dict()
+
+    broken = make_rollout(policy, config)
+    broken.rewards.fill_(torch.nan)
+    metrics = learner.update(broken, hyper)
+
+    assert metrics["train/nonfinite"] == config.ppo.epochs * config.ppo.minibatches
+    assert math.isnan(metrics["train/loss"])
+    assert_equal_weights(weights_of(policy), weights)
+    adam = {name: tensor for name, tensor in state.items() if name.startswith("adam/")}
+    assert_equal_weights(learner.state_dict(), adam)
+
+
+def test_minibatches_that_are_not_finite_are_skipped_and_the_others_learned_from():
+    config = make_config(normalize_advantage=False, minibatches=4, epochs=1)
+    policy = make_policy(config)
+    rollout = make_rollout(policy, config)
+    rollout.log_probs[3, 1] = -torch.inf  # an infinite ratio: 1 of the 4 minibatches has no finite gradient
+    before = weights_of(policy)
+    metrics = update(config, policy=policy, rollout=rollout)
+    assert metrics["train/nonfinite"] == 1
+    assert all(math.isfinite(metrics[name]) for name in METRICS - {"train/ratio_error_first"})
+    assert not torch.equal(policy.policy_head.weight, before["policy_head.weight"])
+    assert all(parameter.isfinite().all() for parameter in policy.parameters())
+
+
+# ── State ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("space", "frame_stack"), [(VECTOR, 1), (SCREEN, 4)])
+def test_a_restored_learner_goes_on_bit_for_bit(space, frame_stack):
+    config = make_config()
+    hyper = Hyperparameters.from_config(config)
+    policy = make_policy(config, space, frame_stack=frame_stack)
+    learner = Learner(policy, config, CPU)
+    learner.update(make_rollout(policy, config, space, frame_stack=frame_stack), hyper)
+    weights, state = weights_of(policy), learner.state_dict()
+    rollout = make_rollout(policy, config, space, frame_stack=frame_stack, seed=2)
+    expected = learner.update(rollout, hyper)
+
+    resumed_policy = make_policy(config, space, frame_stack=frame_stack)
+    resumed = Learner(resumed_policy, config, CPU)
+    resumed_policy.load_state_dict(weights)
+    resumed.load_state_dict({name: value.clone() if name != "epochs_done" else value for name, value in state.items()})
+
+    assert resumed.update(rollout, hyper) == expected
+    assert_equal_weights(weights_of(resumed_policy), weights_of(policy))
+    assert expected["train/n_updates"] == 2 * config.ppo.epochs
+
+
+def test_state_consists_of_contiguous_tensors_and_json_values():
+    config = make_config()
+    policy = make_policy(config, SCREEN, frame_stack=4)
+    learner = Learner(policy, config, CPU)
+    learner.update(make_rollout(policy, config, SCREEN, frame_stack=4), Hyperparameters.from_config(config))
+    state = learner.state_dict()
+    tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    assert all(tensor.is_contiguous() and tensor.device == CPU for tensor in tensors.values())
+    assert len(tensors) == 1 + 3 * len(list(policy.parameters()))
+    msgspec.json.encode({name: value for name, value in state.items() if name not in tensors})
+
+
+def test_state_before_the_first_update_is_restored_too():
+    config = make_config()
+    learner = Learner(make_policy(config), config, CPU)
+    state = learner.state_dict()
+    policy = make_policy(config)
+    used = Learner(policy, config, CPU)
+    used.update(make_rollout(policy, config), Hyperparameters.from_config(config))
+    used.load_state_dict(state)
+    assert used.state_dict().keys() == state.keys()
+    assert used.epochs_done == 0
+
+
+def test_state_of_another_network_is_refused():
+    config = make_config()
+    policy = make_policy(config)
+    learner = Learner(policy, config, CPU)
+    learner.update(make_rollout(policy, config), Hyperparameters.from_config(config))
+    state = learner.state_dict()
+    for action_space, space in ((CONTINUOUS, VECTOR), (DISCRETE, SCREEN)):
+        with pytest.raises(ValueError, match="optimiser state"):
+            Learner(make_policy(config, space, action_space), config, CPU).load_state_dict(state)
+
+
+# ── Does it learn? ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def train_on_one_step_episodes(policy: ActorCritic, config: Config, reward_of, updates: int) -> np.ndarray:
+    """Contexts are one-hot; each action ends its episode. The rewards of the last rollout, `[T, N]`."""
+    contexts = torch.eye(3)
+    generator = torch.Generator().manual_seed(0)
+    learner = Learner(policy, config, CPU)
+    rollout = make_rollout(policy, config)
+    rollout.terminations.fill_(True)
+    rollout.truncations.fill_(False)
+    for _ in range(updates):
+        chosen = torch.randint(3, (rollout.num_steps + 1, rollout.num_envs), generator=generator)
+        rollout.frames.copy_(contexts[chosen])
+        for t in range(rollout.num_steps):
+            noise = policy.draw_noise(rollout.num_envs, generator)
+            decision = policy.act(rollout.observation(t), noise=noise)
+            rollout.store(t, decision)
+            rollout.rewards[t] = reward_of(chosen[t], decision.actions)
+            rollout.mark_boundaries(t)
+        learner.update(rollout, Hyperparameters.from_config(config))
+        rollout.carry_over()
+    return rollout.rewards.numpy()
+
+
+def test_it_learns_which_action_each_context_rewards():
+    """Chance earns a quarter."""
+    config = make_config(learning_rate=5e-3, clip_range=0.2, entropy_coef=0.0)
+    policy = make_policy(config)
+    rewards = train_on_one_step_episodes(
+        policy, config, lambda context, action: (action == (context + 1) % 4).float(), updates=25
+    )
+    assert rewards.mean() > 0.9
+
+
+def test_it_learns_a_continuous_action_and_to_be_sure_of_it():
+    """The reward is the negative squared distance from a target that depends on the context."""
+    config = make_config(learning_rate=1e-2, clip_range=0.2, entropy_coef=0.0)
+    policy = make_policy(config, action_space=CONTINUOUS)
+    targets = torch.tensor([[1.0, 0.0], [0.0, -1.0], [-1.0, 1.0]])
+    rewards = train_on_one_step_episodes(
+        policy, config, lambda context, action: -(action - targets[context]).square().sum(-1), updates=60
+    )
+    assert rewards.mean() > -0.3
+    assert policy.log_std.max() < -0.5

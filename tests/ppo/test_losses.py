@@ -1,0 +1,138 @@
+"""The terms of the objective, at the points where clipping begins and in their gradients."""
+
+import hypothesis
+import pytest
+import torch
+from hypothesis import strategies as st
+
+from ppo_tui.ppo import losses
+
+EPSILON = 0.2
+
+
+def surrogate_gradient(ratio: float, advantage: float) -> float:
+    """∂L/∂r for one step."""
+    tensor = torch.tensor([ratio], requires_grad=True)
+    losses.clipped_surrogate_loss(tensor, torch.tensor([advantage]), EPSILON).backward()
+    return tensor.grad.item()
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "objective"),
+    [
+        (1.0, 2.0, 2.0),
+        (1.1, 2.0, 2.2),
+        (1.5, 2.0, 2.4),  # good and already likelier: no further gain
+        (0.5, 2.0, 1.0),  # good but made unlikelier: the full price
+        (0.5, -2.0, -1.6),  # bad and already unlikelier: no further gain
+        (1.5, -2.0, -3.0),  # bad but made likelier: the full price
+    ],
+)
+def test_clipped_surrogate_is_figure_1_of_the_paper(ratio, advantage, objective):
+    loss = losses.clipped_surrogate_loss(torch.tensor([ratio]), torch.tensor([advantage]), EPSILON)
+    assert loss.item() == pytest.approx(-objective)
+
+
+@pytest.mark.parametrize("advantage", [3.0, -3.0])
+@pytest.mark.parametrize("ratio", [0.5, 0.79, 0.81, 1.0, 1.19, 1.21, 2.0])
+def test_gradient_is_dead_only_where_a_further_gain_would_be_clipped(ratio, advantage):
+    beyond = ratio > 1 + EPSILON if advantage > 0 else ratio < 1 - EPSILON
+    assert surrogate_gradient(ratio, advantage) == (0.0 if beyond else -advantage)
+
+
+def test_surrogate_averages_over_the_minibatch():
+    loss = losses.clipped_surrogate_loss(torch.tensor([1.0, 1.5]), torch.tensor([1.0, 1.0]), EPSILON)
+    assert loss.item() == pytest.approx(-(1.0 + 1.2) / 2)
+
+
+def test_ratio_of_equal_log_probabilities_is_exactly_one():
+    log_probs = torch.randn(1000, generator=torch.Generator().manual_seed(0))
+    assert (losses.probability_ratio(log_probs, log_probs) == 1.0).all()
+
+
+def test_ratio_is_the_quotient_of_the_probabilities():
+    ratio = losses.probability_ratio(torch.tensor([0.6]).log(), torch.tensor([0.2]).log())
+    assert ratio.item() == pytest.approx(3.0)
+
+
+def test_value_loss_is_half_the_mean_squared_error():
+    assert losses.value_loss(torch.tensor([1.0, 5.0]), torch.tensor([3.0, 5.0])).item() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("value", "expected_loss", "expected_gradient"),
+    [
+        (0.1, 0.5 * 0.9**2, -0.9),  # within ε of the old value 0: the plain loss
+        (0.5, 0.5 * 0.8**2, 0.0),  # moved past 0 + ε towards the return 1: clipped, nothing to gain
+        (-0.5, 0.5 * 1.5**2, -1.5),  # moved away from the return: the full price
+        (3.0, 0.5 * 2.0**2, 2.0),  # overshot the return by more than the clipped error: the full price
+    ],
+)
+def test_clipped_value_loss_is_the_greater_of_both_errors(value, expected_loss, expected_gradient):
+    values = torch.tensor([value], requires_grad=True)
+    loss = losses.clipped_value_loss(values, torch.tensor([0.0]), torch.tensor([1.0]), EPSILON)
+    loss.backward()
+    assert loss.item() == pytest.approx(expected_loss)
+    assert values.grad.item() == pytest.approx(expected_gradient)
+
+
+@hypothesis.given(seed=st.integers(0, 2**31), clip_range=st.floats(0.01, 2))
+def test_clipping_the_value_never_lowers_its_loss(seed, clip_range):
+    values, old_values, returns = torch.randn(3, 20, generator=torch.Generator().manual_seed(seed)).unbind()
+    clipped = losses.clipped_value_loss(values, old_values, returns, clip_range)
+    assert clipped >= losses.value_loss(values, returns)
+
+
+def test_entropy_loss_falls_as_the_policy_explores_more():
+    assert losses.entropy_loss(torch.tensor([1.0, 3.0])).item() == -2.0
+
+
+def test_approximate_kl_estimates_the_divergence_from_samples():
+    """Over 200,000 draws from the old policy the mean meets KL[old, new] = Σ p log(p / q)."""
+    old, new = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.5, 0.25, 0.25])
+    actions = torch.multinomial(old, 200_000, replacement=True, generator=torch.Generator().manual_seed(1))
+    estimate = losses.approximate_kl(new.log()[actions], old.log()[actions])
+    exact = (old * (old / new).log()).sum().item()
+    assert estimate.item() == pytest.approx(exact, rel=0.02)
+
+
+@hypothesis.given(seed=st.integers(0, 2**31), scale=st.floats(1e-8, 3))
+def test_approximate_kl_is_never_negative(seed, scale):
+    log_probs, change = torch.randn(2, 50, generator=torch.Generator().manual_seed(seed)).unbind()
+    # expm1 and the subtraction each round once, at the size of the log-ratio.
+    assert losses.approximate_kl(log_probs + scale * change, log_probs).item() >= -1e-6 * scale
+
+
+def test_clip_fraction_counts_ratios_beyond_epsilon_on_both_sides():
+    ratio = torch.tensor([0.5, 0.9, 1.0, 1.1, 1.5])
+    assert losses.clip_fraction(ratio, EPSILON).item() == pytest.approx(2 / 5)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1.0, 2.0, 3.0], 1.0),
+        ([2.0, 3.0, 4.0], 1.0),  # a constant offset is no variance
+        ([7.0, 7.0, 7.0], 0.0),
+        ([3.0, 2.0, 1.0], -3.0),
+    ],
+)
+def test_explained_variance_of_known_critics(values, expected):
+    assert losses.explained_variance(torch.tensor(values), torch.tensor([1.0, 2.0, 3.0])).item() == expected
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1e6])
+def test_explained_variance_of_constant_returns_is_nan(constant):
+    returns = torch.full((7,), constant)
+    assert losses.explained_variance(torch.arange(7.0), returns).isnan()
+
+
+def test_normalize_gives_mean_zero_and_deviation_one():
+    x = losses.normalize(torch.tensor([10.0, 20.0, 60.0]))
+    assert x.mean().item() == pytest.approx(0.0, abs=1e-6)
+    assert x.std().item() == pytest.approx(1.0)
+
+
+def test_normalize_survives_equal_numbers_and_a_single_one():
+    assert losses.normalize(torch.full((5,), 3.0)).tolist() == [0.0] * 5
+    assert losses.normalize(torch.tensor([3.0])).tolist() == [3.0]

@@ -1,0 +1,211 @@
+"""Networks and policy: what they accept, how they start, what they hand to the environment."""
+
+import hypothesis
+import msgspec
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from hypothesis import strategies as st
+
+from ppo_tui.config import PolicyConfig
+from ppo_tui.errors import ConfigError
+from ppo_tui.ppo import MLP, NatureCNN, build_policy
+
+VECTOR = spaces.Box(-np.inf, np.inf, (3,), np.float32)
+DISCRETE = spaces.Discrete(4)
+
+
+def images(*shape: int) -> spaces.Box:
+    return spaces.Box(0, 255, shape, np.uint8)
+
+
+def build(observation_space=VECTOR, action_space=DISCRETE, *, frame_stack=1, seed=0, **policy):
+    torch.manual_seed(seed)
+    config = msgspec.convert(policy, PolicyConfig)
+    return build_policy(observation_space, action_space, config, frame_stack=frame_stack)
+
+
+# ── Which network ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("space", "frame_stack", "batch_shape", "trunk"),
+    [
+        (images(84, 84), 4, (5, 4, 84, 84), NatureCNN),
+        (images(84, 84), 1, (5, 1, 84, 84), NatureCNN),
+        (images(36, 36), 1, (5, 1, 36, 36), NatureCNN),
+        (images(210, 160, 3), 1, (5, 210, 160, 3), NatureCNN),
+        (images(96, 96, 3), 2, (5, 2, 96, 96, 3), NatureCNN),
+        (images(3, 64, 48), 2, (5, 2, 3, 64, 48), NatureCNN),
+        (images(35, 84), 4, (5, 4, 35, 84), MLP),
+        (images(128), 1, (5, 128), MLP),
+        (spaces.Box(0, 1, (84, 84), np.float32), 1, (5, 84, 84), MLP),
+        (VECTOR, 1, (5, 3), MLP),
+        (VECTOR, 4, (5, 4, 3), MLP),
+        (spaces.Box(0, 1, (), np.float64), 1, (5,), MLP),
+    ],
+)
+def test_auto_reads_images_with_a_shared_cnn_and_the_rest_with_two_mlps(space, frame_stack, batch_shape, trunk):
+    policy = build(space, frame_stack=frame_stack)
+    observations = torch.from_numpy(np.zeros(batch_shape, space.dtype))
+    distribution, values = policy(observations)
+    assert isinstance(policy.actor_trunk, trunk)
+    assert (policy.critic_trunk is None) == (trunk is NatureCNN)
+    assert distribution.log_probs.shape == (5, 4)
+    assert values.shape == (5,)
+
+
+def test_trunks_follow_the_configuration():
+    assert build(images(84, 84), shared=False).critic_trunk is not None
+    assert build(VECTOR, shared=True).critic_trunk is None
+    assert isinstance(build(images(84, 84), network="mlp").actor_trunk, MLP)
+    widths = [layer.out_features for layer in build(hidden=(7, 5)).actor_trunk.layers if hasattr(layer, "weight")]
+    assert widths == [7, 5]
+    assert build(hidden=()).actor_trunk.num_features == 3
+
+
+def test_the_atari_network_has_the_size_of_the_nature_dqn_with_a_value_head():
+    """Mnih et al., 2015: 8,224 + 32,832 + 36,928 + 1,606,144 weights, and 513 for each output."""
+    policy = build(images(84, 84), frame_stack=4)
+    assert sum(parameter.numel() for parameter in policy.parameters()) == 1_684_128 + 4 * 513 + 513
+
+
+@pytest.mark.parametrize("space", [VECTOR, images(35, 84), images(128), spaces.Box(0, 1, (84, 84), np.float32)])
+def test_nature_cnn_refuses_what_is_no_image(space):
+    with pytest.raises(ConfigError, match=r"at least 36×36.*shape") as refusal:
+        build(space, network="nature-cnn")
+    assert str(space.shape) in refusal.value.message
+    assert "mlp" in refusal.value.hint
+
+
+@pytest.mark.parametrize(
+    ("observation_space", "action_space"),
+    [
+        (spaces.Discrete(16), DISCRETE),
+        (spaces.Dict(a=VECTOR), DISCRETE),
+        (VECTOR, spaces.MultiDiscrete([2, 3])),
+        (VECTOR, spaces.Box(0, 9, (2,), np.int64)),
+    ],
+)
+def test_spaces_that_the_policy_cannot_handle_are_refused_by_name(observation_space, action_space):
+    with pytest.raises(ConfigError) as refusal:
+        build(observation_space, action_space)
+    culprit = action_space if observation_space is VECTOR else observation_space
+    assert str(culprit) in refusal.value.message
+    assert refusal.value.hint
+
+
+# ── How images are read ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_colour_images_mean_the_same_with_channels_first_and_last():
+    """Shapes with and without a stack axis, the same picture in both layouts."""
+    for frame_stack, axes in ((1, ()), (2, (2,))):
+        pixels = torch.randint(0, 256, (3, *axes, 64, 48, 3), dtype=torch.uint8)
+        last = build(images(64, 48, 3), frame_stack=frame_stack)
+        first = build(images(3, 64, 48), frame_stack=frame_stack)
+        assert torch.equal(last(pixels)[1], first(pixels.movedim(-1, -3))[1])
+
+
+def test_bytes_are_scaled_to_the_unit_interval():
+    white = torch.full((1, 1, 36, 36), 255, dtype=torch.uint8)
+    cnn = build(images(36, 36)).actor_trunk
+    torch.testing.assert_close(cnn(white), cnn.linear(cnn.convolutions(torch.ones(1, 1, 36, 36))))
+    mlp = build(images(128)).actor_trunk
+    torch.testing.assert_close(mlp(torch.full((1, 128), 255, dtype=torch.uint8)), mlp(torch.ones(1, 128)))
+
+
+# ── How the weights start ───────────────────────────────────────────────────────────────────────────────────
+
+
+def assert_orthogonal(weight: torch.Tensor, gain: float) -> None:
+    matrix = weight.detach().flatten(1)
+    gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+    torch.testing.assert_close(gram, gain**2 * torch.eye(len(gram)), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("space", [VECTOR, images(84, 84)])
+def test_orthogonal_weights_have_the_gains_of_the_baselines(space):
+    policy = build(space)
+    for name, parameter in policy.named_parameters():
+        if name.endswith("bias"):
+            assert not parameter.any(), name
+        else:
+            gain = {"policy_head.weight": 0.01, "value_head.weight": 1.0}.get(name, 2**0.5)
+            assert_orthogonal(parameter, gain)
+
+
+def test_a_new_policy_is_almost_uniform():
+    distribution, _ = build(images(84, 84))(torch.randint(0, 256, (8, 1, 84, 84), dtype=torch.uint8))
+    torch.testing.assert_close(distribution.log_probs.exp(), torch.full((8, 4), 0.25), atol=0.01, rtol=0)
+
+
+def test_default_initialisation_is_left_to_pytorch():
+    policy = build(init="default")
+    assert policy.policy_head.bias.any()
+    assert policy.policy_head.weight.abs().max() > 0.05
+
+
+def test_initial_weights_repeat_with_the_global_seed():
+    same, again, other = (build(seed=seed).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(same[name], again[name]) for name in same)
+    assert not torch.equal(same["policy_head.weight"], other["policy_head.weight"])
+
+
+# ── Acting ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("action_space", [DISCRETE, spaces.Box(-1, 1, (2,), np.float32)])
+@hypothesis.given(split=st.integers(1, 7))
+def test_actions_do_not_depend_on_how_the_batch_is_grouped(action_space, split):
+    policy = build(action_space=action_space)
+    observations = torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
+    noise = policy.draw_noise(8, torch.Generator().manual_seed(2))
+    whole = policy.act(observations, noise=noise)
+    for part in (slice(0, split), slice(split, 8)):
+        decision = policy.act(observations[part], noise=noise[part])
+        torch.testing.assert_close(decision.actions, whole.actions[part])
+        torch.testing.assert_close(decision.log_probs, whole.log_probs[part])
+        torch.testing.assert_close(decision.values, whole.values[part])
+
+
+@pytest.mark.parametrize("action_space", [DISCRETE, spaces.Box(-1, 1, (2, 3), np.float32)])
+def test_a_decision_agrees_with_the_forward_pass(action_space):
+    policy = build(action_space=action_space)
+    observations = torch.randn(8, 3)
+    actions, log_probs, values = policy.act(observations, noise=policy.draw_noise(8, torch.Generator()))
+    distribution, forward_values = policy(observations)
+    assert actions.shape == (8, *policy.action_shape)
+    assert actions.dtype == policy.action_dtype
+    assert torch.equal(distribution.log_prob(actions.clone()), log_probs)
+    assert torch.equal(forward_values, values)
+    assert torch.equal(policy.value(observations), values)
+
+
+def test_without_noise_the_most_probable_action_is_taken():
+    policy = build(init="default")
+    observations = torch.randn(8, 3)
+    assert torch.equal(policy.act(observations, noise=None).actions, policy(observations)[0].log_probs.argmax(-1))
+
+
+def test_log_std_starts_where_it_is_set_and_is_trained():
+    policy = build(action_space=spaces.Box(-1, 1, (2,), np.float32), log_std_init=-0.5)
+    assert dict(policy.named_parameters())["log_std"].tolist() == [-0.5, -0.5]
+
+
+def test_discrete_actions_count_from_the_start_of_their_space():
+    space = spaces.Discrete(3, start=5)
+    actions = build(action_space=space).env_actions(torch.tensor([0, 1, 2]))
+    assert actions.tolist() == [5, 6, 7]
+    assert all(action in space for action in actions)
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (2, 3)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_continuous_actions_fit_their_space(shape, dtype):
+    space = spaces.Box(-1, 0.3, shape, dtype)
+    policy = build(action_space=space)
+    actions = policy.env_actions(torch.full((4, *policy.action_shape), 7.0))
+    assert actions.shape == (4, *shape)
+    assert all(np.asarray(action) in space for action in actions)
