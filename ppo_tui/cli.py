@@ -65,10 +65,12 @@ def train(
         list[str] | None,
         typer.Option("--set", "-s", metavar="KEY=VALUE", help="Set a setting, e.g. optim.learning_rate=1e-4."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything that is random.")] = None,
-    total_steps: Annotated[int | None, typer.Option(help="Environment steps of the run.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes; fitted to the machine by default.")] = None,
-    envs: Annotated[int | None, typer.Option(help="Environments stepped side by side.")] = None,
+    seed: Annotated[str | None, typer.Option(metavar="N", help="Seed of everything that is random.")] = None,
+    total_steps: Annotated[str | None, typer.Option(metavar="N", help="Environment steps of the run.")] = None,
+    workers: Annotated[
+        str | None, typer.Option(metavar="N", help="Worker processes; fitted to the machine by default.")
+    ] = None,
+    envs: Annotated[str | None, typer.Option(metavar="N", help="Environments stepped side by side.")] = None,
     device: Annotated[str | None, typer.Option(metavar="auto|cpu|cuda", help="Where the networks live.")] = None,
     run_dir: Annotated[Path | None, typer.Option(help="The very directory of the run.")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name; it lives in ./runs/NAME.")] = None,
@@ -100,7 +102,7 @@ def train(
         ("run.total_steps", total_steps),
         ("workers.count", workers),
         ("rollout.num_envs", envs),
-        ("run.device", None if device is None else f'"{device}"'),
+        ("run.device", device),
     ):
         if value is not None:
             overrides.append(f"{key}={value}")

@@ -14,10 +14,10 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from .config import Config
-from .envs import EnvInfo, probe_env
+from .envs import EnvInfo
 from .protocol import Command, Event, Stop
 from .runs import RunDirectory
-from .training import start_pool
+from .training import examine, start_pool
 from .workers import WorkerPool
 
 if TYPE_CHECKING:
@@ -54,13 +54,13 @@ class PreparedRun:
 
 
 def prepare(config: Config, *, label: str, name: str | None, run_dir: Path | None) -> PreparedRun:
-    """Check the environment, make the run directory and start the workers, in this order.
+    """Check the configuration against the world, make the run directory and start the workers, in this order.
 
     Raises:
         UsageError: nothing was started; the message says why.
         WorkerError: the workers could not start; the run directory says so.
     """
-    env_info = probe_env(config.env)
+    env_info = examine(config)
     directory = RunDirectory.create(config, label=label, name=name, path=run_dir)
     try:
         pool = start_pool(config, info=env_info, log_path=directory.workers_log)

@@ -1,16 +1,31 @@
 """Proximal Policy Optimization as mathematics and tensors: no processes, no screen, no environments.
 
 `advantages` and `losses` are the formulas; `networks` and `policy` what is trained; `rollout` what it learns from;
-`learner` how.
+`learner` how. The names load on first use, because `observations` is wanted where PyTorch is not loaded yet.
 """
 
-from .advantages import gae
-from .distributions import Categorical, DiagonalGaussian, Distribution
-from .learner import Hyperparameters, Learner
-from .networks import MLP, NatureCNN
-from .policy import ActorCritic, Decision, build_policy
-from .rollout import Minibatch, RolloutBuffer
-from .schedules import Schedule
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_EXPORTS = {
+    "MLP": ".networks",
+    "ActorCritic": ".policy",
+    "Categorical": ".distributions",
+    "Decision": ".policy",
+    "DiagonalGaussian": ".distributions",
+    "Distribution": ".distributions",
+    "Hyperparameters": ".learner",
+    "Learner": ".learner",
+    "Minibatch": ".rollout",
+    "NatureCNN": ".networks",
+    "RolloutBuffer": ".rollout",
+    "Schedule": ".schedules",
+    "build_policy": ".policy",
+    "gae": ".advantages",
+    "image_layout": ".observations",
+}
 
 __all__ = [
     "MLP",
@@ -27,4 +42,21 @@ __all__ = [
     "Schedule",
     "build_policy",
     "gae",
+    "image_layout",
 ]
+
+if TYPE_CHECKING:
+    from .advantages import gae
+    from .distributions import Categorical, DiagonalGaussian, Distribution
+    from .learner import Hyperparameters, Learner
+    from .networks import MLP, NatureCNN
+    from .observations import image_layout
+    from .policy import ActorCritic, Decision, build_policy
+    from .rollout import Minibatch, RolloutBuffer
+    from .schedules import Schedule
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_EXPORTS[name], __name__), name)

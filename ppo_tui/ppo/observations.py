@@ -1,13 +1,22 @@
-"""How an observation lies in memory: which axis stacks frames, which one holds an image's channels."""
+"""How an observation lies in memory: which axis stacks frames, which one holds an image's channels.
+
+Loads no PyTorch, so that a configuration can be checked against its environment before anything heavy is loaded.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from gymnasium import spaces
-from torch import Tensor
+
+from ..config import PolicyConfig
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MIN_IMAGE_SIZE = 36
 """Height and width of the smallest image that the three convolutions of the Nature CNN can read."""
@@ -51,3 +60,27 @@ class ImageLayout:
         if self.channels_innermost:
             observations = observations.movedim(-1, -3)
         return observations.reshape(observations.shape[0], self.channels, self.height, self.width)
+
+
+def image_layout(space: spaces.Box, policy: PolicyConfig, frame_stack: int) -> ImageLayout | None:
+    """How the images lie that a CNN is to read, or None where an MLP reads the observations.
+
+    Args:
+        frame_stack: newest observations that the policy sees at once, K.
+
+    Raises:
+        ConfigError: the configuration asks for a CNN, and these observations are no images that it can read.
+    """
+    if policy.network == "mlp":
+        return None
+    layout = ImageLayout.of(space, frame_stack)
+    if layout and min(layout.height, layout.width) >= MIN_IMAGE_SIZE:
+        return layout
+    if policy.network == "auto":
+        return None
+    size = f"at least {MIN_IMAGE_SIZE}×{MIN_IMAGE_SIZE}"
+    raise ConfigError(
+        f"policy.network = 'nature-cnn': it reads uint8 images of {size}, not {space.dtype} observations of shape "
+        f"{space.shape}",
+        hint="set policy.network to 'mlp', or leave it at 'auto'",
+    )

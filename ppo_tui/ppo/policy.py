@@ -14,7 +14,7 @@ from ..config import PolicyConfig
 from ..errors import ConfigError
 from .distributions import Categorical, DiagonalGaussian, Distribution
 from .networks import MLP, NatureCNN, initialize_orthogonal
-from .observations import MIN_IMAGE_SIZE, ImageLayout
+from .observations import image_layout
 
 
 class Decision(NamedTuple):
@@ -134,7 +134,7 @@ def build_policy(
     """
     observation_space = _checked_observation_space(observation_space)
     action_space = _checked_action_space(action_space)
-    layout = _image_layout(observation_space, policy, frame_stack)
+    layout = image_layout(observation_space, policy, frame_stack)
     shared = policy.shared if policy.shared != "auto" else layout is not None
     num_inputs = frame_stack * math.prod(observation_space.shape)
 
@@ -149,23 +149,6 @@ def build_policy(
         initialize_orthogonal(actor_critic.policy_head, gain=0.01)
         initialize_orthogonal(actor_critic.value_head, gain=1.0)
     return actor_critic
-
-
-def _image_layout(space: spaces.Box, policy: PolicyConfig, frame_stack: int) -> ImageLayout | None:
-    """The images that a CNN is to read, or None for an MLP."""
-    if policy.network == "mlp":
-        return None
-    layout = ImageLayout.of(space, frame_stack)
-    if layout and min(layout.height, layout.width) >= MIN_IMAGE_SIZE:
-        return layout
-    if policy.network == "auto":
-        return None
-    size = f"at least {MIN_IMAGE_SIZE}×{MIN_IMAGE_SIZE}"
-    raise ConfigError(
-        f"policy.network = 'nature-cnn': it reads uint8 images of {size}, not {space.dtype} observations of shape "
-        f"{space.shape}",
-        hint="set policy.network to 'mlp', or leave it at 'auto'",
-    )
 
 
 def _checked_observation_space(space: spaces.Space) -> spaces.Box:

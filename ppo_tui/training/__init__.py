@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 _EXPORTS = {
     "RunResult": ".trainer",
     "Trainer": ".trainer",
+    "examine": ".start",
     "load_policy": ".checkpoint",
     "start_pool": ".start",
 }
 
-__all__ = ["RunResult", "Trainer", "load_policy", "start_pool"]
+__all__ = ["RunResult", "Trainer", "examine", "load_policy", "start_pool"]
 
 if TYPE_CHECKING:
     from .checkpoint import load_policy
-    from .start import start_pool
+    from .start import examine, start_pool
     from .trainer import RunResult, Trainer
 
 

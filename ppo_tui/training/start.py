@@ -7,7 +7,26 @@ from pathlib import Path
 
 from ..config import Config
 from ..envs import EnvInfo, make_env, probe_env
+from ..ppo import image_layout
 from ..workers import WorkerPool
+
+
+def examine(config: Config) -> EnvInfo:
+    """Check all of `config` that only its environment and this machine can tell, and describe the environment.
+
+    PyTorch is loaded only where a GPU is asked for by name.
+
+    Raises:
+        ConfigError: the environment does not exist, is not installed or has spaces that are not supported; the
+            network cannot read its observations; the GPU is not there.
+    """
+    info = probe_env(config.env)
+    image_layout(info.observation_space, config.policy, config.env.frame_stack)
+    if config.run.device.startswith("cuda"):
+        from .device import resolve_device
+
+        resolve_device(config.run.device)
+    return info
 
 
 def start_pool(config: Config, *, info: EnvInfo | None = None, log_path: Path | None = None) -> WorkerPool:
@@ -16,10 +35,10 @@ def start_pool(config: Config, *, info: EnvInfo | None = None, log_path: Path | 
     Slots: the K − 1 newest observations of the rollout before, then those of steps 0 to T.
 
     Raises:
-        ConfigError: the environment does not exist, is not installed or has spaces that are not supported.
+        ConfigError: as `examine` does, which is asked where `info` is not given.
         WorkerError: a worker could not start.
     """
-    info = info or probe_env(config.env)
+    info = info or examine(config)
     return WorkerPool(
         [functools.partial(make_env, config.env)] * config.rollout.num_envs,
         num_workers=config.workers.count,

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from ..config import Config
-from ..envs import EnvInfo, probe_env
-from ..errors import ConfigError, DivergedError, PPOTuiError
+from ..envs import EnvInfo
+from ..errors import DivergedError, PPOTuiError
 from ..ppo import ActorCritic, Learner, RolloutBuffer, build_policy
 from ..protocol import (
     Alarm,
@@ -37,10 +37,11 @@ from ..workers import WorkerPool, available_cores
 from .checkpoint import point_latest, save_checkpoint
 from .collector import Collector
 from .control import Controls, StopTraining
+from .device import resolve_device
 from .hub import EventHub, Sink
 from .metrics import EpisodeWindow, PhaseTimes, RecentRate, TrainingClock
 from .settings import LiveSettings
-from .start import start_pool
+from .start import examine, start_pool
 from .versions import versions
 from .workers_view import WorkersView
 
@@ -73,7 +74,7 @@ class Trainer:
         run_dir: named in the events; the trainer itself writes only below `checkpoint_dir`.
         checkpoint_dir: where checkpoints go; None keeps none.
         pool: workers that have been started already by `start_pool`; the trainer closes them.
-        env_info: what `probe_env` said, where it has been asked already.
+        env_info: what `examine` said, where it has been asked already.
 
     Raises:
         ConfigError: the environment or the device is not there, or the networks do not fit.
@@ -104,8 +105,8 @@ class Trainer:
         self._rate = RecentRate()
         self._episodes = EpisodeWindow()
         self._metrics: dict[str, float | None] = {}
-        info = env_info or probe_env(config.env)
-        self.device = _device(config.run.device)
+        info = env_info or examine(config)
+        self.device = resolve_device(config.run.device)
         self.pool = pool or start_pool(config, info=info)
         try:
             self._build(info)
@@ -360,22 +361,6 @@ class Trainer:
             versions=versions(),
             run_dir=None if self._run_dir is None else str(self._run_dir),
         )
-
-
-def _device(name: str) -> torch.device:
-    """The device for ``run.device``.
-
-    Raises:
-        ConfigError: this machine, or this build of PyTorch, has no such GPU.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    count = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= count:
-        found = f"{count} GPUs" if count else "no GPU"
-        raise ConfigError(f"run.device = {name!r}: PyTorch finds {found} here", hint="use --device cpu or auto")
-    return device
 
 
 def _threads(config: Config, policy: ActorCritic) -> int:
