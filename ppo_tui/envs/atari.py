@@ -138,17 +138,17 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         self._length += 1
         reward, life_lost = self._hold(played)
 
-        game_over = self._ale.game_over(with_truncation=False)
+        life_loss = self._config.life_loss
+        game_over = self._ale.game_over(with_truncation=False) or (life_lost and life_loss == "reset")
+        life_over = life_lost and self._lives > 0 and life_loss == "terminal"
         truncated = self._ale.game_truncated()
-        if self._config.life_loss == "reset":
-            game_over = game_over or life_lost
-        self._between_lives = self._life_ends_episode(life_lost) and not (game_over or truncated)
+        self._between_lives = life_over and not (game_over or truncated)
         info: dict[str, Any] = {"lives": self._lives}
         if game_over or truncated:
             info["episode"] = episode_info(self._return, self._length)
         if self._config.clip_reward:
             reward = float((reward > 0) - (reward < 0))
-        return self._observation(), reward, game_over or self._life_ends_episode(life_lost), truncated, info
+        return self._observation(), reward, game_over or life_over, truncated, info
 
     def render(self) -> np.ndarray:
         """The screen as the emulator shows it now, uint8 RGB, `[210, 160, 3]` in most games."""
@@ -251,9 +251,6 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         """Whether there are fewer lives than when it was last asked."""
         before, self._lives = self._lives, self._ale.lives()
         return self._lives < before
-
-    def _life_ends_episode(self, life_lost: bool) -> bool:
-        return life_lost and self._lives > 0 and self._config.life_loss == "terminal"
 
     def _observation(self) -> np.ndarray:
         size = self._config.screen_size

@@ -83,11 +83,9 @@ def _unknown_id(env_id: str, name: str) -> ConfigError:
 
 
 def _newest_ids() -> dict[str, str]:
-    """Bare name → the id to use for it: the highest version, and of an Atari game the ``ALE/…-v5`` one."""
+    """Bare name → its id of the highest version, which of an Atari game is the ``ALE/…-v5`` one."""
     newest: dict[str, EnvSpec] = {}
     for spec in gymnasium.registry.values():
-        if "NoFrameskip" in spec.id or _modern_atari_id(spec.id):
-            continue
         rival = newest.get(_bare_name(spec.id))
         if rival is None or (spec.version or 0) > (rival.version or 0):
             newest[_bare_name(spec.id)] = spec

@@ -101,6 +101,20 @@ def test_an_unseeded_reset_in_the_middle_of_a_life_starts_a_new_game():
     assert env.reset()[1]["lives"] == 5
 
 
+def test_a_second_reset_in_a_row_starts_a_new_game():
+    env = atari(life_loss="terminal", fire_reset=True)
+    env.reset(seed=3)
+    play(env, itertools.repeat(NOOP, 500), until=episode_ends)
+    assert env.reset()[1]["lives"] == 4
+    assert env.reset()[1]["lives"] == 5
+
+
+def test_a_game_that_ends_before_the_agent_acts_is_none_to_report():
+    env = atari(fire_reset=True, max_frames=2)
+    _, info = env.reset(seed=1)
+    assert "episode" not in info
+
+
 @pytest.mark.parametrize("frames_left", [2, 6])
 def test_a_game_that_ends_within_reset_is_reported_by_reset(frames_left):
     """The frames run out in the NOOP step (2 of 4 frames left) or in the FIRE step (6 of 8) after the first life."""
@@ -286,7 +300,7 @@ def test_a_game_truncated_as_it_loses_a_life_starts_anew():
     *_, truncated, info = play(env, itertools.repeat(NOOP, 500), until=episode_ends)[-1]
     assert truncated
     assert info["episode"]["l"] == steps
-    assert env.reset()[1]["lives"] == 5
+    assert env.reset()[1] == {"lives": 5}
 
 
 @pytest.mark.parametrize("action", [-1, 4, 18])

@@ -101,6 +101,7 @@ def test_every_other_box_is_a_float32_vector(register, shape, dtype):
     np.testing.assert_array_equal(vector, np.ravel(env.unwrapped.given).astype(np.float32))
 
 
+@pytest.mark.filterwarnings("error")
 def test_bounds_beyond_float32_are_infinite(register):
     env = make_env(EnvConfig(id=register(Box(-1e300, 1e300, (2,), np.float64))))
     assert not env.observation_space.is_bounded()
