@@ -2,7 +2,7 @@
 (`loading`, `presets`)."""
 
 from .live import LIVE_FIELDS, Live, LiveField, parse_live_value
-from .loading import apply_overrides, build_config, check_config, get_value, replace_value, to_toml
+from .loading import apply_overrides, build_config, check_config, get_value, replace_value, to_tables, to_toml
 from .presets import list_presets, load_preset, preset_path, read_preset
 from .schema import (
     AtariConfig,
@@ -14,7 +14,7 @@ from .schema import (
     RolloutConfig,
     RunConfig,
     WorkersConfig,
-    atari_game,
+    is_atari,
 )
 
 __all__ = [
@@ -31,15 +31,16 @@ __all__ = [
     "RunConfig",
     "WorkersConfig",
     "apply_overrides",
-    "atari_game",
     "build_config",
     "check_config",
     "get_value",
+    "is_atari",
     "list_presets",
     "load_preset",
     "parse_live_value",
     "preset_path",
     "read_preset",
     "replace_value",
+    "to_tables",
     "to_toml",
 ]

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from ..errors import ConfigError, UsageError, did_you_mean, nearest
-from .schema import AtariConfig, Config, atari_game
+from .schema import AtariConfig, Config, is_atari
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -37,7 +37,7 @@ def build_config(data: dict[str, Any]) -> Config:
         ConfigError: an unknown key, a wrong type, a value out of range or an impossible combination.
     """
     config = _build(Config, data, "")
-    if atari_game(config.env.id) and config.env.atari is None:
+    if is_atari(config.env.id) and config.env.atari is None:
         config = msgspec.structs.replace(config, env=msgspec.structs.replace(config.env, atari=AtariConfig()))
     check_config(config)
     return config
@@ -237,7 +237,7 @@ def _check_batch(config: Config) -> None:
 
 def _check_env(config: Config) -> None:
     env = config.env
-    if atari_game(env.id) is None:
+    if not is_atari(env.id):
         if env.atari is not None:
             raise ConfigError(
                 f"env.atari: {_show_key(env.id)} is not an Atari game",
@@ -325,7 +325,12 @@ def to_toml(config: Config) -> str:
     """The whole configuration as TOML that `build_config` reads back to an equal one."""
     import tomli_w
 
-    return tomli_w.dumps(_without_none(msgspec.to_builtins(config)))
+    return tomli_w.dumps(to_tables(config))
+
+
+def to_tables(config: Config) -> dict[str, Any]:
+    """The whole configuration as nested tables that `build_config` reads back to an equal one."""
+    return _without_none(msgspec.to_builtins(config))
 
 
 def _without_none(value: Any) -> Any:

@@ -14,15 +14,12 @@ from msgspec import Meta
 
 from .live import Live
 
-_ATARI_IDS = (re.compile(r"ALE/(\w+)-v5"), re.compile(r"(\w+)NoFrameskip-v[04]"))
+_ATARI_IDS = (re.compile(r"ALE/\w+-v5"), re.compile(r"\w+NoFrameskip-v[04]"))
 
 
-def atari_game(env_id: str) -> str | None:
-    """The ROM's name for an id of the Atari pipeline (``ALE/SpaceInvaders-v5`` → ``space_invaders``), else None."""
-    for pattern in _ATARI_IDS:
-        if match := pattern.fullmatch(env_id):
-            return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", match[1]).lower()
-    return None
+def is_atari(env_id: str) -> bool:
+    """Whether this id is one of the Atari pipeline, which drives the emulator itself."""
+    return any(pattern.fullmatch(env_id) for pattern in _ATARI_IDS)
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

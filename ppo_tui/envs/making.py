@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium
 
-from ..config.schema import AtariConfig, EnvConfig, atari_game
+from ..config.schema import AtariConfig, EnvConfig, is_atari
 from .episodes import EpisodeReturn
 from .ids import find_spec
 from .spaces import adapt_spaces, check_spaces
@@ -35,7 +35,7 @@ def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.
     spec = find_spec(config.id)
     # pygame, which draws most of Gymnasium's own environments, greets on stdout otherwise.
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    if atari_game(spec.id):
+    if is_atari(spec.id):
         from .atari import AtariEnv
 
         # The registry knows the ROM's exact name where the id alone leaves it open (UpNDown: up_n_down).

@@ -12,7 +12,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Discrete
 
-from ..config.schema import AtariConfig, EnvConfig, atari_game
+from ..config.schema import AtariConfig, EnvConfig, is_atari
 from ..errors import ConfigError, did_you_mean
 from .ids import find_spec, newest_id
 from .making import make_env
@@ -70,12 +70,12 @@ def probe_env(config: EnvConfig) -> EnvInfo:
 
 
 def _read(env: gymnasium.Env, config: EnvConfig, spec: EnvSpec) -> EnvInfo:
-    is_atari = atari_game(spec.id) is not None
+    atari = is_atari(spec.id)
     meanings = getattr(env.unwrapped, "get_action_meanings", None)
     return EnvInfo(
         observation_space=env.observation_space,
         action_space=env.action_space,
-        max_episode_steps=_atari_steps(config) if is_atari else env.spec.max_episode_steps,
+        max_episode_steps=_atari_steps(config) if atari else env.spec.max_episode_steps,
         reward_threshold=spec.reward_threshold,
         renders="rgb_array" in (env.metadata.get("render_modes") or ()),
         action_meanings=tuple(meanings()) if meanings else None,
@@ -98,7 +98,7 @@ def _check_kwargs(config: EnvConfig, spec: EnvSpec) -> None:
             f"env.kwargs.render_mode = {config.kwargs['render_mode']!r}: how to draw is the screen's business",
             hint="leave it out",
         )
-    accepted = ["mode", "difficulty"] if atari_game(spec.id) else _parameters(_constructor(spec))
+    accepted = ["mode", "difficulty"] if is_atari(spec.id) else _parameters(_constructor(spec))
     if accepted is None:
         return
     for key in config.kwargs:

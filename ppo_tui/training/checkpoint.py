@@ -13,11 +13,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 from safetensors.torch import load_file, save_file
 
-from ..config import Config, build_config
+from ..config import Config, build_config, to_tables
 from ..envs import probe_env
 from ..errors import UsageError
 from ..ppo import ActorCritic, build_policy
@@ -49,7 +48,7 @@ def save_checkpoint(
         tensors = {key: value for key, value in learner.items() if isinstance(value, torch.Tensor)}
         save_file(_contiguous(tensors), temporary / OPTIMIZER_FILE)
         numbers = {key: value for key, value in learner.items() if key not in tensors}
-        content = {"config": msgspec.to_builtins(config), "learner": numbers, **state}
+        content = {"config": to_tables(config), "learner": numbers, **state}
         (temporary / STATE_FILE).write_text(json.dumps(content, indent=1), "utf-8")
         files = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
         manifest = {"format": FORMAT_VERSION, "sha256": files}

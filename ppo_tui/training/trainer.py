@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-import msgspec
 import numpy as np
 import torch
 
-from ..config import Config
+from ..config import Config, to_tables
 from ..envs import EnvInfo
 from ..errors import DivergedError, PPOTuiError
-from ..ppo import ActorCritic, Learner, RolloutBuffer, build_policy
+from ..ppo import Learner, RolloutBuffer, build_policy, image_layout
 from ..protocol import (
     Alarm,
     CheckpointSaved,
@@ -107,6 +106,10 @@ class Trainer:
         self._metrics: dict[str, float | None] = {}
         info = env_info or examine(config)
         self.device = resolve_device(config.run.device)
+        # The number of threads changes the last bits of sums, the initial weights' included. PyTorch keeps it a
+        # thread: the one that builds and the one that runs need not be the same.
+        self._threads = _threads(config, info)
+        torch.set_num_threads(self._threads)
         self.pool = pool or start_pool(config, info=info)
         try:
             self._build(info)
@@ -182,7 +185,7 @@ class Trainer:
 
         Never raises for what befalls the run: the result and the last event carry it. The workers are closed.
         """
-        torch.set_num_threads(_threads(self.config, self.policy))
+        torch.set_num_threads(self._threads)
         self._clock.start()
         self._emit(self._run_started())
         details = ""
@@ -349,7 +352,7 @@ class Trainer:
     def _run_started(self) -> RunStarted:
         return RunStarted(
             run=self.name,
-            config=msgspec.to_builtins(self.config),
+            config=to_tables(self.config),
             seed=self.config.run.seed,
             total_steps=self.config.planned_steps,
             num_envs=self.config.rollout.num_envs,
@@ -363,8 +366,8 @@ class Trainer:
         )
 
 
-def _threads(config: Config, policy: ActorCritic) -> int:
-    """PyTorch's threads for the training thread: a small MLP is done before a second thread has woken up."""
+def _threads(config: Config, info: EnvInfo) -> int:
+    """PyTorch's threads for this run: a small MLP is done before a second thread has woken up."""
     if config.run.torch_threads != "auto":
         return config.run.torch_threads
-    return available_cores() if any(isinstance(module, torch.nn.Conv2d) for module in policy.modules()) else 1
+    return available_cores() if image_layout(info.observation_space, config.policy, config.env.frame_stack) else 1

@@ -33,7 +33,7 @@ def test_tells_what_an_environment_is():
     )
 
 
-def test_tells_what_an_atari_game_is():
+def test_tells_what_an_is_atari_is():
     info = probe_env(EnvConfig(id="ALE/Breakout-v5", frame_stack=4, atari=AtariConfig(max_frames=1_001)))
     assert info.observation_space == Box(0, 255, (84, 84), np.uint8)
     assert info.action_space == Discrete(4)

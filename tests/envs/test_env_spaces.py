@@ -216,7 +216,7 @@ def test_other_environments_load_neither_torch_nor_the_emulator():
     assert result.stderr == ""
 
 
-def test_an_atari_game_starts_without_a_word():
+def test_an_is_atari_starts_without_a_word():
     code = (
         "from ppo_tui.config.schema import EnvConfig; from ppo_tui.envs import make_env;"
         "make_env(EnvConfig(id='ALE/Pong-v5')).reset(seed=1)"
