@@ -66,8 +66,8 @@ class PpoTuiApp(App[None]):
         self.register_theme(theme.LIGHT)
         self.theme = theme.DARK.name
 
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        return theme.VARIABLE_DEFAULTS
+    def get_css_variables(self) -> dict[str, str]:
+        return theme.with_own_colours(super().get_css_variables(), ansi=self.current_theme.ansi)
 
     def get_default_screen(self) -> Screen[None]:
         return MainScreen(self.run_controller, self._clock)
@@ -87,8 +87,6 @@ class PpoTuiApp(App[None]):
         """Take in what is new, and leave if that is what everybody waits for."""
         main = self.screen_stack[0]
         assert isinstance(main, MainScreen), "the main screen is never popped"
-        if not main.ready:
-            return
         if self.run_controller.poll():
             main.renew()
         else:

@@ -14,12 +14,12 @@ def number(value: float | None, digits: int = 3) -> str:
         return NOTHING
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
+    if abs(value) >= 1e15:
+        return exponent(value, digits)
     rounded = float(f"{value:.{digits - 1}e}")
     size = abs(rounded)
     if size == 0:
         return f"{0:.{digits - 1}f}"
-    if size >= 1e15:
-        return exponent(rounded, digits)
     if size >= 10 ** max(digits, 4):
         return count(rounded, digits)
     if size < 1e-4:

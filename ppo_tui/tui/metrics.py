@@ -61,7 +61,7 @@ POLICY_LOSS = Metric("train/policy_gradient_loss", "policy loss")
 VALUE_LOSS = Metric("train/value_loss", "value loss")
 KL = Metric("train/approx_kl", "approx KL")
 CLIPPED = Metric("train/clip_fraction", "clip fraction")
-EXPLAINED = Metric("train/explained_variance", "expl. variance")
+EXPLAINED = Metric("train/explained_variance", "expl. var.")
 ENTROPY = Metric("train/entropy_loss", "entropy", sign=-1)
 FPS = Metric("time/fps", "steps/s")
 
@@ -69,7 +69,7 @@ TILES: tuple[Metric, ...] = (RETURN, LENGTH, KL, CLIPPED, EXPLAINED, ENTROPY)
 
 CHARTS: tuple[ChartSpec, ...] = (
     ChartSpec("return", "Return", (Curve(RETURN, smooth=False, shadow=EPISODE_RETURNS),)),
-    ChartSpec("loss", "Loss", (Curve(POLICY_LOSS, "policy"), Curve(VALUE_LOSS, "value", Pattern.DOTTED, pane=1))),
+    ChartSpec("loss", "", (Curve(POLICY_LOSS, "π loss"), Curve(VALUE_LOSS, "V loss", Pattern.DOTTED, pane=1))),
     ChartSpec("kl", "", (Curve(KL, "KL"), Curve(CLIPPED, "clip fraction", Pattern.DOTTED, pane=1))),
     ChartSpec("entropy", "Entropy", (Curve(ENTROPY),)),
     ChartSpec("fps", "Speed", (Curve(FPS),)),

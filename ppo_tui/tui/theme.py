@@ -8,14 +8,6 @@ ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
 
-VARIABLE_DEFAULTS = {
-    "curve-1": "$primary",
-    "curve-2": "$warning",
-    "shadow": "$foreground 35%",
-    "quiet": "$foreground 65%",
-}
-"""Colours of our own, for the themes of others."""
-
 DARK = Theme(
     name="ppo-dark",
     primary=SKY,
@@ -28,7 +20,7 @@ DARK = Theme(
     background="#101418",
     surface="#161B21",
     panel="#1D242C",
-    variables={"curve-1": SKY, "curve-2": ORANGE, "shadow": "#4A5A68", "quiet": "#8B98A5", "border": "#33404C"},
+    variables={"shadow": "#4A5A68", "quiet": "#8B98A5", "border": "#33404C"},
 )
 
 LIGHT = Theme(
@@ -44,5 +36,21 @@ LIGHT = Theme(
     surface="#F2F2EE",
     panel="#E6E7E2",
     dark=False,
-    variables={"curve-1": BLUE, "curve-2": "#A84300", "shadow": "#B7C2CC", "quiet": "#56616B", "border": "#B9BFC4"},
+    variables={"curve-2": "#A84300", "shadow": "#B7C2CC", "quiet": "#56616B", "border": "#B9BFC4"},
 )
+
+
+def with_own_colours(variables: dict[str, str], *, ansi: bool) -> dict[str, str]:
+    """The variables of any theme, with those that only our style sheet knows.
+
+    Attributes of a cell such as transparency do not exist among the 16 colours of a terminal, so there the quiet
+    text has the colour of all text, and the shadow is the grey among them.
+    """
+    own = {
+        "curve-1": variables["primary"],
+        "curve-2": variables["warning"],
+        "shadow": "ansi_bright_black" if ansi else variables["foreground-disabled"],
+        "quiet": "ansi_default" if ansi else variables["foreground-muted"],
+        "on-colour": "ansi_black" if ansi else variables["background"],
+    }
+    return own | variables

@@ -190,7 +190,7 @@ class RunView:
             self.best = event
             if self.log and self.log[-1].kind is Kind.EPISODE:
                 self.log.pop()  # a streak of best games is one piece of news
-            score = formats.number(event.episode_return, 4)
+            score = formats.number(event.episode_return)
             self._write(event, Kind.EPISODE, f"best game {score} (env {event.env})")
 
     @_on.register

@@ -60,7 +60,7 @@ def started() -> RunStarted:
 
 def metrics(share: float, mean: float, rng: np.random.Generator) -> dict[str, float | None]:
     """The line of an update at `share` of the run."""
-    noise = rng.normal(size=8)
+    noise = rng.normal(size=8).tolist()
     return {
         "rollout/ep_rew_mean": mean,
         "rollout/ep_len_mean": 180 + 4.2 * mean + 5 * noise[0],

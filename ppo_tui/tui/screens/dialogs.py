@@ -26,6 +26,8 @@ class Leave(enum.Enum):
 class LeaveDialog(ModalScreen[Leave | None]):
     """Asks how to leave; None stays."""
 
+    AUTO_FOCUS = "OptionList"
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "choose('save')"),
         Binding("n", "choose('now')"),

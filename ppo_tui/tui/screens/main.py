@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Footer
 
+from ...protocol import RunState
 from .. import keys
 from ..controller import Controller
 from ..metrics import CHARTS
@@ -45,62 +46,69 @@ class MainScreen(Screen[None]):
         self._clock = clock
         self._charts_at = float("-inf")
         self._chart = 0
-        self.ready = False
-        """Whether the panels exist."""
+        self._header = Header(run, id="header")
+        self._banner = Banner(run, id="banner")
+        self._tiles = Tiles(run, id="tiles")
+        self._charts = [Chart(run, spec, number) for number, spec in enumerate(CHARTS, start=1)]
+        self._workers = Workers(run, id="workers")
+        self._settings = Settings(run, id="settings")
+        self._events = Events(run, id="events")
+        self._value = ValueInput(run, id="value")
+        self._banner.display = self._value.display = False
+        self._choose_chart(0)
 
     def compose(self) -> ComposeResult:
-        yield Header(self._run, id="header")
-        yield Banner(self._run, id="banner")
-        yield Tiles(self._run, id="tiles")
-        with Container(id="charts"):
-            for number, spec in enumerate(CHARTS, start=1):
-                yield Chart(self._run, spec, number)
-        with Container(id="bottom"):
-            yield Workers(self._run, id="workers")
-            yield Settings(self._run, id="settings")
-            yield Events(self._run, id="events")
-        yield ValueInput(self._run, id="value")
+        yield self._header
+        yield self._banner
+        yield self._tiles
+        yield Container(*self._charts, id="charts")
+        yield Container(self._workers, self._settings, self._events, id="bottom")
+        yield self._value
         yield Footer(compact=True, show_command_palette=False)
-
-    def on_mount(self) -> None:
-        self.query_one(ValueInput).display = False
-        self.query_one(Banner).display = False
-        self._choose_chart(0)
-        self.ready = True
 
     # ── Painting ────────────────────────────────────────────────────────────────────────────────────────────
 
     def renew(self) -> None:
         """Bring the panels up to date; each repaints only if it reads differently, charts at most twice a second."""
         finished = self._run.view.finished
-        banner = self.query_one(Banner)
-        if finished and not banner.display:
-            banner.display = True
-            banner.add_class(f"-{finished.state}")
-            self.query_one(ValueInput).display = False
-            self.set_focus(None)
-            self.refresh_bindings()
-        for panel in self.query(Panel):
+        if finished and not self._banner.display:
+            self._show_end(finished.state)
+        panels: list[Panel] = [
+            self._header,
+            self._banner,
+            *self._tiles.tiles,
+            self._workers,
+            self._settings,
+            self._events,
+        ]
+        for panel in panels:
             panel.renew()
         now = self._clock()
         if finished or now - self._charts_at >= CHART_SECONDS:
             self._charts_at = now
-            for chart in self.query(Chart):
+            for chart in self._charts:
                 chart.renew()
+
+    def _show_end(self, state: RunState) -> None:
+        self._banner.display = True
+        self._banner.add_class(f"-{state}")
+        self._value.display = False
+        self.set_focus(None)
+        self.refresh_bindings()
 
     def renew_clock(self) -> None:
         """Bring the running times up to date."""
-        self.query_one(Header).renew()
+        self._header.renew()
 
     # ── Keys ────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def typing(self) -> bool:
-        return self.query_one(ValueInput).open
+        return self._value.open
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While a value is typed, keys belong to it; after the end, what steers a run is greyed out."""
-        if not self.ready or action not in _ACTIONS:
+        if action not in _ACTIONS:
             return True
         if self.typing:
             return False
@@ -124,19 +132,19 @@ class MainScreen(Screen[None]):
 
     def action_select(self, direction: int) -> None:
         self._run.editor.select(direction)
-        self.query_one(Settings).renew()
+        self._settings.renew()
 
     def action_nudge(self, direction: int) -> None:
         self._run.nudge(direction)
-        self.query_one(Settings).renew()
+        self._settings.renew()
 
     def action_edit(self) -> None:
         if field := self._run.editor.field:
-            self.query_one(ValueInput).show(field)
+            self._value.show(field)
             self.refresh_bindings()
 
     def on_value_input_closed(self) -> None:
-        self.query_one(Settings).renew()
+        self._settings.renew()
         self.refresh_bindings()
 
     def action_chart(self, index: int) -> None:
@@ -149,7 +157,7 @@ class MainScreen(Screen[None]):
         self._choose_chart(message.chart.number - 1)
 
     def action_log_axis(self) -> None:
-        list(self.query(Chart))[self._chart].toggle_log_axis()
+        self._charts[self._chart].toggle_log_axis()
 
     def action_maximise(self) -> None:
         self.toggle_class("-maximised")
@@ -170,7 +178,7 @@ class MainScreen(Screen[None]):
 
     def _choose_chart(self, index: int) -> None:
         self._chart = index
-        for position, chart in enumerate(self.query(Chart)):
+        for position, chart in enumerate(self._charts):
             chart.set_class(position == index, "-chosen")
 
 

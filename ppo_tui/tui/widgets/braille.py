@@ -74,6 +74,8 @@ def _interpolate(x: FloatArray, y: FloatArray, at: FloatArray) -> FloatArray:
     share = (at - x[left]) / (x[left + 1] - x[left])
     with np.errstate(invalid="ignore"):
         between = y[left] * (1 - share) + y[left + 1] * share
+    # Rounding must not carry the line beyond its ends.
+    between = np.clip(between, np.minimum(y[left], y[left + 1]), np.maximum(y[left], y[left + 1]))
     between = np.where(share == 0, y[left], between)
     values[inside] = np.where(np.isfinite(between), between, np.nan)
     return values

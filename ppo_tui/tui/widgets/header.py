@@ -20,6 +20,10 @@ STATES: dict[RunState, tuple[str, str]] = {
 """Symbol and colour of each state; the word always stands beside them."""
 
 
+_ROOMY = 100
+"""Cells from which on the head spells everything out."""
+
+
 def state_label(state: RunState) -> Content:
     symbol, style = STATES[state]
     return Content.assemble((f"{symbol} {state.upper()}", f"bold {style}"))
@@ -55,14 +59,14 @@ class Header(Panel):
     def _progress(self, width: int) -> Content:
         view = self.run.view
         steps = f"{formats.count(view.step)} / {formats.count(view.total_steps)}" if view.started else formats.NOTHING
-        pace = f"{formats.count(view.fps):>6} steps/s" if view.fps else f"{formats.NOTHING:>6} steps/s"
+        pace = formats.count(view.fps) if view.fps else formats.NOTHING
         left = Content.assemble(("steps    ", "$quiet"), f"{steps:<15} ")
         right = Content.assemble(
-            f" {100 * view.share_done:5.1f}% ",
-            pace,
-            f"  {formats.duration(self.run.elapsed):>8}",
-            (" elapsed", "$quiet"),
-            f"  {formats.duration(view.eta):>8}",
+            f" {100 * view.share_done:5.1f}% {pace:>6} ",
+            ("steps/s ", "$quiet"),
+            f"{formats.duration(self.run.elapsed):>8}",
+            (" elapsed " if width >= _ROOMY else "", "$quiet"),
+            f"{formats.duration(view.eta):>8}",
             (" left", "$quiet"),
         )
         return _with_bar(left, right, view.share_done, width)
@@ -79,9 +83,9 @@ class Header(Panel):
         if learning:
             batches = learning.epochs * learning.minibatches
             share = ((learning.epoch - 1) * learning.minibatches + learning.minibatch) / batches if batches else 0.0
-            text = f"epoch {learning.epoch}/{learning.epochs} minibatch {learning.minibatch:>2}/{learning.minibatches}"
+            text = f"epoch {learning.epoch}/{learning.epochs} batch {learning.minibatch}/{learning.minibatches}"
         number = learning.update if learning else rollout.update if rollout else view.update
-        label = Content.assemble(("update  ", "$quiet"), f"{number:,}  {text:<24} ")
+        label = Content.assemble(("update ", "$quiet"), f"{number:<6,} {text:<19} ")
         return first + Content("  ") + _with_bar(label, Content(""), share, width - half - 2)
 
 

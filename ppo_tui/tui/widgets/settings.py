@@ -33,9 +33,9 @@ class Settings(Panel):
     def _row(self, key: str) -> Content:
         editor = self.run.editor
         chosen = key == editor.selected
-        note = (" annealed", "$quiet") if editor.annealed(key) else ("", "")
+        note = ("annealed", "$quiet") if editor.annealed(key) else ("", "")
         if key in editor.pending:
-            note = (f" → {formats.setting(editor.value(key))}", "bold $warning")
+            note = (f"→ {formats.setting(editor.value(key))}", "bold $warning")
         style = "bold reverse" if chosen else ""
         value = formats.setting(self.run.view.settings[key])
         name = f"{'▸' if chosen else ' '} {formats.setting_name(key):<13} {value:>8} "

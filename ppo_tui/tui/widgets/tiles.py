@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
 
@@ -29,7 +28,7 @@ class Tile(Panel):
         value = Content.assemble((f"{newest:<8}", "bold"), (_ARROWS[trend(values)], "$quiet"))
         bordered = self.styles.border_top[0] not in ("", "none")
         spark_width = width if bordered else width - 10
-        spark = Content.assemble((sparkline(bucket_means(values, spark_width)) if spark_width > 0 else "", "$curve-1"))
+        spark = Content.assemble((sparkline(bucket_means(values, spark_width)) if spark_width > 3 else "", "$curve-1"))
         if bordered:
             return fit(value, width) + Content("\n") + fit(spark, width)
         label = Content.assemble((self.metric.label, "$quiet"))
@@ -40,9 +39,5 @@ class Tiles(Horizontal):
     """A row of tiles."""
 
     def __init__(self, run: Controller, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._run = run
-
-    def compose(self) -> ComposeResult:
-        for metric in TILES:
-            yield Tile(self._run, metric)
+        self.tiles = [Tile(run, metric) for metric in TILES]
+        super().__init__(*self.tiles, id=id)

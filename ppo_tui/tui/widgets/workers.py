@@ -24,6 +24,11 @@ class Workers(Panel):
     def on_mount(self) -> None:
         self.border_title = "Workers"
 
+    def renew(self) -> None:
+        restarts = sum(worker.restarts for worker in self.run.view.workers)
+        self.border_subtitle = f"↻ {restarts} restarted" if restarts else ""
+        super().renew()
+
     def draw(self, width: int, height: int) -> Content:
         workers = self.run.view.workers
         if not workers:
@@ -50,16 +55,15 @@ _NARROW = len(_HEADING) - 5
 
 def _row(worker: WorkerInfo, width: int) -> Content:
     symbol, style = _STATES[worker.state]
-    restarts = f"  {worker.restarts}× restarted" if worker.restarts else ""
     return Content.assemble(
-        f"{worker.index:>2} ",
+        f"{worker.index:>2}",
+        ("↻" if worker.restarts else " ", "$warning"),
         (f"{symbol} {worker.state:<8}", style),
         f" {formats.count(worker.steps_per_second):>7} ",
         bar(worker.wait_share, 6, "$curve-2"),
         f" {formats.percent(worker.wait_share)} {formats.count(worker.episodes):>5} ",
         f"{formats.number(worker.last_return):>6}",
         f" {worker.memory_mb:>4.0f}" if width >= len(_HEADING) else "",
-        (restarts, "$warning"),
     )
 
 
