@@ -1,0 +1,104 @@
+"""What stands between the keys and the session: one place that polls events and sends commands. No widgets."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from ..protocol import (
+    CheckpointSaved,
+    Command,
+    CommandRefused,
+    Event,
+    Pause,
+    Resume,
+    RunFinished,
+    RunState,
+    SaveCheckpoint,
+    StateChanged,
+    StepUpdates,
+    Stop,
+)
+from .editor import Editor
+from .session import Session
+from .view import Kind, RunView
+
+
+class Controller:
+    """A session with the view folded from its events.
+
+    Attributes:
+        request: what the user asked for and the engine has not answered yet, such as ``pausing``; else empty.
+        diagnostics: messages of libraries and their loggers, from any thread; `poll` moves them to the log.
+    """
+
+    def __init__(self, session: Session, clock: Callable[[], float]) -> None:
+        self.session = session
+        self.view = RunView()
+        self.editor = Editor(self.view)
+        self.request = ""
+        self.diagnostics: deque[tuple[Kind, str]] = deque(maxlen=100)
+        self._clock = clock
+        self._polled_at = clock()
+        self._elapsed = 0.0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of the run: those of the newest event and the time since. Never runs backwards."""
+        if self.view.finished:
+            return self.view.elapsed
+        self._elapsed = max(self._elapsed, self.view.elapsed + self._clock() - self._polled_at)
+        return self._elapsed
+
+    def poll(self) -> bool:
+        """Fold in what is new; False when nothing is."""
+        events = self.session.poll()
+        if events:
+            self._polled_at = self._clock()
+        for event in events:
+            self.view.apply(event)
+            self.editor.settle(event)
+            if self._answers(event):
+                self.request = ""
+        for _ in range(len(self.diagnostics)):
+            self.view.note(*self.diagnostics.popleft())
+            events = events or [Event()]
+        return bool(events)
+
+    def _answers(self, event: Event) -> bool:
+        if self.request == "saving":
+            return isinstance(event, CheckpointSaved | CommandRefused | RunFinished)
+        if self.request == "stopping":
+            return isinstance(event, RunFinished)
+        return isinstance(event, StateChanged | CommandRefused | RunFinished)
+
+    # ── Commands ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def toggle_pause(self) -> None:
+        """Pause, or go on; pressed again before the engine has answered it takes the request back."""
+        held = self.view.state is RunState.PAUSED
+        if held != (self.request in ("pausing", "resuming")):
+            self._send(Resume(), "resuming")
+        else:
+            self._send(Pause(), "pausing")
+
+    def step(self) -> None:
+        self._send(StepUpdates(updates=1), "one update")
+
+    def save(self) -> None:
+        self._send(SaveCheckpoint(), "saving")
+
+    def nudge(self, direction: int) -> None:
+        if command := self.editor.nudge(direction):
+            self.session.send(command)
+
+    def set_typed(self, text: str) -> None:
+        """Ask for the typed value of the selected setting; raises `ConfigError` where it is none."""
+        self.session.send(self.editor.typed(text))
+
+    def stop(self, command: Stop) -> None:
+        self._send(command, "stopping")
+
+    def _send(self, command: Command, request: str) -> None:
+        self.session.send(command)
+        self.request = request

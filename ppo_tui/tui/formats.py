@@ -1,0 +1,84 @@
+"""Numbers for a screen: a fixed count of significant digits, so that columns do not dance."""
+
+from __future__ import annotations
+
+import math
+
+NOTHING = "–"
+_SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """`value` with `digits` significant digits: 57.3, 0.00512, 412, 1.25M, 3.2e-6; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if abs(value) >= 1e15:
+        return exponent(value, digits)
+    rounded = float(f"{value:.{digits - 1}e}")
+    size = abs(rounded)
+    if size == 0:
+        return f"{0:.{digits - 1}f}"
+    if size >= 10 ** max(digits, 4):
+        return count(rounded, digits)
+    if size < 1e-4:
+        return exponent(rounded, 2)
+    return f"{rounded:.{max(0, digits - 1 - math.floor(math.log10(size)))}f}"
+
+
+def exponent(value: float, digits: int = 2) -> str:
+    """Scientific notation without needless characters: 2.5e-4, 1e20."""
+    mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".")
+    return f"{mantissa}e{int(power)}"
+
+
+def count(value: float, digits: int = 3) -> str:
+    """A count: exact below 10,000, then 12.3K, 1.25M, 10.0M."""
+    if abs(value) < 10_000:
+        return f"{value:,.0f}"
+    for scale, suffix in _SUFFIXES:
+        if abs(value) >= scale:
+            scaled = value / scale
+            whole = len(str(int(abs(scaled))))
+            return f"{scaled:.{max(0, digits - whole)}f}{suffix}"
+    raise AssertionError("10,000 and more has a suffix")
+
+
+def setting(value: object) -> str:
+    """The value of a hyper-parameter, to four significant digits, three of the small ones: 0.015, 2.5e-4, 4, off."""
+    if value is None:
+        return "off"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if value and abs(value) < 1e-3:
+        return exponent(value, 3)
+    return f"{value:.4g}"
+
+
+def setting_name(key: str) -> str:
+    """A setting's name without its section: ``optim.learning_rate`` → learning rate."""
+    return key.rpartition(".")[2].replace("_", " ")
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as 0:31:12, or 2d 03:11 from a day on; a dash where there is none."""
+    if seconds is None or not math.isfinite(seconds):
+        return NOTHING
+    minutes, second = divmod(int(max(0.0, seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    if hours >= 24:
+        return f"{hours // 24}d {hours % 24:02}:{minute:02}"
+    return f"{hours}:{minute:02}:{second:02}"
+
+
+def percent(share: float) -> str:
+    """A share of 0..1 as 4 characters: ' 38%'."""
+    return f"{100 * min(max(share, 0.0), 1.0):3.0f}%"
+
+
+def one_line(text: str) -> str:
+    """`text` on one line and without control characters, which would move the cursor of a terminal."""
+    return " ".join("".join(char if char.isprintable() or char.isspace() else "�" for char in text).split())

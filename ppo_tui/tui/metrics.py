@@ -1,0 +1,104 @@
+"""Which numbers the screen shows, and how it calls them. Keys are those of Stable-Baselines3's logger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from .series import FloatArray, Series
+from .view import EPISODE_RETURNS
+from .widgets.braille import Pattern
+
+TREND_UPDATES = 10
+_SPARKS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of every update. `sign` is −1 where the logged key is the negative of what people speak of."""
+
+    key: str
+    label: str
+    sign: Literal[1, -1] = 1
+
+    def values(self, series: Series) -> FloatArray:
+        return series.values if self.sign > 0 else -series.values
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A metric in a chart.
+
+    Attributes:
+        label: its name in the legend.
+        pane: the part of the chart that it is drawn in, 0 on top.
+        smooth: draw its moving average in front, and the metric itself as the shadow behind.
+        shadow: another series for the shadow.
+    """
+
+    metric: Metric
+    label: str = ""
+    pattern: Pattern = Pattern.SOLID
+    pane: int = 0
+    smooth: bool = True
+    shadow: str | None = None
+
+
+@dataclass(frozen=True)
+class ChartSpec:
+    """A chart; `title` is left out where the names of its curves say enough."""
+
+    id: str
+    title: str
+    curves: tuple[Curve, ...]
+
+
+RETURN = Metric("rollout/ep_rew_mean", "return")
+LENGTH = Metric("rollout/ep_len_mean", "length")
+POLICY_LOSS = Metric("train/policy_gradient_loss", "policy loss")
+VALUE_LOSS = Metric("train/value_loss", "value loss")
+KL = Metric("train/approx_kl", "approx KL")
+CLIPPED = Metric("train/clip_fraction", "clip fraction")
+EXPLAINED = Metric("train/explained_variance", "expl. var.")
+ENTROPY = Metric("train/entropy_loss", "entropy", sign=-1)
+FPS = Metric("time/fps", "steps/s")
+
+TILES: tuple[Metric, ...] = (RETURN, LENGTH, KL, CLIPPED, EXPLAINED, ENTROPY)
+
+CHARTS: tuple[ChartSpec, ...] = (
+    ChartSpec("return", "Return", (Curve(RETURN, smooth=False, shadow=EPISODE_RETURNS),)),
+    ChartSpec("loss", "", (Curve(POLICY_LOSS, "π loss"), Curve(VALUE_LOSS, "V loss", Pattern.DOTTED, pane=1))),
+    ChartSpec("kl", "", (Curve(KL, "KL"), Curve(CLIPPED, "clip fraction", Pattern.DOTTED, pane=1))),
+    ChartSpec("entropy", "Entropy", (Curve(ENTROPY),)),
+    ChartSpec("fps", "Speed", (Curve(FPS),)),
+)
+
+
+def trend(values: FloatArray) -> int:
+    """+1 rising, −1 falling, 0 steady or unknown.
+
+    Compares the means of the last `TREND_UPDATES` values and of as many before them: a move of less than half
+    the standard deviation of both together counts as noise.
+    """
+    window = values[-2 * TREND_UPDATES :]
+    window = window[np.isfinite(window)]
+    if len(window) < 4:
+        return 0
+    before, after = window[: len(window) // 2], window[len(window) // 2 :]
+    moved, noise = after.mean() - before.mean(), window.std()
+    return 0 if abs(moved) <= noise / 2 else int(np.sign(moved))
+
+
+def sparkline(means: FloatArray) -> str:
+    """One bar for each value, a space for NaN."""
+    finite = means[np.isfinite(means)]
+    if not len(finite):
+        return " " * len(means)
+    low, high = float(finite.min()), float(finite.max())
+    span = high / 2 - low / 2 or 1.0
+    return "".join(
+        _SPARKS[min(int((value / 2 - low / 2) / span * len(_SPARKS)), len(_SPARKS) - 1)] if np.isfinite(value) else " "
+        for value in means.tolist()
+    )

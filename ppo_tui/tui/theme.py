@@ -1,0 +1,56 @@
+"""Colours: the palette of Okabe and Ito, which colour-blind people tell apart (https://jfly.uni-koeln.de/color/)."""
+
+from __future__ import annotations
+
+from textual.theme import Theme
+
+ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
+)  # fmt: skip
+
+DARK = Theme(
+    name="ppo-dark",
+    primary=SKY,
+    secondary=PURPLE,
+    accent=SKY,
+    success="#2BB58C",  # the palette's green, lightened to be read on black
+    warning=ORANGE,
+    error="#F0702B",  # its vermilion, likewise
+    foreground="#D8DEE4",
+    background="#101418",
+    surface="#161B21",
+    panel="#1D242C",
+    variables={"shadow": "#4A5A68", "quiet": "#8B98A5", "border": "#33404C"},
+)
+
+LIGHT = Theme(
+    name="ppo-light",
+    primary=BLUE,
+    secondary="#9C4A77",
+    accent=BLUE,
+    success="#00704F",
+    warning="#8A5A00",
+    error="#A84300",
+    foreground="#1B2229",
+    background="#FBFBF8",
+    surface="#F2F2EE",
+    panel="#E6E7E2",
+    dark=False,
+    variables={"curve-2": "#A84300", "shadow": "#B7C2CC", "quiet": "#56616B", "border": "#B9BFC4"},
+)
+
+
+def with_own_colours(variables: dict[str, str], *, ansi: bool) -> dict[str, str]:
+    """The variables of any theme, with those that only our style sheet knows.
+
+    Attributes of a cell such as transparency do not exist among the 16 colours of a terminal, so there the quiet
+    text has the colour of all text, and the shadow is the grey among them.
+    """
+    own = {
+        "curve-1": variables["primary"],
+        "curve-2": variables["warning"],
+        "shadow": "ansi_bright_black" if ansi else variables["foreground-disabled"],
+        "quiet": "ansi_default" if ansi else variables["foreground-muted"],
+        "on-colour": "ansi_black" if ansi else variables["background"],
+    }
+    return own | variables

@@ -1,0 +1,240 @@
+"""`RunView`: what a screen knows of a run, folded from its events. No widget, no clock, no thread."""
+
+from __future__ import annotations
+
+import enum
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from functools import singledispatchmethod
+from typing import Any
+
+from ..config.live import LIVE_FIELDS
+from ..protocol import (
+    Alarm,
+    CheckpointSaved,
+    CommandRefused,
+    EpisodeFinished,
+    Event,
+    Level,
+    RolloutProgress,
+    RunFinished,
+    RunStarted,
+    RunState,
+    SettingChanged,
+    StateChanged,
+    UpdateFinished,
+    UpdateProgress,
+    WorkerInfo,
+    WorkersStatus,
+)
+from . import formats
+from .series import Series
+
+EPISODE_RETURNS = "episode/return"
+"""The series that holds the return of each single game; all others are keys of the metrics."""
+
+EFFECTIVE_METRICS = {"train/learning_rate": "optim.learning_rate", "train/clip_range": "ppo.clip_range"}
+"""Metrics that tell what a scheduled setting has come down to."""
+
+_LOG_LENGTH = 1_000
+_RATE_UPDATES = 20
+
+
+class Kind(enum.Enum):
+    """What a line of the log is about."""
+
+    STATE = "state"
+    EPISODE = "episode"
+    CHECKPOINT = "checkpoint"
+    EDIT = "edit"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One line of the log; `elapsed` is in seconds of the run."""
+
+    elapsed: float
+    kind: Kind
+    text: str
+
+
+class RunView:
+    """The state of a run after the events applied so far.
+
+    Attributes:
+        series: curves by metric key; `EPISODE_RETURNS` holds single games.
+        settings: live hyper-parameters by dotted name, with the values in force (after annealing).
+        changes: the accepted edits, oldest first.
+        version: grows with every event; a screen that has shown it has nothing to do.
+    """
+
+    def __init__(self) -> None:
+        self.started: RunStarted | None = None
+        self.finished: RunFinished | None = None
+        self.state = RunState.STARTING
+        self.reason = ""
+        self.step = 0
+        self.update = 0
+        self.elapsed = 0.0
+        self.rollout: RolloutProgress | None = None
+        self.learning: UpdateProgress | None = None
+        self.workers: tuple[WorkerInfo, ...] = ()
+        self.series: defaultdict[str, Series] = defaultdict(Series)
+        self.settings: dict[str, Any] = {}
+        self.changes: list[SettingChanged] = []
+        self.episodes = 0
+        self.best: EpisodeFinished | None = None
+        self.checkpoint: CheckpointSaved | None = None
+        self.log: deque[LogEntry] = deque(maxlen=_LOG_LENGTH)
+        self.version = 0
+        self._paused_since: float | None = None
+        self._paused_seconds = 0.0
+        self._pace: deque[tuple[int, float]] = deque(maxlen=_RATE_UPDATES + 1)  # (step, seconds at work)
+
+    def apply(self, event: Event) -> None:
+        """Fold in one event. Events of an unknown type are let pass."""
+        self.version += 1
+        self.elapsed = max(self.elapsed, event.elapsed)
+        self._on(event)
+
+    def note(self, kind: Kind, text: str) -> None:
+        """Add a line of the screen's own to the log."""
+        self.version += 1
+        self.log.append(LogEntry(self.elapsed, kind, formats.one_line(text)))
+
+    # ── What follows from the state ─────────────────────────────────────────────────────────────────────────
+
+    @property
+    def total_steps(self) -> int:
+        return self.started.total_steps if self.started else 0
+
+    @property
+    def total_updates(self) -> int:
+        if not self.started:
+            return 0
+        return -(-self.started.total_steps // (self.started.num_envs * self.started.rollout_steps))
+
+    @property
+    def share_done(self) -> float:
+        """How much of the run is done, in 0..1."""
+        return min(1.0, self.step / self.total_steps) if self.total_steps else 0.0
+
+    @property
+    def fps(self) -> float:
+        """Environment steps per second over the last updates, pauses left out."""
+        if len(self._pace) >= 2:
+            (step, seconds), (last_step, last_seconds) = self._pace[0], self._pace[-1]
+            if last_seconds > seconds:
+                return (last_step - step) / (last_seconds - seconds)
+        return self.rollout.fps if self.rollout else 0.0
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds of training left at the present pace; None where nobody knows."""
+        if not self.started or self.state.is_final or self.fps <= 0:
+            return None
+        return max(0, self.total_steps - self.step) / self.fps
+
+    # ── The fold ────────────────────────────────────────────────────────────────────────────────────────────
+
+    @singledispatchmethod
+    def _on(self, event: Event) -> None:
+        """An event of a newer protocol: nothing is known of it."""
+
+    @_on.register
+    def _(self, event: RunStarted) -> None:
+        self.started = event
+        for key in LIVE_FIELDS:
+            section, _, name = key.partition(".")
+            if name in event.config.get(section, {}):
+                self.settings[key] = event.config[section][name]
+
+    @_on.register
+    def _(self, event: StateChanged) -> None:
+        self._keep_pause(event.state, event.elapsed)
+        self.state, self.reason = event.state, event.reason
+        self._write(event, Kind.STATE, f"{event.state}: {event.reason}" if event.reason else str(event.state))
+
+    def _keep_pause(self, state: RunState, elapsed: float) -> None:
+        """Count the seconds between entering and leaving the paused state."""
+        if self._paused_since is not None:
+            self._paused_seconds += elapsed - self._paused_since
+        self._paused_since = elapsed if state is RunState.PAUSED else None
+
+    @_on.register
+    def _(self, event: RolloutProgress) -> None:
+        if event.update <= self.update:  # a straggler, overtaken by the end of its update
+            return
+        self.step = max(self.step, event.step)
+        self.rollout = event
+        if self.learning and self.learning.update < event.update:
+            self.learning = None
+
+    @_on.register
+    def _(self, event: UpdateProgress) -> None:
+        if event.update > self.update:
+            self.learning = event
+
+    @_on.register
+    def _(self, event: WorkersStatus) -> None:
+        self.workers = event.workers
+
+    @_on.register
+    def _(self, event: EpisodeFinished) -> None:
+        self.episodes += 1
+        self.series[EPISODE_RETURNS].append(event.step, event.episode_return)
+        if self.best is None or event.episode_return > self.best.episode_return:
+            self.best = event
+            if self.log and self.log[-1].kind is Kind.EPISODE:
+                self.log.pop()  # a streak of best games is one piece of news
+            score = formats.number(event.episode_return)
+            self._write(event, Kind.EPISODE, f"best game {score} (env {event.env})")
+
+    @_on.register
+    def _(self, event: UpdateFinished) -> None:
+        self.step = max(self.step, event.step)
+        self.update = event.update
+        for key, value in event.metrics.items():
+            self.series[key].append(event.step, value)
+            setting = EFFECTIVE_METRICS.get(key)
+            if setting in self.settings and value is not None:
+                self.settings[setting] = value
+        self._pace.append((event.step, event.elapsed - self._paused_seconds))
+
+    @_on.register
+    def _(self, event: SettingChanged) -> None:
+        self.settings[event.key] = event.new
+        self.changes.append(event)
+        change = f"{formats.setting_name(event.key)} {formats.setting(event.old)} → {formats.setting(event.new)}"
+        self._write(event, Kind.EDIT, change if event.by == "user" else f"{change} (by {event.by})")
+
+    @_on.register
+    def _(self, event: CommandRefused) -> None:
+        self._write(event, Kind.WARNING, f"refused: {event.message}")
+
+    @_on.register
+    def _(self, event: CheckpointSaved) -> None:
+        self.checkpoint = event
+        what = f"checkpoint at {formats.count(event.step)}"
+        self._write(event, Kind.CHECKPOINT, f"{what} ({event.reason}, {event.seconds:.2f} s)")
+
+    @_on.register
+    def _(self, event: Alarm) -> None:
+        kind = {Level.WARNING: Kind.WARNING, Level.ERROR: Kind.ERROR}.get(event.level, Kind.INFO)
+        self._write(event, kind, event.message)
+
+    @_on.register
+    def _(self, event: RunFinished) -> None:
+        self._keep_pause(event.state, event.elapsed)
+        self.finished = event
+        self.state, self.reason = event.state, event.reason
+        self.step = max(self.step, event.step)
+        self.update = max(self.update, event.update)
+        kind = Kind.ERROR if event.state is RunState.FAILED else Kind.STATE
+        self._write(event, kind, f"{event.state}: {event.reason}" if event.reason else str(event.state))
+
+    def _write(self, event: Event, kind: Kind, text: str) -> None:
+        self.log.append(LogEntry(event.elapsed, kind, formats.one_line(text)))

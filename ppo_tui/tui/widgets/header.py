@@ -1,0 +1,95 @@
+"""The head of the screen: which run, what it is doing, how far it is."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from ...protocol import RunState
+from .. import formats
+from .panel import Panel, bar, fit
+
+STATES: dict[RunState, tuple[str, str]] = {
+    RunState.STARTING: ("○", "$quiet"),
+    RunState.TRAINING: ("▸", "$success"),
+    RunState.PAUSED: ("‖", "$warning"),
+    RunState.SAVING: ("↓", "$warning"),
+    RunState.FINISHED: ("✓", "$success"),
+    RunState.STOPPED: ("■", "$warning"),
+    RunState.FAILED: ("✗", "$error"),
+}
+"""Symbol and colour of each state; the word always stands beside them."""
+
+
+_ROOMY = 100
+"""Cells from which on the head spells everything out."""
+
+
+def state_label(state: RunState) -> Content:
+    symbol, style = STATES[state]
+    return Content.assemble((f"{symbol} {state.upper()}", f"bold {style}"))
+
+
+class Header(Panel):
+    """Three lines: identity and state, progress of the run, progress of the update at hand."""
+
+    def draw(self, width: int, height: int) -> Content:
+        lines = [self._identity(), self._progress(width), self._update(width)]
+        return Content("\n").join(fit(line, width) for line in lines[: max(1, height)])
+
+    def _identity(self) -> Content:
+        view, started = self.run.view, self.run.view.started
+        request = f" · {self.run.request}…" if self.run.request else ""
+        parts: list[Content | tuple[str, str]] = [
+            (f"{started.run if started else 'ppo-tui'}  ", "bold"),
+            state_label(view.state),
+            (request, "$warning"),
+        ]
+        if started:
+            game = started.config.get("env", {}).get("id", "")
+            facts = (
+                game,
+                f"{started.num_envs} envs in {started.num_workers} workers",
+                started.device,
+                f"{formats.count(started.parameters)} weights",
+                f"seed {started.seed}",
+            )
+            parts.append((f"   {' · '.join(filter(None, facts))}", "$quiet"))
+        return Content.assemble(*parts)
+
+    def _progress(self, width: int) -> Content:
+        view = self.run.view
+        steps = f"{formats.count(view.step)} / {formats.count(view.total_steps)}" if view.started else formats.NOTHING
+        pace = formats.count(view.fps) if view.fps else formats.NOTHING
+        left = Content.assemble(("steps    ", "$quiet"), f"{steps:<15} ")
+        right = Content.assemble(
+            f" {100 * view.share_done:5.1f}% {pace:>6} ",
+            ("steps/s ", "$quiet"),
+            f"{formats.duration(self.run.elapsed):>8}",
+            (" elapsed " if width >= _ROOMY else "", "$quiet"),
+            f"{formats.duration(view.eta):>8}",
+            (" left", "$quiet"),
+        )
+        return _with_bar(left, right, view.share_done, width)
+
+    def _update(self, width: int) -> Content:
+        view = self.run.view
+        rollout, learning = view.rollout, view.learning
+        done = rollout.t / rollout.length if rollout and rollout.length else 0.0
+        where = f"{rollout.t}/{rollout.length}" if rollout else formats.NOTHING
+        left = Content.assemble(("rollout  ", "$quiet"), f"{where:<15} ")
+        half = max(0, width // 2 - 1)
+        first = _with_bar(left, Content(""), done, half)
+        share, text = 0.0, "after the rollout"
+        if learning:
+            batches = learning.epochs * learning.minibatches
+            share = ((learning.epoch - 1) * learning.minibatches + learning.minibatch) / batches if batches else 0.0
+            text = f"epoch {learning.epoch}/{learning.epochs} batch {learning.minibatch}/{learning.minibatches}"
+        number = learning.update if learning else rollout.update if rollout else view.update
+        label = Content.assemble(("update ", "$quiet"), f"{number:<6,} {text:<19} ")
+        return first + Content("  ") + _with_bar(label, Content(""), share, width - half - 2)
+
+
+def _with_bar(left: Content, right: Content, share: float, width: int) -> Content:
+    """`left` and `right` with a bar in between that takes the rest of `width`."""
+    room = width - left.cell_length - right.cell_length
+    return left + (bar(share, room) if room >= 4 else Content("")) + right

@@ -1,0 +1,47 @@
+"""A panel: text drawn from the run, repainted only when it reads differently."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widget import Widget
+
+from ..controller import Controller
+
+
+class Panel(Widget):
+    """Base of the screen's text panels. They write for the size that they have."""
+
+    def __init__(self, run: Controller, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.run = run
+        self._shown: tuple[object, ...] = ()
+
+    def draw(self, width: int, height: int) -> Content:
+        """The text for `width` × `height` cells."""
+        raise NotImplementedError
+
+    def renew(self) -> None:
+        """Repaint if the text has changed."""
+        if self._fingerprint(self.draw(*self.content_size)) != self._shown:
+            self.refresh()
+
+    def render(self) -> Content:
+        content = self.draw(*self.content_size)
+        self._shown = self._fingerprint(content)
+        return content
+
+    @staticmethod
+    def _fingerprint(content: Content) -> tuple[object, ...]:
+        # Contents compare by their text alone.
+        return content.plain, tuple(content.spans)
+
+
+def fit(content: Content, width: int) -> Content:
+    """`content` in exactly `width` cells."""
+    return content.truncate(width, ellipsis=True, pad=True)
+
+
+def bar(share: float, width: int, style: str = "$primary") -> Content:
+    """A bar of `width` cells, heavy as far as `share` (0..1) and light beyond: legible without colour."""
+    full = round(min(max(share, 0.0), 1.0) * width)
+    return Content.assemble(("━" * full, style), ("─" * (width - full), "$shadow"))

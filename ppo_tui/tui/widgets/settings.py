@@ -1,0 +1,71 @@
+"""The live hyper-parameters: a list where there is room, pages of one line where there is not."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from .. import formats
+from .panel import Panel, fit
+
+
+class Settings(Panel):
+    """Values in force, the cursor, and what the engine was asked for."""
+
+    def on_mount(self) -> None:
+        self.border_title = "Settings"
+
+    def renew(self) -> None:
+        pending = len(self.run.editor.pending)
+        self.border_title = f"Settings · {pending} pending" if pending else "Settings"
+        super().renew()
+
+    def draw(self, width: int, height: int) -> Content:
+        editor = self.run.editor
+        if not editor.keys:
+            return fit(Content.assemble(("settings ", "$quiet"), "known once the run has started"), width)
+        if height < 3:
+            return self._strip(width)
+        keys = editor.keys
+        cursor = keys.index(editor.selected)
+        first = min(max(0, cursor - height // 2), max(0, len(keys) - height))
+        return Content("\n").join(fit(self._row(key), width) for key in keys[first : first + height])
+
+    def _row(self, key: str) -> Content:
+        editor = self.run.editor
+        chosen = key == editor.selected
+        note = ("annealed", "$quiet") if editor.annealed(key) else ("", "")
+        if key in editor.pending:
+            note = (f"→ {formats.setting(editor.value(key))}", "bold $warning")
+        style = "bold reverse" if chosen else ""
+        value = formats.setting(self.run.view.settings[key])
+        name = f"{'▸' if chosen else ' '} {formats.setting_name(key):<13} {value:>8} "
+        return Content.assemble((name, style), note)
+
+    def _strip(self, width: int) -> Content:
+        """The page of the selected setting. Pages keep their order, so that the cursor moves and not the list."""
+        label = "settings "
+        pages = self._pages(width - len(label) - 6)
+        number, page = next((n, p) for n, p in enumerate(pages, start=1) if self.run.editor.selected in p)
+        entries = Content("  ").join(self._entry(key) for key in page)
+        line = Content.assemble((label, "$quiet"), entries)
+        position = Content.assemble((f" {number}/{len(pages)}", "$quiet"))
+        return fit(line, max(0, width - position.cell_length)) + position
+
+    def _pages(self, room: int) -> list[list[str]]:
+        pages: list[list[str]] = [[]]
+        used = 0
+        for key in self.run.editor.keys:
+            length = self._entry(key).cell_length + 2
+            if pages[-1] and used + length > room:
+                pages.append([])
+                used = 0
+            pages[-1].append(key)
+            used += length
+        return pages
+
+    def _entry(self, key: str) -> Content:
+        editor = self.run.editor
+        chosen = key == editor.selected
+        text = f"{'▸' if chosen else ''}{formats.setting_name(key)} {formats.setting(self.run.view.settings[key])}"
+        pending = f" → {formats.setting(editor.value(key))} pending" if key in editor.pending else ""
+        return Content.assemble((text, "bold reverse" if chosen else ""), (pending, "bold $warning"))

@@ -1,0 +1,43 @@
+"""Tiles: the newest value of a metric, where it is heading, and where it comes from."""
+
+from __future__ import annotations
+
+from textual.containers import Horizontal
+from textual.content import Content
+
+from .. import formats
+from ..controller import Controller
+from ..metrics import TILES, Metric, sparkline, trend
+from ..series import bucket_means
+from .panel import Panel, fit
+
+_ARROWS = {1: "▲", -1: "▼", 0: "─"}
+
+
+class Tile(Panel):
+    """One metric in two lines. Without a border, the first line also holds the label."""
+
+    def __init__(self, run: Controller, metric: Metric) -> None:
+        super().__init__(run, id=f"tile-{metric.label.replace(' ', '-').replace('.', '')}")
+        self.metric = metric
+        self.border_title = metric.label
+
+    def draw(self, width: int, height: int) -> Content:
+        values = self.metric.values(self.run.view.series[self.metric.key])
+        newest = formats.number(float(values[-1]) if len(values) else None)
+        value = Content.assemble((f"{newest:<8}", "bold"), (_ARROWS[trend(values)], "$quiet"))
+        bordered = self.styles.border_top[0] not in ("", "none")
+        spark_width = width if bordered else width - 10
+        spark = Content.assemble((sparkline(bucket_means(values, spark_width)) if spark_width > 3 else "", "$curve-1"))
+        if bordered:
+            return fit(value, width) + Content("\n") + fit(spark, width)
+        label = Content.assemble((self.metric.label, "$quiet"))
+        return fit(label, width) + Content("\n") + fit(value + Content(" ") + spark, width)
+
+
+class Tiles(Horizontal):
+    """A row of tiles."""
+
+    def __init__(self, run: Controller, *, id: str | None = None) -> None:
+        self.tiles = [Tile(run, metric) for metric in TILES]
+        super().__init__(*self.tiles, id=id)

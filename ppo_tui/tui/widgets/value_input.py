@@ -1,0 +1,76 @@
+"""A line to type the value of a setting in, with what it means and, after a slip, what was wrong."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from ...config.live import LiveField
+from ...errors import ConfigError
+from .. import formats
+from ..controller import Controller
+
+
+class ValueInput(Vertical):
+    """Shown on demand. Enter hands the value over, Escape leaves everything as it was."""
+
+    class Closed(Message):
+        """The user is done typing."""
+
+    def __init__(self, run: Controller, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._run = run
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="value-name")
+        yield Input(compact=True, id="value-input")
+        yield Static(id="value-error")
+
+    @property
+    def open(self) -> bool:
+        return self.display
+
+    def show(self, field: LiveField) -> None:
+        """Begin with the present value of `field`, selected: typing replaces it."""
+        self.query_one("#value-name", Static).update(_describe(field))
+        self._say("")
+        entry = self.query_one(Input)
+        entry.value = formats.setting(self._run.editor.value(field.key))
+        self.display = True
+        entry.focus()
+        entry.action_select_all()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        try:
+            self._run.set_typed(event.value)
+        except ConfigError as error:
+            self._say(formats.one_line(str(error)))
+        else:
+            self._close()
+
+    def on_input_changed(self) -> None:
+        self._say("")
+
+    def key_escape(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        self.screen.set_focus(None)
+        self.display = False
+        self.post_message(self.Closed())
+
+    def _say(self, text: str) -> None:
+        self.query_one("#value-error", Static).update(
+            Content(text or "Enter asks for it at the next update, Esc leaves it")
+        )
+        self.set_class(bool(text), "-wrong")
+
+
+def _describe(field: LiveField) -> Content:
+    low, high = formats.setting(field.live.low), formats.setting(field.live.high)
+    off = ", or off" if field.live.optional else ""
+    return Content.assemble((field.key, "bold"), f"  {field.description} Usual: {low} to {high}{off}.")

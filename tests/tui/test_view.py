@@ -1,0 +1,135 @@
+"""What the screen knows, folded from events."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from ppo_tui.protocol import (
+    Alarm,
+    EpisodeFinished,
+    Event,
+    Level,
+    RolloutProgress,
+    RunFinished,
+    RunState,
+    SettingChanged,
+    StateChanged,
+    UpdateFinished,
+    UpdateProgress,
+    decode_event,
+    encode,
+)
+from ppo_tui.tui.view import EPISODE_RETURNS, Kind, RunView
+
+from .fake import BATCH, TOTAL, recorded, started
+
+
+def view_of(*events: Event) -> RunView:
+    view = RunView()
+    for event in events:
+        view.apply(event)
+    return view
+
+
+def update(number: int, elapsed: float, **metrics: float | None) -> UpdateFinished:
+    return UpdateFinished(update=number, step=number * BATCH, metrics=metrics, elapsed=elapsed)
+
+
+def test_a_recorded_run_reads_the_same_from_its_file():
+    live, replayed = RunView(), RunView()
+    for event in recorded(50):
+        live.apply(event)
+        replayed.apply(decode_event(encode(event)))
+    assert replayed.step == live.step > 50 * BATCH
+    assert replayed.settings == live.settings
+    assert list(replayed.log) == list(live.log)
+    assert replayed.series["train/approx_kl"].values.tolist() == live.series["train/approx_kl"].values.tolist()
+
+
+def test_progress_and_time_left_follow_the_pace_of_recent_updates():
+    view = view_of(started(), *(update(n, 2.0 * n) for n in range(1, 11)))
+    assert view.fps == pytest.approx(BATCH / 2)
+    assert view.eta == pytest.approx((TOTAL - 10 * BATCH) / (BATCH / 2))
+    assert view.total_updates == math.ceil(TOTAL / BATCH)
+
+
+def test_a_pause_does_not_slow_the_pace():
+    view = view_of(
+        started(),
+        update(1, 2.0),
+        StateChanged(state=RunState.PAUSED, elapsed=3.0),
+        StateChanged(state=RunState.TRAINING, elapsed=1003.0),
+        update(2, 1004.0),
+    )
+    assert view.fps == pytest.approx(BATCH / 2)
+
+
+def test_before_two_updates_the_pace_is_what_the_engine_says():
+    assert view_of(started()).eta is None
+    view = view_of(started(), RolloutProgress(step=8, update=1, t=1, length=128, fps=500.0))
+    assert view.fps == 500.0
+
+
+def test_progress_that_comes_late_changes_nothing():
+    progress = UpdateProgress(update=2, epoch=1, epochs=4, minibatch=1, minibatches=4)
+    rollout = RolloutProgress(step=2 * BATCH - 8, update=2, t=127, length=128, fps=1.0)
+    view = view_of(started(), update(2, 4.0), rollout, progress)
+    assert view.step == 2 * BATCH
+    assert view.rollout is None
+    assert view.learning is None
+
+
+def test_a_new_rollout_clears_the_bar_of_the_last_update():
+    view = view_of(
+        started(),
+        UpdateProgress(update=1, epoch=4, epochs=4, minibatch=4, minibatches=4),
+        RolloutProgress(step=BATCH + 8, update=2, t=1, length=128, fps=1.0),
+    )
+    assert view.learning is None
+
+
+def test_missing_metrics_are_gaps():
+    view = view_of(started(), update(1, 1.0, **{"rollout/ep_rew_mean": None}), update(2, 2.0))
+    assert math.isnan(view.series["rollout/ep_rew_mean"].last)
+
+
+def test_settings_show_what_is_in_force():
+    view = view_of(started())
+    assert view.settings["optim.learning_rate"] == 2.5e-4
+    view.apply(update(1, 1.0, **{"train/learning_rate": 2e-4}))
+    assert view.settings["optim.learning_rate"] == 2e-4
+    view.apply(SettingChanged(key="ppo.gamma", old=0.99, new=0.995, by="ctl", step=1, update=1))
+    assert view.settings["ppo.gamma"] == 0.995
+    assert view.log[-1].text == "gamma 0.99 → 0.995 (by ctl)"
+
+
+def test_a_streak_of_best_games_is_one_line():
+    games = [EpisodeFinished(env=0, episode_return=r, length=9, step=9) for r in (1.0, 5.0, 3.0, 8.0)]
+    view = view_of(started(), *games)
+    assert [entry.text for entry in view.log] == ["best game 8.00 (env 0)"]
+    assert view.episodes == 4
+    assert view.series[EPISODE_RETURNS].values.tolist() == [1.0, 5.0, 3.0, 8.0]
+
+
+def test_the_log_forgets_the_oldest_first():
+    view = view_of(*(Alarm(level=Level.WARNING, message=f"alarm {n}") for n in range(1500)))
+    assert len(view.log) == 1000
+    assert view.log[-1].text == "alarm 1499"
+
+
+def test_the_end_stands():
+    end = RunFinished(state=RunState.FAILED, exit_code=3, reason="worker 2 died", step=99, update=1, details="trace")
+    view = view_of(started(), end)
+    assert view.finished is end
+    assert view.state is RunState.FAILED
+    assert view.log[-1].kind is Kind.ERROR
+    assert view.eta is None
+
+
+def test_events_of_a_newer_protocol_are_let_pass():
+    class Unheard(Event, frozen=True, tag="unheard"):
+        pass
+
+    assert view_of(started(), Unheard(elapsed=7.0)).elapsed == 7.0
