@@ -86,7 +86,8 @@ def run_headless(prepared: PreparedRun) -> int:
 
 def run_with_screen(prepared: PreparedRun) -> int:
     """Train behind the Textual screen and return the exit code. The workers run already (DESIGN, traps)."""
-    from .tui import LocalSession, run_screen
+    from .tui.session import LocalSession
+    from .tui.terminal import run_screen
 
     try:
         return run_screen(LocalSession(lambda emit: prepared.trainer([_Emitter(emit)])))
