@@ -64,7 +64,8 @@ class RolloutBuffer:
         final_values: V(final observation) of the episode that was truncated at step t, `[T, N]`; 0 elsewhere.
         last_values: V(s_T), `[N]`.
         advantages, returns: `[T, N]`, from `compute_advantages`.
-        starts: row of `frames` in which the episode of each row began, int64 `[K+T, N]`.
+        starts: row of `frames` in which the episode of each row began, int64 `[K+T, N]`; 0 where it
+            began before the first row.
     """
 
     def __init__(

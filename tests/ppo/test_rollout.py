@@ -207,6 +207,15 @@ def test_state_restores_the_stacks_of_the_next_rollout():
     assert by_value(restored.observation(0)) == by_value(rollout.observation(0)) == [[6, 6, 6, 7]]
 
 
+def test_an_episode_longer_than_many_rollouts_starts_in_the_first_row():
+    rollout = allocate(num_steps=4, num_envs=1, frame_stack=3)
+    for _ in range(3):
+        for t in range(4):
+            rollout.mark_boundaries(t)
+        rollout.carry_over()
+    assert rollout.state_dict()["starts"].flatten().tolist() == [0, 0, 0]
+
+
 def test_state_is_a_copy():
     rollout = allocate()
     state = rollout.state_dict()
