@@ -63,8 +63,9 @@ def _let_go_of_terminal() -> None:
     """
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
-        if stat.S_ISCHR(os.fstat(descriptor).st_mode):
-            os.dup2(nothing, descriptor)
+        with contextlib.suppress(OSError):  # a stream that was closed before
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+                os.dup2(nothing, descriptor)
     os.close(nothing)
 
 
