@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -76,7 +76,7 @@ class PpoTuiApp(App[None]):
         self.set_interval(self._poll_seconds, self.tick)
         self.call_after_refresh(self.run_controller.session.start)
 
-    def get_system_commands(self, screen: Screen[object]):
+    def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:
         yield from super().get_system_commands(screen)
         if isinstance(screen, MainScreen):
             for key in KEYS:

@@ -58,7 +58,7 @@ KEYS: tuple[Key, ...] = (
     Key("quit", "q", "quit", "q", "Leave: save and stop, stop at once, or stay.", "Quit", "Screens"),
 )
 
-INTERRUPT_HELP = "The same as q; a second time it stops at once, without a checkpoint."
+INTERRUPT_HELP = "Leave as with q; twice: stop without a checkpoint."
 
 
 def bindings() -> list[Binding]:

@@ -50,7 +50,9 @@ class Series:
         return float(self._values[self._length - 1]) if self._length else float("nan")
 
 
-def bucketed(values: FloatArray, count: int, reduce: Callable[[FloatArray, npt.NDArray[np.intp]], FloatArray]):
+def bucketed(
+    values: FloatArray, count: int, reduce: Callable[[FloatArray, npt.NDArray[np.intp]], FloatArray]
+) -> FloatArray:
     """`reduce` over at most `count` runs of neighbouring values, as ``np.add.reduceat`` does: [min(len, count)]."""
     starts = np.unique(np.linspace(0, len(values), min(count, len(values)), endpoint=False).astype(np.intp))
     return reduce(values, starts)

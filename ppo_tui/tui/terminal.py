@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+import stat
 import sys
 from collections.abc import Iterator
 
@@ -55,20 +56,17 @@ async def _run(app: PpoTuiApp) -> None:
 
 
 def _let_go_of_terminal() -> None:
-    """Point the standard streams at nothing: writing to a terminal that is gone fails, and would block the app."""
+    """Point the standard streams at nothing: writing to a terminal that is gone fails, and would block the app.
+
+    Files and pipes stay. That a stream is a terminal shows in its kind of file, as `os.isatty` denies it from the
+    moment when the other side hangs up.
+    """
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
-        if os.isatty(descriptor) or not _usable(descriptor):
-            os.dup2(nothing, descriptor)
+        with contextlib.suppress(OSError):  # a stream that was closed before
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+                os.dup2(nothing, descriptor)
     os.close(nothing)
-
-
-def _usable(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
 
 
 @contextlib.contextmanager

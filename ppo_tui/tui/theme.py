@@ -20,7 +20,7 @@ DARK = Theme(
     background="#101418",
     surface="#161B21",
     panel="#1D242C",
-    variables={"shadow": "#4A5A68", "quiet": "#8B98A5", "border": "#33404C"},
+    variables={"shadow": "#4A5A68", "quiet": "#8B98A5", "frame": "#33404C"},
 )
 
 LIGHT = Theme(
@@ -36,7 +36,7 @@ LIGHT = Theme(
     surface="#F2F2EE",
     panel="#E6E7E2",
     dark=False,
-    variables={"curve-2": "#A84300", "shadow": "#B7C2CC", "quiet": "#56616B", "border": "#B9BFC4"},
+    variables={"curve-2": "#A84300", "shadow": "#B7C2CC", "quiet": "#56616B", "frame": "#B9BFC4"},
 )
 
 
@@ -50,6 +50,7 @@ def with_own_colours(variables: dict[str, str], *, ansi: bool) -> dict[str, str]
         "curve-1": variables["primary"],
         "curve-2": variables["warning"],
         "shadow": "ansi_bright_black" if ansi else variables["foreground-disabled"],
+        "frame": "ansi_bright_black" if ansi else variables["foreground-disabled"],
         "quiet": "ansi_default" if ansi else variables["foreground-muted"],
         "on-colour": "ansi_black" if ansi else variables["background"],
     }

@@ -16,9 +16,14 @@ from .fake import started
 
 
 @pytest.fixture
-def editor() -> Editor:
+def view() -> RunView:
     view = RunView()
     view.apply(started())
+    return view
+
+
+@pytest.fixture
+def editor(view: RunView) -> Editor:
     return Editor(view)
 
 
@@ -47,8 +52,8 @@ def test_nudges_add_up_before_the_engine_answers(editor):
     assert not editor.pending
 
 
-def test_a_nudge_starts_from_the_annealed_value(editor):
-    editor._view.apply(UpdateFinished(update=1, step=1, metrics={"train/learning_rate": 1e-4}))
+def test_a_nudge_starts_from_the_annealed_value(view, editor):
+    view.apply(UpdateFinished(update=1, step=1, metrics={"train/learning_rate": 1e-4}))
     assert editor.nudge(1) == SetValue(key="optim.learning_rate", value=1.25e-4)
 
 

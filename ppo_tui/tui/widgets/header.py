@@ -20,6 +20,9 @@ STATES: dict[RunState, tuple[str, str]] = {
 """Symbol and colour of each state; the word always stands beside them."""
 
 
+_NARROW = 60
+"""Cells below which the head keeps to how far and how long."""
+
 _ROOMY = 100
 """Cells from which on the head spells everything out."""
 
@@ -60,6 +63,9 @@ class Header(Panel):
         view = self.run.view
         steps = f"{formats.count(view.step)} / {formats.count(view.total_steps)}" if view.started else formats.NOTHING
         pace = formats.count(view.fps) if view.fps else formats.NOTHING
+        if width < _NARROW:
+            right = f" {100 * view.share_done:.1f}%  {formats.duration(view.eta)} left"
+            return _with_bar(Content(f"{steps} "), Content(right), view.share_done, width)
         left = Content.assemble(("steps    ", "$quiet"), f"{steps:<15} ")
         right = Content.assemble(
             f" {100 * view.share_done:5.1f}% {pace:>6} ",

@@ -115,9 +115,9 @@ def _pane(lines: list[Line], height: int, log: bool) -> Pane:
     low, high = min(extent[0] for extent in extents), max(extent[1] for extent in extents)
     most = max(2, (height + 2) // 3)
     if log:
-        low, high = (low / 2, high * 2) if low == high else (low, high)
-        ticks = axis.log_ticks(low, high, most)
-        y_range = (math.log10(low), math.log10(high))
+        ticks = axis.log_ticks(low, high, most) if low < high else [low]
+        room = 0.0 if low < high else 0.5
+        y_range = (math.log10(low) - room, math.log10(high) + room)
         texts = [axis.labels([tick])[0] for tick in ticks]
     else:
         y_range = low, high = _padded(low, high)

@@ -1,0 +1,138 @@
+"""The screen in a real (pseudo-)terminal: signals, loggers, and what is left behind."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ppo_tui.tui.controller import Controller
+from ppo_tui.tui.terminal import _captured_logging
+from ppo_tui.tui.view import Kind
+
+from .fake import FakeSession
+
+ROOT = Path(__file__).parents[2]
+DEADLINE = 30.0
+LEAVES_ALTERNATE_SCREEN = b"\x1b[?1049l"
+
+
+class Terminal:
+    """A process with a terminal of its own, as a login shell has one."""
+
+    def __init__(self, *command: str) -> None:
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.before = termios.tcgetattr(slave)
+        self.slave = slave
+        self.process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=ROOT,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT)},
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        self.output = b""
+
+    def read_until(self, text: bytes) -> None:
+        give_up = time.monotonic() + DEADLINE
+        while text not in self.output:
+            ready, _, _ = select.select([self.master], [], [], max(0.0, give_up - time.monotonic()))
+            assert ready, f"{text!r} never came; the last was {self.output[-500:]!r}"
+            self.output += os.read(self.master, 65536)
+
+    def hang_up(self) -> None:
+        os.close(self.slave)
+        os.close(self.master)
+        self.master = -1
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    terminal = Terminal("-m", "tests.tui.fake")
+    yield terminal
+    terminal.process.kill()
+    terminal.process.wait()
+    if terminal.master >= 0:
+        os.close(terminal.master)
+        os.close(terminal.slave)
+
+
+def test_sigterm_saves_shows_it_and_gives_the_terminal_back(terminal):
+    terminal.read_until(b"TRAINING")
+    terminal.process.send_signal(signal.SIGTERM)
+    terminal.read_until(b"SAVING")
+    terminal.read_until(LEAVES_ALTERNATE_SCREEN)
+    assert terminal.process.wait(DEADLINE) == 143
+    assert termios.tcgetattr(terminal.slave) == terminal.before
+    assert b"Traceback" not in terminal.output
+
+
+def test_a_terminal_that_goes_away_ends_the_run_with_a_save(terminal):
+    terminal.read_until(b"TRAINING")
+    terminal.hang_up()
+    assert terminal.process.wait(DEADLINE) == 129
+
+
+def test_writing_to_a_terminal_that_is_gone_does_no_harm():
+    code = """
+import os, signal, sys
+from ppo_tui.tui.terminal import _let_go_of_terminal
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+os.write(1, b"ready")
+try:
+    os.read(0, 1)
+except OSError:
+    pass
+_let_go_of_terminal()
+os.write(1, b"into nothing")
+"""
+    terminal = Terminal("-c", code)
+    terminal.read_until(b"ready")
+    terminal.hang_up()
+    assert terminal.process.wait(DEADLINE) == 0
+
+
+def test_ctrl_c_twice_gives_the_terminal_back(terminal):
+    terminal.read_until(b"TRAINING")
+    os.write(terminal.master, b"\x03")
+    terminal.read_until(b"Leave the run?")
+    os.write(terminal.master, b"\x03")
+    terminal.read_until(LEAVES_ALTERNATE_SCREEN)
+    assert terminal.process.wait(DEADLINE) == 130
+    assert termios.tcgetattr(terminal.slave) == terminal.before
+
+
+def test_messages_of_libraries_go_to_the_log_of_the_screen(capsys):
+    run = Controller(FakeSession(), clock=lambda: 0.0)
+    with _captured_logging(run), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("deprecated since long", DeprecationWarning, stacklevel=1)
+        logging.getLogger("some.library").error("cannot\nwrite")
+        logging.getLogger("some.library").info("chatter")
+    assert run.poll()
+    assert [entry.kind for entry in run.view.log] == [Kind.WARNING, Kind.ERROR]
+    assert "deprecated since long" in run.view.log[0].text
+    assert run.view.log[1].text == "some.library: cannot write"
+    assert capsys.readouterr().err == ""
+
+
+def test_the_screen_needs_no_torch():
+    code = "import sys, ppo_tui.tui.terminal; sys.exit('torch' in sys.modules or 'gymnasium' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
