@@ -49,7 +49,7 @@ class Terminal:
     def text(self) -> str:
         return self._tmux("capture-pane", "-p")
 
-    def wait_for(self, pattern: str, seconds: float = 60) -> re.Match[str]:
+    def wait_for(self, pattern: str, seconds: float = 30) -> re.Match[str]:
         """Watch the screen until `pattern` shows."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -70,12 +70,12 @@ def terminal(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Termina
 
 
 def start(terminal: Terminal, arguments: str) -> None:
-    terminal.wait_for(r"\$ ")
+    terminal.wait_for(r"\$")
     terminal.type(f"stty -g > before; {sys.executable} -m ppo_tui {arguments}; echo left with $?; stty -g > after\n")
 
 
-def processes_of(tmp_path: Path) -> list[psutil.Process]:
-    """Every process that still works in the run's directory, but for the shell."""
+def left_behind(tmp_path: Path) -> list[psutil.Process]:
+    """Processes that still work in the run's directory, but for the shell, a moment after the program has ended."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -83,7 +83,7 @@ def processes_of(tmp_path: Path) -> list[psutil.Process]:
                 found.append(process)
         except psutil.Error:
             continue
-    return found
+    return psutil.wait_procs(found, timeout=3)[1]
 
 
 @pytest.mark.slow
@@ -98,17 +98,15 @@ def test_breakout_is_paused_adjusted_resized_and_left(terminal: Terminal, tmp_pa
     terminal.press("Space")
     terminal.wait_for(r"TRAINING")
     terminal.press("-")
-    terminal.wait_for(r"learning rate\s+2\.\de-4 → 2e-4|± learning rate .* → 2e-4")
-    terminal.wait_for(r"± learning rate 2\.\d*e-4 →\s+(│\s*)?2e-4")
+    terminal.wait_for(r"2e-4 annealed|learning rate 2e-4")
     terminal.resize(60, 20)
     terminal.wait_for(r"TRAINING")
     terminal.press("q")
     terminal.wait_for(r"Leave the run")
     terminal.press("s")
     terminal.wait_for(r"left with 0")
-    terminal.wait_for(r"\$ $")
     assert (tmp_path / "before").read_text() == (tmp_path / "after").read_text()
-    assert not processes_of(tmp_path)
+    assert not left_behind(tmp_path)
     run = tmp_path / "runs" / "mine"
     assert json.loads((run / "run.json").read_text())["status"] == "stopped"
     changes = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines() if '"setting"' in line]
@@ -131,7 +129,7 @@ def test_ctrl_c_twice_stops_at_once(terminal: Terminal, tmp_path: Path):
     terminal.wait_for(r"Leave the run")
     terminal.press("C-c")
     terminal.wait_for(r"left with 130")
-    assert not processes_of(tmp_path)
+    assert not left_behind(tmp_path)
     assert (tmp_path / "before").read_text() == (tmp_path / "after").read_text()
 
 
@@ -142,7 +140,7 @@ def test_sigterm_saves_and_restores_the_terminal(terminal: Terminal, tmp_path: P
     psutil.Process(json.loads((run / "run.json").read_text())["pid"]).terminate()
     terminal.wait_for(r"left with 143")
     assert (run / "checkpoints" / "latest" / "manifest.json").exists()
-    assert not processes_of(tmp_path)
+    assert not left_behind(tmp_path)
     assert (tmp_path / "before").read_text() == (tmp_path / "after").read_text()
 
 

@@ -28,7 +28,7 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
     Args:
         low, high: the ends of the axis, both above zero.
     """
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    first, last = math.floor(math.log10(low)), math.floor(math.log10(high))
     for factors in ((1, 2, 5), (1,)):
         ticks = [float(f"{factor}e{power}") for power in range(first, last + 1) for factor in factors]
         ticks = [tick for tick in ticks if low <= tick <= high]
