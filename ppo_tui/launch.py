@@ -86,13 +86,19 @@ def run_headless(prepared: PreparedRun) -> int:
 
 def run_with_screen(prepared: PreparedRun) -> int:
     """Train behind the Textual screen and return the exit code. The workers run already (DESIGN, traps)."""
+    from .sinks import describe
     from .tui.session import LocalSession
     from .tui.terminal import run_screen
 
+    session = LocalSession(lambda emit: prepared.trainer([_Emitter(emit)]))
     try:
-        return run_screen(LocalSession(lambda emit: prepared.trainer([_Emitter(emit)])))
+        exit_code = run_screen(session)
     finally:
         prepared.pool.close()
+    if session.finished is not None:
+        print(f"{prepared.directory.name}: {describe(session.finished)}")
+    print(f"everything about the run is in {prepared.directory.path}")
+    return exit_code
 
 
 class _Emitter:

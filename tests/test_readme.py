@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from ppo_tui.tui.keys import KEYS
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -45,3 +46,9 @@ def test_every_option_and_preset_is_in_the_readme(ppo_tui):
 def test_every_linked_file_exists():
     for target in re.findall(r"\]\((?!http)([^)#]+)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_every_key_is_in_the_readme():
+    for key in KEYS:
+        if key.help:
+            assert f" | {key.help} |" in README
