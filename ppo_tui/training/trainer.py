@@ -232,6 +232,7 @@ class Trainer:
     def _collect(self) -> None:
         """Fill the rollout with the experience of the policy as it is."""
         began = self._clock.seconds
+        self._emit(self._workers.stepping())
         for t in range(self.config.rollout.steps):
             self._collector.step(t)
             self._emit_rollout_progress(t + 1)
@@ -239,8 +240,7 @@ class Trainer:
         self._collector.finish()
         for episode in self._collector.finished_episodes(self.step):
             self._note_episode(episode)
-        seconds = self._clock.seconds - began
-        self._emit(self._workers.status(self.config.rollout.steps, seconds, time.perf_counter()))
+        self._emit(self._workers.waiting(self.config.rollout.steps, self._clock.seconds - began))
 
     def _note_episode(self, episode: EpisodeFinished) -> None:
         self._episodes.add(episode.episode_return, episode.length)

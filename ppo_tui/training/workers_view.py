@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
+import msgspec
 import numpy as np
 import psutil
 
@@ -15,7 +17,7 @@ MEMORY_SECONDS = 5.0
 
 
 class WorkersView:
-    """Turns the pool's counters into one `WorkersStatus` a rollout."""
+    """Turns the pool's counters into a `WorkersStatus` at the start and at the end of each rollout."""
 
     def __init__(self, pool: WorkerPool) -> None:
         self._pool = pool
@@ -23,44 +25,59 @@ class WorkersView:
         self._episodes = np.zeros(pool.num_workers, dtype=np.int64)
         self._last_returns: list[float | None] = [None] * pool.num_workers
         self._memory = [0.0] * pool.num_workers
-        self._memory_read_at = -MEMORY_SECONDS
+        self._memory_read_at = float("-inf")
         self._owner = np.empty(pool.num_envs, dtype=np.int64)
         for worker in pool.workers:
             self._owner[worker.envs] = worker.index
+        self._newest = [
+            WorkerInfo(
+                index=worker.index, pid=worker.process.pid, state=WorkerState.STARTING, num_envs=_count(worker.envs)
+            )
+            for worker in pool.workers
+        ]
 
     def add_episode(self, env: int, episode_return: float) -> None:
         worker = self._owner[env]
         self._episodes[worker] += 1
         self._last_returns[worker] = episode_return
 
-    def status(self, steps: int, collect_seconds: float, now: float) -> WorkersStatus:
-        """The state after a rollout of `steps` steps of each environment that took `collect_seconds`.
+    def stepping(self) -> WorkersStatus:
+        """The workers at the start of a rollout, with the figures of the last one."""
+        return WorkersStatus(
+            workers=tuple(msgspec.structs.replace(worker, state=WorkerState.STEPPING) for worker in self._newest)
+        )
 
-        Args:
-            now: seconds on the run's clock, to pace the reading of memory.
-        """
-        pool = self._pool
-        busy = pool.shared.busy_seconds - self._busy
-        self._busy = pool.shared.busy_seconds.copy()
+    def waiting(self, steps: int, seconds: float) -> WorkersStatus:
+        """The workers after a rollout of `steps` steps of each environment that took `seconds`."""
+        busy = self._pool.shared.busy_seconds - self._busy
+        self._busy = self._pool.shared.busy_seconds.copy()
+        self._read_memory()
+        seconds = max(seconds, 1e-9)
+        self._newest = [
+            WorkerInfo(
+                index=worker.index,
+                pid=worker.process.pid,
+                state=WorkerState.WAITING,
+                num_envs=_count(worker.envs),
+                steps_per_second=steps * _count(worker.envs) / seconds,
+                wait_share=float(np.clip(1.0 - busy[worker.index] / seconds, 0.0, 1.0)),
+                episodes=int(self._episodes[worker.index]),
+                last_return=self._last_returns[worker.index],
+                memory_mb=self._memory[worker.index],
+            )
+            for worker in self._pool.workers
+        ]
+        return WorkersStatus(workers=tuple(self._newest))
+
+    def _read_memory(self) -> None:
+        now = time.monotonic()
         if now - self._memory_read_at >= MEMORY_SECONDS:
             self._memory_read_at = now
-            self._memory = [_private_megabytes(worker.process.pid) for worker in pool.workers]
-        return WorkersStatus(
-            workers=tuple(
-                WorkerInfo(
-                    index=worker.index,
-                    pid=worker.process.pid,
-                    state=WorkerState.WAITING,
-                    num_envs=worker.envs.stop - worker.envs.start,
-                    steps_per_second=steps * (worker.envs.stop - worker.envs.start) / max(collect_seconds, 1e-9),
-                    wait_share=float(np.clip(1.0 - busy[worker.index] / max(collect_seconds, 1e-9), 0.0, 1.0)),
-                    episodes=int(self._episodes[worker.index]),
-                    last_return=self._last_returns[worker.index],
-                    memory_mb=self._memory[worker.index],
-                )
-                for worker in pool.workers
-            )
-        )
+            self._memory = [_private_megabytes(worker.process.pid) for worker in self._pool.workers]
+
+
+def _count(envs: slice) -> int:
+    return envs.stop - envs.start
 
 
 def _private_megabytes(pid: int) -> float:
