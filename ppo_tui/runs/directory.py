@@ -1,0 +1,139 @@
+"""One run's directory.
+
+::
+
+    runs/<name>/  config.toml  run.json  events.jsonl  metrics.jsonl  checkpoints/  run.log  workers.log
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from ..config import Config, to_toml
+from ..errors import UsageError
+
+RUNS_DIR = Path("runs")
+"""Where runs go that are given no directory of their own."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class RunDirectory:
+    """Paths below a run's directory, and its ``run.json``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+
+    @classmethod
+    def create(cls, config: Config, *, label: str, name: str | None = None, path: Path | None = None) -> RunDirectory:
+        """Make the directory of a new run and write ``config.toml`` and ``run.json`` into it.
+
+        Args:
+            label: what an unnamed run is named after, with the time: the preset.
+            name: the run's name, below ``./runs``.
+            path: the very directory, wherever it is.
+
+        Raises:
+            UsageError: the name is no file name, a run lives there already, or the disk refuses.
+        """
+        if name is not None and not _NAME.fullmatch(name):
+            raise UsageError(
+                f"--name {name!r}: a run's name is letters, digits, '.', '_' and '-', starting with a letter or digit"
+            )
+        run = cls(path or _free_path(label) if name is None else (path or RUNS_DIR / name))
+        if run.json_path.exists():
+            raise UsageError(
+                f"{run.path} already holds a run", hint="choose another --name or --run-dir; nothing was overwritten"
+            )
+        try:
+            run.checkpoints.mkdir(parents=True, exist_ok=True)
+            run.config_path.write_text(to_toml(config), "utf-8")
+            run.update(
+                name=name or run.path.name,
+                status="starting",
+                pid=os.getpid(),
+                seed=config.run.seed,
+                env=config.env.id,
+                started=time.time(),
+                git=_git_commit(),
+            )
+        except OSError as error:
+            raise UsageError(
+                f"the run directory {run.path} cannot be written: {error.strerror}", hint="choose another --run-dir"
+            ) from None
+        return run
+
+    @property
+    def name(self) -> str:
+        return self.read()["name"]
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def json_path(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "run.log"
+
+    @property
+    def workers_log(self) -> Path:
+        return self.path / "workers.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def read(self) -> dict[str, Any]:
+        """What ``run.json`` says; empty where there is none or it is damaged."""
+        with contextlib.suppress(OSError, ValueError):
+            content = json.loads(self.json_path.read_bytes())
+            if isinstance(content, dict):
+                return content
+        return {}
+
+    def update(self, **facts: Any) -> None:
+        """Merge facts into ``run.json``, which a reader finds either as it was or as it is now."""
+        temporary = self.path / ".run.json.tmp"
+        temporary.write_text(json.dumps(self.read() | facts, indent=1) + "\n", "utf-8")
+        temporary.replace(self.json_path)
+
+
+def _free_path(label: str) -> Path:
+    """``runs/<label>-<time>``, numbered where that is taken."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-._") or "run"
+    stem = f"{stem[:60]}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, number = RUNS_DIR / stem, 2
+    while path.exists():
+        path, number = RUNS_DIR / f"{stem}-{number}", number + 1
+    return path
+
+
+def _git_commit() -> str | None:
+    """The commit of the source that runs, where it runs from a clone."""
+    source = Path(__file__).resolve().parents[2]
+    if not (source / ".git").exists():
+        return None
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        command = ["git", "-C", str(source), "rev-parse", "HEAD"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+        return done.stdout.strip()
+    return None
