@@ -23,7 +23,7 @@ def examine(config: Config) -> EnvInfo:
     info = probe_env(config.env)
     image_layout(info.observation_space, config.policy, config.env.frame_stack)
     if config.run.device.startswith("cuda"):
-        from .device import resolve_device
+        from .machine import resolve_device
 
         resolve_device(config.run.device)
     return info

@@ -15,7 +15,7 @@ import torch
 from ..config import Config, to_tables
 from ..envs import EnvInfo
 from ..errors import DivergedError, PPOTuiError
-from ..ppo import Learner, RolloutBuffer, build_policy, image_layout
+from ..ppo import Learner, RolloutBuffer, build_policy
 from ..protocol import (
     Alarm,
     CheckpointSaved,
@@ -32,12 +32,12 @@ from ..protocol import (
     UpdateFinished,
     UpdateProgress,
 )
-from ..workers import WorkerPool, available_cores
+from ..workers import WorkerPool
 from .checkpoint import point_latest, save_checkpoint
 from .collector import Collector
 from .control import Controls, StopTraining
-from .device import resolve_device
 from .hub import EventHub, Sink
+from .machine import choose_threads, keep_freed_memory, resolve_device
 from .metrics import EpisodeWindow, PhaseTimes, RecentRate, TrainingClock
 from .settings import LiveSettings
 from .start import examine, start_pool
@@ -106,11 +106,9 @@ class Trainer:
         self._metrics: dict[str, float | None] = {}
         info = env_info or examine(config)
         self.device = resolve_device(config.run.device)
-        # The number of threads changes the last bits of sums, the initial weights' included. PyTorch keeps it a
-        # thread: the one that builds and the one that runs need not be the same.
-        self._threads = _threads(config, info)
-        torch.set_num_threads(self._threads)
         self.pool = pool or start_pool(config, info=info)
+        self._threads = choose_threads(config, info, self.pool.num_workers)
+        keep_freed_memory()
         try:
             self._build(info)
         except BaseException:
@@ -120,6 +118,8 @@ class Trainer:
     def _build(self, info: EnvInfo) -> None:
         """Networks, learner and rollout, all from the run's seed."""
         config = self.config
+        # The last bits of the initial weights depend on the number of threads that compute them.
+        torch.set_num_threads(self._threads.learn)
         policy_seed, action_seed, env_seed = np.random.SeedSequence(config.run.seed).spawn(3)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(policy_seed.generate_state(1)[0]))
@@ -185,7 +185,6 @@ class Trainer:
 
         Never raises for what befalls the run: the result and the last event carry it. The workers are closed.
         """
-        torch.set_num_threads(self._threads)
         self._clock.start()
         self._emit(self._run_started())
         details = ""
@@ -232,6 +231,7 @@ class Trainer:
     def _collect(self) -> None:
         """Fill the rollout with the experience of the policy as it is."""
         began = self._clock.seconds
+        torch.set_num_threads(self._threads.act)
         self._emit(self._workers.stepping())
         for t in range(self.config.rollout.steps):
             self._collector.step(t)
@@ -266,6 +266,7 @@ class Trainer:
             )
             self._controls.check(mid_update=True)
 
+        torch.set_num_threads(self._threads.learn)
         with self._times.phase("learn"):
             self._metrics = self.learner.update(self.rollout, hyper, on_minibatch=on_minibatch)
         self.rollout.carry_over()
@@ -364,10 +365,3 @@ class Trainer:
             versions=versions(),
             run_dir=None if self._run_dir is None else str(self._run_dir),
         )
-
-
-def _threads(config: Config, info: EnvInfo) -> int:
-    """PyTorch's threads for this run: a small MLP is done before a second thread has woken up."""
-    if config.run.torch_threads != "auto":
-        return config.run.torch_threads
-    return available_cores() if image_layout(info.observation_space, config.policy, config.env.frame_stack) else 1
