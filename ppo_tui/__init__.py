@@ -6,19 +6,20 @@ nothing.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .lazy import lazy_exports
 
 __version__ = "0.1.0"
 
 _EXPORTS = {
-    "Config": "ppo_tui.config",
-    "Trainer": "ppo_tui.training",
-    "WorkerPool": "ppo_tui.workers",
-    "list_presets": "ppo_tui.config",
-    "load_policy": "ppo_tui.training",
-    "load_preset": "ppo_tui.config",
-    "make_env": "ppo_tui.envs",
+    "Config": ".config",
+    "Trainer": ".training",
+    "WorkerPool": ".workers",
+    "list_presets": ".config",
+    "load_policy": ".training",
+    "load_preset": ".config",
+    "make_env": ".envs",
 }
 
 __all__ = [
@@ -38,11 +39,7 @@ if TYPE_CHECKING:
     from .training import Trainer, load_policy
     from .workers import WorkerPool
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_EXPORTS[name]), name)
+__getattr__ = lazy_exports(__name__, _EXPORTS)
 
 
 def __dir__() -> list[str]:

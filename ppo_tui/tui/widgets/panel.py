@@ -17,8 +17,8 @@ class Panel(Widget):
         self._shown: tuple[object, ...] = ()
 
     def draw(self, width: int, height: int) -> Content:
-        """The text for `width` × `height` cells."""
-        raise NotImplementedError
+        """The text for `width` × `height` cells; blank unless a panel says otherwise."""
+        return Content("")
 
     def renew(self) -> None:
         """Repaint if the text has changed."""
