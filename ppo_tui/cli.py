@@ -129,3 +129,27 @@ def presets(
     width = max(map(len, found))
     for preset, description in found.items():
         print(f"{preset:<{width}}  {description}")
+
+
+@app.command()
+def bench(
+    preset: Annotated[str, typer.Option("--preset", "-p", help="What to measure.")] = "breakout",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Set a setting.")
+    ] = None,
+    updates: Annotated[int, typer.Option(min=1, help="Updates to measure for each layout of workers.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,
+) -> None:
+    """Measure training on this machine: steps/s, where the time goes, and which layout of workers is fastest."""
+    from .config import load_preset
+    from .training.start import examine
+
+    config = load_preset(preset, overrides=settings or [])
+    examine(config)
+
+    from .sinks.bench_table import print_report, progress
+    from .training.bench import bench as measure
+
+    with progress() as on_measure:
+        report = measure(config, updates=updates, on_measure=on_measure)
+    print_report(report, as_json=as_json)

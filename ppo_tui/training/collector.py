@@ -52,12 +52,14 @@ class Collector:
         for group, envs in enumerate(self._groups):
             if t > 0:
                 self._receive(group, t - 1)
-            with self._times.phase("infer"):
+            with self._times.phase("copy"):
                 observations = self._rollout.observation(t, envs).to(self._device)
+            with self._times.phase("infer"):
                 decision = self._policy.act(observations, noise=noise[envs].to(self._device))
-                self._rollout.store(t, decision, envs)
                 env_actions = self._policy.env_actions(decision.actions)
             self._pool.send_step(group, env_actions, self._first_row + t + 1)
+            with self._times.phase("copy"):
+                self._rollout.store(t, decision, envs)
 
     def finish(self) -> None:
         """Receive the last step and value what it leads to."""

@@ -39,9 +39,13 @@ class TrainingClock:
 
 
 class PhaseTimes:
-    """How long each phase of an update took, in seconds of a `TrainingClock`."""
+    """How long each phase of an update took, in seconds of a `TrainingClock`.
 
-    PHASES = ("wait", "infer", "learn")
+    Phases: ``wait`` for the workers, ``infer`` actions and values, ``copy`` observations and decisions in and out of
+    the rollout, ``learn`` from it.
+    """
+
+    PHASES = ("wait", "infer", "copy", "learn")
 
     def __init__(self, clock: TrainingClock) -> None:
         self._clock = clock

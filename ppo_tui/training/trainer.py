@@ -14,7 +14,7 @@ import torch
 
 from ..config import Config, to_tables
 from ..envs import EnvInfo
-from ..errors import DivergedError, PPOTuiError
+from ..errors import DivergedError, PPOTuiError, RunFailedError
 from ..ppo import Learner, RolloutBuffer, build_policy
 from ..protocol import (
     Alarm,
@@ -61,6 +61,11 @@ class RunResult:
     step: int
     update: int
     metrics: dict[str, float | None]
+
+    def raise_if_failed(self) -> None:
+        """Raises: DivergedError or RunFailedError, when the run failed, with its reason."""
+        if self.state is RunState.FAILED:
+            raise (DivergedError if self.exit_code == DivergedError.exit_code else RunFailedError)(self.reason)
 
 
 class Trainer:
@@ -269,7 +274,8 @@ class Trainer:
         torch.set_num_threads(self._threads.learn)
         with self._times.phase("learn"):
             self._metrics = self.learner.update(self.rollout, hyper, on_minibatch=on_minibatch)
-        self.rollout.carry_over()
+        with self._times.phase("copy"):
+            self.rollout.carry_over()
         self.update += 1
         self.step += self.config.batch_size
 
@@ -285,6 +291,7 @@ class Trainer:
             "time/fps": self.step / max(elapsed, 1e-9),
             "time/fps_update": self.config.batch_size / seconds,
             **self._times.shares(),
+            "time/workers_busy": self._workers.busy_share,
             **self._episodes.metrics(),
             **self._metrics,
         }

@@ -69,6 +69,11 @@ class WorkersView:
         ]
         return WorkersStatus(workers=tuple(self._newest))
 
+    @property
+    def busy_share(self) -> float:
+        """Share (0..1) of the last rollout that the workers spent stepping, on average."""
+        return 1.0 - sum(worker.wait_share for worker in self._newest) / len(self._newest)
+
     def _read_memory(self) -> None:
         now = time.monotonic()
         if now - self._memory_read_at >= MEMORY_SECONDS:

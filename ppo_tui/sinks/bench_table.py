@@ -1,0 +1,46 @@
+"""How ``ppo-tui bench`` prints."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from ..training.bench import BenchReport, Layout
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[Layout], None]]:
+    """A line on stderr about what is being measured."""
+    console = Console(stderr=True)
+    with console.status("starting") as status:
+        yield lambda layout: status.update(f"measuring {layout}")
+
+
+def print_report(report: BenchReport, *, as_json: bool) -> None:
+    """Print the measurements on stdout, as a table or as one JSON object."""
+    if as_json:
+        content = msgspec.to_builtins(report) | {"suggestion": report.suggestion}
+        print(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
+        return
+    console = Console()
+    machine = f"{report.cores} cores of {report.cpu}, PyTorch {report.versions['torch']} on {report.device}"
+    console.print(f"{report.env} on {machine}", markup=False, highlight=False)
+    table = Table(caption="seconds of one update: the training thread by phase, and all workers together (emulate)")
+    phases = list(report.measurements[0].seconds)
+    for heading in ("workers", "groups", "steps/s", *phases, "emulate"):
+        table.add_column(heading, justify="right")
+    for index, measurement in enumerate(report.measurements):
+        table.add_row(
+            str(measurement.layout.workers),
+            str(measurement.layout.groups),
+            f"{measurement.steps_per_second:,.0f}",
+            *(f"{measurement.seconds[phase]:.3f}" for phase in phases),
+            f"{measurement.emulate_seconds:.3f}",
+            style="bold" if index == 0 else "",
+        )
+    console.print(table)
+    console.print(f"The first row is what this configuration does by itself. {report.suggestion}.", markup=False)
