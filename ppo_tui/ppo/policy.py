@@ -39,6 +39,7 @@ class ActorCritic(nn.Module):
         critic_trunk: features for the value head, or None where both heads share `actor_trunk`.
         action_space: `Discrete`, or a `Box` of real numbers, whose A dimensions are flattened.
         log_std_init: initial log standard deviation of continuous actions.
+        mixed_precision: compute the trunks in bfloat16, under `torch.autocast`.
 
     Attributes:
         action_shape: of one action within the policy: `()` for discrete actions, `(A,)` for continuous ones.
@@ -52,8 +53,10 @@ class ActorCritic(nn.Module):
         action_space: spaces.Discrete | spaces.Box,
         *,
         log_std_init: float = 0.0,
+        mixed_precision: bool = False,
     ) -> None:
         super().__init__()
+        self.mixed_precision = mixed_precision
         self.action_space = action_space
         self.actor_trunk = actor_trunk
         self.critic_trunk = critic_trunk
@@ -72,9 +75,19 @@ class ActorCritic(nn.Module):
 
     def forward(self, observations: Tensor) -> tuple[Distribution, Tensor]:
         """The action distributions and the values `[B]` of observations `[B, (K,) *S]`."""
-        features = self.actor_trunk(observations)
-        critic_features = features if self.critic_trunk is None else self.critic_trunk(observations)
+        features = self._features(self.actor_trunk, observations)
+        critic_features = features if self.critic_trunk is None else self._features(self.critic_trunk, observations)
         return self._distribution(features), self.value_head(critic_features).squeeze(-1)
+
+    def _features(self, trunk: NatureCNN | MLP, observations: Tensor) -> Tensor:
+        """What `trunk` makes of the observations, `[B, num_features]`, always as float32.
+
+        In mixed precision the heads stay float32: their outputs decide the probability ratio, in which the eight bits
+        of a bfloat16 would drown the small steps of an update.
+        """
+        with torch.autocast(observations.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision):
+            features = trunk(observations)
+        return features.float()
 
     def _distribution(self, features: Tensor) -> Distribution:
         parameters = self.policy_head(features)  # [B, A]
@@ -94,7 +107,7 @@ class ActorCritic(nn.Module):
     @torch.inference_mode()
     def value(self, observations: Tensor) -> Tensor:
         """V(s) alone, `[B]`, of observations `[B, (K,) *S]`."""
-        return self.value_head((self.critic_trunk or self.actor_trunk)(observations)).squeeze(-1)
+        return self.value_head(self._features(self.critic_trunk or self.actor_trunk, observations)).squeeze(-1)
 
     def draw_noise(self, batch: int, generator: torch.Generator) -> Tensor:
         """The randomness of `batch` actions, `[batch, A]`, on the generator's device."""
@@ -142,7 +155,11 @@ def build_policy(
         return NatureCNN(layout) if layout else MLP(num_inputs, policy.hidden, policy.activation)
 
     actor_critic = ActorCritic(
-        build_trunk(), None if shared else build_trunk(), action_space, log_std_init=policy.log_std_init
+        build_trunk(),
+        None if shared else build_trunk(),
+        action_space,
+        log_std_init=policy.log_std_init,
+        mixed_precision=policy.precision == "bf16",
     )
     if policy.init == "orthogonal":
         initialize_orthogonal(actor_critic)

@@ -205,7 +205,9 @@ class RolloutBuffer:
         moved = copy.copy(self)
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
-                setattr(moved, name, value.to(device))
+                # From page-locked memory a GPU fetches the frames by itself, while this thread goes on.
+                source = value.pin_memory() if device.type == "cuda" else value
+                setattr(moved, name, source.to(device, non_blocking=True))
         return moved
 
     def minibatch(self, indices: Tensor) -> Minibatch:

@@ -372,3 +372,33 @@ def test_it_learns_a_continuous_action_and_to_be_sure_of_it():
     )
     assert rewards.mean() > -0.3
     assert policy.log_std.max() < -0.5
+
+
+# ── Mixed precision ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def in_bf16(config: Config) -> Config:
+    return msgspec.structs.replace(config, policy=msgspec.structs.replace(config.policy, precision="bf16"))
+
+
+@pytest.mark.parametrize(("space", "frame_stack"), [(VECTOR, 1), (SCREEN, 4)])
+def test_in_bf16_the_same_weights_say_nearly_the_same_and_the_first_ratio_is_nearly_one(space, frame_stack):
+    config = make_config()
+    exact, mixed = (make_policy(c, space, frame_stack=frame_stack) for c in (config, in_bf16(config)))
+    rollout = make_rollout(mixed, config, space, frame_stack=frame_stack)
+    with torch.no_grad():
+        ours, theirs = mixed(rollout.observation(3)), exact(rollout.observation(3))
+    assert ours[1].dtype == torch.float32
+    assert not torch.equal(ours[1], theirs[1]), "the arithmetic really is another one"
+    torch.testing.assert_close(ours[1], theirs[1], rtol=0.03, atol=0.03)
+    metrics = update(config, policy=mixed, rollout=rollout)
+    assert metrics["train/ratio_error_first"] < 1e-3
+    assert all(parameter.dtype == torch.float32 for parameter in mixed.parameters())
+
+
+def test_in_bf16_it_learns_which_action_each_context_rewards():
+    config = in_bf16(make_config(learning_rate=5e-3, clip_range=0.2, entropy_coef=0.0))
+    rewards = train_on_one_step_episodes(
+        make_policy(config), config, lambda context, action: (action == (context + 1) % 4).float(), updates=25
+    )
+    assert rewards.mean() > 0.9
