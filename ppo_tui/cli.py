@@ -110,8 +110,8 @@ def train(
 
     from .launch import prepare, run_headless, run_with_screen
 
-    prepared = prepare(config, label=preset_path(preset).stem, name=name, run_dir=run_dir)
     screen = not headless and sys.stdout.isatty() and sys.stdin.isatty()
+    prepared = prepare(config, label=preset_path(preset).stem, name=name, run_dir=run_dir, screen=screen)
     return run_with_screen(prepared) if screen else run_headless(prepared)
 
 

@@ -17,7 +17,7 @@ from .config import Config
 from .envs import EnvInfo
 from .protocol import Command, Event, Stop
 from .runs import RunDirectory
-from .training import examine, start_pool
+from .training import boot_workers, examine, start_pool
 from .workers import WorkerPool
 
 if TYPE_CHECKING:
@@ -42,31 +42,38 @@ class PreparedRun:
         from .sinks import EventLog
         from .training import Trainer
 
-        return Trainer(
-            self.config,
-            sinks=[EventLog(self.directory), *sinks],
-            name=self.directory.name,
-            run_dir=self.directory.path,
-            checkpoint_dir=self.directory.checkpoints,
-            pool=self.pool,
-            env_info=self.env_info,
-        )
+        try:
+            return Trainer(
+                self.config,
+                sinks=[EventLog(self.directory), *sinks],
+                name=self.directory.name,
+                run_dir=self.directory.path,
+                checkpoint_dir=self.directory.checkpoints,
+                pool=self.pool,
+                env_info=self.env_info,
+            )
+        except BaseException as error:
+            self.directory.update(status="failed", reason=str(error), ended=time.time())
+            raise
 
 
-def prepare(config: Config, *, label: str, name: str | None, run_dir: Path | None) -> PreparedRun:
+def prepare(config: Config, *, label: str, name: str | None, run_dir: Path | None, screen: bool = False) -> PreparedRun:
     """Check the configuration against the world, make the run directory and start the workers, in this order.
+
+    The workers need not be ready when this returns: they make their environments while the engine loads PyTorch.
+
+    Args:
+        screen: load the screen too, while the workers' server loads what they need.
 
     Raises:
         UsageError: nothing was started; the message says why.
-        WorkerError: the workers could not start; the run directory says so.
     """
     env_info = examine(config)
     directory = RunDirectory.create(config, label=label, name=name, path=run_dir)
-    try:
-        pool = start_pool(config, info=env_info, log_path=directory.workers_log)
-    except BaseException as error:
-        directory.update(status="failed", reason=str(error), ended=time.time())
-        raise
+    boot_workers(config)
+    if screen:
+        from .tui import terminal  # noqa: F401
+    pool = start_pool(config, info=env_info, log_path=directory.workers_log, wait=False)
     return PreparedRun(config, directory, env_info, pool)
 
 

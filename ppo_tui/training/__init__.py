@@ -9,16 +9,17 @@ from ..lazy import lazy_exports
 _EXPORTS = {
     "RunResult": ".trainer",
     "Trainer": ".trainer",
+    "boot_workers": ".start",
     "examine": ".start",
     "load_policy": ".checkpoint",
     "start_pool": ".start",
 }
 
-__all__ = ["RunResult", "Trainer", "examine", "load_policy", "start_pool"]
+__all__ = ["RunResult", "Trainer", "boot_workers", "examine", "load_policy", "start_pool"]
 
 if TYPE_CHECKING:
     from .checkpoint import load_policy
-    from .start import examine, start_pool
+    from .start import boot_workers, examine, start_pool
     from .trainer import RunResult, Trainer
 
 __getattr__ = lazy_exports(__name__, _EXPORTS)

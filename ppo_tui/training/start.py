@@ -8,7 +8,7 @@ from pathlib import Path
 from ..config import Config
 from ..envs import EnvInfo, make_env, probe_env
 from ..ppo import image_layout
-from ..workers import WorkerPool
+from ..workers import WorkerPool, worker_context
 
 
 def examine(config: Config) -> EnvInfo:
@@ -29,10 +29,20 @@ def examine(config: Config) -> EnvInfo:
     return info
 
 
-def start_pool(config: Config, *, info: EnvInfo | None = None, log_path: Path | None = None) -> WorkerPool:
+def boot_workers(config: Config) -> None:
+    """Let the process that workers are forked from load what they need, while this one goes on."""
+    worker_context(_preload(config))
+
+
+def start_pool(
+    config: Config, *, info: EnvInfo | None = None, log_path: Path | None = None, wait: bool = True
+) -> WorkerPool:
     """The worker pool that `config` asks for, its shared memory laid out as one rollout.
 
     Slots: the K − 1 newest observations of the rollout before, then those of steps 0 to T.
+
+    Args:
+        wait: whether to return only when all workers are ready.
 
     Raises:
         ConfigError: as `examine` does, which is asked where `info` is not given.
@@ -50,5 +60,11 @@ def start_pool(config: Config, *, info: EnvInfo | None = None, log_path: Path | 
         log_path=log_path,
         step_timeout=config.workers.step_timeout,
         start_timeout=config.workers.start_timeout,
-        preload=["ppo_tui.envs.atari"] if config.env.atari else (),
+        preload=_preload(config),
+        wait=wait,
     )
+
+
+def _preload(config: Config) -> tuple[str, ...]:
+    """Modules that all workers of a run need."""
+    return ("ppo_tui.envs.atari",) if config.env.atari else ()

@@ -115,6 +115,7 @@ class Trainer:
         self._threads = choose_threads(config, info, self.pool.num_workers)
         keep_freed_memory()
         try:
+            self.pool.wait_until_ready()
             self._build(info)
         except BaseException:
             self.close()

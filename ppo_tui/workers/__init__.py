@@ -1,6 +1,7 @@
 """A pool of worker processes that host environments; usable on its own as a `gymnasium.vector.VectorEnv`."""
 
 from .pool import WorkerPool
+from .process import worker_context
 from .sizing import available_cores, env_slices, resolve_workers
 
-__all__ = ["WorkerPool", "available_cores", "env_slices", "resolve_workers"]
+__all__ = ["WorkerPool", "available_cores", "env_slices", "resolve_workers", "worker_context"]

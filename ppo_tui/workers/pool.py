@@ -62,6 +62,7 @@ class WorkerPool(VectorEnv):
         log_path: file that the workers' stdout and stderr are appended to; None leaves them as they are.
         step_timeout, start_timeout: seconds after which a silent worker counts as hung.
         preload: modules that the fork server imports once for all workers.
+        wait: whether to return only when every worker is ready; else `wait_until_ready` does.
 
     Raises:
         ConfigError: spaces that are not arrays of a fixed shape.
@@ -84,6 +85,7 @@ class WorkerPool(VectorEnv):
         step_timeout: float = 60.0,
         start_timeout: float = 120.0,
         preload: Sequence[str] = (),
+        wait: bool = True,
     ) -> None:
         self.num_envs = len(env_fns)
         self.num_workers, self.num_groups = resolve_workers(num_workers, groups, self.num_envs)
@@ -126,7 +128,9 @@ class WorkerPool(VectorEnv):
                 handle.replied = False
                 self.workers.append(handle)
             self._all = ReplyWaiter(self.workers)
-            self._all.wait(start_timeout)
+            self._start_timeout: float | None = start_timeout
+            if wait:
+                self.wait_until_ready()
         except BaseException:
             self._stop_workers(deadline=time.monotonic())
             raise
@@ -137,6 +141,16 @@ class WorkerPool(VectorEnv):
         ]
         self._waiters = [ReplyWaiter(self.workers[group]) for group in self._groups]
         self._group_states = [PoolState.IDLE] * self.num_groups
+
+    def wait_until_ready(self) -> None:
+        """Wait until every worker has made its environments; returns at once where that is so already.
+
+        Raises:
+            WorkerError: a worker died, hung, or an environment could not be made.
+        """
+        if self._start_timeout is not None:
+            self._all.wait(self._start_timeout)
+            self._start_timeout = None
 
     # ── Groups and slots: the trainer's way ─────────────────────────────────────────────────────────────────
 
@@ -201,6 +215,7 @@ class WorkerPool(VectorEnv):
     def _expect(self, group: int, state: PoolState, caller: str) -> None:
         if self.closed:
             raise ClosedEnvironmentError(f"{caller} was called on a pool that is closed")
+        self.wait_until_ready()
         pending = self._group_states[group]
         if pending is state:
             return
