@@ -9,9 +9,10 @@ from pathlib import Path
 
 import psutil
 
+import ppo_tui
 from ppo_tui.workers import available_cores
 
-_PACKAGES = ("ppo-tui", "torch", "numpy", "gymnasium", "ale-py", "opencv-python-headless", "textual")
+_PACKAGES = ("torch", "numpy", "gymnasium", "ale-py", "opencv-python-headless", "textual")
 _PEERS = ("stable-baselines3", "envpool")
 
 
@@ -24,6 +25,7 @@ def machine_facts() -> dict[str, str | int | float]:
         "system": f"{platform.system()} {platform.release()}",
         "load_before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
+        "ppo-tui": ppo_tui.__version__,
     }
     for package in (*_PACKAGES, *_PEERS):
         try:

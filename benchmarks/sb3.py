@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import ale_py
+import gymnasium
 from stable_baselines3 import PPO
 from stable_baselines3.common import vec_env as vec_envs
 from stable_baselines3.common.callbacks import BaseCallback
@@ -39,7 +41,7 @@ def training(effort: Effort, vec_env: str) -> dict[str, float]:
     config = breakout(num_updates=effort.updates)
     clock = UpdateClock()
     envs = make_atari_env(
-        "BreakoutNoFrameskip-v4",
+        bare_breakout,
         n_envs=config.rollout.num_envs,
         seed=config.run.seed,
         vec_env_cls=getattr(vec_envs, vec_env),
@@ -50,6 +52,12 @@ def training(effort: Effort, vec_env: str) -> dict[str, float]:
     finally:
         envs.close()
     return {"steps_per_second": update_rate(clock.boundaries, config.batch_size)}
+
+
+def bare_breakout() -> gymnasium.Env:
+    """The game under the classic rules, for SB3's own wrappers. ale-py's ids exist only where it was imported."""
+    gymnasium.register_envs(ale_py)
+    return gymnasium.make("BreakoutNoFrameskip-v4")
 
 
 def build(config: Config, envs: vec_envs.VecEnv) -> PPO:
