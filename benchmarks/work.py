@@ -13,8 +13,6 @@ MAX_FRAMES = 108_000
 
 def breakout(*, num_updates: int, num_envs: int = 8, overrides: tuple[str, ...] = ()) -> Config:
     """Canonical PPO on Breakout, on the CPU, for one warm-up update and `num_updates` that are measured."""
-    config = load_preset("breakout", overrides=(f"rollout.num_envs={num_envs}", "run.device=cpu", *overrides))
-    steps = config.batch_size * (1 + num_updates)
-    return load_preset(
-        "breakout", overrides=(f"rollout.num_envs={num_envs}", "run.device=cpu", f"run.total_steps={steps}", *overrides)
-    )
+    settings = (f"rollout.num_envs={num_envs}", "run.device=cpu", *overrides)
+    batch_size = load_preset("breakout", overrides=settings).batch_size
+    return load_preset("breakout", overrides=(*settings, f"run.total_steps={batch_size * (1 + num_updates)}"))
