@@ -5,8 +5,9 @@ ARGS ?= --preset breakout
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: run test test-quick check clean
+.PHONY: run test test-quick check bench clean
 
 run: $(STAMP)
 	$(VENV)/bin/ppo-tui $(ARGS)
@@ -21,6 +22,10 @@ check: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
+# make bench BENCH_ARGS="training --rounds 3" measures less; docs/performance.md says what is measured.
+bench: $(BENCH_STAMP)
+	$(VENV)/bin/python -m benchmarks $(BENCH_ARGS)
+
 clean:
 	rm -rf $(VENV) build dist
 
@@ -28,4 +33,8 @@ clean:
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,box2d,tensorboard]"
+	touch $@
+
+$(BENCH_STAMP): $(STAMP)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	touch $@

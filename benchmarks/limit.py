@@ -1,0 +1,96 @@
+"""The fastest that the algorithm could go here: the work of its parts, each alone, spread over all cores."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from ppo_tui import Config, Trainer, make_env
+from ppo_tui.ppo import Hyperparameters
+from ppo_tui.workers import available_cores
+
+from .effort import Effort
+from .work import breakout
+
+
+def limit(effort: Effort) -> dict[str, float]:
+    """CPU seconds per update of emulation, inference and learning, each on one thread, and the rate that follows.
+
+    The rate is what all cores would reach if the three parts ran without waiting, copying or switching, and if the
+    learning lost nothing by being spread: steps per update × cores ÷ CPU seconds per update.
+    """
+    config = breakout(num_updates=effort.updates, overrides=("workers.count=1", "run.torch_threads=1"))
+    parts = Parts(config)
+    with contextlib.closing(parts):
+        parts.measure()
+        spent = [parts.measure() for _ in range(effort.updates)]
+    seconds = {name: statistics.median(once[name] for once in spent) for name in spent[0]}
+    rate = config.batch_size * available_cores() / sum(seconds.values())
+    return {"steps_per_second": rate} | {f"{name}_cpu_seconds_per_update": value for name, value in seconds.items()}
+
+
+class Parts:
+    """The parts of an update, in this process: environments of its own, and a trainer's policy, rollout and learner.
+
+    The trainer brings the policy into the memory format, and the process into the settings, that a run trains with.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._trainer = Trainer(config)
+        self._envs = [make_env(config.env) for _ in range(config.rollout.num_envs)]
+        self._random = np.random.default_rng(0)
+        self._generator = torch.Generator().manual_seed(0)
+        self._hyper = Hyperparameters.from_config(config)
+        for env, frame in zip(self._envs, self._frames(0), strict=True):
+            frame[:] = env.reset(seed=0)[0]
+
+    def close(self) -> None:
+        self._trainer.close()
+
+    def measure(self) -> dict[str, float]:
+        """CPU seconds of each part of one update."""
+        spent: dict[str, float] = {}
+        with _cpu_seconds(spent, "emulation"):
+            self._emulate()
+        with _cpu_seconds(spent, "inference"):
+            self._infer()
+        with _cpu_seconds(spent, "learning"):
+            self._trainer.learner.update(self._trainer.rollout, self._hyper)
+        self._trainer.rollout.carry_over()
+        return spent
+
+    def _frames(self, t: int) -> np.ndarray:
+        """Where the observations ``[N, 84, 84]`` before step t lie in the rollout."""
+        return self._trainer.pool.shared.observations[self._config.env.frame_stack - 1 + t]
+
+    def _emulate(self) -> None:
+        """Fill the rollout's frames by random play."""
+        steps, num_envs = self._config.rollout.steps, len(self._envs)
+        actions = self._random.integers(self._envs[0].action_space.n, size=(steps, num_envs))
+        for t in range(steps):
+            frames = self._frames(t + 1)
+            for n, env in enumerate(self._envs):
+                frames[n], _, terminated, truncated, _ = env.step(actions[t, n])
+                if terminated or truncated:
+                    frames[n], _ = env.reset()
+
+    def _infer(self) -> None:
+        """Act once for each step of the rollout, for all environments at a time."""
+        policy, rollout = self._trainer.policy, self._trainer.rollout
+        for t in range(self._config.rollout.steps):
+            noise = policy.draw_noise(len(self._envs), self._generator)
+            rollout.store(t, policy.act(rollout.observation(t), noise=noise))
+        rollout.last_values.copy_(policy.value(rollout.observation(self._config.rollout.steps)))
+
+
+@contextlib.contextmanager
+def _cpu_seconds(spent: dict[str, float], name: str) -> Iterator[None]:
+    began = time.process_time()
+    yield
+    spent[name] = time.process_time() - began

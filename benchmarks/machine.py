@@ -1,0 +1,46 @@
+"""What a benchmark ran on: figures without it mean nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+
+import ppo_tui
+from ppo_tui.workers import available_cores
+
+_PACKAGES = ("torch", "numpy", "gymnasium", "ale-py", "opencv-python-headless", "textual")
+_PEERS = ("stable-baselines3", "envpool")
+
+
+def machine_facts() -> dict[str, str | int | float]:
+    """Processor, cores, memory, system, load before the start, and versions of all that is measured."""
+    facts: dict[str, str | int | float] = {
+        "cpu": cpu_model(),
+        "cores": available_cores(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "load_before": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "ppo-tui": ppo_tui.__version__,
+    }
+    for package in (*_PACKAGES, *_PEERS):
+        try:
+            facts[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            facts[package] = "not installed"
+    return facts
+
+
+def cpu_model() -> str:
+    """The processor's name, as far as the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text("utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,75 @@
+"""This project's own trainer and worker pool."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+
+from ppo_tui import Trainer, WorkerPool
+from ppo_tui.protocol import Event, RunState, UpdateFinished
+from ppo_tui.training import start_pool
+
+from .effort import Effort
+from .timing import steps_per_second, update_rate
+from .work import breakout
+
+
+class UpdateClock:
+    """A sink that notes when each update ended, in seconds of the run."""
+
+    def __init__(self) -> None:
+        self.boundaries: list[float] = []
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, UpdateFinished):
+            self.boundaries.append(event.elapsed)
+
+
+def training(effort: Effort, num_envs: int = 8) -> dict[str, float]:
+    """Collecting and learning together."""
+    config = breakout(num_updates=effort.updates, num_envs=num_envs)
+    clock = UpdateClock()
+    result = Trainer(config, sinks=[clock]).run()
+    if result.state is not RunState.FINISHED:
+        raise RuntimeError(result.reason)
+    return {"steps_per_second": update_rate(clock.boundaries, config.batch_size)}
+
+
+def sampling(effort: Effort, num_workers: int | str = "auto") -> dict[str, float]:
+    """The worker pool alone, driven in groups and into rollout slots as the trainer drives it."""
+    config = breakout(num_updates=effort.updates, overrides=(f"workers.count={num_workers}",))
+    with contextlib.closing(start_pool(config)) as pool:
+        sampler = GroupSampler(pool, first_slot=config.env.frame_stack, num_slots=config.rollout.steps)
+        return {"steps_per_second": steps_per_second(sampler.step, effort.seconds)}
+
+
+class GroupSampler:
+    """Random actions for each group in turn, while the others step.
+
+    Args:
+        first_slot, num_slots: the part of the pool's memory that steps are written into, over and over.
+    """
+
+    def __init__(self, pool: WorkerPool, *, first_slot: int, num_slots: int) -> None:
+        self._pool = pool
+        self._first_slot, self._num_slots = first_slot, num_slots
+        self._groups = [pool.group_envs(group) for group in range(pool.num_groups)]
+        self._random = np.random.default_rng(0)
+        self._t = 0
+        pool.reset_into(first_slot - 1, range(pool.num_envs))
+        self._send_all(wait=False)
+
+    def step(self) -> int:
+        """One step of every environment."""
+        self._send_all(wait=True)
+        return self._pool.num_envs
+
+    def _send_all(self, *, wait: bool) -> None:
+        slot = self._first_slot + self._t % self._num_slots
+        for group, envs in enumerate(self._groups):
+            if wait:
+                self._pool.wait_step(group)
+            actions = self._random.integers(self._pool.single_action_space.n, size=envs.stop - envs.start)
+            self._pool.send_step(group, actions, slot)
+        self._t += 1

@@ -1,0 +1,117 @@
+"""Sampling by what ships with Gymnasium and ale-py, and by bare emulators, which nothing can outrun."""
+
+from __future__ import annotations
+
+import multiprocessing
+from multiprocessing.synchronize import Barrier
+
+import ale_py
+import gymnasium
+import numpy as np
+from ale_py import roms
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
+from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, TransformReward
+
+from ppo_tui import Config
+from ppo_tui.workers import available_cores
+
+from .effort import Effort
+from .timing import steps_per_second
+from .work import GAME, MAX_FRAMES, breakout
+
+
+def gymnasium_async(effort: Effort) -> dict[str, float]:
+    """A process for each environment. Gymnasium has no FIRE wrapper, and a lost life starts a new game."""
+    config = breakout(num_updates=effort.updates)
+    constructors = [lambda: wrapped(config)] * config.rollout.num_envs
+    return random_play(AsyncVectorEnv(constructors, autoreset_mode=AutoresetMode.SAME_STEP), effort)
+
+
+def wrapped(config: Config) -> gymnasium.Env:
+    """Breakout behind Gymnasium's own wrappers."""
+    atari = config.env.atari
+    gymnasium.register_envs(ale_py)
+    env = gymnasium.make("ALE/Breakout-v5", frameskip=1, repeat_action_probability=atari.sticky_actions)
+    env = AtariPreprocessing(
+        env,
+        noop_max=atari.noop_max,
+        frame_skip=atari.frame_skip,
+        screen_size=atari.screen_size,
+        terminal_on_life_loss=atari.life_loss == "terminal",
+    )
+    env = FrameStackObservation(env, config.env.frame_stack)
+    return TransformReward(env, np.sign) if atari.clip_reward else env
+
+
+def ale_vector(effort: Effort) -> dict[str, float]:
+    """ale-py's threads in C++. A lost life starts a new game, and FIRE is pressed only then."""
+    config = breakout(num_updates=effort.updates)
+    atari = config.env.atari
+    envs = ale_py.AtariVectorEnv(
+        GAME,
+        config.rollout.num_envs,
+        num_threads=available_cores(),
+        autoreset_mode=AutoresetMode.SAME_STEP,
+        max_num_frames_per_episode=MAX_FRAMES,
+        repeat_action_probability=atari.sticky_actions,
+        img_height=atari.screen_size,
+        img_width=atari.screen_size,
+        stack_num=config.env.frame_stack,
+        frameskip=atari.frame_skip,
+        noop_max=atari.noop_max,
+        episodic_life=atari.life_loss == "terminal",
+        reward_clipping=atari.clip_reward,
+        use_fire_reset=atari.fire_reset,
+    )
+    return random_play(envs, effort)
+
+
+def random_play(envs: VectorEnv, effort: Effort) -> dict[str, float]:
+    """The rate of a vector environment that resets in the step that ends an episode, so that every step counts."""
+    random, num_actions = np.random.default_rng(0), envs.single_action_space.n
+
+    def step() -> int:
+        envs.step(random.integers(num_actions, size=envs.num_envs))
+        return envs.num_envs
+
+    envs.reset(seed=0)
+    try:
+        return {"steps_per_second": steps_per_second(step, effort.seconds)}
+    finally:
+        envs.close()
+
+
+def raw_emulator(effort: Effort) -> dict[str, float]:
+    """A bare emulator on each core: frames and nothing else, no screen is read. What every sampler is limited by."""
+    cores = available_cores()
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(cores)
+    with context.Pool(cores, initializer=_share, initargs=(barrier,)) as processes:
+        rates = processes.map(_emulate, [effort.seconds] * cores, chunksize=1)
+    return {"steps_per_second": sum(rates)}
+
+
+def _share(barrier: Barrier) -> None:
+    global _all_loaded
+    _all_loaded = barrier
+
+
+def _emulate(seconds: float) -> float:
+    """One emulator's rate, measured while all the others run: each process waits here for the last to be ready."""
+    frame_skip = breakout(num_updates=0).env.atari.frame_skip
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+    ale = ale_py.ALEInterface()
+    ale.setFloat("repeat_action_probability", 0.0)
+    ale.loadROM(str(roms.get_rom_path(GAME)))
+    actions, random = ale.getMinimalActionSet(), np.random.default_rng()
+
+    def step() -> int:
+        action = actions[random.integers(len(actions))]
+        for _ in range(frame_skip):
+            ale.act(action)
+        if ale.game_over():
+            ale.reset_game()
+        return 1
+
+    _all_loaded.wait()
+    return steps_per_second(step, seconds)

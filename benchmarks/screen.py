@@ -1,0 +1,60 @@
+"""What the screen costs: the same run in the same terminal, with the screen and without."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from ppo_tui.errors import RunFailedError
+
+from .effort import Effort
+from .terminal import Terminal
+from .timing import update_rate
+from .work import breakout
+
+TIMEOUT_SECONDS = 600.0
+
+
+def training(effort: Effort, screen: bool) -> dict[str, float]:
+    """The command line as a user starts it; the rate comes from its own ``metrics.jsonl``.
+
+    Raises:
+        RunFailedError: the run ended before its updates were done.
+    """
+    config = breakout(num_updates=effort.updates)
+    with tempfile.TemporaryDirectory() as directory:
+        run = Path(directory) / "run"
+        command = [
+            sys.executable, "-m", "ppo_tui", "--preset", "breakout", "--device", "cpu", "--run-dir", str(run),
+            "--total-steps", str(config.planned_steps), *([] if screen else ["--headless"]),
+        ]  # fmt: skip
+        with Terminal(command) as terminal:
+            terminal.read_until(lambda: len(update_times(run)) >= 1, timeout=TIMEOUT_SECONDS)
+            bytes_before = terminal.bytes_written
+            terminal.read_until(lambda: len(update_times(run)) >= config.num_updates, timeout=TIMEOUT_SECONDS)
+            bytes_written = terminal.bytes_written - bytes_before
+            if screen:
+                terminal.read_until(lambda: status(run) == "finished", timeout=TIMEOUT_SECONDS)
+                terminal.type("q")
+            if code := terminal.read_to_end(timeout=TIMEOUT_SECONDS):
+                raise RunFailedError(f"ppo-tui left with {code}")
+        times = update_times(run)
+    return {
+        "steps_per_second": update_rate(times, config.batch_size),
+        "terminal_bytes_per_second": bytes_written / (times[-1] - times[0]),
+    }
+
+
+def update_times(run: Path) -> list[float]:
+    """When each update so far ended, in seconds of the run."""
+    metrics = run / "metrics.jsonl"
+    text = metrics.read_text("utf-8") if metrics.exists() else ""
+    complete, _, _ = text.rpartition("\n")
+    return [json.loads(line)["time/time_elapsed"] for line in complete.splitlines()]
+
+
+def status(run: Path) -> str:
+    """What ``run.json`` says of the run."""
+    return json.loads((run / "run.json").read_text("utf-8"))["status"]

@@ -1,0 +1,131 @@
+"""What is measured against what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ppo_tui.errors import UsageError, did_you_mean
+
+RATE = "steps_per_second"
+"""The figure that ratios are made of: agent steps a second, all environments together."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One contender at one kind of work.
+
+    Attributes:
+        function: ``module:name`` of what measures it; called with an `Effort` and `arguments`, it returns figures.
+        needs: the distribution that it measures, where that is not one of our own dependencies.
+    """
+
+    name: str
+    function: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    needs: str | None = None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Cases that do the same work, measured in turns.
+
+    Attributes:
+        reference: the case whose rate is divided by each other case's, or None where there is nothing to compare.
+        one_round: a single round says it all (what is measured does not depend on the minute).
+    """
+
+    name: str
+    title: str
+    cases: tuple[Case, ...]
+    reference: str | None = None
+    one_round: bool = False
+
+
+_SB3, _ENVPOOL = "stable-baselines3", "envpool"
+
+SUITES = (
+    Suite(
+        "training",
+        "Training, Breakout, 8 envs × 128 steps",
+        (
+            Case("ours", "benchmarks.ours:training"),
+            Case("sb3-dummy", "benchmarks.sb3:training", {"vec_env": "DummyVecEnv"}, needs=_SB3),
+            Case("sb3-subproc", "benchmarks.sb3:training", {"vec_env": "SubprocVecEnv"}, needs=_SB3),
+            Case("envpool-cleanrl", "benchmarks.envpool_peer:training", needs=_ENVPOOL),
+            Case("limit", "benchmarks.limit:limit"),
+        ),
+        reference="ours",
+    ),
+    Suite(
+        "sampling",
+        "Sampling with random actions, 8 envs",
+        (
+            Case("ours-pool", "benchmarks.ours:sampling"),
+            Case("gymnasium-async", "benchmarks.samplers:gymnasium_async"),
+            Case("ale-vector", "benchmarks.samplers:ale_vector"),
+            Case("envpool", "benchmarks.envpool_peer:sampling", needs=_ENVPOOL),
+            Case("raw-emulator", "benchmarks.samplers:raw_emulator"),
+        ),
+        reference="ours-pool",
+    ),
+    Suite(
+        "envs",
+        "Training, by environments",
+        tuple(Case(f"ours-{n}-envs", "benchmarks.ours:training", {"num_envs": n}) for n in (1, 2, 4, 8, 16)),
+        reference="ours-8-envs",
+    ),
+    Suite(
+        "workers",
+        "Sampling with 8 envs, by workers",
+        tuple(Case(f"ours-{w}-workers", "benchmarks.ours:sampling", {"num_workers": w}) for w in (1, 2, 4)),
+        reference="ours-2-workers",
+    ),
+    Suite(
+        "screen",
+        "Training behind the screen, 120×40",
+        (
+            Case("screen-on", "benchmarks.screen:training", {"screen": True}),
+            Case("screen-off", "benchmarks.screen:training", {"screen": False}),
+        ),
+        reference="screen-on",
+    ),
+    Suite("memory", "Memory of a training run", (Case("memory", "benchmarks.memory:memory"),), one_round=True),
+    Suite(
+        "startup",
+        "Start-up",
+        (
+            Case("help", "benchmarks.startup:show_help"),
+            Case("workers-ready", "benchmarks.startup:workers_ready"),
+            Case("first-frame", "benchmarks.startup:first_frame"),
+        ),
+    ),
+)
+
+
+def find_suites(names: list[str]) -> tuple[Suite, ...]:
+    """The suites of these names, in their own order; all of them where no name is given.
+
+    Raises:
+        UsageError: there is no suite of such a name.
+    """
+    known = [suite.name for suite in SUITES]
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known, otherwise=f"suites: {', '.join(known)}")
+            raise UsageError(f"unknown suite {name!r}", hint=hint)
+    return tuple(suite for suite in SUITES if not names or suite.name in names)
+
+
+def find_case(name: str) -> Case:
+    """The case of this name.
+
+    Raises:
+        UsageError: there is no such case.
+    """
+    known = {case.name: case for suite in SUITES for case in suite.cases}
+    if name not in known:
+        hint = did_you_mean(name, known, otherwise=f"cases: {', '.join(known)}")
+        raise UsageError(f"unknown case {name!r}", hint=hint)
+    return known[name]

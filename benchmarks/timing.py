@@ -1,0 +1,38 @@
+"""Rates, with the start left out of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+WARM_UP_SECONDS = 0.5
+"""Of sampling before the clock starts: first pages touched, caches filled, episodes out of step with each other."""
+
+
+def steps_per_second(step: Callable[[], int], seconds: float) -> float:
+    """The rate of `step`, which does some work and says how many agent steps it was, over `seconds` or a little more.
+
+    Args:
+        step: called for `WARM_UP_SECONDS` without counting, and then again and again.
+    """
+    _count_for(step, WARM_UP_SECONDS)
+    return _count_for(step, seconds)
+
+
+def _count_for(step: Callable[[], int], seconds: float) -> float:
+    began = time.perf_counter()
+    steps, spent = 0, 0.0
+    while spent < seconds:
+        steps += step()
+        spent = time.perf_counter() - began
+    return steps / spent
+
+
+def update_rate(boundaries: Sequence[float], batch_size: int) -> float:
+    """Steps a second over the updates after the first, which warms up threads, caches and allocators.
+
+    Args:
+        boundaries: when each update ended, in seconds of any clock.
+        batch_size: steps that an update learns from.
+    """
+    return batch_size * (len(boundaries) - 1) / (boundaries[-1] - boundaries[0])
