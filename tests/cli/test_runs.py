@@ -13,7 +13,7 @@ import tomllib
 import psutil
 import pytest
 
-from ppo_tui.config import build_config
+from ppo_tui.config import build_config, list_presets
 from ppo_tui.protocol import RunFinished, RunStarted, UpdateFinished, decode_event
 from tests.conftest import ROOT
 
@@ -94,6 +94,16 @@ def test_breakout_trains_on_the_real_game(ppo_tui, tmp_path):
     assert last["train/learning_rate"] == pytest.approx(2.5e-4 / 2)
     # Random Breakout scores about one point a game, over five lives.
     assert 0 <= last["rollout/ep_rew_mean"] < 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", sorted(list_presets()))
+def test_every_preset_trains_for_an_update(ppo_tui, tmp_path, preset):
+    done = ppo_tui("--preset", preset, "--total-steps", "1", "--run-dir", "mine", timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (metrics,) = lines(tmp_path / "mine" / "metrics.jsonl")
+    assert metrics["train/nonfinite"] == 0
+    assert metrics["train/ratio_error_first"] < 1e-3
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
