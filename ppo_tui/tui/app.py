@@ -56,7 +56,7 @@ class PpoTuiApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "interrupt", "Quit", show=False, priority=True)]
     AUTO_FOCUS = None
 
-    def __init__(self, session: Session, *, clock: Callable[[], float] = time.monotonic, poll_hz: float = 10.0) -> None:
+    def __init__(self, session: Session, *, clock: Callable[[], float] = time.monotonic, poll_hz: float = 5.0) -> None:
         super().__init__()
         self.run_controller = Controller(session, clock)
         self._clock = clock

@@ -21,9 +21,14 @@ class Panel(Widget):
         return Content("")
 
     def renew(self) -> None:
-        """Repaint if the text has changed."""
-        if self._fingerprint(self.draw(*self.content_size)) != self._shown:
+        """Repaint if the text has changed and is to be seen."""
+        if self.display and self._fingerprint(self.draw(*self.content_size)) != self._shown:
             self.refresh()
+
+    def entitle(self, title: str = "", subtitle: str = "") -> None:
+        """Write into the border. Textual repaints the whole panel for each title that it is given, new or not."""
+        if (title, subtitle) != (self.border_title or "", self.border_subtitle or ""):
+            self.border_title, self.border_subtitle = title, subtitle
 
     def render(self) -> Content:
         content = self.draw(*self.content_size)

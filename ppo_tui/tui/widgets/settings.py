@@ -12,11 +12,11 @@ class Settings(Panel):
     """Values in force, the cursor, and what the engine was asked for."""
 
     def on_mount(self) -> None:
-        self.border_title = "Settings"
+        self.renew()
 
     def renew(self) -> None:
         pending = len(self.run.editor.pending)
-        self.border_title = f"Settings · {pending} pending" if pending else "Settings"
+        self.entitle(f"Settings · {pending} pending" if pending else "Settings")
         super().renew()
 
     def draw(self, width: int, height: int) -> Content:

@@ -22,11 +22,11 @@ class Workers(Panel):
     """State, pace, waiting, games and memory of every worker."""
 
     def on_mount(self) -> None:
-        self.border_title = "Workers"
+        self.renew()
 
     def renew(self) -> None:
         restarts = sum(worker.restarts for worker in self.run.view.workers)
-        self.border_subtitle = f"↻ {restarts} restarted" if restarts else ""
+        self.entitle("Workers", f"↻ {restarts} restarted" if restarts else "")
         super().renew()
 
     def draw(self, width: int, height: int) -> Content:
