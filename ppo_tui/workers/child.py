@@ -18,6 +18,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from ..envs.state import CannotRestoreError, restore_env, save_env
 from . import wire
 from .memory import Layout, SharedArrays, map_arrays
 from .wire import Reply, Request, WorkerFailure
@@ -101,6 +102,10 @@ class EnvHost:
             reply = self._call(*wire.decode(message))
         elif request == Request.SET_ATTR:
             reply = self._set_attr(*wire.decode(message))
+        elif request == Request.SAVE_STATES:
+            reply = self._save_states()
+        elif request == Request.RESTORE_STATES:
+            reply = self._restore_states(*wire.decode(message))
         else:
             raise ValueError(f"unknown request {request}")
         self._arrays.busy_seconds[self._setup.index] += time.perf_counter() - started
@@ -185,6 +190,27 @@ class EnvHost:
             self.current_env = self._setup.first_env + i
             env.set_wrapper_attr(name, value)
         return wire.encode(Reply.DONE)
+
+    def _save_states(self) -> bytes:
+        states = []
+        for i, env in enumerate(self._envs):
+            self.current_env = self._setup.first_env + i
+            states.append(save_env(env, ended=bool(self._needs_reset[i])))
+        return wire.encode(Reply.RESULT, states)
+
+    def _restore_states(self, slot: int, states: Sequence[bytes]) -> bytes:
+        """Restore each environment; one that cannot be begins a new episode, whose first observation goes to `slot`."""
+        restarted = []
+        for i, (env, state) in enumerate(zip(self._envs, states, strict=True)):
+            n = self.current_env = self._setup.first_env + i
+            try:
+                self._needs_reset[i] = restore_env(env, state)
+            except CannotRestoreError as error:
+                restarted.append((n, str(error)))
+                observation, _ = env.reset()
+                self._needs_reset[i] = False
+                self._write(slot, n, observation, 0.0, False, False)
+        return wire.encode(Reply.RESULT, restarted)
 
     def close(self) -> None:
         for env in self._envs:

@@ -24,6 +24,8 @@ class Request(enum.IntEnum):
     CALL = 3
     SET_ATTR = 4
     CLOSE = 5
+    SAVE_STATES = 6
+    RESTORE_STATES = 7
 
 
 class Reply(enum.IntEnum):
