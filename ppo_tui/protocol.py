@@ -68,7 +68,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag="run-started"):
-    """The run begins; always the first event.
+    """The run begins; always the first event. A resumed run begins once more, and `RunResumed` follows.
 
     Attributes:
         run: the run's name.
@@ -200,7 +200,8 @@ class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
 
     Attributes:
         seconds: how long the training waited for it.
-        reason: ``final``, ``manual`` or ``signal``.
+        reason: ``periodic``, ``best``, ``manual``, ``stop``, ``signal``, ``failure`` (at the last whole update before
+            one) or ``final``.
     """
 
     path: str
@@ -208,6 +209,32 @@ class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
     update: int
     reason: str
     seconds: float
+
+
+class RunResumed(Event, frozen=True, kw_only=True, tag="run-resumed"):
+    """The run goes on from a checkpoint that an earlier process saved.
+
+    Attributes:
+        step, update: where it goes on.
+        restarted_envs: environments whose part-played episode could not be restored; they began new ones.
+        exact: the run goes on with the very bits that it would have had without the stop.
+        differences: what differs from the process that saved the checkpoint, in words.
+    """
+
+    path: str
+    step: int
+    update: int
+    restarted_envs: tuple[int, ...] = ()
+    exact: bool = True
+    differences: tuple[str, ...] = ()
+
+
+class Rewound(Event, frozen=True, kw_only=True, tag="rewound"):
+    """The run went back to the checkpoint at `path`: what comes next follows `step`, and what came since is abandoned."""
+
+    path: str
+    step: int
+    update: int
 
 
 class Alarm(Event, frozen=True, kw_only=True, tag="alarm"):
@@ -245,6 +272,8 @@ AnyEvent = (
     | SettingChanged
     | CommandRefused
     | CheckpointSaved
+    | RunResumed
+    | Rewound
     | Alarm
     | RunFinished
 )
@@ -280,6 +309,16 @@ class SaveCheckpoint(Command, frozen=True, kw_only=True, tag="save"):
     """Write a checkpoint at the next update boundary."""
 
 
+class Rewind(Command, frozen=True, kw_only=True, tag="rewind"):
+    """Go back to a checkpoint of this run at the next update boundary.
+
+    Attributes:
+        path: the checkpoint's directory, or its name below the run's ``checkpoints``.
+    """
+
+    path: str
+
+
 class SetValue(Command, frozen=True, kw_only=True, tag="set"):
     """Change the live field with this dotted name at the next update boundary."""
 
@@ -299,7 +338,7 @@ class Stop(Command, frozen=True, kw_only=True, tag="stop"):
     reason: str = "stopped by the user"
 
 
-AnyCommand = Pause | Resume | StepUpdates | SaveCheckpoint | SetValue | Stop
+AnyCommand = Pause | Resume | StepUpdates | SaveCheckpoint | Rewind | SetValue | Stop
 
 _encoder = msgspec.json.Encoder()
 _event_decoder = msgspec.json.Decoder(AnyEvent)

@@ -13,15 +13,19 @@ EPISODE_WINDOW = 100
 
 
 class TrainingClock:
-    """Seconds of training since `start`, from a monotonic clock, without the pauses."""
+    """Seconds of training since `start`, from a monotonic clock, without the pauses.
 
-    def __init__(self) -> None:
-        self._started = time.perf_counter()
+    Args:
+        seconds: what it shows at the start: those that an earlier process has trained.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._started = time.perf_counter() - seconds
         self._paused_at: float | None = None
         self._paused_seconds = 0.0
 
-    def start(self) -> None:
-        self.__init__()
+    def start(self, seconds: float = 0.0) -> None:
+        self.__init__(seconds)
 
     def hold(self, paused: bool) -> None:
         """Stop the clock, or let it go on."""
