@@ -25,6 +25,7 @@ from gymnasium.utils import seeding
 from ..config.schema import AtariConfig
 from ..errors import ConfigError
 from .episodes import episode_info
+from .screen import PooledScreen
 from .state import CannotRestoreError, generator_state, pack, set_generator_state, unpack
 
 NOOP = ale_py.Action.NOOP
@@ -99,8 +100,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         self.observation_space = Box(0, 255, (size, size), np.uint8)
         self.action_space = Discrete(len(self._actions))
 
-        # [0] the newest frame and then the maximum of the newest two, [1] the one before it.
-        self._screens = [np.zeros(self._ale.getScreenDims(), np.uint8) for _ in range(2)]
+        self._screen = PooledScreen(self._ale, size, pooled=config.frame_skip > 1)
         self._executed = NOOP
         self._lives = 0
         self._return = 0.0
@@ -123,7 +123,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
             self._press(FIRE, info)
         self._between_lives = False
         info["lives"] = self._lives
-        return self._observation(), info
+        return self._screen.resized(), info
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Hold `action` for `frame_skip` frames.
@@ -153,7 +153,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
             info["episode"] = episode_info(self._return, self._length)
         if self._config.clip_reward:
             reward = float((reward > 0) - (reward < 0))
-        return self._observation(), reward, game_over or life_over, truncated, info
+        return self._screen.resized(), reward, game_over or life_over, truncated, info
 
     def render(self) -> np.ndarray:
         """The screen as the emulator shows it now, uint8 RGB, `[210, 160, 3]` in most games."""
@@ -166,7 +166,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
     # ── Its state (`ppo_tui.envs.state.StatefulEnv`) ─────────────────────────────────────────────────────────
 
     def save_state(self) -> bytes:
-        """The game as it stands: the emulator with its random generator, both screens, and all that we count.
+        """The game as it stands: the emulator with its random generator, the pooled screens, and all that we count.
 
         The emulator keeps neither its screen nor the action before; both are ours (see `_act`), so the game goes on
         bit for bit, sticky actions included. `render` shows the old screen until the next step.
@@ -179,7 +179,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         }
         blobs = {
             "emulator": self._ale.cloneState(include_rng=True).serialize(),
-            "screens": b"".join(screen.tobytes() for screen in self._screens),
+            "screens": b"".join(frame.tobytes() for frame in self._screen.frames()),
         }
         return pack(facts, blobs)
 
@@ -192,9 +192,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         facts, blobs = unpack(state)
         if facts.get("rom") != self._rom_name:
             raise CannotRestoreError(f"it was saved from {facts.get('rom')!r} and not from {self._rom_name!r}")
-        screens = np.frombuffer(blobs["screens"], np.uint8).reshape(2, *self._screens[0].shape)
-        for screen, saved in zip(self._screens, screens, strict=True):
-            screen[:] = saved
+        self._screen.restore(*np.frombuffer(blobs["screens"], np.uint8).reshape(2, *self._ale.getScreenDims()))
         self._ale.restoreState(ale_py.ALEState(blobs["emulator"]))
         set_generator_state(self, facts["generator"])
         self._executed = ale_py.Action(facts["executed"])
@@ -213,8 +211,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
             if self._ale.game_over():
                 self._start(seed)
         self._lives = self._ale.lives()
-        self._ale.getScreenGrayscale(self._screens[0])
-        self._screens[1].fill(0)
+        self._screen.show_newest()
         self._fire_due = self._uses_fire
 
     def _start(self, seed: int | None) -> None:
@@ -269,13 +266,12 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
             if life_lost or ale.game_over():
                 break
             if frame == skip - 2:
-                ale.getScreenGrayscale(self._screens[1])
+                self._screen.read_older()
             elif frame == skip - 1:
-                ale.getScreenGrayscale(self._screens[0])
+                self._screen.read_newest()
         if not each_frame_counts:
             life_lost = self._loses_life()
-        if skip > 1:
-            np.maximum(self._screens[0], self._screens[1], out=self._screens[0])
+        self._screen.pool()
         self._return += reward
         self._fire_due = self._fire_due or (life_lost and self._uses_fire)
         return reward, life_lost
@@ -294,10 +290,6 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         """Whether there are fewer lives than when it was last asked."""
         before, self._lives = self._lives, self._ale.lives()
         return self._lives < before
-
-    def _observation(self) -> np.ndarray:
-        size = self._config.screen_size
-        return cv2.resize(self._screens[0], (size, size), interpolation=cv2.INTER_AREA)
 
 
 def _rom_path(game: str) -> str:
