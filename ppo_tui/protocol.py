@@ -230,7 +230,7 @@ class RunResumed(Event, frozen=True, kw_only=True, tag="run-resumed"):
 
 
 class Rewound(Event, frozen=True, kw_only=True, tag="rewound"):
-    """The run went back to the checkpoint at `path`: what comes next follows `step`, and what came since is abandoned."""
+    """The run went back to the checkpoint at `path`: what comes next follows `update`; what came since is abandoned."""
 
     path: str
     step: int

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..envs.state import unsaved_reason
 from ..ppo import ActorCritic, RolloutBuffer
 from ..protocol import EpisodeFinished
 from ..workers import WorkerPool
@@ -23,6 +24,11 @@ class CollectorState(NamedTuple):
 
     tensors: dict[str, torch.Tensor]
     envs: tuple[bytes, ...]
+
+    def unsaved(self) -> dict[int, str]:
+        """The environments that could not be saved, each with the reason."""
+        reasons = {env: unsaved_reason(state) for env, state in enumerate(self.envs)}
+        return {env: reason for env, reason in reasons.items() if reason is not None}
 
 
 class Collector:

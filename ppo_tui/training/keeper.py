@@ -17,7 +17,7 @@ from .checkpoint_files import list_checkpoints, point_link, remove_unfinished
 
 FIRST_RETRY_SECONDS = 5.0
 LONGEST_RETRY_SECONDS = 300.0
-"""After a checkpoint that failed, the next is tried after the first of these, then after twice that, up to the other."""
+"""A checkpoint that failed is tried again after the first of these, then after twice that, up to the other."""
 
 BEST_SHARE = 0.01
 """Share of the time that saving better and better policies may take; early in a run every update is the best so far."""
@@ -152,9 +152,7 @@ class CheckpointKeeper:
     def _delete_old(self) -> None:
         """Delete the automatic checkpoints beyond the newest few, and never what a link names."""
         linked = {(self.directory / link).resolve() for link in ("latest", "best")}
-        automatic = [
-            path for path, manifest in list_checkpoints(self.directory)[0] if manifest.reason != "manual"
-        ]
+        automatic = [path for path, manifest in list_checkpoints(self.directory)[0] if manifest.reason != "manual"]
         for path in automatic[self._keep :]:
             if path.resolve() not in linked:
                 # Under another name first: what is half deleted must not look like a checkpoint.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -108,6 +109,13 @@ class EpisodeWindow:
         self.returns.append(episode_return)
         self.lengths.append(length)
         self.total += 1
+
+    def score(self, at_least: int) -> float | None:
+        """The mean return, finite; None before `at_least` episodes have ended."""
+        if len(self.returns) < at_least:
+            return None
+        mean = sum(self.returns) / len(self.returns)
+        return mean if math.isfinite(mean) else None
 
     def metrics(self) -> dict[str, float]:
         """Their means; nothing before the first episode has ended."""

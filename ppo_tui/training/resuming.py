@@ -65,6 +65,15 @@ class ResumePoint:
         path, skipped = newest_checkpoint(checkpoints)
         return cls(path, read_state(path), tuple(skipped))
 
+    @classmethod
+    def at(cls, path: Path) -> ResumePoint:
+        """The checkpoint at this very path.
+
+        Raises:
+            UsageError: there is no whole one.
+        """
+        return cls(path, read_state(path), ())
+
     def config(self, tables: dict[str, Any] | None = None, overrides: Iterable[str] = ()) -> Config:
         """The configuration to go on with: `tables`, by default the checkpoint's own, and `overrides` on top.
 
@@ -73,11 +82,8 @@ class ResumePoint:
             ConfigError: an override is not valid.
         """
         config = build_config(apply_overrides(self.state.config if tables is None else tables, overrides))
-        for key, (old, new) in changed_settings(build_config(self.state.config), config).items():
-            if key in _FIXED:
-                raise UsageError(
-                    f"{key} = {new!r}: a resumed run keeps its {old!r}", hint="start a new run to change it"
-                )
+        for key, (old, new) in changed_fixed_settings(build_config(self.state.config), config).items():
+            raise UsageError(f"{key} = {new!r}: a resumed run keeps its {old!r}", hint="start a new run to change it")
         if config.planned_steps <= self.state.step:
             raise UsageError(
                 f"the run has done {self.state.step:,} steps of {config.run.total_steps:,}",
@@ -103,6 +109,11 @@ def changed_settings(before: Config, after: Config) -> dict[str, tuple[Any, Any]
     old, new = dict(_flat(to_tables(before))), dict(_flat(to_tables(after)))
     keys = dict.fromkeys([*old, *new])
     return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
+
+
+def changed_fixed_settings(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
+    """As `changed_settings`, those that a checkpoint fixes."""
+    return {key: values for key, values in changed_settings(before, after).items() if key in _FIXED}
 
 
 def live_changes(before: Config, after: Config) -> dict[str, Any]:
