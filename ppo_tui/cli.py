@@ -116,6 +116,36 @@ def train(
 
 
 @app.command()
+def resume(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, its directory, or `latest`.")],
+    total_steps: Annotated[
+        str | None, typer.Option(metavar="N", help="Environment steps of the whole run; extends a finished one.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a setting from here on.")
+    ] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="No screen: a progress bar, or plain lines.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on although the program or config.toml has changed since.")
+    ] = False,
+    allow_import: Annotated[
+        bool, typer.Option("--allow-import", help="Let the run's environment be one named as module:Id.")
+    ] = False,
+) -> int:
+    """Go on with a run exactly where its newest checkpoint stands."""
+    from .runs import find_run
+
+    found = find_run(run)
+    overrides = [*(settings or []), *([f"run.total_steps={total_steps}"] if total_steps is not None else [])]
+
+    from .launch import prepare_resume, run_headless, run_with_screen
+
+    screen = not headless and sys.stdout.isatty() and sys.stdin.isatty()
+    prepared = prepare_resume(found, overrides=overrides, force=force, allow_import=allow_import, screen=screen)
+    return run_with_screen(prepared) if screen else run_headless(prepared)
+
+
+@app.command()
 def presets(
     name: Annotated[str | None, typer.Argument(help="Print this preset's file.")] = None,
 ) -> None:

@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .config import Config
+from .config import Config, build_config, read_preset, refuse_import
 from .envs import EnvInfo
+from .errors import UsageError
 from .protocol import Command, Event, Stop
 from .runs import RunDirectory
+from .runs.history import past_events, set_aside_after
 from .training import boot_workers, examine, start_pool
+from .training.resuming import ResumePoint, changed_settings
 from .workers import WorkerPool
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ class PreparedRun:
     directory: RunDirectory
     env_info: EnvInfo
     pool: WorkerPool
+    resume: ResumePoint | None = None
+    notes: tuple[str, ...] = ()
 
     def trainer(self, sinks: Sequence[Sink]) -> Trainer:
         """The engine, which loads PyTorch; it records itself in the run directory and tells `sinks`."""
@@ -55,6 +60,8 @@ class PreparedRun:
                 checkpoint_dir=self.directory.checkpoints,
                 pool=self.pool,
                 env_info=self.env_info,
+                resume_from=self.resume.path if self.resume else None,
+                notes=self.notes,
             )
         except BaseException as error:
             self.directory.update(status="failed", reason=str(error), ended=time.time())
@@ -72,14 +79,78 @@ def prepare(config: Config, *, label: str, name: str | None, run_dir: Path | Non
     Raises:
         UsageError: nothing was started; the message says why.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read once, when PyTorch is loaded
     env_info = examine(config)
     directory = RunDirectory.create(config, label=label, name=name, path=run_dir)
+    return PreparedRun(config, directory, env_info, _start_workers(config, env_info, directory, screen))
+
+
+def prepare_resume(
+    directory: RunDirectory,
+    *,
+    overrides: Sequence[str] = (),
+    force: bool = False,
+    allow_import: bool = False,
+    screen: bool = False,
+) -> PreparedRun:
+    """As `prepare`, for a run that goes on from its newest whole checkpoint.
+
+    Args:
+        overrides: settings to change, as on the command line.
+        force: go on although the program or ``config.toml`` has changed since.
+        allow_import: accept an environment that names a module to import.
+
+    Raises:
+        UsageError: nothing was started; the message says why.
+        RunFailedError: there is no whole checkpoint.
+    """
+    point = ResumePoint.newest(directory.checkpoints)
+    if not force:
+        point.check_code()
+    tables = _config_to_resume(directory, point, force=force)
+    if not allow_import:
+        refuse_import(tables, f"{directory.name}'s config.toml")
+    config = point.config(tables, overrides)
+    env_info = examine(config)
+    abandoned = set_aside_after(directory, point.state.seconds)
+    directory.reopen(config)
+    notes = [f"passed over: {problem}" for problem in point.skipped]
+    if abandoned:
+        notes.append(
+            f"{abandoned} updates after the checkpoint at step {point.state.step:,} are trained anew; "
+            "what was recorded of them is in metrics.abandoned.jsonl and events.abandoned.jsonl"
+        )
+    pool = _start_workers(config, env_info, directory, screen)
+    return PreparedRun(config, directory, env_info, pool, point, tuple(notes))
+
+
+def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: bool) -> dict[str, Any]:
+    """The tables of ``config.toml``, which holds what the run was resumed with since its checkpoint.
+
+    Raises:
+        UsageError: somebody else has edited the file, and not `force`.
+    """
+    try:
+        tables = read_preset(directory.config_path)
+        edits = changed_settings(build_config(point.state.config), build_config(tables))
+    except UsageError:
+        if not force:
+            raise
+        return point.state.config
+    if directory.config_was_edited and edits and not force:
+        key, (old, new) = next(iter(edits.items()))
+        raise UsageError(
+            f"config.toml was edited since the checkpoint: {key} = {old!r} → {new!r}",
+            hint=f"undo that and use --set {key}=…, or go on with the file as it is: --force",
+        )
+    return tables
+
+
+def _start_workers(config: Config, env_info: EnvInfo, directory: RunDirectory, screen: bool) -> WorkerPool:
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read once, when PyTorch is loaded
     boot_workers(config)
     if screen:
         from .tui import terminal  # noqa: F401
-    pool = start_pool(config, info=env_info, log_path=directory.workers_log, wait=False)
-    return PreparedRun(config, directory, env_info, pool)
+    return start_pool(config, info=env_info, log_path=directory.workers_log, wait=False)
 
 
 def run_headless(prepared: PreparedRun) -> int:
@@ -102,7 +173,13 @@ def run_with_screen(prepared: PreparedRun) -> int:
     from .tui.session import LocalSession
     from .tui.terminal import run_screen
 
-    session = LocalSession(lambda emit: prepared.trainer([_Emitter(emit)]))
+    def make_engine(emit: Callable[[Event], None]) -> Trainer:
+        if prepared.resume:
+            for event in past_events(prepared.directory):
+                emit(event)
+        return prepared.trainer([_Emitter(emit)])
+
+    session = LocalSession(make_engine)
     try:
         exit_code = run_screen(session)
     finally:

@@ -106,12 +106,25 @@ def load_preset(name: str, *, overrides: Iterable[str] = (), allow_import: bool 
     """
     path = preset_path(name)
     data = read_preset(path)
+    if not allow_import:
+        refuse_import(data, f"the preset {path.name}")
+    return build_config(apply_overrides(data, overrides))
+
+
+def refuse_import(data: dict[str, Any], source: str) -> None:
+    """Refuse tables whose environment is ``module:Id``, which imports that module.
+
+    Args:
+        source: the file that they come from, in words.
+
+    Raises:
+        ConfigError: naming the module.
+    """
     env = data.get("env")
     env_id = env.get("id") if isinstance(env, dict) else None
-    if isinstance(env_id, str) and ":" in env_id and not allow_import:
+    if isinstance(env_id, str) and ":" in env_id:
         raise ConfigError(
-            f"env.id = {env_id!r}: importing the module {env_id.partition(':')[0]!r} would run code that the preset "
-            f"{path.name} names",
+            f"env.id = {env_id!r}: importing the module {env_id.partition(':')[0]!r} would run code "
+            f"that {source} names",
             hint="if you trust it, add --allow-import, or name it yourself with --set env.id=…",
         )
-    return build_config(apply_overrides(data, overrides))

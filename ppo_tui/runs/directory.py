@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -54,7 +55,7 @@ class RunDirectory:
             )
         try:
             run.checkpoints.mkdir(parents=True, exist_ok=True)
-            run.config_path.write_text(to_toml(config), "utf-8")
+            run.write_config(config)
             run.update(
                 name=name or run.path.name,
                 status="starting",
@@ -69,6 +70,36 @@ class RunDirectory:
                 f"the run directory {run.path} cannot be written: {error.strerror}", hint="choose another --run-dir"
             ) from None
         return run
+
+    def reopen(self, config: Config) -> None:
+        """Let the run that lives here go on in this process, with `config`.
+
+        Raises:
+            UsageError: the disk refuses.
+        """
+        try:
+            self.write_config(config)
+            self.update(
+                status="starting", pid=os.getpid(), resumed=time.time(), exit_code=None, reason=None, ended=None
+            )
+        except OSError as error:
+            raise UsageError(f"the run directory {self.path} cannot be written: {error.strerror}") from None
+
+    def write_config(self, config: Config) -> None:
+        """Write ``config.toml``, and remember its checksum in ``run.json`` to tell edits by others."""
+        text = to_toml(config)
+        temporary = self.path / ".config.toml.tmp"
+        temporary.write_text(text, "utf-8")
+        temporary.replace(self.config_path)
+        self.update(config_sha256=hashlib.sha256(text.encode()).hexdigest())
+
+    @property
+    def config_was_edited(self) -> bool:
+        """Whether somebody else has written ``config.toml`` since."""
+        with contextlib.suppress(OSError):
+            digest = hashlib.sha256(self.config_path.read_bytes()).hexdigest()
+            return self.read().get("config_sha256", digest) != digest
+        return True
 
     @property
     def name(self) -> str:

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from ..config import build_config
+from ..config import build_config, refuse_import
 from ..envs import probe_env
 from ..errors import UsageError
 from ..ppo import ActorCritic, build_policy
@@ -84,13 +84,17 @@ def read_checkpoint(path: Path) -> Snapshot:
     )
 
 
-def load_policy(path: str | Path, *, device: str = "cpu") -> ActorCritic:
+def load_policy(path: str | Path, *, device: str = "cpu", allow_import: bool = False) -> ActorCritic:
     """The trained networks of a run directory (its newest whole checkpoint) or of a checkpoint directory.
 
     A damaged checkpoint of a run is passed over for the one before, with a warning.
 
+    Args:
+        allow_import: accept a checkpoint whose environment is ``module:Id``, which imports that module.
+
     Raises:
-        UsageError: there is no whole checkpoint there.
+        UsageError: there is no checkpoint at `path`, or it is damaged.
+        RunFailedError: the run directory holds no whole checkpoint.
         ConfigError: its environment is not installed here.
     """
     path = Path(path)
@@ -99,6 +103,8 @@ def load_policy(path: str | Path, *, device: str = "cpu") -> ActorCritic:
         for problem in skipped:
             warnings.warn(f"passed over: {problem}", stacklevel=2)
     snapshot = read_checkpoint(path)
+    if not allow_import:
+        refuse_import(snapshot.state.config, "the checkpoint")
     config = build_config(snapshot.state.config)
     info = probe_env(config.env)
     policy = build_policy(info.observation_space, info.action_space, config.policy, frame_stack=config.env.frame_stack)

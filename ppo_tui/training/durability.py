@@ -1,4 +1,4 @@
-"""How a run survives: it marks every update boundary, saves itself in time, goes on from a checkpoint, or back to one."""
+"""How a run survives: it marks each update boundary, saves itself in time, goes on from a checkpoint or back to one."""
 
 from __future__ import annotations
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 import traceback
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +13,7 @@ import torch
 
 from ..config import Config, build_config, to_tables
 from ..envs import EnvInfo
-from ..errors import DivergedError, PPOTuiError, RunFailedError
+from ..errors import DivergedError, PPOTuiError
 from ..ppo import Learner, RolloutBuffer, build_policy
 from ..protocol import (
     Alarm,
@@ -41,35 +39,13 @@ from .durability import Durability, Position
 from .hub import EventHub, Sink
 from .machine import Threads, choose_threads, keep_freed_memory, resolve_device
 from .metrics import EpisodeWindow, PhaseTimes, RecentRate, TrainingClock
+from .result import RunResult
 from .resuming import ResumePoint, live_changes
 from .settings import LiveSettings
 from .snapshots import Snapshots, describe_origin
 from .start import examine, start_pool
 from .versions import versions
 from .workers_view import WorkersView
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended.
-
-    Attributes:
-        state: FINISHED, STOPPED (by a command) or FAILED.
-        exit_code: what a process that ran it should leave with (see `ppo_tui.errors`).
-        metrics: those of the last update.
-    """
-
-    state: RunState
-    exit_code: int
-    reason: str
-    step: int
-    update: int
-    metrics: dict[str, float | None]
-
-    def raise_if_failed(self) -> None:
-        """Raises: DivergedError or RunFailedError, when the run failed, with its reason."""
-        if self.state is RunState.FAILED:
-            raise (DivergedError if self.exit_code == DivergedError.exit_code else RunFailedError)(self.reason)
 
 
 class Trainer:
@@ -84,6 +60,7 @@ class Trainer:
         pool: workers that have been started already by `start_pool`; the trainer closes them.
         env_info: what `examine` said, where it has been asked already.
         resume_from: a checkpoint to go on from; `config` is the checkpoint's, perhaps with changes that it can bear.
+        notes: warnings that are part of the record, given when the run begins.
 
     Raises:
         UsageError: `resume_from` is no whole checkpoint, or another run's.
@@ -102,6 +79,7 @@ class Trainer:
         pool: WorkerPool | None = None,
         env_info: EnvInfo | None = None,
         resume_from: Path | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.config = config
         self.name = name
@@ -109,7 +87,7 @@ class Trainer:
         self.update = 0
         self._resume_from = resume_from
         resumed = self._resumed = None if resume_from is None else read_checkpoint(resume_from)
-        self._run_dir = run_dir
+        self._run_dir, self._notes = run_dir, notes
         self._clock = TrainingClock()
         self._hub = EventHub(sinks, lambda: self._clock.seconds)
         self._controls = Controls(self._hub.emit, self._clock.hold)
@@ -282,6 +260,8 @@ class Trainer:
         """Start the first episodes, or go on from the checkpoint, with the settings that were changed since."""
         resumed, self._resumed = self._resumed, None
         self._durability.begin(resumed, self._resume_from)
+        for note in self._notes:
+            self._emit(Alarm(level=Level.WARNING, message=note))
         if resumed:
             for key, value in live_changes(build_config(resumed.state.config), self.config).items():
                 self._edit(key, value, by="resume")

@@ -146,7 +146,7 @@ class RunView:
 
     @_on.register
     def _(self, event: RunStarted) -> None:
-        self.started = event
+        self.started, self.finished = event, None  # a resumed run starts once more
         for key in LIVE_FIELDS:
             section, _, name = key.partition(".")
             if name in event.config.get(section, {}):
