@@ -193,6 +193,9 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         if facts.get("rom") != self._rom_name:
             raise CannotRestoreError(f"it was saved from {facts.get('rom')!r} and not from {self._rom_name!r}")
         self._screen.restore(*np.frombuffer(blobs["screens"], np.uint8).reshape(2, *self._ale.getScreenDims()))
+        # Something of an emulator that was only just reset, and has not played a frame, outlasts `restoreState`: Qbert
+        # and Tetris would go on differently.
+        self._ale.act(NOOP)
         self._ale.restoreState(ale_py.ALEState(blobs["emulator"]))
         set_generator_state(self, facts["generator"])
         self._executed = ale_py.Action(facts["executed"])
