@@ -104,6 +104,6 @@ class Controls:
                 try:
                     self._settings[key] = (parse_live_value(key, value), by)
                 except ConfigError as error:
-                    self._emit(CommandRefused(message=str(error)))
+                    self._emit(CommandRefused(message=str(error), by=by))
             case Stop():
                 self._stop = command
