@@ -34,7 +34,7 @@ def listen(run: RunDirectory) -> tuple[socket.socket, Path]:
     try:
         listener.bind(str(path))
         path.chmod(0o600)
-        listener.listen(64)
+        listener.listen(512)
         listener.setblocking(False)
         run.update(socket=str(path), pid=os.getpid())
     except BaseException:

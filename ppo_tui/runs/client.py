@@ -116,7 +116,7 @@ class ControlClient:
 def _unreachable(run: RunDirectory, error: OSError) -> UsageError | RunFailedError:
     """Why nobody answers, as far as the run's files tell."""
     summary = summarise(run)
-    if summary.pid is not None:
+    if summary.pid is not None and summary.under_way:
         return UsageError(
             f"{summary.name} is in use by pid {summary.pid}, which does not answer: {error.strerror or error}",
             hint="it may still be starting; try again in a moment",

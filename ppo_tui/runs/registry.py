@@ -45,6 +45,11 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     started: float
     age_seconds: float
 
+    @property
+    def under_way(self) -> bool:
+        """Whether it has not ended, as far as is known."""
+        return self.state in _UNDER_WAY
+
 
 class _Metrics(msgspec.Struct):
     """What a summary takes from a line of ``metrics.jsonl``."""

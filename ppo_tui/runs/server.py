@@ -97,7 +97,7 @@ class ControlServer:
     def close(self, timeout: float = 2.0) -> None:
         """Let the clients read to the end of the record, for up to `timeout` seconds, then stop serving."""
         self._closing_at = time.monotonic() + timeout
-        if self._thread.ident:
+        if self._thread.is_alive():
             self._wake_up.send(b"\0")
             self._thread.join(timeout + 1)
 
@@ -135,14 +135,19 @@ class ControlServer:
 
     def _accept(self, _mask: int) -> None:
         assert self._listener is not None
-        try:
-            connection, _ = self._listener.accept()
-        except BlockingIOError:
-            return
-        except OSError as error:  # no more files may be opened: the clients that are there come first
-            _log.warning("a client could not be let in: %s", error)
-            time.sleep(TICK_SECONDS)
-            return
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:  # no more files may be opened: the clients that are there come first
+                _log.warning("a client could not be let in: %s", error)
+                time.sleep(TICK_SECONDS)
+                return
+            self._admit(connection)
+
+    def _admit(self, connection: socket.socket) -> None:
+        """Greet a new client, or tell it why not."""
         pid, uid = credentials(connection)
         refusal = None
         if uid is not None and uid != os.geteuid():

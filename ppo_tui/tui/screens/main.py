@@ -117,7 +117,7 @@ class MainScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While a value is typed, keys belong to it; after the end, what steers a run is greyed out."""
-        if action not in {key.action.partition("(")[0] for key in self.KEYS}:
+        if action not in _ACTIONS:
             return True
         if self.typing:
             return False
@@ -200,3 +200,6 @@ class MainScreen(Screen[None]):
         self._chart = index
         for position, chart in enumerate(self._charts):
             chart.set_class(position == index, "-chosen")
+
+
+_ACTIONS = {key.action.partition("(")[0] for key in (*keys.KEYS, *keys.REPLAY_KEYS)}

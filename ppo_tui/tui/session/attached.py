@@ -38,6 +38,8 @@ class AttachedSession(Session):
         self._client: ControlClient | None = ControlClient(run)
         self._role: Role | None = None
         self._finished = False
+        self._elapsed = 0.0  # seconds of the run, as of the newest event
+        self._lost = ""
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="attached", daemon=True)
 
@@ -90,7 +92,7 @@ class AttachedSession(Session):
         return True
 
     def _refuse(self, why: str) -> None:
-        self._mailbox.post(CommandRefused(message=why))
+        self._mailbox.post(CommandRefused(message=why, elapsed=self._elapsed))
 
     # ── The reading thread ──────────────────────────────────────────────────────────────────────────────────
 
@@ -105,7 +107,7 @@ class AttachedSession(Session):
                     self._read(client)
                 client.close()
                 self._client = self._role = None
-                self._say_lost()
+            self._say_lost()
             if self._leaving.wait(RETRY_SECONDS):
                 return
             client = self._reach()
@@ -119,7 +121,7 @@ class AttachedSession(Session):
         except (PPOTuiError, OSError):
             return None
         self._mailbox.post(HistoryRestarted())
-        self._finished = False
+        self._finished, self._elapsed, self._lost = False, 0.0, ""
         return client
 
     def _read(self, client: ControlClient) -> None:
@@ -129,11 +131,13 @@ class AttachedSession(Session):
                     self._role = message
                 case Reply(error=str(error)):
                     self._refuse(error)
-                case Event():
+                case Event(elapsed=elapsed):
+                    self._elapsed = elapsed
                     self._finished = isinstance(message, RunFinished)
                     self._mailbox.post(message)
 
     def _say_lost(self) -> None:
+        """Say that the run does not answer, and why as far as is known; again only when that is not what it was."""
         if self._finished or self._leaving.is_set():
             return
         pid = self._run.holder
@@ -142,4 +146,6 @@ class AttachedSession(Session):
             if pid
             else f"the process of the run is gone; ppo-tui resume {self._run.path.name} goes on with it"
         )
-        self._mailbox.post(StateChanged(state=RunState.LOST, reason=reason))
+        if reason != self._lost:
+            self._lost = reason
+            self._mailbox.post(StateChanged(state=RunState.LOST, reason=reason, elapsed=self._elapsed))
