@@ -21,19 +21,28 @@ def ignore_hangups() -> None:
 
 
 def let_go_of_terminal(log: Path | None = None) -> None:
-    """Point the standard streams away from the terminal: writing to one that is gone fails, and may block.
+    """Point every descriptor that leads to the terminal away from it: writing to one that is gone fails, or blocks.
 
-    stdin and stdout then lead nowhere, stderr to `log` where it is given. Files and pipes stay. That a stream is
+    stderr then leads to `log` where it is given, all others nowhere; files and pipes stay. That a descriptor is
     a terminal shows in its kind of file, as `os.isatty` denies it from the moment when the other side hangs up.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
     errors = nothing if log is None else os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    for descriptor, target in ((0, nothing), (1, nothing), (2, errors)):
-        with contextlib.suppress(OSError):  # a stream that was closed before
-            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
-                os.dup2(target, descriptor)
+    terminals = {device for descriptor in (0, 1, 2) if (device := _device(descriptor)) is not None}
+    for descriptor in sorted(int(name) for name in os.listdir("/dev/fd")):
+        if descriptor not in (nothing, errors) and _device(descriptor) in terminals:
+            os.dup2(errors if descriptor == 2 else nothing, descriptor, inheritable=descriptor <= 2)
     for descriptor in {nothing, errors}:
         os.close(descriptor)
+
+
+def _device(descriptor: int) -> int | None:
+    """Which device a descriptor leads to, or None where it is a file, a pipe or closed."""
+    with contextlib.suppress(OSError):
+        facts = os.fstat(descriptor)
+        if stat.S_ISCHR(facts.st_mode):
+            return facts.st_rdev
+    return None
 
 
 def writes_to(log: Path) -> bool:

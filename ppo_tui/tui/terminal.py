@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from ..runs.hangup import ignore_hangups, let_go_of_terminal
 from .app import Departure, PpoTuiApp
 from .controller import Controller
+from .driver import LastingDriver
 from .session import Session
 from .view import Kind
 
@@ -40,6 +40,7 @@ def run_screen(session: Session) -> Outcome:
     Call it from the main thread: signal handlers belong there.
     """
     app = PpoTuiApp(session)
+    app.driver_class = LastingDriver
     with _switch_interval(SWITCH_INTERVAL), _captured_logging(app.run_controller):
         try:
             asyncio.run(_run(app))
@@ -50,19 +51,18 @@ def run_screen(session: Session) -> Outcome:
 
 
 async def _run(app: PpoTuiApp) -> None:
-    if os.name != "posix":
-        await app.run_async()
-        return
     loop = asyncio.get_running_loop()
 
-    def on_hang_up() -> None:
+    def on_hang_up(*_: object) -> None:
+        # The kernel continues a process group that it hangs up on, and Textual would then start its driver once more.
+        signal.signal(signal.SIGCONT, signal.SIG_DFL)
         let_go_of_terminal()
-        app.call_later(app.hang_up)
+        loop.call_soon_threadsafe(app.call_later, app.hang_up)
 
     # Textual restores the terminal after exceptions, but these two signals would end the process under it.
     loop.add_signal_handler(signal.SIGTERM, lambda: app.call_later(app.terminate))
     # A terminal that closes may hang up several times; the loop would leave a moment without any handler.
-    signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(on_hang_up))
+    signal.signal(signal.SIGHUP, on_hang_up)
     try:
         await app.run_async()
     finally:

@@ -90,6 +90,7 @@ def test_a_start_in_the_background_that_fails_says_why_and_leaves_nothing(ppo_tu
     assert not (tmp_path / "runs" / "bad").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_shown_as_crashed(ppo_tui, tmp_path, end_runs):
     assert ppo_tui(*LONG, "--name", "mine", "--detached").returncode == 0
     os.kill(RunDirectory(tmp_path / "runs" / "mine").holder, signal.SIGKILL)
@@ -152,7 +153,9 @@ class Console:
                 time.sleep(0.02)
 
 
-@pytest.mark.parametrize("mode", [(), ("--headless",)], ids=["screen", "headless"])
+@pytest.mark.parametrize(
+    "mode", [(), pytest.param(("--headless",), marks=pytest.mark.slow)], ids=["screen", "headless"]
+)
 def test_a_run_outlives_its_terminal(tmp_path, end_runs, mode):
     console = Console(tmp_path, *LONG, "--name", "mine", *mode)
     run = RunDirectory(tmp_path / "runs" / "mine")

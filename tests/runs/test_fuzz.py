@@ -64,7 +64,7 @@ def assert_harmless(run: ServedRun, data: bytes, caplog: pytest.LogCaptureFixtur
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-FUZZ = settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @FUZZ
