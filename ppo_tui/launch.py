@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from .config import Config
 from .envs import EnvInfo
+from .errors import PPOTuiError
 from .protocol import Command, Stop
 from .runs import RunDirectory
 from .runs.background import start_process
@@ -160,7 +161,11 @@ def hand_over(run: RunDirectory) -> int:
         UsageError, RunFailedError: it could not go on; the message says why. Its checkpoint stands.
     """
     run.release()
-    pid = start_process(run, ["resume", str(run.path), "--headless"])
+    try:
+        pid = start_process(run, ["resume", str(run.path), "--headless"])
+    except PPOTuiError as error:
+        message = f"{run.name} is saved, but did not go on in the background: {error}"
+        raise type(error)(message, hint=f"try it here: ppo-tui resume {shlex.quote(run.name)}") from None
     print(f"{run.name} goes on in the background (pid {pid}); see it again: ppo-tui attach {shlex.quote(run.name)}")
     return 0
 
