@@ -12,7 +12,7 @@ of each type matters, and a slow reader may skip all the others.
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -20,7 +20,7 @@ PROTOCOL_VERSION = 1
 
 
 class RunState(enum.StrEnum):
-    """What a run is doing, as the header of the screen shows it."""
+    """What a run is doing, as the header of the screen shows it. `LOST` is a screen's own: nobody answers it."""
 
     STARTING = "starting"
     TRAINING = "training"
@@ -29,6 +29,7 @@ class RunState(enum.StrEnum):
     FINISHED = "finished"
     STOPPED = "stopped"
     FAILED = "failed"
+    LOST = "lost"
 
     @property
     def is_final(self) -> bool:
@@ -190,9 +191,10 @@ class SettingChanged(Event, frozen=True, kw_only=True, tag="setting"):
 
 
 class CommandRefused(Event, frozen=True, kw_only=True, tag="refused"):
-    """A command could not be obeyed; `message` says why and what would be accepted."""
+    """A command could not be obeyed; `message` says why and what would be accepted, `by` who sent it."""
 
     message: str
+    by: str = ""
 
 
 class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
@@ -230,7 +232,7 @@ class RunResumed(Event, frozen=True, kw_only=True, tag="run-resumed"):
 
 
 class Rewound(Event, frozen=True, kw_only=True, tag="rewound"):
-    """The run went back to the checkpoint at `path`: what comes next follows `update`; what came since is abandoned."""
+    """The run went back to the checkpoint at `path`: what comes next follows `step`; what came since is abandoned."""
 
     path: str
     step: int
@@ -302,7 +304,7 @@ class Resume(Command, frozen=True, kw_only=True, tag="resume"):
 class StepUpdates(Command, frozen=True, kw_only=True, tag="step"):
     """Run until `updates` more updates are done, then pause."""
 
-    updates: int = 1
+    updates: Annotated[int, msgspec.Meta(ge=1, le=10**9)] = 1
 
 
 class SaveCheckpoint(Command, frozen=True, kw_only=True, tag="save"):
@@ -334,7 +336,7 @@ class Stop(Command, frozen=True, kw_only=True, tag="stop"):
     """
 
     save: bool = True
-    exit_code: int = 0
+    exit_code: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
     reason: str = "stopped by the user"
 
 

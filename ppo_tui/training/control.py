@@ -115,7 +115,7 @@ class Controls:
                 try:
                     self._settings[key] = (parse_live_value(key, value), by)
                 except ConfigError as error:
-                    self._emit(CommandRefused(message=str(error)))
+                    self._emit(CommandRefused(message=str(error), by=by))
             case Rewind(path=path):
                 self._rewind = path
             case Stop():

@@ -20,7 +20,7 @@ from ..protocol import (
     Stop,
 )
 from .editor import Editor
-from .session import Session
+from .session import HistoryRestarted, Session
 from .view import Kind, RunView
 
 
@@ -45,7 +45,7 @@ class Controller:
     @property
     def elapsed(self) -> float:
         """Seconds of the run: those of the newest event and the time since. Never runs backwards."""
-        if self.view.finished:
+        if self.view.finished or not self.session.live:
             return self.view.elapsed
         self._elapsed = max(self._elapsed, self.view.elapsed + self._clock() - self._polled_at)
         return self._elapsed
@@ -56,6 +56,8 @@ class Controller:
         if events:
             self._polled_at = self._clock()
         for event in events:
+            if isinstance(event, HistoryRestarted):
+                self._elapsed, self.request = 0.0, ""
             self.view.apply(event)
             self.editor.settle(event)
             if self._answers(event):

@@ -54,14 +54,35 @@ KEYS: tuple[Key, ...] = (
     Key("maximise", "m", "maximise", "m", "Give it all the room, or put it back.", "", "Charts"),
     Key("events", "l", "events", "l", "Read the whole log of events.", "", "Screens"),
     Key("traceback", "t", "traceback", "t", "Read the traceback of a failed run.", "Trace", "Screens"),
+    Key("detach", "d", "detach", "d", "Leave the screen; the run goes on in the background.", "", "Screens"),
+    Key(
+        "take-control",
+        "T",
+        "take_control",
+        "T",
+        "Steer a run that another screen steers.",
+        "",
+        "Screens",
+    ),
     Key("help", "question_mark,f1", "help", "?", "Show this help.", "Help", "Screens"),
     Key("quit", "q", "quit", "q", "Leave: save and stop, stop at once, or stay.", "Quit", "Screens"),
 )
 
+REPLAY_KEYS: tuple[Key, ...] = (
+    Key("replay-hold", "space,p", "hold", "p", "Hold the replay, or let it go on.", "Hold", "Replay"),
+    Key("replay-slower", "less_than_sign", "speed(-1)", "<", "Play half as fast.", "Slower", "Replay"),
+    Key("replay-faster", "greater_than_sign", "speed(1)", ">", "Play twice as fast.", "Faster", "Replay"),
+    Key("replay-back", "comma,left", "seek(-1)", ",", "Go back by a twentieth of the run (← too).", "Back", "Replay"),
+    Key("replay-on", "full_stop,right", "seek(1)", ".", "Go on by a twentieth of the run (→ too).", "On", "Replay"),
+    Key("replay-begin", "home", "seek_to(0)", "home", "Go to the beginning.", "", "Replay"),
+    Key("replay-end", "end", "seek_to(1)", "end", "Go to the end.", "", "Replay"),
+)
+"""Keys of a replay; they come before those of the main screen with the same names."""
+
 INTERRUPT_HELP = "Leave as with q; twice: stop without a checkpoint."
 
 
-def bindings() -> list[Binding]:
+def bindings(keys: tuple[Key, ...] = KEYS) -> list[Binding]:
     """The table as Textual wants it."""
     return [
         Binding(
@@ -73,5 +94,5 @@ def bindings() -> list[Binding]:
             tooltip=key.help,
             id=key.id,
         )
-        for key in KEYS
+        for key in keys
     ]

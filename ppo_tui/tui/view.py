@@ -29,6 +29,7 @@ from ..protocol import (
 )
 from . import formats
 from .series import Series
+from .session.base import HistoryRestarted
 
 EPISODE_RETURNS = "episode/return"
 """The series that holds the return of each single game; all others are keys of the metrics."""
@@ -145,8 +146,15 @@ class RunView:
         """An event of a newer protocol: nothing is known of it."""
 
     @_on.register
+    def _(self, event: HistoryRestarted) -> None:
+        version = self.version
+        self.__init__()
+        self.version = version
+
+    @_on.register
     def _(self, event: RunStarted) -> None:
-        self.started, self.finished = event, None  # a resumed run starts once more
+        self.started = event
+        self.finished = None  # a run that goes on after its end begins once more
         for key in LIVE_FIELDS:
             section, _, name = key.partition(".")
             if name in event.config.get(section, {}):

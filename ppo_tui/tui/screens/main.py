@@ -30,12 +30,13 @@ from .dialogs import TextScreen, help_text
 CHART_SECONDS = 0.5
 """Shortest time between two repaints of the charts."""
 
-_NEED_A_LIVE_RUN = {"pause", "step", "save", "nudge", "edit"}
+NEED_A_LIVE_RUN = {"pause", "step", "save", "nudge", "edit"}
 
 
 class MainScreen(Screen[None]):
     """Shows what the controller knows, and turns keys into its calls."""
 
+    KEYS: ClassVar[tuple[keys.Key, ...]] = keys.KEYS
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings()]
     HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (70, "-medium"), (110, "-wide")]
     VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-flat"), (18, "-low"), (34, "-high")]
@@ -73,6 +74,8 @@ class MainScreen(Screen[None]):
         finished = self._run.view.finished
         if finished and not self._banner.display:
             self._show_end(finished.state)
+        elif self._banner.display and not finished:
+            self._hide_end()
         panels: list[Panel] = [
             self._header,
             self._banner,
@@ -96,6 +99,12 @@ class MainScreen(Screen[None]):
         self.set_focus(None)
         self.refresh_bindings()
 
+    def _hide_end(self) -> None:
+        """The run goes on after all: it was resumed, or its replay went back."""
+        self._banner.display = False
+        self._banner.remove_class(*(f"-{state}" for state in RunState))
+        self.refresh_bindings()
+
     def renew_clock(self) -> None:
         """Bring the running times up to date."""
         self._header.renew()
@@ -114,7 +123,12 @@ class MainScreen(Screen[None]):
             return False
         if action == "traceback":
             return bool(self._run.view.finished and self._run.view.finished.details)
-        if action in _NEED_A_LIVE_RUN and self._run.view.finished:
+        session = self._run.session
+        if action == "detach":
+            return session.can_detach
+        if action == "take_control":
+            return session.live and not (session.owns_run or session.can_steer)
+        if action in NEED_A_LIVE_RUN and (self._run.view.finished or not session.can_steer):
             return None
         return True
 
@@ -171,7 +185,13 @@ class MainScreen(Screen[None]):
             self.app.push_screen(TextScreen(finished.reason.splitlines()[0], Content(finished.details), at_end=True))
 
     def action_help(self) -> None:
-        self.app.push_screen(TextScreen("Keys", help_text()))
+        self.app.push_screen(TextScreen("Keys", help_text(self.KEYS)))
+
+    def action_detach(self) -> None:
+        self.app.detach()
+
+    def action_take_control(self) -> None:
+        self._run.session.take_control()
 
     async def action_quit(self) -> None:
         await self.app.action_quit()
@@ -182,4 +202,4 @@ class MainScreen(Screen[None]):
             chart.set_class(position == index, "-chosen")
 
 
-_ACTIONS = {key.action.partition("(")[0] for key in keys.KEYS}
+_ACTIONS = {key.action.partition("(")[0] for key in (*keys.KEYS, *keys.REPLAY_KEYS)}
