@@ -197,7 +197,8 @@ class SquashedGaussian(DiagonalGaussian):
     """The distribution of a = tanh(u) in (−1, 1) for a normal u (Haarnoja et al., 2018, arXiv:1801.01290, appendix C).
 
     Actions are given and taken as u, `[B, A]`, from which a follows exactly; the reverse would lose digits near ±1.
-    Log-probabilities and entropy are those of a, by the change of variables log π(a) = log μ(u) − Σ log(1 − tanh²u). The divergence of two such distributions is that of their normal ones, since tanh is one to one.
+    Log-probabilities and entropy are those of a, by the change of variables log π(a) = log μ(u) − Σ log(1 − tanh²u).
+    The divergence of two such distributions is that of their normal ones, since tanh is one to one.
     """
 
     def log_prob(self, actions: Tensor) -> Tensor:

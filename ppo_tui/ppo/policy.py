@@ -28,13 +28,13 @@ class Decision(NamedTuple):
         actions: `[B, *action_shape]`, as the policy counts them (see `ActorCritic.env_actions`).
         log_probs: log π(a|s), `[B]`.
         values: V(s), `[B]`.
-        distribution: what the actions come from.
+        distribution: what the actions come from; needed only where a rollout keeps it.
     """
 
     actions: Tensor
     log_probs: Tensor
     values: Tensor
-    distribution: Distribution
+    distribution: Distribution | None = None
 
 
 class ActorCritic(nn.Module):
