@@ -161,7 +161,7 @@ def test_what_a_dict_holds_becomes_one_vector_with_what_is_discrete_one_hot(regi
     assert env.observation_space.shape == vector.shape == (2 + 3 + 2 + 5 + 4,)
     assert vector.dtype == np.float32
     given, parts = env.unwrapped.given, {}
-    for key, size in (("deep", 4), ("dials", 5), ("door", 3), ("lamps", 2), ("position", 2)):
+    for key, size in (("position", 2), ("door", 3), ("lamps", 2), ("dials", 5), ("deep", 4)):
         parts[key], vector = vector[:size], vector[size:]
     np.testing.assert_array_equal(parts["position"], given["position"])
     np.testing.assert_array_equal(parts["door"], np.eye(3)[given["door"] - 1])
