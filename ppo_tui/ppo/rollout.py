@@ -178,7 +178,8 @@ class RolloutBuffer:
         self.log_probs[t, envs] = decision.log_probs.to(self.log_probs.device)
         self.values[t, envs] = decision.values.to(self.values.device)
         if self.distributions is not None:
-            self.distributions[t, envs] = decision.distribution.parameters.to(self.distributions.device)
+            parameters = decision.distribution.parameters.detach()
+            self.distributions[t, envs] = parameters.to(self.distributions.device)
 
     def mark_boundaries(self, t: int, envs: slice = ALL_ENVS) -> None:
         """Take notice of the episodes that step t ended, as `terminations` and `truncations` say by now."""

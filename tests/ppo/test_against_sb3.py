@@ -142,7 +142,7 @@ def test_an_update_of_a2c(kind, optimizer, learning_rate, policy_and_rollout, mo
 
     tf_like = {"optimizer_class": RMSpropTFLike, "optimizer_kwargs": {"eps": 1e-5}}
     model = sb3.A2C(
-        "MlpPolicy", env, n_steps=16, learning_rate=learning_rate, ent_coef=0.01, gamma=0.99, gae_lambda=1.0, device="cpu",
-        policy_kwargs=tf_like if optimizer == "rmsprop-tf" else None, use_rms_prop=optimizer == "rmsprop",
+        "MlpPolicy", env, n_steps=16, learning_rate=learning_rate, ent_coef=0.01, gamma=0.99, gae_lambda=1.0,
+        device="cpu", policy_kwargs=tf_like if optimizer == "rmsprop-tf" else None, use_rms_prop=optimizer == "rmsprop",
     )  # fmt: skip
     compare(model, policy, rollout, config, monkeypatch)
