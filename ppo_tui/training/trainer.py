@@ -134,6 +134,8 @@ class Trainer:
             frame_stack=stack,
             action_shape=self.policy.action_shape,
             action_dtype=self.policy.action_dtype,
+            masks=shared.action_masks if info.num_masked else None,
+            distribution_size=self.policy.distribution_size if config.compares_distributions else 0,
         )
         self._workers = WorkersView(self.pool)
         self._collector = Collector(

@@ -18,6 +18,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from ..envs.masks import read_mask
 from ..envs.state import CannotRestoreError, restore_env, save_env
 from . import wire
 from .memory import Layout, SharedArrays, map_arrays
@@ -130,12 +131,15 @@ class EnvHost:
             observation, info = env.reset()
             self._needs_reset[i] = False
             self._write(slot, n, observation, 0.0, False, False)
+            self._write_mask(slot, n, env, info)
             return info
         action = arrays.actions[n].item() if self._scalar_actions else arrays.actions[n].copy()
         observation, reward, terminated, truncated, info = env.step(action)
         self._write(slot, n, observation, reward, terminated, truncated)
         self._note_episode(slot, n, info)
-        if terminated or truncated:
+        if not (terminated or truncated):
+            self._write_mask(slot, n, env, info)
+        else:
             if mode is not AutoresetMode.SAME_STEP:
                 self._needs_reset[i] = True
                 return info
@@ -144,6 +148,7 @@ class EnvHost:
             observation, info = env.reset()
             self._note_episode(slot, n, info)
             arrays.observations[slot, n] = observation
+            self._write_mask(slot, n, env, info)
             if self._setup.infos:
                 info = {"final_obs": arrays.final_observations[n].copy(), "final_info": final_info, **info}
         return info
@@ -155,6 +160,11 @@ class EnvHost:
         arrays.terminations[slot, n] = terminated
         arrays.truncations[slot, n] = truncated
         arrays.episode_lengths[slot, n] = 0
+
+    def _write_mask(self, slot: int, n: int, env: gymnasium.Env, info: dict[str, Any]) -> None:
+        """Write down which actions the state allows that the slot shows now, where the environments say so."""
+        if self._setup.layout.num_masked:
+            self._arrays.action_masks[slot, n] = read_mask(env, info)
 
     def _note_episode(self, slot: int, n: int, info: dict[str, Any]) -> None:
         """Write down the full game that ended: in a step, or in the reset that goes on after a lost life."""
@@ -171,6 +181,7 @@ class EnvHost:
             observation, info = env.reset(seed=seed, options=options)
             self._needs_reset[i] = False
             self._write(slot, n, observation, 0.0, False, False)
+            self._write_mask(slot, n, env, info)
             if self._setup.infos and info:
                 infos.append((n, info))
         return wire.encode(Reply.DONE, infos or None)
@@ -207,9 +218,10 @@ class EnvHost:
                 self._needs_reset[i] = restore_env(env, state)
             except CannotRestoreError as error:
                 restarted.append((n, str(error)))
-                observation, _ = env.reset()
+                observation, info = env.reset()
                 self._needs_reset[i] = False
                 self._write(slot, n, observation, 0.0, False, False)
+                self._write_mask(slot, n, env, info)
         return wire.encode(Reply.RESULT, restarted)
 
     def close(self) -> None:

@@ -59,6 +59,8 @@ class WorkerPool(VectorEnv):
         num_workers: processes, or ``"auto"`` for one a core.
         groups: groups that step independently of each other, or ``"auto"``.
         slots: moments that the shared memory holds (S ≥ 2).
+        num_masked: actions that each environment masks (see `ppo_tui.envs.masks`), whose masks are then in
+            ``shared.action_masks``; 0 where none does.
         observation_space, action_space: of one environment. Where they are not given, one environment is made
             and closed in this process to learn them.
         autoreset_mode: what happens when an episode ends; Gymnasium's three modes.
@@ -81,6 +83,7 @@ class WorkerPool(VectorEnv):
         num_workers: int | Literal["auto"] = "auto",
         groups: int | Literal["auto"] = 1,
         slots: int = 2,
+        num_masked: int = 0,
         observation_space: gymnasium.Space | None = None,
         action_space: gymnasium.Space | None = None,
         autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
@@ -112,6 +115,7 @@ class WorkerPool(VectorEnv):
             observation_dtype=np.dtype(observation_space.dtype).str,
             action_shape=_array_shape(action_space, "action"),
             action_dtype=np.dtype(action_space.dtype).str,
+            num_masked=num_masked,
         )
         context = worker_context(preload)
         memory = allocate(self._layout, context)
