@@ -162,7 +162,6 @@ class MetricPicker(ModalScreen[None]):
         Binding("up", "move(-1)", show=False),
     ]
     DEFAULT_CSS = """
-    MetricPicker Input { border: none; height: 1; padding: 0; background: $panel; }
     MetricPicker OptionList { max-height: 20; }
     """
 
@@ -176,7 +175,7 @@ class MetricPicker(ModalScreen[None]):
         with Vertical(classes="dialog") as box:
             box.border_title = "A chart of any metric"
             box.border_subtitle = "type to filter · ⏎ adds or takes away · esc"
-            yield Input(placeholder="filter")
+            yield Input(placeholder="filter", compact=True)
             yield self._list
 
     def on_mount(self) -> None:

@@ -38,7 +38,7 @@ class Glyphs:
     Attributes:
         columns, rows: dots in a cell.
         weights: the number that each dot adds to the index into `table`, [rows, columns].
-        table: the code point for each combination of lit dots.
+        table, shadow_table: the code point for each combination of lit dots, of a curve and of a shadow.
         merges: whether dots of two curves in one cell are drawn together; otherwise the curve in front has the cell.
         cursor: a vertical line through a cell, for each column of dots.
         point: where the cursor meets a curve.
@@ -52,6 +52,7 @@ class Glyphs:
     rows: int
     weights: npt.NDArray[np.uint8]
     table: npt.NDArray[np.uint32]
+    shadow_table: npt.NDArray[np.uint32]
     merges: bool
     cursor: str
     point: str
@@ -70,11 +71,14 @@ class Glyphs:
         return text.encode("ascii", "replace").decode("ascii")
 
 
+_BRAILLE_TABLE = np.array([0x20, *range(0x2801, 0x2900)], dtype=np.uint32)
+
 BRAILLE = Glyphs(
     columns=2,
     rows=4,
     weights=np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint8),
-    table=np.array([0x20, *range(0x2801, 0x2900)], dtype=np.uint32),
+    table=_BRAILLE_TABLE,
+    shadow_table=_BRAILLE_TABLE,
     merges=True,
     cursor="⡇⢸",
     point="●",
@@ -90,6 +94,7 @@ ASCII = Glyphs(
     rows=3,
     weights=np.array([[1], [2], [4]], dtype=np.uint8),
     table=np.frombuffer(" '-|_:||".encode("utf-32-le"), dtype=np.uint32),
+    shadow_table=np.frombuffer(" .......".encode("utf-32-le"), dtype=np.uint32),
     merges=False,
     cursor="|",
     point="o",
@@ -98,7 +103,7 @@ ASCII = Glyphs(
     edge="|",
     frame="+-+|++",
     replacements={
-        "π": "pi", "→": "->", "·": "-", "–": "-", "∞": "inf", "…": "~", "▴": "^", "┊": ":", "↶": "<",
+        "π": "pi", "→": "->", "·": "-", "–": "-", "∞": "inf", "…": "~", "×": "x", "▴": "^", "┊": ":", "↶": "<",
     },
 )  # fmt: skip
 

@@ -65,7 +65,7 @@ class Chart(CurvesWidget):
         notes = super().notes()
         smoothing = self.options.smoothing
         if smoothing != self.spec.smoothing:
-            notes.append(f"average over {smoothing:.0%}" if smoothing else "raw")
+            notes.append(f"avg {smoothing:.0%}" if smoothing else "raw")
         return notes
 
     def lines(self, columns: int, window: Extent) -> list[Line]:

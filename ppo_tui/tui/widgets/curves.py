@@ -125,7 +125,11 @@ class CurvesWidget(Widget):
 
     def notes(self) -> list[str]:
         """What of the drawing is not as usual."""
-        return ["log"] if self.options.log_axis else []
+        notes = ["log"] if self.options.log_axis else []
+        if self.view.span:
+            start, stop = self.extent()
+            notes.append(f"×{(stop - start) / self.view.span:.3g}")
+        return notes
 
     grows: bool = True
     """Whether more points are to come."""

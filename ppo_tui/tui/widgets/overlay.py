@@ -63,7 +63,7 @@ class Overlay(CurvesWidget):
 
     def notes(self) -> list[str]:
         smoothing = self.options.smoothing
-        return super().notes() + ([f"average over {smoothing:.0%}"] if smoothing else [])
+        return super().notes() + ([f"avg {smoothing:.0%}"] if smoothing else [])
 
     def lines(self, columns: int, window: Extent) -> list[Line]:
         behind, front = [], []

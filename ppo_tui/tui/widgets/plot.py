@@ -203,11 +203,13 @@ def _draw_pane(
 ) -> Picture:
     picture = Picture(width, pane.height)
     bits, owners = _compose(pane, x_range, width, glyphs)
+    for index in np.flatnonzero([line.shadow for line in pane.lines]).tolist():
+        picture.fill(owners == index, glyphs.shadow_table[bits], pane.lines[index].style)
     _add_marks(picture, marks, x_range, glyphs, with_feet=last)
     if cursor is not None:
         _add_cursor(picture, cursor, x_range, glyphs)
-    for index, line in enumerate(pane.lines):
-        picture.fill(owners == index, glyphs.table[bits], line.style)
+    for index in np.flatnonzero([not line.shadow for line in pane.lines]).tolist():
+        picture.fill(owners == index, glyphs.table[bits], pane.lines[index].style)
     if cursor is not None:
         _add_points(picture, pane, cursor, x_range, glyphs)
     _add_letters(picture, pane, x_range)
