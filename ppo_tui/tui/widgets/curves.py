@@ -128,7 +128,7 @@ class CurvesWidget(Widget):
         notes = ["log"] if self.options.log_axis else []
         if self.view.span:
             start, stop = self.extent()
-            notes.append(f"×{(stop - start) / self.view.span:.3g}")
+            notes.append(f"×{(stop - start) / self.view.span:.2g}")
         return notes
 
     grows: bool = True
