@@ -88,9 +88,12 @@ def help_text(keys: tuple[Key, ...]) -> Content:
         lines.append(Content(""))
     lines.append(
         Content.assemble(
-            ("Charts ", "bold $primary"), "━ the solid curve lies above, the ┈ dotted one below; each has its own axis."
+            ("Charts ", "bold $primary"), "━ the solid curve lies above, the ╍ dashed one below; each has its own axis."
         )
     )
     lines.append(Content("  Behind a curve lie the raw values; behind the return, every single game."))
-    lines.append(Content("  A dotted column marks a change of a setting."))
+    lines.append(
+        Content("  ┊ a setting was changed, ▴ a checkpoint was saved, ↶ the run was rewound: the dashed shadow")
+    )
+    lines.append(Content("  is what it abandoned. The cursor tells what happened near it."))
     return Content("\n").join(lines)

@@ -15,9 +15,8 @@ from textual.widgets import Footer
 from ...protocol import RunState
 from .. import keys
 from ..controller import Controller
-from ..metrics import CHARTS
 from ..widgets.banner import Banner
-from ..widgets.chart import Chart
+from ..widgets.chart_grid import ChartGrid
 from ..widgets.events import Events, event_line
 from ..widgets.header import Header
 from ..widgets.panel import Panel
@@ -25,6 +24,7 @@ from ..widgets.settings import Settings
 from ..widgets.tiles import Tiles
 from ..widgets.value_input import ValueInput
 from ..widgets.workers import Workers
+from .charts import ChartActions, ChartScreen, MetricPicker
 from .dialogs import TextScreen, help_text
 
 CHART_SECONDS = 0.5
@@ -33,7 +33,7 @@ CHART_SECONDS = 0.5
 NEED_A_LIVE_RUN = {"pause", "step", "save", "nudge", "edit"}
 
 
-class MainScreen(Screen[None]):
+class MainScreen(ChartActions, Screen[None]):
     """Shows what the controller knows, and turns keys into its calls."""
 
     KEYS: ClassVar[tuple[keys.Key, ...]] = keys.KEYS
@@ -46,23 +46,21 @@ class MainScreen(Screen[None]):
         self._run = run
         self._clock = clock
         self._charts_at = float("-inf")
-        self._chart = 0
         self._header = Header(run, id="header")
         self._banner = Banner(run, id="banner")
         self._tiles = Tiles(run, id="tiles")
-        self._charts = [Chart(run, spec, number) for number, spec in enumerate(CHARTS, start=1)]
+        self.charts = ChartGrid(run.view, id="charts")
         self._workers = Workers(run, id="workers")
         self._settings = Settings(run, id="settings")
         self._events = Events(run, id="events")
         self._value = ValueInput(run, id="value")
         self._banner.display = self._value.display = False
-        self._choose_chart(0)
 
     def compose(self) -> ComposeResult:
         yield self._header
         yield self._banner
         yield self._tiles
-        yield Container(*self._charts, id="charts")
+        yield self.charts
         yield Container(self._workers, self._settings, self._events, id="bottom")
         yield self._value
         yield Footer(compact=True, show_command_palette=False)
@@ -89,8 +87,7 @@ class MainScreen(Screen[None]):
         now = self._clock()
         if finished or now - self._charts_at >= CHART_SECONDS:
             self._charts_at = now
-            for chart in self._charts:
-                chart.renew()
+            self.charts.renew()
 
     def _show_end(self, state: RunState) -> None:
         self._banner.display = True
@@ -161,20 +158,11 @@ class MainScreen(Screen[None]):
         self._settings.renew()
         self.refresh_bindings()
 
-    def action_chart(self, index: int) -> None:
-        self._choose_chart(index)
-
-    def action_next_chart(self, direction: int) -> None:
-        self._choose_chart((self._chart + direction) % len(CHARTS))
-
-    def on_chart_chosen(self, message: Chart.Chosen) -> None:
-        self._choose_chart(message.chart.number - 1)
-
-    def action_log_axis(self) -> None:
-        self._charts[self._chart].toggle_log_axis()
-
     def action_maximise(self) -> None:
-        self.toggle_class("-maximised")
+        self.app.push_screen(ChartScreen(self.charts))
+
+    def action_metrics(self) -> None:
+        self.app.push_screen(MetricPicker(self.charts))
 
     def action_events(self) -> None:
         lines = [event_line(entry) for entry in self._run.view.log]
@@ -185,7 +173,7 @@ class MainScreen(Screen[None]):
             self.app.push_screen(TextScreen(finished.reason.splitlines()[0], Content(finished.details), at_end=True))
 
     def action_help(self) -> None:
-        self.app.push_screen(TextScreen("Keys", help_text(self.KEYS)))
+        self.app.push_screen(TextScreen("Keys", help_text(tuple(dict.fromkeys((*self.KEYS, *keys.CHART_KEYS))))))
 
     def action_detach(self) -> None:
         self.app.detach()
@@ -195,11 +183,6 @@ class MainScreen(Screen[None]):
 
     async def action_quit(self) -> None:
         await self.app.action_quit()
-
-    def _choose_chart(self, index: int) -> None:
-        self._chart = index
-        for position, chart in enumerate(self._charts):
-            chart.set_class(position == index, "-chosen")
 
 
 _ACTIONS = {key.action.partition("(")[0] for key in (*keys.KEYS, *keys.REPLAY_KEYS)}
