@@ -56,13 +56,13 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
     Args:
         game: the ROM's name in ale-py, such as ``space_invaders``.
         mode, difficulty: the game's switches, or None for its defaults.
-        render_mode: None or ``rgb_array``; `render` returns the screen in both cases.
+        render_mode: None or ``rgb_array``; `render` returns the screen in both cases. It may be changed at any time.
 
     Raises:
         ConfigError: the ROM, the mode or the difficulty does not exist.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 60}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
 
     def __init__(
         self,
@@ -76,6 +76,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         if render_mode not in (None, "rgb_array"):
             raise gymnasium.error.UnsupportedMode(f"render_mode = {render_mode!r}: Atari games render rgb_array")
         self.render_mode = render_mode
+        self.metadata = {**type(self).metadata, "render_fps": 60 / config.frame_skip}
         self._config = config
         self._mode = mode
         self._difficulty = difficulty
@@ -96,6 +97,9 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
 
         # [0] the newest frame and then the maximum of the newest two, [1] the one before it.
         self._screens = [np.zeros(self._ale.getScreenDims(), np.uint8) for _ in range(2)]
+        # The same in colour, kept up to date only while `render_mode` asks for it.
+        self._colours = [np.zeros((*screen.shape, 3), np.uint8) for screen in self._screens]
+        self._coloured = False
         self._executed = NOOP
         self._lives = 0
         self._return = 0.0
@@ -151,8 +155,22 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         return self._observation(), reward, game_over or life_over, truncated, info
 
     def render(self) -> np.ndarray:
-        """The screen as the emulator shows it now, uint8 RGB, `[210, 160, 3]` in most games."""
-        return self._ale.getScreenRGB()
+        """The screen, uint8 RGB, `[210, 160, 3]` in most games.
+
+        In mode ``rgb_array`` each pixel is the brighter one of the newest two frames, as in the observation: many
+        games draw some things in every second frame only. Otherwise it is what the emulator shows now.
+        """
+        return self._colours[0].copy() if self._coloured else self._ale.getScreenRGB()
+
+    @property
+    def episode_return(self) -> float:
+        """The raw return of the game so far."""
+        return self._return
+
+    @property
+    def lives(self) -> int:
+        """Lives left, as the newest observation shows them."""
+        return self._lives
 
     def get_action_meanings(self) -> list[str]:
         """The joystick's position for each action, such as ``UPFIRE``."""
@@ -170,8 +188,9 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
             if self._ale.game_over():
                 self._start(seed)
         self._lives = self._ale.lives()
-        self._ale.getScreenGrayscale(self._screens[0])
+        self._look(0)
         self._screens[1].fill(0)
+        self._coloured = self.render_mode is not None
         self._fire_due = self._uses_fire
 
     def _start(self, seed: int | None) -> None:
@@ -226,16 +245,31 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
             if life_lost or ale.game_over():
                 break
             if frame == skip - 2:
-                ale.getScreenGrayscale(self._screens[1])
+                self._look(1)
             elif frame == skip - 1:
-                ale.getScreenGrayscale(self._screens[0])
+                self._look(0)
         if not each_frame_counts:
             life_lost = self._loses_life()
+        self._coloured = self.render_mode is not None
+        if self._coloured and skip > 1:
+            self._pool_colours()
         if skip > 1:
             np.maximum(self._screens[0], self._screens[1], out=self._screens[0])
         self._return += reward
         self._fire_due = self._fire_due or (life_lost and self._uses_fire)
         return reward, life_lost
+
+    def _look(self, index: int) -> None:
+        """Take down what the emulator shows."""
+        self._ale.getScreenGrayscale(self._screens[index])
+        if self.render_mode is not None:
+            self._ale.getScreenRGB(self._colours[index])
+
+    def _pool_colours(self) -> None:
+        """Give each pixel the brighter colour of the newest two frames; before their grey is pooled in place."""
+        brighter = np.flatnonzero(self._screens[1] > self._screens[0])
+        newest, before = (colours.reshape(-1, 3) for colours in self._colours)
+        newest[brighter] = before[brighter]
 
     def _act(self, action: ale_py.Action) -> float:
         """Emulate one frame. With probability `sticky_actions` the action of the frame before is executed again.

@@ -31,11 +31,13 @@ from ..protocol import (
     StateChanged,
     UpdateFinished,
     UpdateProgress,
+    WatchGame,
 )
 from ..workers import WorkerPool
 from .checkpoint import point_latest, save_checkpoint
 from .collector import Collector
 from .control import Controls, StopTraining
+from .gameview import GameView
 from .hub import EventHub, Sink
 from .machine import choose_threads, keep_freed_memory, resolve_device
 from .metrics import EpisodeWindow, PhaseTimes, RecentRate, TrainingClock
@@ -103,7 +105,7 @@ class Trainer:
         self._run_dir, self._checkpoint_dir = run_dir, checkpoint_dir
         self._clock = TrainingClock()
         self._hub = EventHub(sinks, lambda: self._clock.seconds)
-        self._controls = Controls(self._hub.emit, self._clock.hold)
+        self._controls = Controls(self._hub.emit, self._clock.hold, self._watch)
         self._settings = LiveSettings(config)
         self._times = PhaseTimes(self._clock)
         self._rate = RecentRate()
@@ -144,6 +146,9 @@ class Trainer:
             action_dtype=self.policy.action_dtype,
         )
         self._workers = WorkersView(self.pool)
+        self._game = GameView(
+            self.pool, self.policy, self.rollout, action_names=info.action_meanings or (), emit=self._emit
+        )
         self._collector = Collector(
             self.pool,
             self.policy,
@@ -239,11 +244,13 @@ class Trainer:
         began = self._clock.seconds
         torch.set_num_threads(self._threads.act)
         self._emit(self._workers.stepping())
+        self._game.before_rollout(self.step)
         for t in range(self.config.rollout.steps):
             self._collector.step(t)
             self._emit_rollout_progress(t + 1)
             self._controls.check()
         self._collector.finish()
+        self._game.after_rollout()
         for episode in self._collector.finished_episodes(self.step):
             self._note_episode(episode)
         self._emit(self._workers.waiting(self.config.rollout.steps, self._clock.seconds - began))
@@ -346,6 +353,9 @@ class Trainer:
 
     def _emit(self, event: Event) -> None:
         self._hub.emit(event)
+
+    def _watch(self, command: WatchGame) -> None:
+        self._game.watch(command)
 
     def _emit_rollout_progress(self, t: int) -> None:
         self._emit(

@@ -24,6 +24,8 @@ class Request(enum.IntEnum):
     CALL = 3
     SET_ATTR = 4
     CLOSE = 5
+    FILM = 6
+    DEVELOP = 7
 
 
 class Reply(enum.IntEnum):
