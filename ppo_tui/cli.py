@@ -75,6 +75,10 @@ def train(
     run_dir: Annotated[Path | None, typer.Option(help="The very directory of the run.")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name; it lives in ./runs/NAME.")] = None,
     headless: Annotated[bool, typer.Option("--headless", help="No screen: a progress bar, or plain lines.")] = False,
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0, max=60, metavar="N", help="Frames a second of the live game: 15, 4 over ssh; 0 for none."),
+    ] = None,
     allow_import: Annotated[
         bool,
         typer.Option("--allow-import", help="Let a preset file name an environment as module:Id, which runs code."),
@@ -112,7 +116,7 @@ def train(
 
     screen = not headless and sys.stdout.isatty() and sys.stdin.isatty()
     prepared = prepare(config, label=preset_path(preset).stem, name=name, run_dir=run_dir, screen=screen)
-    return run_with_screen(prepared) if screen else run_headless(prepared)
+    return run_with_screen(prepared, fps=fps) if screen else run_headless(prepared)
 
 
 @app.command()

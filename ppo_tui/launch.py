@@ -96,15 +96,19 @@ def run_headless(prepared: PreparedRun) -> int:
         prepared.pool.close()
 
 
-def run_with_screen(prepared: PreparedRun) -> int:
-    """Train behind the Textual screen and return the exit code. The workers run already (DESIGN, traps)."""
+def run_with_screen(prepared: PreparedRun, *, fps: float | None = None) -> int:
+    """Train behind the Textual screen and return the exit code. The workers run already (DESIGN, traps).
+
+    Args:
+        fps: frames a second of the live game; see `run_screen`.
+    """
     from .sinks import describe
     from .tui.session import LocalSession
     from .tui.terminal import run_screen
 
     session = LocalSession(lambda emit: prepared.trainer([_Emitter(emit)]))
     try:
-        exit_code = run_screen(session)
+        exit_code = run_screen(session, fps=fps)
     finally:
         prepared.pool.close()
     if session.finished is not None:

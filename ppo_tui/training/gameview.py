@@ -23,8 +23,8 @@ CLIP_SECONDS = 8.0
 
 MAX_FRAMES = 480
 
-PATIENCE_SECONDS = 3.0
-"""A clip that fills more slowly than this is sent as far as it is."""
+FIRST_SECONDS = 2.0
+"""A watcher who has nothing to see is sent a clip as short as this."""
 
 
 @dataclass
@@ -79,7 +79,9 @@ class GameView:
         """Obey a watcher. A command that names no environment of the run is refused."""
         last = self._pool.num_envs - 1
         if command.env is not None and not (0 <= command.env <= last and 0 < command.fps <= 60):
-            message = f"watch env {command.env} at {command.fps:g} fps: envs are 0 to {last}, fps more than 0, at most 60"
+            message = (
+                f"watch env {command.env} at {command.fps:g} fps: envs are 0 to {last}, fps more than 0, at most 60"
+            )
             self._emit(CommandRefused(message=message))
             return
         watched = command if command.env is not None else None
@@ -111,19 +113,19 @@ class GameView:
     def after_rollout(self) -> None:
         """Take what the camera has, and send the clip once it is long enough."""
         now = self._clock()
-        self._lead = now - self._began_at
         take = self._take
         if take is None:
             return
         watcher = self._viewer(now)
         wasted = watcher is None or watcher.env != take.env
-        last = wasted or now - take.began >= PATIENCE_SECONDS
         strip = self._with_workers(lambda: self._pool.develop(take.env, stop=False))
         if strip is None or wasted:
             self._stop(take)
             return
         self._add(take, strip)
-        if last or strip.full or len(take.frames) >= take.wanted:
+        seconds = CLIP_SECONDS if now < self._supplied_until else FIRST_SECONDS
+        if strip.full or len(take.frames) >= min(take.wanted, take.fps * seconds):
+            self._lead = now - take.began
             self._stop(take)
             self._send(take, now)
 

@@ -14,18 +14,22 @@ from collections.abc import Iterator
 from .app import PpoTuiApp
 from .controller import Controller
 from .session import Session
+from .spectator import default_fps
 from .view import Kind
 
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread hands over: keeps keys prompt while the learner runs Python (default 0.005)."""
 
 
-def run_screen(session: Session) -> int:
+def run_screen(session: Session, *, fps: float | None = None) -> int:
     """Show `session` until the user leaves or the run is told to end. Returns the exit code for the process.
 
     Call it from the main thread: signal handlers belong there.
+
+    Args:
+        fps: frames a second of the live game, 0 for none; by default what suits the terminal's connection.
     """
-    app = PpoTuiApp(session)
+    app = PpoTuiApp(session, fps=default_fps(os.environ) if fps is None else fps)
     with _switch_interval(SWITCH_INTERVAL), _captured_logging(app.run_controller):
         try:
             asyncio.run(_run(app))
