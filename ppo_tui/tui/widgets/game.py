@@ -5,7 +5,6 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.content import Content
-from textual.geometry import Region
 from textual.message import Message
 
 from ...protocol import GameClip, GameFrame
@@ -86,30 +85,7 @@ class Game(Container):
             self._picture.renew()
 
 
-class _Lines(Panel):
-    """A panel that repaints only the lines that read differently."""
-
-    def renew(self) -> None:
-        content = self.draw(*self.content_size)
-        if not self.display or self._fingerprint(content) == self._shown:
-            return
-        before, after = self._drawn.split("\n"), content.split("\n")
-        if len(before) != len(after) or not self._shown:
-            self.refresh()
-            return
-        width = self.content_size.width
-        both = enumerate(zip(before, after, strict=True))
-        differing = [y for y, (old, new) in both if self._fingerprint(old) != self._fingerprint(new)]
-        self.refresh(*(Region(0, y, width, 1) for y in differing))
-
-    def render(self) -> Content:
-        self._drawn = super().render()
-        return self._drawn
-
-    _drawn = Content("")
-
-
-class GameFacts(_Lines):
+class GameFacts(Panel):
     """Score, lives, value, entropy, and the policy's mind: a bar for each action, the chosen one marked."""
 
     def draw(self, width: int, height: int) -> Content:
@@ -136,7 +112,7 @@ class GameFacts(_Lines):
         return ["waiting for a", "rollout of", f"env {self.run.game.env} …"]
 
 
-class GameObservation(_Lines):
+class GameObservation(Panel):
     """An observation without a picture: a bar for each number, as long as the number is large in its clip."""
 
     def draw(self, width: int, height: int) -> Content:
