@@ -60,15 +60,14 @@ class PictureDecoder:
             ValueError: these bytes are not the next picture of this size.
         """
         height, width, channels = self.picture.shape
-        limit = -(-height // 8) + self.picture.size
+        mask_bytes = -(-height // 8)
         try:
-            raw = self._stream.decompress(encoded, limit)
+            raw = self._stream.decompress(encoded, mask_bytes + self.picture.size)
         except zlib.error as error:
             raise ValueError(f"a damaged picture: {error}") from error
-        mask_bytes = -(-height // 8)
         changed = np.unpackbits(np.frombuffer(raw[:mask_bytes], np.uint8), count=height).astype(bool)
-        rows = np.frombuffer(raw, np.uint8, offset=min(mask_bytes, len(raw)))
-        if len(changed) != height or rows.size != changed.sum() * width * channels:
-            raise ValueError(f"{len(raw)} bytes are no change of a picture of {height} rows")
-        self.picture[changed] ^= rows.reshape(-1, width, channels)
+        expected = mask_bytes + int(changed.sum()) * width * channels
+        if len(raw) != expected or self._stream.unconsumed_tail:
+            raise ValueError(f"{len(encoded)} bytes are no change of a picture of {height} rows")
+        self.picture[changed] ^= np.frombuffer(raw, np.uint8, offset=mask_bytes).reshape(-1, width, channels)
         return changed

@@ -38,7 +38,8 @@ class GamePicture(Widget):
     def colourful(self) -> bool:
         """Whether the terminal shows the picture in colours."""
         app = self.app
-        return not (app.no_color or app.current_theme.ansi) and app.console.color_system in _COLOURFUL
+        unwanted = app.no_color or app.current_theme.ansi
+        return not unwanted and (app.is_headless or app.console.color_system in _COLOURFUL)
 
     def renew(self) -> None:
         """Show the spectator's picture; repaints only the cells that differ."""
