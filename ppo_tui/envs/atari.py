@@ -25,6 +25,7 @@ from gymnasium.utils import seeding
 from ..config.schema import AtariConfig
 from ..errors import ConfigError
 from .episodes import episode_info
+from .screen import PooledScreen
 
 NOOP = ale_py.Action.NOOP
 FIRE = ale_py.Action.FIRE
@@ -95,11 +96,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         self.observation_space = Box(0, 255, (size, size), np.uint8)
         self.action_space = Discrete(len(self._actions))
 
-        # [0] the newest frame and then the maximum of the newest two, [1] the one before it.
-        self._screens = [np.zeros(self._ale.getScreenDims(), np.uint8) for _ in range(2)]
-        # The same in colour, kept up to date only while `render_mode` asks for it.
-        self._colours = [np.zeros((*screen.shape, 3), np.uint8) for screen in self._screens]
-        self._coloured = False
+        self._screen = PooledScreen(self._ale, size, pooled=config.frame_skip > 1)
         self._executed = NOOP
         self._lives = 0
         self._return = 0.0
@@ -122,7 +119,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
             self._press(FIRE, info)
         self._between_lives = False
         info["lives"] = self._lives
-        return self._observation(), info
+        return self._screen.resized(), info
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Hold `action` for `frame_skip` frames.
@@ -152,15 +149,15 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
             info["episode"] = episode_info(self._return, self._length)
         if self._config.clip_reward:
             reward = float((reward > 0) - (reward < 0))
-        return self._observation(), reward, game_over or life_over, truncated, info
+        return self._screen.resized(), reward, game_over or life_over, truncated, info
 
     def render(self) -> np.ndarray:
         """The screen, uint8 RGB, `[210, 160, 3]` in most games.
 
-        In mode ``rgb_array`` each pixel is the brighter one of the newest two frames, as in the observation: many
+        In mode ``rgb_array`` each pixel is from the brighter one of the newest two frames, as in the observation: many
         games draw some things in every second frame only. Otherwise it is what the emulator shows now.
         """
-        return self._colours[0].copy() if self._coloured else self._ale.getScreenRGB()
+        return self._ale.getScreenRGB() if self.render_mode is None else self._screen.colours()
 
     @property
     def episode_return(self) -> float:
@@ -188,9 +185,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
             if self._ale.game_over():
                 self._start(seed)
         self._lives = self._ale.lives()
-        self._look(0)
-        self._screens[1].fill(0)
-        self._coloured = self.render_mode is not None
+        self._screen.show_newest()
         self._fire_due = self._uses_fire
 
     def _start(self, seed: int | None) -> None:
@@ -245,31 +240,15 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
             if life_lost or ale.game_over():
                 break
             if frame == skip - 2:
-                self._look(1)
+                self._screen.read_older()
             elif frame == skip - 1:
-                self._look(0)
+                self._screen.read_newest()
         if not each_frame_counts:
             life_lost = self._loses_life()
-        self._coloured = self.render_mode is not None
-        if self._coloured and skip > 1:
-            self._pool_colours()
-        if skip > 1:
-            np.maximum(self._screens[0], self._screens[1], out=self._screens[0])
+        self._screen.pool()
         self._return += reward
         self._fire_due = self._fire_due or (life_lost and self._uses_fire)
         return reward, life_lost
-
-    def _look(self, index: int) -> None:
-        """Take down what the emulator shows."""
-        self._ale.getScreenGrayscale(self._screens[index])
-        if self.render_mode is not None:
-            self._ale.getScreenRGB(self._colours[index])
-
-    def _pool_colours(self) -> None:
-        """Give each pixel the brighter colour of the newest two frames; before their grey is pooled in place."""
-        brighter = np.flatnonzero(self._screens[1] > self._screens[0])
-        newest, before = (colours.reshape(-1, 3) for colours in self._colours)
-        newest[brighter] = before[brighter]
 
     def _act(self, action: ale_py.Action) -> float:
         """Emulate one frame. With probability `sticky_actions` the action of the frame before is executed again.
@@ -285,10 +264,6 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         """Whether there are fewer lives than when it was last asked."""
         before, self._lives = self._lives, self._ale.lives()
         return self._lives < before
-
-    def _observation(self) -> np.ndarray:
-        size = self._config.screen_size
-        return cv2.resize(self._screens[0], (size, size), interpolation=cv2.INTER_AREA)
 
 
 def _rom_path(game: str) -> str:
