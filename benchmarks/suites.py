@@ -88,6 +88,7 @@ SUITES = (
         "Training behind the screen, 120×40",
         (
             Case("screen-on", "benchmarks.screen:training", {"screen": True}),
+            Case("screen-no-game", "benchmarks.screen:training", {"screen": True, "fps": 0.0}),
             Case("screen-off", "benchmarks.screen:training", {"screen": False}),
         ),
         reference="screen-on",

@@ -81,6 +81,10 @@ def train(
     detached: Annotated[
         bool, typer.Option("--detached", help="Train in the background, and attach the screen where there is one.")
     ] = False,
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0, max=60, metavar="N", help="Frames a second of the live game: 15, 4 over ssh; 0 for none."),
+    ] = None,
     allow_import: Annotated[
         bool,
         typer.Option("--allow-import", help="Let a preset file name an environment as module:Id, which runs code."),
@@ -121,7 +125,7 @@ def train(
     from .launch import prepare, run_headless, run_with_screen
 
     prepared = prepare(config, label=label, name=name, run_dir=run_dir, screen=screen)
-    return run_with_screen(prepared) if screen else run_headless(prepared)
+    return run_with_screen(prepared, fps=fps) if screen else run_headless(prepared)
 
 
 def _train_detached(config: Config, *, label: str, name: str | None, run_dir: Path | None, screen: bool) -> int:

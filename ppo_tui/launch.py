@@ -203,8 +203,12 @@ def run_headless(prepared: PreparedRun) -> int:
         prepared.pool.close()
 
 
-def run_with_screen(prepared: PreparedRun) -> int:
-    """Train behind the Textual screen and return the exit code. The workers run already (DESIGN, traps)."""
+def run_with_screen(prepared: PreparedRun, *, fps: float | None = None) -> int:
+    """Train behind the Textual screen and return the exit code. The workers run already (DESIGN, traps).
+
+    Args:
+        fps: frames a second of the live game; see `run_screen`.
+    """
     from .training.hub import FunctionSink
     from .tui.app import Departure
     from .tui.session import LocalSession
@@ -223,7 +227,7 @@ def run_with_screen(prepared: PreparedRun) -> int:
         session = LocalSession(make_engine, can_detach=True)
         relay.connect(session)
         try:
-            outcome = run_screen(session)
+            outcome = run_screen(session, fps=fps)
             if outcome.departure is Departure.HUNG_UP:
                 return _go_on_without_screen(session, run)
         finally:

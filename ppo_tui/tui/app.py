@@ -20,6 +20,8 @@ from .screens.dialogs import Leave, LeaveDialog
 from .screens.main import MainScreen
 from .screens.replay import ReplayScreen
 from .session import ReplaySession, Session
+from .spectator import DEFAULT_FPS
+from .widgets.game import Game
 
 SAVE_SECONDS = 60.0
 """How long a stop with a checkpoint may take before the screen is left without it."""
@@ -58,6 +60,7 @@ class PpoTuiApp(App[None]):
         session: where events come from and commands go to. It is started once the first picture stands.
         clock: seconds, monotonic.
         poll_hz: how often the session is asked for news.
+        fps: frames a second of the live game; 0 shows none.
     """
 
     CSS_PATH = "app.tcss"
@@ -65,9 +68,16 @@ class PpoTuiApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "interrupt", "Quit", show=False, priority=True)]
     AUTO_FOCUS = None
 
-    def __init__(self, session: Session, *, clock: Callable[[], float] = time.monotonic, poll_hz: float = 5.0) -> None:
+    def __init__(
+        self,
+        session: Session,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        poll_hz: float = 5.0,
+        fps: float = DEFAULT_FPS,
+    ) -> None:
         super().__init__()
-        self.run_controller = Controller(session, clock)
+        self.run_controller = Controller(session, clock, fps=fps)
         self._clock = clock
         self._poll_seconds = 1 / poll_hz
         self._leaving: Leaving | None = None
@@ -109,6 +119,7 @@ class PpoTuiApp(App[None]):
         if self.run_controller.session.status != self._status:
             self._status = self.run_controller.session.status
             main.refresh_bindings()
+        self.run_controller.watch_game(any(game.to_be_seen for game in self.screen.query(Game)))
         self._leave_when_due()
 
     # ── Leaving ─────────────────────────────────────────────────────────────────────────────────────────────

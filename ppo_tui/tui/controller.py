@@ -10,6 +10,7 @@ from ..protocol import (
     Command,
     CommandRefused,
     Event,
+    GameClip,
     Pause,
     Resume,
     RunFinished,
@@ -21,6 +22,7 @@ from ..protocol import (
 )
 from .editor import Editor
 from .session import HistoryRestarted, Session
+from .spectator import DEFAULT_FPS, Spectator
 from .view import Kind, RunView
 
 
@@ -29,13 +31,15 @@ class Controller:
 
     Attributes:
         request: what the user asked for and the engine has not answered yet, such as ``pausing``; else empty.
+        game: who watches the environment at play.
         diagnostics: messages of libraries and their loggers, from any thread; `poll` moves them to the log.
     """
 
-    def __init__(self, session: Session, clock: Callable[[], float]) -> None:
+    def __init__(self, session: Session, clock: Callable[[], float], *, fps: float = DEFAULT_FPS) -> None:
         self.session = session
         self.view = RunView()
         self.editor = Editor(self.view)
+        self.game = Spectator(session, clock, fps)
         self.request = ""
         self.diagnostics: deque[tuple[Kind, str]] = deque(maxlen=100)
         self._clock = clock
@@ -58,6 +62,9 @@ class Controller:
         for event in events:
             if isinstance(event, HistoryRestarted):
                 self._elapsed, self.request = 0.0, ""
+            if isinstance(event, GameClip):
+                self.game.offer(event)
+                continue
             self.view.apply(event)
             self.editor.settle(event)
             if self._answers(event):
@@ -83,6 +90,17 @@ class Controller:
             self._send(Resume(), "resuming")
         else:
             self._send(Pause(), "pausing")
+
+    def choose_game(self, direction: int) -> None:
+        """Watch the next or the previous environment."""
+        if self.view.started:
+            self.game.choose(direction, self.view.started.num_envs)
+
+    def watch_game(self, looking: bool) -> None:
+        """Say whether the game is to be seen; the engine records it only while it is."""
+        live = self.view.started is not None and self.view.finished is None
+        if live:
+            self.game.attend(looking)
 
     def step(self) -> None:
         self._send(StepUpdates(updates=1), "one update")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from .app import Departure, PpoTuiApp
 from .controller import Controller
 from .driver import LastingDriver
 from .session import Session
+from .spectator import default_fps
 from .view import Kind
 
 SWITCH_INTERVAL = 0.0005
@@ -33,13 +35,16 @@ class Outcome:
     departure: Departure
 
 
-def run_screen(session: Session) -> Outcome:
+def run_screen(session: Session, *, fps: float | None = None) -> Outcome:
     """Show `session` until the user leaves, the run is told to end, or the terminal goes away.
 
     A run of this process is over when this returns, unless the terminal went away: then it goes on.
     Call it from the main thread: signal handlers belong there.
+
+    Args:
+        fps: frames a second of the live game, 0 for none; by default what suits the terminal's connection.
     """
-    app = PpoTuiApp(session)
+    app = PpoTuiApp(session, fps=default_fps(os.environ) if fps is None else fps)
     app.driver_class = LastingDriver
     with _switch_interval(SWITCH_INTERVAL), _captured_logging(app.run_controller):
         try:

@@ -17,6 +17,7 @@ from gymnasium.vector.utils import batch_space
 
 from ..errors import ConfigError
 from . import wire
+from .camera import FilmStrip
 from .child import WorkerSetup
 from .handle import ReplyWaiter, WorkerHandle
 from .memory import Layout, allocate, map_arrays
@@ -238,6 +239,37 @@ class WorkerPool(VectorEnv):
         timeout = max(self.step_timeout, RESTORE_SECONDS)
         replies = self._ask_all(PoolState.RESTORING, messages, workers=chosen, timeout=timeout)
         return {env: reason for reply in replies for env, reason in reply}
+
+    def film(self, env: int, frames: int) -> None:
+        """Film environment `env`, from its next step on; see `Camera`. Nothing else may be pending in its group.
+
+        Args:
+            frames: after so many the camera stops.
+
+        Raises:
+            WorkerError: the worker died or hung.
+        """
+        self._ask(env, wire.encode(Request.FILM, (env, frames)))
+
+    def develop(self, env: int, *, stop: bool) -> FilmStrip | None:
+        """What has been filmed of `env` since the last call, or None where nothing is; raises as `film` does.
+
+        Args:
+            stop: whether to film no more.
+        """
+        return self._ask(env, wire.encode(Request.DEVELOP, stop))
+
+    def _ask(self, env: int, message: bytes) -> Any:
+        """Send the worker of `env` a message and return the payload of its reply."""
+        group = next(g for g, envs in enumerate(self._group_envs) if envs.start <= env < envs.stop)
+        self._expect(group, PoolState.IDLE, "film")
+        worker = next(worker for worker in self.workers if worker.envs.start <= env < worker.envs.stop)
+        self._group_states[group] = PoolState.CALLING
+        try:
+            worker.send(message)
+            return self._waiters[group].wait(self.step_timeout)[worker.index - self._groups[group].start]
+        finally:
+            self._group_states[group] = PoolState.IDLE
 
     def _ask_all(
         self,

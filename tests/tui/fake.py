@@ -33,6 +33,7 @@ from ppo_tui.protocol import (
     Stop,
     UpdateFinished,
     UpdateProgress,
+    WatchGame,
     WorkerInfo,
     WorkersStatus,
     WorkerState,
@@ -134,11 +135,17 @@ def workers_status(rng: np.random.Generator) -> WorkersStatus:
 
 
 class FakeSession(Session):
-    """Hands out the events that a test puts in, and keeps the commands that the screen sends."""
+    """Hands out the events that a test puts in, and keeps the commands that the screen sends.
+
+    Attributes:
+        sent: what the user asked for.
+        watched: what the screen asked for by itself, to show the game.
+    """
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self._waiting = list(events)
         self.sent: list[Command] = []
+        self.watched: list[WatchGame] = []
         self.was_started = False
         self.closed = False
 
@@ -157,7 +164,7 @@ class FakeSession(Session):
         return events
 
     def send(self, command: Command) -> None:
-        self.sent.append(command)
+        (self.watched if isinstance(command, WatchGame) else self.sent).append(command)
 
     def close(self, timeout: float) -> bool:
         self.closed = True

@@ -18,6 +18,7 @@ from ..controller import Controller
 from ..widgets.banner import Banner
 from ..widgets.chart_grid import ChartGrid
 from ..widgets.events import Events, event_line
+from ..widgets.game import Game
 from ..widgets.header import Header
 from ..widgets.panel import Panel
 from ..widgets.settings import Settings
@@ -26,6 +27,7 @@ from ..widgets.value_input import ValueInput
 from ..widgets.workers import Workers
 from .charts import ChartActions, ChartScreen, MetricPicker
 from .dialogs import TextScreen, help_text
+from .game import GameScreen
 
 CHART_SECONDS = 0.5
 """Shortest time between two repaints of the charts."""
@@ -50,6 +52,8 @@ class MainScreen(ChartActions, Screen[None]):
         self._banner = Banner(run, id="banner")
         self._tiles = Tiles(run, id="tiles")
         self.charts = ChartGrid(run.view, id="charts")
+        self._game = Game(run, id="game")
+        self.set_class(run.game.fps <= 0, "-game-off")
         self._workers = Workers(run, id="workers")
         self._settings = Settings(run, id="settings")
         self._events = Events(run, id="events")
@@ -60,7 +64,7 @@ class MainScreen(ChartActions, Screen[None]):
         yield self._header
         yield self._banner
         yield self._tiles
-        yield self.charts
+        yield Container(self.charts, self._game, id="middle")
         yield Container(self._workers, self._settings, self._events, id="bottom")
         yield self._value
         yield Footer(compact=True, show_command_palette=False)
@@ -157,6 +161,26 @@ class MainScreen(ChartActions, Screen[None]):
     def on_value_input_closed(self) -> None:
         self._settings.renew()
         self.refresh_bindings()
+
+    def action_game(self) -> None:
+        if self._run.game.fps <= 0:
+            self.notify("the game is off: it was started with --fps 0")
+            return
+        shown = self._game.display
+        self.set_class(shown, "-game-off")
+        self.set_class(not shown, "-game-on")
+        self._game.renew()
+
+    def action_zoom_game(self) -> None:
+        if self._run.game.fps > 0:
+            self.app.push_screen(GameScreen(self._run))
+
+    def on_game_zoomed(self) -> None:
+        self.action_zoom_game()
+
+    def action_choose_env(self, direction: int) -> None:
+        self._run.choose_game(direction)
+        self._game.renew()
 
     def action_maximise(self) -> None:
         self.app.push_screen(ChartScreen(self.charts))
