@@ -222,7 +222,7 @@ class Trainer:
     def _train(self) -> None:
         self._collector.reset()
         self._emit(StateChanged(state=RunState.TRAINING))
-        while self.step < self.config.planned_steps:
+        while not self._done:
             self._controls.check()
             self._times.begin()
             self._collect()
@@ -230,6 +230,11 @@ class Trainer:
             self._report()
             self._obey_at_boundary()
         self._save_checkpoint("final")
+
+    @property
+    def _done(self) -> bool:
+        limit = self.config.run.max_episodes
+        return self.step >= self.config.planned_steps or (limit is not None and self._episodes.total >= limit)
 
     @property
     def progress(self) -> float:
