@@ -295,6 +295,10 @@ class RunConfig(_Section, frozen=True, kw_only=True):
     total_steps: Annotated[
         int, Meta(ge=1, le=10**13, description="Environment steps of the run, all environments together.")
     ] = 1_000_000
+    max_episodes: Annotated[
+        Annotated[int, Meta(ge=1, le=10**13)] | None,
+        Meta(description="End after the update in which this many full games are done; none counts steps alone."),
+    ] = None
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1, description="Seed of everything that is random.")] = 1
     device: Annotated[
         str,

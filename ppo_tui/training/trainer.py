@@ -253,7 +253,7 @@ class Trainer:
     def _train(self) -> None:
         self._begin()
         self._emit(StateChanged(state=RunState.TRAINING))
-        while self.step < self.config.planned_steps:
+        while not self._done:
             self._controls.check()
             self._times.begin()
             self._collect()
@@ -272,6 +272,11 @@ class Trainer:
         if resumed:
             for key, value in live_changes(build_config(resumed.state.config), self.config).items():
                 self._edit(key, value, by="resume")
+
+    @property
+    def _done(self) -> bool:
+        limit = self.config.run.max_episodes
+        return self.step >= self.config.planned_steps or (limit is not None and self._episodes.total >= limit)
 
     @property
     def progress(self) -> float:

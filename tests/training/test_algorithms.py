@@ -80,6 +80,14 @@ def test_normalised_rewards_are_reported_raw():
     assert -3300 < metrics[-1]["rollout/ep_rew_mean"] < -300
 
 
+def test_a_run_can_end_with_its_episodes():
+    """After the update in which the tenth one ended."""
+    config = small("CartPole-v1", run={"total_steps": 100_000, "max_episodes": 10})
+    trainer, metrics = trained(config)
+    assert trainer.update == len(metrics) < 20
+    assert trainer._episodes.total >= 10
+
+
 @pytest.mark.parametrize("preset", [name for name in list_presets() if load_preset(name).env.atari])
 def test_every_atari_preset_names_its_protocol(preset):
     """Sticky actions, lives and clipping decide what a score means: they are written down and not left to defaults."""
