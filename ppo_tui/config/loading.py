@@ -222,18 +222,29 @@ def _check_workers(config: Config) -> None:
 def _check_batch(config: Config) -> None:
     size, parts = config.batch_size, config.ppo.minibatches
     if size % parts:
-        divisors = [d for d in range(1, min(size, 4096) + 1) if size % d == 0]
-        near = sorted(sorted(divisors, key=lambda d: abs(d - parts))[:3])
         raise ConfigError(
             f"ppo.minibatches = {parts}: the {config.rollout.num_envs} × {config.rollout.steps} = {size} steps of a "
             f"rollout cannot be split into {parts} equal minibatches",
-            hint=f"nearest that fit: {', '.join(map(str, near))}",
+            hint=f"nearest that fit: {_nearest_divisors(size, parts)}",
+        )
+    num_envs = config.rollout.num_envs
+    if config.policy.recurrent != "none" and num_envs % parts:
+        raise ConfigError(
+            f"ppo.minibatches = {parts}: the minibatches of a recurrent policy are of whole environments, and "
+            f"{num_envs} of them (rollout.num_envs) cannot be split into {parts} equal parts",
+            hint=f"nearest that fit: {_nearest_divisors(num_envs, parts)}; or --envs {-(-num_envs // parts) * parts}",
         )
     if config.minibatch_size < 2 and config.ppo.normalize_advantage:
         raise ConfigError(
             f"ppo.minibatches = {parts}: minibatches of one step cannot be normalised",
             hint="use fewer minibatches, or ppo.normalize_advantage = false",
         )
+
+
+def _nearest_divisors(size: int, wanted: int) -> str:
+    """The three divisors of `size` that are nearest to `wanted`, in words."""
+    divisors = [d for d in range(1, min(size, 4096) + 1) if size % d == 0]
+    return ", ".join(map(str, sorted(sorted(divisors, key=lambda d: abs(d - wanted))[:3])))
 
 
 def _check_algorithm(config: Config) -> None:
@@ -260,6 +271,11 @@ def _check_env(config: Config) -> None:
             )
         return
     assert env.atari is not None, "build_config fills it in"
+    if env.hide:
+        raise ConfigError(
+            f"env.hide = {list(env.hide)}: the observations of {env.id!r} are images",
+            hint="leave it out; it hides numbers of a vector",
+        )
     for key, setting in (
         ("frameskip", "env.atari.frame_skip"),
         ("repeat_action_probability", "env.atari.sticky_actions"),

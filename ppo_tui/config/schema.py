@@ -69,6 +69,14 @@ class EnvConfig(_Section, frozen=True, kw_only=True):
 
     id: Annotated[str, Meta(min_length=1, max_length=200, description="Gymnasium id, such as ALE/Breakout-v5.")]
     frame_stack: Annotated[int, Meta(ge=1, le=32, description="Newest observations that the network sees at once.")] = 1
+    hide: Annotated[
+        tuple[Annotated[int, Meta(ge=0)], ...],
+        Meta(
+            max_length=4096,
+            description="Indices of the numbers of an observation vector that the policy is not shown, such as the "
+            "velocities.",
+        ),
+    ] = ()
     action_masks: Annotated[
         bool | Literal["auto"],
         Meta(
@@ -135,6 +143,14 @@ class PolicyConfig(_Section, frozen=True, kw_only=True):
         bool | Literal["auto"],
         Meta(description="Whether actor and critic share a trunk; auto shares all but MLPs."),
     ] = "auto"
+    recurrent: Annotated[
+        Literal["none", "lstm", "gru"],
+        Meta(
+            description="Whether the policy remembers: a recurrent layer between trunk and heads, for environments "
+            "that one observation does not tell everything about."
+        ),
+    ] = "none"
+    recurrent_size: Annotated[int, Meta(ge=1, le=8192, description="Width of the recurrent layer.")] = 128
     init: Annotated[
         Literal["orthogonal", "default"],
         Meta(description="Orthogonal weights (√2, policy head 0.01, value head 1) or PyTorch's own default."),

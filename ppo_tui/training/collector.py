@@ -10,6 +10,7 @@ import torch
 
 from ..envs.state import unsaved_reason
 from ..ppo import ActorCritic, RolloutBuffer
+from ..ppo.rollout import ALL_ENVS
 from ..protocol import EpisodeFinished
 from ..workers import WorkerPool
 from .metrics import PhaseTimes
@@ -83,6 +84,8 @@ class Collector:
         self._generator.set_state(state.tensors["action_generator"])
         restarted = self._pool.restore_states(state.envs, row)
         rollout.starts[row, list(restarted)] = row
+        if rollout.states is not None:
+            rollout.states[0, list(restarted)] = 0.0
         return restarted
 
     def step(self, t: int) -> None:
@@ -95,8 +98,11 @@ class Collector:
                 observations = self._rollout.observation(t, envs).to(self._device)
                 masks = self._rollout.mask(t, envs)
                 masks = None if masks is None else masks.to(self._device)
+                states = self._states(t, envs)
             with self._times.phase("infer"):
-                decision = self._policy.act(observations, noise=noise[envs].to(self._device), masks=masks)
+                decision = self._policy.act(
+                    observations, noise=noise[envs].to(self._device), masks=masks, states=states
+                )
                 env_actions = self._policy.env_actions(decision.actions)
             self._pool.send_step(group, env_actions, self._first_row + t + 1)
             with self._times.phase("copy"):
@@ -108,21 +114,28 @@ class Collector:
         for group in range(len(self._groups)):
             self._receive(group, steps - 1)
         with self._times.phase("infer"):
-            self._rollout.last_values.copy_(self._policy.value(self._rollout.observation(steps).to(self._device)))
+            observations = self._rollout.observation(steps).to(self._device)
+            self._rollout.last_values.copy_(self._policy.value(observations, self._states(steps)))
+
+    def _states(self, t: int, envs: slice = ALL_ENVS) -> torch.Tensor | None:
+        """What a recurrent policy remembers before step `t`, where it computes; None without memory."""
+        states = self._rollout.state(t, envs)
+        return None if states is None else states.to(self._device)
 
     def _receive(self, group: int, t: int) -> None:
         """Wait for step `t` of `group`, and value the final observations of episodes that it truncated."""
         with self._times.phase("wait"):
             self._pool.wait_step(group)
         envs = self._groups[group]
-        self._rollout.mark_boundaries(t, envs)
         shared, row = self._pool.shared, self._first_row + t + 1
         truncated = shared.truncations[row, envs] & ~shared.terminations[row, envs]
         if truncated.any():
             with self._times.phase("infer"):
-                for env in np.flatnonzero(truncated) + envs.start:
-                    stack = self._rollout.final_observation_stack(t, int(env), shared.final_observations[env])
-                    self._rollout.final_values[t, env] = self._policy.value(stack.to(self._device))[0]
+                for env in (np.flatnonzero(truncated) + envs.start).tolist():
+                    stack = self._rollout.final_observation_stack(t, env, shared.final_observations[env])
+                    states = self._states(t + 1, slice(env, env + 1))
+                    self._rollout.final_values[t, env] = self._policy.value(stack.to(self._device), states)[0]
+        self._rollout.mark_boundaries(t, envs)
 
     def finished_episodes(self, first_step: int) -> Iterator[EpisodeFinished]:
         """The full games that ended in this rollout, in the order of their steps.

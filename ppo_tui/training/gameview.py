@@ -13,7 +13,8 @@ import torch
 
 from ..errors import WorkerError
 from ..pictures import PictureEncoder
-from ..ppo import ActorCritic, RolloutBuffer
+from ..ppo import ActorCritic, Minibatch, RolloutBuffer
+from ..ppo.memory import Past
 from ..protocol import WATCH_SECONDS, CommandRefused, Event, GameClip, GameFrame, WatchGame
 from ..workers import WorkerPool
 from ..workers.camera import FilmStrip, fit_picture
@@ -170,7 +171,7 @@ class GameView:
         batch = self._rollout.minibatch(indices)
         frames_of_rollout = self._rollout.frames[self._rollout.frame_stack - 1 :, take.env].numpy()
         columns = {
-            **self._decisions(batch.observations, batch.actions),
+            **self._decisions(batch),
             "value": _numbers(batch.values),
             **self._sights(take, strip, frames_of_rollout[strip.steps]),
             "score": strip.scores,
@@ -181,9 +182,11 @@ class GameView:
         ]
 
     @torch.inference_mode()
-    def _decisions(self, observations: torch.Tensor, actions: torch.Tensor) -> dict[str, list[Any]]:
-        """What the policy, which has not learnt since, makes of these observations `[F, …]`, by field of the frame."""
-        distribution, _ = self._policy(observations.to(self._device))
+    def _decisions(self, batch: Minibatch) -> dict[str, list[Any]]:
+        """What the policy, which has not learnt since, makes of these F steps, by field of the frame."""
+        past = None if batch.past is None else Past(*(tensor.to(self._device) for tensor in batch.past))
+        distribution, _ = self._policy(batch.observations.to(self._device), past=past)
+        actions = batch.actions
         entropy = _numbers(distribution.entropy())
         if self._policy.is_discrete:
             return {

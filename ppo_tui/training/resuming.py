@@ -15,6 +15,7 @@ from .versions import code_fingerprint
 _FIXED = (
     "env.id",
     "env.frame_stack",
+    "env.hide",
     "env.atari.screen_size",
     "env.atari.full_action_space",
     "rollout.num_envs",
@@ -22,6 +23,8 @@ _FIXED = (
     "policy.hidden",
     "policy.activation",
     "policy.shared",
+    "policy.recurrent",
+    "policy.recurrent_size",
     "policy.init",
     "policy.log_std_init",
     "run.seed",

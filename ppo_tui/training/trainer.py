@@ -138,6 +138,7 @@ class Trainer:
             action_dtype=self.policy.action_dtype,
             masks=shared.action_masks if info.num_masked else None,
             distribution_size=self.policy.distribution_size if config.compares_distributions else 0,
+            state_size=self.policy.state_size,
         )
         self._workers = WorkersView(self.pool)
         self._game = GameView(

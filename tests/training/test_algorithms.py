@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import gymnasium
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 
 from ppo_tui import Trainer, load_policy, load_preset
 from ppo_tui.config import Config, build_config, list_presets
-from ppo_tui.protocol import Event, UpdateFinished
+from ppo_tui.protocol import Event, RolloutProgress, UpdateFinished
 
 
 class Metrics:
@@ -61,6 +63,43 @@ def test_taxi_never_takes_an_action_that_it_masks():
 def test_the_same_seed_gives_the_same_run_whatever_the_workers(env_id, sections):
     one, two = ({"workers": {"count": count, "groups": groups}} for count, groups in ((1, 1), (3, 1)))
     assert trained(small(env_id, **sections, **one))[1] == trained(small(env_id, **sections, **two))[1]
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_truncated_step_is_valued_with_what_was_remembered_then(groups):
+    """CartPole cut off after five steps: V(final observation), after the memory of all five."""
+    config = small(
+        "CartPole-v1",
+        env={"id": "CartPole-v1", "kwargs": {"max_episode_steps": 5}},
+        rollout={"num_envs": 2, "steps": 8},
+        workers={"count": 2, "groups": groups},
+        policy={"recurrent": "lstm", "shared": False},
+        ppo={"epochs": 1, "minibatches": 1},
+        run={"total_steps": 16},
+    )
+
+    class Look:
+        def emit(self, event: Event) -> None:
+            if isinstance(event, RolloutProgress) and event.t == 8:
+                self.states = trainer.rollout.states.clone()
+                self.last = trainer.pool.shared.final_observations.copy()
+            if isinstance(event, UpdateFinished):
+                self.metrics = event.metrics
+
+    look = Look()
+    trainer = Trainer(config, sinks=[look])
+    policy, rollout = copy.deepcopy(trainer.policy), trainer.rollout
+    final_values = rollout.final_values
+    kept: list[torch.Tensor] = []
+    rollout.compute_advantages = lambda **kw: (
+        kept.append(final_values.clone()),
+        type(rollout).compute_advantages(rollout, **kw),
+    )
+    trainer.run().raise_if_failed()
+    after = policy.act(rollout.frames[4], noise=None, states=look.states[4]).states
+    assert look.states[5].abs().max() == 0, "the next episode remembers nothing"
+    torch.testing.assert_close(kept[0][4], policy.value(torch.from_numpy(look.last), after))
+    assert kept[0].count_nonzero() == 2
 
 
 def test_a_saved_policy_normalises_as_it_did_when_it_was_trained(tmp_path):
