@@ -189,6 +189,7 @@ def check_config(config: Config) -> None:
         ConfigError: with the fields that do not go together and values that would.
     """
     _check_workers(config)
+    _check_whole_episodes(config)
     _check_batch(config)
     _check_env(config)
     _check_algorithm(config)
@@ -239,6 +240,16 @@ def _check_batch(config: Config) -> None:
             f"ppo.minibatches = {parts}: minibatches of one step cannot be normalised",
             hint="use fewer minibatches, or ppo.normalize_advantage = false",
         )
+
+
+def _check_whole_episodes(config: Config) -> None:
+    for key, value in (("rollout.num_envs", config.rollout.num_envs), ("ppo.minibatches", config.ppo.minibatches)):
+        if config.rollout.whole_episodes and value != 1:
+            raise ConfigError(
+                f"rollout.whole_episodes = true: {key} = {value}; updates of whole episodes are made of one "
+                "environment and of one minibatch, because episodes differ in length",
+                hint=f"set {key} = 1, or leave rollout.whole_episodes out",
+            )
 
 
 def _nearest_divisors(size: int, wanted: int) -> str:

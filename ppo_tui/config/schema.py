@@ -118,6 +118,10 @@ class RolloutConfig(_Section, frozen=True, kw_only=True):
 
     num_envs: Annotated[int, Meta(ge=1, le=65_536, description="Environments stepped side by side (N).")] = 8
     steps: Annotated[int, Meta(ge=1, le=1_000_000, description="Steps of each environment in a rollout (T).")] = 128
+    whole_episodes: Annotated[
+        bool,
+        Meta(description="End a rollout with its episode, or after `steps`; for a single environment."),
+    ] = False
 
 
 class PolicyConfig(_Section, frozen=True, kw_only=True):
@@ -365,10 +369,12 @@ class Config(_Section, frozen=True, kw_only=True):
 
     @property
     def num_updates(self) -> int:
-        """Updates until at least `run.total_steps` steps are done."""
+        """Updates until at least `run.total_steps` steps are done; the fewest, where rollouts end with episodes."""
         return -(-self.run.total_steps // self.batch_size)
 
     @property
     def planned_steps(self) -> int:
-        """Steps that the run takes: `run.total_steps` rounded up to whole updates."""
+        """Steps that the run takes: `run.total_steps` rounded up to whole updates of a known length."""
+        if self.rollout.whole_episodes:
+            return self.run.total_steps
         return self.num_updates * self.batch_size

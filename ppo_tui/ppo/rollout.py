@@ -208,6 +208,18 @@ class RolloutBuffer:
         if self.states is not None:
             self.states[t + 1, envs] = self.states[t + 1, envs].masked_fill(ended.unsqueeze(-1), 0.0)
 
+    def first(self, num_steps: int) -> RolloutBuffer:
+        """The first steps of this rollout, 1 to T of them, as a rollout of its own on the same memory."""
+        cut = self.num_steps - num_steps
+        if not cut:
+            return self
+        head = copy.copy(self)
+        head.num_steps = num_steps
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor) and name != "last_values":
+                setattr(head, name, value[: len(value) - cut])
+        return head
+
     def carry_over(self) -> None:
         """Begin the next rollout: the newest K frames move to the front, and the values of final frames are 0."""
         frames = self.frames.numpy()

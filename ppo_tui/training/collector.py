@@ -60,6 +60,7 @@ class Collector:
         self._first_row = rollout.frame_stack - 1
         self._groups = [pool.group_envs(group) for group in range(pool.num_groups)]
         self._device = next(policy.parameters()).device
+        self._under_way: dict[int, int] = {}  # group → the step that its workers were sent
 
     def reset(self) -> None:
         """Start the first episodes."""
@@ -92,8 +93,7 @@ class Collector:
         """Act at step `t` of the rollout, group by group; each group then steps on its own."""
         noise = self._policy.draw_noise(self._pool.num_envs, self._generator)
         for group, envs in enumerate(self._groups):
-            if t > 0:
-                self._receive(group, t - 1)
+            self._receive(group)
             with self._times.phase("copy"):
                 observations = self._rollout.observation(t, envs).to(self._device)
                 masks = self._rollout.mask(t, envs)
@@ -105,25 +105,35 @@ class Collector:
                 )
                 env_actions = self._policy.env_actions(decision.actions)
             self._pool.send_step(group, env_actions, self._first_row + t + 1)
+            self._under_way[group] = t
             with self._times.phase("copy"):
                 self._rollout.store(t, decision, envs)
 
-    def finish(self) -> None:
-        """Receive the last step and value what it leads to."""
-        steps = self._rollout.num_steps
+    def all_ended(self, t: int) -> bool:
+        """Whether step `t`, the newest, has ended an episode in every environment; waits for it."""
         for group in range(len(self._groups)):
-            self._receive(group, steps - 1)
+            self._receive(group)
+        return bool((self._rollout.terminations[t] | self._rollout.truncations[t]).all())
+
+    def finish(self, steps: int) -> RolloutBuffer:
+        """Receive the last of `steps` steps and value what it leads to; the rollout that they make."""
+        for group in range(len(self._groups)):
+            self._receive(group)
         with self._times.phase("infer"):
             observations = self._rollout.observation(steps).to(self._device)
             self._rollout.last_values.copy_(self._policy.value(observations, self._states(steps)))
+        return self._rollout.first(steps)
 
     def _states(self, t: int, envs: slice = ALL_ENVS) -> torch.Tensor | None:
         """What a recurrent policy remembers before step `t`, where it computes; None without memory."""
         states = self._rollout.state(t, envs)
         return None if states is None else states.to(self._device)
 
-    def _receive(self, group: int, t: int) -> None:
-        """Wait for step `t` of `group`, and value the final observations of episodes that it truncated."""
+    def _receive(self, group: int) -> None:
+        """Wait for the step of `group` that is under way, and value the final observations of what it truncated."""
+        t = self._under_way.pop(group, None)
+        if t is None:
+            return
         with self._times.phase("wait"):
             self._pool.wait_step(group)
         envs = self._groups[group]
@@ -137,14 +147,14 @@ class Collector:
                     self._rollout.final_values[t, env] = self._policy.value(stack.to(self._device), states)[0]
         self._rollout.mark_boundaries(t, envs)
 
-    def finished_episodes(self, first_step: int) -> Iterator[EpisodeFinished]:
-        """The full games that ended in this rollout, in the order of their steps.
+    def finished_episodes(self, first_step: int, steps: int) -> Iterator[EpisodeFinished]:
+        """The full games that ended in the rollout of so many steps, in the order of these.
 
         Args:
             first_step: environment steps of the run before this rollout.
         """
         shared, num_envs = self._pool.shared, self._pool.num_envs
-        first, steps = self._first_row + 1, self._rollout.num_steps
+        first = self._first_row + 1
         lengths = shared.episode_lengths[first : first + steps]
         for t, env in np.argwhere(lengths > 0):
             yield EpisodeFinished(

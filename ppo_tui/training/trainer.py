@@ -294,11 +294,13 @@ class Trainer:
             self._collector.step(t)
             self._emit_rollout_progress(t + 1)
             self._controls.check()
-        self._collector.finish()
+            if self.config.rollout.whole_episodes and self._collector.all_ended(t):
+                break
+        self._experience = self._collector.finish(steps=t + 1)
         self._game.after_rollout()
-        for episode in self._collector.finished_episodes(self.step):
+        for episode in self._collector.finished_episodes(self.step, steps=t + 1):
             self._note_episode(episode)
-        self._emit(self._workers.waiting(self.config.rollout.steps, self._clock.seconds - began))
+        self._emit(self._workers.waiting(t + 1, self._clock.seconds - began))
 
     def _note_episode(self, episode: EpisodeFinished) -> None:
         self._episodes.add(episode.episode_return, episode.length)
@@ -327,23 +329,23 @@ class Trainer:
         torch.set_num_threads(self._threads.learn)
         self._durability.learning()
         with self._times.phase("learn"):
-            self._metrics = self.learner.update(self.rollout, hyper, on_minibatch=on_minibatch)
+            self._metrics = self.learner.update(self._experience, hyper, on_minibatch=on_minibatch)
         with self._times.phase("copy"):
-            self.rollout.carry_over()
+            self._experience.carry_over()
         self.update += 1
-        self.step += self.config.batch_size
+        self.step += len(self._experience)
 
     def _report(self) -> None:
         """One line of metrics for this update."""
         seconds = self._times.total
-        self._rate.add(self.config.batch_size, seconds)
+        self._rate.add(len(self._experience), seconds)
         elapsed = self._clock.seconds
         self._metrics = {
             "time/total_timesteps": self.step,
             "time/iterations": self.update,
             "time/time_elapsed": elapsed,
             "time/fps": self.step / max(elapsed, 1e-9),
-            "time/fps_update": self.config.batch_size / seconds,
+            "time/fps_update": len(self._experience) / seconds,
             **self._times.shares(),
             "time/workers_busy": self._workers.busy_share,
             **self._episodes.metrics(),

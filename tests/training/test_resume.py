@@ -119,6 +119,11 @@ def test_what_a_policy_remembers_is_not_forgotten(recurrent: str, tmp_path):
     check_exact(small("CartPole-v1", *overrides, "workers.groups=2"), tmp_path, stop_at(4, 20))
 
 
+def test_a_stop_between_whole_episodes_costs_no_bit(tmp_path):
+    config = load_preset("cartpole-tutorial", overrides=["run.max_episodes=8"])
+    check_exact(config, tmp_path, stop_at(5, 6))
+
+
 def test_a_stop_while_learning_costs_no_bit(tmp_path):
     def react(trainer: Trainer, event: Event) -> None:
         if isinstance(event, UpdateProgress) and (event.update, event.epoch) == (3, 1):
