@@ -193,6 +193,7 @@ def check_config(config: Config) -> None:
     _check_batch(config)
     _check_env(config)
     _check_algorithm(config)
+    _check_a3c(config)
     if config.run.torch_threads != "auto" and config.run.torch_threads < 1:
         raise ConfigError(f"run.torch_threads = {config.run.torch_threads}: expected at least 1, or auto")
     if any(width < 1 for width in config.policy.hidden):
@@ -270,6 +271,39 @@ def _check_algorithm(config: Config) -> None:
             "optim.learning_rate = 0: nothing can be adapted from there",
             hint="give 'kl-adaptive' a learning rate to start from, such as 3e-4",
         )
+
+
+_A3C = {
+    "ppo.surrogate": ("none",),
+    "ppo.epochs": (1,),
+    "ppo.minibatches": (1,),
+    "ppo.normalize_advantage": (False,),
+    "ppo.normalize_rewards": (False,),
+    "ppo.clip_value_loss": (False,),
+    "ppo.huber_delta": (None,),
+    "ppo.target_kl": (None,),
+    "policy.normalize_observations": (False,),
+    "rollout.whole_episodes": (False,),
+    "optim.learning_rate_schedule": ("constant", "linear"),
+    "workers.groups": ("auto", 1),
+    "run.device": ("auto", "cpu"),
+}
+"""What A3C leaves no choice about: each of its gradients is a single step, on the CPU of its own worker."""
+
+
+def _check_a3c(config: Config) -> None:
+    if config.run.algorithm != "a3c":
+        return
+    allowed = _A3C | {"workers.count": ("auto", config.rollout.num_envs)}
+    for key, values in allowed.items():
+        value = get_value(config, key)
+        if value not in values:
+            wanted = "left out" if values[0] is None else _show(values[0])
+            raise ConfigError(
+                f"{key} = {_show(value)}: with run.algorithm = 'a3c' it must be {wanted}",
+                hint="each worker learns from its own environment, one gradient a rollout; the preset a3c-cartpole is "
+                "a starting point, and --envs sets the number of workers",
+            )
 
 
 def _check_env(config: Config) -> None:

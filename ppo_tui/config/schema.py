@@ -130,10 +130,10 @@ class PolicyConfig(_Section, frozen=True, kw_only=True):
     network: Annotated[
         str,
         Meta(
-            pattern=r"^(auto|nature-cnn|impala|mlp|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
+            pattern=r"^(auto|nature-cnn|impala|a3c-cnn|mlp|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
             max_length=200,
-            description="auto (nature-cnn for images, mlp for everything else), nature-cnn, impala, mlp, or a network "
-            "of your own as package.module:Class.",
+            description="auto (nature-cnn for images, mlp for everything else), nature-cnn, impala, a3c-cnn, mlp, or a "
+            "network of your own as package.module:Class.",
         ),
     ] = "auto"
     hidden: Annotated[tuple[int, ...], Meta(max_length=16, description="Widths of the hidden layers of an mlp.")] = (
@@ -310,8 +310,15 @@ class OptimConfig(_Section, frozen=True, kw_only=True):
 
 
 class RunConfig(_Section, frozen=True, kw_only=True):
-    """How long, from which seed, on what."""
+    """By which algorithm, how long, from which seed, on what."""
 
+    algorithm: Annotated[
+        Literal["ppo", "a3c"],
+        Meta(
+            description="ppo (and its special cases), or a3c: workers that learn asynchronously, each from its own "
+            "environment."
+        ),
+    ] = "ppo"
     total_steps: Annotated[
         int, Meta(ge=1, le=10**13, description="Environment steps of the run, all environments together.")
     ] = 1_000_000

@@ -17,7 +17,7 @@ from .actions import ActionKind, action_kind
 from .custom import custom_network
 from .distributions import Distribution
 from .memory import Memory, Past
-from .networks import MLP, ImpalaCNN, NatureCNN, initialize_orthogonal
+from .networks import CNNS, MLP, initialize_orthogonal
 from .normalizers import ObservationNormalizer
 from .observations import check_spaces_of_policy, has_stack_axis, image_layout
 
@@ -223,7 +223,7 @@ def build_policy(
     )
     if policy.init == "orthogonal":
         for trunk in (actor_critic.actor_trunk, actor_critic.critic_trunk):
-            if isinstance(trunk, NatureCNN | ImpalaCNN | MLP):
+            if isinstance(trunk, (MLP, *CNNS.values())):
                 initialize_orthogonal(trunk)
         for memory in (actor_critic.actor_memory, actor_critic.critic_memory):
             if memory is not None:
@@ -257,5 +257,5 @@ def _trunk_builder(space: spaces.Box, policy: PolicyConfig, frame_stack: int) ->
         example = torch.from_numpy(np.zeros((2, *shape), space.dtype))
         return lambda: custom_network(policy.network, shape, example)
     if layout := image_layout(space, policy, frame_stack):
-        return lambda: (ImpalaCNN if policy.network == "impala" else NatureCNN)(layout)
+        return lambda: CNNS["nature-cnn" if policy.network == "auto" else policy.network](layout)
     return lambda: MLP(frame_stack * math.prod(space.shape), policy.hidden, policy.activation)

@@ -8,11 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..config import Config
 from ..envs.state import unsaved_reason
 from ..ppo import ActorCritic, RolloutBuffer
 from ..ppo.rollout import ALL_ENVS
 from ..protocol import EpisodeFinished
 from ..workers import WorkerPool
+from ..workers.memory import SharedArrays
 from .metrics import PhaseTimes
 
 
@@ -30,6 +32,27 @@ class CollectorState(NamedTuple):
         """The environments that could not be saved, each with the reason."""
         reasons = {env: unsaved_reason(state) for env, state in enumerate(self.envs)}
         return {env: reason for env, reason in reasons.items() if reason is not None}
+
+
+def wrap_rollout(shared: SharedArrays, policy: ActorCritic, config: Config, *, masked: bool) -> RolloutBuffer:
+    """The rollout that lies in these arrays, with what `policy` and its learner need beside them.
+
+    Args:
+        masked: whether the environments mask actions.
+    """
+    stack = config.env.frame_stack
+    return RolloutBuffer(
+        frames=shared.observations,
+        rewards=shared.rewards[stack:],
+        terminations=shared.terminations[stack:],
+        truncations=shared.truncations[stack:],
+        frame_stack=stack,
+        action_shape=policy.action_shape,
+        action_dtype=policy.action_dtype,
+        masks=shared.action_masks if masked else None,
+        distribution_size=policy.distribution_size if config.compares_distributions else 0,
+        state_size=policy.state_size,
+    )
 
 
 class Collector:

@@ -27,6 +27,7 @@ _FIXED = (
     "policy.recurrent_size",
     "policy.init",
     "policy.log_std_init",
+    "run.algorithm",
     "run.seed",
 )
 """Settings that a checkpoint cannot change: its tensors and states have their shape, or were drawn from them."""
@@ -134,6 +135,8 @@ def differences(saved: CheckpointState, config: Config, origin: Origin) -> tuple
                 found.append(f"{key} {old:,} → {new:,}: annealing now ends there")
         elif key not in _HARMLESS:
             found.append(f"{key} {old} → {new}")
+    if config.run.algorithm == "a3c":
+        found.append("workers begin new episodes, and learn in an order that only their timing decides")
     return (*found, *_differing_origin(saved.origin, origin))
 
 
