@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from ...envs import EnvInfo
 from ...ppo import build_policy
-from ...protocol import CommandRefused, EpisodeFinished, Event, GameClip, SetValue, WatchGame
+from ...protocol import CommandRefused, EpisodeFinished, Event, GameClip, WatchGame
 from ..collector import CollectorState
 from ..machine import Threads
 from ..trainer import Trainer
@@ -66,11 +67,11 @@ class A3CTrainer(Trainer):
             return
         self.pool.watch(command)
 
-    def _edit(self, asked: SetValue) -> None:
-        if asked.key.partition(".")[2] in LIVE:
-            super()._edit(asked)
+    def _edit(self, key: str, value: Any, by: str) -> None:
+        if key.partition(".")[2] in LIVE:
+            super()._edit(key, value, by)
         else:
-            self._emit(CommandRefused(message=f"{asked.key}: A3C has no such thing", by=asked.by))
+            self._emit(CommandRefused(message=f"{key}: A3C has no such thing", by=by))
 
     # ── The loop ────────────────────────────────────────────────────────────────────────────────────────────
 
