@@ -316,9 +316,19 @@ class Trainer:
     def _obey_at_boundary(self) -> None:
         """Apply the edits that arrived during the update, and save if asked to."""
         settings, save = self._controls.at_boundary()
-        for key, (value, by) in settings.items():
-            old = self._settings.edit(key, value, self.progress)
-            self._emit(SettingChanged(key=key, old=old, new=value, by=by, step=self.step, update=self.update))
+        for asked in settings:
+            old = self._settings.edit(asked.key, asked.value, self.progress)
+            self._emit(
+                SettingChanged(
+                    key=asked.key,
+                    old=old,
+                    new=asked.value,
+                    by=asked.by,
+                    step=self.step,
+                    update=self.update,
+                    cause=asked.cause,
+                )
+            )
         if save:
             self._save_checkpoint("manual")
 
