@@ -1,10 +1,16 @@
-"""Every key of the main screen, once: bindings, footer, help and command palette are made from this table."""
+"""Every key, once: bindings, footer, help, command palette and the user's own keymap are made from this table."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from textual.binding import Binding
+if TYPE_CHECKING:
+    from textual.binding import Binding
+
+APP, TRAIN, LIST, EDIT = "app", "train", "list", "edit"
+"""Where keys are bound: everywhere, on the main screen, on screens that are lists, on the screen of the settings."""
 
 
 @dataclass(frozen=True)
@@ -14,10 +20,11 @@ class Key:
     Attributes:
         id: what a keymap calls it.
         keys: Textual's names of the keys, separated by commas.
-        action: the method ``action_…`` of the main screen, with its arguments.
-        label: one word for the footer; without it the key is not shown there.
+        action: the method ``action_…`` of the screen (or of the app), with its arguments.
         display: how footer and help write the keys.
         help: one sentence; without it another key's entry covers this one.
+        label: one word for the footer; without it the key is not shown there.
+        contexts: where it is bound; the action belongs to whatever is bound there.
     """
 
     id: str
@@ -27,42 +34,95 @@ class Key:
     help: str = ""
     label: str = ""
     group: str = ""
+    contexts: tuple[str, ...] = (TRAIN,)
 
+
+_APP, _PLACES = (APP,), (TRAIN, LIST, EDIT)
 
 KEYS: tuple[Key, ...] = (
-    Key("pause", "space,p", "pause", "p", "Pause, or go on.", "Pause", "Training"),
-    Key("step", "s", "step", "s", "Run one update, then pause.", "Step", "Training"),
-    Key("save", "c", "save", "c", "Save a checkpoint at the next update.", "Save", "Training"),
+    Key("pause", "space,p", "pause", "p", "Pause, or go on (space too).", "Pause", "Training", _APP),
+    Key("step", "s", "step", "s", "Run one update, then pause.", "Step", "Training", _APP),
+    Key("step-many", "S", "step_many", "S", "Run as many updates as you say, then pause.", "", "Training", _APP),
+    Key("save", "c", "save", "c", "Save a checkpoint at the next update.", "Save", "Training", _APP),
+    Key("detach", "d", "detach", "d", "Leave the screen; the run goes on (where it can).", "", "Training", _APP),
+    Key("edit", "e", "edit", "e", "Open the settings: ranges, drafts, what a change means.", "Edit", "Settings", _APP),
     Key(
-        "select-next",
-        "down,right_square_bracket",
-        "select(1)",
-        "↑↓",
-        "Select a setting ([ and ] too).",
-        "Set",
+        "nudge-up",
+        "plus,equals_sign",
+        "nudge(1)",
+        "+-",
+        "Raise or lower the selected setting by a step.",
+        "Nudge",
         "Settings",
+        (TRAIN, EDIT),
     ),
-    Key("select-previous", "up,left_square_bracket", "select(-1)", "↑"),
-    Key("nudge-up", "plus,equals_sign", "nudge(1)", "+-", "Raise or lower it by a step.", "Nudge", "Settings"),
-    Key("nudge-down", "minus,underscore", "nudge(-1)", "-"),
-    Key("edit", "enter", "edit", "⏎", "Type a value for it.", "Type", "Settings"),
-    Key("chart-1", "1", "chart(0)", "1-5", "Choose a chart (tab: the next one).", "Chart", "Charts"),
-    Key("next-chart", "tab", "next_chart(1)", "tab"),
-    Key("previous-chart", "shift+tab", "next_chart(-1)", "⇧tab"),
-    *(Key(f"chart-{number}", str(number), f"chart({number - 1})", str(number)) for number in range(2, 6)),
-    Key("log-axis", "y", "log_axis", "y", "Switch its axis between linear and logarithmic.", "", "Charts"),
-    Key("maximise", "m", "maximise", "m", "Give it all the room, or put it back.", "", "Charts"),
-    Key("events", "l", "events", "l", "Read the whole log of events.", "", "Screens"),
-    Key("traceback", "t", "traceback", "t", "Read the traceback of a failed run.", "Trace", "Screens"),
-    Key("help", "question_mark,f1", "help", "?", "Show this help.", "Help", "Screens"),
-    Key("quit", "q", "quit", "q", "Leave: save and stop, stop at once, or stay.", "Quit", "Screens"),
+    Key("nudge-down", "minus,underscore", "nudge(-1)", "-", contexts=(TRAIN, EDIT)),
+    Key("type", "enter", "type", "⏎", "Type a value (in the settings).", "Type", "Settings", (EDIT,)),
+    Key("apply", "a", "apply", "a", "Ask for what is drafted (in the settings).", "Apply", "Settings", (EDIT,)),
+    Key("undo", "u", "undo", "u", "Undo the newest change of a setting.", "", "Settings", _APP),
+    Key("redo", "ctrl+r", "redo", "^r", "Do again what was undone.", "", "Settings", _APP),
+    Key("audit", "A", "audit", "A", "Read who changed what and when.", "", "Settings", _APP),
+    *(
+        Key(f"panel-{number}", str(number), f"panel({number})", str(number), help_, "", "Panels")
+        for number, help_ in (
+            (1, "Go to the charts."),
+            (2, "Go to the workers."),
+            (3, "Go to the settings."),
+            (4, "Go to the events."),
+            (5, "Go to the metrics."),
+        )
+    ),
+    Key("next-panel", "tab", "next_panel(1)", "tab", "Go to the next panel (shift+tab: the one before).", "", "Panels"),
+    Key("previous-panel", "shift+tab", "next_panel(-1)", "⇧tab"),
+    Key(
+        "up",
+        "up,k",
+        "move(0, -1)",
+        "↑↓←→",
+        "Move in a panel or a list; so do h j k l, which never change anything.",
+        "",
+        "Panels",
+        _PLACES,
+    ),
+    Key("down", "down,j", "move(0, 1)", "↓", contexts=_PLACES),
+    Key("left", "left,h", "move(-1, 0)", "←", contexts=_PLACES),
+    Key("right", "right,l", "move(1, 0)", "→", contexts=_PLACES),
+    Key("page-up", "pageup", "page(-1)", "⇞⇟", "Move by a page; home and end: to the ends.", "", "Panels", _PLACES),
+    Key("page-down", "pagedown", "page(1)", "⇟", contexts=_PLACES),
+    Key("top", "home", "end(-1)", "home", contexts=_PLACES),
+    Key("bottom", "end", "end(1)", "end", contexts=_PLACES),
+    Key("maximise", "enter,m", "maximise", "⏎", "Give the panel all the room (m too).", "Zoom", "Panels"),
+    Key("choose", "enter", "choose", "⏎", contexts=(LIST,), label="Choose"),
+    Key("back", "escape", "back", "esc", "Go back: from a filter, a zoom, a screen.", "", "Panels", _PLACES),
+    Key("filter", "slash", "filter", "/", "Filter the events, or the list.", "Filter", "Panels", (TRAIN, LIST)),
+    Key("log-axis", "y", "log_axis", "y", "Switch a chart's axis between linear and logarithmic.", "", "Charts"),
+    Key("checkpoints", "C", "checkpoints", "C", "See the checkpoints, and go back to one.", "", "Screens", _APP),
+    Key("runs", "r", "runs", "r", "See all runs here.", "Runs", "Screens", _APP),
+    Key("traceback", "t", "traceback", "t", "Read the traceback of a failed run.", "Trace", "Screens", _APP),
+    Key("help", "question_mark,f1", "help", "?", "Show this help (F1 too).", "Help", "Screens", _APP),
+    Key(
+        "palette",
+        "ctrl+p",
+        "command_palette",
+        "^p",
+        "The command palette; it takes `lr 1e-4` too.",
+        "",
+        "Screens",
+        _APP,
+    ),
+    Key("quit", "q", "quit", "q", "Leave: detach, save and stop, stop at once, or stay.", "Quit", "Screens", _APP),
 )
+
+INTERRUPT = "ctrl+c"
+"""Leaves, whatever else the keyboard is used for; it cannot be given away."""
 
 INTERRUPT_HELP = "Leave as with q; twice: stop without a checkpoint."
 
 
-def bindings() -> list[Binding]:
-    """The table as Textual wants it."""
+def bindings(context: str = TRAIN) -> list[Binding]:
+    """The keys that are bound in `context`, as Textual wants them."""
+    from textual.binding import Binding
+
     return [
         Binding(
             key.keys,
@@ -74,4 +134,17 @@ def bindings() -> list[Binding]:
             id=key.id,
         )
         for key in KEYS
+        if context in key.contexts
     ]
+
+
+def rows_by_group(keymap: Mapping[str, str]) -> Iterator[tuple[str, list[tuple[str, Key]]]]:
+    """For the help: each group with its keys that have something to say, written as `keymap` has them."""
+    for group in dict.fromkeys(key.group for key in KEYS if key.help):
+        rows = [(display(key, keymap), key) for key in KEYS if key.group == group and key.help]
+        yield group, rows
+
+
+def display(key: Key, keymap: Mapping[str, str]) -> str:
+    """How the keys of `key` are written, also where the user has chosen others."""
+    return keymap[key.id].replace(",", " ") if key.id in keymap else key.display

@@ -40,6 +40,26 @@ LIGHT = Theme(
 )
 
 
+ANSI = Theme(
+    name="ppo-ansi",
+    primary="ansi_cyan",
+    secondary="ansi_magenta",
+    accent="ansi_cyan",
+    success="ansi_green",
+    warning="ansi_yellow",
+    error="ansi_bright_red",
+    foreground="ansi_default",
+    background="ansi_default",
+    surface="ansi_default",
+    panel="ansi_default",
+    ansi=True,
+)
+"""The 16 colours that the user has given the terminal."""
+
+THEMES = (DARK, LIGHT, ANSI)
+NAMES = {"dark": DARK, "light": LIGHT, "ansi": ANSI}
+
+
 def with_own_colours(variables: dict[str, str], *, ansi: bool) -> dict[str, str]:
     """The variables of any theme, with those that only our style sheet knows.
 

@@ -87,11 +87,8 @@ class Chart(Widget):
         self.refresh()
 
     def _title(self) -> Content:
-        """Number, name, and for each curve a sample of its pattern and its newest value: the legend."""
-        parts: list[str | tuple[str, str]] = [
-            (f"{self.number}", "dim"),
-            f" {self.spec.title}" if self.spec.title else "",
-        ]
+        """Name, and for each curve a sample of its pattern and its newest value: the legend."""
+        parts: list[str | tuple[str, str]] = [self.spec.title]
         if self.log_axis:
             parts.append(" (log)")
         for index, curve in enumerate(self.spec.curves, start=1):

@@ -29,16 +29,12 @@ class ValueInput(Vertical):
         yield Input(compact=True, id="value-input")
         yield Static(id="value-error")
 
-    @property
-    def open(self) -> bool:
-        return self.display
-
     def show(self, field: LiveField) -> None:
         """Begin with the present value of `field`, selected: typing replaces it."""
         self.query_one("#value-name", Static).update(_describe(field))
         self._say("")
         entry = self.query_one(Input)
-        entry.value = formats.setting(self._run.editor.value(field.key))
+        entry.value = formats.setting(self._run.editor.drafted(field.key))
         self.display = True
         entry.focus()
         entry.action_select_all()
@@ -46,7 +42,7 @@ class ValueInput(Vertical):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
         try:
-            self._run.set_typed(event.value)
+            self._run.editor.draft_typed(event.value)
         except ConfigError as error:
             self._say(formats.one_line(str(error)))
         else:
@@ -64,9 +60,7 @@ class ValueInput(Vertical):
         self.post_message(self.Closed())
 
     def _say(self, text: str) -> None:
-        self.query_one("#value-error", Static).update(
-            Content(text or "Enter asks for it at the next update, Esc leaves it")
-        )
+        self.query_one("#value-error", Static).update(Content(text or "Enter drafts it, Esc leaves it"))
         self.set_class(bool(text), "-wrong")
 
 

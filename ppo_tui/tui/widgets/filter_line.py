@@ -1,0 +1,43 @@
+"""A line to type a filter in: what it narrows follows every letter."""
+
+from __future__ import annotations
+
+from textual.message import Message
+from textual.widgets import Input
+
+
+class FilterLine(Input):
+    """Shown on demand. Enter keeps the filter, Escape clears it; both give the keyboard back."""
+
+    class Closed(Message):
+        """The user is done typing."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(placeholder=f"filter the {what} (enter keeps it, esc clears it)", compact=True, id="filter")
+        self.display = False
+
+    def show(self) -> None:
+        self.display = True
+        self.focus()
+
+    def clear_and_close(self) -> None:
+        self.value = ""
+        self._close()
+
+    def key_escape(self) -> None:
+        self.clear_and_close()
+
+    def on_input_submitted(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self.display:
+            self.screen.set_focus(None)
+            self.display = bool(self.value)
+            self.post_message(self.Closed())
+
+
+def matches(wanted: str, text: str) -> bool:
+    """Whether every word of the filter is in `text`, in any order and case."""
+    folded = text.casefold()
+    return all(word in folded for word in wanted.casefold().split())
