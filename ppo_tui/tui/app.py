@@ -19,8 +19,9 @@ from ..errors import RunFailedError
 from ..protocol import Stop
 from . import keys, theme
 from .controller import Controller
-from .look import Look, PlainCharacters
+from .look import Look
 from .palette import RunCommands
+from .plain import PlainCharacters
 from .screens.audit import AuditScreen
 from .screens.checkpoints import CheckpointScreen
 from .screens.dialogs import CountDialog, Leave, LeaveDialog, TextScreen, help_text
@@ -88,7 +89,7 @@ class PpoTuiApp(App[None]):
         keymap: Mapping[str, str] | None = None,
     ) -> None:
         look = look or Look()
-        chosen = theme.NAMES[look.theme]
+        chosen = theme.BY_NAME[look.theme]
         super().__init__(ansi_color=chosen.ansi)
         self.run_controller = Controller(session, clock)
         self.user_keys = dict(keymap or {})

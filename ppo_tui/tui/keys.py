@@ -105,7 +105,7 @@ KEYS: tuple[Key, ...] = (
         "ctrl+p",
         "command_palette",
         "^p",
-        "The command palette; it takes `lr 1e-4` too.",
+        "All of this by name; it takes `lr 1e-4` too.",
         "",
         "Screens",
         _APP,

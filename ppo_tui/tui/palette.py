@@ -18,9 +18,7 @@ from .editor import number_in
 if TYPE_CHECKING:
     from .app import PpoTuiApp
 
-_ASSIGNMENT = re.compile(
-    r"(?P<name>[A-Za-z_.\- ]*[A-Za-z_])\s*(?:[ =:]|:=)\s*(?P<value>[-+.\d]\S*|off|none)", re.IGNORECASE
-)
+_ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_.\- ]*[A-Za-z_])\s*[ =:]\s*(?P<value>[-+.\d]\S*|off|none)", re.IGNORECASE)
 
 
 class RunCommands(Provider):

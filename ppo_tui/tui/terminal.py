@@ -23,6 +23,10 @@ SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread hands over: keeps keys prompt while the learner runs Python (default 0.005)."""
 
 
+_spare_terminals: list[int] = []
+"""Descriptors that lead to the terminal beside the standard ones, while the screen stands."""
+
+
 def run_screen(session: Session, look: Look | None = None, keymap: Mapping[str, str] | None = None) -> int:
     """Show `session` until the user leaves or the run is told to end. Returns the exit code for the process.
 
@@ -68,7 +72,7 @@ def _let_go_of_terminal() -> None:
     moment when the other side hangs up.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
+    for descriptor in (0, 1, 2, *_spare_terminals):
         with contextlib.suppress(OSError):  # a stream that was closed before
             if stat.S_ISCHR(os.fstat(descriptor).st_mode):
                 os.dup2(nothing, descriptor)
@@ -87,20 +91,22 @@ def _own_terminal(run: Controller) -> Iterator[None]:
         return
     sys.stdout.flush()
     sys.stderr.flush()
-    kept = [os.dup(1), os.dup(2)]
+    kept = [os.dup(1), os.dup(2), os.dup(2)]
+    _spare_terminals.extend(kept)
     reader, writer = os.pipe()
     for descriptor in (1, 2):
         os.dup2(writer, descriptor)
     os.close(writer)
-    sys.__stderr__ = os.fdopen(os.dup(kept[1]), "w", encoding="utf-8", errors="replace")  # type: ignore[misc]
+    sys.__stderr__ = os.fdopen(kept[2], "w", encoding="utf-8", errors="replace")  # type: ignore[misc]
     listener = threading.Thread(target=_note_lines, args=(reader, run), name="stray output", daemon=True)
     listener.start()
     try:
         yield
     finally:
+        _spare_terminals.clear()
         sys.__stderr__.close()
         sys.__stderr__ = stderr  # type: ignore[misc]
-        for descriptor, original in zip((1, 2), kept, strict=True):
+        for descriptor, original in zip((1, 2), kept[:2], strict=True):
             os.dup2(original, descriptor)
             os.close(original)
 

@@ -57,7 +57,7 @@ ANSI = Theme(
 """The 16 colours that the user has given the terminal."""
 
 THEMES = (DARK, LIGHT, ANSI)
-NAMES = {"dark": DARK, "light": LIGHT, "ansi": ANSI}
+BY_NAME = {"dark": DARK, "light": LIGHT, "ansi": ANSI}
 
 
 def with_own_colours(variables: dict[str, str], *, ansi: bool) -> dict[str, str]:

@@ -39,8 +39,8 @@ class CheckpointScreen(ListScreen[Checkpoint]):
     def describe(self, item: Checkpoint) -> Content:
         return Content.assemble(
             (formats.one_line(item.saved.path), "bold"),
-            "\nenter goes back to it: weights, optimiser, settings and games as they were; what came after stays in the "
-            "record.",
+            "\nenter goes back to it: weights, optimiser, settings and games as they were; the record keeps what came "
+            "after.",
         )
 
     def choose(self, item: Checkpoint) -> None:

@@ -51,7 +51,8 @@ class RunsScreen(ListScreen[RunSummary]):
         return Content.assemble(
             ("◆ " if item.path in self._marked else "• " if here else "  ", "bold $primary"),
             f"{formats.one_line(item.name):<28.28} {item.state:<9} {formats.one_line(item.env):<20.20} ",
-            f"{formats.count(item.step):>7} {formats.number(item.last_return):>7} {formats.number(item.best_return):>7} ",
+            f"{formats.count(item.step):>7} {formats.number(item.last_return):>7} ",
+            f"{formats.number(item.best_return):>7} ",
             (f"{formats.duration(item.age_seconds):>9}", "$quiet"),
         )
 
