@@ -127,6 +127,8 @@ class PpoTuiApp(App[None]):
 
     def tick(self) -> None:
         """Take in what is new, and leave if that is what everybody waits for."""
+        if not self.screen_stack:  # the app is closing
+            return
         if self.run_controller.poll():
             self.main.renew()
             if isinstance(self.screen, RunScreen):

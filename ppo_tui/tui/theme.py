@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from textual.theme import Theme
+from dataclasses import replace
+
+from textual.theme import BUILTIN_THEMES, Theme
 
 ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
@@ -40,19 +42,13 @@ LIGHT = Theme(
 )
 
 
-ANSI = Theme(
+ANSI = replace(
+    BUILTIN_THEMES["ansi-dark"],
     name="ppo-ansi",
     primary="ansi_cyan",
     secondary="ansi_magenta",
     accent="ansi_cyan",
-    success="ansi_green",
-    warning="ansi_yellow",
     error="ansi_bright_red",
-    foreground="ansi_default",
-    background="ansi_default",
-    surface="ansi_default",
-    panel="ansi_default",
-    ansi=True,
 )
 """The 16 colours that the user has given the terminal."""
 
