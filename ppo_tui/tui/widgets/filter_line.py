@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
 
 class FilterLine(Input):
     """Shown on demand. Enter keeps the filter, Escape clears it; both give the keyboard back."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
 
     class Closed(Message):
         """The user is done typing."""
@@ -24,7 +29,7 @@ class FilterLine(Input):
         self.value = ""
         self._close()
 
-    def key_escape(self) -> None:
+    def action_leave(self) -> None:
         self.clear_and_close()
 
     def on_input_submitted(self) -> None:

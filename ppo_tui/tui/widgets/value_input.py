@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
@@ -16,6 +19,8 @@ from ..controller import Controller
 
 class ValueInput(Vertical):
     """Shown on demand. Enter hands the value over, Escape leaves everything as it was."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
 
     class Closed(Message):
         """The user is done typing."""
@@ -51,7 +56,7 @@ class ValueInput(Vertical):
     def on_input_changed(self) -> None:
         self._say("")
 
-    def key_escape(self) -> None:
+    def action_leave(self) -> None:
         self._close()
 
     def _close(self) -> None:
