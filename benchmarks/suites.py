@@ -91,6 +91,7 @@ SUITES = (
         ),
         reference="screen-on",
     ),
+    Suite("keys", "A key while training, 120×40", (Case("key-reaction", "benchmarks.keys:reaction"),), one_round=True),
     Suite("memory", "Memory of a training run", (Case("memory", "benchmarks.memory:memory"),), one_round=True),
     Suite(
         "startup",
