@@ -1,9 +1,12 @@
-"""Sampling by what ships with Gymnasium and ale-py, and by bare emulators, which nothing can outrun."""
+"""Sampling by what ships with Gymnasium and ale-py, and by bare emulators."""
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
+from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
+from typing import Any
 
 import ale_py
 import gymnasium
@@ -12,7 +15,7 @@ from ale_py import roms
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, TransformReward
 
-from ppo_tui import Config
+from ppo_tui import Config, make_env
 from ppo_tui.workers import available_cores
 
 from .effort import Effort
@@ -82,12 +85,25 @@ def random_play(envs: VectorEnv, effort: Effort) -> dict[str, float]:
 
 
 def raw_emulator(effort: Effort) -> dict[str, float]:
-    """A bare emulator on each core: frames and nothing else, no screen is read. What every sampler is limited by."""
+    """A bare emulator on each core: four frames for each random action and nothing else, no screen is read."""
+    return _on_each_core(_emulate, effort)
+
+
+def emulator_by_the_rules(effort: Effort) -> dict[str, float]:
+    """A bare emulator on each core that runs the very frames of our environments, no screen is read.
+
+    The rules add frames that are no steps of the agent: NOOPs at the start of a game, NOOP and FIRE after a lost life.
+    No sampler that keeps to them can be faster.
+    """
+    return _on_each_core(_emulate_by_the_rules, effort)
+
+
+def _on_each_core(emulate: Callable[[float], float], effort: Effort) -> dict[str, float]:
     cores = available_cores()
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(cores)
     with context.Pool(cores, initializer=_share, initargs=(barrier,)) as processes:
-        rates = processes.map(_emulate, [effort.seconds] * cores, chunksize=1)
+        rates = processes.map(emulate, [effort.seconds] * cores, chunksize=1)
     return {"steps_per_second": sum(rates)}
 
 
@@ -99,10 +115,7 @@ def _share(barrier: Barrier) -> None:
 def _emulate(seconds: float) -> float:
     """One emulator's rate, measured while all the others run: each process waits here for the last to be ready."""
     frame_skip = breakout(num_updates=0).env.atari.frame_skip
-    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
-    ale = ale_py.ALEInterface()
-    ale.setFloat("repeat_action_probability", 0.0)
-    ale.loadROM(str(roms.get_rom_path(GAME)))
+    ale = _loaded_emulator()
     actions, random = ale.getMinimalActionSet(), np.random.default_rng()
 
     def step() -> int:
@@ -115,3 +128,69 @@ def _emulate(seconds: float) -> float:
 
     _all_loaded.wait()
     return steps_per_second(step, seconds)
+
+
+def _emulate_by_the_rules(seconds: float) -> float:
+    """As `_emulate`, with the calls that our environment makes of its emulator, recorded before and run in a loop."""
+    calls = recorded_calls(agent_steps=4000)
+    ale = _loaded_emulator()
+    steps = itertools.cycle(calls)
+
+    def step() -> int:
+        for action in next(steps):
+            if action is None:
+                ale.reset_game()
+            else:
+                ale.act(action)
+        return 1
+
+    _all_loaded.wait()
+    return steps_per_second(step, seconds)
+
+
+def recorded_calls(agent_steps: int) -> list[list[ale_py.Action | None]]:
+    """What our Breakout, played at random, has its emulator do in each step of the agent: actions, None for a reset.
+
+    The reset that follows the end of an episode belongs to the step that ended it, and the first step begins with one.
+    """
+    env, random = make_env(breakout(num_updates=0).env), np.random.default_rng(0)
+    recorder = env.unwrapped._ale = _Recorder(env.unwrapped._ale)
+    env.reset(seed=0)
+    for action in random.integers(env.action_space.n, size=agent_steps):
+        _, _, terminated, truncated, _ = env.step(int(action))
+        if terminated or truncated:
+            env.reset()
+        recorder.end_step()
+    return recorder.steps
+
+
+class _Recorder:
+    """An emulator that notes what it is told to play."""
+
+    def __init__(self, ale: ale_py.ALEInterface) -> None:
+        self._ale = ale
+        self._calls: list[ale_py.Action | None] = []
+        self.steps: list[list[ale_py.Action | None]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ale, name)
+
+    def act(self, action: ale_py.Action) -> float:
+        self._calls.append(action)
+        return self._ale.act(action)
+
+    def reset_game(self) -> None:
+        self._calls.append(None)
+        self._ale.reset_game()
+
+    def end_step(self) -> None:
+        self.steps.append(self._calls)
+        self._calls = []
+
+
+def _loaded_emulator() -> ale_py.ALEInterface:
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+    ale = ale_py.ALEInterface()
+    ale.setFloat("repeat_action_probability", 0.0)
+    ale.loadROM(str(roms.get_rom_path(GAME)))
+    return ale

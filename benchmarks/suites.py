@@ -67,6 +67,7 @@ SUITES = (
             Case("ale-vector", "benchmarks.samplers:ale_vector"),
             Case("envpool", "benchmarks.envpool_peer:sampling", needs=_ENVPOOL),
             Case("raw-emulator", "benchmarks.samplers:raw_emulator"),
+            Case("raw-same-frames", "benchmarks.samplers:emulator_by_the_rules"),
         ),
         reference="ours-pool",
     ),

@@ -25,6 +25,7 @@ from gymnasium.utils import seeding
 from ..config.schema import AtariConfig
 from ..errors import ConfigError
 from .episodes import episode_info
+from .screen import PooledScreen
 
 NOOP = ale_py.Action.NOOP
 FIRE = ale_py.Action.FIRE
@@ -94,8 +95,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         self.observation_space = Box(0, 255, (size, size), np.uint8)
         self.action_space = Discrete(len(self._actions))
 
-        # [0] the newest frame and then the maximum of the newest two, [1] the one before it.
-        self._screens = [np.zeros(self._ale.getScreenDims(), np.uint8) for _ in range(2)]
+        self._screen = PooledScreen(self._ale, size, pooled=config.frame_skip > 1)
         self._executed = NOOP
         self._lives = 0
         self._return = 0.0
@@ -118,7 +118,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
             self._press(FIRE, info)
         self._between_lives = False
         info["lives"] = self._lives
-        return self._observation(), info
+        return self._screen.resized(), info
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Hold `action` for `frame_skip` frames.
@@ -148,7 +148,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
             info["episode"] = episode_info(self._return, self._length)
         if self._config.clip_reward:
             reward = float((reward > 0) - (reward < 0))
-        return self._observation(), reward, game_over or life_over, truncated, info
+        return self._screen.resized(), reward, game_over or life_over, truncated, info
 
     def render(self) -> np.ndarray:
         """The screen as the emulator shows it now, uint8 RGB, `[210, 160, 3]` in most games."""
@@ -170,8 +170,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
             if self._ale.game_over():
                 self._start(seed)
         self._lives = self._ale.lives()
-        self._ale.getScreenGrayscale(self._screens[0])
-        self._screens[1].fill(0)
+        self._screen.show_newest()
         self._fire_due = self._uses_fire
 
     def _start(self, seed: int | None) -> None:
@@ -226,13 +225,12 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
             if life_lost or ale.game_over():
                 break
             if frame == skip - 2:
-                ale.getScreenGrayscale(self._screens[1])
+                self._screen.read_older()
             elif frame == skip - 1:
-                ale.getScreenGrayscale(self._screens[0])
+                self._screen.read_newest()
         if not each_frame_counts:
             life_lost = self._loses_life()
-        if skip > 1:
-            np.maximum(self._screens[0], self._screens[1], out=self._screens[0])
+        self._screen.pool()
         self._return += reward
         self._fire_due = self._fire_due or (life_lost and self._uses_fire)
         return reward, life_lost
@@ -251,10 +249,6 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         """Whether there are fewer lives than when it was last asked."""
         before, self._lives = self._lives, self._ale.lives()
         return self._lives < before
-
-    def _observation(self) -> np.ndarray:
-        size = self._config.screen_size
-        return cv2.resize(self._screens[0], (size, size), interpolation=cv2.INTER_AREA)
 
 
 def _rom_path(game: str) -> str:

@@ -1,0 +1,178 @@
+"""The emulator's screen as the agent sees it: grey, the maximum of two frames, and small.
+
+From one step to the next hardly anything on an Atari screen moves, so only the bands of lines that changed are
+converted, pooled and resized. That is a cache: every result equals the one computed from the whole screen, bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator
+
+import ale_py
+import cv2
+import numpy as np
+
+MERGED_GAP = 2
+"""Changed bands with at most this many others between them are done in one go: a call costs as much as they do."""
+
+
+class PooledScreen:
+    """Two grey frames of the emulator, their maximum, and that resized by area to `size` × `size`.
+
+    Args:
+        ale: with a game loaded, whose screen has H × W pixels.
+        pooled: whether `pool` takes the maximum of both frames, or the newest one alone.
+    """
+
+    def __init__(self, ale: ale_py.ALEInterface, size: int, *, pooled: bool) -> None:
+        self._ale, self._size, self._max_pooled = ale, size, pooled
+        height, width = ale.getScreenDims()
+        self._bands, self._band_height, self._small_band_height = _bands(height, size)
+        self._newest, self._older = _Frame(ale, self._bands), _Frame(ale, self._bands)
+        self._newest_was_read = False
+        self._pooled = np.zeros((height, width), np.uint8)
+        self._small = np.zeros((size, size), np.uint8)
+        # Bands of the pooled frame that are not the maximum of the two frames, and those that the small one lacks.
+        self._unpooled = set(range(self._bands))
+        self._unresized = set(range(self._bands))
+
+    def show_newest(self) -> None:
+        """Let the pooled frame be the screen as it is now, and the older frame black, as a game begins."""
+        self._newest.read()
+        np.copyto(self._pooled, self._newest.grey)
+        self._older.blacken()
+        self._newest_was_read = False
+        self._forget()
+
+    def read_older(self) -> None:
+        """Take the screen as the older frame."""
+        self._unpooled.update(self._older.read())
+
+    def read_newest(self) -> None:
+        """Take the screen as the newest frame."""
+        self._unpooled.update(self._newest.read())
+        self._newest_was_read = True
+
+    def pool(self) -> None:
+        """Pool the frames. Where no newest one was read since the last time, the pooled frame stands in for it."""
+        if self._newest_was_read:
+            for lines in self._lines(self._unpooled):
+                newest, pooled = self._newest.grey[lines], self._pooled[lines]
+                if self._max_pooled:
+                    np.maximum(newest, self._older.grey[lines], out=pooled)
+                else:
+                    np.copyto(pooled, newest)
+            self._unresized |= self._unpooled
+            self._unpooled.clear()
+        elif self._max_pooled:
+            np.maximum(self._pooled, self._older.grey, out=self._pooled)
+            self._forget()
+        self._newest_was_read = False
+
+    def resized(self) -> np.ndarray:
+        """The pooled frame, uint8 `[size, size]`, an array of the caller's own."""
+        for first, last in _runs(self._unresized):
+            small = self._small[first * self._small_band_height : last * self._small_band_height]
+            lines = self._pooled[first * self._band_height : last * self._band_height]
+            cv2.resize(lines, (self._size, len(small)), dst=small, interpolation=cv2.INTER_AREA)
+        self._unresized.clear()
+        return self._small.copy()
+
+    def frames(self) -> tuple[np.ndarray, np.ndarray]:
+        """All that later screens depend on: the pooled frame and the older one, uint8 `[H, W]`, copied."""
+        return self._pooled.copy(), self._older.grey.copy()
+
+    def restore(self, pooled: np.ndarray, older: np.ndarray) -> None:
+        """Stand where `frames` was taken."""
+        np.copyto(self._pooled, pooled)
+        self._older.set_grey(older)
+        self._newest_was_read = False
+        self._forget()
+
+    def _forget(self) -> None:
+        """Pool and resize everything next time."""
+        self._unpooled.update(range(self._bands))
+        self._unresized.update(range(self._bands))
+
+    def _lines(self, bands: set[int]) -> Iterator[slice]:
+        for first, last in _runs(bands):
+            yield slice(first * self._band_height, last * self._band_height)
+
+
+class _Frame:
+    """One frame in grey, and the palette numbers that it was made from."""
+
+    def __init__(self, ale: ale_py.ALEInterface, bands: int) -> None:
+        self._ale, self._bands = ale, bands
+        height, width = ale.getScreenDims()
+        self._band_height = height // bands
+        self.grey = np.zeros((height, width), np.uint8)
+        self._numbers, self._spare = np.zeros((2, height, width), np.uint8)
+        # Whether 8 pixels differ, and the same by bands with 4 such answers in a word.
+        self._differs = np.zeros((height, width // 8), bool)
+        self._differs_by_band = self._differs.reshape(bands, -1).view(np.uint32)
+        self._stale = True
+        self._grey_of = np.zeros(256, np.uint8)
+        self._known = b""  # palette numbers whose grey has been seen
+
+    def read(self) -> Iterable[int]:
+        """Take the screen as it is now, and say which bands differ from the screen that was read before."""
+        before, now = self._numbers, self._spare
+        self._ale.getScreen(now)
+        self._numbers, self._spare = now, before
+        if self._stale:
+            self._learn()
+            self._stale = False
+            return range(self._bands)
+        np.not_equal(now.view(np.uint64), before.view(np.uint64), out=self._differs)
+        changed = np.bitwise_or.reduce(self._differs_by_band, axis=1).nonzero()[0].tolist()
+        for first, last in _runs(changed):
+            lines = slice(first * self._band_height, last * self._band_height)
+            if now[lines].tobytes().translate(None, self._known):
+                self._learn()
+                break
+            cv2.LUT(now[lines], self._grey_of, dst=self.grey[lines])
+        return changed
+
+    def blacken(self) -> None:
+        """Be black, whatever the screen shows."""
+        self.grey.fill(0)
+        self._stale = True
+
+    def set_grey(self, grey: np.ndarray) -> None:
+        """Be `grey` until the next `read`."""
+        np.copyto(self.grey, grey)
+        self._stale = True
+
+    def _learn(self) -> None:
+        """Let the emulator convert the screen that was just read, and see which palette number is which grey."""
+        self._ale.getScreenGrayscale(self.grey)
+        self._grey_of[self._numbers.ravel()] = self.grey.ravel()
+        self._known = bytes(set(self._known) | set(np.unique(self._numbers).tolist()))
+
+
+def _bands(height: int, size: int) -> tuple[int, int, int]:
+    """How many bands of lines can be resized each on its own, and the lines of one before and after.
+
+    OpenCV computes where a line begins in floating point. Only where the factor is a fraction of a power of two, as
+    210/84 is, are the lines of a band weighted exactly as they are within the whole screen.
+    """
+    bands, factor = math.gcd(height, size), height / size
+    if not (factor * 64).is_integer():
+        bands = 1
+    return bands, height // bands, size // bands
+
+
+def _runs(bands: Collection[int]) -> Iterator[tuple[int, int]]:
+    """The first band and the one after the last of each run of these bands, small gaps included."""
+    first = last = None
+    for band in sorted(bands):
+        if first is None:
+            first = band
+        elif band - last > MERGED_GAP + 1:
+            yield first, last + 1
+            first = band
+        last = band
+    if first is not None:
+        yield first, last + 1
