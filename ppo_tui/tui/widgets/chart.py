@@ -94,7 +94,9 @@ class Chart(Widget):
         for index, curve in enumerate(self.spec.curves, start=1):
             series = self.run.view.series[curve.metric.key]
             newest = formats.number(curve.metric.sign * series.last, 2 if curve.label else 3)
-            parts.append((f" {curve.pattern.sample} {curve.label}".rstrip(), f"$curve-{index}"))
+            parts.append(
+                (f"{' ' if parts[-1] else ''}{curve.pattern.sample} {curve.label}".rstrip(), f"$curve-{index}")
+            )
             parts.append(f" {newest}")
         return Content.assemble(*parts)
 
