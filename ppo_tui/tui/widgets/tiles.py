@@ -26,7 +26,7 @@ class Tile(Panel):
     def draw(self, width: int, height: int) -> Content:
         values = self.metric.values(self.run.view.series.get(self.metric.key, _NO_DATA))
         newest = formats.number(float(values[-1]) if len(values) else None)
-        value = Content.assemble((f"{newest:<{min(8, width - 1)}}", "bold"), (_ARROWS[trend(values)], "$quiet"))
+        value = Content.assemble((f"{newest:<{max(1, min(8, width - 1))}}", "bold"), (_ARROWS[trend(values)], "$quiet"))
         bordered = self.styles.border_top[0] not in ("", "none")
         spark_width = width if bordered else width - 10
         spark = Content.assemble((sparkline(bucket_means(values, spark_width)) if spark_width > 3 else "", "$curve-1"))
