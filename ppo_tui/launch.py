@@ -33,6 +33,7 @@ from .workers import WorkerPool
 if TYPE_CHECKING:
     from .training import Trainer
     from .training.hub import Sink
+    from .tui.look import ScreenOptions
     from .tui.session import LocalSession
 
 _log = logging.getLogger(__name__)
@@ -203,12 +204,8 @@ def run_headless(prepared: PreparedRun) -> int:
         prepared.pool.close()
 
 
-def run_with_screen(prepared: PreparedRun, *, fps: float | None = None) -> int:
-    """Train behind the Textual screen and return the exit code. The workers run already (DESIGN, traps).
-
-    Args:
-        fps: frames a second of the live game; see `run_screen`.
-    """
+def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None) -> int:
+    """Train behind the Textual screen and return the exit code. The workers run already (DESIGN, traps)."""
     from .training.hub import FunctionSink
     from .tui.app import Departure
     from .tui.session import LocalSession
@@ -227,7 +224,7 @@ def run_with_screen(prepared: PreparedRun, *, fps: float | None = None) -> int:
         session = LocalSession(make_engine, can_detach=True)
         relay.connect(session)
         try:
-            outcome = run_screen(session, fps=fps)
+            outcome = run_screen(session, options)
             if outcome.departure is Departure.HUNG_UP:
                 return _go_on_without_screen(session, run)
         finally:
@@ -266,7 +263,9 @@ def hand_over(run: RunDirectory) -> int:
     return 0
 
 
-def attach(run: RunDirectory, *, readonly: bool = False, take_control: bool = False) -> int:
+def attach(
+    run: RunDirectory, options: ScreenOptions | None = None, *, readonly: bool = False, take_control: bool = False
+) -> int:
     """Show a run of another process on the screen and return the exit code.
 
     Raises:
@@ -276,13 +275,13 @@ def attach(run: RunDirectory, *, readonly: bool = False, take_control: bool = Fa
     from .tui.session import AttachedSession
     from .tui.terminal import run_screen
 
-    outcome = run_screen(AttachedSession(run, readonly=readonly, take_control=take_control))
+    outcome = run_screen(AttachedSession(run, readonly=readonly, take_control=take_control), options)
     if outcome.departure is Departure.DETACHED:
         print(f"{run.name} goes on; see it again: ppo-tui attach {shlex.quote(run.name)}")
     return outcome.exit_code
 
 
-def replay(run: RunDirectory, *, speed: float | None = None) -> int:
+def replay(run: RunDirectory, options: ScreenOptions | None = None, *, speed: float | None = None) -> int:
     """Play the record of a run on the screen and return the exit code.
 
     Raises:
@@ -291,7 +290,7 @@ def replay(run: RunDirectory, *, speed: float | None = None) -> int:
     from .tui.session import ReplaySession
     from .tui.terminal import run_screen
 
-    run_screen(ReplaySession(run.events, speed=speed))
+    run_screen(ReplaySession(run.events, speed=speed), options)
     return 0
 
 

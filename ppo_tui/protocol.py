@@ -45,6 +45,14 @@ class WorkerState(enum.StrEnum):
     DEAD = "dead"
 
 
+class Cause(enum.StrEnum):
+    """Why a setting changes: undoing and redoing are told apart from editing, so that every screen agrees on both."""
+
+    EDIT = "edit"
+    UNDO = "undo"
+    REDO = "redo"
+
+
 class Level(enum.StrEnum):
     """How much an alarm matters."""
 
@@ -237,6 +245,7 @@ class SettingChanged(Event, frozen=True, kw_only=True, tag="setting"):
     by: str
     step: int
     update: int
+    cause: Cause = Cause.EDIT
 
 
 class CommandRefused(Event, frozen=True, kw_only=True, tag="refused"):
@@ -376,6 +385,13 @@ class SetValue(Command, frozen=True, kw_only=True, tag="set"):
 
     key: str
     value: Any
+    cause: Cause = Cause.EDIT
+
+
+class WithdrawValue(Command, frozen=True, kw_only=True, tag="withdraw"):
+    """Forget the change of the live field `key` that has been asked for and waits for the update boundary."""
+
+    key: str
 
 
 WATCH_SECONDS = 15.0
@@ -406,7 +422,7 @@ class Stop(Command, frozen=True, kw_only=True, tag="stop"):
     reason: str = "stopped by the user"
 
 
-AnyCommand = Pause | Resume | StepUpdates | SaveCheckpoint | Rewind | SetValue | WatchGame | Stop
+AnyCommand = Pause | Resume | StepUpdates | SaveCheckpoint | Rewind | SetValue | WithdrawValue | WatchGame | Stop
 
 _encoder = msgspec.json.Encoder()
 _event_decoder = msgspec.json.Decoder(AnyEvent)
