@@ -165,9 +165,11 @@ class PpoTuiApp(App[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys belong to a line that is typed in; after the end, what steers a run is greyed out."""
+        finished, session = self.run_controller.view.finished, self.run_controller.session
         if isinstance(self.focused, Input) and action in _ACTIONS:
             return False
-        finished, session = self.run_controller.view.finished, self.run_controller.session
+        if isinstance(session, ReplaySession) and action in _NEED_A_LIVE_RUN:
+            return False
         if action == "traceback":
             return bool(finished and finished.details)
         if action == "detach":

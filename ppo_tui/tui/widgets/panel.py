@@ -37,7 +37,7 @@ class Panel(Widget):
 
     def renew(self) -> None:
         """Repaint the lines that have changed, if they are to be seen."""
-        if not self.display:
+        if not self.content_size.area:
             return
         lines, shown = self.draw(*self.content_size).split("\n"), self._shown
         if shown is None or len(lines) != len(shown):
