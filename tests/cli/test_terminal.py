@@ -71,7 +71,9 @@ def terminal(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Termina
 
 def start(terminal: Terminal, arguments: str) -> None:
     terminal.wait_for(r"\$")
-    terminal.type(f"stty -g > before; {sys.executable} -m ppo_tui {arguments}; echo left with $?; stty -g > after\n")
+    terminal.type(
+        f"stty -g > before; {sys.executable} -m ppo_tui {arguments}; code=$?; stty -g > after; echo left with $code\n"
+    )
 
 
 def left_behind(tmp_path: Path) -> list[psutil.Process]:
