@@ -88,11 +88,17 @@ SUITES = (
         "Training behind the screen, 120×40",
         (
             Case("screen-on", "benchmarks.screen:training", {"screen": True}),
+            Case("screen-no-game", "benchmarks.screen:training", {"screen": True, "fps": 0.0}),
             Case("screen-off", "benchmarks.screen:training", {"screen": False}),
         ),
         reference="screen-on",
     ),
     Suite("keys", "A key while training, 120×40", (Case("key-reaction", "benchmarks.keys:reaction"),), one_round=True),
+    Suite(
+        "charts",
+        "Painting 4 curves of 20,000 points at 120×40",
+        (Case("chart-paint", "benchmarks.charts:paint"),),
+    ),
     Suite("memory", "Memory of a training run", (Case("memory", "benchmarks.memory:memory"),), one_round=True),
     Suite(
         "startup",

@@ -1,18 +1,21 @@
-"""Which runs there are, and what each is doing."""
+"""Which runs there are, what each is doing, and which one a user means."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from pathlib import Path
 
 import msgspec
 
+from ..errors import UsageError, did_you_mean
 from .directory import RUNS_DIR, RunDirectory
 
+LATEST = "latest"
+"""Stands for the run that was started last."""
+
 CRASHED = "crashed"
-"""The state of a run that ended without a word: its record says that it runs, but its process is gone."""
+"""The state of a run that ended without a word: its record says that it runs, but no process holds its directory."""
 
 _UNDER_WAY = ("starting", "running")
 
@@ -42,6 +45,11 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     started: float
     age_seconds: float
 
+    @property
+    def under_way(self) -> bool:
+        """Whether it has not ended, as far as is known."""
+        return self.state in _UNDER_WAY
+
 
 class _Metrics(msgspec.Struct):
     """What a summary takes from a line of ``metrics.jsonl``."""
@@ -53,31 +61,49 @@ class _Metrics(msgspec.Struct):
 _metrics_decoder = msgspec.json.Decoder(_Metrics)
 
 
+def find_run(text: str | Path, *, runs_dir: Path = RUNS_DIR) -> RunDirectory:
+    """The run that `text` means: its name below `runs_dir`, its directory, or ``latest``.
+
+    Raises:
+        UsageError: there is no such run; the message names the nearest.
+    """
+    if str(text) == LATEST:
+        runs = _directories(runs_dir)
+        if not runs:
+            raise UsageError(f"there is no run in {runs_dir.absolute()}", hint="start one: ppo-tui --preset breakout")
+        return max(runs, key=_started)
+    for path in (runs_dir / text, Path(text)):
+        if (path / "run.json").is_file():
+            return RunDirectory(path)
+    if Path(text).is_dir():
+        raise UsageError(f"{text} holds no run: it has no run.json", hint="ppo-tui runs lists the runs")
+    names = [run.path.name for run in _directories(runs_dir)]
+    raise UsageError(
+        f"there is no run {str(text)!r} in {runs_dir.absolute()}",
+        hint=did_you_mean(str(text), [*names, LATEST], otherwise="ppo-tui runs lists the runs"),
+    )
+
+
 def list_runs(runs_dir: Path = RUNS_DIR) -> list[RunSummary]:
     """All runs below `runs_dir`, the one started last first."""
-    try:
-        found = [RunDirectory(path) for path in runs_dir.iterdir() if (path / "run.json").is_file()]
-    except OSError:
-        return []
-    return sorted(map(summarise, found), key=lambda run: run.started, reverse=True)
+    return [summarise(run) for run in sorted(_directories(runs_dir), key=_started, reverse=True)]
 
 
 def summarise(run: RunDirectory) -> RunSummary:
-    """What the files of `run` say of it, and whether its process is alive."""
+    """What the files of `run` say of it, and whether a process is at work in it."""
     facts = run.read()
-    status = facts.get("status", "unknown")
-    pid = facts.get("pid") if status in _UNDER_WAY and _alive(facts.get("pid")) else None
+    holder = run.holder
     step, last, best = _progress(run.metrics)
-    started = float(facts.get("started", 0.0))
+    started = _started(run)
     return RunSummary(
-        name=facts.get("name", run.path.name),
+        name=_text(facts.get("name")) or run.path.name,
         path=str(run.path),
-        state=CRASHED if status in _UNDER_WAY and pid is None else status,
-        pid=pid,
-        env=facts.get("env", ""),
-        seed=facts.get("seed"),
+        state=_state(_text(facts.get("status")), holder),
+        pid=holder,
+        env=_text(facts.get("env")),
+        seed=_integer(facts.get("seed")),
         step=step,
-        total_steps=facts.get("total_steps"),
+        total_steps=_integer(facts.get("total_steps")),
         last_return=last,
         best_return=best,
         started=started,
@@ -85,16 +111,10 @@ def summarise(run: RunDirectory) -> RunSummary:
     )
 
 
-def _alive(pid: object) -> bool:
-    if not isinstance(pid, int):
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _state(status: str, holder: int | None) -> str:
+    if status in _UNDER_WAY and holder is None:
+        return CRASHED
+    return status or "unknown"
 
 
 def _progress(metrics: Path) -> tuple[int, float | None, float | None]:
@@ -108,3 +128,23 @@ def _progress(metrics: Path) -> tuple[int, float | None, float | None]:
                 if last is not None:
                     best = last if best is None else max(best, last)
     return step, last, best
+
+
+def _directories(runs_dir: Path) -> list[RunDirectory]:
+    try:
+        return [RunDirectory(path) for path in runs_dir.iterdir() if (path / "run.json").is_file()]
+    except OSError:
+        return []
+
+
+def _started(run: RunDirectory) -> float:
+    started = run.read().get("started")
+    return float(started) if isinstance(started, int | float) else 0.0
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from ..errors import RunFailedError
-from ..protocol import Stop
+from ..protocol import RunState, Stop
 from . import keys, theme
 from .controller import Controller
 from .look import Look
@@ -27,10 +28,13 @@ from .screens.checkpoints import CheckpointScreen
 from .screens.dialogs import CountDialog, Leave, LeaveDialog, TextScreen, help_text
 from .screens.edit import EditScreen
 from .screens.main import MainScreen
+from .screens.replay import ReplayScreen
 from .screens.run_screen import RunScreen
 from .screens.runs import RunsScreen
-from .session import Session
+from .session import ReplaySession, Session
+from .spectator import DEFAULT_FPS
 from .view import Kind
+from .widgets.game import Game
 
 SAVE_SECONDS = 60.0
 """How long a stop with a checkpoint may take before the screen is left without it."""
@@ -42,8 +46,15 @@ SIGTERM_SECONDS = 10.0
 """The same after SIGTERM, behind which a SIGKILL may follow."""
 
 
-_ACTIONS = {key.action.partition("(")[0] for key in keys.KEYS if keys.APP in key.contexts}
-_NEED_A_LIVE_RUN = {"pause", "step", "step_many", "save", "undo", "redo"}
+class Departure(enum.Enum):
+    """How the screen was left."""
+
+    ENDED = "ended"
+    DETACHED = "detached"
+    HUNG_UP = "hung up"
+
+
+_ACTIONS = {keys.action_of(key) for key in keys.KEYS if keys.APP in key.contexts}
 _KEPT_SYSTEM_COMMANDS = {"Theme", "Screenshot", "Keys"}
 
 
@@ -66,6 +77,7 @@ class PpoTuiApp(App[None]):
         session: where events come from and commands go to. It is started once the first picture stands.
         clock: seconds, monotonic.
         poll_hz: how often the session is asked for news.
+        fps: frames a second of the live game; 0 shows none.
         look: theme and characters.
         keymap: keys that the user has chosen, as `keymap.load_keymap` gives them.
     """
@@ -85,21 +97,25 @@ class PpoTuiApp(App[None]):
         *,
         clock: Callable[[], float] = time.monotonic,
         poll_hz: float = 5.0,
+        fps: float = DEFAULT_FPS,
         look: Look | None = None,
         keymap: Mapping[str, str] | None = None,
     ) -> None:
-        look = look or Look()
-        chosen = theme.BY_NAME[look.theme]
+        self.look = look or Look()
+        chosen = theme.BY_NAME[self.look.theme]
         super().__init__(ansi_color=chosen.ansi)
-        self.run_controller = Controller(session, clock)
+        self.run_controller = Controller(session, clock, fps=fps)
         self.user_keys = dict(keymap or {})
         self._clock = clock
         self._poll_seconds = 1 / poll_hz
         self._leaving: Leaving | None = None
+        self._handing_over = False
+        self._status = ""
+        self.departure = Departure.ENDED
         for own in theme.THEMES:
             self.register_theme(own)
         self.theme = chosen.name
-        if look.ascii:
+        if self.look.ascii:
             self._filters.append(PlainCharacters())
         self.set_keymap(self.user_keys)
 
@@ -107,6 +123,9 @@ class PpoTuiApp(App[None]):
         return theme.with_own_colours(super().get_css_variables(), ansi=self.current_theme.ansi)
 
     def get_default_screen(self) -> Screen[None]:
+        session = self.run_controller.session
+        if isinstance(session, ReplaySession):
+            return ReplayScreen(self.run_controller, self._clock, session)
         return MainScreen(self.run_controller, self._clock)
 
     def on_mount(self) -> None:
@@ -135,20 +154,34 @@ class PpoTuiApp(App[None]):
                 self.screen.renew()
         else:
             self.main.renew_clock()
+        if self.run_controller.session.status != self._status:
+            self._status = self.run_controller.session.status
+            self.screen.refresh_bindings()
+        self.run_controller.watch_game(any(game.to_be_seen for game in self.screen.query(Game)))
         self._leave_when_due()
 
     # ── Steering ────────────────────────────────────────────────────────────────────────────────────────────
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys belong to a line that is typed in; after the end, what steers a run is greyed out."""
-        if isinstance(self.focused, Input) and action in _ACTIONS:
+        """Keys belong to a line that is typed in; what steers a run is greyed out where there is none to steer."""
+        if action not in _ACTIONS:
+            return True
+        session, finished = self.run_controller.session, self.run_controller.view.finished
+        if isinstance(self.focused, Input) or (self.is_replay and action in keys.STEERING):
             return False
-        finished = self.run_controller.view.finished
         if action == "traceback":
             return bool(finished and finished.details)
-        if action in _NEED_A_LIVE_RUN and finished:
+        if action == "take_control":
+            return session.live and not (session.owns_run or session.can_steer)
+        if action == "detach":
+            return session.can_detach or None
+        if action in keys.STEERING and (finished or not session.can_steer):
             return None
         return True
+
+    @property
+    def is_replay(self) -> bool:
+        return isinstance(self.run_controller.session, ReplaySession)
 
     def action_pause(self) -> None:
         self.run_controller.toggle_pause()
@@ -217,7 +250,7 @@ class PpoTuiApp(App[None]):
             self.push_screen(TextScreen(finished.reason.splitlines()[0], Content(finished.details), at_end=True))
 
     def action_help(self) -> None:
-        self.push_screen(TextScreen("Keys", help_text(self.user_keys)))
+        self.push_screen(TextScreen("Keys", help_text(self.user_keys, replay=self.is_replay)))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:
         for command in super().get_system_commands(screen):
@@ -227,23 +260,21 @@ class PpoTuiApp(App[None]):
     # ── Leaving ─────────────────────────────────────────────────────────────────────────────────────────────
 
     async def action_quit(self) -> None:
-        """Ask how to leave; a run that has ended is left at once."""
+        """Ask how to leave; a run that has ended, or that this screen cannot stop, is left at once."""
+        session = self.run_controller.session
         if finished := self.run_controller.view.finished:
             self.exit(return_code=finished.exit_code)
-        elif not isinstance(self.screen, LeaveDialog):
-            self.push_screen(LeaveDialog(can_detach=self.run_controller.session.can_detach), self._leave_as_chosen)
-
-    def action_detach(self) -> None:
-        """Leave the screen and let the run go on."""
-        if self.run_controller.session.can_detach:
-            self.run_controller.session.detach()
+        elif not (session.owns_run or session.can_steer):
             self.exit(return_code=0)
-        else:
-            self.notify("this run lives in this very process: it cannot go on without its screen", timeout=4)
+        elif not isinstance(self.screen, LeaveDialog):
+            self.push_screen(LeaveDialog(can_detach=session.can_detach), self._leave_as_chosen)
 
     async def action_interrupt(self) -> None:
-        """Ctrl+C: the same, and at the second time stop without a checkpoint."""
+        """Ctrl+C: the same; at the second time stop without a checkpoint, or leave a run elsewhere to itself."""
         if self._leaving or isinstance(self.screen, LeaveDialog):
+            if not self.run_controller.session.owns_run:
+                self.detach()
+                return
             if isinstance(self.screen, LeaveDialog):
                 self.pop_screen()
             self._leave_as_chosen(Leave.NOW, exit_code=130)
@@ -254,23 +285,38 @@ class PpoTuiApp(App[None]):
         if choice is None:
             return
         if choice is Leave.DETACH:
-            self.action_detach()
+            self.detach()
             return
         save = choice is Leave.SAVE
         reason = "stopped by the user" if save else "stopped by the user, without a checkpoint"
         self._leave(Stop(save=save, exit_code=exit_code, reason=reason), SAVE_SECONDS if save else STOP_SECONDS)
 
+    def action_detach(self) -> None:
+        self.detach()
+
+    def action_take_control(self) -> None:
+        self.run_controller.session.take_control()
+
+    def detach(self) -> None:
+        """Leave a run that goes on: at once where it is elsewhere, else when it stands saved for another process."""
+        session = self.run_controller.session
+        if not session.owns_run:
+            self.departure = Departure.DETACHED
+            self.exit(return_code=0)
+        elif session.can_detach and self.run_controller.view.finished is None and not self._leaving:
+            self._handing_over = True
+            self._leave(Stop(reason="handed over to a process in the background"), SAVE_SECONDS)
+
     def terminate(self, name: str, exit_code: int) -> None:
-        """SIGTERM or SIGINT: save, show it, leave; a second one leaves at once."""
-        if self._leaving and self._leaving.exit_code == exit_code:
+        """SIGTERM or SIGINT: save, show it, leave; a second one leaves at once, as one leaves a run elsewhere."""
+        if (self._leaving and self._leaving.exit_code == exit_code) or not self.run_controller.session.owns_run:
             self.exit(return_code=exit_code)
         else:
             self._leave(Stop(exit_code=exit_code, reason=f"terminated ({name})"), SIGTERM_SECONDS)
 
     def hang_up(self) -> None:
-        """SIGHUP: nobody is looking any more; leave the screen now and let the engine save in its own time."""
-        self.run_controller.stop(Stop(exit_code=129, reason="the terminal went away (SIGHUP)"))
-        self._leaving = Leaving(self._clock() + SAVE_SECONDS, 129)
+        """SIGHUP: nobody is looking any more; the screen is given up and the run goes on."""
+        self.departure = Departure.HUNG_UP
         self.exit(return_code=129)
 
     @property
@@ -287,6 +333,8 @@ class PpoTuiApp(App[None]):
         if self._leaving is None:
             return
         if finished := self.run_controller.view.finished:
+            if self._handing_over and finished.state is RunState.STOPPED:
+                self.departure = Departure.DETACHED
             self.exit(return_code=finished.exit_code)
         elif self._clock() >= self._leaving.deadline:
             self.exit(return_code=self._leaving.exit_code)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..config.live import LIVE_FIELDS, LiveField, parse_live_value
+from ..config.live import LIVE_FIELDS, LiveField, parse_live_value, typed_value
 from ..errors import ConfigError
 from ..protocol import Cause, CommandRefused, Event, Rewound, SettingChanged, SetValue, UpdateFinished, WithdrawValue
 from .history import History
 from .view import RunView
 
 _DEFAULT = "optim.learning_rate"
-_OFF_WORDS = ("off", "none")
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class Editor:
         """
         if self.selected is None:
             raise ConfigError("there is no setting to change yet", hint="wait until the run has started")
-        self._draft(self.selected, parse_live_value(self.selected, number_in(text)))
+        self._draft(self.selected, parse_live_value(self.selected, typed_value(text)))
 
     def apply_drafts(self) -> list[SetValue]:
         """Ask for everything that is drafted."""
@@ -173,16 +172,3 @@ def _nudged(field: LiveField, old: Any, direction: int) -> Any:
     if field.live.optional and direction < 0 and old <= field.live.low:
         return None
     return field.nudged(old, direction)
-
-
-def number_in(text: str) -> Any:
-    """The number, None for "off", or the text itself, for the check to refuse by name."""
-    text = text.strip()
-    if text.lower() in _OFF_WORDS:
-        return None
-    for convert in (int, float):
-        try:
-            return convert(text)
-        except ValueError:
-            continue
-    return text

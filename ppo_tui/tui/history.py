@@ -24,6 +24,8 @@ class History:
 
     def apply(self, change: SettingChanged) -> None:
         """Fold in a change. One that undoes or redoes several edits of its setting at once counts for all of them."""
+        if change.new == change.old:
+            return
         self.applied.append(change)
         if change.cause is Cause.UNDO:
             _move(self.undoable, self.redoable, change.key, lambda edit: edit.old == change.new)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, did_you_mean
-from .keys import APP, INTERRUPT, KEYS, Key
+from .keys import APP, INTERRUPT, KEYS, REPLAY, Key
 
 _MODIFIERS = ("ctrl+", "shift+", "alt+", "super+")
 
@@ -102,5 +102,7 @@ def _refuse_collisions(path: Path, keymap: Mapping[str, str]) -> None:
 
 
 def _meet(one: Key, other: Key) -> bool:
-    """Whether both are bound in some place; what the app binds is bound everywhere."""
+    """Whether both are bound in some place; what the app binds is bound everywhere, but a replay comes before it."""
+    if REPLAY in one.contexts + other.contexts:
+        return one.contexts == other.contexts
     return APP in one.contexts + other.contexts or bool(set(one.contexts) & set(other.contexts))

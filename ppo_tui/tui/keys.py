@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from textual.binding import Binding
 
-APP, TRAIN, LIST, EDIT = "app", "train", "list", "edit"
-"""Where keys are bound: everywhere, on the main screen, on screens that are lists, on the screen of the settings."""
+APP, TRAIN, LIST, EDIT, CHART, REPLAY = "app", "train", "list", "edit", "chart", "replay"
+"""Where keys are bound: everywhere, on the main screen, on screens that are lists, on the screen of the settings, on a
+chart's own screen, and, before all others of the same names, on the main screen of a replay."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,16 @@ class Key:
     contexts: tuple[str, ...] = (TRAIN,)
 
 
-_APP, _PLACES = (APP,), (TRAIN, LIST, EDIT)
+_ZOOMED = "A chart's own screen"
+_APP, _PLACES, _CHARTS, _REPLAY = (APP,), (TRAIN, LIST, EDIT), (TRAIN, CHART), (REPLAY,)
 
 KEYS: tuple[Key, ...] = (
     Key("pause", "space,p", "pause", "p", "Pause, or go on (space too).", "Pause", "Training", _APP),
     Key("step", "s", "step", "s", "Run one update, then pause.", "Step", "Training", _APP),
     Key("step-many", "S", "step_many", "S", "Run as many updates as you say, then pause.", "", "Training", _APP),
     Key("save", "c", "save", "c", "Save a checkpoint at the next update.", "Save", "Training", _APP),
-    Key("detach", "d", "detach", "d", "Leave the screen; the run goes on (where it can).", "", "Training", _APP),
+    Key("detach", "d", "detach", "d", "Leave the screen; the run goes on in the background.", "", "Training", _APP),
+    Key("take-control", "T", "take_control", "T", "Steer a run that another screen steers.", "", "Training", _APP),
     Key("edit", "e", "edit", "e", "Open the settings: ranges, drafts, what a change means.", "Edit", "Settings", _APP),
     Key(
         "nudge-up",
@@ -70,6 +73,7 @@ KEYS: tuple[Key, ...] = (
             (3, "Go to the settings."),
             (4, "Go to the events."),
             (5, "Go to the metrics."),
+            (6, "Go to the game."),
         )
     ),
     Key("next-panel", "tab", "next_panel(1)", "tab", "Go to the next panel (shift+tab: the one before).", "", "Panels"),
@@ -95,7 +99,82 @@ KEYS: tuple[Key, ...] = (
     Key("choose", "enter", "choose", "⏎", contexts=(LIST,), label="Choose"),
     Key("back", "escape", "back", "esc", "Go back: from a filter, a zoom, a screen.", "", "Panels", _PLACES),
     Key("filter", "slash", "filter", "/", "Filter the events, or the list.", "Filter", "Panels", (TRAIN, LIST)),
-    Key("log-axis", "y", "log_axis", "y", "Switch a chart's axis between linear and logarithmic.", "", "Charts"),
+    Key(
+        "cursor-far-left",
+        "shift+left",
+        "cursor(-10)",
+        "⇧←→",
+        "Move the cursor of the charts far.",
+        "",
+        "Charts",
+        _CHARTS,
+    ),
+    Key("cursor-far-right", "shift+right", "cursor(10)", "⇧→", contexts=_CHARTS),
+    Key("zoom-in", "z", "zoom(0.5)", "z Z", "Show half as many steps (Z: twice as many).", "", "Charts", _CHARTS),
+    Key("zoom-out", "Z", "zoom(2)", "Z", contexts=_CHARTS),
+    Key("pan-left", "less_than_sign", "pan(-0.25)", "< >", "Show earlier or later steps.", "", "Charts", _CHARTS),
+    Key("pan-right", "greater_than_sign", "pan(0.25)", ">", contexts=_CHARTS),
+    Key("log-axis", "y", "log_axis", "y", "Switch a chart between linear and logarithmic.", "", "Charts", _CHARTS),
+    Key(
+        "smoothing", "o", "smoothing", "o", "Average the curves of a chart more, or not at all.", "", "Charts", _CHARTS
+    ),
+    Key("reset-charts", "0", "reset_charts", "0", "All steps again, without the cursor.", "", "Charts", _CHARTS),
+    Key("metrics", "a", "metrics", "a", "Add a chart of any metric, or take it away.", "", "Charts"),
+    Key(
+        "close-chart",
+        "escape,m,enter",
+        "close",
+        "esc",
+        "Back to all charts (m and enter too).",
+        "Back",
+        _ZOOMED,
+        (CHART,),
+    ),
+    *(
+        Key(
+            f"chart-{number}",
+            str(number),
+            f"chart({number - 1})",
+            "1-9",
+            "Another chart (tab: the next one)." if number == 1 else "",
+            "",
+            _ZOOMED,
+            (CHART,),
+        )
+        for number in range(1, 10)
+    ),
+    Key("next-chart", "tab", "next_chart(1)", "tab", contexts=(CHART,)),
+    Key("previous-chart", "shift+tab", "next_chart(-1)", "⇧tab", contexts=(CHART,)),
+    Key(
+        "cursor-left",
+        "left,h",
+        "cursor(-1)",
+        "h l",
+        "Move the cursor (← → too; H L: far).",
+        "Cursor",
+        _ZOOMED,
+        (CHART,),
+    ),
+    Key("cursor-right", "right,l", "cursor(1)", "l", contexts=(CHART,)),
+    Key("cursor-far-left-h", "H", "cursor(-10)", "H", contexts=(CHART,)),
+    Key("cursor-far-right-l", "L", "cursor(10)", "L", contexts=(CHART,)),
+    Key("next-mark", "j,down", "mark(1)", "j k", "To the next or previous mark (↓ ↑ too).", "Mark", _ZOOMED, (CHART,)),
+    Key("previous-mark", "k,up", "mark(-1)", "k", contexts=(CHART,)),
+    Key(
+        "zoom-in-plus",
+        "plus,equals_sign",
+        "zoom(0.5)",
+        "+-",
+        "Show half or twice as many steps.",
+        "",
+        _ZOOMED,
+        (CHART,),
+    ),
+    Key("zoom-out-minus", "minus,underscore", "zoom(2)", "-", contexts=(CHART,)),
+    Key("game", "v", "game", "v", "Show or hide the game.", "Game", "Game"),
+    Key("zoom-game", "V", "zoom_game", "V", "Give it the whole screen; esc goes back.", "", "Game"),
+    Key("next-env", "right_square_bracket", "choose_env(1)", "[ ]", "Choose the environment to watch.", "", "Game"),
+    Key("previous-env", "left_square_bracket", "choose_env(-1)", "["),
     Key("checkpoints", "C", "checkpoints", "C", "See the checkpoints, and go back to one.", "", "Screens", _APP),
     Key("runs", "r", "runs", "r", "See all runs here.", "Runs", "Screens", _APP),
     Key("traceback", "t", "traceback", "t", "Read the traceback of a failed run.", "Trace", "Screens", _APP),
@@ -111,7 +190,17 @@ KEYS: tuple[Key, ...] = (
         _APP,
     ),
     Key("quit", "q", "quit", "q", "Leave: detach, save and stop, stop at once, or stay.", "Quit", "Screens", _APP),
+    Key("replay-hold", "space,p", "hold", "p", "Hold the replay, or let it go on.", "Hold", "Replay", _REPLAY),
+    Key("replay-slower", "less_than_sign", "speed(-1)", "<", "Play half as fast.", "Slower", "Replay", _REPLAY),
+    Key("replay-faster", "greater_than_sign", "speed(1)", ">", "Play twice as fast.", "Faster", "Replay", _REPLAY),
+    Key("replay-back", "comma", "seek(-1)", ",", "Go back by a twentieth of the run.", "Back", "Replay", _REPLAY),
+    Key("replay-on", "full_stop", "seek(1)", ".", "Go on by a twentieth of the run.", "On", "Replay", _REPLAY),
+    Key("replay-begin", "home", "seek_to(0)", "home", "Go to the beginning.", "", "Replay", _REPLAY),
+    Key("replay-end", "end", "seek_to(1)", "end", "Go to the end.", "", "Replay", _REPLAY),
 )
+
+STEERING = {"pause", "step", "step_many", "save", "undo", "redo", "nudge", "apply", "detach", "take_control"}
+"""Actions that need a run that goes on and obeys."""
 
 INTERRUPT = "ctrl+c"
 """Leaves, whatever else the keyboard is used for; it cannot be given away."""
@@ -138,11 +227,25 @@ def bindings(context: str = TRAIN) -> list[Binding]:
     ]
 
 
-def rows_by_group(keymap: Mapping[str, str]) -> Iterator[tuple[str, list[tuple[str, Key]]]]:
-    """For the help: each group with its keys that have something to say, written as `keymap` has them."""
-    for group in dict.fromkeys(key.group for key in KEYS if key.help):
-        rows = [(display(key, keymap), key) for key in KEYS if key.group == group and key.help]
-        yield group, rows
+def rows_by_group(keymap: Mapping[str, str], *, replay: bool) -> Iterator[tuple[str, list[tuple[str, Key]]]]:
+    """For the help: each group with its keys that have something to say, written as `keymap` has them.
+
+    Args:
+        replay: what is on the screen is a replay, which has keys of its own and nothing to steer.
+    """
+    shown = [key for key in KEYS if key.help and not is_pointless(key, replay=replay)]
+    for group in dict.fromkeys(key.group for key in shown):
+        yield group, [(display(key, keymap), key) for key in shown if key.group == group]
+
+
+def is_pointless(key: Key, *, replay: bool) -> bool:
+    """Whether there is nothing that `key` could do."""
+    return action_of(key) in STEERING if replay else REPLAY in key.contexts
+
+
+def action_of(key: Key) -> str:
+    """The name of its action, without arguments."""
+    return key.action.partition("(")[0]
 
 
 def display(key: Key, keymap: Mapping[str, str]) -> str:

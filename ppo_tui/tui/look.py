@@ -1,11 +1,13 @@
-"""What the user wants the screen to look like. Imports no Textual: it is chosen before the run starts."""
+"""What the user wants of the screen. Imports no Textual: it is chosen, and refused, before the run starts."""
 
 from __future__ import annotations
 
 import locale
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..errors import UsageError, did_you_mean
+from .keymap import load_keymap
 
 THEMES = ("dark", "light", "ansi")
 """The last one uses the 16 colours that the user has given the terminal."""
@@ -22,6 +24,30 @@ class Look:
 
     theme: str = THEMES[0]
     ascii: bool = False
+
+
+@dataclass(frozen=True)
+class ScreenOptions:
+    """Everything that a user may ask of the screen.
+
+    Attributes:
+        fps: frames a second of the live game, 0 for none; None for what suits the terminal's connection.
+        keymap: keys that the user has chosen, as `load_keymap` gives them.
+    """
+
+    look: Look = Look()
+    fps: float | None = None
+    keymap: Mapping[str, str] = field(default_factory=dict)
+
+
+def choose_options(theme: str | None, ascii: bool, fps: float | None = None) -> ScreenOptions:
+    """The options of the command line, and the user's own keys.
+
+    Raises:
+        UsageError: there is no such theme.
+        ConfigError: the file with the keys makes no sense.
+    """
+    return ScreenOptions(choose_look(theme, ascii), fps, load_keymap())
 
 
 def choose_look(theme: str | None, ascii: bool) -> Look:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
-from ..config.live import LIVE_FIELDS, find_live_key, parse_live_value
+from ..config.live import LIVE_FIELDS, find_live_key, parse_live_value, typed_value
 from ..errors import ConfigError
 from . import formats, keys
-from .editor import number_in
 
 if TYPE_CHECKING:
     from .app import PpoTuiApp
@@ -45,7 +44,7 @@ class RunCommands(Provider):
         settings = self._app.run_controller.view.settings
         try:
             key = find_live_key(name)
-            new = parse_live_value(key, number_in(value))
+            new = parse_live_value(key, typed_value(value))
             if key not in settings:
                 raise ConfigError(f"{key} cannot be changed yet", hint="wait until the run has started")
         except ConfigError as error:
@@ -59,7 +58,7 @@ class RunCommands(Provider):
         """Every key that may be pressed here: its name, its help, and what it does."""
         for key in keys.KEYS:
             owner = self._app if keys.APP in key.contexts else self.screen
-            name = key.action.partition("(")[0]
+            name = keys.action_of(key)
             if key.help and hasattr(owner, f"action_{name}") and owner.check_action(name, ()):
                 written = keys.display(key, self._app.user_keys)
                 run = functools.partial(self._app.run_action, key.action, owner)

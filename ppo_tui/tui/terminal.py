@@ -4,44 +4,59 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import os
 import signal
-import stat
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from .app import PpoTuiApp
+from ..runs.hangup import ignore_hangups, let_go_of_terminal
+from .app import Departure, PpoTuiApp
 from .controller import Messages
-from .look import Look
+from .driver import LastingDriver
+from .look import ScreenOptions
 from .session import Session
+from .spectator import default_fps
 from .view import Kind
 
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread hands over: keeps keys prompt while the learner runs Python (default 0.005)."""
 
 
-_spare_terminals: list[int] = []
-"""Descriptors that lead to the terminal beside the standard ones, while the screen stands."""
+@dataclass(frozen=True)
+class Outcome:
+    """How the screen ended.
+
+    Attributes:
+        exit_code: for the process.
+    """
+
+    exit_code: int
+    departure: Departure
 
 
-def run_screen(session: Session, look: Look | None = None, keymap: Mapping[str, str] | None = None) -> int:
-    """Show `session` until the user leaves or the run is told to end. Returns the exit code for the process.
+def run_screen(session: Session, options: ScreenOptions | None = None) -> Outcome:
+    """Show `session` until the user leaves, the run is told to end, or the terminal goes away.
 
+    A run of this process is over when this returns, unless the terminal went away: then it goes on.
     Call it from the main thread: signal handlers belong there.
     """
+    options = options or ScreenOptions()
+    fps = default_fps(os.environ) if options.fps is None else options.fps
     messages: Messages = deque(maxlen=100)
     with _switch_interval(SWITCH_INTERVAL), _captured_logging(messages), _own_terminal(messages):
-        app = PpoTuiApp(session, look=look, keymap=keymap)
+        app = PpoTuiApp(session, fps=fps, look=options.look, keymap=options.keymap)
         app.run_controller.diagnostics = messages
+        app.driver_class = LastingDriver
         try:
             asyncio.run(_run(app))
         finally:
-            session.close(app.patience)
-    return app.return_code or 0
+            if not (session.owns_run and app.departure is Departure.HUNG_UP):
+                session.close(app.patience)
+    return Outcome(app.return_code or 0, app.departure)
 
 
 async def _run(app: PpoTuiApp) -> None:
@@ -50,36 +65,23 @@ async def _run(app: PpoTuiApp) -> None:
     def on_end(number: signal.Signals) -> None:
         app.call_later(app.terminate, number.name, 128 + number)
 
-    def on_hang_up() -> None:
-        _let_go_of_terminal()
-        app.call_later(app.hang_up)
+    def on_hang_up(*_: object) -> None:
+        # The kernel continues a process group that it hangs up on, and Textual would then start its driver once more.
+        signal.signal(signal.SIGCONT, signal.SIG_DFL)
+        let_go_of_terminal()
+        loop.call_soon_threadsafe(app.call_later, app.hang_up)
 
     # Textual restores the terminal after exceptions, but these signals would end the process under it.
-    posix = os.name == "posix"
-    handlers = {number: functools.partial(on_end, number) for number in (signal.SIGTERM, signal.SIGINT) if posix}
-    if posix:
-        handlers[signal.SIGHUP] = on_hang_up
-    for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_end, number)
+    # A terminal that closes may hang up several times; the loop would leave a moment without any handler.
+    signal.signal(signal.SIGHUP, on_hang_up)
     try:
         await app.run_async()
     finally:
-        for number in handlers:
+        ignore_hangups()
+        for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-
-
-def _let_go_of_terminal() -> None:
-    """Point the standard streams at nothing: writing to a terminal that is gone fails, and would block the app.
-
-    Files and pipes stay. That a stream is a terminal shows in its kind of file, as `os.isatty` denies it from the
-    moment when the other side hangs up.
-    """
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2, *_spare_terminals):
-        with contextlib.suppress(OSError):  # a stream that was closed before
-            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
-                os.dup2(nothing, descriptor)
-    os.close(nothing)
 
 
 @contextlib.contextmanager
@@ -96,7 +98,6 @@ def _own_terminal(messages: Messages) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2), os.dup(2)]
-    _spare_terminals.extend(kept)
     reader, writer = os.pipe()
     for descriptor in (1, 2):
         os.dup2(writer, descriptor)
@@ -108,7 +109,6 @@ def _own_terminal(messages: Messages) -> Iterator[None]:
     try:
         yield
     finally:
-        _spare_terminals.clear()
         sys.__stdout__, sys.__stderr__, sys.stderr = before  # type: ignore[misc]
         screen.close()
         for descriptor, original in zip((1, 2), kept[:2], strict=True):

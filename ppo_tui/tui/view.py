@@ -31,7 +31,9 @@ from ..protocol import (
 )
 from . import formats
 from .history import History
+from .marks import Mark, MarkKind
 from .series import Series
+from .session.base import HistoryRestarted
 
 EPISODE_RETURNS = "episode/return"
 """The series that holds the return of each single game; all others are keys of the metrics."""
@@ -83,6 +85,7 @@ class RunView:
         changes: the accepted edits, oldest first, those of abandoned branches included.
         history: the edits of the present branch, to undo and redo.
         checkpoints: oldest first; one saved to the same place takes the place of the one before.
+        marks: what the curves are marked with, oldest first.
         version: grows with every event; a screen that has shown it has nothing to do.
     """
 
@@ -101,6 +104,7 @@ class RunView:
         self.settings: dict[str, Any] = {}
         self.changes: list[SettingChanged] = []
         self.history = History()
+        self.marks: list[Mark] = []
         self.episodes = 0
         self.best: EpisodeFinished | None = None
         self.checkpoints: list[Checkpoint] = []
@@ -115,6 +119,15 @@ class RunView:
         self.version += 1
         self.elapsed = max(self.elapsed, event.elapsed)
         self._on(event)
+
+    def rewind(self, step: int, update: int) -> None:
+        """Go back to an earlier update: the curves keep what came after it as an abandoned branch."""
+        self.marks.append(Mark(step, MarkKind.REWIND, f"rewound from {formats.count(self.step)}"))
+        for series in self.series.values():
+            series.rewind(step)
+        self.step, self.update = step, update
+        self.rollout = self.learning = None
+        self._pace.clear()
 
     def note(self, kind: Kind, text: str) -> None:
         """Add a line of the screen's own to the log."""
@@ -173,8 +186,15 @@ class RunView:
         """An event of a newer protocol: nothing is known of it."""
 
     @_on.register
+    def _(self, event: HistoryRestarted) -> None:
+        version = self.version
+        self.__init__()
+        self.version = version
+
+    @_on.register
     def _(self, event: RunStarted) -> None:
         self.started = event
+        self.finished = None  # a run that goes on after its end begins once more
         for key in LIVE_FIELDS:
             section, _, name = key.partition(".")
             if name in event.config.get(section, {}):
@@ -239,6 +259,7 @@ class RunView:
         self.history.apply(event)
         change = f"{formats.setting_name(event.key)} {formats.setting(event.old)} → {formats.setting(event.new)}"
         cause = "" if event.cause is Cause.EDIT else f"{event.cause}: "
+        self.marks.append(Mark(event.step, MarkKind.EDIT, f"{cause}{change}"))
         self._write(event, Kind.EDIT, f"{cause}{change}" if event.by == "user" else f"{cause}{change} (by {event.by})")
 
     @_on.register
@@ -250,13 +271,12 @@ class RunView:
         self.checkpoints = [each for each in self.checkpoints if each.saved.path != event.path]
         self.checkpoints.append(Checkpoint(event, self.series[MEAN_RETURN].last))
         what = f"checkpoint at {formats.count(event.step)}"
+        self.marks.append(Mark(event.step, MarkKind.CHECKPOINT, f"checkpoint ({event.reason})"))
         self._write(event, Kind.CHECKPOINT, f"{what} ({event.reason}, {event.seconds:.2f} s)")
 
     @_on.register
     def _(self, event: Rewound) -> None:
-        self.step, self.update = event.step, event.update
-        self.rollout = self.learning = None
-        self._pace.clear()
+        self.rewind(event.step, event.update)
         for change in self.history.rewind(event.update):
             self.settings[change.key] = change.old
         self._write(event, Kind.CHECKPOINT, f"back at the checkpoint of step {event.step:,}")

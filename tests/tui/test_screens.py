@@ -22,8 +22,10 @@ from ppo_tui.protocol import (
     StepUpdates,
     UpdateFinished,
 )
+from ppo_tui.tui.screens.charts import ChartScreen
 from ppo_tui.tui.screens.dialogs import ConfirmDialog, LeaveDialog
 from ppo_tui.tui.screens.edit import EditScreen
+from ppo_tui.tui.screens.game import GameScreen
 from ppo_tui.tui.screens.main import PANELS
 from ppo_tui.tui.screens.runs import RunsScreen
 from ppo_tui.tui.widgets.events import Events
@@ -33,6 +35,7 @@ from .desk import desk
 from .fake import recorded
 
 LR = "optim.learning_rate"
+OWN_SCREENS = {"charts": ChartScreen, "settings": EditScreen, "game": GameScreen}
 
 
 def saved(step: int, *, path: str = "") -> CheckpointSaved:
@@ -51,7 +54,7 @@ async def test_numbers_and_tab_go_to_panels():
             await it.press(key)
             (focused,) = it.app.screen.query(".-focused")
             seen.append(focused.id)
-        assert seen == ["workers", "settings", "events", "charts", "events", "charts"]
+        assert seen == ["workers", "settings", "events", "game", "events", "charts"]
 
 
 @pytest.mark.parametrize("number", range(1, len(PANELS) + 1))
@@ -59,8 +62,8 @@ async def test_each_panel_can_have_all_the_room(number):
     async with desk(size=(80, 24)) as it:
         name = PANELS[number - 1]
         await it.press(str(number), "m")
-        if name == "settings":
-            assert isinstance(it.app.screen, EditScreen)
+        if name in OWN_SCREENS:
+            assert isinstance(it.app.screen, OWN_SCREENS[name])
         elif name != "metrics":  # whose key gives it all the room at once, so that m gives it back
             widget = it.app.screen.query_one(f"#{name}")
             assert widget.region.width == 80

@@ -144,10 +144,10 @@ class TextScreen(ModalScreen[None]):
             self.call_after_refresh(box.scroll_end, animate=False)
 
 
-def help_text(keymap: Mapping[str, str]) -> Content:
+def help_text(keymap: Mapping[str, str], *, replay: bool = False) -> Content:
     """All keys by group, from the table that the bindings are made of, written as the user has them."""
     lines: list[Content] = []
-    for group, rows in rows_by_group(keymap):
+    for group, rows in rows_by_group(keymap, replay=replay):
         lines.append(Content.assemble((group, "bold $primary")))
         lines += [Content.assemble((f"  {written:<8} ", "bold"), key.help) for written, key in rows]
         if group == "Screens":
@@ -159,9 +159,10 @@ def help_text(keymap: Mapping[str, str]) -> Content:
 
 
 _SIGNS = (
-    "Charts: ━ the solid curve lies above, the ┈ dotted one below; each has its own axis.",
+    "Charts: ━ the solid curve lies above, the ╍ dashed one below; each has its own axis.",
     "Behind a curve lie the raw values; behind the return, every single game.",
-    "A dotted column marks a change of a setting.",
+    "┊ a setting was changed, ▴ a checkpoint was saved, ↶ the run was rewound: the dashed shadow",
+    "is what it abandoned. The cursor tells what happened near it.",
     "Workers: ◂ the others wait for this one, ↻ it was restarted, ✗ it is dead.",
     "Events: ★ best game, ↓ checkpoint, ± change, ! warning, ✗ error, • state.",
 )

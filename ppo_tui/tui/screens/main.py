@@ -16,26 +16,28 @@ from textual.widgets import Footer, Input
 from ...protocol import RunState
 from .. import keys
 from ..controller import Controller
-from ..metrics import CHARTS
 from ..widgets.banner import Banner
-from ..widgets.chart import Chart
+from ..widgets.chart_grid import ChartGrid
 from ..widgets.events import Events
 from ..widgets.filter_line import FilterLine
+from ..widgets.game import Game
 from ..widgets.header import Header, StatusLine
 from ..widgets.metrics_table import MetricsTable
 from ..widgets.panel import Panel
 from ..widgets.settings import Settings
 from ..widgets.tiles import Tiles
 from ..widgets.workers import Workers
+from .charts import ChartActions, ChartScreen, MetricPicker
+from .game import GameScreen
 
 CHART_SECONDS = 0.5
 """Shortest time between two repaints of the charts."""
 
-PANELS = ("charts", "workers", "settings", "events", "metrics")
+PANELS = ("charts", "workers", "settings", "events", "metrics", "game")
 """What the keys 1, 2, 3 … go to."""
 
 
-class MainScreen(Screen[None]):
+class MainScreen(ChartActions, Screen[None]):
     """Shows what the controller knows, and moves among its panels. What steers the run belongs to the app."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.TRAIN)]
@@ -52,33 +54,34 @@ class MainScreen(Screen[None]):
         self._run = run
         self._clock = clock
         self._charts_at = float("-inf")
-        self._chart = 0
         self._panel = PANELS[0]
         self._header = Header(run, id="header")
         self._status = StatusLine(run, id="status")
         self._banner = Banner(run, id="banner")
         self._tiles = Tiles(run, id="tiles")
-        self._charts = [Chart(run, spec, number) for number, spec in enumerate(CHARTS, start=1)]
+        self.charts = ChartGrid(run.view, id="charts")
+        self._game = Game(run, id="game")
+        self.set_class(run.game.fps <= 0, "-game-off")
         self._workers = Workers(run, id="workers")
         self._settings = Settings(run, id="settings")
         self._events = Events(run, id="events")
         self._metrics = MetricsTable(run, id="metrics")
         self._filter = FilterLine("events")
         self._banner.display = False
-        self._choose_chart(0)
 
     def compose(self) -> ComposeResult:
         yield self._status
         yield self._header
         yield self._banner
         yield self._tiles
-        yield Container(*self._charts, id="charts")
+        yield Container(self.charts, self._game, id="middle")
         yield self._metrics
         yield Container(self._workers, self._settings, self._events, id="bottom")
         yield self._filter
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
+        self.charts.ascii = self.app.look.ascii
         self._show_panel()
 
     # ── Painting ────────────────────────────────────────────────────────────────────────────────────────────
@@ -88,13 +91,14 @@ class MainScreen(Screen[None]):
         finished = self._run.view.finished
         if finished and not self._banner.display:
             self._show_end(finished.state)
+        elif self._banner.display and not finished:
+            self._hide_end()
         for panel in (self._header, self._status, self._banner, self._tiles, *self._panels.values()):
             panel.renew()
         now = self._clock()
         if finished or now - self._charts_at >= CHART_SECONDS:
             self._charts_at = now
-            for chart in self._charts:
-                chart.renew()
+            self.charts.renew()
 
     @property
     def _panels(self) -> dict[str, Panel]:
@@ -105,6 +109,12 @@ class MainScreen(Screen[None]):
     def _show_end(self, state: RunState) -> None:
         self._banner.display = True
         self._banner.add_class(f"-{state}")
+        self.refresh_bindings()
+
+    def _hide_end(self) -> None:
+        """The run goes on after all: it was resumed, or its replay went back."""
+        self._banner.display = False
+        self._banner.remove_class(*(f"-{state}" for state in RunState))
         self.refresh_bindings()
 
     def renew_clock(self) -> None:
@@ -118,22 +128,29 @@ class MainScreen(Screen[None]):
         """Keys belong to a line that is typed in; what changes a setting is greyed out after the end of the run."""
         if isinstance(self.focused, Input):
             return False
-        return None if action == "nudge" and self._run.view.finished else True
+        if action == "nudge" and (self._run.view.finished or not self._run.session.can_steer):
+            return None
+        return True
 
     def action_panel(self, number: int) -> None:
         self._panel = PANELS[number - 1]
         self._show_panel()
 
     def action_next_panel(self, direction: int) -> None:
-        shown = [panel for panel in PANELS if panel != "metrics" or self.maximised]
+        shown = [panel for panel in PANELS if panel == self._panel or self.query_one(f"#{panel}").region.area]
         self._panel = shown[(shown.index(self._panel) + direction) % len(shown)]
         self._show_panel()
 
     def action_move(self, across: int, down: int) -> None:
-        if self._panel == "charts":
-            self._choose_chart((self._chart + (down or across)) % len(CHARTS))
+        """In the charts, across moves their cursor and down goes to the next one."""
+        if panel := self._panels.get(self._panel):
+            panel.move(across, down)
+        elif self._panel == "game":
+            self.action_choose_env(across or down)
+        elif across:
+            self.action_cursor(across)
         else:
-            self._panels[self._panel].move(across, down)
+            self.action_next_chart(down)
 
     def action_page(self, direction: int) -> None:
         if panel := self._panels.get(self._panel):
@@ -148,9 +165,13 @@ class MainScreen(Screen[None]):
         self._settings.renew()
 
     def action_maximise(self) -> None:
-        """Give the panel all the room, or put it back; the settings have a screen of their own."""
-        if self._panel == "settings" and not self.maximised:
+        """Give the panel all the room, or put it back; some have a screen of their own for it."""
+        if self._panel == "settings":
             self.app.action_edit()
+        elif self._panel == "charts":
+            self.app.push_screen(ChartScreen(self.charts))
+        elif self._panel == "game":
+            self.action_zoom_game()
         else:
             self._maximise(not self.maximised)
 
@@ -169,8 +190,28 @@ class MainScreen(Screen[None]):
         self._events.filter = message.value
         self._events.renew()
 
-    def action_log_axis(self) -> None:
-        self._charts[self._chart].toggle_log_axis()
+    def action_metrics(self) -> None:
+        self.app.push_screen(MetricPicker(self.charts))
+
+    def action_game(self) -> None:
+        if self._run.game.fps <= 0:
+            self.notify("the game is off: it was started with --fps 0")
+            return
+        shown = self._game.display
+        self.set_class(shown, "-game-off")
+        self.set_class(not shown, "-game-on")
+        self._game.renew()
+
+    def action_zoom_game(self) -> None:
+        if self._run.game.fps > 0:
+            self.app.push_screen(GameScreen(self._run))
+
+    def on_game_zoomed(self) -> None:
+        self.action_zoom_game()
+
+    def action_choose_env(self, direction: int) -> None:
+        self._run.choose_game(direction)
+        self._game.renew()
 
     # ── Panels ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -181,13 +222,13 @@ class MainScreen(Screen[None]):
     def _maximise(self, maximised: bool) -> None:
         self.set_class(maximised, "-maximised")
         if self._panel == "metrics" and not maximised:
-            self._panel = "charts"
+            self._panel = PANELS[0]
         self._show_panel()
 
     def _show_panel(self) -> None:
-        """Mark the panel that the keys go to. The table of metrics is only there with all the room."""
-        if self._panel == "metrics":
-            self.add_class("-maximised")
+        """Mark the panel that the keys go to. The metrics are only there with all the room, charts and game without."""
+        if self._panel in ("metrics", "charts", "game"):
+            self.set_class(self._panel == "metrics", "-maximised")
         for name in PANELS:
             chosen = name == self._panel
             self.set_class(chosen, f"-at-{name}")
@@ -203,13 +244,5 @@ class MainScreen(Screen[None]):
             return
         self._panel = widget.id or PANELS[0]
         self._show_panel()
-        if event.chain == 2:
+        if event.chain == 2 and self._panel not in ("charts", "game"):  # which know what a click means
             self.action_maximise()
-
-    def on_chart_chosen(self, message: Chart.Chosen) -> None:
-        self._choose_chart(message.chart.number - 1)
-
-    def _choose_chart(self, index: int) -> None:
-        self._chart = index
-        for position, chart in enumerate(self._charts):
-            chart.set_class(position == index, "-chosen")
