@@ -75,6 +75,8 @@ def train(
     run_dir: Annotated[Path | None, typer.Option(help="The very directory of the run.")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name; it lives in ./runs/NAME.")] = None,
     headless: Annotated[bool, typer.Option("--headless", help="No screen: a progress bar, or plain lines.")] = False,
+    theme: Annotated[str | None, typer.Option(metavar="dark|light|ansi", help="Colours of the screen.")] = None,
+    ascii: Annotated[bool, typer.Option("--ascii", help="Draw the screen with plain characters.")] = False,
     allow_import: Annotated[
         bool,
         typer.Option("--allow-import", help="Let a preset file name an environment as module:Id, which runs code."),
@@ -109,10 +111,14 @@ def train(
     config = load_preset(preset, overrides=overrides, allow_import=allow_import)
 
     from .launch import prepare, run_headless, run_with_screen
+    from .tui.keymap import load_keymap
+    from .tui.look import choose_look
 
+    look = choose_look(theme, ascii)
     screen = not headless and sys.stdout.isatty() and sys.stdin.isatty()
+    keymap = load_keymap() if screen else {}
     prepared = prepare(config, label=preset_path(preset).stem, name=name, run_dir=run_dir, screen=screen)
-    return run_with_screen(prepared) if screen else run_headless(prepared)
+    return run_with_screen(prepared, look, keymap) if screen else run_headless(prepared)
 
 
 @app.command()

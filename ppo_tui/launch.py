@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -23,6 +23,7 @@ from .workers import WorkerPool
 if TYPE_CHECKING:
     from .training import Trainer
     from .training.hub import Sink
+    from .tui.look import Look
 
 SPIN_COUNT = "10000"
 """How long PyTorch's threads (GNU OpenMP's) spin for work before they sleep. By default they do for milliseconds, which
@@ -96,15 +97,20 @@ def run_headless(prepared: PreparedRun) -> int:
         prepared.pool.close()
 
 
-def run_with_screen(prepared: PreparedRun) -> int:
-    """Train behind the Textual screen and return the exit code. The workers run already (DESIGN, traps)."""
+def run_with_screen(prepared: PreparedRun, look: Look | None = None, keymap: Mapping[str, str] | None = None) -> int:
+    """Train behind the Textual screen and return the exit code. The workers run already (DESIGN, traps).
+
+    Args:
+        look: theme and characters of the screen.
+        keymap: the user's own keys, as `tui.keymap.load_keymap` gives them.
+    """
     from .sinks import describe
     from .tui.session import LocalSession
     from .tui.terminal import run_screen
 
     session = LocalSession(lambda emit: prepared.trainer([_Emitter(emit)]))
     try:
-        exit_code = run_screen(session)
+        exit_code = run_screen(session, look, keymap)
     finally:
         prepared.pool.close()
     if session.finished is not None:

@@ -44,6 +44,14 @@ class WorkerState(enum.StrEnum):
     DEAD = "dead"
 
 
+class Cause(enum.StrEnum):
+    """Why a setting changes: undoing and redoing are told apart from editing, so that every screen agrees on both."""
+
+    EDIT = "edit"
+    UNDO = "undo"
+    REDO = "redo"
+
+
 class Level(enum.StrEnum):
     """How much an alarm matters."""
 
@@ -187,6 +195,7 @@ class SettingChanged(Event, frozen=True, kw_only=True, tag="setting"):
     by: str
     step: int
     update: int
+    cause: Cause = Cause.EDIT
 
 
 class CommandRefused(Event, frozen=True, kw_only=True, tag="refused"):
@@ -208,6 +217,14 @@ class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
     update: int
     reason: str
     seconds: float
+
+
+class Rewound(Event, frozen=True, kw_only=True, tag="rewound"):
+    """The run went back to the checkpoint at `path`: it stands at `step` and `update` again."""
+
+    path: str
+    step: int
+    update: int
 
 
 class Alarm(Event, frozen=True, kw_only=True, tag="alarm"):
@@ -245,6 +262,7 @@ AnyEvent = (
     | SettingChanged
     | CommandRefused
     | CheckpointSaved
+    | Rewound
     | Alarm
     | RunFinished
 )
@@ -285,6 +303,19 @@ class SetValue(Command, frozen=True, kw_only=True, tag="set"):
 
     key: str
     value: Any
+    cause: Cause = Cause.EDIT
+
+
+class WithdrawValue(Command, frozen=True, kw_only=True, tag="withdraw"):
+    """Forget the change of the live field `key` that has been asked for and waits for the update boundary."""
+
+    key: str
+
+
+class Rewind(Command, frozen=True, kw_only=True, tag="rewind"):
+    """Go back to the checkpoint at `path` at the next update boundary."""
+
+    path: str
 
 
 class Stop(Command, frozen=True, kw_only=True, tag="stop"):
@@ -299,7 +330,7 @@ class Stop(Command, frozen=True, kw_only=True, tag="stop"):
     reason: str = "stopped by the user"
 
 
-AnyCommand = Pause | Resume | StepUpdates | SaveCheckpoint | SetValue | Stop
+AnyCommand = Pause | Resume | StepUpdates | SaveCheckpoint | SetValue | WithdrawValue | Rewind | Stop
 
 _encoder = msgspec.json.Encoder()
 _event_decoder = msgspec.json.Decoder(AnyEvent)

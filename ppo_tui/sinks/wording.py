@@ -7,6 +7,7 @@ from ..protocol import (
     CheckpointSaved,
     CommandRefused,
     Event,
+    Rewound,
     RunFinished,
     RunStarted,
     RunState,
@@ -35,6 +36,8 @@ def describe(event: Event) -> str | None:
             return f"refused: {message}"
         case CheckpointSaved():
             return f"checkpoint ({event.reason}) saved in {event.seconds:.2f} s: {event.path}"
+        case Rewound():
+            return f"went back to step {event.step:,}: {event.path}"
         case Alarm():
             return f"{event.level.upper()}: {event.message}"
         case RunFinished():

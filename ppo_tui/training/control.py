@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
-from typing import Any
+
+import msgspec
 
 from ..config import parse_live_value
 from ..errors import ConfigError
@@ -14,12 +15,14 @@ from ..protocol import (
     Event,
     Pause,
     Resume,
+    Rewind,
     RunState,
     SaveCheckpoint,
     SetValue,
     StateChanged,
     StepUpdates,
     Stop,
+    WithdrawValue,
 )
 
 
@@ -49,7 +52,7 @@ class Controls:
         self._paused = False
         self._updates_until_pause: int | None = None
         self._stop: Stop | None = None
-        self._settings: dict[str, tuple[Any, str]] = {}
+        self._settings: dict[str, SetValue] = {}
         self._save = False
 
     def send(self, command: Command) -> None:
@@ -71,13 +74,13 @@ class Controls:
         if self._stop is not None and not (mid_update and self._stop.save):
             raise StopTraining(self._stop)
 
-    def at_boundary(self) -> tuple[dict[str, tuple[Any, str]], bool]:
-        """Between updates: the settings to change (key → value and sender), and whether to save a checkpoint."""
+    def at_boundary(self) -> tuple[list[SetValue], bool]:
+        """Between updates: the settings to change, with values that have been checked, and whether to save."""
         if self._updates_until_pause is not None:
             self._updates_until_pause -= 1
             if self._updates_until_pause <= 0:
                 self._updates_until_pause, self._paused = None, True
-        settings, save = self._settings, self._save
+        settings, save = list(self._settings.values()), self._save
         self._settings, self._save = {}, False
         return settings, save
 
@@ -100,10 +103,14 @@ class Controls:
                 self._paused, self._updates_until_pause = False, max(1, updates)
             case SaveCheckpoint():
                 self._save = True
-            case SetValue(key=key, value=value, by=by):
+            case SetValue(key=key, value=value):
                 try:
-                    self._settings[key] = (parse_live_value(key, value), by)
+                    self._settings[key] = msgspec.structs.replace(command, value=parse_live_value(key, value))
                 except ConfigError as error:
                     self._emit(CommandRefused(message=str(error)))
+            case WithdrawValue(key=key):
+                self._settings.pop(key, None)
+            case Rewind(path=path):
+                self._emit(CommandRefused(message=f"{path}: this engine cannot go back to a checkpoint"))
             case Stop():
                 self._stop = command

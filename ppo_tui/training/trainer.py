@@ -41,6 +41,7 @@ from .machine import choose_threads, keep_freed_memory, resolve_device
 from .metrics import EpisodeWindow, PhaseTimes, RecentRate, TrainingClock
 from .settings import LiveSettings
 from .start import examine, start_pool
+from .usage import MachineUsage
 from .versions import versions
 from .workers_view import WorkersView
 
@@ -112,6 +113,7 @@ class Trainer:
         info = env_info or examine(config)
         self.device = resolve_device(config.run.device)
         self.pool = pool or start_pool(config, info=info)
+        self._usage = MachineUsage(self.device)
         self._threads = choose_threads(config, info, self.pool.num_workers)
         keep_freed_memory()
         try:
@@ -293,6 +295,7 @@ class Trainer:
             "time/fps_update": self.config.batch_size / seconds,
             **self._times.shares(),
             "time/workers_busy": self._workers.busy_share,
+            **self._usage.metrics(),
             **self._episodes.metrics(),
             **self._metrics,
         }
@@ -316,9 +319,21 @@ class Trainer:
     def _obey_at_boundary(self) -> None:
         """Apply the edits that arrived during the update, and save if asked to."""
         settings, save = self._controls.at_boundary()
-        for key, (value, by) in settings.items():
-            old = self._settings.edit(key, value, self.progress)
-            self._emit(SettingChanged(key=key, old=old, new=value, by=by, step=self.step, update=self.update))
+        for asked in settings:
+            old = self._settings.edit(asked.key, asked.value, self.progress)
+            if asked.value == old:
+                continue
+            self._emit(
+                SettingChanged(
+                    key=asked.key,
+                    old=old,
+                    new=asked.value,
+                    by=asked.by,
+                    step=self.step,
+                    update=self.update,
+                    cause=asked.cause,
+                )
+            )
         if save:
             self._save_checkpoint("manual")
 

@@ -39,6 +39,13 @@ class Session(Protocol):
     def live(self) -> bool:
         """Whether more events may come."""
 
+    @property
+    def can_detach(self) -> bool:
+        """Whether the screen can be left while the run goes on."""
+
+    def detach(self) -> None:
+        """Let go of the run, which goes on; only where `can_detach` says so."""
+
     def poll(self) -> list[Event]:
         """Everything since the last poll, without blocking: durable events in order, then the newest transient ones."""
 
@@ -102,6 +109,13 @@ class LocalSession:
     @property
     def live(self) -> bool:
         return self.finished is None
+
+    @property
+    def can_detach(self) -> bool:
+        return False  # the engine lives and dies with this process
+
+    def detach(self) -> None:
+        raise NotImplementedError("a run in this very process cannot be detached from")
 
     @property
     def exit_code(self) -> int | None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
 import stat
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 
 from .app import PpoTuiApp
 from .controller import Controller
+from .look import Look
 from .session import Session
 from .view import Kind
 
@@ -20,13 +23,17 @@ SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread hands over: keeps keys prompt while the learner runs Python (default 0.005)."""
 
 
-def run_screen(session: Session) -> int:
+_spare_terminals: list[int] = []
+"""Descriptors that lead to the terminal beside the standard ones, while the screen stands."""
+
+
+def run_screen(session: Session, look: Look | None = None, keymap: Mapping[str, str] | None = None) -> int:
     """Show `session` until the user leaves or the run is told to end. Returns the exit code for the process.
 
     Call it from the main thread: signal handlers belong there.
     """
-    app = PpoTuiApp(session)
-    with _switch_interval(SWITCH_INTERVAL), _captured_logging(app.run_controller):
+    app = PpoTuiApp(session, look=look, keymap=keymap)
+    with _switch_interval(SWITCH_INTERVAL), _captured_logging(app.run_controller), _own_terminal(app.run_controller):
         try:
             asyncio.run(_run(app))
         finally:
@@ -37,15 +44,18 @@ def run_screen(session: Session) -> int:
 async def _run(app: PpoTuiApp) -> None:
     loop = asyncio.get_running_loop()
 
-    def on_terminate() -> None:
-        app.call_later(app.terminate)
+    def on_end(number: signal.Signals) -> None:
+        app.call_later(app.terminate, number.name, 128 + number)
 
     def on_hang_up() -> None:
         _let_go_of_terminal()
         app.call_later(app.hang_up)
 
-    # Textual restores the terminal after exceptions, but these two signals would end the process under it.
-    handlers = {signal.SIGTERM: on_terminate, signal.SIGHUP: on_hang_up} if os.name == "posix" else {}
+    # Textual restores the terminal after exceptions, but these signals would end the process under it.
+    posix = os.name == "posix"
+    handlers = {number: functools.partial(on_end, number) for number in (signal.SIGTERM, signal.SIGINT) if posix}
+    if posix:
+        handlers[signal.SIGHUP] = on_hang_up
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     try:
@@ -62,11 +72,51 @@ def _let_go_of_terminal() -> None:
     moment when the other side hangs up.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
+    for descriptor in (0, 1, 2, *_spare_terminals):
         with contextlib.suppress(OSError):  # a stream that was closed before
             if stat.S_ISCHR(os.fstat(descriptor).st_mode):
                 os.dup2(nothing, descriptor)
     os.close(nothing)
+
+
+@contextlib.contextmanager
+def _own_terminal(run: Controller) -> Iterator[None]:
+    """Give the terminal to the screen alone: what C code writes to descriptors 1 and 2 becomes a line of the events.
+
+    Textual draws on ``sys.__stderr__``, which for that time is a stream of its own to the same terminal.
+    """
+    stderr = sys.__stderr__
+    if stderr is None or os.name != "posix" or not os.isatty(2):
+        yield
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2), os.dup(2)]
+    _spare_terminals.extend(kept)
+    reader, writer = os.pipe()
+    for descriptor in (1, 2):
+        os.dup2(writer, descriptor)
+    os.close(writer)
+    sys.__stderr__ = os.fdopen(kept[2], "w", encoding="utf-8", errors="replace")  # type: ignore[misc]
+    listener = threading.Thread(target=_note_lines, args=(reader, run), name="stray output", daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        _spare_terminals.clear()
+        sys.__stderr__.close()
+        sys.__stderr__ = stderr  # type: ignore[misc]
+        for descriptor, original in zip((1, 2), kept[:2], strict=True):
+            os.dup2(original, descriptor)
+            os.close(original)
+
+
+def _note_lines(reader: int, run: Controller) -> None:
+    """Turn what is written to a pipe into messages, line by line, until nobody holds its other end."""
+    with open(reader, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if line.strip():
+                run.diagnostics.append((Kind.INFO, line))
 
 
 @contextlib.contextmanager

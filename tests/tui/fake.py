@@ -73,6 +73,12 @@ def metrics(share: float, mean: float, rng: np.random.Generator) -> dict[str, fl
         "train/learning_rate": 2.5e-4 * (1 - share),
         "train/clip_range": 0.1,
         "time/fps": 631 + 18 * noise[7],
+        "time/cpu_percent": 92 + noise[7],
+        "time/share_wait": 0.31,
+        "time/share_infer": 0.14,
+        "time/share_copy": 0.02,
+        "time/share_learn": 0.5,
+        "time/share_other": 0.03,
     }
 
 
@@ -139,6 +145,8 @@ class FakeSession:
         self._waiting = list(events)
         self.sent: list[Command] = []
         self.was_started = False
+        self.can_detach = False
+        self.detached = False
         self.closed = False
 
     @property
@@ -157,6 +165,9 @@ class FakeSession:
 
     def send(self, command: Command) -> None:
         self.sent.append(command)
+
+    def detach(self) -> None:
+        self.detached = True
 
     def close(self, timeout: float) -> bool:
         self.closed = True

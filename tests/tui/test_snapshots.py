@@ -6,8 +6,8 @@ import pytest
 
 from ppo_tui.tui.app import PpoTuiApp
 
+from .desk import DONE, FAILURE
 from .fake import FakeSession, recorded
-from .test_app import DONE, FAILURE
 
 
 def frozen(*events) -> PpoTuiApp:

@@ -73,7 +73,7 @@ class ChartGrid(Container):
         self.run = run
         self.view = ChartView()
         self.seen_instead: Callable[[], None] | None = None
-        self.charts = [Chart(run, spec, number, self.view) for number, spec in enumerate(CHARTS, start=1)]
+        self.charts = [Chart(run, spec, self.view) for spec in CHARTS]
         self._chosen = 0
 
     def compose(self) -> ComposeResult:
@@ -105,6 +105,7 @@ class ChartGrid(Container):
             self.seen_instead()
             return
         for chart in self.charts:
+            chart.set_class(chart is self.chosen and self.has_class("-focused"), "-active")
             chart.renew()
 
     # ── Which charts ────────────────────────────────────────────────────────────────────────────────────────
@@ -133,15 +134,13 @@ class ChartGrid(Container):
             self._add(chart_of(key))
 
     def _add(self, spec: ChartSpec) -> None:
-        chart = Chart(self.run, spec, len(self.charts) + 1, self.view)
+        chart = Chart(self.run, spec, self.view)
         self.charts.append(chart)
         self.mount(chart)
         self.choose(len(self.charts) - 1)
 
     def _remove(self, index: int) -> None:
         self.charts.pop(index).remove()
-        for number, chart in enumerate(self.charts, start=1):
-            chart.number = number
         self.choose(min(self._chosen, len(self.charts) - 1))
 
     def _arrange(self) -> None:
@@ -161,7 +160,3 @@ class ChartGrid(Container):
         message.stop()
         if message.chart in self.charts:
             self.choose(self.charts.index(message.chart))
-
-    def on_curves_widget_cursor_put(self, message: CurvesWidget.CursorPut) -> None:
-        message.stop()
-        self.renew()

@@ -7,6 +7,9 @@ from textual.widget import Widget
 
 from ..controller import Controller
 
+FAR = 1_000_000
+"""Rows that lie beyond the end of every list."""
+
 
 class Panel(Widget):
     """Base of the screen's text panels. They write for the size that they have."""
@@ -19,6 +22,17 @@ class Panel(Widget):
     def draw(self, width: int, height: int) -> Content:
         """The text for `width` × `height` cells; blank unless a panel says otherwise."""
         return Content("")
+
+    def move(self, across: int, down: int) -> None:
+        """The arrow keys; a panel that has nothing to move through stays as it is."""
+
+    def page(self, direction: int) -> None:
+        """The page keys, likewise."""
+        self.move(0, direction * max(1, self.content_size.height - 1))
+
+    def end(self, direction: int) -> None:
+        """Home and end, likewise."""
+        self.move(0, direction * FAR)
 
     def renew(self) -> None:
         """Repaint if the text has changed and is to be seen."""
