@@ -109,7 +109,8 @@ class Controls:
                 except ConfigError as error:
                     self._emit(CommandRefused(message=str(error)))
             case WithdrawValue(key=key):
-                self._settings.pop(key, None)
+                if self._settings.pop(key, None) is None:
+                    self._emit(CommandRefused(message=f"{key}: its change is in force already; undo it instead"))
             case Rewind(path=path):
                 self._emit(CommandRefused(message=f"{path}: this engine cannot go back to a checkpoint"))
             case Stop():

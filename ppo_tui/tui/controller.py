@@ -26,6 +26,9 @@ from .editor import Editor
 from .session import Session
 from .view import Kind, RunView
 
+Messages = deque[tuple[Kind, str]]
+"""What libraries and loggers say, from any thread."""
+
 
 class Controller:
     """A session with the view folded from its events.
@@ -40,7 +43,7 @@ class Controller:
         self.view = RunView()
         self.editor = Editor(self.view)
         self.request = ""
-        self.diagnostics: deque[tuple[Kind, str]] = deque(maxlen=100)
+        self.diagnostics: Messages = deque(maxlen=100)
         self._clock = clock
         self._polled_at = clock()
         self._elapsed = 0.0

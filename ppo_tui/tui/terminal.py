@@ -11,10 +11,11 @@ import signal
 import stat
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping
 
 from .app import PpoTuiApp
-from .controller import Controller
+from .controller import Messages
 from .look import Look
 from .session import Session
 from .view import Kind
@@ -32,8 +33,10 @@ def run_screen(session: Session, look: Look | None = None, keymap: Mapping[str, 
 
     Call it from the main thread: signal handlers belong there.
     """
-    app = PpoTuiApp(session, look=look, keymap=keymap)
-    with _switch_interval(SWITCH_INTERVAL), _captured_logging(app.run_controller), _own_terminal(app.run_controller):
+    messages: Messages = deque(maxlen=100)
+    with _switch_interval(SWITCH_INTERVAL), _captured_logging(messages), _own_terminal(messages):
+        app = PpoTuiApp(session, look=look, keymap=keymap)
+        app.run_controller.diagnostics = messages
         try:
             asyncio.run(_run(app))
         finally:
@@ -80,13 +83,14 @@ def _let_go_of_terminal() -> None:
 
 
 @contextlib.contextmanager
-def _own_terminal(run: Controller) -> Iterator[None]:
+def _own_terminal(messages: Messages) -> Iterator[None]:
     """Give the terminal to the screen alone: what C code writes to descriptors 1 and 2 becomes a line of the events.
 
-    Textual draws on ``sys.__stderr__``, which for that time is a stream of its own to the same terminal.
+    Textual draws on ``sys.__stderr__`` and asks ``sys.__stdout__`` for the size, which for that time are a stream of
+    their own to the same terminal.
     """
-    stderr = sys.__stderr__
-    if stderr is None or os.name != "posix" or not os.isatty(2):
+    before = sys.__stdout__, sys.__stderr__, sys.stderr
+    if None in before or os.name != "posix" or not os.isatty(2):
         yield
         return
     sys.stdout.flush()
@@ -97,26 +101,27 @@ def _own_terminal(run: Controller) -> Iterator[None]:
     for descriptor in (1, 2):
         os.dup2(writer, descriptor)
     os.close(writer)
-    sys.__stderr__ = os.fdopen(kept[2], "w", encoding="utf-8", errors="replace")  # type: ignore[misc]
-    listener = threading.Thread(target=_note_lines, args=(reader, run), name="stray output", daemon=True)
+    screen = os.fdopen(kept[2], "w", encoding="utf-8", errors="replace")
+    sys.__stdout__ = sys.__stderr__ = sys.stderr = screen  # type: ignore[misc]
+    listener = threading.Thread(target=_note_lines, args=(reader, messages), name="stray output", daemon=True)
     listener.start()
     try:
         yield
     finally:
         _spare_terminals.clear()
-        sys.__stderr__.close()
-        sys.__stderr__ = stderr  # type: ignore[misc]
+        sys.__stdout__, sys.__stderr__, sys.stderr = before  # type: ignore[misc]
+        screen.close()
         for descriptor, original in zip((1, 2), kept[:2], strict=True):
             os.dup2(original, descriptor)
             os.close(original)
 
 
-def _note_lines(reader: int, run: Controller) -> None:
+def _note_lines(reader: int, messages: Messages) -> None:
     """Turn what is written to a pipe into messages, line by line, until nobody holds its other end."""
     with open(reader, encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if line.strip():
-                run.diagnostics.append((Kind.INFO, line))
+                messages.append((Kind.INFO, line))
 
 
 @contextlib.contextmanager
@@ -132,17 +137,17 @@ def _switch_interval(seconds: float) -> Iterator[None]:
 class _ScreenLog(logging.Handler):
     """Brings records to the log of the screen, from whatever thread they come."""
 
-    def __init__(self, run: Controller) -> None:
+    def __init__(self, messages: Messages) -> None:
         super().__init__(logging.WARNING)
-        self._run = run
+        self._messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
         kind = Kind.ERROR if record.levelno >= logging.ERROR else Kind.WARNING
-        self._run.diagnostics.append((kind, f"{record.name}: {record.getMessage()}"))
+        self._messages.append((kind, f"{record.name}: {record.getMessage()}"))
 
 
 @contextlib.contextmanager
-def _captured_logging(run: Controller) -> Iterator[None]:
+def _captured_logging(messages: Messages) -> Iterator[None]:
     """Warnings and log records appear in the log of the screen, and nowhere that would write over it."""
     root = logging.getLogger()
     talkative = [
@@ -150,7 +155,7 @@ def _captured_logging(run: Controller) -> Iterator[None]:
         for handler in root.handlers
         if isinstance(handler, logging.StreamHandler) and handler.stream in (sys.stdout, sys.stderr)
     ]
-    ours = _ScreenLog(run)
+    ours = _ScreenLog(messages)
     for handler in talkative:
         root.removeHandler(handler)
     root.addHandler(ours)

@@ -217,7 +217,7 @@ async def test_undo_and_redo_and_the_audit_trail():
         await it.press("ctrl+r")
         assert it.session.sent[-1] == SetValue(key=LR, value=4e-4, cause=Cause.REDO)
         await it.press("slash", *"ana")
-        assert "Changes · 1 of 2" in it.picture
+        assert "Changes · 1 of 3" in it.picture
 
 
 # ── Checkpoints ─────────────────────────────────────────────────────────────────────────────────────────────
