@@ -107,9 +107,7 @@ class RunsScreen(ChartActions, ListScreen[RunSummary]):
         ]
         lines = [
             Content.assemble((formats.one_line(item.path), "bold"), f"  {' · '.join(filter(None, facts))}"),
-            Content.assemble(
-                ("enter lays its curve over those of other runs; • is the run on this screen", "$quiet")
-            ),
+            Content.assemble(("enter lays its curve over those of other runs; • is the run on this screen", "$quiet")),
         ]
         return Content("\n").join(lines)
 
