@@ -13,11 +13,11 @@ from .screen import TIMEOUT_SECONDS, update_times
 from .terminal import Terminal
 
 PRESSES = 100
-ASKS, ANSWER, TAKES_BACK = "/", "filter the events", "\x1b"
-"""A key that opens a line with a text of its own, the text, and the key that closes it again."""
+ASKS, ANSWER, TAKES_BACK = "?", "Pause, or go on", "q"
+"""A key that opens a page with a text of its own, the text, and the key that closes it again."""
 
 PAUSE_SECONDS = 0.15
-"""Between two presses: a person's pace, and enough for the line to be gone."""
+"""Between two presses: a person's pace, and enough for the page to be gone."""
 
 
 def reaction(effort: Effort) -> dict[str, float]:

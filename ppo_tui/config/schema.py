@@ -210,7 +210,7 @@ class OptimConfig(_Section, frozen=True, kw_only=True):
         float,
         Meta(
             ge=0, le=1, description="Step size of Adam, before annealing.",
-            extra={"live": Live(low=1e-7, high=0.1, step=1.25, scale="log", unit="per gradient", aliases=("lr",))},
+            extra={"live": Live(low=1e-7, high=0.1, step=1.25, scale="log", unit="step size", aliases=("lr",))},
         ),
     ] = 2.5e-4  # fmt: skip
     learning_rate_schedule: Annotated[

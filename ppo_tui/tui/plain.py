@@ -8,14 +8,15 @@ from textual.color import Color
 from textual.filter import LineFilter
 
 _PLAIN = {
-    **dict.fromkeys("━─╌┄┈╴╶╸╺", "-"),
+    **dict.fromkeys("─╌┄┈╴╶", "-"),
+    **dict.fromkeys("━╸╺", "="),
     **dict.fromkeys("│┃┆┊▏▎▕▌▐", "|"),
     **dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼┏┓┗┛┣┫┳┻╋", "+"),
     **dict.fromkeys("▔▀", "^"),
     **dict.fromkeys("▁▄", "_"),
     **dict(zip("▂▃▅▆▇█", ".-+*%#", strict=True)),
     **dict(zip("▓▒░", "%+.", strict=True)),
-    **dict(zip("▲▼▸▶◂◀→←↑↓↻★✓✗■○●•·‖⏎⇧±×–—…ελγ²₁₂", "^v>><<><^vo*vxXoo*.=<^~x--.elg212", strict=True)),
+    **dict(zip("▲▼▸▶◂◀→←↑↓↻★✓✗■○●•·‖⏎⇧±×–—…ελγ²₁₂", "^v>><<><^v@*vxXoo*.=<^~x--.elg212", strict=True)),
 }
 
 

@@ -113,7 +113,9 @@ class MainScreen(ChartActions, Screen[None]):
     # ── Keys ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What changes a setting is greyed out after the end of the run."""
+        """Keys belong to a line that is typed in; what changes a setting is greyed out after the end of the run."""
+        if isinstance(self.focused, Input):
+            return False
         return None if action == "nudge" and self._run.view.finished else True
 
     def action_panel(self, number: int) -> None:

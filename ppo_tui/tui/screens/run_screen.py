@@ -29,6 +29,10 @@ class RunScreen(Screen[None]):
         self.run = run
         self.header = Header(run, id="header")
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys belong to a line that is typed in."""
+        return not isinstance(self.focused, Input)
+
     def renew(self) -> None:
         """Bring it up to date, as new events have come."""
         self.header.renew()

@@ -36,7 +36,7 @@ class Panel(Widget):
 
     def renew(self) -> None:
         """Repaint if the text has changed and is to be seen."""
-        if self.display and self._fingerprint(self.draw(*self.content_size)) != self._shown:
+        if self.content_size.area and self._fingerprint(self.draw(*self.content_size)) != self._shown:
             self.refresh()
 
     def entitle(self, title: str = "", subtitle: str = "") -> None:

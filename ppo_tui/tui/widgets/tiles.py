@@ -26,7 +26,7 @@ class Tile(Panel):
     def draw(self, width: int, height: int) -> Content:
         values = self.metric.values(self.run.view.series.get(self.metric.key, _NO_DATA))
         newest = formats.number(float(values[-1]) if len(values) else None)
-        value = Content.assemble((f"{newest:<8}", "bold"), (_ARROWS[trend(values)], "$quiet"))
+        value = Content.assemble((f"{newest:<{max(1, min(8, width - 1))}}", "bold"), (_ARROWS[trend(values)], "$quiet"))
         bordered = self.styles.border_top[0] not in ("", "none")
         spark_width = width if bordered else width - 10
         spark = Content.assemble((sparkline(bucket_means(values, spark_width)) if spark_width > 3 else "", "$curve-1"))
@@ -51,5 +51,5 @@ class Tiles(Horizontal):
         on_gpu = GPU.key in self._run.view.series
         for tile in self.tiles:
             if tile.metric in (CPU, GPU):
-                tile.display = (tile.metric is GPU) == on_gpu
+                tile.set_class((tile.metric is GPU) != on_gpu, "-unused")
             tile.renew()
