@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .config import Config, build_config, read_preset, refuse_import
 from .envs import EnvInfo
 from .errors import UsageError
-from .protocol import Command, Event, Stop
+from .protocol import Command, Event, RunState, StateChanged, Stop
 from .runs import RunDirectory
 from .runs.history import past_events, set_aside_after
 from .training import boot_workers, examine, start_pool
@@ -177,6 +177,7 @@ def run_with_screen(prepared: PreparedRun) -> int:
         if prepared.resume:
             for event in past_events(prepared.directory):
                 emit(event)
+            emit(StateChanged(state=RunState.STARTING, reason="resuming"))
         return prepared.trainer([_Emitter(emit)])
 
     session = LocalSession(make_engine)

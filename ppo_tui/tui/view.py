@@ -18,6 +18,7 @@ from ..protocol import (
     Level,
     RolloutProgress,
     RunFinished,
+    RunResumed,
     RunStarted,
     RunState,
     SettingChanged,
@@ -220,6 +221,12 @@ class RunView:
         self.checkpoint = event
         what = f"checkpoint at {formats.count(event.step)}"
         self._write(event, Kind.CHECKPOINT, f"{what} ({event.reason}, {event.seconds:.2f} s)")
+
+    @_on.register
+    def _(self, event: RunResumed) -> None:
+        self.step, self.update = event.step, event.update
+        exact = "bit for bit" if event.exact else "; ".join([*event.differences, "not bit for bit"])
+        self._write(event, Kind.STATE, f"resumed at {formats.count(event.step)}: {exact}")
 
     @_on.register
     def _(self, event: Alarm) -> None:
