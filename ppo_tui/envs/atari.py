@@ -61,13 +61,13 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
     Args:
         game: the ROM's name in ale-py, such as ``space_invaders``.
         mode, difficulty: the game's switches, or None for its defaults.
-        render_mode: None or ``rgb_array``; `render` returns the screen in both cases.
+        render_mode: None or ``rgb_array``; `render` returns the screen in both cases. It may be changed at any time.
 
     Raises:
         ConfigError: the ROM, the mode or the difficulty does not exist.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 60}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
 
     def __init__(
         self,
@@ -81,6 +81,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         if render_mode not in (None, "rgb_array"):
             raise gymnasium.error.UnsupportedMode(f"render_mode = {render_mode!r}: Atari games render rgb_array")
         self.render_mode = render_mode
+        self.metadata = {**type(self).metadata, "render_fps": 60 / config.frame_skip}
         self._config = config
         self._mode = mode
         self._difficulty = difficulty
@@ -156,8 +157,22 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         return self._screen.resized(), reward, game_over or life_over, truncated, info
 
     def render(self) -> np.ndarray:
-        """The screen as the emulator shows it now, uint8 RGB, `[210, 160, 3]` in most games."""
-        return self._ale.getScreenRGB()
+        """The screen, uint8 RGB, `[210, 160, 3]` in most games.
+
+        In mode ``rgb_array`` each pixel is from the brighter one of the newest two frames, as in the observation: many
+        games draw some things in every second frame only. Otherwise it is what the emulator shows now.
+        """
+        return self._ale.getScreenRGB() if self.render_mode is None else self._screen.colours()
+
+    @property
+    def episode_return(self) -> float:
+        """The raw return of the game so far."""
+        return self._return
+
+    @property
+    def lives(self) -> int:
+        """Lives left, as the newest observation shows them."""
+        return self._lives
 
     def get_action_meanings(self) -> list[str]:
         """The joystick's position for each action, such as ``UPFIRE``."""

@@ -17,8 +17,8 @@ def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.
     """The environment of `config`, with the spaces that the learner expects.
 
     Observations are a Box: uint8 images, `[H, W]` or channel first `[C, H, W]`, or float32 vectors `[D]`.
-    Actions are ``Discrete(n)`` from 0 on, or an unbounded Box `[A]` whose samples are clipped to the
-    environment's own bounds. Frames are single: whoever stores them stacks them (`config.frame_stack`).
+    Actions are ``Discrete(n)`` and ``MultiDiscrete`` from 0 on, ``MultiBinary``, or a Box of floats to whose bounds
+    actions are clipped. Frames are single: whoever stores them stacks them (`config.frame_stack`).
 
     In the step that ends a full game, ``info["episode"] = {"r": raw return, "l": agent steps}``; see
     `ppo_tui.envs.atari.AtariEnv` for what a full game is there.

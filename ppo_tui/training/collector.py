@@ -93,8 +93,10 @@ class Collector:
                 self._receive(group, t - 1)
             with self._times.phase("copy"):
                 observations = self._rollout.observation(t, envs).to(self._device)
+                masks = self._rollout.mask(t, envs)
+                masks = None if masks is None else masks.to(self._device)
             with self._times.phase("infer"):
-                decision = self._policy.act(observations, noise=noise[envs].to(self._device))
+                decision = self._policy.act(observations, noise=noise[envs].to(self._device), masks=masks)
                 env_actions = self._policy.env_actions(decision.actions)
             self._pool.send_step(group, env_actions, self._first_row + t + 1)
             with self._times.phase("copy"):

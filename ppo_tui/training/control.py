@@ -21,6 +21,7 @@ from ..protocol import (
     StateChanged,
     StepUpdates,
     Stop,
+    WatchGame,
 )
 
 
@@ -41,11 +42,18 @@ class Controls:
     Args:
         emit: receives the events that answer commands.
         on_pause: called with True when the training is held and with False when it goes on.
+        on_watch: receives the commands of those who watch the game.
     """
 
-    def __init__(self, emit: Callable[[Event], None], on_pause: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        emit: Callable[[Event], None],
+        on_pause: Callable[[bool], None],
+        on_watch: Callable[[WatchGame], None] = lambda command: None,
+    ) -> None:
         self._emit = emit
         self._on_pause = on_pause
+        self._on_watch = on_watch
         self._queue: queue.SimpleQueue[Command | Callable[[], None]] = queue.SimpleQueue()
         self._paused = False
         self._updates_until_pause: int | None = None
@@ -115,9 +123,11 @@ class Controls:
                 try:
                     self._settings[key] = (parse_live_value(key, value), by)
                 except ConfigError as error:
-                    self._emit(CommandRefused(message=str(error)))
+                    self._emit(CommandRefused(message=str(error), by=by))
             case Rewind(path=path):
                 self._rewind = path
+            case WatchGame():
+                self._on_watch(command)
             case Stop():
                 self._stop = command
             case _ if callable(command):

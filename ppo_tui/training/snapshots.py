@@ -19,8 +19,6 @@ from .resuming import changed_fixed_settings
 from .settings import LiveSettings
 from .versions import code_fingerprint, cpu_model, versions
 
-_COLLECTOR_TENSORS = ("frames", "starts", "action_generator")
-
 
 class Snapshots:
     """Everything of a run that the next update depends on, behind two methods: `take` and `load`.
@@ -113,8 +111,7 @@ class Snapshots:
             self._collector.reset()
             restarted = {}
         else:
-            tensors = {name: snapshot.rollout[name] for name in _COLLECTOR_TENSORS}
-            restarted = self._collector.load_state(CollectorState(tensors, snapshot.envs))
+            restarted = self._collector.load_state(CollectorState(snapshot.rollout, snapshot.envs))
         self.mark()
         return restarted
 

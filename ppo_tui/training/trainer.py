@@ -29,6 +29,7 @@ from ..protocol import (
     StateChanged,
     UpdateFinished,
     UpdateProgress,
+    WatchGame,
 )
 from ..workers import WorkerPool
 from .checkpoint import read_checkpoint, write_checkpoint
@@ -36,6 +37,7 @@ from .checkpoint_state import CheckpointState
 from .collector import Collector
 from .control import Controls, StopTraining
 from .durability import Durability, Position
+from .gameview import GameView
 from .hub import EventHub, Sink
 from .machine import Threads, choose_threads, keep_freed_memory, resolve_device
 from .metrics import EpisodeWindow, PhaseTimes, RecentRate, TrainingClock
@@ -90,7 +92,7 @@ class Trainer:
         self._run_dir, self._notes = run_dir, notes
         self._clock = TrainingClock()
         self._hub = EventHub(sinks, lambda: self._clock.seconds)
-        self._controls = Controls(self._hub.emit, self._clock.hold)
+        self._controls = Controls(self._hub.emit, self._clock.hold, self._watch)
         self._settings = LiveSettings(config)
         self._times = PhaseTimes(self._clock)
         self._rate = RecentRate()
@@ -134,8 +136,13 @@ class Trainer:
             frame_stack=stack,
             action_shape=self.policy.action_shape,
             action_dtype=self.policy.action_dtype,
+            masks=shared.action_masks if info.num_masked else None,
+            distribution_size=self.policy.distribution_size if config.compares_distributions else 0,
         )
         self._workers = WorkersView(self.pool)
+        self._game = GameView(
+            self.pool, self.policy, self.rollout, action_names=info.action_meanings or (), emit=self._emit
+        )
         self._collector = Collector(
             self.pool,
             self.policy,
@@ -246,7 +253,7 @@ class Trainer:
     def _train(self) -> None:
         self._begin()
         self._emit(StateChanged(state=RunState.TRAINING))
-        while self.step < self.config.planned_steps:
+        while not self._done:
             self._controls.check()
             self._times.begin()
             self._collect()
@@ -267,6 +274,11 @@ class Trainer:
                 self._edit(key, value, by="resume")
 
     @property
+    def _done(self) -> bool:
+        limit = self.config.run.max_episodes
+        return self.step >= self.config.planned_steps or (limit is not None and self._episodes.total >= limit)
+
+    @property
     def progress(self) -> float:
         """Share of the run that is done, 0 to 1; schedules follow it."""
         return self.step / self.config.planned_steps
@@ -276,11 +288,13 @@ class Trainer:
         began = self._clock.seconds
         torch.set_num_threads(self._threads.act)
         self._emit(self._workers.stepping())
+        self._game.before_rollout(self.step)
         for t in range(self.config.rollout.steps):
             self._collector.step(t)
             self._emit_rollout_progress(t + 1)
             self._controls.check()
         self._collector.finish()
+        self._game.after_rollout()
         for episode in self._collector.finished_episodes(self.step):
             self._note_episode(episode)
         self._emit(self._workers.waiting(self.config.rollout.steps, self._clock.seconds - began))
@@ -374,6 +388,9 @@ class Trainer:
 
     def _emit(self, event: Event) -> None:
         self._hub.emit(event)
+
+    def _watch(self, command: WatchGame) -> None:
+        self._game.watch(command)
 
     def _emit_rollout_progress(self, t: int) -> None:
         self._emit(

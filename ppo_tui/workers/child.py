@@ -18,8 +18,10 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from ..envs.masks import read_mask
 from ..envs.state import CannotRestoreError, restore_env, save_env
 from . import wire
+from .camera import Camera
 from .memory import Layout, SharedArrays, map_arrays
 from .wire import Reply, Request, WorkerFailure
 
@@ -90,6 +92,8 @@ class EnvHost:
         self._envs = [env_fn() for env_fn in env_fns]
         self._needs_reset = np.zeros(len(self._envs), dtype=bool)
         self._scalar_actions = not setup.layout.action_shape
+        self._camera: Camera | None = None
+        self._filmed: int | None = None
 
     def handle(self, request: int, message: bytes) -> bytes:
         """Do what `message` asks and return the reply."""
@@ -106,6 +110,10 @@ class EnvHost:
             reply = self._save_states()
         elif request == Request.RESTORE_STATES:
             reply = self._restore_states(*wire.decode(message))
+        elif request == Request.FILM:
+            reply = self._film(*wire.decode(message))
+        elif request == Request.DEVELOP:
+            reply = self._develop(wire.decode(message))
         else:
             raise ValueError(f"unknown request {request}")
         self._arrays.busy_seconds[self._setup.index] += time.perf_counter() - started
@@ -124,18 +132,23 @@ class EnvHost:
     def _step(self, env: gymnasium.Env, i: int, n: int, slot: int) -> dict[str, Any]:
         """Step environment `n` with its action, write what came of it into `slot`, and return its info."""
         arrays, mode = self._arrays, self._setup.autoreset_mode
+        if i == self._filmed:
+            self._camera.shoot()
         if self._needs_reset[i]:
             if mode is AutoresetMode.DISABLED:
                 raise RuntimeError("stepped after its episode ended; autoreset is disabled: reset it first")
             observation, info = env.reset()
             self._needs_reset[i] = False
             self._write(slot, n, observation, 0.0, False, False)
+            self._write_mask(slot, n, env, info)
             return info
         action = arrays.actions[n].item() if self._scalar_actions else arrays.actions[n].copy()
         observation, reward, terminated, truncated, info = env.step(action)
         self._write(slot, n, observation, reward, terminated, truncated)
         self._note_episode(slot, n, info)
-        if terminated or truncated:
+        if not (terminated or truncated):
+            self._write_mask(slot, n, env, info)
+        else:
             if mode is not AutoresetMode.SAME_STEP:
                 self._needs_reset[i] = True
                 return info
@@ -144,6 +157,7 @@ class EnvHost:
             observation, info = env.reset()
             self._note_episode(slot, n, info)
             arrays.observations[slot, n] = observation
+            self._write_mask(slot, n, env, info)
             if self._setup.infos:
                 info = {"final_obs": arrays.final_observations[n].copy(), "final_info": final_info, **info}
         return info
@@ -155,6 +169,11 @@ class EnvHost:
         arrays.terminations[slot, n] = terminated
         arrays.truncations[slot, n] = truncated
         arrays.episode_lengths[slot, n] = 0
+
+    def _write_mask(self, slot: int, n: int, env: gymnasium.Env, info: dict[str, Any]) -> None:
+        """Write down which actions the state allows that the slot shows now, where the environments say so."""
+        if self._setup.layout.num_masked:
+            self._arrays.action_masks[slot, n] = read_mask(env, info)
 
     def _note_episode(self, slot: int, n: int, info: dict[str, Any]) -> None:
         """Write down the full game that ended: in a step, or in the reset that goes on after a lost life."""
@@ -171,6 +190,7 @@ class EnvHost:
             observation, info = env.reset(seed=seed, options=options)
             self._needs_reset[i] = False
             self._write(slot, n, observation, 0.0, False, False)
+            self._write_mask(slot, n, env, info)
             if self._setup.infos and info:
                 infos.append((n, info))
         return wire.encode(Reply.DONE, infos or None)
@@ -207,10 +227,30 @@ class EnvHost:
                 self._needs_reset[i] = restore_env(env, state)
             except CannotRestoreError as error:
                 restarted.append((n, str(error)))
-                observation, _ = env.reset()
+                observation, info = env.reset()
                 self._needs_reset[i] = False
                 self._write(slot, n, observation, 0.0, False, False)
+                self._write_mask(slot, n, env, info)
         return wire.encode(Reply.RESULT, restarted)
+
+    def _film(self, env: int, frames: int) -> bytes:
+        self._stop_filming()
+        self._filmed = env - self._setup.first_env
+        self._camera = Camera(self._envs[self._filmed], frames)
+        return wire.encode(Reply.DONE)
+
+    def _develop(self, stop: bool) -> bytes:
+        if self._camera is None:  # this worker has taken the place of the one that filmed
+            return wire.encode(Reply.DONE)
+        strip = self._camera.develop()
+        if stop:
+            self._stop_filming()
+        return wire.encode(Reply.RESULT, strip)
+
+    def _stop_filming(self) -> None:
+        if self._camera is not None:
+            self._camera.close()
+        self._camera = self._filmed = None
 
     def close(self) -> None:
         for env in self._envs:

@@ -17,6 +17,7 @@ from gymnasium.vector.utils import batch_space
 
 from ..errors import ConfigError
 from . import wire
+from .camera import FilmStrip
 from .child import WorkerSetup
 from .handle import ReplyWaiter, WorkerHandle
 from .memory import Layout, allocate, map_arrays
@@ -59,6 +60,8 @@ class WorkerPool(VectorEnv):
         num_workers: processes, or ``"auto"`` for one a core.
         groups: groups that step independently of each other, or ``"auto"``.
         slots: moments that the shared memory holds (S ≥ 2).
+        num_masked: actions that each environment masks (see `ppo_tui.envs.masks`), whose masks are then in
+            ``shared.action_masks``; 0 where none does.
         observation_space, action_space: of one environment. Where they are not given, one environment is made
             and closed in this process to learn them.
         autoreset_mode: what happens when an episode ends; Gymnasium's three modes.
@@ -81,6 +84,7 @@ class WorkerPool(VectorEnv):
         num_workers: int | Literal["auto"] = "auto",
         groups: int | Literal["auto"] = 1,
         slots: int = 2,
+        num_masked: int = 0,
         observation_space: gymnasium.Space | None = None,
         action_space: gymnasium.Space | None = None,
         autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
@@ -112,6 +116,7 @@ class WorkerPool(VectorEnv):
             observation_dtype=np.dtype(observation_space.dtype).str,
             action_shape=_array_shape(action_space, "action"),
             action_dtype=np.dtype(action_space.dtype).str,
+            num_masked=num_masked,
         )
         context = worker_context(preload)
         memory = allocate(self._layout, context)
@@ -234,6 +239,37 @@ class WorkerPool(VectorEnv):
         timeout = max(self.step_timeout, RESTORE_SECONDS)
         replies = self._ask_all(PoolState.RESTORING, messages, workers=chosen, timeout=timeout)
         return {env: reason for reply in replies for env, reason in reply}
+
+    def film(self, env: int, frames: int) -> None:
+        """Film environment `env`, from its next step on; see `Camera`. Nothing else may be pending in its group.
+
+        Args:
+            frames: after so many the camera stops.
+
+        Raises:
+            WorkerError: the worker died or hung.
+        """
+        self._ask(env, wire.encode(Request.FILM, (env, frames)))
+
+    def develop(self, env: int, *, stop: bool) -> FilmStrip | None:
+        """What has been filmed of `env` since the last call, or None where nothing is; raises as `film` does.
+
+        Args:
+            stop: whether to film no more.
+        """
+        return self._ask(env, wire.encode(Request.DEVELOP, stop))
+
+    def _ask(self, env: int, message: bytes) -> Any:
+        """Send the worker of `env` a message and return the payload of its reply."""
+        group = next(g for g, envs in enumerate(self._group_envs) if envs.start <= env < envs.stop)
+        self._expect(group, PoolState.IDLE, "film")
+        worker = next(worker for worker in self.workers if worker.envs.start <= env < worker.envs.stop)
+        self._group_states[group] = PoolState.CALLING
+        try:
+            worker.send(message)
+            return self._waiters[group].wait(self.step_timeout)[worker.index - self._groups[group].start]
+        finally:
+            self._group_states[group] = PoolState.IDLE
 
     def _ask_all(
         self,

@@ -76,7 +76,8 @@ def same_state(one: Trainer, other: Trainer) -> None:
 
 def check_exact(config: Config, directory: Path, react: Callable[[Trainer, Event], None]) -> Recorder:
     """Stop as `react` asks, resume, and compare with a run without the stop."""
-    whole, _, whole_record = run(lambda **kw: Trainer(config, **kw))
+    whole, finished, whole_record = run(lambda **kw: Trainer(config, **kw))
+    assert finished.state is RunState.FINISHED, finished.reason
     _, stopped, before = run(lambda **kw: Trainer(config, checkpoint_dir=directory, **kw), react)
     assert stopped.state is RunState.STOPPED
     point = ResumePoint.newest(directory)
