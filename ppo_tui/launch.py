@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .config import Config, build_config, read_preset, refuse_import
 from .envs import EnvInfo
 from .errors import PPOTuiError, UsageError
-from .protocol import Command, Event, Stop
+from .protocol import Command, Event, RunState, StateChanged, Stop
 from .runs import RunDirectory
 from .runs.background import start_process
 from .runs.hangup import ignore_hangups, let_go_of_terminal, writes_to
@@ -219,6 +219,7 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
             if prepared.resume:
                 for event in past_events(run):
                     emit(event)
+                emit(StateChanged(state=RunState.STARTING, reason="resuming"))
             return prepared.trainer([server, FunctionSink(emit)])
 
         session = LocalSession(make_engine, can_detach=True)

@@ -20,6 +20,7 @@ from ..protocol import (
     Rewound,
     RolloutProgress,
     RunFinished,
+    RunResumed,
     RunStarted,
     RunState,
     SettingChanged,
@@ -276,6 +277,12 @@ class RunView:
         for change in self.history.rewind(event.update):
             self.settings[change.key] = change.old
         self._write(event, Kind.CHECKPOINT, f"back at the checkpoint of step {event.step:,}")
+
+    @_on.register
+    def _(self, event: RunResumed) -> None:
+        self.step, self.update = event.step, event.update
+        exact = "bit for bit" if event.exact else "; ".join([*event.differences, "not bit for bit"])
+        self._write(event, Kind.STATE, f"resumed at {formats.count(event.step)}: {exact}")
 
     @_on.register
     def _(self, event: Alarm) -> None:

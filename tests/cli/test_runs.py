@@ -63,7 +63,7 @@ def test_a_run_leaves_its_whole_record(ppo_tui, tmp_path):
     assert (run / "workers.log").exists()
     checkpoint = run / "checkpoints" / "latest"
     assert {file.name for file in checkpoint.iterdir()} == {
-        "policy.safetensors", "optimizer.safetensors", "state.json", "manifest.json",
+        "policy.safetensors", "optimizer.safetensors", "rollout.safetensors", "envs.bin", "state.json", "manifest.json",
     }  # fmt: skip
     assert json.loads((checkpoint / "state.json").read_text())["step"] == 1024
 
