@@ -158,9 +158,12 @@ def _train_detached(
     return 0
 
 
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, its directory, or `latest`.")]
+
+
 @app.command()
 def resume(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, its directory, or `latest`.")],
+    run: RunArgument,
     total_steps: Annotated[
         str | None, typer.Option(metavar="N", help="Environment steps of the whole run; extends a finished one.")
     ] = None,
@@ -230,9 +233,6 @@ def bench(
     with progress() as on_measure:
         report = measure(config, updates=updates, on_measure=on_measure)
     print_report(report, as_json=as_json)
-
-
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, its directory, or `latest`.")]
 
 
 @app.command()

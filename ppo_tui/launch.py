@@ -231,7 +231,7 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
         finally:
             prepared.pool.close()
     if outcome.departure is Departure.DETACHED:
-        return hand_over(run)
+        return hand_over(run, allow_import=":" in prepared.config.env.id)
     if session.finished is not None:
         print(f"{run.name}: {describe(session.finished)}")
     print(f"everything about the run is in {run.path}")
@@ -248,15 +248,19 @@ def _go_on_without_screen(session: LocalSession, run: RunDirectory) -> int:
     return session.exit_code or 0
 
 
-def hand_over(run: RunDirectory) -> int:
+def hand_over(run: RunDirectory, *, allow_import: bool) -> int:
     """Go on with a run that this process has stopped and saved, in a process in the background.
+
+    Args:
+        allow_import: the run's environment is one named as module:Id, which this process was allowed to import.
 
     Raises:
         UsageError, RunFailedError: it could not go on; the message says why. Its checkpoint stands.
     """
     run.release()
     try:
-        pid = start_process(run, ["resume", str(run.path), "--headless"])
+        arguments = ["resume", str(run.path), "--headless", *(["--allow-import"] if allow_import else [])]
+        pid = start_process(run, arguments)
     except PPOTuiError as error:
         message = f"{run.name} is saved, but did not go on in the background: {error}"
         raise type(error)(message, hint=f"try it here: ppo-tui resume {shlex.quote(run.name)}") from None

@@ -424,6 +424,9 @@ class Stop(Command, frozen=True, kw_only=True, tag="stop"):
 
 AnyCommand = Pause | Resume | StepUpdates | SaveCheckpoint | Rewind | SetValue | WithdrawValue | WatchGame | Stop
 
+PASSIVE: tuple[type[Command], ...] = (WatchGame,)
+"""Commands that change nothing of what is learnt: whoever watches a run may send them, without steering it."""
+
 _encoder = msgspec.json.Encoder()
 _event_decoder = msgspec.json.Decoder(AnyEvent)
 _command_decoder = msgspec.json.Decoder(AnyCommand)
