@@ -17,8 +17,11 @@ from .work import breakout
 TIMEOUT_SECONDS = 600.0
 
 
-def training(effort: Effort, screen: bool) -> dict[str, float]:
+def training(effort: Effort, screen: bool, fps: float = 15.0) -> dict[str, float]:
     """The command line as a user starts it; the rate comes from its own ``metrics.jsonl``.
+
+    Args:
+        fps: frames a second of the live game on the screen; 0 shows none.
 
     Raises:
         RunFailedError: the run ended before its updates were done.
@@ -28,7 +31,7 @@ def training(effort: Effort, screen: bool) -> dict[str, float]:
         run = Path(directory) / "run"
         command = [
             sys.executable, "-m", "ppo_tui", "--preset", "breakout", "--device", "cpu", "--run-dir", str(run),
-            "--total-steps", str(config.planned_steps), *([] if screen else ["--headless"]),
+            "--total-steps", str(config.planned_steps), *(["--fps", str(fps)] if screen else ["--headless"]),
         ]  # fmt: skip
         with Terminal(command) as terminal:
             terminal.read_until(lambda: len(update_times(run)) >= 1, timeout=TIMEOUT_SECONDS)

@@ -88,9 +88,15 @@ SUITES = (
         "Training behind the screen, 120×40",
         (
             Case("screen-on", "benchmarks.screen:training", {"screen": True}),
+            Case("screen-no-game", "benchmarks.screen:training", {"screen": True, "fps": 0.0}),
             Case("screen-off", "benchmarks.screen:training", {"screen": False}),
         ),
         reference="screen-on",
+    ),
+    Suite(
+        "charts",
+        "Painting 4 curves of 20,000 points at 120×40",
+        (Case("chart-paint", "benchmarks.charts:paint"),),
     ),
     Suite("memory", "Memory of a training run", (Case("memory", "benchmarks.memory:memory"),), one_round=True),
     Suite(

@@ -12,7 +12,7 @@ of each type matters, and a slow reader may skip all the others.
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -20,7 +20,7 @@ PROTOCOL_VERSION = 1
 
 
 class RunState(enum.StrEnum):
-    """What a run is doing, as the header of the screen shows it."""
+    """What a run is doing, as the header of the screen shows it. `LOST` is a screen's own: nobody answers it."""
 
     STARTING = "starting"
     TRAINING = "training"
@@ -29,6 +29,7 @@ class RunState(enum.StrEnum):
     FINISHED = "finished"
     STOPPED = "stopped"
     FAILED = "failed"
+    LOST = "lost"
 
     @property
     def is_final(self) -> bool:
@@ -68,7 +69,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag="run-started"):
-    """The run begins; always the first event.
+    """The run begins; always the first event. A resumed run begins once more, and `RunResumed` follows.
 
     Attributes:
         run: the run's name.
@@ -156,6 +157,55 @@ class WorkersStatus(Event, frozen=True, kw_only=True, tag="workers"):
     workers: tuple[WorkerInfo, ...]
 
 
+class GameFrame(msgspec.Struct, frozen=True, kw_only=True):
+    """What one environment showed before a step, and what the policy made of it.
+
+    Attributes:
+        picture: what differs from the picture of the frame before (see `ppo_tui.pictures`); None without pictures.
+        observation: the observation as numbers, where the environment has no picture to show; else empty.
+        action: what was chosen: the number of a discrete action, or the components of one that has several.
+        probabilities: of each discrete action; empty for others.
+        means, stds: of each component of a continuous action, as the policy counts them; empty for others.
+        value: V of the state.
+        entropy: of the action distribution, in nats.
+        score: raw return of the game before this step; None where the environment keeps none.
+        lives: left; None in games without lives.
+    """
+
+    picture: bytes | None = None
+    observation: tuple[float | None, ...] = ()
+    action: int | tuple[float | None, ...]
+    probabilities: tuple[float | None, ...] = ()
+    means: tuple[float | None, ...] = ()
+    stds: tuple[float | None, ...] = ()
+    value: float | None
+    entropy: float | None
+    score: float | None = None
+    lives: int | None = None
+
+
+class GameClip(Event, frozen=True, kw_only=True, tag="game-clip"):
+    """Transient: consecutive steps of one environment, sent only while somebody watches (see `WatchGame`).
+
+    The frames follow each other as in the game: played at `fps` they show it at its own speed. They are recorded
+    during rollouts, which are much faster, and are worth a few seconds: while these are played, the learner learns.
+
+    Attributes:
+        step: environment steps of the run when the recording began.
+        height, width, channels: of the pictures; all 0 without pictures. One channel is grey, three are RGB.
+        action_names: of the discrete actions; empty where the environment names none.
+    """
+
+    env: int
+    step: int
+    fps: float
+    height: int = 0
+    width: int = 0
+    channels: int = 0
+    action_names: tuple[str, ...] = ()
+    frames: tuple[GameFrame, ...]
+
+
 class EpisodeFinished(Event, frozen=True, kw_only=True, tag="episode"):
     """A full game ended. The return is always the raw one: unclipped, over all lives.
 
@@ -190,9 +240,10 @@ class SettingChanged(Event, frozen=True, kw_only=True, tag="setting"):
 
 
 class CommandRefused(Event, frozen=True, kw_only=True, tag="refused"):
-    """A command could not be obeyed; `message` says why and what would be accepted."""
+    """A command could not be obeyed; `message` says why and what would be accepted, `by` who sent it."""
 
     message: str
+    by: str = ""
 
 
 class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
@@ -200,7 +251,8 @@ class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
 
     Attributes:
         seconds: how long the training waited for it.
-        reason: ``final``, ``manual`` or ``signal``.
+        reason: ``periodic``, ``best``, ``manual``, ``stop``, ``signal``, ``failure`` (at the last whole update before
+            one) or ``final``.
     """
 
     path: str
@@ -208,6 +260,32 @@ class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
     update: int
     reason: str
     seconds: float
+
+
+class RunResumed(Event, frozen=True, kw_only=True, tag="run-resumed"):
+    """The run goes on from a checkpoint that an earlier process saved.
+
+    Attributes:
+        step, update: where it goes on.
+        restarted_envs: environments whose part-played episode could not be restored; they began new ones.
+        exact: the run goes on with the very bits that it would have had without the stop.
+        differences: what differs from the process that saved the checkpoint, in words.
+    """
+
+    path: str
+    step: int
+    update: int
+    restarted_envs: tuple[int, ...] = ()
+    exact: bool = True
+    differences: tuple[str, ...] = ()
+
+
+class Rewound(Event, frozen=True, kw_only=True, tag="rewound"):
+    """The run went back to the checkpoint at `path`: what comes next follows `step`; what came since is abandoned."""
+
+    path: str
+    step: int
+    update: int
 
 
 class Alarm(Event, frozen=True, kw_only=True, tag="alarm"):
@@ -240,16 +318,19 @@ AnyEvent = (
     | RolloutProgress
     | UpdateProgress
     | WorkersStatus
+    | GameClip
     | EpisodeFinished
     | UpdateFinished
     | SettingChanged
     | CommandRefused
     | CheckpointSaved
+    | RunResumed
+    | Rewound
     | Alarm
     | RunFinished
 )
 
-TRANSIENT: tuple[type[Event], ...] = (RolloutProgress, UpdateProgress, WorkersStatus)
+TRANSIENT: tuple[type[Event], ...] = (RolloutProgress, UpdateProgress, WorkersStatus, GameClip)
 """Events of which only the newest matters; every other one is part of the record."""
 
 
@@ -273,11 +354,21 @@ class Resume(Command, frozen=True, kw_only=True, tag="resume"):
 class StepUpdates(Command, frozen=True, kw_only=True, tag="step"):
     """Run until `updates` more updates are done, then pause."""
 
-    updates: int = 1
+    updates: Annotated[int, msgspec.Meta(ge=1, le=10**9)] = 1
 
 
 class SaveCheckpoint(Command, frozen=True, kw_only=True, tag="save"):
     """Write a checkpoint at the next update boundary."""
+
+
+class Rewind(Command, frozen=True, kw_only=True, tag="rewind"):
+    """Go back to a checkpoint of this run at the next update boundary.
+
+    Attributes:
+        path: the checkpoint's directory, or its name below the run's ``checkpoints``.
+    """
+
+    path: str
 
 
 class SetValue(Command, frozen=True, kw_only=True, tag="set"):
@@ -285,6 +376,22 @@ class SetValue(Command, frozen=True, kw_only=True, tag="set"):
 
     key: str
     value: Any
+
+
+WATCH_SECONDS = 15.0
+"""How long a `WatchGame` holds: a watcher that is gone without a word costs nothing for longer than this."""
+
+
+class WatchGame(Command, frozen=True, kw_only=True, tag="watch-game"):
+    """Send `GameClip`s of this environment for the next `WATCH_SECONDS`; a watcher repeats the command in time.
+
+    Attributes:
+        env: which environment; None: nobody looks any more.
+        fps: frames a second that the watcher will play.
+    """
+
+    env: int | None
+    fps: float = 15.0
 
 
 class Stop(Command, frozen=True, kw_only=True, tag="stop"):
@@ -295,11 +402,11 @@ class Stop(Command, frozen=True, kw_only=True, tag="stop"):
     """
 
     save: bool = True
-    exit_code: int = 0
+    exit_code: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
     reason: str = "stopped by the user"
 
 
-AnyCommand = Pause | Resume | StepUpdates | SaveCheckpoint | SetValue | Stop
+AnyCommand = Pause | Resume | StepUpdates | SaveCheckpoint | Rewind | SetValue | WatchGame | Stop
 
 _encoder = msgspec.json.Encoder()
 _event_decoder = msgspec.json.Decoder(AnyEvent)

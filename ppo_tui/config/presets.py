@@ -112,17 +112,25 @@ def load_preset(name: str, *, overrides: Iterable[str] = (), allow_import: bool 
     path = preset_path(name)
     data = read_preset(path)
     if not allow_import:
-        for section, key in _IMPORTING:
-            _refuse_import(data, section, key, path.name)
+        refuse_import(data, f"the preset {path.name}")
     return build_config(apply_overrides(data, overrides))
 
 
-def _refuse_import(data: dict[str, Any], section: str, key: str, preset: str) -> None:
-    table = data.get(section)
-    value = table.get(key) if isinstance(table, dict) else None
-    if isinstance(value, str) and ":" in value:
-        raise ConfigError(
-            f"{section}.{key} = {value!r}: importing the module {value.partition(':')[0]!r} would run code that the "
-            f"preset {preset} names",
-            hint=f"if you trust it, add --allow-import, or name it yourself with --set {section}.{key}=…",
-        )
+def refuse_import(data: dict[str, Any], source: str) -> None:
+    """Refuse tables that name code to import: an environment or a network of the form ``module:name``.
+
+    Args:
+        source: the file that they come from, in words.
+
+    Raises:
+        ConfigError: naming the module.
+    """
+    for section, key in _IMPORTING:
+        table = data.get(section)
+        value = table.get(key) if isinstance(table, dict) else None
+        if isinstance(value, str) and ":" in value:
+            raise ConfigError(
+                f"{section}.{key} = {value!r}: importing the module {value.partition(':')[0]!r} would run code "
+                f"that {source} names",
+                hint=f"if you trust it, add --allow-import, or name it yourself with --set {section}.{key}=…",
+            )

@@ -310,6 +310,16 @@ class RunConfig(_Section, frozen=True, kw_only=True):
     torch_threads: Annotated[
         int | Literal["auto"], Meta(description="Threads that PyTorch computes with; auto takes the cores.")
     ] = "auto"
+    checkpoint_seconds: Annotated[
+        float,
+        Meta(gt=0, le=86_400, description="Seconds between checkpoints: the most work that a crash can cost."),
+    ] = 60.0
+    keep_checkpoints: Annotated[
+        int,
+        Meta(
+            ge=1, le=100_000, description="Newest checkpoints that are kept, besides the best and those saved by hand."
+        ),
+    ] = 5
 
 
 class Config(_Section, frozen=True, kw_only=True):

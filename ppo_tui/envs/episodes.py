@@ -23,6 +23,11 @@ class EpisodeReturn(gymnasium.Wrapper):
         self._return = 0.0
         self._length = 0
 
+    @property
+    def episode_return(self) -> float:
+        """The raw return of the episode so far."""
+        return self._return
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         self._return = 0.0
         self._length = 0

@@ -8,9 +8,9 @@ from typing import Any
 import gymnasium
 
 from ..config.schema import AtariConfig, EnvConfig, is_atari
-from .episodes import EpisodeReturn
 from .ids import find_spec
 from .spaces import adapt_spaces, check_spaces
+from .state import RecordedEpisode
 
 
 def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.Env:
@@ -43,7 +43,7 @@ def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.
     env = gymnasium.make(spec, disable_env_checker=True, **_make_kwargs(config, render_mode))
     try:
         check_spaces(config, env.observation_space, env.action_space)
-        return adapt_spaces(EpisodeReturn(env))
+        return adapt_spaces(RecordedEpisode(env))
     except BaseException:
         env.close()
         raise

@@ -79,6 +79,17 @@ class PooledScreen:
         self._unresized.clear()
         return self._small.copy()
 
+    def colours(self) -> np.ndarray:
+        """The screen as it is now in RGB, uint8 `[H, W, 3]`, with what was brighter in the older frame.
+
+        Many games draw some things in every second frame only.
+        """
+        colours = self._ale.getScreenRGB()
+        if self._max_pooled and not self._older.stale:
+            brighter = np.flatnonzero(self._older.grey > self._newest.grey)
+            colours.reshape(-1, 3)[brighter] = self._older.colours_at(brighter)
+        return colours
+
     def frames(self) -> tuple[np.ndarray, np.ndarray]:
         """All that later screens depend on: the pooled frame and the older one, uint8 `[H, W]`, copied."""
         return self._pooled.copy(), self._older.grey.copy()
@@ -101,7 +112,11 @@ class PooledScreen:
 
 
 class _Frame:
-    """One frame in grey, and the palette numbers that it was made from."""
+    """One frame in grey, and the palette numbers that it was made from.
+
+    Attributes:
+        stale: the palette numbers are not those of `grey`.
+    """
 
     def __init__(self, ale: ale_py.ALEInterface, bands: int) -> None:
         self._ale, self._bands = ale, bands
@@ -112,8 +127,9 @@ class _Frame:
         # Whether 8 pixels differ, and the same by bands with 4 such answers in a word.
         self._differs = np.zeros((height, width // 8), bool)
         self._differs_by_band = self._differs.reshape(bands, -1).view(np.uint32)
-        self._stale = True
+        self.stale = True
         self._grey_of = np.zeros(256, np.uint8)
+        self._colour_of = np.zeros((256, 3), np.uint8)
         self._known = b""  # palette numbers whose grey has been seen
 
     def read(self) -> Iterable[int]:
@@ -121,9 +137,9 @@ class _Frame:
         before, now = self._numbers, self._spare
         self._ale.getScreen(now)
         self._numbers, self._spare = now, before
-        if self._stale:
+        if self.stale:
             self._learn()
-            self._stale = False
+            self.stale = False
             return range(self._bands)
         np.not_equal(now.view(np.uint64), before.view(np.uint64), out=self._differs)
         changed = np.bitwise_or.reduce(self._differs_by_band, axis=1).nonzero()[0].tolist()
@@ -138,18 +154,27 @@ class _Frame:
     def blacken(self) -> None:
         """Be black, whatever the screen shows."""
         self.grey.fill(0)
-        self._stale = True
+        self.stale = True
 
     def set_grey(self, grey: np.ndarray) -> None:
         """Be `grey` until the next `read`."""
         np.copyto(self.grey, grey)
-        self._stale = True
+        self.stale = True
+
+    def colours_at(self, pixels: np.ndarray) -> np.ndarray:
+        """RGB `[n, 3]` of these pixels of the flattened frame, which must not be `stale`."""
+        return self._colour_of[self._numbers.ravel()[pixels]]
 
     def _learn(self) -> None:
         """Let the emulator convert the screen that was just read, and see which palette number is which grey."""
         self._ale.getScreenGrayscale(self.grey)
         self._grey_of[self._numbers.ravel()] = self.grey.ravel()
-        self._known = bytes(set(self._known) | set(np.unique(self._numbers).tolist()))
+        numbers = set(np.unique(self._numbers).tolist())
+        if new := numbers.difference(self._known):
+            colours = self._ale.getScreenRGB().reshape(-1, 3)
+            for number in new:
+                self._colour_of[number] = colours[np.argmax(self._numbers == number)]
+        self._known = bytes(numbers.union(self._known))
 
 
 def _bands(height: int, size: int) -> tuple[int, int, int]:

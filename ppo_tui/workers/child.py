@@ -19,7 +19,9 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from ..envs.masks import read_mask
+from ..envs.state import CannotRestoreError, restore_env, save_env
 from . import wire
+from .camera import Camera
 from .memory import Layout, SharedArrays, map_arrays
 from .wire import Reply, Request, WorkerFailure
 
@@ -90,6 +92,8 @@ class EnvHost:
         self._envs = [env_fn() for env_fn in env_fns]
         self._needs_reset = np.zeros(len(self._envs), dtype=bool)
         self._scalar_actions = not setup.layout.action_shape
+        self._camera: Camera | None = None
+        self._filmed: int | None = None
 
     def handle(self, request: int, message: bytes) -> bytes:
         """Do what `message` asks and return the reply."""
@@ -102,6 +106,14 @@ class EnvHost:
             reply = self._call(*wire.decode(message))
         elif request == Request.SET_ATTR:
             reply = self._set_attr(*wire.decode(message))
+        elif request == Request.SAVE_STATES:
+            reply = self._save_states()
+        elif request == Request.RESTORE_STATES:
+            reply = self._restore_states(*wire.decode(message))
+        elif request == Request.FILM:
+            reply = self._film(*wire.decode(message))
+        elif request == Request.DEVELOP:
+            reply = self._develop(wire.decode(message))
         else:
             raise ValueError(f"unknown request {request}")
         self._arrays.busy_seconds[self._setup.index] += time.perf_counter() - started
@@ -120,6 +132,8 @@ class EnvHost:
     def _step(self, env: gymnasium.Env, i: int, n: int, slot: int) -> dict[str, Any]:
         """Step environment `n` with its action, write what came of it into `slot`, and return its info."""
         arrays, mode = self._arrays, self._setup.autoreset_mode
+        if i == self._filmed:
+            self._camera.shoot()
         if self._needs_reset[i]:
             if mode is AutoresetMode.DISABLED:
                 raise RuntimeError("stepped after its episode ended; autoreset is disabled: reset it first")
@@ -196,6 +210,47 @@ class EnvHost:
             self.current_env = self._setup.first_env + i
             env.set_wrapper_attr(name, value)
         return wire.encode(Reply.DONE)
+
+    def _save_states(self) -> bytes:
+        states = []
+        for i, env in enumerate(self._envs):
+            self.current_env = self._setup.first_env + i
+            states.append(save_env(env, ended=bool(self._needs_reset[i])))
+        return wire.encode(Reply.RESULT, states)
+
+    def _restore_states(self, slot: int, states: Sequence[bytes]) -> bytes:
+        """Restore each environment; one that cannot be begins a new episode, whose first observation goes to `slot`."""
+        restarted = []
+        for i, (env, state) in enumerate(zip(self._envs, states, strict=True)):
+            n = self.current_env = self._setup.first_env + i
+            try:
+                self._needs_reset[i] = restore_env(env, state)
+            except CannotRestoreError as error:
+                restarted.append((n, str(error)))
+                observation, info = env.reset()
+                self._needs_reset[i] = False
+                self._write(slot, n, observation, 0.0, False, False)
+                self._write_mask(slot, n, env, info)
+        return wire.encode(Reply.RESULT, restarted)
+
+    def _film(self, env: int, frames: int) -> bytes:
+        self._stop_filming()
+        self._filmed = env - self._setup.first_env
+        self._camera = Camera(self._envs[self._filmed], frames)
+        return wire.encode(Reply.DONE)
+
+    def _develop(self, stop: bool) -> bytes:
+        if self._camera is None:  # this worker has taken the place of the one that filmed
+            return wire.encode(Reply.DONE)
+        strip = self._camera.develop()
+        if stop:
+            self._stop_filming()
+        return wire.encode(Reply.RESULT, strip)
+
+    def _stop_filming(self) -> None:
+        if self._camera is not None:
+            self._camera.close()
+        self._camera = self._filmed = None
 
     def close(self) -> None:
         for env in self._envs:

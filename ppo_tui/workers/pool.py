@@ -17,12 +17,16 @@ from gymnasium.vector.utils import batch_space
 
 from ..errors import ConfigError
 from . import wire
+from .camera import FilmStrip
 from .child import WorkerSetup
 from .handle import ReplyWaiter, WorkerHandle
 from .memory import Layout, allocate, map_arrays
 from .process import start_worker, worker_context
 from .sizing import env_slices, group_slices, resolve_workers
 from .wire import Request
+
+RESTORE_SECONDS = 120.0
+"""How long restoring environments may take at least: some play a whole episode again."""
 
 CLOSE_SECONDS = 2.0
 """How long workers may take to end by themselves when the pool closes."""
@@ -35,6 +39,8 @@ class PoolState(enum.Enum):
     STEPPING = "step"
     RESETTING = "reset"
     CALLING = "call"
+    SAVING = "save_states"
+    RESTORING = "restore_states"
 
 
 class WorkerPool(VectorEnv):
@@ -204,15 +210,85 @@ class WorkerPool(VectorEnv):
         )
         return [pair for reply in replies if reply for pair in reply]
 
-    def _ask_all(self, state: PoolState, messages: Sequence[bytes]) -> list[Any]:
-        """Send each worker its message and return all their payloads."""
+    def save_states(self) -> list[bytes]:
+        """The whole state of each environment, between two steps (see `ppo_tui.envs.state`).
+
+        A state is good for another pool of the same environments too, in another process.
+        """
+        message = wire.encode(Request.SAVE_STATES)
+        replies = self._ask_all(PoolState.SAVING, [message] * self.num_workers)
+        return [state for reply in replies for state in reply]
+
+    def restore_states(
+        self, states: Sequence[bytes], slot: int, *, workers: Sequence[int] | None = None
+    ) -> dict[int, str]:
+        """Let each environment go on where its state was saved.
+
+        One that cannot begins a new episode, whose first observation is written into `slot`. Nothing else is written
+        into the shared memory: what the environments showed last is the caller's to keep.
+
+        Args:
+            states: one for each environment of the pool, as `save_states` gave them.
+            workers: restore only the environments of these workers.
+
+        Returns:
+            The environments that began a new episode, each with the reason.
+        """
+        chosen = self.workers if workers is None else [self.workers[index] for index in workers]
+        messages = [wire.encode(Request.RESTORE_STATES, (slot, list(states[w.envs]))) for w in chosen]
+        timeout = max(self.step_timeout, RESTORE_SECONDS)
+        replies = self._ask_all(PoolState.RESTORING, messages, workers=chosen, timeout=timeout)
+        return {env: reason for reply in replies for env, reason in reply}
+
+    def film(self, env: int, frames: int) -> None:
+        """Film environment `env`, from its next step on; see `Camera`. Nothing else may be pending in its group.
+
+        Args:
+            frames: after so many the camera stops.
+
+        Raises:
+            WorkerError: the worker died or hung.
+        """
+        self._ask(env, wire.encode(Request.FILM, (env, frames)))
+
+    def develop(self, env: int, *, stop: bool) -> FilmStrip | None:
+        """What has been filmed of `env` since the last call, or None where nothing is; raises as `film` does.
+
+        Args:
+            stop: whether to film no more.
+        """
+        return self._ask(env, wire.encode(Request.DEVELOP, stop))
+
+    def _ask(self, env: int, message: bytes) -> Any:
+        """Send the worker of `env` a message and return the payload of its reply."""
+        group = next(g for g, envs in enumerate(self._group_envs) if envs.start <= env < envs.stop)
+        self._expect(group, PoolState.IDLE, "film")
+        worker = next(worker for worker in self.workers if worker.envs.start <= env < worker.envs.stop)
+        self._group_states[group] = PoolState.CALLING
+        try:
+            worker.send(message)
+            return self._waiters[group].wait(self.step_timeout)[worker.index - self._groups[group].start]
+        finally:
+            self._group_states[group] = PoolState.IDLE
+
+    def _ask_all(
+        self,
+        state: PoolState,
+        messages: Sequence[bytes],
+        *,
+        workers: Sequence[WorkerHandle] | None = None,
+        timeout: float | None = None,
+    ) -> list[Any]:
+        """Send each worker (or each of `workers`) its message and return all their payloads."""
         for group in range(self.num_groups):
             self._expect(group, PoolState.IDLE, state.value)
         self._group_states = [state] * self.num_groups
+        asked = self.workers if workers is None else workers
+        waiter = self._all if workers is None else ReplyWaiter(asked)
         try:
-            for worker, message in zip(self.workers, messages, strict=True):
+            for worker, message in zip(asked, messages, strict=True):
                 worker.send(message)
-            return self._all.wait(self.step_timeout)
+            return waiter.wait(self.step_timeout if timeout is None else timeout)
         finally:
             self._group_states = [PoolState.IDLE] * self.num_groups
 

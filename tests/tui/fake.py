@@ -33,10 +33,12 @@ from ppo_tui.protocol import (
     Stop,
     UpdateFinished,
     UpdateProgress,
+    WatchGame,
     WorkerInfo,
     WorkersStatus,
     WorkerState,
 )
+from ppo_tui.tui.session import Session
 
 NUM_ENVS, ROLLOUT, BATCH, TOTAL, WORKERS = 8, 128, 1024, 10_000_000, 8
 SECONDS_PER_UPDATE = BATCH / 631
@@ -132,12 +134,18 @@ def workers_status(rng: np.random.Generator) -> WorkersStatus:
     )
 
 
-class FakeSession:
-    """Hands out the events that a test puts in, and keeps the commands that the screen sends."""
+class FakeSession(Session):
+    """Hands out the events that a test puts in, and keeps the commands that the screen sends.
+
+    Attributes:
+        sent: what the user asked for.
+        watched: what the screen asked for by itself, to show the game.
+    """
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self._waiting = list(events)
         self.sent: list[Command] = []
+        self.watched: list[WatchGame] = []
         self.was_started = False
         self.closed = False
 
@@ -156,7 +164,7 @@ class FakeSession:
         return events
 
     def send(self, command: Command) -> None:
-        self.sent.append(command)
+        (self.watched if isinstance(command, WatchGame) else self.sent).append(command)
 
     def close(self, timeout: float) -> bool:
         self.closed = True
@@ -224,4 +232,4 @@ if __name__ == "__main__":
     from ppo_tui.tui.session import LocalSession
     from ppo_tui.tui.terminal import run_screen
 
-    sys.exit(run_screen(LocalSession(PlayingEngine)))
+    sys.exit(run_screen(LocalSession(PlayingEngine)).exit_code)

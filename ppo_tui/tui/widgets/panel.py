@@ -1,8 +1,9 @@
-"""A panel: text drawn from the run, repainted only when it reads differently."""
+"""A panel: text drawn from the run, of which only the lines are repainted that read differently."""
 
 from __future__ import annotations
 
 from textual.content import Content
+from textual.geometry import Region
 from textual.widget import Widget
 
 from ..controller import Controller
@@ -14,16 +15,25 @@ class Panel(Widget):
     def __init__(self, run: Controller, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.run = run
-        self._shown: tuple[object, ...] = ()
+        self._shown: list[Content] | None = None
 
     def draw(self, width: int, height: int) -> Content:
         """The text for `width` × `height` cells; blank unless a panel says otherwise."""
         return Content("")
 
     def renew(self) -> None:
-        """Repaint if the text has changed and is to be seen."""
-        if self.display and self._fingerprint(self.draw(*self.content_size)) != self._shown:
+        """Repaint the lines that have changed, if they are to be seen."""
+        if not self.display:
+            return
+        lines, shown = self.draw(*self.content_size).split("\n"), self._shown
+        if shown is None or len(lines) != len(shown):
             self.refresh()
+            return
+        pairs = enumerate(zip(lines, shown, strict=True))
+        changed = [y for y, (new, old) in pairs if _fingerprint(new) != _fingerprint(old)]
+        if changed:
+            width = self.content_size.width
+            self.refresh(*(Region(0, y, width, 1) for y in changed))
 
     def entitle(self, title: str = "", subtitle: str = "") -> None:
         """Write into the border. Textual repaints the whole panel for each title that it is given, new or not."""
@@ -32,13 +42,13 @@ class Panel(Widget):
 
     def render(self) -> Content:
         content = self.draw(*self.content_size)
-        self._shown = self._fingerprint(content)
+        self._shown = list(content.split("\n"))
         return content
 
-    @staticmethod
-    def _fingerprint(content: Content) -> tuple[object, ...]:
-        # Contents compare by their text alone.
-        return content.plain, tuple(content.spans)
+
+def _fingerprint(content: Content) -> tuple[object, ...]:
+    """What makes two contents look the same: they compare by their text alone."""
+    return content.plain, tuple(content.spans)
 
 
 def fit(content: Content, width: int) -> Content:

@@ -1,0 +1,192 @@
+"""The live game: its picture, and beside it what the policy makes of it."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.content import Content
+from textual.message import Message
+
+from ...protocol import GameClip, GameFrame
+from .. import formats
+from ..controller import Controller
+from .game_picture import GamePicture
+from .panel import Panel, fit
+
+_FACTS_WIDTH = 20
+_BESIDE_WIDTH = 40
+"""Cells from which on the facts stand beside the picture and not below it."""
+
+_FACTS_EVERY = 3
+"""Numbers change with every third frame: to be read, and to spare a slow line."""
+
+
+class Game(Container):
+    """Plays what the spectator is given, while it is to be seen."""
+
+    class Zoomed(Message):
+        """The user clicked on the game."""
+
+    def __init__(self, run: Controller, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.run = run
+        self._picture = GamePicture(run, id="game-picture")
+        self._observation = GameObservation(run, id="game-observation")
+        self._facts = GameFacts(run, id="game-facts")
+        self._frames = 0
+
+    def compose(self) -> ComposeResult:
+        yield self._picture
+        yield self._observation
+        yield self._facts
+
+    def on_mount(self) -> None:
+        self._observation.display = False
+        self.entitle()
+        if self.run.game.fps > 0:
+            self.set_interval(1 / self.run.game.fps, self._play)
+
+    def on_click(self) -> None:
+        self.post_message(self.Zoomed())
+
+    @property
+    def to_be_seen(self) -> bool:
+        """Whether it is on the screen: displayed, with room to draw in, and not behind another screen."""
+        return self.display and self.is_attached and bool(self.size.area) and self.screen.is_active
+
+    def entitle(self) -> None:
+        """Name the environment in the border."""
+        started = self.run.view.started
+        number = f"env {self.run.game.env}" + (f" of {started.num_envs}" if started else "")
+        title, subtitle = f"Game · {number}", "[ ] env · V zoom · v hide"
+        if (title, subtitle) != (self.border_title, self.border_subtitle):
+            self.border_title, self.border_subtitle = title, subtitle
+
+    def renew(self) -> None:
+        """Show what there is now, a waiting line included."""
+        self.entitle()
+        pictures = self.run.game.frame is None or self.run.game.frame.picture is not None
+        if self._picture.display != pictures:
+            self._picture.display, self._observation.display = pictures, not pictures
+        self._picture.renew()
+        self._observation.renew()
+        self._facts.renew()
+
+    def on_resize(self) -> None:
+        self.set_class(self.content_size.width >= _BESIDE_WIDTH, "-beside")
+
+    def _play(self) -> None:
+        if not self.to_be_seen or not self.run.game.advance():
+            return
+        self._frames += 1
+        if self._frames % _FACTS_EVERY == 1:
+            self.renew()
+        else:
+            self._picture.renew()
+
+
+class GameFacts(Panel):
+    """Score, lives, value, entropy, and the policy's mind: a bar for each action, the chosen one marked."""
+
+    def draw(self, width: int, height: int) -> Content:
+        clip, frame = self.run.game.clip, self.run.game.frame
+        if clip is None or frame is None:
+            return Content("\n").join([fit(Content.styled(line, "$quiet"), width) for line in self._waiting()[:height]])
+        numbers = [("score", formats.number(frame.score))]
+        if frame.lives is not None:
+            numbers.append(("lives", str(frame.lives)))
+        numbers += [("value", formats.number(frame.value)), ("entropy", formats.number(frame.entropy))]
+        lines = [_number(name, text, width) for name, text in numbers]
+        room = height - len(lines)
+        if room < 2 and height >= 1:  # below a small picture: all the numbers in one line
+            lines = [fit(Content("  ").join(Content.assemble((f"{n} ", "$quiet"), t) for n, t in numbers), width)]
+            room = height - 1
+        policy = _choices(clip, frame, width) if frame.probabilities else _components(frame, width)
+        if room > len(policy):
+            lines.append(Content(" " * width))
+        return Content("\n").join([*lines, *policy[: height - len(lines)]])
+
+    def _waiting(self) -> list[str]:
+        if self.run.view.finished:
+            return ["the run has ended"]
+        return ["waiting for a", "rollout of", f"env {self.run.game.env} …"]
+
+
+class GameObservation(Panel):
+    """An observation without a picture: a bar for each number, as long as the number is large in its clip."""
+
+    def draw(self, width: int, height: int) -> Content:
+        clip, frame = self.run.game.clip, self.run.game.frame
+        if clip is None or frame is None or not frame.observation:
+            return Content("")
+        shown = len(frame.observation) if len(frame.observation) <= height else height - 1
+        lines = []
+        for index, value in enumerate(frame.observation[:shown]):
+            scale = max((abs(each.observation[index] or 0.0) for each in clip.frames), default=0.0)
+            lines.append(_signed_line(f"x{index}", value, scale, width))
+        if shown < len(frame.observation):
+            lines.append(fit(Content.styled(f"and {len(frame.observation) - shown} more", "$quiet"), width))
+        return Content("\n").join(lines)
+
+
+def _number(name: str, text: str, width: int) -> Content:
+    return fit(Content.assemble((f"{name:<8}", "$quiet"), (f"{text:>8}", "bold")), width)
+
+
+def _choices(clip: GameClip, frame: GameFrame, width: int) -> list[Content]:
+    """A line for each discrete action: its name, its probability as a bar and in percent."""
+    names = clip.action_names or tuple(f"action {index}" for index in range(len(frame.probabilities)))
+    name_width = min(max(map(len, names)), max(3, width - 12))
+    room = max(0, width - name_width - 7)
+    lines = []
+    for index, (name, probability) in enumerate(zip(names, frame.probabilities, strict=False)):
+        chosen = index == frame.action
+        share = probability or 0.0
+        full = round(share * room)
+        lines.append(
+            fit(
+                Content.assemble(
+                    ("▸" if chosen else " ", "bold $warning"),
+                    (fit(Content(name), name_width).plain, "bold" if chosen else ""),
+                    " ",
+                    ("━" * full, "$warning" if chosen else "$primary"),
+                    " " * (room - full),
+                    f" {formats.percent(share)}",
+                ),
+                width,
+            )
+        )
+    return lines
+
+
+def _components(frame: GameFrame, width: int) -> list[Content]:
+    """Lines for each component of an action: the action, and the normal distribution that it came from, if it did."""
+    lines = []
+    actions = frame.action if isinstance(frame.action, tuple) else ()
+    if not frame.means:
+        return [_number(f"a{index}", formats.number(action), width) for index, action in enumerate(actions)]
+    for index, (action, mean, std) in enumerate(zip(actions, frame.means, frame.stds, strict=True)):
+        lines.append(_signed_line(f"a{index}", action, 2.0, width))
+        spread = f"{formats.number(mean, 2)} ± {formats.number(std, 2)}"
+        lines.append(fit(Content.assemble("   ", (f"{spread:>{max(0, width - 3)}}", "$quiet")), width))
+    return lines
+
+
+def _signed_line(name: str, value: float | None, scale: float, width: int) -> Content:
+    """`name`, the number, and a bar to the left or to the right of a middle."""
+    half = max(1, (width - 13) // 2)
+    share = min(1.0, abs(value) / scale) if value is not None and scale > 0 else 0.0
+    full = round(share * half)
+    left, right = (full, 0) if value is not None and value < 0 else (0, full)
+    return fit(
+        Content.assemble(
+            (f"{name:<4}", "$quiet"),
+            f"{formats.number(value):>7} ",
+            ("─" * (half - left), "$shadow"),
+            ("━" * left, "$primary"),
+            ("┼", "$quiet"),
+            ("━" * right, "$primary"),
+            ("─" * (half - right), "$shadow"),
+        ),
+        width,
+    )
