@@ -171,9 +171,9 @@ class GameFrame(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         picture: what differs from the picture of the frame before (see `ppo_tui.pictures`); None without pictures.
         observation: the observation as numbers, where the environment has no picture to show; else empty.
-        action: what was chosen: the number of a discrete action, or the components of a continuous one.
-        probabilities: of each discrete action; empty for continuous ones.
-        means, stds: of each component of a continuous action, as the policy counts them; empty for discrete ones.
+        action: what was chosen: the number of a discrete action, or the components of one that has several.
+        probabilities: of each discrete action; empty for others.
+        means, stds: of each component of a continuous action, as the policy counts them; empty for others.
         value: V of the state.
         entropy: of the action distribution, in nats.
         score: raw return of the game before this step; None where the environment keeps none.

@@ -163,9 +163,8 @@ def build_policy(
         normalizer=ObservationNormalizer(observation_space.shape) if policy.normalize_observations else None,
     )
     if policy.init == "orthogonal":
-        for trunk in (actor_critic.actor_trunk, actor_critic.critic_trunk):
-            if isinstance(trunk, NatureCNN | ImpalaCNN | MLP):
-                initialize_orthogonal(trunk)
+        if ":" not in policy.network:  # a network of the user's own has initialised itself
+            initialize_orthogonal(actor_critic)
         initialize_orthogonal(actor_critic.policy_head, gain=0.01)
         initialize_orthogonal(actor_critic.value_head, gain=1.0)
     return actor_critic

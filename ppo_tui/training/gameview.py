@@ -13,7 +13,7 @@ import torch
 
 from ..errors import WorkerError
 from ..pictures import PictureEncoder
-from ..ppo import ActorCritic, RolloutBuffer
+from ..ppo import ActorCritic, Categorical, DiagonalGaussian, Minibatch, RolloutBuffer
 from ..protocol import WATCH_SECONDS, CommandRefused, Event, GameClip, GameFrame, WatchGame
 from ..workers import WorkerPool
 from ..workers.camera import FilmStrip, fit_picture
@@ -170,7 +170,7 @@ class GameView:
         batch = self._rollout.minibatch(indices)
         frames_of_rollout = self._rollout.frames[self._rollout.frame_stack - 1 :, take.env].numpy()
         columns = {
-            **self._decisions(batch.observations, batch.actions),
+            **self._decisions(batch),
             "value": _numbers(batch.values),
             **self._sights(take, strip, frames_of_rollout[strip.steps]),
             "score": strip.scores,
@@ -181,16 +181,19 @@ class GameView:
         ]
 
     @torch.inference_mode()
-    def _decisions(self, observations: torch.Tensor, actions: torch.Tensor) -> dict[str, list[Any]]:
-        """What the policy, which has not learnt since, makes of these observations `[F, …]`, by field of the frame."""
-        distribution, _ = self._policy(observations.to(self._device))
-        entropy = _numbers(distribution.entropy())
-        if self._policy.is_discrete:
+    def _decisions(self, batch: Minibatch) -> dict[str, list[Any]]:
+        """What the policy, which has not learnt since, makes of these F steps, by field of the frame."""
+        masks = None if batch.masks is None else batch.masks.to(self._device)
+        distribution, _ = self._policy(batch.observations.to(self._device), masks)
+        actions, entropy = batch.actions, _numbers(distribution.entropy())
+        if isinstance(distribution, Categorical):
             return {
                 "action": actions.tolist(),
                 "probabilities": _rows(distribution.log_probs.exp()),
                 "entropy": entropy,
             }
+        if not isinstance(distribution, DiagonalGaussian):
+            return {"action": _rows(actions), "entropy": entropy}
         stds = distribution.log_std.exp().expand_as(distribution.mean)
         return {
             "action": _rows(actions),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from ..config import LIVE_FIELDS, Config, get_value
 from ..ppo import Hyperparameters, Schedule
@@ -16,6 +16,11 @@ _SCHEDULED = {
 """Live fields that may be annealed → the field that says how."""
 
 
+def _kind(config: Config, key: str) -> Literal["constant", "linear"]:
+    """How `key` is annealed; what follows the divergence is not: the learner starts from it, and adapts it."""
+    return "linear" if key in _SCHEDULED and get_value(config, _SCHEDULED[key]) == "linear" else "constant"
+
+
 class LiveSettings:
     """Current values of the live fields of a configuration.
 
@@ -26,7 +31,7 @@ class LiveSettings:
         self._schedules = {
             key: Schedule(
                 value=get_value(config, key),
-                kind=get_value(config, _SCHEDULED[key]) if key in _SCHEDULED else "constant",
+                kind=_kind(config, key),
             )
             for key in LIVE_FIELDS
         }

@@ -160,9 +160,11 @@ def _choices(clip: GameClip, frame: GameFrame, width: int) -> list[Content]:
 
 
 def _components(frame: GameFrame, width: int) -> list[Content]:
-    """Lines for each component of a continuous action: the action, and the normal distribution that it came from."""
+    """Lines for each component of an action: the action, and the normal distribution that it came from, if it did."""
     lines = []
     actions = frame.action if isinstance(frame.action, tuple) else ()
+    if not frame.means:
+        return [_number(f"a{index}", formats.number(action), width) for index, action in enumerate(actions)]
     for index, (action, mean, std) in enumerate(zip(actions, frame.means, frame.stds, strict=True)):
         lines.append(_signed_line(f"a{index}", action, 2.0, width))
         spread = f"{formats.number(mean, 2)} ± {formats.number(std, 2)}"
