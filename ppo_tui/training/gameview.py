@@ -82,7 +82,7 @@ class GameView:
             message = (
                 f"watch env {command.env} at {command.fps:g} fps: envs are 0 to {last}, fps more than 0, at most 60"
             )
-            self._emit(CommandRefused(message=message))
+            self._emit(CommandRefused(message=message, by=command.by))
             return
         watched = command if command.env is not None else None
         if watched is None or self._watched is None or watched.env != self._watched.env:
@@ -224,4 +224,5 @@ def _numbers(column: torch.Tensor) -> list[float]:
 
 
 def _rows(table: torch.Tensor | np.ndarray) -> list[tuple[float, ...]]:
-    return [tuple(row) for row in np.asarray(table, dtype=np.float64).round(4).tolist()]
+    numbers = table.cpu().numpy() if isinstance(table, torch.Tensor) else table
+    return [tuple(row) for row in numbers.astype(np.float64).round(4).tolist()]

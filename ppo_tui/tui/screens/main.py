@@ -62,7 +62,7 @@ class MainScreen(ChartActions, Screen[None]):
         self._tiles = Tiles(run, id="tiles")
         self.charts = ChartGrid(run.view, id="charts")
         self._game = Game(run, id="game")
-        self.set_class(run.game.fps <= 0, "-game-off")
+        self.set_class(bool(run.game_missing), "-game-off")
         self._workers = Workers(run, id="workers")
         self._settings = Settings(run, id="settings")
         self._events = Events(run, id="events")
@@ -195,9 +195,9 @@ class MainScreen(ChartActions, Screen[None]):
             self.app.push_screen(GameScreen(self._run))
 
     def _game_is_off(self) -> bool:
-        if self._run.game.fps <= 0:
-            self.notify("the game is off: it was started with --fps 0")
-        return self._run.game.fps <= 0
+        if missing := self._run.game_missing:
+            self.notify(missing)
+        return bool(missing)
 
     def on_game_zoomed(self) -> None:
         self.action_zoom_game()
