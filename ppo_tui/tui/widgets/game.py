@@ -51,8 +51,8 @@ class Game(Container):
 
     @property
     def to_be_seen(self) -> bool:
-        """Whether it is on the screen: displayed, with room to draw in, and not behind another screen."""
-        return self.display and self.is_attached and bool(self.size.area) and self.screen.is_active
+        """Whether it is displayed, and not behind another screen."""
+        return self.display and self.is_attached and self.screen.is_active
 
     def entitle(self) -> None:
         """Name the environment in the border."""
