@@ -93,6 +93,11 @@ SUITES = (
         ),
         reference="screen-on",
     ),
+    Suite(
+        "charts",
+        "Painting 4 curves of 20,000 points at 120×40",
+        (Case("chart-paint", "benchmarks.charts:paint"),),
+    ),
     Suite("memory", "Memory of a training run", (Case("memory", "benchmarks.memory:memory"),), one_round=True),
     Suite(
         "startup",

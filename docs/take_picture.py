@@ -18,18 +18,14 @@ import typer
 
 from ppo_tui.config import load_preset
 from ppo_tui.launch import PreparedRun, prepare
+from ppo_tui.training.hub import FunctionSink
 from ppo_tui.tui.app import PpoTuiApp
 from ppo_tui.tui.session import LocalSession
 
 
-class _Emitter:
-    def __init__(self, emit) -> None:
-        self.emit = emit
-
-
 async def _run(prepared: PreparedRun, updates: int, size: tuple[int, int], keys: list[str]) -> str:
     """Train behind the screen for some updates, press keys, and return the screen as SVG."""
-    session = LocalSession(lambda emit: prepared.trainer([_Emitter(emit)]))
+    session = LocalSession(lambda emit: prepared.trainer([FunctionSink(emit)]))
     app = PpoTuiApp(session)
     async with app.run_test(size=size) as pilot:
         view = app.run_controller.view

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import __version__
 from .errors import PPOTuiError, UsageError
+
+if TYPE_CHECKING:
+    from .config import Config
 
 app = typer.Typer(
     name="ppo-tui",
@@ -75,6 +78,9 @@ def train(
     run_dir: Annotated[Path | None, typer.Option(help="The very directory of the run.")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name; it lives in ./runs/NAME.")] = None,
     headless: Annotated[bool, typer.Option("--headless", help="No screen: a progress bar, or plain lines.")] = False,
+    detached: Annotated[
+        bool, typer.Option("--detached", help="Train in the background, and attach the screen where there is one.")
+    ] = False,
     fps: Annotated[
         float | None,
         typer.Option(min=0, max=60, metavar="N", help="Frames a second of the live game: 15, 4 over ssh; 0 for none."),
@@ -112,11 +118,57 @@ def train(
             overrides.append(f"{key}={value}")
     config = load_preset(preset, overrides=overrides, allow_import=allow_import)
 
+    screen = not headless and sys.stdout.isatty() and sys.stdin.isatty()
+    label = preset_path(preset).stem
+    if detached:
+        return _train_detached(config, label=label, name=name, run_dir=run_dir, screen=screen)
     from .launch import prepare, run_headless, run_with_screen
 
-    screen = not headless and sys.stdout.isatty() and sys.stdin.isatty()
-    prepared = prepare(config, label=preset_path(preset).stem, name=name, run_dir=run_dir, screen=screen)
+    prepared = prepare(config, label=label, name=name, run_dir=run_dir, screen=screen)
     return run_with_screen(prepared, fps=fps) if screen else run_headless(prepared)
+
+
+def _train_detached(config: Config, *, label: str, name: str | None, run_dir: Path | None, screen: bool) -> int:
+    """Start a run in the background, then show it, or print what it is called."""
+    from .runs.background import start_detached
+
+    run = start_detached(config, label=label, name=name, run_dir=run_dir)
+    if screen and run.holder is not None:
+        from .launch import attach as show
+
+        return show(run)
+    print(run.name)
+    return 0
+
+
+@app.command()
+def resume(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, its directory, or `latest`.")],
+    total_steps: Annotated[
+        str | None, typer.Option(metavar="N", help="Environment steps of the whole run; extends a finished one.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a setting from here on.")
+    ] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="No screen: a progress bar, or plain lines.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on although the program or config.toml has changed since.")
+    ] = False,
+    allow_import: Annotated[
+        bool, typer.Option("--allow-import", help="Let the run's environment be one named as module:Id.")
+    ] = False,
+) -> int:
+    """Go on with a run exactly where its newest checkpoint stands."""
+    from .runs import find_run
+
+    found = find_run(run)
+    overrides = [*(settings or []), *([f"run.total_steps={total_steps}"] if total_steps is not None else [])]
+
+    from .launch import prepare_resume, run_headless, run_with_screen
+
+    screen = not headless and sys.stdout.isatty() and sys.stdin.isatty()
+    prepared = prepare_resume(found, overrides=overrides, force=force, allow_import=allow_import, screen=screen)
+    return run_with_screen(prepared) if screen else run_headless(prepared)
 
 
 @app.command()
@@ -157,3 +209,87 @@ def bench(
     with progress() as on_measure:
         report = measure(config, updates=updates, on_measure=on_measure)
     print_report(report, as_json=as_json)
+
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, its directory, or `latest`.")]
+
+
+@app.command()
+def runs(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False) -> None:
+    """List the runs below ./runs, the newest first."""
+    from .runs import list_runs
+    from .sinks.runs_table import print_runs
+
+    print_runs(list_runs(), as_json=as_json)
+
+
+@app.command()
+def attach(
+    run: RunArgument,
+    readonly: Annotated[bool, typer.Option("--readonly", help="Only watch.")] = False,
+    take_control: Annotated[
+        bool, typer.Option("--take-control", help="Steer the run even if another screen does.")
+    ] = False,
+) -> int:
+    """Show a running run on the screen, with its whole history; d leaves it to itself again."""
+    from .runs import find_run
+
+    if readonly and take_control:
+        raise UsageError("--readonly and --take-control exclude each other")
+    _require_terminal("attach", "ppo-tui ctl RUN status tells how far a run is")
+    from .launch import attach as show
+
+    return show(find_run(run), readonly=readonly, take_control=take_control)
+
+
+@app.command()
+def replay(
+    run: RunArgument,
+    speed: Annotated[
+        float | None, typer.Option(min=0.01, help="How many times as fast as it was; by default it takes a minute.")
+    ] = None,
+) -> int:
+    """Play a run's record on the same screen."""
+    from .runs import find_run
+
+    _require_terminal("replay", "events.jsonl in the run's directory is the record")
+    from .launch import replay as play
+
+    return play(find_run(run), speed=speed)
+
+
+@app.command()
+def ctl(
+    run: RunArgument,
+    action: Annotated[
+        str, typer.Argument(metavar="ACTION", help="pause, resume, step, save, stop, set, rewind or status.")
+    ],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[N | KEY VALUE | PATH]", help="What step, set and rewind need.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the status as JSON.")] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Return when the command is accepted, not when it has taken effect.")
+    ] = False,
+) -> None:
+    """Steer a running run from a script, for example `ppo-tui ctl latest set optim.learning_rate 1e-4`.
+
+    Exit codes: 0 done, 2 refused or not running, 3 the run ended first.
+    """
+    from .runs import find_run
+    from .runs.steering import command_from, status, steer
+
+    found = find_run(run)
+    if action == "status":
+        if arguments:
+            raise UsageError(f"status takes no arguments, got {' '.join(arguments)}")
+        from .sinks.runs_table import print_run
+
+        print_run(status(found), as_json=as_json)
+    else:
+        print(steer(found, command_from(action, arguments or []), wait=not no_wait))
+
+
+def _require_terminal(command: str, hint: str) -> None:
+    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+        raise UsageError(f"{command} needs a terminal", hint=hint)

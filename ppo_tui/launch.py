@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import shlex
 import signal
 import sys
 import time
@@ -11,18 +13,29 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .config import Config
+from .config import Config, build_config, read_preset, refuse_import
 from .envs import EnvInfo
+from .errors import PPOTuiError, UsageError
 from .protocol import Command, Event, Stop
 from .runs import RunDirectory
+from .runs.background import start_process
+from .runs.hangup import ignore_hangups, let_go_of_terminal, writes_to
+from .runs.history import past_events, set_aside_after
+from .runs.server import ControlServer
+from .sinks import describe
 from .training import boot_workers, examine, start_pool
+from .training.relay import CommandRelay
+from .training.resuming import ResumePoint, changed_settings
 from .workers import WorkerPool
 
 if TYPE_CHECKING:
     from .training import Trainer
     from .training.hub import Sink
+    from .tui.session import LocalSession
+
+_log = logging.getLogger(__name__)
 
 SPIN_COUNT = "10000"
 """How long PyTorch's threads (GNU OpenMP's) spin for work before they sleep. By default they do for milliseconds, which
@@ -40,6 +53,8 @@ class PreparedRun:
     directory: RunDirectory
     env_info: EnvInfo
     pool: WorkerPool
+    resume: ResumePoint | None = None
+    notes: tuple[str, ...] = ()
 
     def trainer(self, sinks: Sequence[Sink]) -> Trainer:
         """The engine, which loads PyTorch; it records itself in the run directory and tells `sinks`."""
@@ -55,6 +70,8 @@ class PreparedRun:
                 checkpoint_dir=self.directory.checkpoints,
                 pool=self.pool,
                 env_info=self.env_info,
+                resume_from=self.resume.path if self.resume else None,
+                notes=self.notes,
             )
         except BaseException as error:
             self.directory.update(status="failed", reason=str(error), ended=time.time())
@@ -72,27 +89,117 @@ def prepare(config: Config, *, label: str, name: str | None, run_dir: Path | Non
     Raises:
         UsageError: nothing was started; the message says why.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read once, when PyTorch is loaded
+    ignore_hangups()
     env_info = examine(config)
     directory = RunDirectory.create(config, label=label, name=name, path=run_dir)
+    return PreparedRun(config, directory, env_info, _start_workers(config, env_info, directory, screen))
+
+
+def prepare_resume(
+    directory: RunDirectory,
+    *,
+    overrides: Sequence[str] = (),
+    force: bool = False,
+    allow_import: bool = False,
+    screen: bool = False,
+) -> PreparedRun:
+    """As `prepare`, for a run that goes on from its newest whole checkpoint.
+
+    Args:
+        overrides: settings to change, as on the command line.
+        force: go on although the program or ``config.toml`` has changed since.
+        allow_import: accept an environment that names a module to import.
+
+    Raises:
+        UsageError: nothing was started; the message says why.
+        RunFailedError: there is no whole checkpoint.
+    """
+    ignore_hangups()
+    try:
+        directory.acquire()
+    except OSError as error:
+        raise UsageError(f"the run directory {directory.path} cannot be written: {error.strerror}") from None
+    try:
+        return _prepare_resume(directory, overrides, force=force, allow_import=allow_import, screen=screen)
+    except BaseException:
+        directory.release()
+        raise
+
+
+def _prepare_resume(
+    directory: RunDirectory, overrides: Sequence[str], *, force: bool, allow_import: bool, screen: bool
+) -> PreparedRun:
+    point = ResumePoint.newest(directory.checkpoints)
+    if not force:
+        point.check_code()
+    tables = _config_to_resume(directory, point, force=force)
+    if not allow_import:
+        refuse_import(tables, f"{directory.name}'s config.toml")
+    config = point.config(tables, overrides)
+    env_info = examine(config)
+    abandoned = set_aside_after(directory, point.state.seconds)
+    directory.reopen(config)
+    notes = [f"passed over: {problem}" for problem in point.skipped]
+    if abandoned:
+        notes.append(
+            f"{abandoned} updates after the checkpoint at step {point.state.step:,} are trained anew; "
+            "what was recorded of them is in metrics.abandoned.jsonl and events.abandoned.jsonl"
+        )
+    pool = _start_workers(config, env_info, directory, screen)
+    return PreparedRun(config, directory, env_info, pool, point, tuple(notes))
+
+
+def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: bool) -> dict[str, Any]:
+    """The tables of ``config.toml``, which holds what the run was resumed with since its checkpoint.
+
+    Raises:
+        UsageError: somebody else has edited the file, and not `force`.
+    """
+    try:
+        tables = read_preset(directory.config_path)
+        edits = changed_settings(build_config(point.state.config), build_config(tables))
+    except UsageError:
+        if not force:
+            raise
+        return point.state.config
+    if directory.config_was_edited and edits and not force:
+        key, (old, new) = next(iter(edits.items()))
+        raise UsageError(
+            f"config.toml was edited since the checkpoint: {key} = {old!r} → {new!r}",
+            hint=f"undo that and use --set {key}=…, or go on with the file as it is: --force",
+        )
+    return tables
+
+
+def _start_workers(config: Config, env_info: EnvInfo, directory: RunDirectory, screen: bool) -> WorkerPool:
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read once, when PyTorch is loaded
     boot_workers(config)
     if screen:
         from .tui import terminal  # noqa: F401
-    pool = start_pool(config, info=env_info, log_path=directory.workers_log, wait=False)
-    return PreparedRun(config, directory, env_info, pool)
+    return start_pool(config, info=env_info, log_path=directory.workers_log, wait=False)
 
 
 def run_headless(prepared: PreparedRun) -> int:
-    """Train with a progress bar on a terminal, or lines elsewhere, and return the exit code."""
+    """Train with a progress bar on a terminal, or lines elsewhere, and return the exit code.
+
+    A run whose stdout is its own ``run.log`` prints nothing: the log has it all already.
+    """
     from .sinks.console import console_sink
 
-    sink = console_sink()
+    sink = None if writes_to(prepared.directory.log) else console_sink()
+    relay = CommandRelay()
     try:
-        trainer = prepared.trainer([sink])
-        with _signals_to(trainer.send):
+        with (
+            _signals_to(relay.send, prepared.directory.log),
+            _logging_to(prepared.directory.log),
+            _served(prepared.directory, relay.send) as server,
+        ):
+            trainer = prepared.trainer([server, *([sink] if sink else [])])
+            relay.connect(trainer)
             return trainer.run().exit_code
     finally:
-        sink.close()
+        if sink:
+            sink.close()
         prepared.pool.close()
 
 
@@ -102,34 +209,126 @@ def run_with_screen(prepared: PreparedRun, *, fps: float | None = None) -> int:
     Args:
         fps: frames a second of the live game; see `run_screen`.
     """
-    from .sinks import describe
+    from .training.hub import FunctionSink
+    from .tui.app import Departure
     from .tui.session import LocalSession
     from .tui.terminal import run_screen
 
-    session = LocalSession(lambda emit: prepared.trainer([_Emitter(emit)]))
-    try:
-        exit_code = run_screen(session, fps=fps)
-    finally:
-        prepared.pool.close()
+    run = prepared.directory
+    relay = CommandRelay()
+    with _logging_to(run.log), _served(run, relay.send) as server:
+
+        def make_engine(emit: Callable[[Event], None]) -> Trainer:
+            if prepared.resume:
+                for event in past_events(run):
+                    emit(event)
+            return prepared.trainer([server, FunctionSink(emit)])
+
+        session = LocalSession(make_engine, can_detach=True)
+        relay.connect(session)
+        try:
+            outcome = run_screen(session, fps=fps)
+            if outcome.departure is Departure.HUNG_UP:
+                return _go_on_without_screen(session, run)
+        finally:
+            prepared.pool.close()
+    if outcome.departure is Departure.DETACHED:
+        return hand_over(run)
     if session.finished is not None:
-        print(f"{prepared.directory.name}: {describe(session.finished)}")
-    print(f"everything about the run is in {prepared.directory.path}")
-    return exit_code
+        print(f"{run.name}: {describe(session.finished)}")
+    print(f"everything about the run is in {run.path}")
+    return outcome.exit_code
 
 
-class _Emitter:
-    """A sink out of a function."""
+def _go_on_without_screen(session: LocalSession, run: RunDirectory) -> int:
+    """The terminal is gone: train on in this process, which its socket still reaches."""
+    let_go_of_terminal(run.log)
+    _log.warning("the terminal went away; the run goes on: ppo-tui attach %s", run.path)
+    with _signals_to(session.send, run.log):
+        session.start()  # which the screen may not have come to
+        session.wait()
+    return session.exit_code or 0
 
-    def __init__(self, emit: Callable[[Event], None]) -> None:
-        self.emit = emit
+
+def hand_over(run: RunDirectory) -> int:
+    """Go on with a run that this process has stopped and saved, in a process in the background.
+
+    Raises:
+        UsageError, RunFailedError: it could not go on; the message says why. Its checkpoint stands.
+    """
+    run.release()
+    try:
+        pid = start_process(run, ["resume", str(run.path), "--headless"])
+    except PPOTuiError as error:
+        message = f"{run.name} is saved, but did not go on in the background: {error}"
+        raise type(error)(message, hint=f"try it here: ppo-tui resume {shlex.quote(run.name)}") from None
+    print(f"{run.name} goes on in the background (pid {pid}); see it again: ppo-tui attach {shlex.quote(run.name)}")
+    return 0
+
+
+def attach(run: RunDirectory, *, readonly: bool = False, take_control: bool = False) -> int:
+    """Show a run of another process on the screen and return the exit code.
+
+    Raises:
+        UsageError: the run is not running.
+    """
+    from .tui.app import Departure
+    from .tui.session import AttachedSession
+    from .tui.terminal import run_screen
+
+    outcome = run_screen(AttachedSession(run, readonly=readonly, take_control=take_control))
+    if outcome.departure is Departure.DETACHED:
+        print(f"{run.name} goes on; see it again: ppo-tui attach {shlex.quote(run.name)}")
+    return outcome.exit_code
+
+
+def replay(run: RunDirectory, *, speed: float | None = None) -> int:
+    """Play the record of a run on the screen and return the exit code.
+
+    Raises:
+        UsageError: it has no record.
+    """
+    from .tui.session import ReplaySession
+    from .tui.terminal import run_screen
+
+    run_screen(ReplaySession(run.events, speed=speed))
+    return 0
 
 
 @contextlib.contextmanager
-def _signals_to(send: Callable[[Command], None]) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a stop with a checkpoint; a second one soon after leaves at once."""
+def _served(run: RunDirectory, send: Callable[[Command], None]) -> Iterator[ControlServer]:
+    """The control socket of `run`, open as long as the context is."""
+    server = ControlServer(run, send)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@contextlib.contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Let the program's own warnings go into the run's log too, where they outlive the terminal."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
+    logger = logging.getLogger(__package__)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+@contextlib.contextmanager
+def _signals_to(send: Callable[[Command], None], log: Path) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into a stop with a checkpoint; a second one soon after leaves at once.
+
+    SIGHUP means that the terminal is gone: the run lets go of it and goes on.
+    """
     first_at = -SECOND_SIGNAL_SECONDS
 
-    def handle(number: int, _frame: FrameType | None) -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
         nonlocal first_at
         code = 128 + number
         if time.monotonic() - first_at < SECOND_SIGNAL_SECONDS:
@@ -137,10 +336,12 @@ def _signals_to(send: Callable[[Command], None]) -> Iterator[None]:
             os._exit(code)
         first_at = time.monotonic()
         name = signal.Signals(number).name
-        print(f"{name}: saving and stopping; once more to leave at once", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # stderr may be a terminal that is gone
+            print(f"{name}: saving and stopping; once more to leave at once", file=sys.stderr, flush=True)
         send(Stop(save=True, exit_code=code, reason=f"stopped by {name}", by=name))
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: lambda *_: let_go_of_terminal(log)}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:

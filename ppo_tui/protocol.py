@@ -12,7 +12,7 @@ of each type matters, and a slow reader may skip all the others.
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -20,7 +20,7 @@ PROTOCOL_VERSION = 1
 
 
 class RunState(enum.StrEnum):
-    """What a run is doing, as the header of the screen shows it."""
+    """What a run is doing, as the header of the screen shows it. `LOST` is a screen's own: nobody answers it."""
 
     STARTING = "starting"
     TRAINING = "training"
@@ -29,6 +29,7 @@ class RunState(enum.StrEnum):
     FINISHED = "finished"
     STOPPED = "stopped"
     FAILED = "failed"
+    LOST = "lost"
 
     @property
     def is_final(self) -> bool:
@@ -68,7 +69,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag="run-started"):
-    """The run begins; always the first event.
+    """The run begins; always the first event. A resumed run begins once more, and `RunResumed` follows.
 
     Attributes:
         run: the run's name.
@@ -239,9 +240,10 @@ class SettingChanged(Event, frozen=True, kw_only=True, tag="setting"):
 
 
 class CommandRefused(Event, frozen=True, kw_only=True, tag="refused"):
-    """A command could not be obeyed; `message` says why and what would be accepted."""
+    """A command could not be obeyed; `message` says why and what would be accepted, `by` who sent it."""
 
     message: str
+    by: str = ""
 
 
 class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
@@ -249,7 +251,8 @@ class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
 
     Attributes:
         seconds: how long the training waited for it.
-        reason: ``final``, ``manual`` or ``signal``.
+        reason: ``periodic``, ``best``, ``manual``, ``stop``, ``signal``, ``failure`` (at the last whole update before
+            one) or ``final``.
     """
 
     path: str
@@ -257,6 +260,32 @@ class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
     update: int
     reason: str
     seconds: float
+
+
+class RunResumed(Event, frozen=True, kw_only=True, tag="run-resumed"):
+    """The run goes on from a checkpoint that an earlier process saved.
+
+    Attributes:
+        step, update: where it goes on.
+        restarted_envs: environments whose part-played episode could not be restored; they began new ones.
+        exact: the run goes on with the very bits that it would have had without the stop.
+        differences: what differs from the process that saved the checkpoint, in words.
+    """
+
+    path: str
+    step: int
+    update: int
+    restarted_envs: tuple[int, ...] = ()
+    exact: bool = True
+    differences: tuple[str, ...] = ()
+
+
+class Rewound(Event, frozen=True, kw_only=True, tag="rewound"):
+    """The run went back to the checkpoint at `path`: what comes next follows `step`; what came since is abandoned."""
+
+    path: str
+    step: int
+    update: int
 
 
 class Alarm(Event, frozen=True, kw_only=True, tag="alarm"):
@@ -295,6 +324,8 @@ AnyEvent = (
     | SettingChanged
     | CommandRefused
     | CheckpointSaved
+    | RunResumed
+    | Rewound
     | Alarm
     | RunFinished
 )
@@ -323,11 +354,21 @@ class Resume(Command, frozen=True, kw_only=True, tag="resume"):
 class StepUpdates(Command, frozen=True, kw_only=True, tag="step"):
     """Run until `updates` more updates are done, then pause."""
 
-    updates: int = 1
+    updates: Annotated[int, msgspec.Meta(ge=1, le=10**9)] = 1
 
 
 class SaveCheckpoint(Command, frozen=True, kw_only=True, tag="save"):
     """Write a checkpoint at the next update boundary."""
+
+
+class Rewind(Command, frozen=True, kw_only=True, tag="rewind"):
+    """Go back to a checkpoint of this run at the next update boundary.
+
+    Attributes:
+        path: the checkpoint's directory, or its name below the run's ``checkpoints``.
+    """
+
+    path: str
 
 
 class SetValue(Command, frozen=True, kw_only=True, tag="set"):
@@ -361,11 +402,11 @@ class Stop(Command, frozen=True, kw_only=True, tag="stop"):
     """
 
     save: bool = True
-    exit_code: int = 0
+    exit_code: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
     reason: str = "stopped by the user"
 
 
-AnyCommand = Pause | Resume | StepUpdates | SaveCheckpoint | SetValue | WatchGame | Stop
+AnyCommand = Pause | Resume | StepUpdates | SaveCheckpoint | Rewind | SetValue | WatchGame | Stop
 
 _encoder = msgspec.json.Encoder()
 _event_decoder = msgspec.json.Decoder(AnyEvent)

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from ppo_tui.tui.keys import KEYS
+from ppo_tui.tui.keys import CHART_KEYS, KEYS, REPLAY_KEYS
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -49,6 +49,6 @@ def test_every_linked_file_exists():
 
 
 def test_every_key_is_in_the_readme():
-    for key in KEYS:
+    for key in (*KEYS, *CHART_KEYS, *REPLAY_KEYS):
         if key.help:
             assert f" | {key.help} |" in README

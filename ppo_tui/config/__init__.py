@@ -3,7 +3,7 @@
 
 from .live import LIVE_FIELDS, Live, LiveField, parse_live_value
 from .loading import apply_overrides, build_config, check_config, get_value, replace_value, to_tables, to_toml
-from .presets import list_presets, load_preset, preset_path, read_preset
+from .presets import list_presets, load_preset, preset_path, read_preset, refuse_import
 from .schema import (
     AtariConfig,
     Config,
@@ -40,6 +40,7 @@ __all__ = [
     "parse_live_value",
     "preset_path",
     "read_preset",
+    "refuse_import",
     "replace_value",
     "to_tables",
     "to_toml",

@@ -11,6 +11,8 @@ import msgspec
 
 from ..errors import ConfigError, did_you_mean
 
+_OFF_WORDS = ("off", "none")
+
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
     """How a live field is edited.
@@ -103,3 +105,16 @@ def parse_live_value(key: str, value: Any) -> Any:
     if isinstance(converted, float) and not math.isfinite(converted):
         raise ConfigError(f"{key} = {value}: expected a finite number")
     return converted
+
+
+def typed_value(text: str) -> Any:
+    """What a user typed as a value: the number, None for "off", or the text itself, for the check to refuse by name."""
+    text = text.strip()
+    if text.lower() in _OFF_WORDS:
+        return None
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return text

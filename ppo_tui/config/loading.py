@@ -191,6 +191,7 @@ def check_config(config: Config) -> None:
     _check_workers(config)
     _check_batch(config)
     _check_env(config)
+    _check_algorithm(config)
     if config.run.torch_threads != "auto" and config.run.torch_threads < 1:
         raise ConfigError(f"run.torch_threads = {config.run.torch_threads}: expected at least 1, or auto")
     if any(width < 1 for width in config.policy.hidden):
@@ -232,6 +233,20 @@ def _check_batch(config: Config) -> None:
         raise ConfigError(
             f"ppo.minibatches = {parts}: minibatches of one step cannot be normalised",
             hint="use fewer minibatches, or ppo.normalize_advantage = false",
+        )
+
+
+def _check_algorithm(config: Config) -> None:
+    ppo = config.ppo
+    if ppo.dual_clip is not None and ppo.surrogate != "clip":
+        raise ConfigError(
+            f"ppo.dual_clip = {ppo.dual_clip}: the surrogate {_show(ppo.surrogate)} clips nothing",
+            hint="set ppo.surrogate = 'clip', or leave ppo.dual_clip out",
+        )
+    if config.optim.learning_rate_schedule == "kl-adaptive" and config.optim.learning_rate == 0:
+        raise ConfigError(
+            "optim.learning_rate = 0: nothing can be adapted from there",
+            hint="give 'kl-adaptive' a learning rate to start from, such as 3e-4",
         )
 
 

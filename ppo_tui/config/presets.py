@@ -17,6 +17,10 @@ MAX_PRESET_BYTES = 1_000_000
 """A preset is a page of text; a larger file is some other file."""
 
 
+_IMPORTING = (("env", "id"), ("policy", "network"))
+"""Settings that import code where they hold a colon."""
+
+
 def _presets_dir() -> Path:
     """In an installed wheel they lie inside the package; in a clone, beside it."""
     inside = Path(str(resources.files("ppo_tui"))) / "presets"
@@ -98,7 +102,8 @@ def load_preset(name: str, *, overrides: Iterable[str] = (), allow_import: bool 
     Args:
         name: a name that `list_presets` gives, or the path of a file.
         overrides: settings as on the command line, such as ``"optim.learning_rate=1e-4"``.
-        allow_import: accept ``env.id = "module:Env-v0"`` in the file, which imports that module.
+        allow_import: accept ``env.id = "module:Env-v0"`` and ``policy.network = "module:Class"`` in the file, which
+            import that module.
 
     Raises:
         UsageError: no such preset, or an override that is none.
@@ -106,12 +111,26 @@ def load_preset(name: str, *, overrides: Iterable[str] = (), allow_import: bool 
     """
     path = preset_path(name)
     data = read_preset(path)
-    env = data.get("env")
-    env_id = env.get("id") if isinstance(env, dict) else None
-    if isinstance(env_id, str) and ":" in env_id and not allow_import:
-        raise ConfigError(
-            f"env.id = {env_id!r}: importing the module {env_id.partition(':')[0]!r} would run code that the preset "
-            f"{path.name} names",
-            hint="if you trust it, add --allow-import, or name it yourself with --set env.id=…",
-        )
+    if not allow_import:
+        refuse_import(data, f"the preset {path.name}")
     return build_config(apply_overrides(data, overrides))
+
+
+def refuse_import(data: dict[str, Any], source: str) -> None:
+    """Refuse tables that name code to import: an environment or a network of the form ``module:name``.
+
+    Args:
+        source: the file that they come from, in words.
+
+    Raises:
+        ConfigError: naming the module.
+    """
+    for section, key in _IMPORTING:
+        table = data.get(section)
+        value = table.get(key) if isinstance(table, dict) else None
+        if isinstance(value, str) and ":" in value:
+            raise ConfigError(
+                f"{section}.{key} = {value!r}: importing the module {value.partition(':')[0]!r} would run code "
+                f"that {source} names",
+                hint=f"if you trust it, add --allow-import, or name it yourself with --set {section}.{key}=…",
+            )

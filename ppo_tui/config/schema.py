@@ -69,6 +69,13 @@ class EnvConfig(_Section, frozen=True, kw_only=True):
 
     id: Annotated[str, Meta(min_length=1, max_length=200, description="Gymnasium id, such as ALE/Breakout-v5.")]
     frame_stack: Annotated[int, Meta(ge=1, le=32, description="Newest observations that the network sees at once.")] = 1
+    action_masks: Annotated[
+        bool | Literal["auto"],
+        Meta(
+            description="Never take actions that the environment masks, by info['action_mask'] or a method "
+            "action_masks(); auto does so where it has masks."
+        ),
+    ] = "auto"
     kwargs: Annotated[
         dict[str, Any], Meta(description="Keyword arguments for gymnasium.make, such as continuous = true.")
     ] = msgspec.field(default_factory=dict)
@@ -109,19 +116,24 @@ class PolicyConfig(_Section, frozen=True, kw_only=True):
     """The networks of actor and critic."""
 
     network: Annotated[
-        Literal["auto", "nature-cnn", "mlp"],
-        Meta(description="auto takes nature-cnn for images and mlp for everything else."),
+        str,
+        Meta(
+            pattern=r"^(auto|nature-cnn|impala|mlp|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
+            max_length=200,
+            description="auto (nature-cnn for images, mlp for everything else), nature-cnn, impala, mlp, or a network "
+            "of your own as package.module:Class.",
+        ),
     ] = "auto"
     hidden: Annotated[tuple[int, ...], Meta(max_length=16, description="Widths of the hidden layers of an mlp.")] = (
         64,
         64,
     )
-    activation: Annotated[Literal["tanh", "relu"], Meta(description="Nonlinearity of an mlp (the CNN's is ReLU).")] = (
-        "tanh"
-    )
+    activation: Annotated[
+        Literal["tanh", "relu", "silu", "elu", "gelu"], Meta(description="Nonlinearity of an mlp (a CNN's is ReLU).")
+    ] = "tanh"
     shared: Annotated[
         bool | Literal["auto"],
-        Meta(description="Whether actor and critic share a trunk; auto shares a CNN and separates MLPs."),
+        Meta(description="Whether actor and critic share a trunk; auto shares all but MLPs."),
     ] = "auto"
     init: Annotated[
         Literal["orthogonal", "default"],
@@ -137,10 +149,28 @@ class PolicyConfig(_Section, frozen=True, kw_only=True):
     log_std_init: Annotated[
         float, Meta(ge=-20, le=5, description="Initial log standard deviation of continuous actions.")
     ] = 0.0
+    squash_actions: Annotated[
+        bool, Meta(description="Squash continuous actions into their bounds by a tanh, instead of clipping them.")
+    ] = False
+    normalize_observations: Annotated[
+        bool,
+        Meta(description="Give each number of an observation mean 0 and variance 1 by running statistics, within ±10."),
+    ] = False
 
 
 class PPOConfig(_Section, frozen=True, kw_only=True):
-    """Proximal Policy Optimization (Schulman et al., 2017, arXiv:1707.06347)."""
+    """Proximal Policy Optimization (Schulman et al., 2017, arXiv:1707.06347) and its relatives.
+
+    One epoch of one minibatch without clipping (``surrogate = "none"``, ``normalize_advantage = false``) is A2C.
+    """
+
+    surrogate: Annotated[
+        Literal["clip", "kl", "kl-adaptive", "none"],
+        Meta(
+            description="What holds the new policy near the old one: the clipped ratio (clip), a KL penalty of fixed "
+            "weight β (kl) or of one that follows the divergence (kl-adaptive), or nothing (none)."
+        ),
+    ] = "clip"
 
     gamma: Annotated[
         float,
@@ -174,9 +204,25 @@ class PPOConfig(_Section, frozen=True, kw_only=True):
     clip_range_schedule: Annotated[
         Literal["constant", "linear"], Meta(description="Keep ε, or anneal it linearly to 0 over the run.")
     ] = "constant"
+    dual_clip: Annotated[
+        Annotated[float, Meta(gt=1, le=1000)] | None,
+        Meta(description="c > 1: a step of negative advantage Â costs no more than c |Â|; none never bounds it."),
+    ] = None
+    kl_coef: Annotated[
+        float,
+        Meta(gt=0, le=1e6, description="β, the weight of the KL penalty; kl-adaptive starts from it."),
+    ] = 1.0
+    desired_kl: Annotated[
+        float,
+        Meta(gt=0, le=100, description="The KL of an update that kl-adaptive penalties and learning rates aim at."),
+    ] = 0.01
     clip_value_loss: Annotated[
         bool, Meta(description="Clip the value loss by ε around the old values, as OpenAI's baselines do.")
     ] = True
+    huber_delta: Annotated[
+        Annotated[float, Meta(gt=0, le=1e6)] | None,
+        Meta(description="Errors of the critic beyond this count linearly (Huber's loss); none squares all of them."),
+    ] = None
     value_coef: Annotated[
         float,
         Meta(
@@ -194,6 +240,13 @@ class PPOConfig(_Section, frozen=True, kw_only=True):
     normalize_advantage: Annotated[
         bool, Meta(description="Give the advantages of each minibatch mean 0 and standard deviation 1.")
     ] = True
+    normalize_rewards: Annotated[
+        bool,
+        Meta(
+            description="Divide rewards by the running standard deviation of the discounted return, within ±10; the "
+            "reported return stays the raw one."
+        ),
+    ] = False
     target_kl: Annotated[
         Annotated[float, Meta(gt=0, le=100)] | None,
         Meta(
@@ -204,19 +257,29 @@ class PPOConfig(_Section, frozen=True, kw_only=True):
 
 
 class OptimConfig(_Section, frozen=True, kw_only=True):
-    """Adam (Kingma & Ba, 2015)."""
+    """Adam (Kingma & Ba, 2015, arXiv:1412.6980) or RMSprop (Hinton, 2012)."""
+
+    name: Annotated[
+        Literal["adam", "rmsprop", "rmsprop-tf"],
+        Meta(description="The optimiser; rmsprop-tf is TensorFlow 1's, which A2C's published scores come from."),
+    ] = "adam"
 
     learning_rate: Annotated[
         float,
         Meta(
-            ge=0, le=1, description="Step size of Adam, before annealing.",
+            ge=0, le=1, description="Step size of the optimiser, before annealing.",
             extra={"live": Live(low=1e-7, high=0.1, step=1.25, scale="log")},
         ),
     ] = 2.5e-4  # fmt: skip
     learning_rate_schedule: Annotated[
-        Literal["constant", "linear"], Meta(description="Keep the step size, or anneal it linearly to 0.")
+        Literal["constant", "linear", "kl-adaptive"],
+        Meta(description="Keep the step size, anneal it linearly to 0, or let it follow ppo.desired_kl."),
     ] = "linear"
     adam_eps: Annotated[float, Meta(gt=0, le=1, description="ε in Adam's denominator.")] = 1e-5
+    rmsprop_eps: Annotated[float, Meta(gt=0, le=1, description="ε in RMSprop's denominator.")] = 1e-5
+    rmsprop_alpha: Annotated[
+        float, Meta(ge=0, lt=1, description="Share of the old mean square that each step of RMSprop keeps.")
+    ] = 0.99
     max_grad_norm: Annotated[
         float,
         Meta(
@@ -232,6 +295,10 @@ class RunConfig(_Section, frozen=True, kw_only=True):
     total_steps: Annotated[
         int, Meta(ge=1, le=10**13, description="Environment steps of the run, all environments together.")
     ] = 1_000_000
+    max_episodes: Annotated[
+        Annotated[int, Meta(ge=1, le=10**13)] | None,
+        Meta(description="End after the update in which this many full games are done; none counts steps alone."),
+    ] = None
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1, description="Seed of everything that is random.")] = 1
     device: Annotated[
         str,
@@ -243,6 +310,16 @@ class RunConfig(_Section, frozen=True, kw_only=True):
     torch_threads: Annotated[
         int | Literal["auto"], Meta(description="Threads that PyTorch computes with; auto takes the cores.")
     ] = "auto"
+    checkpoint_seconds: Annotated[
+        float,
+        Meta(gt=0, le=86_400, description="Seconds between checkpoints: the most work that a crash can cost."),
+    ] = 60.0
+    keep_checkpoints: Annotated[
+        int,
+        Meta(
+            ge=1, le=100_000, description="Newest checkpoints that are kept, besides the best and those saved by hand."
+        ),
+    ] = 5
 
 
 class Config(_Section, frozen=True, kw_only=True):
@@ -264,6 +341,11 @@ class Config(_Section, frozen=True, kw_only=True):
     @property
     def minibatch_size(self) -> int:
         return self.batch_size // self.ppo.minibatches
+
+    @property
+    def compares_distributions(self) -> bool:
+        """Whether the learner needs the whole distributions that the actions came from, for their exact divergence."""
+        return self.ppo.surrogate in ("kl", "kl-adaptive") or self.optim.learning_rate_schedule == "kl-adaptive"
 
     @property
     def num_updates(self) -> int:

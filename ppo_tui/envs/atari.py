@@ -26,9 +26,13 @@ from ..config.schema import AtariConfig
 from ..errors import ConfigError
 from .episodes import episode_info
 from .screen import PooledScreen
+from .state import CannotRestoreError, generator_state, pack, set_generator_state, unpack
 
 NOOP = ale_py.Action.NOOP
 FIRE = ale_py.Action.FIRE
+
+_COUNTERS = ("lives", "return", "length", "fire_due", "between_lives")
+"""Attributes of `AtariEnv` (behind an underscore) that are plain numbers, and part of its state."""
 
 
 class AtariEnv(gymnasium.Env[np.ndarray, int]):
@@ -81,6 +85,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         self._config = config
         self._mode = mode
         self._difficulty = difficulty
+        self._rom_name = game
         self._rom = _rom_path(game)
         cv2.setNumThreads(1)  # the workers share the cores among themselves
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
@@ -172,6 +177,45 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
     def get_action_meanings(self) -> list[str]:
         """The joystick's position for each action, such as ``UPFIRE``."""
         return [action.name for action in self._actions]
+
+    # ── Its state (`ppo_tui.envs.state.StatefulEnv`) ─────────────────────────────────────────────────────────
+
+    def save_state(self) -> bytes:
+        """The game as it stands: the emulator with its random generator, the pooled screens, and all that we count.
+
+        The emulator keeps neither its screen nor the action before; both are ours (see `_act`), so the game goes on
+        bit for bit, sticky actions included. `render` shows the old screen until the next step.
+        """
+        facts = {
+            "rom": self._rom_name,
+            "executed": self._executed.value,
+            "generator": generator_state(self),
+            **{name: getattr(self, f"_{name}") for name in _COUNTERS},
+        }
+        blobs = {
+            "emulator": self._ale.cloneState(include_rng=True).serialize(),
+            "screens": b"".join(frame.tobytes() for frame in self._screen.frames()),
+        }
+        return pack(facts, blobs)
+
+    def restore_state(self, state: bytes) -> None:
+        """Go on where `save_state` was called, on another instance of the same game too.
+
+        Raises:
+            CannotRestoreError: it is the state of another game, or of none.
+        """
+        facts, blobs = unpack(state)
+        if facts.get("rom") != self._rom_name:
+            raise CannotRestoreError(f"it was saved from {facts.get('rom')!r} and not from {self._rom_name!r}")
+        self._screen.restore(*np.frombuffer(blobs["screens"], np.uint8).reshape(2, *self._ale.getScreenDims()))
+        # Something of an emulator that was only just reset, and has not played a frame, outlasts `restoreState`: Qbert
+        # and Tetris would go on differently.
+        self._ale.act(NOOP)
+        self._ale.restoreState(ale_py.ALEState(blobs["emulator"]))
+        set_generator_state(self, facts["generator"])
+        self._executed = ale_py.Action(facts["executed"])
+        for name in _COUNTERS:
+            setattr(self, f"_{name}", facts[name])
 
     # ── The game ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,17 +8,17 @@ from typing import Any
 import gymnasium
 
 from ..config.schema import AtariConfig, EnvConfig, is_atari
-from .episodes import EpisodeReturn
 from .ids import find_spec
 from .spaces import adapt_spaces, check_spaces
+from .state import RecordedEpisode
 
 
 def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.Env:
     """The environment of `config`, with the spaces that the learner expects.
 
     Observations are a Box: uint8 images, `[H, W]` or channel first `[C, H, W]`, or float32 vectors `[D]`.
-    Actions are ``Discrete(n)`` from 0 on, or an unbounded Box `[A]` whose samples are clipped to the
-    environment's own bounds. Frames are single: whoever stores them stacks them (`config.frame_stack`).
+    Actions are ``Discrete(n)`` and ``MultiDiscrete`` from 0 on, ``MultiBinary``, or a Box of floats to whose bounds
+    actions are clipped. Frames are single: whoever stores them stacks them (`config.frame_stack`).
 
     In the step that ends a full game, ``info["episode"] = {"r": raw return, "l": agent steps}``; see
     `ppo_tui.envs.atari.AtariEnv` for what a full game is there.
@@ -43,7 +43,7 @@ def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.
     env = gymnasium.make(spec, disable_env_checker=True, **_make_kwargs(config, render_mode))
     try:
         check_spaces(config, env.observation_space, env.action_space)
-        return adapt_spaces(EpisodeReturn(env))
+        return adapt_spaces(RecordedEpisode(env))
     except BaseException:
         env.close()
         raise

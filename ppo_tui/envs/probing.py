@@ -10,17 +10,18 @@ from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Space
 
 from ..config.schema import AtariConfig, EnvConfig, is_atari
 from ..errors import ConfigError, did_you_mean
 from .ids import find_spec, newest_id
 from .making import make_env
+from .masks import count_masked
 from .silence import silenced
 
 _PIP_COMMANDS = {
     "gymnasium.envs.box2d": "pip install 'ppo-tui[box2d]'",
-    "gymnasium.envs.mujoco": "pip install 'gymnasium[mujoco]'",
+    "gymnasium.envs.mujoco": "pip install 'ppo-tui[mujoco]'",
     "gymnasium.envs.classic_control": "pip install 'gymnasium[classic-control]'",
     "gymnasium.envs.toy_text": "pip install 'gymnasium[toy-text]'",
 }
@@ -32,19 +33,21 @@ class EnvInfo:
 
     Attributes:
         observation_space: of one frame, as `make_env` gives it.
-        action_space: ``Discrete(n)``, or an unbounded Box whose samples `make_env` clips.
+        action_space: as `make_env` gives it.
         max_episode_steps: agent steps after which an episode is truncated, or None for no such limit.
         reward_threshold: mean return from which the environment counts as solved, or None where nobody says.
         renders: whether ``render_mode="rgb_array"`` shows pictures of it.
         action_meanings: a name for each discrete action, or None where the environment has none.
+        num_masked: actions that the environment's masks tell about, all choices together; 0 where nothing is masked.
     """
 
     observation_space: Box
-    action_space: Discrete | Box
+    action_space: Space
     max_episode_steps: int | None
     reward_threshold: float | None
     renders: bool
     action_meanings: tuple[str, ...] | None
+    num_masked: int = 0
 
 
 def probe_env(config: EnvConfig) -> EnvInfo:
@@ -79,6 +82,7 @@ def _read(env: gymnasium.Env, config: EnvConfig, spec: EnvSpec) -> EnvInfo:
         reward_threshold=spec.reward_threshold,
         renders="rgb_array" in (env.metadata.get("render_modes") or ()),
         action_meanings=tuple(meanings()) if meanings else None,
+        num_masked=0 if atari and config.action_masks == "auto" else count_masked(env, config),
     )
 
 

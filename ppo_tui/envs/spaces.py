@@ -6,17 +6,20 @@ import math
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Discrete, Space, flatten_space
-from gymnasium.wrappers import ClipAction, FlattenObservation, TransformAction, TransformObservation
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple, flatten_space
+from gymnasium.wrappers import FlattenObservation, TransformAction, TransformObservation
 
 from ..config.schema import EnvConfig
 from ..errors import ConfigError
 
 _SUPPORTED_OBSERVATIONS = (
-    "supported are Box (uint8 images [H, W] or [H, W, C], anything else as a vector) and Discrete; "
-    "register the environment with gymnasium.wrappers.FlattenObservation around it"
+    "supported are Box (uint8 images [H, W] or [H, W, C], anything else as a vector), Discrete, MultiDiscrete, "
+    "MultiBinary, and Dict and Tuple of them without images; wrap the environment so that it gives one of these"
 )
-_SUPPORTED_ACTIONS = "supported are Discrete, and Box of one dimension and a floating-point type"
+_SUPPORTED_ACTIONS = "supported are Discrete, MultiDiscrete, MultiBinary, and Box of a floating-point type"
+
+_SMALLEST_IMAGE = 36
+"""Height and width from which a uint8 entry of a Dict counts as an image, which a vector of numbers would not do."""
 
 
 def check_spaces(config: EnvConfig, observation_space: Space, action_space: Space) -> None:
@@ -36,25 +39,50 @@ def check_spaces(config: EnvConfig, observation_space: Space, action_space: Spac
 
 
 def _check_observations(env_id: str, space: Space) -> None:
-    if isinstance(space, Discrete):
-        return
-    if not isinstance(space, Box):
-        raise ConfigError(f"env.id = {env_id!r}: its observations are {_show(space)}", hint=_SUPPORTED_OBSERVATIONS)
-    if math.prod(space.shape) == 0:
+    name = f"env.id = {env_id!r}: its observations are {_show(space)}"
+    if isinstance(space, Dict | Tuple):
+        _check_entries(name, space, "")
+    elif not isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary):
+        raise ConfigError(name, hint=_SUPPORTED_OBSERVATIONS)
+    elif math.prod(space.shape) == 0:
         raise ConfigError(f"env.id = {env_id!r}: its observations {_show(space)} are empty")
-    if space.dtype == np.uint8 and len(space.shape) > 3:
+    elif isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) > 3:
         raise ConfigError(
             f"env.id = {env_id!r}: its observations {_show(space)} have {len(space.shape)} dimensions",
             hint=_SUPPORTED_OBSERVATIONS,
         )
 
 
+def _check_entries(name: str, space: Dict | Tuple, path: str) -> None:
+    """Refuse entries that cannot be flattened into one vector, however deep they lie."""
+    entries = space.spaces.items() if isinstance(space, Dict) else enumerate(space.spaces)
+    if not space.spaces:
+        raise ConfigError(f"{name}, which is empty")
+    for key, entry in entries:
+        place = f"{path}[{key!r}]"
+        if isinstance(entry, Dict | Tuple):
+            _check_entries(name, entry, place)
+        elif not isinstance(entry, Box | Discrete | MultiDiscrete | MultiBinary):
+            raise ConfigError(f"{name}, of which {place} is {_show(entry)}", hint=_SUPPORTED_OBSERVATIONS)
+        elif _is_image(entry):
+            raise ConfigError(
+                f"{name}, of which {place} is an image of shape {list(entry.shape)}: a Dict becomes one vector",
+                hint="wrap the environment so that it gives the image alone, or draws the other entries into it",
+            )
+
+
+def _is_image(space: Space) -> bool:
+    if not isinstance(space, Box) or space.dtype != np.uint8 or len(space.shape) not in (2, 3):
+        return False
+    return sorted(space.shape)[-2] >= _SMALLEST_IMAGE
+
+
 def _check_actions(env_id: str, space: Space) -> None:
     if isinstance(space, Discrete):
         return
-    if not isinstance(space, Box):
+    if not isinstance(space, MultiDiscrete | MultiBinary | Box):
         raise ConfigError(f"env.id = {env_id!r}: its actions are {_show(space)}", hint=_SUPPORTED_ACTIONS)
-    if len(space.shape) != 1 or space.shape[0] == 0 or not np.issubdtype(space.dtype, np.floating):
+    if math.prod(space.shape) == 0 or (isinstance(space, Box) and not np.issubdtype(space.dtype, np.floating)):
         raise ConfigError(
             f"env.id = {env_id!r}: its actions {_show(space)} have the shape {list(space.shape)} "
             f"and the type {space.dtype}",
@@ -68,7 +96,9 @@ def _show(space: Space) -> str:
 
 
 def adapt_spaces(env: gymnasium.Env) -> gymnasium.Env:
-    """`env` with a Box observation, uint8 images or float32 vectors, and actions as the policy samples them.
+    """`env` with a Box observation, uint8 images or float32 vectors, and actions that count from 0.
+
+    What is discrete among the observations is one-hot, one entry after the other.
 
     Its spaces must have passed `check_spaces`. An observation may share memory with the environment: it is valid
     until the next `step` or `reset`.
@@ -79,16 +109,17 @@ def adapt_spaces(env: gymnasium.Env) -> gymnasium.Env:
 def _adapt_actions(env: gymnasium.Env) -> gymnasium.Env:
     space = env.action_space
     if isinstance(space, Box):
-        return ClipAction(env)
-    if space.start != 0:
-        start = space.start
-        return TransformAction(env, lambda action: action + start, Discrete(int(space.n)))
+        return TransformAction(env, lambda action: np.clip(action, space.low, space.high), space)
+    if isinstance(space, Discrete) and space.start != 0:
+        return TransformAction(env, lambda action: action + space.start, Discrete(int(space.n)))
+    if isinstance(space, MultiDiscrete) and np.any(space.start):
+        return TransformAction(env, lambda action: action + space.start, MultiDiscrete(space.nvec, dtype=space.dtype))
     return env
 
 
 def _adapt_observations(env: gymnasium.Env) -> gymnasium.Env:
     space = env.observation_space
-    if isinstance(space, Discrete):
+    if not isinstance(space, Box):
         return _as_vector(FlattenObservation(env))
     if space.dtype == np.uint8 and len(space.shape) == 2:
         return env

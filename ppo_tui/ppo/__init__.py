@@ -13,17 +13,22 @@ from ..lazy import lazy_exports
 _EXPORTS = {
     "MLP": ".networks",
     "ActorCritic": ".policy",
+    "Bernoulli": ".distributions",
     "Categorical": ".distributions",
     "Decision": ".policy",
     "DiagonalGaussian": ".distributions",
     "Distribution": ".distributions",
     "Hyperparameters": ".learner",
+    "ImpalaCNN": ".networks",
     "Learner": ".learner",
     "Minibatch": ".rollout",
+    "MultiCategorical": ".distributions",
     "NatureCNN": ".networks",
     "RolloutBuffer": ".rollout",
     "Schedule": ".schedules",
+    "SquashedGaussian": ".distributions",
     "build_policy": ".policy",
+    "check_spaces_of_policy": ".observations",
     "gae": ".advantages",
     "image_layout": ".observations",
 }
@@ -31,27 +36,39 @@ _EXPORTS = {
 __all__ = [
     "MLP",
     "ActorCritic",
+    "Bernoulli",
     "Categorical",
     "Decision",
     "DiagonalGaussian",
     "Distribution",
     "Hyperparameters",
+    "ImpalaCNN",
     "Learner",
     "Minibatch",
+    "MultiCategorical",
     "NatureCNN",
     "RolloutBuffer",
     "Schedule",
+    "SquashedGaussian",
     "build_policy",
+    "check_spaces_of_policy",
     "gae",
     "image_layout",
 ]
 
 if TYPE_CHECKING:
     from .advantages import gae
-    from .distributions import Categorical, DiagonalGaussian, Distribution
+    from .distributions import (
+        Bernoulli,
+        Categorical,
+        DiagonalGaussian,
+        Distribution,
+        MultiCategorical,
+        SquashedGaussian,
+    )
     from .learner import Hyperparameters, Learner
-    from .networks import MLP, NatureCNN
-    from .observations import image_layout
+    from .networks import MLP, ImpalaCNN, NatureCNN
+    from .observations import check_spaces_of_policy, image_layout
     from .policy import ActorCritic, Decision, build_policy
     from .rollout import Minibatch, RolloutBuffer
     from .schedules import Schedule

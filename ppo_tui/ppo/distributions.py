@@ -6,17 +6,27 @@ action does not depend on how the environments are grouped or on which group com
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
 class Distribution(Protocol):
-    """B independent action distributions, one per observation."""
+    """B independent action distributions, one per observation.
+
+    Attributes:
+        parameters: all that it takes to tell this distribution from another of its kind, `[B, P]`.
+    """
+
+    parameters: Tensor
 
     def sample(self, noise: Tensor) -> Tensor:
         """One action each, from `noise` as `ActorCritic.draw_noise` gives it."""
@@ -30,18 +40,26 @@ class Distribution(Protocol):
     def entropy(self) -> Tensor:
         """Entropy of each, `[B]`, in nats."""
 
+    def kl_from(self, old: Tensor) -> Tensor:
+        """KL[π_old(·|s) ‖ π(·|s)], exact, `[B]`, in nats, from the `parameters` `[B, P]` of the old distributions."""
+
 
 class Categorical:
     """A choice among A discrete actions; actions are int64 `[B]`, counted from 0.
 
     Args:
         logits: unnormalised log-probabilities, `[B, A]`; −inf excludes an action.
+        mask: which actions are possible, bool `[B, A]`, at least one each; None for all. An action that is not has
+            probability 0, takes no part in the entropy and gets no gradient (Huang & Ontañón, 2020, arXiv:2006.14171).
     """
 
-    def __init__(self, logits: Tensor) -> None:
+    def __init__(self, logits: Tensor, mask: Tensor | None = None) -> None:
+        if mask is not None:
+            logits = logits.masked_fill(~mask, -torch.inf)
         log_probs = torch.log_softmax(logits, dim=-1)
         # An excluded action contributes p log p = 0 to the entropy, but 0 × −inf would be NaN.
         self.log_probs = log_probs.clamp(min=torch.finfo(log_probs.dtype).min)  # [B, A]
+        self.parameters = self.log_probs
 
     @staticmethod
     def draw_noise(batch: int, num_actions: int, generator: torch.Generator) -> Tensor:
@@ -62,6 +80,77 @@ class Categorical:
     def entropy(self) -> Tensor:
         return -(self.log_probs.exp() * self.log_probs).sum(-1)
 
+    def kl_from(self, old: Tensor) -> Tensor:
+        return (old.exp() * (old - self.log_probs)).sum(-1)
+
+
+class MultiCategorical:
+    """D choices that are independent of each other; actions are int64 `[B, D]`, each counted from 0.
+
+    Args:
+        logits: those of all choices, one choice after the other, `[B, ΣA]`.
+        sizes: the number of actions A of each choice.
+        mask: as for `Categorical`, laid out like the logits; at least one possible action in each choice.
+    """
+
+    def __init__(self, logits: Tensor, sizes: Sequence[int], mask: Tensor | None = None) -> None:
+        masks = [None] * len(sizes) if mask is None else mask.split(sizes, dim=-1)
+        self._sizes = sizes
+        self._choices = [Categorical(*pair) for pair in zip(logits.split(sizes, dim=-1), masks, strict=True)]
+
+    @property
+    def parameters(self) -> Tensor:
+        return torch.cat([choice.log_probs for choice in self._choices], dim=-1)  # [B, ΣA]
+
+    def sample(self, noise: Tensor) -> Tensor:
+        noises = noise.split(self._sizes, dim=-1)
+        return torch.stack([choice.sample(part) for choice, part in zip(self._choices, noises, strict=True)], dim=-1)
+
+    def mode(self) -> Tensor:
+        return torch.stack([choice.mode() for choice in self._choices], dim=-1)
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        parts = zip(self._choices, actions.unbind(-1), strict=True)
+        return torch.stack([choice.log_prob(part) for choice, part in parts]).sum(0)
+
+    def entropy(self) -> Tensor:
+        return torch.stack([choice.entropy() for choice in self._choices]).sum(0)
+
+    def kl_from(self, old: Tensor) -> Tensor:
+        parts = zip(self._choices, old.split(self._sizes, dim=-1), strict=True)
+        return torch.stack([choice.kl_from(part) for choice, part in parts]).sum(0)
+
+
+class Bernoulli:
+    """D switches that are independent of each other; actions are `[B, D]` of 0.0 and 1.0.
+
+    Args:
+        logits: log p/(1−p) of each switch being on, `[B, D]`.
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
+        self.parameters = logits
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """On where uniform noise in [0, 1) stays below p."""
+        return (noise < torch.sigmoid(self.logits)).float()
+
+    def mode(self) -> Tensor:
+        return (self.logits > 0).float()
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        return -functional.binary_cross_entropy_with_logits(self.logits, actions, reduction="none").sum(-1)
+
+    def entropy(self) -> Tensor:
+        on = torch.sigmoid(self.logits)
+        return functional.binary_cross_entropy_with_logits(self.logits, on, reduction="none").sum(-1)
+
+    def kl_from(self, old: Tensor) -> Tensor:
+        on = torch.sigmoid(old)
+        cross_entropy = functional.binary_cross_entropy_with_logits(self.logits, on, reduction="none").sum(-1)
+        return cross_entropy - Bernoulli(old).entropy()
+
 
 class DiagonalGaussian:
     """A normal distribution with independent dimensions; actions are `[B, A]`.
@@ -74,6 +163,10 @@ class DiagonalGaussian:
     def __init__(self, mean: Tensor, log_std: Tensor) -> None:
         self.mean = mean
         self.log_std = log_std
+
+    @property
+    def parameters(self) -> Tensor:
+        return torch.cat([self.mean, self.log_std.expand_as(self.mean)], dim=-1)  # [B, 2A]
 
     @staticmethod
     def draw_noise(batch: int, num_dims: int, generator: torch.Generator) -> Tensor:
@@ -93,3 +186,38 @@ class DiagonalGaussian:
     def entropy(self) -> Tensor:
         total = (self.log_std + (0.5 + _HALF_LOG_2PI)).sum()
         return total.expand(self.mean.shape[0])
+
+    def kl_from(self, old: Tensor) -> Tensor:
+        old_mean, old_log_std = old.chunk(2, dim=-1)
+        squares = (2 * old_log_std).exp() + (old_mean - self.mean).square()
+        return (self.log_std - old_log_std + 0.5 * squares * torch.exp(-2 * self.log_std) - 0.5).sum(-1)
+
+
+class SquashedGaussian(DiagonalGaussian):
+    """The distribution of a = tanh(u) in (−1, 1) for a normal u (Haarnoja et al., 2018, arXiv:1801.01290, appendix C).
+
+    Actions are given and taken as u, `[B, A]`, from which a follows exactly; the reverse would lose digits near ±1.
+    Log-probabilities and entropy are those of a, by the change of variables log π(a) = log μ(u) − Σ log(1 − tanh²u).
+    The divergence of two such distributions is that of their normal ones, since tanh is one to one.
+    """
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        return super().log_prob(actions) - _log_slope_of_tanh(actions).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """H(u) + E[Σ log(1 − tanh²u)], whose expectation is computed by Gauss–Hermite quadrature, to 0.01 nats."""
+        nodes, weights = (part.to(self.mean) for part in _gauss_hermite())
+        points = self.mean.unsqueeze(-1) + self.log_std.exp().unsqueeze(-1) * nodes  # [B, A, Q]
+        return super().entropy() + (_log_slope_of_tanh(points) @ weights).sum(-1)
+
+
+def _log_slope_of_tanh(u: Tensor) -> Tensor:
+    """log(1 − tanh²u), in the form that does not overflow: 2 (log 2 − u − softplus(−2u))."""
+    return 2.0 * (math.log(2.0) - u - functional.softplus(-2.0 * u))
+
+
+@functools.cache
+def _gauss_hermite() -> tuple[Tensor, Tensor]:
+    """Nodes and weights, `[Q]` each, of the expectation over a standard normal variable."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(32)
+    return torch.from_numpy(nodes), torch.from_numpy(weights / weights.sum())

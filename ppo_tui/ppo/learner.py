@@ -11,7 +11,10 @@ from torch import Tensor, nn
 
 from ..config import Config
 from . import losses
-from .networks import NatureCNN
+from .adaptive import Adaptive, adapted_kl_coef, adapted_learning_rate
+from .distributions import Distribution
+from .normalizers import RewardNormalizer
+from .optimizers import make_optimizer
 from .policy import ActorCritic
 from .rollout import Minibatch, RolloutBuffer
 
@@ -102,14 +105,21 @@ class Learner:
     """
 
     def __init__(self, policy: ActorCritic, config: Config, device: torch.device) -> None:
-        convolutional = any(isinstance(module, NatureCNN) for module in policy.modules())
+        convolutional = any(isinstance(module, nn.Conv2d) for module in policy.modules())
         self.policy = policy.to(device, memory_format=torch.channels_last) if convolutional else policy.to(device)
         self.device = device
         self.epochs_done = 0
         self._ppo = config.ppo
-        self._optimizer = torch.optim.Adam(
-            policy.parameters(), lr=config.optim.learning_rate, eps=config.optim.adam_eps, fused=True
-        )
+        self._minibatch_size = config.minibatch_size
+        self._optimizer_name = config.optim.name
+        self._optimizer = make_optimizer(policy.parameters(), config.optim)
+        self._rewards = RewardNormalizer(config.rollout.num_envs) if config.ppo.normalize_rewards else None
+        self._kl_coef = config.ppo.kl_coef
+        self._adaptive: dict[str, Adaptive] = {}
+        if config.ppo.surrogate == "kl-adaptive":
+            self._adaptive["kl_coef"] = Adaptive(adapted_kl_coef, config.ppo.desired_kl)
+        if config.optim.learning_rate_schedule == "kl-adaptive":
+            self._adaptive["learning_rate"] = Adaptive(adapted_learning_rate, config.ppo.desired_kl)
         self._generator = torch.Generator().manual_seed(config.run.seed)
 
     def update(
@@ -135,7 +145,10 @@ class Learner:
             ``train/explained_variance`` judges the critic before the update; ``train/ratio_error_first`` is the
             largest |rₜ − 1| of the first minibatch, which is 0 up to rounding unless the rollout is another policy's.
         """
-        rollout.compute_advantages(gamma=hyper.gamma, gae_lambda=hyper.gae_lambda)
+        hyper = self._adapted(hyper)
+        rollout.compute_advantages(
+            gamma=hyper.gamma, gae_lambda=hyper.gae_lambda, rewards=self._normalized_rewards(rollout, hyper.gamma)
+        )
         explained_variance = losses.explained_variance(rollout.values, rollout.returns)
         self._set_learning_rate(hyper.learning_rate)
         experience = rollout.to(self.device)
@@ -151,13 +164,46 @@ class Learner:
             self.epochs_done += 1
             if hyper.target_kl is not None and totals.epoch_kl() > KL_TOLERANCE * hyper.target_kl:
                 break
+        adaptation = self._follow_divergence(experience)
+        if self.policy.normalizer is not None:
+            self.policy.normalizer.merge(experience.step_frames())
         return totals.read() | {
             "train/ratio_error_first": ratio_error_first.item(),
             "train/explained_variance": explained_variance.item(),
             "train/n_updates": self.epochs_done,
             "train/learning_rate": hyper.learning_rate,
             "train/clip_range": hyper.clip_range,
+            **adaptation,
         }
+
+    def _adapted(self, hyper: Hyperparameters) -> Hyperparameters:
+        """`hyper` with what follows the divergence at its present value; β is kept here, because it is never edited."""
+        if coefficient := self._adaptive.get("kl_coef"):
+            self._kl_coef = coefficient.start(self._ppo.kl_coef)
+        if learning_rate := self._adaptive.get("learning_rate"):
+            hyper = dataclasses.replace(hyper, learning_rate=learning_rate.start(hyper.learning_rate))
+        return hyper
+
+    def _normalized_rewards(self, rollout: RolloutBuffer, gamma: float) -> Tensor | None:
+        if self._rewards is None:
+            return None
+        return self._rewards(rollout.rewards, rollout.terminations | rollout.truncations, gamma)
+
+    @torch.no_grad()
+    def _follow_divergence(self, experience: RolloutBuffer) -> dict[str, float]:
+        """Measure KL[π_θold, π_θ] over the rollout, where anything follows it; the metrics of that, by key."""
+        if not self._adaptive:
+            return {}
+        used = {f"train/{name}": number.value for name, number in self._adaptive.items()}
+        total = torch.zeros((), device=self.device)
+        for indices in torch.arange(len(experience), device=self.device).split(self._minibatch_size):
+            batch = experience.minibatch(indices)
+            distribution, _ = self.policy(batch.observations, batch.masks)
+            total += distribution.kl_from(batch.old_distributions).sum()
+        kl = (total / len(experience)).item()
+        for number in self._adaptive.values():
+            number.follow(kl)
+        return used | {"train/kl": kl}
 
     def _shuffled_minibatches(self, num_steps: int) -> tuple[Tensor, ...]:
         permutation = torch.randperm(num_steps, generator=self._generator)
@@ -165,12 +211,12 @@ class Learner:
 
     def _learn(self, batch: Minibatch, hyper: Hyperparameters, totals: _Totals) -> Tensor:
         """One optimiser step; the largest |rₜ − 1| before it."""
-        distribution, values = self.policy(batch.observations)
+        distribution, values = self.policy(batch.observations, batch.masks)
         log_probs = distribution.log_prob(batch.actions)
         ratio = losses.probability_ratio(log_probs, batch.log_probs)
         advantages = losses.normalize(batch.advantages) if self._ppo.normalize_advantage else batch.advantages
 
-        policy_loss = losses.clipped_surrogate_loss(ratio, advantages, hyper.clip_range)
+        policy_loss = self._policy_loss(ratio, advantages, distribution, batch, hyper)
         value_loss = self._value_loss(values, batch, hyper)
         entropy_loss = losses.entropy_loss(distribution.entropy())
         loss = policy_loss + hyper.value_coef * value_loss + hyper.entropy_coef * entropy_loss
@@ -183,10 +229,22 @@ class Learner:
             totals.add(torch.stack(statistics), finite)
             return (ratio - 1.0).abs().max()
 
+    def _policy_loss(
+        self, ratio: Tensor, advantages: Tensor, distribution: Distribution, batch: Minibatch, hyper: Hyperparameters
+    ) -> Tensor:
+        """The negative of the surrogate that the configuration names, the KL penalty included."""
+        if self._ppo.surrogate == "clip":
+            return losses.clipped_surrogate_loss(ratio, advantages, hyper.clip_range, self._ppo.dual_clip)
+        loss = losses.surrogate_loss(ratio, advantages)
+        if self._ppo.surrogate == "none":
+            return loss
+        return loss + losses.kl_penalty(distribution.kl_from(batch.old_distributions), self._kl_coef)
+
     def _value_loss(self, values: Tensor, batch: Minibatch, hyper: Hyperparameters) -> Tensor:
+        delta = self._ppo.huber_delta
         if self._ppo.clip_value_loss:
-            return losses.clipped_value_loss(values, batch.values, batch.returns, hyper.clip_range)
-        return losses.value_loss(values, batch.returns)
+            return losses.clipped_value_loss(values, batch.values, batch.returns, hyper.clip_range, delta)
+        return losses.value_loss(values, batch.returns, delta)
 
     def _descend(self, loss: Tensor, max_grad_norm: float) -> tuple[Tensor, Tensor]:
         """Step down the clipped gradient of `loss`; the gradient's norm before clipping, and whether all was finite.
@@ -211,37 +269,54 @@ class Learner:
     def state_dict(self) -> dict[str, Any]:
         """Everything but the weights that the next update depends on: contiguous tensors on the CPU, and a counter.
 
-        Keys are ``adam/<parameter>/<step|exp_avg|exp_avg_sq>``, ``generator`` (uint8) and ``epochs_done`` (int).
+        Keys are ``<optimiser>/<parameter>/<slot>``, such as ``adam/value_head.bias/exp_avg``, ``generator`` (uint8)
+        and ``epochs_done`` (int); ``rewards/…`` where rewards are normalised; ``adaptive`` (numbers by name) where
+        something follows the divergence.
         """
         state: dict[str, Any] = {"epochs_done": self.epochs_done, "generator": self._generator.get_state()}
         for name, parameter in self.policy.named_parameters():
             for slot, tensor in self._optimizer.state[parameter].items():
-                state[f"adam/{name}/{slot}"] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+                key = f"{self._optimizer_name}/{name}/{slot}"
+                state[key] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        if self._rewards is not None:
+            state |= {f"rewards/{name}": tensor for name, tensor in self._rewards.state_dict().items()}
+        if self._adaptive:
+            state["adaptive"] = {name: number.state_dict() for name, number in self._adaptive.items()}
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Stand where `state_dict` was taken. The policy's weights are loaded into the policy, before or after.
 
         Raises:
-            ValueError: the state belongs to another network.
+            ValueError: the state belongs to another network or to another optimiser.
         """
         parameters = dict(self.policy.named_parameters())
-        adam: dict[nn.Parameter, dict[str, Tensor]] = {}
-        for key in state:
-            if key.startswith("adam/"):
-                _, name, slot = key.split("/")
+        slots: dict[nn.Parameter, dict[str, Tensor]] = {}
+        rewards: dict[str, Tensor] = {}
+        for key, value in state.items():
+            kind, _, rest = key.partition("/")
+            if kind == "rewards":
+                rewards[rest] = value
+            elif rest:
+                if kind != self._optimizer_name:
+                    raise ValueError(f"optimiser state of {kind}; the optimiser is {self._optimizer_name}")
+                name, slot = rest.split("/")
                 if name not in parameters:
                     raise ValueError(f"optimiser state for {name}, which the network does not have")
-                parameter = parameters[name]
-                adam.setdefault(parameter, {})[slot] = _slot_for(parameter, slot, state[key])
+                slots.setdefault(parameters[name], {})[slot] = _slot_for(parameters[name], slot, value)
         self._optimizer.state.clear()
-        self._optimizer.state.update(adam)
+        self._optimizer.state.update(slots)
         self._generator.set_state(state["generator"])
         self.epochs_done = int(state["epochs_done"])
+        if self._rewards is not None and rewards:
+            self._rewards.load_state_dict(rewards)
+        for name, number in self._adaptive.items():
+            if saved := state.get("adaptive", {}).get(name):
+                number.load_state_dict(saved)
 
 
 def _slot_for(parameter: nn.Parameter, slot: str, saved: Tensor) -> Tensor:
-    """A saved slot of Adam as the fused kernel needs it: on the parameter's device and in its memory format."""
+    """A saved slot as the optimiser's kernel needs it: on the parameter's device and in its memory format."""
     if slot == "step":
         return saved.to(parameter.device, copy=True)
     if saved.shape != parameter.shape:

@@ -7,7 +7,7 @@ Every function takes and returns tensors; `[B]` is a minibatch of B steps and a 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def probability_ratio(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
@@ -15,24 +15,62 @@ def probability_ratio(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
     return torch.exp(log_probs - old_log_probs)
 
 
-def clipped_surrogate_loss(ratio: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
+def surrogate_loss(ratio: Tensor, advantages: Tensor) -> Tensor:
+    """−L^CPI = −mean(rₜ Âₜ) (PPO, equation 6): importance sampling alone, as in TRPO (arXiv:1502.05477, equation 14).
+
+    In the first step of an update, where rₜ = 1, its gradient is the policy gradient −mean(∇log π(aₜ|sₜ) Âₜ) of A2C
+    (Mnih et al., 2016, arXiv:1602.01783, section 4).
+
+    Args:
+        ratio: rₜ(θ), `[B]`.
+        advantages: Âₜ, `[B]`.
+    """
+    return -(ratio * advantages).mean()
+
+
+def clipped_surrogate_loss(
+    ratio: Tensor, advantages: Tensor, clip_range: float, dual_clip: float | None = None
+) -> Tensor:
     """−L^CLIP = −mean(min(rₜ Âₜ, clip(rₜ, 1 − ε, 1 + ε) Âₜ)) (PPO, equation 7).
 
     Args:
         ratio: rₜ(θ), `[B]`.
         advantages: Âₜ, `[B]`.
         clip_range: ε.
+        dual_clip: c > 1 bounds what a step with Âₜ < 0 can cost, from below by c Âₜ (Ye et al., 2020,
+            arXiv:1912.09729, equation 5); None leaves it unbounded.
     """
     clipped_ratio = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
-    return -torch.min(ratio * advantages, clipped_ratio * advantages).mean()
+    gains = torch.min(ratio * advantages, clipped_ratio * advantages)
+    if dual_clip is not None:
+        gains = torch.where(advantages < 0, torch.max(gains, dual_clip * advantages), gains)
+    return -gains.mean()
 
 
-def value_loss(values: Tensor, returns: Tensor) -> Tensor:
-    """½ mean((V_θ(sₜ) − Vₜ^targ)²): L^VF of PPO, equation 9, with the ½ of OpenAI's baselines; both `[B]`."""
-    return 0.5 * (values - returns).square().mean()
+def kl_penalty(divergences: Tensor, kl_coef: float) -> Tensor:
+    """β mean(KL[π_θold(·|sₜ), π_θ(·|sₜ)]), the penalty of L^KLPEN (PPO, equation 8).
+
+    Args:
+        divergences: exact KL of each step, `[B]`, in nats.
+        kl_coef: β.
+    """
+    return kl_coef * divergences.mean()
 
 
-def clipped_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip_range: float) -> Tensor:
+def value_loss(values: Tensor, returns: Tensor, huber_delta: float | None = None) -> Tensor:
+    """½ mean((V_θ(sₜ) − Vₜ^targ)²): L^VF of PPO, equation 9, with the ½ of OpenAI's baselines.
+
+    Args:
+        values: V_θ(sₜ), `[B]`.
+        returns: Vₜ^targ, `[B]`.
+        huber_delta: errors beyond it count linearly, as δ |e| − ½ δ² (Huber, 1964); None squares all of them.
+    """
+    return _half_squares(values - returns, huber_delta).mean()
+
+
+def clipped_value_loss(
+    values: Tensor, old_values: Tensor, returns: Tensor, clip_range: float, huber_delta: float | None = None
+) -> Tensor:
     """½ mean(max((V − Vᵗᵃʳᵍ)², (V_old + clip(V − V_old, −ε, ε) − Vᵗᵃʳᵍ)²)).
 
     The paper has no such term; OpenAI's baselines do (``ppo2/model.py`` in https://github.com/openai/baselines).
@@ -42,9 +80,17 @@ def clipped_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip
         old_values: what the critic said during the rollout, `[B]`.
         returns: Vₜ^targ, `[B]`.
         clip_range: ε, in units of the value.
+        huber_delta: as for `value_loss`.
     """
     clipped_values = old_values + (values - old_values).clamp(-clip_range, clip_range)
-    return 0.5 * torch.max((values - returns).square(), (clipped_values - returns).square()).mean()
+    free, clipped = (_half_squares(v - returns, huber_delta) for v in (values, clipped_values))
+    return torch.max(free, clipped).mean()
+
+
+def _half_squares(errors: Tensor, huber_delta: float | None) -> Tensor:
+    if huber_delta is None:
+        return 0.5 * errors.square()
+    return nn.functional.huber_loss(errors, torch.zeros_like(errors), reduction="none", delta=huber_delta)
 
 
 def entropy_loss(entropy: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,8 @@ from torch import Tensor, nn
 from .observations import ImageLayout
 
 _BYTE_SCALE = 1.0 / 255.0
+
+_NONLINEARITIES = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU, "elu": nn.ELU, "gelu": nn.GELU}
 
 
 class NatureCNN(nn.Module):
@@ -44,10 +45,61 @@ class NatureCNN(nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         """Features `[B, 512]` of uint8 observations, stacked or not (see `ImageLayout.fold`)."""
-        images = self.layout.fold(observations)  # [B, C, H, W]
-        # Converting and then scaling in place takes a twentieth of the time that bytes times a float take.
-        images = images.contiguous(memory_format=torch.channels_last).float().mul_(_BYTE_SCALE)
-        return self.linear(self.convolutions(images))
+        return self.linear(self.convolutions(_scaled_images(self.layout, observations)))
+
+
+class ImpalaCNN(nn.Module):
+    """The large network of IMPALA (Espeholt et al., 2018, arXiv:1802.01561, figure 3), without its LSTM.
+
+    Fifteen convolutions: three stages of one convolution, a pooling that halves the image, and two residual blocks.
+
+    Args:
+        layout: how observations become images; at least 8×8.
+    """
+
+    def __init__(self, layout: ImageLayout) -> None:
+        super().__init__()
+        self.layout = layout
+        stages: list[nn.Module] = []
+        channels, height, width = layout.channels, layout.height, layout.width
+        for depth in (16, 32, 32):
+            stages += [
+                nn.Conv2d(channels, depth, kernel_size=3, padding=1),
+                nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
+                _ResidualBlock(depth),
+                _ResidualBlock(depth),
+            ]
+            channels, height, width = depth, -(-height // 2), -(-width // 2)
+        self.convolutions = nn.Sequential(*stages, nn.ReLU(), nn.Flatten())
+        self.num_features = 256
+        self.linear = nn.Sequential(nn.Linear(channels * height * width, self.num_features), nn.ReLU())
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Features `[B, 256]` of uint8 observations, stacked or not (see `ImageLayout.fold`)."""
+        return self.linear(self.convolutions(_scaled_images(self.layout, observations)))
+
+
+class _ResidualBlock(nn.Module):
+    """x + conv(relu(conv(relu(x))))."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x)
+
+
+def _scaled_images(layout: ImageLayout, observations: Tensor) -> Tensor:
+    """Images `[B, C, H, W]` of floats in 0..1, channels last in memory, of observations of bytes."""
+    images = layout.fold(observations)
+    # Converting and then scaling in place takes a twentieth of the time that bytes times a float take.
+    return images.contiguous(memory_format=torch.channels_last).float().mul_(_BYTE_SCALE)
 
 
 class MLP(nn.Module):
@@ -56,12 +108,12 @@ class MLP(nn.Module):
     Args:
         num_inputs: numbers in an observation, all stacked frames together.
         hidden: widths of the layers; with none, the features are the observation itself.
-        activation: nonlinearity after each layer.
+        activation: nonlinearity after each layer: tanh, relu, silu, elu or gelu.
     """
 
-    def __init__(self, num_inputs: int, hidden: Sequence[int], activation: Literal["tanh", "relu"]) -> None:
+    def __init__(self, num_inputs: int, hidden: Sequence[int], activation: str) -> None:
         super().__init__()
-        nonlinearity = {"tanh": nn.Tanh, "relu": nn.ReLU}[activation]
+        nonlinearity = _NONLINEARITIES[activation]
         layers: list[nn.Module] = []
         for width in hidden:
             layers += [nn.Linear(num_inputs, width), nonlinearity()]

@@ -18,8 +18,8 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-MIN_IMAGE_SIZE = 36
-"""Height and width of the smallest image that the three convolutions of the Nature CNN can read."""
+MIN_IMAGE_SIZES = {"nature-cnn": 36, "impala": 8}
+"""Height and width of the smallest image that each convolutional network can read."""
 
 
 def has_stack_axis(shape: Sequence[int], dtype: np.typing.DTypeLike, frame_stack: int) -> bool:
@@ -63,7 +63,7 @@ class ImageLayout:
 
 
 def image_layout(space: spaces.Box, policy: PolicyConfig, frame_stack: int) -> ImageLayout | None:
-    """How the images lie that a CNN is to read, or None where an MLP reads the observations.
+    """How the images lie that a CNN is to read, or None where an MLP or a network of one's own reads them.
 
     Args:
         frame_stack: newest observations that the policy sees at once, K.
@@ -71,16 +71,39 @@ def image_layout(space: spaces.Box, policy: PolicyConfig, frame_stack: int) -> I
     Raises:
         ConfigError: the configuration asks for a CNN, and these observations are no images that it can read.
     """
-    if policy.network == "mlp":
+    network = "nature-cnn" if policy.network == "auto" else policy.network
+    if network not in MIN_IMAGE_SIZES:
         return None
+    smallest = MIN_IMAGE_SIZES[network]
     layout = ImageLayout.of(space, frame_stack)
-    if layout and min(layout.height, layout.width) >= MIN_IMAGE_SIZE:
+    if layout and min(layout.height, layout.width) >= smallest:
         return layout
     if policy.network == "auto":
         return None
-    size = f"at least {MIN_IMAGE_SIZE}×{MIN_IMAGE_SIZE}"
     raise ConfigError(
-        f"policy.network = 'nature-cnn': it reads uint8 images of {size}, not {space.dtype} observations of shape "
-        f"{space.shape}",
+        f"policy.network = {network!r}: it reads uint8 images of at least {smallest}×{smallest}, not {space.dtype} "
+        f"observations of shape {space.shape}",
         hint="set policy.network to 'mlp', or leave it at 'auto'",
     )
+
+
+def check_spaces_of_policy(
+    observation_space: spaces.Box, action_space: spaces.Space, policy: PolicyConfig, frame_stack: int
+) -> None:
+    """Refuse a policy that these spaces, as `make_env` gives them, leave no sense to.
+
+    Raises:
+        ConfigError: with the setting that does not go with the spaces.
+    """
+    image_layout(observation_space, policy, frame_stack)
+    if policy.normalize_observations and observation_space.dtype == np.uint8:
+        raise ConfigError(
+            "policy.normalize_observations = true: the observations are images, whose bytes are scaled to 0..1 already",
+            hint="leave it out",
+        )
+    if policy.squash_actions and not (isinstance(action_space, spaces.Box) and action_space.is_bounded()):
+        raise ConfigError(
+            f"policy.squash_actions = true: the environment's actions are {action_space}, which have no bounds to be "
+            "squashed into",
+            hint="leave it out; it is for a Box with finite bounds",
+        )

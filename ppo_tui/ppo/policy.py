@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +13,12 @@ from torch import Tensor, nn
 
 from ..config import PolicyConfig
 from ..errors import ConfigError
-from .distributions import Categorical, DiagonalGaussian, Distribution
-from .networks import MLP, NatureCNN, initialize_orthogonal
-from .observations import image_layout
+from .actions import ActionKind, action_kind
+from .custom import custom_network
+from .distributions import Distribution
+from .networks import MLP, ImpalaCNN, NatureCNN, initialize_orthogonal
+from .normalizers import ObservationNormalizer
+from .observations import check_spaces_of_policy, has_stack_axis, image_layout
 
 
 class Decision(NamedTuple):
@@ -24,62 +28,73 @@ class Decision(NamedTuple):
         actions: `[B, *action_shape]`, as the policy counts them (see `ActorCritic.env_actions`).
         log_probs: log π(a|s), `[B]`.
         values: V(s), `[B]`.
+        distribution: what the actions come from; needed only where a rollout keeps it.
     """
 
     actions: Tensor
     log_probs: Tensor
     values: Tensor
+    distribution: Distribution | None = None
 
 
 class ActorCritic(nn.Module):
     """A policy π(a|s) and a value function V(s), on one trunk or on two.
 
     Args:
-        actor_trunk: features for the policy head.
+        actor_trunk: features for the policy head: a module with an attribute ``num_features``.
         critic_trunk: features for the value head, or None where both heads share `actor_trunk`.
-        action_space: `Discrete`, or a `Box` of real numbers, whose A dimensions are flattened.
+        actions: how the environment's actions live within the policy.
         log_std_init: initial log standard deviation of continuous actions.
         mixed_precision: compute the trunks in bfloat16, under `torch.autocast`.
+        normalizer: applied to observations before the trunks, or None.
 
     Attributes:
-        action_shape: of one action within the policy: `()` for discrete actions, `(A,)` for continuous ones.
+        action_shape: of one action within the policy: `()` for `Discrete` actions, `(D,)` for all others.
         action_dtype: int64 or float32.
+        distribution_size: P, the parameters of one action distribution.
     """
 
     def __init__(
         self,
-        actor_trunk: NatureCNN | MLP,
-        critic_trunk: NatureCNN | MLP | None,
-        action_space: spaces.Discrete | spaces.Box,
+        actor_trunk: nn.Module,
+        critic_trunk: nn.Module | None,
+        actions: ActionKind,
         *,
         log_std_init: float = 0.0,
         mixed_precision: bool = False,
+        normalizer: ObservationNormalizer | None = None,
     ) -> None:
         super().__init__()
         self.mixed_precision = mixed_precision
-        self.action_space = action_space
+        self.action_space = actions.space
+        self.normalizer = normalizer
         self.actor_trunk = actor_trunk
         self.critic_trunk = critic_trunk
-        self.is_discrete = isinstance(action_space, spaces.Discrete)
-        if self.is_discrete:
-            self.num_action_parameters = int(action_space.n)
-            self.action_shape: tuple[int, ...] = ()
-            self.action_dtype = torch.int64
-        else:
-            self.num_action_parameters = math.prod(action_space.shape)
-            self.action_shape = (self.num_action_parameters,)
-            self.action_dtype = torch.float32
-            self.log_std = nn.Parameter(torch.full(self.action_shape, log_std_init))
-        self.policy_head = nn.Linear(actor_trunk.num_features, self.num_action_parameters)
+        self._actions = actions
+        self.is_discrete = isinstance(actions.space, spaces.Discrete)
+        self.action_shape = actions.shape
+        self.action_dtype = actions.dtype
+        self.distribution_size = actions.distribution_size
+        self.log_std = nn.Parameter(torch.full(actions.shape, log_std_init)) if actions.gaussian else None
+        self.policy_head = nn.Linear(actor_trunk.num_features, actions.num_outputs)
         self.value_head = nn.Linear((critic_trunk or actor_trunk).num_features, 1)
 
-    def forward(self, observations: Tensor) -> tuple[Distribution, Tensor]:
-        """The action distributions and the values `[B]` of observations `[B, (K,) *S]`."""
+    def forward(self, observations: Tensor, masks: Tensor | None = None) -> tuple[Distribution, Tensor]:
+        """The action distributions and the values `[B]` of observations `[B, (K,) *S]`.
+
+        Args:
+            masks: the possible actions, bool `[B, A]`; None for all. A is the sum of the choices' sizes.
+        """
+        observations = self._normalized(observations)
         features = self._features(self.actor_trunk, observations)
         critic_features = features if self.critic_trunk is None else self._features(self.critic_trunk, observations)
-        return self._distribution(features), self.value_head(critic_features).squeeze(-1)
+        distribution = self._actions.distribution(self.policy_head(features), self.log_std, masks)
+        return distribution, self.value_head(critic_features).squeeze(-1)
 
-    def _features(self, trunk: NatureCNN | MLP, observations: Tensor) -> Tensor:
+    def _normalized(self, observations: Tensor) -> Tensor:
+        return observations if self.normalizer is None else self.normalizer(observations)
+
+    def _features(self, trunk: nn.Module, observations: Tensor) -> Tensor:
         """What `trunk` makes of the observations, `[B, num_features]`, always as float32.
 
         In mixed precision the heads stay float32: their outputs decide the probability ratio, in which the eight bits
@@ -89,43 +104,31 @@ class ActorCritic(nn.Module):
             features = trunk(observations)
         return features.float()
 
-    def _distribution(self, features: Tensor) -> Distribution:
-        parameters = self.policy_head(features)  # [B, A]
-        return Categorical(parameters) if self.is_discrete else DiagonalGaussian(parameters, self.log_std)
-
     @torch.inference_mode()
-    def act(self, observations: Tensor, *, noise: Tensor | None) -> Decision:
+    def act(self, observations: Tensor, *, noise: Tensor | None, masks: Tensor | None = None) -> Decision:
         """Choose an action for each observation `[B, (K,) *S]`.
 
         Args:
             noise: these observations' rows of `draw_noise`, `[B, A]`; None takes the most probable action.
+            masks: as for `forward`.
         """
-        distribution, values = self(observations)
+        distribution, values = self(observations, masks)
         actions = distribution.mode() if noise is None else distribution.sample(noise)
-        return Decision(actions, distribution.log_prob(actions), values)
+        return Decision(actions, distribution.log_prob(actions), values, distribution)
 
     @torch.inference_mode()
     def value(self, observations: Tensor) -> Tensor:
         """V(s) alone, `[B]`, of observations `[B, (K,) *S]`."""
-        return self.value_head(self._features(self.critic_trunk or self.actor_trunk, observations)).squeeze(-1)
+        features = self._features(self.critic_trunk or self.actor_trunk, self._normalized(observations))
+        return self.value_head(features).squeeze(-1)
 
     def draw_noise(self, batch: int, generator: torch.Generator) -> Tensor:
         """The randomness of `batch` actions, `[batch, A]`, on the generator's device."""
-        kind = Categorical if self.is_discrete else DiagonalGaussian
-        return kind.draw_noise(batch, self.num_action_parameters, generator)
+        return self._actions.draw_noise(batch, generator)
 
     def env_actions(self, actions: Tensor) -> np.ndarray:
-        """Actions `[B, *action_shape]` as members of the action space, `[B, *action_space.shape]`.
-
-        Discrete actions count from the space's `start`; continuous ones are clipped to its bounds, while the
-        learner keeps the unclipped action that the log-probability belongs to.
-        """
-        numbers = actions.cpu().numpy()
-        space = self.action_space
-        if isinstance(space, spaces.Discrete):
-            return (numbers + space.start).astype(space.dtype)
-        shaped = numbers.reshape(len(numbers), *space.shape)
-        return shaped.astype(space.dtype).clip(space.low, space.high)
+        """Actions `[B, *action_shape]` as members of the action space, `[B, *action_space.shape]`."""
+        return self._actions.to_env(actions.cpu().numpy())
 
 
 def build_policy(
@@ -146,23 +149,23 @@ def build_policy(
         ConfigError: the spaces are of a kind that the policy cannot handle, or the network does not fit them.
     """
     observation_space = _checked_observation_space(observation_space)
-    action_space = _checked_action_space(action_space)
-    layout = image_layout(observation_space, policy, frame_stack)
-    shared = policy.shared if policy.shared != "auto" else layout is not None
-    num_inputs = frame_stack * math.prod(observation_space.shape)
-
-    def build_trunk() -> NatureCNN | MLP:
-        return NatureCNN(layout) if layout else MLP(num_inputs, policy.hidden, policy.activation)
-
+    actions = action_kind(action_space, squash=policy.squash_actions)
+    check_spaces_of_policy(observation_space, action_space, policy, frame_stack)
+    build_trunk = _trunk_builder(observation_space, policy, frame_stack)
+    actor_trunk = build_trunk()
+    shared = policy.shared if policy.shared != "auto" else not isinstance(actor_trunk, MLP)
     actor_critic = ActorCritic(
-        build_trunk(),
+        actor_trunk,
         None if shared else build_trunk(),
-        action_space,
+        actions,
         log_std_init=policy.log_std_init,
         mixed_precision=policy.precision == "bf16",
+        normalizer=ObservationNormalizer(observation_space.shape) if policy.normalize_observations else None,
     )
     if policy.init == "orthogonal":
-        initialize_orthogonal(actor_critic)
+        for trunk in (actor_critic.actor_trunk, actor_critic.critic_trunk):
+            if isinstance(trunk, NatureCNN | ImpalaCNN | MLP):
+                initialize_orthogonal(trunk)
         initialize_orthogonal(actor_critic.policy_head, gain=0.01)
         initialize_orthogonal(actor_critic.value_head, gain=1.0)
     return actor_critic
@@ -177,12 +180,13 @@ def _checked_observation_space(space: spaces.Space) -> spaces.Box:
     )
 
 
-def _checked_action_space(space: spaces.Space) -> spaces.Discrete | spaces.Box:
-    if isinstance(space, spaces.Discrete) or (
-        isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating)
-    ):
-        return space
-    raise ConfigError(
-        f"the environment's actions are {space}: the policy chooses from a Discrete space or from a Box of floats",
-        hint="choose another environment, or wrap it so that its actions are Discrete or a Box of floats",
-    )
+def _trunk_builder(space: spaces.Box, policy: PolicyConfig, frame_stack: int) -> Callable[[], nn.Module]:
+    """What makes one trunk for observations of `space`; each call makes another one, with weights of its own."""
+    if ":" in policy.network:
+        stacked = has_stack_axis(space.shape, space.dtype, frame_stack)
+        shape = (frame_stack, *space.shape) if stacked else space.shape
+        example = torch.from_numpy(np.zeros((2, *shape), space.dtype))
+        return lambda: custom_network(policy.network, shape, example)
+    if layout := image_layout(space, policy, frame_stack):
+        return lambda: (ImpalaCNN if policy.network == "impala" else NatureCNN)(layout)
+    return lambda: MLP(frame_stack * math.prod(space.shape), policy.hidden, policy.activation)

@@ -29,6 +29,8 @@ class Minibatch:
         actions: `[B, *action_shape]`.
         log_probs: log-probabilities of the actions under the policy that acted.
         values: what the critic said during the rollout.
+        masks: the possible actions, bool `[B, A]`, or None where all are.
+        old_distributions: parameters of the distributions that the actions came from, `[B, P]`, where they are kept.
     """
 
     observations: Tensor
@@ -37,6 +39,8 @@ class Minibatch:
     values: Tensor
     advantages: Tensor
     returns: Tensor
+    masks: Tensor | None = None
+    old_distributions: Tensor | None = None
 
 
 class RolloutBuffer:
@@ -57,6 +61,8 @@ class RolloutBuffer:
         truncations: bool `[T, N]`.
         frame_stack: K, the newest observations that the policy sees at once.
         action_shape, action_dtype: of one action, as `ActorCritic` has them.
+        masks: which actions are possible, bool `[K+T, N, A]`, in the rows of `frames`; None where all always are.
+        distribution_size: P, to keep the parameters of the distributions that actions come from; 0 keeps none.
 
     Attributes:
         actions: `[T, N, *action_shape]`.
@@ -78,6 +84,8 @@ class RolloutBuffer:
         frame_stack: int,
         action_shape: Sequence[int],
         action_dtype: torch.dtype,
+        masks: np.ndarray | None = None,
+        distribution_size: int = 0,
     ) -> None:
         num_steps, num_envs = rewards.shape
         assert frames.shape[:2] == (frame_stack + num_steps, num_envs), f"frames {frames.shape}: expected [K+T, N, *S]"
@@ -95,6 +103,8 @@ class RolloutBuffer:
             5, num_steps, num_envs
         ).unbind()
         self.last_values = torch.zeros(num_envs)
+        self.masks = None if masks is None else torch.from_numpy(masks)
+        self.distributions = torch.zeros(num_steps, num_envs, distribution_size) if distribution_size else None
 
     @classmethod
     def allocate(
@@ -107,8 +117,14 @@ class RolloutBuffer:
         frame_stack: int,
         action_shape: Sequence[int],
         action_dtype: torch.dtype,
+        num_masked: int = 0,
+        distribution_size: int = 0,
     ) -> RolloutBuffer:
-        """A rollout with arrays of its own, for use without workers."""
+        """A rollout with arrays of its own, for use without workers.
+
+        Args:
+            num_masked: A, to have masks, all True at first; 0 for none.
+        """
         return cls(
             np.zeros((frame_stack + num_steps, num_envs, *frame_shape), dtype=frame_dtype),
             np.zeros((num_steps, num_envs), dtype=np.float32),
@@ -117,6 +133,8 @@ class RolloutBuffer:
             frame_stack=frame_stack,
             action_shape=action_shape,
             action_dtype=action_dtype,
+            masks=np.ones((frame_stack + num_steps, num_envs, num_masked), dtype=np.bool_) if num_masked else None,
+            distribution_size=distribution_size,
         )
 
     def __len__(self) -> int:
@@ -135,6 +153,10 @@ class RolloutBuffer:
             return self.frames[row, envs]
         env_indices = torch.arange(self.num_envs)[envs]
         return self._gather_stacks(torch.full_like(env_indices, row), self.starts[row, envs], env_indices)
+
+    def mask(self, t: int, envs: slice = ALL_ENVS) -> Tensor | None:
+        """The actions that are possible in step t in these n environments, bool `[n, A]`, or None where all are."""
+        return None if self.masks is None else self.masks[self._row(t), envs]
 
     def final_observation_stack(self, t: int, env: int, final_frame: np.ndarray) -> Tensor:
         """What the policy would see in the final observation of the episode that step t ended, `[1, (K,) *S]`.
@@ -155,6 +177,9 @@ class RolloutBuffer:
         self.actions[t, envs] = decision.actions.to(self.actions.device)
         self.log_probs[t, envs] = decision.log_probs.to(self.log_probs.device)
         self.values[t, envs] = decision.values.to(self.values.device)
+        if self.distributions is not None:
+            parameters = decision.distribution.parameters.detach()
+            self.distributions[t, envs] = parameters.to(self.distributions.device)
 
     def mark_boundaries(self, t: int, envs: slice = ALL_ENVS) -> None:
         """Take notice of the episodes that step t ended, as `terminations` and `truncations` say by now."""
@@ -167,26 +192,39 @@ class RolloutBuffer:
         frames = self.frames.numpy()
         frames[: self.frame_stack] = frames[self.num_steps :]
         self.starts[: self.frame_stack] = (self.starts[self.num_steps :] - self.num_steps).clamp(min=0)
+        if self.masks is not None:
+            self.masks[: self.frame_stack] = self.masks[self.num_steps :].clone()
         self.final_values.zero_()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What `carry_over` left for the next rollout: ``frames`` `[K, N, *S]` and ``starts`` `[K, N]`, copied."""
-        return {
+        """What `carry_over` left for the next rollout, copied.
+
+        ``frames`` `[K, N, *S]`, ``starts`` `[K, N]` and, where actions are masked, ``masks`` `[K, N, A]`.
+        """
+        state = {
             "frames": self.frames[: self.frame_stack].clone(),
             "starts": self.starts[: self.frame_stack].clone(),
         }
+        return state if self.masks is None else state | {"masks": self.masks[: self.frame_stack].clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Stand where `state_dict` was taken."""
         self.frames[: self.frame_stack] = state["frames"]
         self.starts[: self.frame_stack] = state["starts"]
+        if self.masks is not None:
+            self.masks[: self.frame_stack] = state["masks"]
 
     # ── When it is learned from ─────────────────────────────────────────────────────────────────────────────
 
-    def compute_advantages(self, *, gamma: float, gae_lambda: float) -> None:
-        """Fill `advantages` and `returns` by generalised advantage estimation (see `gae`)."""
+    def compute_advantages(self, *, gamma: float, gae_lambda: float, rewards: Tensor | None = None) -> None:
+        """Fill `advantages` and `returns` by generalised advantage estimation (see `gae`).
+
+        Args:
+            rewards: `[T, N]`, in place of the environments' own.
+        """
+        rewards = self.rewards if rewards is None else rewards
         advantages, returns = gae(
-            self.rewards.to(self.values.dtype),
+            rewards.to(self.values.dtype),
             self.values,
             self.terminations,
             self.truncations,
@@ -219,7 +257,14 @@ class RolloutBuffer:
             values=self.values.view(-1)[indices],
             advantages=self.advantages.view(-1)[indices],
             returns=self.returns.view(-1)[indices],
+            masks=None if self.masks is None else self.masks.flatten(0, 1)[indices + self._row(0) * self.num_envs],
+            old_distributions=None if self.distributions is None else self.distributions.flatten(0, 1)[indices],
         )
+
+    def step_frames(self) -> Tensor:
+        """The newest frame before each step, `[T·N, *S]`."""
+        first = self._row(0)
+        return self.frames[first : first + self.num_steps].flatten(0, 1)
 
     def _observations_at(self, indices: Tensor) -> Tensor:
         flat_rows = indices + self._row(0) * self.num_envs  # of [K+T, N], flattened

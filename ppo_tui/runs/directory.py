@@ -3,11 +3,13 @@
 ::
 
     runs/<name>/  config.toml  run.json  events.jsonl  metrics.jsonl  checkpoints/  run.log  workers.log
+                  run.lock  control.sock
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -18,6 +20,7 @@ from typing import Any
 
 from ..config import Config, to_toml
 from ..errors import UsageError
+from .lock import RunLock
 
 RUNS_DIR = Path("runs")
 """Where runs go that are given no directory of their own."""
@@ -30,10 +33,11 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
+        self._lock = RunLock(self.path / "run.lock")
 
     @classmethod
-    def create(cls, config: Config, *, label: str, name: str | None = None, path: Path | None = None) -> RunDirectory:
-        """Make the directory of a new run and write ``config.toml`` and ``run.json`` into it.
+    def plan(cls, *, label: str, name: str | None = None, path: Path | None = None) -> RunDirectory:
+        """Where a new run will live; nothing is written yet.
 
         Args:
             label: what an unnamed run is named after, with the time: the preset.
@@ -41,34 +45,117 @@ class RunDirectory:
             path: the very directory, wherever it is.
 
         Raises:
-            UsageError: the name is no file name, a run lives there already, or the disk refuses.
+            UsageError: the name is no file name, or a run lives there already.
         """
         if name is not None and not _NAME.fullmatch(name):
             raise UsageError(
                 f"--name {name!r}: a run's name is letters, digits, '.', '_' and '-', starting with a letter or digit"
             )
         run = cls(path or _free_path(label) if name is None else (path or RUNS_DIR / name))
-        if run.json_path.exists():
-            raise UsageError(
-                f"{run.path} already holds a run", hint="choose another --name or --run-dir; nothing was overwritten"
-            )
+        run._refuse_another()
+        return run
+
+    @classmethod
+    def create(cls, config: Config, *, label: str, name: str | None = None, path: Path | None = None) -> RunDirectory:
+        """Make the directory of a new run, lock it, and write ``config.toml`` and ``run.json`` into it.
+
+        Only its owner may enter the directory. The arguments are those of `plan`.
+
+        Raises:
+            UsageError: the name is no file name, a run lives there already, or the disk refuses.
+        """
+        run = cls.plan(label=label, name=name, path=path)
         try:
-            run.checkpoints.mkdir(parents=True, exist_ok=True)
-            run.config_path.write_text(to_toml(config), "utf-8")
+            run.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            run.acquire()
+            run._refuse_another()  # which may have come and gone in the meantime
+            run.checkpoints.mkdir(exist_ok=True)
+            run.write_config(config)
             run.update(
                 name=name or run.path.name,
                 status="starting",
                 pid=os.getpid(),
                 seed=config.run.seed,
                 env=config.env.id,
+                total_steps=config.planned_steps,
                 started=time.time(),
                 git=_git_commit(),
             )
+        except UsageError:
+            run.release()
+            raise
         except OSError as error:
+            run.release()
             raise UsageError(
                 f"the run directory {run.path} cannot be written: {error.strerror}", hint="choose another --run-dir"
             ) from None
         return run
+
+    def reopen(self, config: Config) -> None:
+        """Let the run that lives here go on in this process, with `config`.
+
+        Raises:
+            UsageError: the disk refuses.
+        """
+        try:
+            self.write_config(config)
+            self.update(
+                status="starting",
+                pid=os.getpid(),
+                total_steps=config.planned_steps,
+                resumed=time.time(),
+                exit_code=None,
+                reason=None,
+                ended=None,
+            )
+        except OSError as error:
+            raise UsageError(f"the run directory {self.path} cannot be written: {error.strerror}") from None
+
+    def write_config(self, config: Config) -> None:
+        """Write ``config.toml``, and remember its checksum in ``run.json`` to tell edits by others."""
+        text = to_toml(config)
+        temporary = self.path / ".config.toml.tmp"
+        temporary.write_text(text, "utf-8")
+        temporary.replace(self.config_path)
+        self.update(config_sha256=hashlib.sha256(text.encode()).hexdigest())
+
+    @property
+    def config_was_edited(self) -> bool:
+        """Whether somebody else has written ``config.toml`` since."""
+        with contextlib.suppress(OSError):
+            digest = hashlib.sha256(self.config_path.read_bytes()).hexdigest()
+            return self.read().get("config_sha256", digest) != digest
+        return True
+
+    def _refuse_another(self) -> None:
+        if self.json_path.exists():
+            holder = self.holder
+            raise UsageError(
+                f"{self.path} is in use by pid {holder}" if holder else f"{self.path} already holds a run",
+                hint="choose another --name or --run-dir; nothing was overwritten",
+            )
+
+    # ── One process a directory ─────────────────────────────────────────────────────────────────────────────
+
+    def acquire(self) -> None:
+        """Lock the directory for this process, until it ends or calls `release`.
+
+        Raises:
+            UsageError: another process holds it; the message names its pid.
+            OSError: the directory cannot be written.
+        """
+        self._lock.acquire()
+
+    def release(self) -> None:
+        """Let another process have the directory."""
+        self._lock.release()
+
+    @property
+    def holder(self) -> int | None:
+        """The pid of the process whose run lives here now, or None."""
+        return self._lock.holder()
+
+    # ── What is in it ───────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def name(self) -> str:
@@ -97,6 +184,11 @@ class RunDirectory:
     @property
     def workers_log(self) -> Path:
         return self.path / "workers.log"
+
+    @property
+    def socket(self) -> Path:
+        """Where the run's control socket is bound, if the path is short enough and private (see `server`)."""
+        return self.path / "control.sock"
 
     @property
     def checkpoints(self) -> Path:

@@ -35,7 +35,9 @@ class EventLog:
         if text := describe(event):
             self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(event.time))}  {text}\n")
         if isinstance(event, RunStarted):
-            self._run.update(status="running", versions=event.versions, device=event.device)
+            self._run.update(
+                status="running", versions=event.versions, device=event.device, total_steps=event.total_steps
+            )
         elif isinstance(event, RunFinished):
             if event.details:
                 self._log.write(event.details + "\n")

@@ -7,7 +7,9 @@ from ..protocol import (
     CheckpointSaved,
     CommandRefused,
     Event,
+    Rewound,
     RunFinished,
+    RunResumed,
     RunStarted,
     RunState,
     SettingChanged,
@@ -35,11 +37,25 @@ def describe(event: Event) -> str | None:
             return f"refused: {message}"
         case CheckpointSaved():
             return f"checkpoint ({event.reason}) saved in {event.seconds:.2f} s: {event.path}"
+        case RunResumed():
+            return _describe_resumed(event)
+        case Rewound():
+            return f"back at step {event.step:,} (update {event.update}): {event.path}"
         case Alarm():
             return f"{event.level.upper()}: {event.message}"
         case RunFinished():
             return f"{event.state} at step {event.step:,} after {event.elapsed:.1f} s: {event.reason}"
     return None
+
+
+def _describe_resumed(event: RunResumed) -> str:
+    text = f"resumed at step {event.step:,} (update {event.update}) from {event.path}"
+    if event.exact:
+        return f"{text}: bit for bit as if it had never stopped"
+    changed = [*event.differences]
+    if event.restarted_envs:
+        changed.append(f"{len(event.restarted_envs)} environments begin new episodes")
+    return f"{text}; not bit for bit: {'; '.join(changed)}"
 
 
 def _describe_update(event: UpdateFinished, metrics: dict[str, float | None]) -> str:

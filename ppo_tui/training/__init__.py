@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy_exports
 
 _EXPORTS = {
-    "RunResult": ".trainer",
+    "RunResult": ".result",
     "Trainer": ".trainer",
     "boot_workers": ".start",
     "examine": ".start",
@@ -19,7 +19,8 @@ __all__ = ["RunResult", "Trainer", "boot_workers", "examine", "load_policy", "st
 
 if TYPE_CHECKING:
     from .checkpoint import load_policy
+    from .result import RunResult
     from .start import boot_workers, examine, start_pool
-    from .trainer import RunResult, Trainer
+    from .trainer import Trainer
 
 __getattr__ = lazy_exports(__name__, _EXPORTS)

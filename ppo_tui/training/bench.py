@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import platform
 import statistics
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import msgspec
 import torch
@@ -15,7 +12,7 @@ from ..config import Config
 from ..protocol import Event, UpdateFinished
 from ..workers import available_cores, resolve_workers
 from .trainer import Trainer
-from .versions import versions
+from .versions import cpu_model, versions
 
 SIGNIFICANT = 1.05
 """A layout is suggested only where it is this many times as fast as the automatic one: less is noise."""
@@ -149,12 +146,3 @@ class _Collected:
     def emit(self, event: Event) -> None:
         if isinstance(event, UpdateFinished):
             self.metrics.append(event.metrics)
-
-
-def cpu_model() -> str:
-    """The processor's name, as the system tells it."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -1,135 +1,158 @@
-"""Checkpoints: tensors as safetensors, everything else as JSON, checksums over both; nothing is ever unpickled.
+"""What a checkpoint holds: tensors as safetensors, the environments' states as they gave them, all else as JSON.
 
-A checkpoint is a directory. It is written under a temporary name, flushed to the disk and renamed, its manifest
-last, so that one that has a valid manifest is complete.
+Everything that the next update depends on is in it, so that a run that goes on from one goes on bit for bit. Nothing
+is ever unpickled.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
-from ..config import Config, build_config, to_tables
+from ..config import build_config, refuse_import
 from ..envs import probe_env
 from ..errors import UsageError
 from ..ppo import ActorCritic, build_policy
+from .checkpoint_files import Manifest, read_checkpoint_files, write_checkpoint_files
+from .checkpoint_state import STATE_FILE, CheckpointState, decode_state, newest_checkpoint
 
-FORMAT_VERSION = 1
 POLICY_FILE = "policy.safetensors"
 OPTIMIZER_FILE = "optimizer.safetensors"
-STATE_FILE = "state.json"
-MANIFEST_FILE = "manifest.json"
+ROLLOUT_FILE = "rollout.safetensors"
+ENVS_FILE = "envs.bin"
+
+Tensors = dict[str, torch.Tensor]
 
 
-def save_checkpoint(
-    path: Path, *, policy: ActorCritic, learner: dict[str, Any], config: Config, state: dict[str, Any]
-) -> Path:
-    """Write a checkpoint directory at `path`, replacing one that stands there, and return it.
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A run at an update boundary, in CPU memory that nobody changes any more.
+
+    Attributes:
+        policy: the weights by name.
+        optimizer: the tensors of the learner's state: Adam's moments, and the generator of the shuffling.
+        rollout: the frames that the next rollout starts from, the generator of the actions' noise, and the returns
+            and lengths of the newest episodes.
+        envs: one state an environment; empty before the first reset.
+    """
+
+    state: CheckpointState
+    policy: Tensors
+    optimizer: Tensors
+    rollout: Tensors
+    envs: tuple[bytes, ...]
+
+
+def write_checkpoint(path: Path, snapshot: Snapshot, *, serial: int = 0, reason: str = "manual") -> Manifest:
+    """Write a checkpoint directory at `path`; one that stands there is replaced in a single step.
+
+    Raises:
+        OSError: the disk is full or not writable; what stood at `path` still stands there.
+    """
+    files = {
+        POLICY_FILE: save(snapshot.policy),
+        OPTIMIZER_FILE: save(snapshot.optimizer),
+        ROLLOUT_FILE: save(snapshot.rollout),
+        ENVS_FILE: b"".join(snapshot.envs),
+        STATE_FILE: msgspec.json.format(msgspec.json.encode(snapshot.state), indent=1),
+    }
+    state = snapshot.state
+    return write_checkpoint_files(path, files, serial=serial, step=state.step, update=state.update, reason=reason)
+
+
+def read_checkpoint(path: Path) -> Snapshot:
+    """The snapshot that `write_checkpoint` wrote.
+
+    Raises:
+        UsageError: there is no whole checkpoint of this version at `path`.
+    """
+    _, files = read_checkpoint_files(path)
+    state = decode_state(path, files)
+    return Snapshot(
+        state=state,
+        policy=_load_tensors(path, files, POLICY_FILE),
+        optimizer=_load_tensors(path, files, OPTIMIZER_FILE),
+        rollout=_load_tensors(path, files, ROLLOUT_FILE),
+        envs=_split(path, files, state.env_sizes),
+    )
+
+
+def load_policy(path: str | Path, *, device: str = "cpu", allow_import: bool = False) -> ActorCritic:
+    """The trained networks of a run directory (its newest whole checkpoint) or of a checkpoint directory.
+
+    A damaged checkpoint of a run is passed over for the one before, with a warning.
 
     Args:
-        learner: the state of the optimiser and of the shuffling: tensors, and numbers.
-        state: everything else that is to be kept, as JSON knows it.
+        allow_import: accept a checkpoint whose environment is ``module:Id``, which imports that module.
 
     Raises:
-        OSError: the disk is full or not writable; what stood at `path` is then still there.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        save_file(_contiguous(policy.state_dict()), temporary / POLICY_FILE)
-        tensors = {key: value for key, value in learner.items() if isinstance(value, torch.Tensor)}
-        save_file(_contiguous(tensors), temporary / OPTIMIZER_FILE)
-        numbers = {key: value for key, value in learner.items() if key not in tensors}
-        content = {"config": to_tables(config), "learner": numbers, **state}
-        (temporary / STATE_FILE).write_text(json.dumps(content, indent=1), "utf-8")
-        files = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
-        manifest = {"format": FORMAT_VERSION, "sha256": files}
-        (temporary / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1), "utf-8")
-        for file in temporary.iterdir():
-            _flush(file)
-        _flush(temporary)
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.rename(path)
-        _flush(path.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    return path
-
-
-def point_latest(path: Path) -> None:
-    """Let the link ``latest`` beside the checkpoint name it, in one atomic step."""
-    temporary = path.with_name(".latest.tmp")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(path.name)
-    temporary.replace(path.with_name("latest"))
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """The JSON part of the checkpoint at `path`, after checking that all its files are whole.
-
-    Raises:
-        UsageError: there is no checkpoint, it is damaged, or a later version wrote it.
-    """
-    try:
-        manifest = json.loads((path / MANIFEST_FILE).read_bytes())
-        version, checksums = manifest["format"], dict(manifest["sha256"])
-    except FileNotFoundError:
-        raise UsageError(f"{path} is not a checkpoint: it has no {MANIFEST_FILE}") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"{path}: {MANIFEST_FILE} is damaged", hint="use an older checkpoint") from None
-    if version != FORMAT_VERSION:
-        raise UsageError(
-            f"{path} has checkpoint format {version}; this version reads format {FORMAT_VERSION}",
-            hint="use the version of ppo-tui that wrote it",
-        )
-    for name in (POLICY_FILE, OPTIMIZER_FILE, STATE_FILE):
-        file = path / name
-        if not file.is_file() or _sha256(file) != checksums.get(name):
-            raise UsageError(f"{path}: {name} is missing or damaged", hint="use an older checkpoint")
-    return json.loads((path / STATE_FILE).read_bytes())
-
-
-def load_policy(path: str | Path, *, device: str = "cpu") -> ActorCritic:
-    """The trained networks of a run directory (its latest checkpoint) or of a checkpoint directory.
-
-    Raises:
-        UsageError: there is no whole checkpoint there.
+        UsageError: there is no checkpoint at `path`, or it is damaged.
+        RunFailedError: the run directory holds no whole checkpoint.
         ConfigError: its environment is not installed here.
     """
     path = Path(path)
-    if (path / "checkpoints" / "latest").is_dir():
-        path = path / "checkpoints" / "latest"
-    config = build_config(read_state(path)["config"])
+    if (path / "checkpoints").is_dir():
+        path, skipped = newest_checkpoint(path / "checkpoints")
+        for problem in skipped:
+            warnings.warn(f"passed over: {problem}", stacklevel=2)
+    snapshot = read_checkpoint(path)
+    if not allow_import:
+        refuse_import(snapshot.state.config, "the checkpoint")
+    config = build_config(snapshot.state.config)
     info = probe_env(config.env)
     policy = build_policy(info.observation_space, info.action_space, config.policy, frame_stack=config.env.frame_stack)
-    policy.load_state_dict(load_file(path / POLICY_FILE))
+    load_weights(policy, snapshot)
     return policy.to(device).eval()
 
 
-def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """safetensors stores plain row-major tensors; channels-last is only how they lie in memory here."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def load_weights(policy: ActorCritic, snapshot: Snapshot) -> None:
+    """Put the saved weights into `policy`, whose own tensors stay where they are.
 
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a directory, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    Raises:
+        UsageError: they are another network's.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        policy.load_state_dict(snapshot.policy)
+    except RuntimeError as error:
+        raise UsageError(f"the checkpoint holds another network: {str(error).splitlines()[-1].strip()}") from None
+
+
+def on_cpu(tensors: dict[str, Any]) -> Tensors:
+    """Copies of the tensors among these values, row-major and on the CPU: channels-last is how they lie in memory here.
+
+    safetensors stores no other layout.
+    """
+    return {
+        name: tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in tensors.items()
+        if isinstance(tensor, torch.Tensor)
+    }
+
+
+def _load_tensors(path: Path, files: dict[str, bytes], name: str) -> Tensors:
+    try:
+        return load(files[name])
+    except (KeyError, SafetensorError):
+        raise _unsupported(path, name) from None
+
+
+def _split(path: Path, files: dict[str, bytes], sizes: tuple[int, ...]) -> tuple[bytes, ...]:
+    joined = files.get(ENVS_FILE)
+    if joined is None or len(joined) != sum(sizes):
+        raise _unsupported(path, ENVS_FILE)
+    states, start = [], 0
+    for size in sizes:
+        states.append(joined[start : start + size])
+        start += size
+    return tuple(states)
+
+
+def _unsupported(path: Path, name: str) -> UsageError:
+    return UsageError(f"{path}: {name} has an unsupported format", hint="use a checkpoint that ppo-tui wrote")

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from ..envs.state import unsaved_reason
 from ..ppo import ActorCritic, RolloutBuffer
 from ..protocol import EpisodeFinished
 from ..workers import WorkerPool
 from .metrics import PhaseTimes
+
+
+class CollectorState(NamedTuple):
+    """Where a rollout starts from: frames, episode starts and the noise's generator as tensors, and each environment.
+
+    Attributes:
+        envs: one state each, as `WorkerPool.save_states` gives them.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    envs: tuple[bytes, ...]
+
+    def unsaved(self) -> dict[int, str]:
+        """The environments that could not be saved, each with the reason."""
+        reasons = {env: unsaved_reason(state) for env, state in enumerate(self.envs)}
+        return {env: reason for env, reason in reasons.items() if reason is not None}
 
 
 class Collector:
@@ -46,6 +64,27 @@ class Collector:
         """Start the first episodes."""
         self._pool.reset_into(self._first_row, self._env_seeds)
 
+    def save_state(self) -> CollectorState:
+        """Where the next rollout starts from; between two rollouts, after `RolloutBuffer.carry_over`."""
+        return CollectorState(
+            tensors={**self._rollout.state_dict(), "action_generator": self._generator.get_state()},
+            envs=tuple(self._pool.save_states()),
+        )
+
+    def load_state(self, state: CollectorState) -> dict[int, str]:
+        """Stand where `save_state` was called.
+
+        Returns:
+            The environments that could not be restored and have begun a new episode, each with the reason.
+        """
+        rollout, row = self._rollout, self._first_row
+        rollout.load_state_dict(state.tensors)
+        rollout.final_values.zero_()
+        self._generator.set_state(state.tensors["action_generator"])
+        restarted = self._pool.restore_states(state.envs, row)
+        rollout.starts[row, list(restarted)] = row
+        return restarted
+
     def step(self, t: int) -> None:
         """Act at step `t` of the rollout, group by group; each group then steps on its own."""
         noise = self._policy.draw_noise(self._pool.num_envs, self._generator)
@@ -54,8 +93,10 @@ class Collector:
                 self._receive(group, t - 1)
             with self._times.phase("copy"):
                 observations = self._rollout.observation(t, envs).to(self._device)
+                masks = self._rollout.mask(t, envs)
+                masks = None if masks is None else masks.to(self._device)
             with self._times.phase("infer"):
-                decision = self._policy.act(observations, noise=noise[envs].to(self._device))
+                decision = self._policy.act(observations, noise=noise[envs].to(self._device), masks=masks)
                 env_actions = self._policy.env_actions(decision.actions)
             self._pool.send_step(group, env_actions, self._first_row + t + 1)
             with self._times.phase("copy"):

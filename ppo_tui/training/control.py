@@ -14,6 +14,7 @@ from ..protocol import (
     Event,
     Pause,
     Resume,
+    Rewind,
     RunState,
     SaveCheckpoint,
     SetValue,
@@ -53,12 +54,17 @@ class Controls:
         self._emit = emit
         self._on_pause = on_pause
         self._on_watch = on_watch
-        self._queue: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Command | Callable[[], None]] = queue.SimpleQueue()
         self._paused = False
         self._updates_until_pause: int | None = None
         self._stop: Stop | None = None
         self._settings: dict[str, tuple[Any, str]] = {}
         self._save = False
+        self._rewind: str | None = None
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Let the training thread call `function` at its next check, also while it is paused; from any thread."""
+        self._queue.put(function)
 
     def send(self, command: Command) -> None:
         """Queue a command; the training thread obeys it at its next check."""
@@ -98,7 +104,12 @@ class Controls:
         if self._stop is None:
             self._emit(StateChanged(state=RunState.TRAINING))
 
-    def _obey(self, command: Command) -> None:
+    def take_rewind(self) -> str | None:
+        """Between updates: the checkpoint to go back to, once."""
+        rewind, self._rewind = self._rewind, None
+        return rewind
+
+    def _obey(self, command: Command | Callable[[], None]) -> None:
         match command:
             case Pause():
                 self._paused = True
@@ -112,8 +123,12 @@ class Controls:
                 try:
                     self._settings[key] = (parse_live_value(key, value), by)
                 except ConfigError as error:
-                    self._emit(CommandRefused(message=str(error)))
+                    self._emit(CommandRefused(message=str(error), by=by))
+            case Rewind(path=path):
+                self._rewind = path
             case WatchGame():
                 self._on_watch(command)
             case Stop():
                 self._stop = command
+            case _ if callable(command):
+                command()

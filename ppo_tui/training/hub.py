@@ -18,6 +18,13 @@ class Sink(Protocol):
     def emit(self, event: Event) -> None: ...
 
 
+class FunctionSink:
+    """A sink out of a function."""
+
+    def __init__(self, emit: Callable[[Event], None]) -> None:
+        self.emit = emit
+
+
 class EventHub:
     """Stamps events and hands them to every sink.
 

@@ -48,12 +48,13 @@ def choose_threads(config: Config, info: EnvInfo, num_workers: int, cores: int |
     """Learning takes all cores, acting those that the workers leave free.
 
     A second thread that acts on a core where a worker steps makes both slower: on two cores it costs a fifth of
-    the training speed. A small MLP is done before a second thread has woken up.
+    the training speed. A small MLP is done before a second thread has woken up; of a network of the user's own nothing
+    is known.
     """
     cores = cores or available_cores()
     if config.run.torch_threads != "auto":
         learn = config.run.torch_threads
-    elif image_layout(info.observation_space, config.policy, config.env.frame_stack):
+    elif ":" in config.policy.network or image_layout(info.observation_space, config.policy, config.env.frame_stack):
         learn = cores
     else:
         learn = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -13,15 +14,19 @@ EPISODE_WINDOW = 100
 
 
 class TrainingClock:
-    """Seconds of training since `start`, from a monotonic clock, without the pauses."""
+    """Seconds of training since `start`, from a monotonic clock, without the pauses.
 
-    def __init__(self) -> None:
-        self._started = time.perf_counter()
+    Args:
+        seconds: what it shows at the start: those that an earlier process has trained.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._started = time.perf_counter() - seconds
         self._paused_at: float | None = None
         self._paused_seconds = 0.0
 
-    def start(self) -> None:
-        self.__init__()
+    def start(self, seconds: float = 0.0) -> None:
+        self.__init__(seconds)
 
     def hold(self, paused: bool) -> None:
         """Stop the clock, or let it go on."""
@@ -104,6 +109,13 @@ class EpisodeWindow:
         self.returns.append(episode_return)
         self.lengths.append(length)
         self.total += 1
+
+    def score(self, at_least: int) -> float | None:
+        """The mean return, finite; None before `at_least` episodes have ended."""
+        if len(self.returns) < at_least:
+            return None
+        mean = sum(self.returns) / len(self.returns)
+        return mean if math.isfinite(mean) else None
 
     def metrics(self) -> dict[str, float]:
         """Their means; nothing before the first episode has ended."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..config import LIVE_FIELDS, Config, get_value
 from ..ppo import Hyperparameters, Schedule
+from .checkpoint_state import SavedSchedule
 
 _SCHEDULED = {
     "optim.learning_rate": "optim.learning_rate_schedule",
@@ -42,3 +44,22 @@ class LiveSettings:
     def hyperparameters(self, progress: float) -> Hyperparameters:
         """All of them, as the learner wants them."""
         return Hyperparameters(**{key.partition(".")[2]: self.current(key, progress) for key in self._schedules})
+
+    def save(self) -> dict[str, SavedSchedule]:
+        """All of them with their schedules, for a checkpoint."""
+        return {
+            key: SavedSchedule(value=schedule.value, kind=schedule.kind, since=schedule.since)
+            for key, schedule in self._schedules.items()
+        }
+
+    def restore(self, saved: Mapping[str, SavedSchedule], *, stretch: float = 1.0) -> None:
+        """Stand where `save` was called; a setting that is not among the saved ones stays as it is.
+
+        Args:
+            stretch: planned steps of the saved run over those of this one. An edit stays at the step at which it was
+                made; the annealing, from there or from the start, ends with the run as it is planned now.
+        """
+        for key in self._schedules.keys() & saved.keys():
+            schedule = saved[key]
+            since = min(schedule.since * stretch, 1.0)
+            self._schedules[key] = Schedule(value=schedule.value, kind=schedule.kind, since=since)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..config import Config
 from ..envs import EnvInfo, make_env, probe_env
-from ..ppo import image_layout
+from ..ppo import check_spaces_of_policy
 from ..workers import WorkerPool, worker_context
 
 
@@ -18,10 +18,10 @@ def examine(config: Config) -> EnvInfo:
 
     Raises:
         ConfigError: the environment does not exist, is not installed or has spaces that are not supported; the
-            network cannot read its observations; the GPU is not there.
+            policy does not go with its spaces; the GPU is not there.
     """
     info = probe_env(config.env)
-    image_layout(info.observation_space, config.policy, config.env.frame_stack)
+    check_spaces_of_policy(info.observation_space, info.action_space, config.policy, config.env.frame_stack)
     if config.run.device.startswith("cuda"):
         from .machine import resolve_device
 
@@ -53,6 +53,7 @@ def start_pool(
         [functools.partial(make_env, config.env)] * config.rollout.num_envs,
         num_workers=config.workers.count,
         groups=config.workers.groups,
+        num_masked=info.num_masked,
         slots=config.env.frame_stack + config.rollout.steps,
         observation_space=info.observation_space,
         action_space=info.action_space,

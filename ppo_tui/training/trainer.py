@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import time
 import traceback
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
 
-from ..config import Config, to_tables
+from ..config import Config, build_config, to_tables
 from ..envs import EnvInfo
-from ..errors import DivergedError, PPOTuiError, RunFailedError
+from ..errors import DivergedError, PPOTuiError
 from ..ppo import Learner, RolloutBuffer, build_policy
 from ..protocol import (
     Alarm,
-    CheckpointSaved,
     Command,
     EpisodeFinished,
     Event,
@@ -34,40 +32,22 @@ from ..protocol import (
     WatchGame,
 )
 from ..workers import WorkerPool
-from .checkpoint import point_latest, save_checkpoint
+from .checkpoint import read_checkpoint, write_checkpoint
+from .checkpoint_state import CheckpointState
 from .collector import Collector
 from .control import Controls, StopTraining
+from .durability import Durability, Position
 from .gameview import GameView
 from .hub import EventHub, Sink
-from .machine import choose_threads, keep_freed_memory, resolve_device
+from .machine import Threads, choose_threads, keep_freed_memory, resolve_device
 from .metrics import EpisodeWindow, PhaseTimes, RecentRate, TrainingClock
+from .result import RunResult
+from .resuming import ResumePoint, live_changes
 from .settings import LiveSettings
+from .snapshots import Snapshots, describe_origin
 from .start import examine, start_pool
 from .versions import versions
 from .workers_view import WorkersView
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended.
-
-    Attributes:
-        state: FINISHED, STOPPED (by a command) or FAILED.
-        exit_code: what a process that ran it should leave with (see `ppo_tui.errors`).
-        metrics: those of the last update.
-    """
-
-    state: RunState
-    exit_code: int
-    reason: str
-    step: int
-    update: int
-    metrics: dict[str, float | None]
-
-    def raise_if_failed(self) -> None:
-        """Raises: DivergedError or RunFailedError, when the run failed, with its reason."""
-        if self.state is RunState.FAILED:
-            raise (DivergedError if self.exit_code == DivergedError.exit_code else RunFailedError)(self.reason)
 
 
 class Trainer:
@@ -81,8 +61,11 @@ class Trainer:
         checkpoint_dir: where checkpoints go; None keeps none.
         pool: workers that have been started already by `start_pool`; the trainer closes them.
         env_info: what `examine` said, where it has been asked already.
+        resume_from: a checkpoint to go on from; `config` is the checkpoint's, perhaps with changes that it can bear.
+        notes: warnings that are part of the record, given when the run begins.
 
     Raises:
+        UsageError: `resume_from` is no whole checkpoint, or another run's.
         ConfigError: the environment or the device is not there, or the networks do not fit.
         WorkerError: the workers could not start.
     """
@@ -97,12 +80,16 @@ class Trainer:
         checkpoint_dir: Path | None = None,
         pool: WorkerPool | None = None,
         env_info: EnvInfo | None = None,
+        resume_from: Path | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.config = config
         self.name = name
         self.step = 0
         self.update = 0
-        self._run_dir, self._checkpoint_dir = run_dir, checkpoint_dir
+        self._resume_from = resume_from
+        resumed = self._resumed = None if resume_from is None else read_checkpoint(resume_from)
+        self._run_dir, self._notes = run_dir, notes
         self._clock = TrainingClock()
         self._hub = EventHub(sinks, lambda: self._clock.seconds)
         self._controls = Controls(self._hub.emit, self._clock.hold, self._watch)
@@ -115,10 +102,15 @@ class Trainer:
         self.device = resolve_device(config.run.device)
         self.pool = pool or start_pool(config, info=info)
         self._threads = choose_threads(config, info, self.pool.num_workers)
+        if resumed and config.run.torch_threads == "auto":
+            # The last bits of sums depend on how many threads compute them.
+            origin = resumed.state.origin
+            self._threads = Threads(act=origin.act_threads, learn=origin.learn_threads)
         keep_freed_memory()
         try:
             self.pool.wait_until_ready()
             self._build(info)
+            self._prepare_checkpoints(checkpoint_dir)
         except BaseException:
             self.close()
             raise
@@ -144,6 +136,8 @@ class Trainer:
             frame_stack=stack,
             action_shape=self.policy.action_shape,
             action_dtype=self.policy.action_dtype,
+            masks=shared.action_masks if info.num_masked else None,
+            distribution_size=self.policy.distribution_size if config.compares_distributions else 0,
         )
         self._workers = WorkersView(self.pool)
         self._game = GameView(
@@ -158,6 +152,34 @@ class Trainer:
             env_seeds=[int(seed) for seed in env_seed.generate_state(config.rollout.num_envs) >> 1],
         )
 
+    def _prepare_checkpoints(self, directory: Path | None) -> None:
+        """What saves the run; with a checkpoint to go on from, all but the environments stands there."""
+        snapshots = Snapshots(
+            self.config,
+            policy=self.policy,
+            learner=self.learner,
+            collector=self._collector,
+            settings=self._settings,
+            episodes=self._episodes,
+            origin=describe_origin(self.pool, self.device, self._threads),
+        )
+        if self._resumed:
+            snapshots.load(self._resumed)
+            self._stand_at(self._resumed.state)
+        self._durability = Durability(
+            self.config,
+            snapshots,
+            self._episodes,
+            directory,
+            emit=self._hub.emit,
+            controls=self._controls,
+            position=lambda: Position(self.step, self.update, self._clock.seconds, self._metrics),
+            resumed=self._resumed,
+        )
+
+    def _stand_at(self, state: CheckpointState) -> None:
+        self.step, self.update, self._metrics = state.step, state.update, state.metrics
+
     # ── What others may call ────────────────────────────────────────────────────────────────────────────────
 
     def send(self, command: Command) -> None:
@@ -166,22 +188,25 @@ class Trainer:
 
     def save(self, path: str | Path) -> Path:
         """Write a checkpoint directory at `path`; not while `run` runs in another thread (send `SaveCheckpoint`)."""
-        return save_checkpoint(
-            Path(path),
-            policy=self.policy,
-            learner=self.learner.state_dict(),
-            config=self.config,
-            state={
-                "step": self.step,
-                "update": self.update,
-                "versions": versions(),
-                "metrics": self._metrics,
-            },
-        )
+        write_checkpoint(Path(path), self._durability.take())
+        return Path(path)
 
     def close(self) -> None:
         """End the workers. `run` does so itself."""
         self.pool.close()
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, **arguments: Any) -> Trainer:
+        """A trainer that goes on from a checkpoint directory, with the configuration that is in it.
+
+        Args:
+            arguments: as for `Trainer`; with a `config` of your own, the changes that a checkpoint can bear.
+
+        Raises:
+            UsageError: there is no whole checkpoint at `path`, or its steps are done.
+        """
+        point = ResumePoint.at(Path(path))
+        return cls(arguments.pop("config", None) or point.config(), resume_from=point.path, **arguments)
 
     def __enter__(self) -> Trainer:
         return self
@@ -196,7 +221,7 @@ class Trainer:
 
         Never raises for what befalls the run: the result and the last event carry it. The workers are closed.
         """
-        self._clock.start()
+        self._clock.start(self._resumed.state.seconds if self._resumed else 0.0)
         self._emit(self._run_started())
         details = ""
         try:
@@ -205,15 +230,18 @@ class Trainer:
         except StopTraining as stopped:
             state, code, reason = RunState.STOPPED, stopped.stop.exit_code, stopped.stop.reason
             if stopped.stop.save:
-                self._save_checkpoint("signal" if code else "stop")
+                self._durability.save("signal" if code else "stop", wait=True)
         except PPOTuiError as error:
+            self._durability.save_after_failure()
             state, code, reason = RunState.FAILED, error.exit_code, str(error)
             details = "\n".join([*getattr(error, "__notes__", ()), traceback.format_exc()])
         except Exception as error:
+            self._durability.save_after_failure()
             state, code, reason = RunState.FAILED, 3, f"{type(error).__name__}: {error}"
             details = traceback.format_exc()
         finally:
             self.close()
+            self._durability.close()
         self._emit(StateChanged(state=state, reason=reason))
         self._emit(
             RunFinished(state=state, exit_code=code, reason=reason, step=self.step, update=self.update, details=details)
@@ -223,16 +251,32 @@ class Trainer:
     # ── The loop ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _train(self) -> None:
-        self._collector.reset()
+        self._begin()
         self._emit(StateChanged(state=RunState.TRAINING))
-        while self.step < self.config.planned_steps:
+        while not self._done:
             self._controls.check()
             self._times.begin()
             self._collect()
             self._learn()
             self._report()
+            self._durability.mark()
             self._obey_at_boundary()
-        self._save_checkpoint("final")
+        self._durability.save("final", wait=True)
+
+    def _begin(self) -> None:
+        """Start the first episodes, or go on from the checkpoint, with the settings that were changed since."""
+        resumed, self._resumed = self._resumed, None
+        self._durability.begin(resumed, self._resume_from)
+        for note in self._notes:
+            self._emit(Alarm(level=Level.WARNING, message=note))
+        if resumed:
+            for key, value in live_changes(build_config(resumed.state.config), self.config).items():
+                self._edit(key, value, by="resume")
+
+    @property
+    def _done(self) -> bool:
+        limit = self.config.run.max_episodes
+        return self.step >= self.config.planned_steps or (limit is not None and self._episodes.total >= limit)
 
     @property
     def progress(self) -> float:
@@ -280,6 +324,7 @@ class Trainer:
             self._controls.check(mid_update=True)
 
         torch.set_num_threads(self._threads.learn)
+        self._durability.learning()
         with self._times.phase("learn"):
             self._metrics = self.learner.update(self.rollout, hyper, on_minibatch=on_minibatch)
         with self._times.phase("copy"):
@@ -321,33 +366,23 @@ class Trainer:
         )
 
     def _obey_at_boundary(self) -> None:
-        """Apply the edits that arrived during the update, and save if asked to."""
+        """Go back if asked to, apply the edits that arrived during the update, and save if it is time."""
         settings, save = self._controls.at_boundary()
+        rewind = self._controls.take_rewind()
+        rewound = self._durability.rewind(rewind) if rewind is not None else None
+        if rewound:
+            self._stand_at(rewound)
         for key, (value, by) in settings.items():
-            old = self._settings.edit(key, value, self.progress)
-            self._emit(SettingChanged(key=key, old=old, new=value, by=by, step=self.step, update=self.update))
-        if save:
-            self._save_checkpoint("manual")
-
-    def _save_checkpoint(self, reason: str) -> None:
-        """Save below the checkpoint directory, if there is one; failing to is an alarm, not the end of the run."""
-        if self._checkpoint_dir is None:
-            return
-        self._emit(StateChanged(state=RunState.SAVING))
-        began = time.perf_counter()
-        try:
-            path = self.save(self._checkpoint_dir / f"step-{self.step:012d}")
-            point_latest(path)
-        except OSError as error:
-            message = f"the checkpoint at step {self.step:,} could not be written: {error.strerror or error}"
-            self._emit(Alarm(level=Level.ERROR, message=message))
+            self._edit(key, value, by)
+        if save or rewound:
+            # What the run went back to is saved anew: it, and no later one, is where a resumed run goes on.
+            self._durability.save("manual")
         else:
-            seconds = time.perf_counter() - began
-            self._emit(
-                CheckpointSaved(path=str(path), step=self.step, update=self.update, reason=reason, seconds=seconds)
-            )
-        if reason == "manual":
-            self._emit(StateChanged(state=RunState.TRAINING))
+            self._durability.save_if_due()
+
+    def _edit(self, key: str, value: Any, by: str) -> None:
+        old = self._settings.edit(key, value, self.progress)
+        self._emit(SettingChanged(key=key, old=old, new=value, by=by, step=self.step, update=self.update))
 
     # ── Events ──────────────────────────────────────────────────────────────────────────────────────────────
 

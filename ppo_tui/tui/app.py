@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,13 +13,13 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from ..errors import RunFailedError
-from ..protocol import Stop
+from ..protocol import RunState, Stop
 from . import theme
 from .controller import Controller
-from .keys import KEYS
 from .screens.dialogs import Leave, LeaveDialog
 from .screens.main import MainScreen
-from .session import Session
+from .screens.replay import ReplayScreen
+from .session import ReplaySession, Session
 from .spectator import DEFAULT_FPS
 from .widgets.game import Game
 
@@ -30,6 +31,14 @@ STOP_SECONDS = 5.0
 
 SIGTERM_SECONDS = 10.0
 """The same after SIGTERM, behind which a SIGKILL may follow."""
+
+
+class Departure(enum.Enum):
+    """How the screen was left."""
+
+    ENDED = "ended"
+    DETACHED = "detached"
+    HUNG_UP = "hung up"
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,9 @@ class PpoTuiApp(App[None]):
         self._clock = clock
         self._poll_seconds = 1 / poll_hz
         self._leaving: Leaving | None = None
+        self._handing_over = False
+        self._status = ""
+        self.departure = Departure.ENDED
         self.register_theme(theme.DARK)
         self.register_theme(theme.LIGHT)
         self.theme = theme.DARK.name
@@ -80,6 +92,9 @@ class PpoTuiApp(App[None]):
         return theme.with_own_colours(super().get_css_variables(), ansi=self.current_theme.ansi)
 
     def get_default_screen(self) -> Screen[None]:
+        session = self.run_controller.session
+        if isinstance(session, ReplaySession):
+            return ReplayScreen(self.run_controller, self._clock, session)
         return MainScreen(self.run_controller, self._clock)
 
     def on_mount(self) -> None:
@@ -89,7 +104,7 @@ class PpoTuiApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:
         yield from super().get_system_commands(screen)
         if isinstance(screen, MainScreen):
-            for key in KEYS:
+            for key in screen.KEYS:
                 if key.help and screen.check_action(key.action.partition("(")[0], ()):
                     yield SystemCommand(key.label or key.help, key.help, lambda key=key: screen.run_action(key.action))
 
@@ -101,21 +116,30 @@ class PpoTuiApp(App[None]):
             main.renew()
         else:
             main.renew_clock()
+        if self.run_controller.session.status != self._status:
+            self._status = self.run_controller.session.status
+            main.refresh_bindings()
         self.run_controller.watch_game(any(game.to_be_seen for game in self.screen.query(Game)))
         self._leave_when_due()
 
     # ── Leaving ─────────────────────────────────────────────────────────────────────────────────────────────
 
     async def action_quit(self) -> None:
-        """Ask how to leave; a run that has ended is left at once."""
+        """Ask how to leave; a run that has ended, or that this screen cannot stop, is left at once."""
+        session = self.run_controller.session
         if finished := self.run_controller.view.finished:
             self.exit(return_code=finished.exit_code)
+        elif not (session.owns_run or session.can_steer):
+            self.exit(return_code=0)
         elif not isinstance(self.screen, LeaveDialog):
             self.push_screen(LeaveDialog(), self._leave_as_chosen)
 
     async def action_interrupt(self) -> None:
-        """Ctrl+C: the same, and at the second time stop without a checkpoint."""
+        """Ctrl+C: the same; at the second time stop without a checkpoint, or leave a run elsewhere to itself."""
         if self._leaving or isinstance(self.screen, LeaveDialog):
+            if not self.run_controller.session.owns_run:
+                self.detach()
+                return
             if isinstance(self.screen, LeaveDialog):
                 self.pop_screen()
             self._leave_as_chosen(Leave.NOW, exit_code=130)
@@ -129,17 +153,26 @@ class PpoTuiApp(App[None]):
         reason = "stopped by the user" if save else "stopped by the user, without a checkpoint"
         self._leave(Stop(save=save, exit_code=exit_code, reason=reason), SAVE_SECONDS if save else STOP_SECONDS)
 
+    def detach(self) -> None:
+        """Leave a run that goes on: at once where it is elsewhere, else when it stands saved for another process."""
+        session = self.run_controller.session
+        if not session.owns_run:
+            self.departure = Departure.DETACHED
+            self.exit(return_code=0)
+        elif session.can_detach and self.run_controller.view.finished is None and not self._leaving:
+            self._handing_over = True
+            self._leave(Stop(reason="handed over to a process in the background"), SAVE_SECONDS)
+
     def terminate(self) -> None:
-        """SIGTERM: save, show it, leave with 143; a second one leaves at once."""
-        if self._leaving and self._leaving.exit_code == 143:
+        """SIGTERM: save, show it, leave with 143; a second one leaves at once, as one leaves a run elsewhere."""
+        if (self._leaving and self._leaving.exit_code == 143) or not self.run_controller.session.owns_run:
             self.exit(return_code=143)
         else:
             self._leave(Stop(exit_code=143, reason="terminated (SIGTERM)"), SIGTERM_SECONDS)
 
     def hang_up(self) -> None:
-        """SIGHUP: nobody is looking any more; leave the screen now and let the engine save in its own time."""
-        self.run_controller.stop(Stop(exit_code=129, reason="the terminal went away (SIGHUP)"))
-        self._leaving = Leaving(self._clock() + SAVE_SECONDS, 129)
+        """SIGHUP: nobody is looking any more; the screen is given up and the run goes on."""
+        self.departure = Departure.HUNG_UP
         self.exit(return_code=129)
 
     @property
@@ -156,6 +189,8 @@ class PpoTuiApp(App[None]):
         if self._leaving is None:
             return
         if finished := self.run_controller.view.finished:
+            if self._handing_over and finished.state is RunState.STOPPED:
+                self.departure = Departure.DETACHED
             self.exit(return_code=finished.exit_code)
         elif self._clock() >= self._leaving.deadline:
             self.exit(return_code=self._leaving.exit_code)

@@ -21,7 +21,7 @@ from ..protocol import (
     Stop,
 )
 from .editor import Editor
-from .session import Session
+from .session import HistoryRestarted, Session
 from .spectator import DEFAULT_FPS, Spectator
 from .view import Kind, RunView
 
@@ -49,7 +49,7 @@ class Controller:
     @property
     def elapsed(self) -> float:
         """Seconds of the run: those of the newest event and the time since. Never runs backwards."""
-        if self.view.finished:
+        if self.view.finished or not self.session.live:
             return self.view.elapsed
         self._elapsed = max(self._elapsed, self.view.elapsed + self._clock() - self._polled_at)
         return self._elapsed
@@ -60,6 +60,8 @@ class Controller:
         if events:
             self._polled_at = self._clock()
         for event in events:
+            if isinstance(event, HistoryRestarted):
+                self._elapsed, self.request = 0.0, ""
             if isinstance(event, GameClip):
                 self.game.offer(event)
                 continue

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..config.live import LIVE_FIELDS, LiveField, parse_live_value
+from ..config.live import LIVE_FIELDS, LiveField, parse_live_value, typed_value
 from ..errors import ConfigError
 from ..protocol import CommandRefused, Event, SettingChanged, SetValue, UpdateFinished
 from .view import RunView
 
 _DEFAULT = "optim.learning_rate"
-_OFF_WORDS = ("off", "none")
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class Editor:
         """
         if self.selected is None:
             raise ConfigError("there is no setting to change yet", hint="wait until the run has started")
-        return self._ask(self.selected, parse_live_value(self.selected, _number_in(text)))
+        return self._ask(self.selected, parse_live_value(self.selected, typed_value(text)))
 
     def settle(self, event: Event) -> None:
         """Forget a request that `event` answers."""
@@ -104,16 +103,3 @@ class Editor:
     def _ask(self, key: str, value: Any) -> SetValue:
         self.pending[key] = Pending(value, self._view.update)
         return SetValue(key=key, value=value)
-
-
-def _number_in(text: str) -> Any:
-    """The number, None for "off", or the text itself, for the check to refuse by name."""
-    text = text.strip()
-    if text.lower() in _OFF_WORDS:
-        return None
-    for convert in (int, float):
-        try:
-            return convert(text)
-        except ValueError:
-            continue
-    return text

@@ -27,6 +27,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{rounded:.{max(0, digits - 1 - math.floor(math.log10(size)))}f}"
 
 
+def exact(value: float) -> str:
+    """`value` to six significant digits, for reading it off a curve: 57.3125, 0.00451237, 1.5e-07; a dash for NaN."""
+    return NOTHING if math.isnan(value) else f"{value:.6g}".replace("inf", "∞")
+
+
 def exponent(value: float, digits: int = 2) -> str:
     """Scientific notation without needless characters: 2.5e-4, 1e20."""
     mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")

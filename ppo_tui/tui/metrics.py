@@ -34,25 +34,33 @@ class Curve:
     Attributes:
         label: its name in the legend.
         pane: the part of the chart that it is drawn in, 0 on top.
-        smooth: draw its moving average in front, and the metric itself as the shadow behind.
-        shadow: another series for the shadow.
+        shadow: another series, drawn as a shadow behind it.
     """
 
     metric: Metric
     label: str = ""
     pattern: Pattern = Pattern.SOLID
     pane: int = 0
-    smooth: bool = True
     shadow: str | None = None
+
+
+SMOOTHINGS = (0.05, 0.15, 0.0)
+"""Spans of the moving average to choose from, as shares of what is seen; 0 for none."""
 
 
 @dataclass(frozen=True)
 class ChartSpec:
-    """A chart; `title` is left out where the names of its curves say enough."""
+    """A chart.
+
+    Attributes:
+        title: left out where the names of its curves say enough.
+        smoothing: one of `SMOOTHINGS` to begin with; the metric itself is then the shadow behind its average.
+    """
 
     id: str
     title: str
     curves: tuple[Curve, ...]
+    smoothing: float = SMOOTHINGS[0]
 
 
 RETURN = Metric("rollout/ep_rew_mean", "return")
@@ -68,12 +76,18 @@ FPS = Metric("time/fps", "steps/s")
 TILES: tuple[Metric, ...] = (RETURN, LENGTH, KL, CLIPPED, EXPLAINED, ENTROPY)
 
 CHARTS: tuple[ChartSpec, ...] = (
-    ChartSpec("return", "Return", (Curve(RETURN, smooth=False, shadow=EPISODE_RETURNS),)),
-    ChartSpec("loss", "", (Curve(POLICY_LOSS, "π loss"), Curve(VALUE_LOSS, "V loss", Pattern.DOTTED, pane=1))),
-    ChartSpec("kl", "", (Curve(KL, "KL"), Curve(CLIPPED, "clip fraction", Pattern.DOTTED, pane=1))),
+    # The return is a mean already: of the last 100 games, which lie behind it.
+    ChartSpec("return", "Return", (Curve(RETURN, shadow=EPISODE_RETURNS),), smoothing=0.0),
+    ChartSpec("loss", "", (Curve(POLICY_LOSS, "π loss"), Curve(VALUE_LOSS, "V loss", Pattern.DASHED, pane=1))),
+    ChartSpec("kl", "", (Curve(KL, "KL"), Curve(CLIPPED, "clip fraction", Pattern.DASHED, pane=1))),
     ChartSpec("entropy", "Entropy", (Curve(ENTROPY),)),
     ChartSpec("fps", "Speed", (Curve(FPS),)),
 )
+
+
+def chart_of(key: str) -> ChartSpec:
+    """A chart of any metric."""
+    return ChartSpec(f"metric:{key}", key, (Curve(Metric(key, key)),))
 
 
 def trend(values: FloatArray) -> int:

@@ -1,30 +1,42 @@
-"""Curves that grow: append-only arrays of (step, value), and their smoothing."""
+"""Curves that grow: arrays of (step, value) with the branches that a rewind left behind, and their smoothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
-SMOOTHING_SHARE = 0.05
-"""Span of the smoothing as a share of the whole curve, so that it suits a short run and a long one."""
+STEP_KEY = "time/total_timesteps"
+"""The metric that tells the step of a line of ``metrics.jsonl``."""
 
 
 class Series:
-    """Values over environment steps. Appending costs O(1) on average, reading copies nothing."""
+    """Values over environment steps. Appending costs O(1) on average, reading copies nothing.
+
+    Attributes:
+        branches: what rewinds cut off, oldest first, as (steps, values); each begins with the point that it forked
+            from, where there was one.
+        version: grows with every change.
+    """
 
     def __init__(self) -> None:
+        self.branches: list[tuple[FloatArray, FloatArray]] = []
+        self.version = 0
         self._steps = np.empty(64)
         self._values = np.empty(64)
         self._length = 0
+        self._first = np.inf
+        self._furthest = -np.inf
 
     def __len__(self) -> int:
         return self._length
 
-    def append(self, step: int, value: float | None) -> None:
+    def append(self, step: float, value: float | None) -> None:
         """Add a point; None is a gap. A step before the last one counts as the last one: curves never run backwards."""
         if self._length == len(self._steps):
             self._steps = np.concatenate([self._steps, np.empty_like(self._steps)])
@@ -33,6 +45,22 @@ class Series:
         self._steps[self._length] = max(step, newest)
         self._values[self._length] = np.nan if value is None else value
         self._length += 1
+        self.version += 1
+        self._first, self._furthest = min(self._first, step), max(self._furthest, step)
+
+    def rewind(self, step: float) -> None:
+        """Go back to `step`: what came after it becomes an abandoned branch."""
+        kept = int(np.searchsorted(self.steps, step, side="right"))
+        if kept < self._length:
+            fork = max(kept - 1, 0)
+            self.branches.append((self.steps[fork:].copy(), self.values[fork:].copy()))
+            self._length = kept
+            self.version += 1
+
+    def at(self, step: float) -> float:
+        """The value in force at `step`: that of the newest point at or before it, NaN before the first."""
+        index = int(np.searchsorted(self.steps, step, side="right")) - 1
+        return float(self._values[index]) if index >= 0 else float("nan")
 
     @property
     def steps(self) -> FloatArray:
@@ -49,6 +77,45 @@ class Series:
         """The newest value, NaN before the first."""
         return float(self._values[self._length - 1]) if self._length else float("nan")
 
+    @property
+    def extent(self) -> tuple[float, float]:
+        """The first and the furthest step, abandoned branches included; (inf, −inf) before the first point."""
+        return self._first, self._furthest
+
+
+def extent_of(curves: Iterable[Series]) -> tuple[float, float]:
+    """From the first step of any of the curves to the furthest; (0, 0) where all are empty."""
+    extents = [series.extent for series in curves if len(series) or series.branches]
+    return (min(first for first, _ in extents), max(last for _, last in extents)) if extents else (0.0, 0.0)
+
+
+def read_metrics(path: Path) -> dict[str, Series]:
+    """The curves of a run from its ``metrics.jsonl``, by metric key.
+
+    Where the steps go back, as after a rewind, the lines before become an abandoned branch. Lines that are no
+    metrics (the last one of a run that is being written may be half there) are left out.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+    """
+    curves: dict[str, Series] = {}
+    decoder = msgspec.json.Decoder(dict[str, float | None])
+    newest = -np.inf
+    for line in path.read_bytes().splitlines():
+        try:
+            metrics = decoder.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue
+        if (step := metrics.get(STEP_KEY)) is None:
+            continue
+        if step <= newest:
+            for series in curves.values():
+                series.rewind(np.nextafter(step, -np.inf))
+        newest = step
+        for key, value in metrics.items():
+            curves.setdefault(key, Series()).append(step, value)
+    return curves
+
 
 def bucketed(
     values: FloatArray, count: int, reduce: Callable[[FloatArray, npt.NDArray[np.intp]], FloatArray]
@@ -62,32 +129,70 @@ def bucket_means(values: FloatArray, count: int) -> FloatArray:
     """Means of the finite values in at most `count` runs of neighbours, NaN where there are none."""
     if not len(values):
         return values
+    return _means(values, lambda array: bucketed(array, count, np.add.reduceat))
+
+
+def _means(values: FloatArray, sums_of: Callable[[FloatArray], FloatArray]) -> FloatArray:
     finite = np.isfinite(values)
     with np.errstate(invalid="ignore", over="ignore"):
-        sums = bucketed(np.where(finite, values, 0.0), count, np.add.reduceat)
-        counts = bucketed(finite.astype(np.float64), count, np.add.reduceat)
+        sums = sums_of(np.where(finite, values, 0.0))
+        counts = sums_of(finite.astype(np.float64))
         return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
 
 
-def smoothed(steps: FloatArray, values: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
-    """The exponential moving average of a curve, at no more than `count` points.
+def smoothed(
+    steps: FloatArray, values: FloatArray, count: int, share: float, window: tuple[float, float] | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """The exponential moving average of the curve in a window, at about `count` points.
 
     The average is taken over means of neighbours, so its cost does not grow with the length of the run, and is
     divided by the sum of its weights, so that the beginning is not drawn towards the first value (Kingma & Ba,
-    2015, section 3). Gaps stay gaps and do not weigh.
+    2015, section 3). Gaps stay gaps and do not weigh. Neighbours are counted from the first point on, in runs whose
+    length is a power of two: a curve that grows by a point keeps its shape, so that little has to be painted.
+
+    Args:
+        share: span of the average as a share of the window's points, so that it suits a short run and a long one.
+        window: the steps at its edges, the whole curve by default. The points before it still weigh.
 
     Returns:
-        (steps, averages), each [min(len, count)].
+        (steps, averages).
     """
-    means = bucket_means(values, count)
-    decay = 1 - 2 / (max(1.0, SMOOTHING_SHARE * len(means)) + 1)
-    averages = np.full_like(means, np.nan)
+    first, last = (0, len(steps)) if window is None else _visible(steps, window)
+    if last <= first:
+        return steps[:0], values[:0]
+    size = 1
+    while last - first > count * size:
+        size *= 2
+    # Runs before the window by more than its own number of them no longer weigh anything.
+    begin = max(0, first // size - count) * size
+    starts = np.arange(0, last - begin, size)
+    means = _means(values[begin:last], lambda array: np.add.reduceat(array, starts))
+    averages = _average(means, share * _coarse(-(-(last - first) // size)))
+    # The end of a run of neighbours is where its mean is known.
+    ends = np.append(starts[1:], last - begin) - 1
+    return steps[begin:last][ends], averages
+
+
+def _visible(steps: FloatArray, window: tuple[float, float]) -> tuple[int, int]:
+    """The first and the last + 1 index of the points in the window, and of their neighbours outside."""
+    first = int(np.searchsorted(steps, window[0], side="left")) - 1
+    last = int(np.searchsorted(steps, window[1], side="right")) + 1
+    return max(first, 0), min(last, len(steps))
+
+
+def _coarse(count: int) -> int:
+    """`count` rounded up to three significant bits, so that it seldom changes while it grows."""
+    unit = 1 << max(0, count.bit_length() - 3)
+    return -(-count // unit) * unit
+
+
+def _average(values: FloatArray, span: float) -> FloatArray:
+    decay = 1 - 2 / (max(1.0, span) + 1)
+    averages = np.full_like(values, np.nan)
     total = weight = 0.0
-    for index, mean in enumerate(means.tolist()):
-        if np.isfinite(mean):
-            total = decay * total + mean
+    for index, value in enumerate(values.tolist()):
+        if np.isfinite(value):
+            total = decay * total + value
             weight = decay * weight + 1
             averages[index] = total / weight
-    # The end of a run of neighbours is where its mean is known.
-    ends = bucketed(steps, count, np.maximum.reduceat) if len(steps) else steps
-    return ends, averages
+    return averages

@@ -7,12 +7,14 @@ import contextlib
 import logging
 import os
 import signal
-import stat
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from .app import PpoTuiApp
+from ..runs.hangup import ignore_hangups, let_go_of_terminal
+from .app import Departure, PpoTuiApp
 from .controller import Controller
+from .driver import LastingDriver
 from .session import Session
 from .spectator import default_fps
 from .view import Kind
@@ -21,56 +23,56 @@ SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread hands over: keeps keys prompt while the learner runs Python (default 0.005)."""
 
 
-def run_screen(session: Session, *, fps: float | None = None) -> int:
-    """Show `session` until the user leaves or the run is told to end. Returns the exit code for the process.
+@dataclass(frozen=True)
+class Outcome:
+    """How the screen ended.
 
+    Attributes:
+        exit_code: for the process.
+    """
+
+    exit_code: int
+    departure: Departure
+
+
+def run_screen(session: Session, *, fps: float | None = None) -> Outcome:
+    """Show `session` until the user leaves, the run is told to end, or the terminal goes away.
+
+    A run of this process is over when this returns, unless the terminal went away: then it goes on.
     Call it from the main thread: signal handlers belong there.
 
     Args:
         fps: frames a second of the live game, 0 for none; by default what suits the terminal's connection.
     """
     app = PpoTuiApp(session, fps=default_fps(os.environ) if fps is None else fps)
+    app.driver_class = LastingDriver
     with _switch_interval(SWITCH_INTERVAL), _captured_logging(app.run_controller):
         try:
             asyncio.run(_run(app))
         finally:
-            session.close(app.patience)
-    return app.return_code or 0
+            if not (session.owns_run and app.departure is Departure.HUNG_UP):
+                session.close(app.patience)
+    return Outcome(app.return_code or 0, app.departure)
 
 
 async def _run(app: PpoTuiApp) -> None:
     loop = asyncio.get_running_loop()
 
-    def on_terminate() -> None:
-        app.call_later(app.terminate)
-
-    def on_hang_up() -> None:
-        _let_go_of_terminal()
-        app.call_later(app.hang_up)
+    def on_hang_up(*_: object) -> None:
+        # The kernel continues a process group that it hangs up on, and Textual would then start its driver once more.
+        signal.signal(signal.SIGCONT, signal.SIG_DFL)
+        let_go_of_terminal()
+        loop.call_soon_threadsafe(app.call_later, app.hang_up)
 
     # Textual restores the terminal after exceptions, but these two signals would end the process under it.
-    handlers = {signal.SIGTERM: on_terminate, signal.SIGHUP: on_hang_up} if os.name == "posix" else {}
-    for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
+    loop.add_signal_handler(signal.SIGTERM, lambda: app.call_later(app.terminate))
+    # A terminal that closes may hang up several times; the loop would leave a moment without any handler.
+    signal.signal(signal.SIGHUP, on_hang_up)
     try:
         await app.run_async()
     finally:
-        for number in handlers:
-            loop.remove_signal_handler(number)
-
-
-def _let_go_of_terminal() -> None:
-    """Point the standard streams at nothing: writing to a terminal that is gone fails, and would block the app.
-
-    Files and pipes stay. That a stream is a terminal shows in its kind of file, as `os.isatty` denies it from the
-    moment when the other side hangs up.
-    """
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        with contextlib.suppress(OSError):  # a stream that was closed before
-            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
-                os.dup2(nothing, descriptor)
-    os.close(nothing)
+        ignore_hangups()
+        loop.remove_signal_handler(signal.SIGTERM)
 
 
 @contextlib.contextmanager

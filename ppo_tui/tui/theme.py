@@ -49,6 +49,10 @@ def with_own_colours(variables: dict[str, str], *, ansi: bool) -> dict[str, str]
     own = {
         "curve-1": variables["primary"],
         "curve-2": variables["warning"],
+        "curve-3": variables["success"],
+        "curve-4": variables["secondary"],
+        "curve-5": variables["error"],
+        "curve-6": variables["foreground"],
         "shadow": "ansi_bright_black" if ansi else variables["foreground-disabled"],
         "frame": "ansi_bright_black" if ansi else variables["foreground-disabled"],
         "quiet": "ansi_default" if ansi else variables["foreground-muted"],

@@ -28,7 +28,9 @@ from ..protocol import (
     WorkersStatus,
 )
 from . import formats
+from .marks import Mark, MarkKind
 from .series import Series
+from .session.base import HistoryRestarted
 
 EPISODE_RETURNS = "episode/return"
 """The series that holds the return of each single game; all others are keys of the metrics."""
@@ -68,6 +70,7 @@ class RunView:
         series: curves by metric key; `EPISODE_RETURNS` holds single games.
         settings: live hyper-parameters by dotted name, with the values in force (after annealing).
         changes: the accepted edits, oldest first.
+        marks: what the curves are marked with, oldest first.
         version: grows with every event; a screen that has shown it has nothing to do.
     """
 
@@ -85,6 +88,7 @@ class RunView:
         self.series: defaultdict[str, Series] = defaultdict(Series)
         self.settings: dict[str, Any] = {}
         self.changes: list[SettingChanged] = []
+        self.marks: list[Mark] = []
         self.episodes = 0
         self.best: EpisodeFinished | None = None
         self.checkpoint: CheckpointSaved | None = None
@@ -99,6 +103,15 @@ class RunView:
         self.version += 1
         self.elapsed = max(self.elapsed, event.elapsed)
         self._on(event)
+
+    def rewind(self, step: int, update: int) -> None:
+        """Go back to an earlier update: the curves keep what came after it as an abandoned branch."""
+        self.marks.append(Mark(step, MarkKind.REWIND, f"rewound from {formats.count(self.step)}"))
+        for series in self.series.values():
+            series.rewind(step)
+        self.step, self.update = step, update
+        self.rollout = self.learning = None
+        self._pace.clear()
 
     def note(self, kind: Kind, text: str) -> None:
         """Add a line of the screen's own to the log."""
@@ -145,8 +158,15 @@ class RunView:
         """An event of a newer protocol: nothing is known of it."""
 
     @_on.register
+    def _(self, event: HistoryRestarted) -> None:
+        version = self.version
+        self.__init__()
+        self.version = version
+
+    @_on.register
     def _(self, event: RunStarted) -> None:
         self.started = event
+        self.finished = None  # a run that goes on after its end begins once more
         for key in LIVE_FIELDS:
             section, _, name = key.partition(".")
             if name in event.config.get(section, {}):
@@ -209,6 +229,7 @@ class RunView:
         self.settings[event.key] = event.new
         self.changes.append(event)
         change = f"{formats.setting_name(event.key)} {formats.setting(event.old)} → {formats.setting(event.new)}"
+        self.marks.append(Mark(event.step, MarkKind.EDIT, change))
         self._write(event, Kind.EDIT, change if event.by == "user" else f"{change} (by {event.by})")
 
     @_on.register
@@ -219,6 +240,7 @@ class RunView:
     def _(self, event: CheckpointSaved) -> None:
         self.checkpoint = event
         what = f"checkpoint at {formats.count(event.step)}"
+        self.marks.append(Mark(event.step, MarkKind.CHECKPOINT, f"checkpoint ({event.reason})"))
         self._write(event, Kind.CHECKPOINT, f"{what} ({event.reason}, {event.seconds:.2f} s)")
 
     @_on.register

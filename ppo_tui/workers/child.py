@@ -18,6 +18,8 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from ..envs.masks import read_mask
+from ..envs.state import CannotRestoreError, restore_env, save_env
 from . import wire
 from .camera import Camera
 from .memory import Layout, SharedArrays, map_arrays
@@ -104,6 +106,10 @@ class EnvHost:
             reply = self._call(*wire.decode(message))
         elif request == Request.SET_ATTR:
             reply = self._set_attr(*wire.decode(message))
+        elif request == Request.SAVE_STATES:
+            reply = self._save_states()
+        elif request == Request.RESTORE_STATES:
+            reply = self._restore_states(*wire.decode(message))
         elif request == Request.FILM:
             reply = self._film(*wire.decode(message))
         elif request == Request.DEVELOP:
@@ -134,12 +140,15 @@ class EnvHost:
             observation, info = env.reset()
             self._needs_reset[i] = False
             self._write(slot, n, observation, 0.0, False, False)
+            self._write_mask(slot, n, env, info)
             return info
         action = arrays.actions[n].item() if self._scalar_actions else arrays.actions[n].copy()
         observation, reward, terminated, truncated, info = env.step(action)
         self._write(slot, n, observation, reward, terminated, truncated)
         self._note_episode(slot, n, info)
-        if terminated or truncated:
+        if not (terminated or truncated):
+            self._write_mask(slot, n, env, info)
+        else:
             if mode is not AutoresetMode.SAME_STEP:
                 self._needs_reset[i] = True
                 return info
@@ -148,6 +157,7 @@ class EnvHost:
             observation, info = env.reset()
             self._note_episode(slot, n, info)
             arrays.observations[slot, n] = observation
+            self._write_mask(slot, n, env, info)
             if self._setup.infos:
                 info = {"final_obs": arrays.final_observations[n].copy(), "final_info": final_info, **info}
         return info
@@ -159,6 +169,11 @@ class EnvHost:
         arrays.terminations[slot, n] = terminated
         arrays.truncations[slot, n] = truncated
         arrays.episode_lengths[slot, n] = 0
+
+    def _write_mask(self, slot: int, n: int, env: gymnasium.Env, info: dict[str, Any]) -> None:
+        """Write down which actions the state allows that the slot shows now, where the environments say so."""
+        if self._setup.layout.num_masked:
+            self._arrays.action_masks[slot, n] = read_mask(env, info)
 
     def _note_episode(self, slot: int, n: int, info: dict[str, Any]) -> None:
         """Write down the full game that ended: in a step, or in the reset that goes on after a lost life."""
@@ -175,6 +190,7 @@ class EnvHost:
             observation, info = env.reset(seed=seed, options=options)
             self._needs_reset[i] = False
             self._write(slot, n, observation, 0.0, False, False)
+            self._write_mask(slot, n, env, info)
             if self._setup.infos and info:
                 infos.append((n, info))
         return wire.encode(Reply.DONE, infos or None)
@@ -194,6 +210,28 @@ class EnvHost:
             self.current_env = self._setup.first_env + i
             env.set_wrapper_attr(name, value)
         return wire.encode(Reply.DONE)
+
+    def _save_states(self) -> bytes:
+        states = []
+        for i, env in enumerate(self._envs):
+            self.current_env = self._setup.first_env + i
+            states.append(save_env(env, ended=bool(self._needs_reset[i])))
+        return wire.encode(Reply.RESULT, states)
+
+    def _restore_states(self, slot: int, states: Sequence[bytes]) -> bytes:
+        """Restore each environment; one that cannot be begins a new episode, whose first observation goes to `slot`."""
+        restarted = []
+        for i, (env, state) in enumerate(zip(self._envs, states, strict=True)):
+            n = self.current_env = self._setup.first_env + i
+            try:
+                self._needs_reset[i] = restore_env(env, state)
+            except CannotRestoreError as error:
+                restarted.append((n, str(error)))
+                observation, info = env.reset()
+                self._needs_reset[i] = False
+                self._write(slot, n, observation, 0.0, False, False)
+                self._write_mask(slot, n, env, info)
+        return wire.encode(Reply.RESULT, restarted)
 
     def _film(self, env: int, frames: int) -> bytes:
         self._stop_filming()

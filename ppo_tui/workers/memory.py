@@ -29,6 +29,7 @@ class Layout:
         slots: moments that the memory holds (S).
         num_envs: environments (N).
         num_workers: worker processes (W).
+        num_masked: actions that each action mask tells about (A); 0 where nothing is masked.
     """
 
     slots: int
@@ -38,6 +39,7 @@ class Layout:
     observation_dtype: str
     action_shape: tuple[int, ...]
     action_dtype: str
+    num_masked: int = 0
 
     def arrays(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """Name → shape and dtype of each array, in the order in which they lie in memory."""
@@ -50,6 +52,7 @@ class Layout:
             "episode_returns": (moments, np.dtype(np.float64)),
             "episode_lengths": (moments, np.dtype(np.int64)),
             "final_observations": ((self.num_envs, *self.observation_shape), np.dtype(self.observation_dtype)),
+            "action_masks": ((*moments, self.num_masked), np.dtype(np.bool_)),
             "actions": ((self.num_envs, *self.action_shape), np.dtype(self.action_dtype)),
             "busy_seconds": ((self.num_workers,), np.dtype(np.float64)),
         }
@@ -64,6 +67,7 @@ class SharedArrays:
         rewards, terminations, truncations: ``[S, N]``, of the step that led to the slot.
         episode_returns, episode_lengths: ``[S, N]``, of the full game that this step ended; length 0 where none did.
         final_observations: ``[N, *S_obs]``, the last observation of the episode that the newest step ended.
+        action_masks: ``[S, N, A]``, which actions are possible in the state that the slot shows.
         actions: ``[N, *A]``, what the parent asks for.
         busy_seconds: ``[W]``, time that each worker has spent stepping and resetting since it started.
     """
@@ -75,6 +79,7 @@ class SharedArrays:
     episode_returns: np.ndarray
     episode_lengths: np.ndarray
     final_observations: np.ndarray
+    action_masks: np.ndarray
     actions: np.ndarray
     busy_seconds: np.ndarray
 

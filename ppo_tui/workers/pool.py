@@ -25,6 +25,9 @@ from .process import start_worker, worker_context
 from .sizing import env_slices, group_slices, resolve_workers
 from .wire import Request
 
+RESTORE_SECONDS = 120.0
+"""How long restoring environments may take at least: some play a whole episode again."""
+
 CLOSE_SECONDS = 2.0
 """How long workers may take to end by themselves when the pool closes."""
 
@@ -36,6 +39,8 @@ class PoolState(enum.Enum):
     STEPPING = "step"
     RESETTING = "reset"
     CALLING = "call"
+    SAVING = "save_states"
+    RESTORING = "restore_states"
 
 
 class WorkerPool(VectorEnv):
@@ -55,6 +60,8 @@ class WorkerPool(VectorEnv):
         num_workers: processes, or ``"auto"`` for one a core.
         groups: groups that step independently of each other, or ``"auto"``.
         slots: moments that the shared memory holds (S ≥ 2).
+        num_masked: actions that each environment masks (see `ppo_tui.envs.masks`), whose masks are then in
+            ``shared.action_masks``; 0 where none does.
         observation_space, action_space: of one environment. Where they are not given, one environment is made
             and closed in this process to learn them.
         autoreset_mode: what happens when an episode ends; Gymnasium's three modes.
@@ -77,6 +84,7 @@ class WorkerPool(VectorEnv):
         num_workers: int | Literal["auto"] = "auto",
         groups: int | Literal["auto"] = 1,
         slots: int = 2,
+        num_masked: int = 0,
         observation_space: gymnasium.Space | None = None,
         action_space: gymnasium.Space | None = None,
         autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
@@ -108,6 +116,7 @@ class WorkerPool(VectorEnv):
             observation_dtype=np.dtype(observation_space.dtype).str,
             action_shape=_array_shape(action_space, "action"),
             action_dtype=np.dtype(action_space.dtype).str,
+            num_masked=num_masked,
         )
         context = worker_context(preload)
         memory = allocate(self._layout, context)
@@ -201,6 +210,36 @@ class WorkerPool(VectorEnv):
         )
         return [pair for reply in replies if reply for pair in reply]
 
+    def save_states(self) -> list[bytes]:
+        """The whole state of each environment, between two steps (see `ppo_tui.envs.state`).
+
+        A state is good for another pool of the same environments too, in another process.
+        """
+        message = wire.encode(Request.SAVE_STATES)
+        replies = self._ask_all(PoolState.SAVING, [message] * self.num_workers)
+        return [state for reply in replies for state in reply]
+
+    def restore_states(
+        self, states: Sequence[bytes], slot: int, *, workers: Sequence[int] | None = None
+    ) -> dict[int, str]:
+        """Let each environment go on where its state was saved.
+
+        One that cannot begins a new episode, whose first observation is written into `slot`. Nothing else is written
+        into the shared memory: what the environments showed last is the caller's to keep.
+
+        Args:
+            states: one for each environment of the pool, as `save_states` gave them.
+            workers: restore only the environments of these workers.
+
+        Returns:
+            The environments that began a new episode, each with the reason.
+        """
+        chosen = self.workers if workers is None else [self.workers[index] for index in workers]
+        messages = [wire.encode(Request.RESTORE_STATES, (slot, list(states[w.envs]))) for w in chosen]
+        timeout = max(self.step_timeout, RESTORE_SECONDS)
+        replies = self._ask_all(PoolState.RESTORING, messages, workers=chosen, timeout=timeout)
+        return {env: reason for reply in replies for env, reason in reply}
+
     def film(self, env: int, frames: int) -> None:
         """Film environment `env`, from its next step on; see `Camera`. Nothing else may be pending in its group.
 
@@ -232,15 +271,24 @@ class WorkerPool(VectorEnv):
         finally:
             self._group_states[group] = PoolState.IDLE
 
-    def _ask_all(self, state: PoolState, messages: Sequence[bytes]) -> list[Any]:
-        """Send each worker its message and return all their payloads."""
+    def _ask_all(
+        self,
+        state: PoolState,
+        messages: Sequence[bytes],
+        *,
+        workers: Sequence[WorkerHandle] | None = None,
+        timeout: float | None = None,
+    ) -> list[Any]:
+        """Send each worker (or each of `workers`) its message and return all their payloads."""
         for group in range(self.num_groups):
             self._expect(group, PoolState.IDLE, state.value)
         self._group_states = [state] * self.num_groups
+        asked = self.workers if workers is None else workers
+        waiter = self._all if workers is None else ReplyWaiter(asked)
         try:
-            for worker, message in zip(self.workers, messages, strict=True):
+            for worker, message in zip(asked, messages, strict=True):
                 worker.send(message)
-            return self._all.wait(self.step_timeout)
+            return waiter.wait(self.step_timeout if timeout is None else timeout)
         finally:
             self._group_states = [PoolState.IDLE] * self.num_groups
 

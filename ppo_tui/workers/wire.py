@@ -24,8 +24,10 @@ class Request(enum.IntEnum):
     CALL = 3
     SET_ATTR = 4
     CLOSE = 5
-    FILM = 6
-    DEVELOP = 7
+    SAVE_STATES = 6
+    RESTORE_STATES = 7
+    FILM = 8
+    DEVELOP = 9
 
 
 class Reply(enum.IntEnum):

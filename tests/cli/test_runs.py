@@ -13,7 +13,7 @@ import tomllib
 import psutil
 import pytest
 
-from ppo_tui.config import build_config, list_presets
+from ppo_tui.config import build_config, list_presets, load_preset
 from ppo_tui.protocol import RunFinished, RunStarted, UpdateFinished, decode_event
 from tests.conftest import ROOT
 
@@ -96,9 +96,14 @@ def test_breakout_trains_on_the_real_game(ppo_tui, tmp_path):
     assert 0 <= last["rollout/ep_rew_mean"] < 10
 
 
+MUJOCO = {"Ant-v5", "HalfCheetah-v5", "Hopper-v5", "Walker2d-v5"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", sorted(list_presets()))
 def test_every_preset_trains_for_an_update(ppo_tui, tmp_path, preset):
+    if load_preset(preset).env.id in MUJOCO:
+        pytest.importorskip("mujoco", reason="needs the extra: pip install 'ppo-tui[mujoco]'")
     done = ppo_tui("--preset", preset, "--total-steps", "1", "--run-dir", "mine", timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     (metrics,) = lines(tmp_path / "mine" / "metrics.jsonl")

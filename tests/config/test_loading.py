@@ -131,6 +131,10 @@ PRESET_FILES = {
     "env-is-text": (b"env = 'CartPole-v1'\n", ["env = 'CartPole-v1'", "table"]),
     "huge": (b"#" * 1_000_001, ["larger than"]),
     "huge-integer": (b"[env]\nid='CartPole-v1'\n[run]\nseed = " + b"9" * 5000, ["not valid TOML"]),
+    "network": (
+        b"[env]\nid = 'CartPole-v1'\n[policy]\nnetwork = 'antigravity:Net'\n",
+        ["'antigravity'", "--allow-import"],
+    ),
     "code": (b"[env]\nid = 'antigravity:Env-v0'\n", ["'antigravity'", "--allow-import"]),
 }
 

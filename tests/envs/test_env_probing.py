@@ -116,8 +116,8 @@ def test_the_module_of_an_id_is_imported(tmp_path, monkeypatch):
     ("env_id", "package", "command"),
     [
         ("LunarLander-v3", "Box2D", "pip install 'ppo-tui[box2d]'"),
-        ("Ant-v5", "mujoco", "pip install 'gymnasium[mujoco]'"),
-        ("Ant-v4", "mujoco", "pip install 'gymnasium[mujoco]'"),
+        ("Ant-v5", "mujoco", "pip install 'ppo-tui[mujoco]'"),
+        ("Ant-v4", "mujoco", "pip install 'ppo-tui[mujoco]'"),
     ],
 )
 def test_a_missing_package_gets_the_command_that_installs_it(env_id, package, command):

@@ -8,7 +8,7 @@ import sys
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Text, Tuple
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sequence, Text, Tuple
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -117,7 +117,7 @@ def test_an_environment_that_returns_other_than_it_declares_is_still_float32(reg
 def test_continuous_actions_are_clipped_to_the_environments_bounds(register):
     env = make_env(EnvConfig(id=register(Discrete(2), Box(np.float32([-1, 0]), np.float32([1, 5])), length=9)))
     assert env.action_space.shape == (2,)
-    assert not env.action_space.is_bounded()
+    assert env.action_space == env.unwrapped.action_space
     env.reset()
     for action in ([7, 7], [-7, -7], [0.5, 2]):
         env.step(np.float32(action))
@@ -126,7 +126,7 @@ def test_continuous_actions_are_clipped_to_the_environments_bounds(register):
 
 @pytest.mark.parametrize(
     "space",
-    [Dict({"a": Discrete(2)}), Tuple([Discrete(2)]), MultiDiscrete([2, 3]), MultiBinary(3), Text(4)],
+    [Dict({"a": Text(2)}), Tuple([Discrete(2), Sequence(Discrete(2))]), Dict({"b": Dict({"a": Text(2)})}), Text(4)],
     ids=lambda space: type(space).__name__,
 )
 def test_unsupported_spaces_are_refused_with_those_that_are_supported(register, space):
@@ -139,8 +139,8 @@ def test_unsupported_spaces_are_refused_with_those_that_are_supported(register, 
     assert "supported are Discrete" in refusal.value.hint
 
 
-@pytest.mark.parametrize("space", [Box(-1, 1, (2, 2)), Box(-1, 1, ()), Box(-1, 1, (0,)), Box(0, 9, (2,), np.int64)])
-def test_actions_that_are_no_vector_of_numbers_are_refused(register, space):
+@pytest.mark.parametrize("space", [Box(-1, 1, (0,)), Box(0, 9, (2,), np.int64)])
+def test_actions_that_are_no_real_numbers_are_refused(register, space):
     with pytest.raises(ConfigError, match="have the shape"):
         make_env(EnvConfig(id=register(None, space)))
 
@@ -149,6 +149,40 @@ def test_actions_that_are_no_vector_of_numbers_are_refused(register, space):
 def test_observations_that_no_network_takes_are_refused(register, space):
     with pytest.raises(ConfigError, match="its observations"):
         make_env(EnvConfig(id=register(space)))
+
+
+def test_what_a_dict_holds_becomes_one_vector_with_what_is_discrete_one_hot(register):
+    space = Dict(
+        position=Box(-1, 1, (2,)), door=Discrete(3, start=1), lamps=MultiBinary(2), dials=MultiDiscrete([2, 3]),
+        deep=Dict(x=Box(0, 255, (2, 2), np.uint8)),
+    )  # fmt: skip
+    env = make_env(EnvConfig(id=register(space)))
+    vector, _ = env.reset(seed=0)
+    assert env.observation_space.shape == vector.shape == (2 + 3 + 2 + 5 + 4,)
+    assert vector.dtype == np.float32
+    given, parts = env.unwrapped.given, {}
+    for key, size in (("position", 2), ("door", 3), ("lamps", 2), ("dials", 5), ("deep", 4)):
+        parts[key], vector = vector[:size], vector[size:]
+    np.testing.assert_array_equal(parts["position"], given["position"])
+    np.testing.assert_array_equal(parts["door"], np.eye(3)[given["door"] - 1])
+    np.testing.assert_array_equal(parts["lamps"], given["lamps"])
+    np.testing.assert_array_equal(parts["dials"], [*np.eye(2)[given["dials"][0]], *np.eye(3)[given["dials"][1]]])
+    np.testing.assert_array_equal(parts["deep"], given["deep"]["x"].ravel())
+
+
+def test_an_image_within_a_dict_is_refused_by_its_name(register):
+    space = Dict(radar=Box(0, 255, (64, 64, 3), np.uint8), speed=Box(0, 1, (1,)))
+    with pytest.raises(ConfigError, match=r"\['radar'\] is an image of shape \[64, 64, 3\]") as refusal:
+        make_env(EnvConfig(id=register(space)))
+    assert "the image alone" in refusal.value.hint
+
+
+def test_choices_may_start_anywhere_too(register):
+    env = make_env(EnvConfig(id=register(Discrete(2), MultiDiscrete([2, 3], start=[5, -1]))))
+    assert env.action_space == MultiDiscrete([2, 3])
+    env.reset()
+    env.step(np.array([1, 2]))
+    np.testing.assert_array_equal(env.unwrapped.actions, [[6, 1]])
 
 
 def test_a_refused_environment_is_closed(register):

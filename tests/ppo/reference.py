@@ -1,7 +1,7 @@
 """One update of PPO written a second time: plainly, in float64, sharing no code with the package.
 
-For a categorical policy with separate tanh MLPs. The forward pass, the loss and Adam are spelled out; only the
-gradients come from autograd.
+For a categorical policy with separate tanh MLPs. The forward pass, the loss, Adam and RMSprop are spelled out; only
+the gradients come from autograd.
 """
 
 import torch
@@ -36,7 +36,13 @@ def loss_of(weights, batch, config):
     if config.ppo.normalize_advantage:
         advantages = (advantages - advantages.mean()) / advantages.std()
     epsilon = config.ppo.clip_range
-    gain = torch.minimum(ratio * advantages, ratio.clip(1 - epsilon, 1 + epsilon) * advantages).mean()
+    gain = ratio * advantages
+    if config.ppo.surrogate == "clip":
+        gain = torch.minimum(gain, ratio.clip(1 - epsilon, 1 + epsilon) * advantages)
+    if config.ppo.surrogate == "kl":
+        old = batch["old_probabilities"]
+        gain = gain - config.ppo.kl_coef * (old * (old / probabilities).log()).sum(1)
+    gain = gain.mean()
 
     values = network(weights, "critic_trunk", "value_head", batch["observations"])[:, 0]
     errors = (values - batch["returns"]) ** 2
@@ -68,6 +74,9 @@ def updated_weights(weights, rollout, config):
         "advantages": advantages.flatten(),
         "returns": returns.flatten(),
     }
+    with torch.no_grad():
+        logits = network(weights, "actor_trunk", "policy_head", steps["observations"])
+        steps["old_probabilities"] = logits.softmax(1)
     shuffling = torch.Generator().manual_seed(config.run.seed)
     first = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     second = {name: torch.zeros_like(weight) for name, weight in weights.items()}
@@ -82,6 +91,11 @@ def updated_weights(weights, rollout, config):
             scale = min(1.0, config.optim.max_grad_norm / norm.item())
             adam_step += 1
             for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
+                if config.optim.name == "rmsprop":
+                    second[name] = 0.99 * second[name] + 0.01 * (scale * gradient) ** 2
+                    with torch.no_grad():
+                        weight -= config.optim.learning_rate * scale * gradient / (second[name] ** 0.5 + 1e-5)
+                    continue
                 first[name] = 0.9 * first[name] + 0.1 * scale * gradient
                 second[name] = 0.999 * second[name] + 0.001 * (scale * gradient) ** 2
                 mean, square = first[name] / (1 - 0.9**adam_step), second[name] / (1 - 0.999**adam_step)

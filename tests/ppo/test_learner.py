@@ -53,8 +53,10 @@ def make_policy(config: Config, observation_space=VECTOR, action_space=DISCRETE,
     return build_policy(observation_space, action_space, config.policy, frame_stack=frame_stack)
 
 
-def make_rollout(policy: ActorCritic, config: Config, space=VECTOR, *, frame_stack=1, seed=1) -> RolloutBuffer:
-    """Random observations, rewards and episode ends, with what `policy` does and thinks of them."""
+def make_rollout(
+    policy: ActorCritic, config: Config, space=VECTOR, *, frame_stack=1, seed=1, mask_share=0.0
+) -> RolloutBuffer:
+    """Random observations, rewards, masks and episode ends, with what `policy` does and thinks of them."""
     rollout = RolloutBuffer.allocate(
         space.shape,
         space.dtype,
@@ -63,6 +65,8 @@ def make_rollout(policy: ActorCritic, config: Config, space=VECTOR, *, frame_sta
         frame_stack=frame_stack,
         action_shape=policy.action_shape,
         action_dtype=policy.action_dtype,
+        num_masked=policy.policy_head.out_features if mask_share else 0,
+        distribution_size=policy.distribution_size if config.compares_distributions else 0,
     )
     generator = torch.Generator().manual_seed(seed)
     if rollout.frames.is_floating_point():
@@ -73,8 +77,11 @@ def make_rollout(policy: ActorCritic, config: Config, space=VECTOR, *, frame_sta
         tensor.normal_(generator=generator)
     rollout.terminations.bernoulli_(0.1, generator=generator)
     rollout.truncations.bernoulli_(0.1, generator=generator)
+    if mask_share:
+        rollout.masks.bernoulli_(1 - mask_share, generator=generator)[..., 0] = True
     for t in range(rollout.num_steps):
-        rollout.store(t, policy.act(rollout.observation(t), noise=policy.draw_noise(rollout.num_envs, generator)))
+        noise = policy.draw_noise(rollout.num_envs, generator)
+        rollout.store(t, policy.act(rollout.observation(t), noise=noise, masks=rollout.mask(t)))
         rollout.mark_boundaries(t)
     rollout.last_values.copy_(policy.value(rollout.observation(rollout.num_steps)))
     return rollout
@@ -122,6 +129,142 @@ def test_an_update_equals_a_second_implementation_in_float64(clip_value_loss, no
     for name, parameter in policy.named_parameters():
         assert (parameter - before[name]).abs().max() > 1e-4, name
         torch.testing.assert_close(parameter.double(), expected[name], rtol=0, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("surrogate", ["none", "kl"])
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_other_surrogates_and_optimisers_equal_the_second_implementation_too(surrogate, optimizer):
+    config = make_config(learning_rate=3e-3, surrogate=surrogate, kl_coef=3.0, clip_value_loss=False, clip_range=0.05)
+    config = msgspec.structs.replace(config, optim=msgspec.structs.replace(config.optim, name=optimizer))
+    policy = make_policy(config)
+    rollout = make_rollout(policy, config)
+    expected = updated_weights(dict(policy.named_parameters()), rollout, config)
+    before = weights_of(policy)
+    assert update(config, policy=policy, rollout=rollout)["train/approx_kl"] > 1e-3
+    for name, parameter in policy.named_parameters():
+        assert (parameter - before[name]).abs().max() > 1e-4, name
+        torch.testing.assert_close(parameter.double(), expected[name], rtol=0, atol=1e-5, msg=name)
+
+
+def test_a_strong_penalty_keeps_the_new_policy_near_the_old_one():
+    free, held = (update(make_config(learning_rate=3e-3, surrogate="kl", kl_coef=coef)) for coef in (1e-6, 100.0))
+    assert held["train/approx_kl"] < free["train/approx_kl"] / 10
+
+
+def test_the_adaptive_penalty_follows_the_divergence_that_it_measures():
+    """With a target far below what an update moves, β doubles each time; far above, it halves."""
+    for desired, factor in ((1e-6, 2.0), (10.0, 0.5)):
+        config = make_config(learning_rate=3e-3, surrogate="kl-adaptive", kl_coef=1.0, desired_kl=desired)
+        policy = make_policy(config)
+        learner, rollout = Learner(policy, config, CPU), make_rollout(policy, config)
+        before = make_policy(config)
+        metrics = learner.update(rollout, Hyperparameters.from_config(config))
+        with torch.no_grad():
+            observations = rollout.step_frames()
+            old, new = before(observations)[0].parameters, policy(observations)[0]
+            assert metrics["train/kl"] == pytest.approx(new.kl_from(old).mean().item(), rel=1e-4)
+        assert metrics["train/kl_coef"] == 1.0
+        assert learner.update(rollout, Hyperparameters.from_config(config))["train/kl_coef"] == factor
+
+
+def test_the_adaptive_learning_rate_starts_at_its_setting_and_again_when_that_is_edited():
+    config = make_config(learning_rate=1e-3, desired_kl=10.0)
+    optim = msgspec.structs.replace(config.optim, learning_rate_schedule="kl-adaptive")
+    config = msgspec.structs.replace(config, optim=optim)
+    policy = make_policy(config)
+    learner, rollout, hyper = (
+        Learner(policy, config, CPU),
+        make_rollout(policy, config),
+        Hyperparameters.from_config(config),
+    )
+    rates = [learner.update(rollout, hyper)["train/learning_rate"] for _ in range(3)]
+    assert rates == pytest.approx([1e-3, 1.5e-3, 2.25e-3])
+    edited = dataclasses.replace(hyper, learning_rate=1e-4)
+    assert learner.update(rollout, edited)["train/learning_rate"] == 1e-4
+
+
+def test_normalised_rewards_make_their_scale_irrelevant():
+    config = make_config(normalize_rewards=True, gamma=0.9)
+    results = []
+    for scale in (1.0, 1000.0):
+        policy = make_policy(config)
+        rollout = make_rollout(policy, config)
+        rollout.rewards *= scale
+        update(config, policy=policy, rollout=rollout)
+        results.append(rollout.returns)
+    torch.testing.assert_close(*results, rtol=1e-3, atol=1e-3)
+
+
+def test_observation_statistics_are_taken_after_the_update_and_are_no_weights():
+    config = make_config()
+    config = msgspec.structs.replace(config, policy=msgspec.structs.replace(config.policy, normalize_observations=True))
+    policy = make_policy(config)
+    rollout = make_rollout(policy, config)
+    assert update(config, policy=policy, rollout=rollout)["train/ratio_error_first"] < 1e-5
+    torch.testing.assert_close(policy.normalizer.mean, rollout.step_frames().double().mean(0))
+    assert "normalizer.mean" in policy.state_dict()
+    assert all(not name.startswith("normalizer") for name, _ in policy.named_parameters())
+
+
+def test_masked_actions_are_learned_with_their_masks():
+    """The ratio is 1 at first only if learning masks what acting masked."""
+    config = make_config()
+    policy = make_policy(config)
+    rollout = make_rollout(policy, config, mask_share=0.4)
+    assert not rollout.masks.all()
+    chosen = rollout.masks[:-1].gather(-1, rollout.actions.unsqueeze(-1))
+    assert chosen.all()
+    metrics = update(config, policy=policy, rollout=rollout)
+    assert metrics["train/ratio_error_first"] <= 1e-5
+    assert metrics["train/nonfinite"] == 0
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "rmsprop-tf"])
+def test_every_kind_of_state_survives_saving(optimizer):
+    """Penalty, learning rate, reward statistics and optimiser: the next update has the same bits."""
+    config = make_config(surrogate="kl-adaptive", normalize_rewards=True)
+    optim = msgspec.structs.replace(config.optim, name=optimizer, learning_rate_schedule="kl-adaptive")
+    config = msgspec.structs.replace(config, optim=optim)
+    policy, hyper = make_policy(config), Hyperparameters.from_config(config)
+    learner, rollout = Learner(policy, config, CPU), make_rollout(policy, config)
+    for _ in range(2):
+        learner.update(rollout, hyper)
+    state, weights = learner.state_dict(), weights_of(policy)
+    numbers = {key: value for key, value in state.items() if not isinstance(value, torch.Tensor)}
+    state |= msgspec.json.decode(msgspec.json.encode(numbers))
+    expected = learner.update(rollout, hyper)
+
+    other = make_policy(config)
+    other.load_state_dict(weights)
+    resumed = Learner(other, config, CPU)
+    resumed.load_state_dict(state)
+    assert resumed.update(rollout, hyper) == expected
+    assert_equal_weights(weights_of(other), weights_of(policy))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "rmsprop-tf"])
+def test_every_optimiser_skips_a_minibatch_that_is_not_finite(optimizer):
+    config = make_config(epochs=1, minibatches=1)
+    config = msgspec.structs.replace(config, optim=msgspec.structs.replace(config.optim, name=optimizer))
+    policy = make_policy(config)
+    learner, good, bad = Learner(policy, config, CPU), make_rollout(policy, config), make_rollout(policy, config)
+    bad.rewards[3, 1] = torch.nan
+    hyper = Hyperparameters.from_config(config)
+    learner.update(good, hyper)
+    before, slots = weights_of(policy), learner.state_dict()
+    assert learner.update(bad, hyper)["train/nonfinite"] == 1
+    assert_equal_weights(weights_of(policy), before)
+    after = learner.state_dict()
+    assert all(torch.equal(after[key], slots[key]) for key in slots if key.startswith(optimizer))
+
+
+def test_the_state_of_another_optimiser_is_refused():
+    config = make_config()
+    learner = Learner(make_policy(config), config, CPU)
+    learner.update(make_rollout(learner.policy, config), Hyperparameters.from_config(config))
+    other = msgspec.structs.replace(config, optim=msgspec.structs.replace(config.optim, name="rmsprop"))
+    with pytest.raises(ValueError, match="optimiser state of adam; the optimiser is rmsprop"):
+        Learner(make_policy(config), other, CPU).load_state_dict(learner.state_dict())
 
 
 @pytest.mark.parametrize("action_space", [DISCRETE, CONTINUOUS])

@@ -6,6 +6,7 @@ import torch
 from hypothesis import strategies as st
 
 from ppo_tui.ppo import losses
+from ppo_tui.ppo.adaptive import adapted_kl_coef, adapted_learning_rate
 
 EPSILON = 0.2
 
@@ -136,3 +137,58 @@ def test_normalize_gives_mean_zero_and_deviation_one():
 def test_normalize_survives_equal_numbers_and_a_single_one():
     assert losses.normalize(torch.full((5,), 3.0)).tolist() == [0.0] * 5
     assert losses.normalize(torch.tensor([3.0])).tolist() == [3.0]
+
+
+# ── The other surrogates ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_unclipped_surrogate_has_the_gradient_of_actor_critic_where_the_ratio_is_one():
+    """∇ mean(r Â) = mean(∇log π Â): A2C is PPO's first step."""
+    log_probs = torch.tensor([-0.5, -1.5, -3.0], requires_grad=True)
+    advantages = torch.tensor([1.0, -2.0, 0.5])
+    losses.surrogate_loss(losses.probability_ratio(log_probs, log_probs.detach()), advantages).backward()
+    ours, log_probs.grad = log_probs.grad, None
+    (-(log_probs * advantages).mean()).backward()
+    torch.testing.assert_close(ours, log_probs.grad)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "gain"),
+    [(5.0, -1.0, -3.0), (2.0, -1.0, -2.0), (0.1, -1.0, -0.8), (5.0, 1.0, 1.2), (0.1, 1.0, 0.1)],
+)
+def test_dual_clip_bounds_only_what_a_bad_action_can_cost(ratio, advantage, gain):
+    loss = losses.clipped_surrogate_loss(torch.tensor([ratio]), torch.tensor([advantage]), 0.2, dual_clip=3.0)
+    assert loss.item() == pytest.approx(-gain)
+
+
+@hypothesis.given(errors=st.lists(st.floats(-10, 10), min_size=1, max_size=9), delta=st.floats(0.1, 5))
+def test_hubers_loss_is_the_square_near_zero_and_a_line_beyond(errors, delta):
+    values = torch.tensor(errors, dtype=torch.float64)
+    expected = [0.5 * e * e if abs(e) <= delta else delta * abs(e) - 0.5 * delta**2 for e in errors]
+    zeros = torch.zeros_like(values)
+    assert losses.value_loss(values, zeros, delta).item() == pytest.approx(sum(expected) / len(errors), abs=1e-9)
+    clipped = losses.clipped_value_loss(values, values, zeros, 0.2, delta)
+    assert clipped.item() == pytest.approx(sum(expected) / len(errors), abs=1e-9)
+
+
+def test_the_penalty_is_beta_times_the_mean_divergence():
+    assert losses.kl_penalty(torch.tensor([0.1, 0.3]), 3.0).item() == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(("kl", "factor"), [(0.006, 0.5), (0.0067, 1), (0.01, 1), (0.0149, 1), (0.0151, 2), (9.0, 2)])
+def test_beta_follows_the_rule_of_the_paper(kl, factor):
+    """Halved below d_targ / 1.5, doubled above 1.5 d_targ."""
+    assert adapted_kl_coef(3.0, kl, 0.01) == 3.0 * factor
+
+
+@pytest.mark.parametrize(("kl", "factor"), [(0.004, 1.5), (0.006, 1), (0.019, 1), (0.021, 1 / 1.5)])
+def test_the_adaptive_learning_rate_follows_rl_games(kl, factor):
+    assert adapted_learning_rate(1e-3, kl, 0.01) == pytest.approx(1e-3 * factor)
+
+
+def test_what_follows_the_divergence_stays_within_bounds():
+    coefficient = rate = 1.0
+    for _ in range(1000):
+        coefficient, rate = adapted_kl_coef(coefficient, 0.0, 0.01), adapted_learning_rate(rate, 0.0, 0.01)
+    assert 0 < coefficient < 1e-5
+    assert rate == 1e-2

@@ -84,7 +84,7 @@ def test_nature_cnn_refuses_what_is_no_image(space):
     [
         (spaces.Discrete(16), DISCRETE),
         (spaces.Dict(a=VECTOR), DISCRETE),
-        (VECTOR, spaces.MultiDiscrete([2, 3])),
+        (VECTOR, spaces.Text(4)),
         (VECTOR, spaces.Box(0, 9, (2,), np.int64)),
     ],
 )
@@ -174,7 +174,7 @@ def test_actions_do_not_depend_on_how_the_batch_is_grouped(action_space, split):
 def test_a_decision_agrees_with_the_forward_pass(action_space):
     policy = build(action_space=action_space)
     observations = torch.randn(8, 3)
-    actions, log_probs, values = policy.act(observations, noise=policy.draw_noise(8, torch.Generator()))
+    actions, log_probs, values, _ = policy.act(observations, noise=policy.draw_noise(8, torch.Generator()))
     distribution, forward_values = policy(observations)
     assert actions.shape == (8, *policy.action_shape)
     assert actions.dtype == policy.action_dtype

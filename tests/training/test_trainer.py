@@ -286,7 +286,7 @@ def test_a_checkpoint_that_cannot_be_written_is_an_alarm_and_not_the_end(steered
     (tmp_path / "file").write_text("in the way")
     result, recorder = steered(lambda trainer, event: None, checkpoint_dir=tmp_path / "file")
     assert result.state is RunState.FINISHED
-    assert "could not be written" in recorder.of(Alarm)[0].message
+    assert "failed: Not a directory" in recorder.of(Alarm)[0].message
 
 
 def test_a_failure_is_a_result_and_the_last_event_with_its_traceback(steered):

@@ -38,6 +38,7 @@ from ppo_tui.protocol import (
     WorkersStatus,
     WorkerState,
 )
+from ppo_tui.tui.session import Session
 
 NUM_ENVS, ROLLOUT, BATCH, TOTAL, WORKERS = 8, 128, 1024, 10_000_000, 8
 SECONDS_PER_UPDATE = BATCH / 631
@@ -133,7 +134,7 @@ def workers_status(rng: np.random.Generator) -> WorkersStatus:
     )
 
 
-class FakeSession:
+class FakeSession(Session):
     """Hands out the events that a test puts in, and keeps the commands that the screen sends.
 
     Attributes:
@@ -231,4 +232,4 @@ if __name__ == "__main__":
     from ppo_tui.tui.session import LocalSession
     from ppo_tui.tui.terminal import run_screen
 
-    sys.exit(run_screen(LocalSession(PlayingEngine)))
+    sys.exit(run_screen(LocalSession(PlayingEngine)).exit_code)

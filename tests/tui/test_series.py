@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ppo_tui.tui import formats
 from ppo_tui.tui.metrics import sparkline, trend
-from ppo_tui.tui.series import Series, bucket_means, smoothed
+from ppo_tui.tui.series import Series, bucket_means, extent_of, read_metrics, smoothed
 
 
 def test_a_series_keeps_everything_it_was_given():
@@ -31,11 +31,16 @@ def test_steps_never_run_backwards():
     assert series.steps.tolist() == [5, 5, 9]
 
 
-@given(st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), max_size=300), st.integers(1, 50))
-def test_smoothing_stays_within_the_data_and_skips_gaps(values, count):
+@given(
+    st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), max_size=300),
+    st.integers(1, 50),
+    st.none() | st.tuples(st.integers(0, 300), st.integers(0, 300)).map(sorted),
+)
+def test_smoothing_stays_within_the_data_and_skips_gaps(values, count, window):
     steps, y = np.arange(len(values), dtype=float), np.array(values, dtype=float)
-    at, averages = smoothed(steps, y, count)
-    assert len(at) == len(averages) == min(len(values), count)
+    at, averages = smoothed(steps, y, count, 0.05, window)
+    assert len(at) == len(averages) <= min(len(values), 2 * count + 2)
+    assert np.all(np.diff(at) > 0)
     finite = averages[np.isfinite(averages)]
     if len(finite):
         slack = 1e-6 * max(1.0, np.nanmax(np.abs(y)))
@@ -45,9 +50,87 @@ def test_smoothing_stays_within_the_data_and_skips_gaps(values, count):
 
 def test_smoothing_leaves_a_constant_alone_and_calms_noise():
     steps = np.arange(1000.0)
-    assert smoothed(steps, np.full(1000, 3.0), 100)[1] == pytest.approx(3.0)
+    assert smoothed(steps, np.full(1000, 3.0), 100, 0.05)[1] == pytest.approx(3.0)
     noise = np.random.default_rng(0).normal(size=1000)
-    assert smoothed(steps, noise, 1000)[1][100:].std() < noise.std() / 3
+    assert smoothed(steps, noise, 1000, 0.05)[1][100:].std() < noise.std() / 3
+
+
+def test_smoothing_is_the_exponential_average_with_its_bias_corrected():
+    _, averages = smoothed(np.arange(3.0), np.array([1.0, 4.0, 2.0]), 10, 1.0)
+    decay = 1 - 2 / (3 + 1)
+    assert averages[1] == pytest.approx((decay * 1 + 4) / (decay + 1))
+    assert averages[2] == pytest.approx((decay**2 * 1 + decay * 4 + 2) / (decay**2 + decay + 1))
+
+
+def test_in_a_window_the_points_before_it_still_weigh():
+    values = np.r_[np.zeros(50), np.ones(50)]
+    at, averages = smoothed(np.arange(100.0), values, 100, 0.15, window=(50, 99))
+    assert 0 < averages[at == 50].item() < 0.5
+
+
+def test_a_curve_that_grows_by_a_point_keeps_its_average():
+    values = np.random.default_rng(2).normal(size=1001)
+    (_, before), (_, after) = (smoothed(np.arange(float(n)), values[:n], 100, 0.05) for n in (1000, 1001))
+    assert np.array_equal(before[:-1], after[: len(before) - 1])
+
+
+def test_a_rewind_leaves_an_abandoned_branch_behind():
+    series = Series()
+    for step in range(0, 60, 10):
+        series.append(step, float(step))
+    series.rewind(20)
+    series.append(30, -1.0)
+    assert series.steps.tolist() == [0, 10, 20, 30]
+    assert series.last == -1.0
+    ((steps, values),) = series.branches
+    assert steps.tolist() == [20, 30, 40, 50]  # it begins where it forked
+    assert values.tolist() == [20, 30, 40, 50]
+    assert series.extent == (0, 50)
+    assert extent_of([series, Series()]) == (0, 50)
+    series.rewind(1000)
+    assert len(series.branches) == 1
+    series.rewind(-1)
+    assert len(series) == 0
+    assert len(series.branches) == 2
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.booleans()), max_size=80))
+def test_no_point_is_lost_by_rewinds(moves):
+    series = Series()
+    for count, (step, back) in enumerate(moves):
+        series.rewind(step) if back else series.append(step, float(count))
+    assert np.all(np.diff(series.steps) >= 0)
+    kept = {*series.values, *(value for _, values in series.branches for value in values)}
+    assert kept == {float(count) for count, (_, back) in enumerate(moves) if not back}
+
+
+def test_the_value_at_a_step_is_the_one_in_force():
+    series = Series()
+    for step in (10, 20, 20, 30):
+        series.append(step, step + len(series))
+    assert math.isnan(series.at(9))
+    assert [series.at(step) for step in (10, 19, 20, 25, 99)] == [10, 10, 22, 22, 33]
+
+
+def test_the_curves_of_a_run_are_read_from_its_file(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    lines = [
+        '{"time/total_timesteps": 1024, "train/loss": 1.0, "rollout/ep_rew_mean": null}',
+        '{"time/total_timesteps": 2048, "train/loss": 2.0, "rollout/ep_rew_mean": 5.5}',
+        "no metrics",
+        '{"train/loss": 99.0}',
+        '{"time/total_timesteps": 3072, "train/loss": 3.0, "late": 7.0}',
+        '{"time/total_timesteps": 2048, "train/loss": 8.0}',
+        '{"time/total_timesteps": 3072, "tra',
+    ]
+    file.write_text("\n".join(lines), "utf-8")
+    curves = read_metrics(file)
+    assert curves["train/loss"].values.tolist() == [1.0, 8.0]
+    assert [steps.tolist() for steps, _ in curves["train/loss"].branches] == [[1024, 2048, 3072]]
+    assert math.isnan(curves["rollout/ep_rew_mean"].last)
+    assert len(curves["late"]) == 0
+    with pytest.raises(OSError, match="nowhere"):
+        read_metrics(tmp_path / "nowhere")
 
 
 def test_bucket_means_are_means_of_neighbours():
@@ -88,6 +171,12 @@ def test_a_sparkline_shows_the_shape():
 )
 def test_numbers_have_a_fixed_count_of_digits(value, text):
     assert formats.number(value) == text
+
+
+def test_an_exact_value_has_six_digits():
+    assert [formats.exact(value) for value in (0.00451237, 57.3125, -math.inf, math.nan)] == [
+        "0.00451237", "57.3125", "-∞", "–",
+    ]  # fmt: skip
 
 
 @given(st.floats())

@@ -62,16 +62,18 @@ class Terminal:
         os.close(self.master)
         self.master = -1
 
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        if self.master >= 0:
+            self.hang_up()
+
 
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
     terminal = Terminal("-m", "tests.tui.fake")
     yield terminal
-    terminal.process.kill()
-    terminal.process.wait()
-    if terminal.master >= 0:
-        os.close(terminal.master)
-        os.close(terminal.slave)
+    terminal.close()
 
 
 def test_sigterm_saves_shows_it_and_gives_the_terminal_back(terminal):
@@ -84,23 +86,37 @@ def test_sigterm_saves_shows_it_and_gives_the_terminal_back(terminal):
     assert b"Traceback" not in terminal.output
 
 
-def test_a_terminal_that_goes_away_ends_the_run_with_a_save(terminal):
+def test_a_terminal_that_goes_away_takes_the_screen_with_it_and_not_the_run(terminal, tmp_path):
+    told = tmp_path / "told"
+    terminal.close()
+    code = f"""
+import pathlib, sys
+from ppo_tui.tui.app import Departure
+from ppo_tui.tui.session import LocalSession
+from ppo_tui.tui.terminal import run_screen
+from tests.tui.fake import PlayingEngine
+session = LocalSession(PlayingEngine)
+outcome = run_screen(session)
+pathlib.Path({str(told)!r}).write_text(f"{{outcome.departure is Departure.HUNG_UP}} {{session.live}}")
+"""
+    terminal = Terminal("-c", code)
     terminal.read_until(b"TRAINING")
     terminal.hang_up()
-    assert terminal.process.wait(DEADLINE) == 129
+    terminal.process.wait(DEADLINE)
+    assert told.read_text() == "True True"
 
 
 def test_writing_to_a_terminal_that_is_gone_does_no_harm():
     code = """
 import os, signal, sys
-from ppo_tui.tui.terminal import _let_go_of_terminal
+from ppo_tui.runs.hangup import let_go_of_terminal
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 os.write(1, b"ready")
 try:
     os.read(0, 1)
 except OSError:
     pass
-_let_go_of_terminal()
+let_go_of_terminal()
 os.write(1, b"into nothing")
 """
     terminal = Terminal("-c", code)

@@ -8,6 +8,7 @@ import pytest
 
 from ppo_tui.protocol import (
     Alarm,
+    CheckpointSaved,
     EpisodeFinished,
     Event,
     Level,
@@ -126,6 +127,32 @@ def test_the_end_stands():
     assert view.state is RunState.FAILED
     assert view.log[-1].kind is Kind.ERROR
     assert view.eta is None
+
+
+def test_edits_and_checkpoints_mark_the_curves():
+    view = view_of(
+        started(),
+        CheckpointSaved(path="p", step=BATCH, update=1, reason="manual", seconds=0.1),
+        SettingChanged(key="ppo.gamma", old=0.99, new=0.995, by="user", step=BATCH, update=1),
+    )
+    assert [(mark.step, mark.text) for mark in view.marks] == [
+        (BATCH, "checkpoint (manual)"),
+        (BATCH, "gamma 0.99 → 0.995"),
+    ]
+
+
+def test_a_rewind_goes_back_on_every_curve():
+    games = EpisodeFinished(env=0, episode_return=7.0, length=9, step=3 * BATCH - 5)
+    view = view_of(started(), *(update(n, 2.0 * n, loss=float(n)) for n in (1, 2, 3)), games)
+    view.rewind(BATCH, 1)
+    assert (view.step, view.update) == (BATCH, 1)
+    assert view.series["loss"].values.tolist() == [1.0]
+    assert [values.tolist() for _, values in view.series["loss"].branches] == [[1.0, 2.0, 3.0]]
+    assert len(view.series[EPISODE_RETURNS]) == 0
+    assert view.marks[-1].text == "rewound from 3,072"
+    view.apply(update(2, 9.0, loss=20.0))
+    assert view.series["loss"].values.tolist() == [1.0, 20.0]
+    assert view.step == 2 * BATCH
 
 
 def test_events_of_a_newer_protocol_are_let_pass():

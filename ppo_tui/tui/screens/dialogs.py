@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from ..keys import INTERRUPT_HELP, KEYS
+from ..keys import INTERRUPT_HELP, Key
 
 
 class Leave(enum.Enum):
@@ -76,21 +76,24 @@ class TextScreen(ModalScreen[None]):
             self.call_after_refresh(box.scroll_end, animate=False)
 
 
-def help_text() -> Content:
+def help_text(keys: tuple[Key, ...]) -> Content:
     """All keys by group, from the table that the bindings are made of."""
     lines: list[Content] = []
-    for group in dict.fromkeys(key.group for key in KEYS if key.help):
+    for group in dict.fromkeys(key.group for key in keys if key.help):
         lines.append(Content.assemble((group, "bold $primary")))
-        rows = [(key.display, key.help) for key in KEYS if key.group == group and key.help]
+        rows = [(key.display, key.help) for key in keys if key.group == group and key.help]
         if group == "Screens":
             rows.append(("ctrl+c", INTERRUPT_HELP))
         lines += [Content.assemble((f"  {display:<7} ", "bold"), text) for display, text in rows]
         lines.append(Content(""))
     lines.append(
         Content.assemble(
-            ("Charts ", "bold $primary"), "━ the solid curve lies above, the ┈ dotted one below; each has its own axis."
+            ("Charts ", "bold $primary"), "━ the solid curve lies above, the ╍ dashed one below; each has its own axis."
         )
     )
     lines.append(Content("  Behind a curve lie the raw values; behind the return, every single game."))
-    lines.append(Content("  A dotted column marks a change of a setting."))
+    lines.append(
+        Content("  ┊ a setting was changed, ▴ a checkpoint was saved, ↶ the run was rewound: the dashed shadow")
+    )
+    lines.append(Content("  is what it abandoned. The cursor tells what happened near it."))
     return Content("\n").join(lines)

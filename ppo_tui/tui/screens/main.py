@@ -15,9 +15,8 @@ from textual.widgets import Footer
 from ...protocol import RunState
 from .. import keys
 from ..controller import Controller
-from ..metrics import CHARTS
 from ..widgets.banner import Banner
-from ..widgets.chart import Chart
+from ..widgets.chart_grid import ChartGrid
 from ..widgets.events import Events, event_line
 from ..widgets.game import Game
 from ..widgets.header import Header
@@ -26,18 +25,20 @@ from ..widgets.settings import Settings
 from ..widgets.tiles import Tiles
 from ..widgets.value_input import ValueInput
 from ..widgets.workers import Workers
+from .charts import ChartActions, ChartScreen, MetricPicker
 from .dialogs import TextScreen, help_text
 from .game import GameScreen
 
 CHART_SECONDS = 0.5
 """Shortest time between two repaints of the charts."""
 
-_NEED_A_LIVE_RUN = {"pause", "step", "save", "nudge", "edit"}
+NEED_A_LIVE_RUN = {"pause", "step", "save", "nudge", "edit"}
 
 
-class MainScreen(Screen[None]):
+class MainScreen(ChartActions, Screen[None]):
     """Shows what the controller knows, and turns keys into its calls."""
 
+    KEYS: ClassVar[tuple[keys.Key, ...]] = keys.KEYS
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings()]
     HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (70, "-medium"), (110, "-wide")]
     VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-flat"), (18, "-low"), (34, "-high")]
@@ -47,11 +48,10 @@ class MainScreen(Screen[None]):
         self._run = run
         self._clock = clock
         self._charts_at = float("-inf")
-        self._chart = 0
         self._header = Header(run, id="header")
         self._banner = Banner(run, id="banner")
         self._tiles = Tiles(run, id="tiles")
-        self._charts = [Chart(run, spec, number) for number, spec in enumerate(CHARTS, start=1)]
+        self.charts = ChartGrid(run.view, id="charts")
         self._game = Game(run, id="game")
         self.set_class(run.game.fps <= 0, "-game-off")
         self._workers = Workers(run, id="workers")
@@ -59,13 +59,12 @@ class MainScreen(Screen[None]):
         self._events = Events(run, id="events")
         self._value = ValueInput(run, id="value")
         self._banner.display = self._value.display = False
-        self._choose_chart(0)
 
     def compose(self) -> ComposeResult:
         yield self._header
         yield self._banner
         yield self._tiles
-        yield Container(Container(*self._charts, id="charts"), self._game, id="middle")
+        yield Container(self.charts, self._game, id="middle")
         yield Container(self._workers, self._settings, self._events, id="bottom")
         yield self._value
         yield Footer(compact=True, show_command_palette=False)
@@ -77,6 +76,8 @@ class MainScreen(Screen[None]):
         finished = self._run.view.finished
         if finished and not self._banner.display:
             self._show_end(finished.state)
+        elif self._banner.display and not finished:
+            self._hide_end()
         panels: list[Panel] = [
             self._header,
             self._banner,
@@ -90,14 +91,19 @@ class MainScreen(Screen[None]):
         now = self._clock()
         if finished or now - self._charts_at >= CHART_SECONDS:
             self._charts_at = now
-            for chart in self._charts:
-                chart.renew()
+            self.charts.renew()
 
     def _show_end(self, state: RunState) -> None:
         self._banner.display = True
         self._banner.add_class(f"-{state}")
         self._value.display = False
         self.set_focus(None)
+        self.refresh_bindings()
+
+    def _hide_end(self) -> None:
+        """The run goes on after all: it was resumed, or its replay went back."""
+        self._banner.display = False
+        self._banner.remove_class(*(f"-{state}" for state in RunState))
         self.refresh_bindings()
 
     def renew_clock(self) -> None:
@@ -118,7 +124,12 @@ class MainScreen(Screen[None]):
             return False
         if action == "traceback":
             return bool(self._run.view.finished and self._run.view.finished.details)
-        if action in _NEED_A_LIVE_RUN and self._run.view.finished:
+        session = self._run.session
+        if action == "detach":
+            return session.can_detach
+        if action == "take_control":
+            return session.live and not (session.owns_run or session.can_steer)
+        if action in NEED_A_LIVE_RUN and (self._run.view.finished or not session.can_steer):
             return None
         return True
 
@@ -151,18 +162,6 @@ class MainScreen(Screen[None]):
         self._settings.renew()
         self.refresh_bindings()
 
-    def action_chart(self, index: int) -> None:
-        self._choose_chart(index)
-
-    def action_next_chart(self, direction: int) -> None:
-        self._choose_chart((self._chart + direction) % len(CHARTS))
-
-    def on_chart_chosen(self, message: Chart.Chosen) -> None:
-        self._choose_chart(message.chart.number - 1)
-
-    def action_log_axis(self) -> None:
-        self._charts[self._chart].toggle_log_axis()
-
     def action_game(self) -> None:
         if self._run.game.fps <= 0:
             self.notify("the game is off: it was started with --fps 0")
@@ -184,7 +183,10 @@ class MainScreen(Screen[None]):
         self._game.renew()
 
     def action_maximise(self) -> None:
-        self.toggle_class("-maximised")
+        self.app.push_screen(ChartScreen(self.charts))
+
+    def action_metrics(self) -> None:
+        self.app.push_screen(MetricPicker(self.charts))
 
     def action_events(self) -> None:
         lines = [event_line(entry) for entry in self._run.view.log]
@@ -195,15 +197,16 @@ class MainScreen(Screen[None]):
             self.app.push_screen(TextScreen(finished.reason.splitlines()[0], Content(finished.details), at_end=True))
 
     def action_help(self) -> None:
-        self.app.push_screen(TextScreen("Keys", help_text()))
+        self.app.push_screen(TextScreen("Keys", help_text(tuple(dict.fromkeys((*self.KEYS, *keys.CHART_KEYS))))))
+
+    def action_detach(self) -> None:
+        self.app.detach()
+
+    def action_take_control(self) -> None:
+        self._run.session.take_control()
 
     async def action_quit(self) -> None:
         await self.app.action_quit()
 
-    def _choose_chart(self, index: int) -> None:
-        self._chart = index
-        for position, chart in enumerate(self._charts):
-            chart.set_class(position == index, "-chosen")
 
-
-_ACTIONS = {key.action.partition("(")[0] for key in keys.KEYS}
+_ACTIONS = {key.action.partition("(")[0] for key in (*keys.KEYS, *keys.REPLAY_KEYS)}

@@ -22,19 +22,31 @@ def linear_ticks(low: float, high: float, most: int) -> list[float]:
     return []
 
 
-def log_ticks(low: float, high: float, most: int) -> list[float]:
-    """At most `most` powers of ten within [low, high]; 1, 2 and 5 times them where there is room.
+def decade_ticks(low: float, high: float, most: int) -> list[float]:
+    """At most `most` ticks of a logarithmic axis: powers of ten, 1, 2 and 5 times them where there is room.
+
+    A part of a decade that holds fewer than two of these has ticks as on a linear axis.
 
     Args:
-        low, high: the ends of the axis, both above zero.
+        low, high: the ends of the axis as exponents of ten.
     """
-    first, last = math.floor(math.log10(low)), math.floor(math.log10(high))
+    inside = []
     for factors in ((1, 2, 5), (1,)):
-        ticks = [float(f"{factor}e{power}") for power in range(first, last + 1) for factor in factors]
-        ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) <= most:
-            return ticks
-    return ticks[:: -(-len(ticks) // most)] if most else []
+        powers = range(math.floor(low), math.floor(high) + 1)
+        ticks = [float(f"{factor}e{power}") for power in powers for factor in factors]
+        inside = [tick for tick in ticks if tick > 0 and low <= math.log10(tick) <= high]
+        if len(inside) <= most:
+            break
+    if len(inside) < 2 and high - low < 1:
+        ends = 10.0**low, 10.0 ** min(high, 308.0)  # beyond lies no number
+        return [tick for tick in linear_ticks(*ends, most) if low <= math.log10(tick) <= high] or inside
+    return inside[:: -(-len(inside) // most)] if most and inside else []
+
+
+def labels_each(ticks: list[float]) -> list[str]:
+    """Labels where the ticks are decades apart: each as short as it can be, unless two would read the same."""
+    each = [labels([tick])[0] for tick in ticks]
+    return each if len(set(each)) == len(each) else labels(ticks)
 
 
 def labels(ticks: list[float]) -> list[str]:
@@ -44,7 +56,8 @@ def labels(ticks: list[float]) -> list[str]:
     largest = max(abs(tick) for tick in ticks)
     distance = min((b - a for a, b in itertools.pairwise(ticks)), default=largest) or 1.0
     if largest >= 1e15 or 0 < largest < 1e-3:
-        return ["0" if tick == 0 else formats.exponent(tick) for tick in ticks]
+        digits = 1 + math.floor(math.log10(largest)) - math.floor(math.log10(distance))
+        return ["0" if tick == 0 else formats.exponent(tick, min(max(digits, 2), 7)) for tick in ticks]
     scale, suffix = next(
         ((s, u) for s, u in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")) if largest >= s), (1, "")
     )

@@ -1,4 +1,4 @@
-"""Curves as braille dots: a cell of the terminal holds 2 × 4 of them. Pure numpy, no Textual.
+"""Curves as dots: a cell of the terminal holds 2 × 4 of them in braille, 1 × 3 in plain ASCII. Pure numpy, no Textual.
 
 A curve of any length is first reduced to the lowest and the highest value of each column of dots, so that drawing
 costs the same for a hundred points as for a million, and no spike is ever lost. Dots: U+2800 and Unicode's
@@ -8,28 +8,104 @@ numbering of them, https://www.unicode.org/charts/PDF/U2800.pdf.
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 Dots = npt.NDArray[np.bool_]
-"""Lit dots, [4 · height, 2 · width], the first row on top."""
-
-_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint8)
+"""Lit dots, [rows of dots, columns of dots], the first row on top."""
 
 
 class Pattern(enum.Enum):
-    """What tells curves apart where colour cannot: of `period` dots, `lit` are drawn, along both directions."""
+    """What tells curves apart where colour cannot: which dots are drawn (#), repeated along both directions."""
 
-    SOLID = (1, 1)
-    DASHED = (6, 4)
-    DOTTED = (2, 1)
+    SOLID = "#"
+    DOTTED = "#."
+    DASHED = "####.."
+    DASH_DOT = "#####..#.."
 
     @property
-    def sample(self) -> str:
-        """A piece of the curve for the legend."""
-        return {"SOLID": "━", "DASHED": "╍", "DOTTED": "┈"}[self.name]
+    def lit(self) -> Dots:
+        return np.array([dot == "#" for dot in self.value])
+
+
+@dataclass(frozen=True, eq=False)
+class Glyphs:
+    """What a chart is drawn with.
+
+    Attributes:
+        columns, rows: dots in a cell.
+        weights: the number that each dot adds to the index into `table`, [rows, columns].
+        table, shadow_table: the code point for each combination of lit dots, of a curve and of a shadow.
+        merges: whether dots of two curves in one cell are drawn together; otherwise the curve in front has the cell.
+        cursor: a vertical line through a cell, for each column of dots.
+        point: where the cursor meets a curve.
+        samples: a piece of each pattern, for legends.
+        tick, edge: the vertical axis with a label, and without.
+        frame: corners and sides: top left, horizontal, top right, vertical, bottom left, bottom right.
+        replacements: what texts must not hold, and what stands for it.
+    """
+
+    columns: int
+    rows: int
+    weights: npt.NDArray[np.uint8]
+    table: npt.NDArray[np.uint32]
+    shadow_table: npt.NDArray[np.uint32]
+    merges: bool
+    cursor: str
+    point: str
+    samples: dict[Pattern, str]
+    tick: str
+    edge: str
+    frame: str
+    replacements: dict[str, str]
+
+    def plain(self, text: str) -> str:
+        """`text` in characters that the terminal's font has."""
+        if not self.replacements:
+            return text
+        for char, other in self.replacements.items():
+            text = text.replace(char, other)
+        return text.encode("ascii", "replace").decode("ascii")
+
+
+_BRAILLE_TABLE = np.array([0x20, *range(0x2801, 0x2900)], dtype=np.uint32)
+
+BRAILLE = Glyphs(
+    columns=2,
+    rows=4,
+    weights=np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint8),
+    table=_BRAILLE_TABLE,
+    shadow_table=_BRAILLE_TABLE,
+    merges=True,
+    cursor="⡇⢸",
+    point="●",
+    samples={Pattern.SOLID: "━", Pattern.DOTTED: "┈", Pattern.DASHED: "╍", Pattern.DASH_DOT: "╌"},
+    tick="┤",
+    edge="│",
+    frame="╭─╮│╰╯",
+    replacements={},
+)
+
+ASCII = Glyphs(
+    columns=1,
+    rows=3,
+    weights=np.array([[1], [2], [4]], dtype=np.uint8),
+    table=np.frombuffer(" '-|_:||".encode("utf-32-le"), dtype=np.uint32),
+    shadow_table=np.frombuffer(" .......".encode("utf-32-le"), dtype=np.uint32),
+    merges=False,
+    cursor="|",
+    point="o",
+    samples={Pattern.SOLID: "---", Pattern.DOTTED: "- -", Pattern.DASHED: "-- ", Pattern.DASH_DOT: "--."},
+    tick="+",
+    edge="|",
+    frame="+-+|++",
+    replacements={
+        "π": "pi", "→": "->", "·": "-", "–": "-", "∞": "inf", "…": "~", "×": "x", "▴": "^", "┊": ":", "↶": "<",
+    },
+)  # fmt: skip
 
 
 def envelope(x: FloatArray, y: FloatArray, x_range: tuple[float, float], columns: int) -> tuple[FloatArray, FloatArray]:
@@ -54,18 +130,18 @@ def envelope(x: FloatArray, y: FloatArray, x_range: tuple[float, float], columns
     cuts[-1] = np.searchsorted(x, edges[-1], side="right")
     filled = np.flatnonzero(cuts[1:] > cuts[:-1])
     if len(filled):
-        begins, shown = cuts[filled], y[: cuts[-1]]
+        begins, shown = cuts[filled] - cuts[0], y[cuts[0] : cuts[-1]]
         finite = np.isfinite(shown)
         low[filled] = np.minimum.reduceat(np.where(finite, shown, np.inf), begins)
         high[filled] = np.maximum.reduceat(np.where(finite, shown, -np.inf), begins)
     low[np.isinf(low)] = high[np.isinf(high)] = np.nan
-    at_edges = _interpolate(x, y, edges)
+    at_edges = interpolate(x, y, edges)
     low = np.fmin(low, np.fmin(at_edges[:-1], at_edges[1:]))
     high = np.fmax(high, np.fmax(at_edges[:-1], at_edges[1:]))
     return low, high
 
 
-def _interpolate(x: FloatArray, y: FloatArray, at: FloatArray) -> FloatArray:
+def interpolate(x: FloatArray, y: FloatArray, at: FloatArray) -> FloatArray:
     """The line through the points at the positions `at`, NaN outside of it and where a neighbour is not finite."""
     values = np.full(len(at), np.nan)
     left = np.searchsorted(x, at, side="right") - 1
@@ -91,28 +167,22 @@ def rows_of(values: FloatArray, y_range: tuple[float, float], rows: int) -> Floa
 
 
 def draw(
-    low: FloatArray, high: FloatArray, y_range: tuple[float, float], height: int, pattern: Pattern = Pattern.SOLID
+    low: FloatArray, high: FloatArray, y_range: tuple[float, float], rows: int, pattern: Pattern = Pattern.SOLID
 ) -> Dots:
-    """Light the dots between `low` and `high` in each column: [4 · height, len(low)]."""
-    rows = np.arange(4 * height)[:, None]
-    top = rows_of(high, y_range, 4 * height)
-    bottom = rows_of(low, y_range, 4 * height)
-    dots = (rows >= top) & (rows <= bottom)  # a comparison with NaN is false
-    period, lit = pattern.value
-    if lit < period:
+    """Light the dots between `low` and `high` in each column: [rows, len(low)]."""
+    numbers = np.arange(rows)[:, None]
+    top = rows_of(high, y_range, rows)
+    bottom = rows_of(low, y_range, rows)
+    dots = (numbers >= top) & (numbers <= bottom)  # a comparison with NaN is false
+    if pattern is not Pattern.SOLID:
         # Counting along rows and columns breaks steep pieces as well as flat ones.
-        dots &= (rows + np.arange(len(low))) % period < lit
+        lit = pattern.lit
+        dots &= lit[(numbers + np.arange(len(low))) % len(lit)]
     return dots
 
 
-def pack(dots: Dots) -> npt.NDArray[np.uint8]:
-    """The braille pattern of each cell, as an offset to U+2800: [height, width]."""
+def pack(dots: Dots, glyphs: Glyphs = BRAILLE) -> npt.NDArray[np.uint8]:
+    """The lit dots of each cell as an index into ``glyphs.table``: [height, width]."""
     rows, columns = dots.shape
-    cells = dots.reshape(rows // 4, 4, columns // 2, 2)
-    return np.einsum("rick,ik->rc", cells, _BITS, dtype=np.uint8)
-
-
-def to_text(cells: npt.NDArray[np.uint8]) -> list[str]:
-    """Rows of cells as text; a cell without a dot is a space."""
-    points = np.where(cells > 0, cells.astype(np.uint32) + 0x2800, 0x20).astype("<u4")
-    return [row.tobytes().decode("utf-32-le") for row in points]
+    cells = dots.reshape(rows // glyphs.rows, glyphs.rows, columns // glyphs.columns, glyphs.columns)
+    return np.einsum("rick,ik->rc", cells, glyphs.weights, dtype=np.uint8)

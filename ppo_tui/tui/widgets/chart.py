@@ -1,133 +1,102 @@
-"""A chart of metrics over environment steps, painted only when there is something new to see."""
+"""A chart of metrics over environment steps."""
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from rich.segment import Segment
-from textual.content import Content
-from textual.message import Message
-from textual.strip import Strip
-from textual.widget import Widget
+from collections.abc import Sequence
 
 from .. import formats
-from ..controller import Controller
+from ..chart_view import ChartView, Extent
+from ..marks import Mark
 from ..metrics import ChartSpec, Curve
-from ..series import smoothed
+from ..series import FloatArray, Series, extent_of, smoothed
+from ..view import RunView
 from .braille import Pattern
-from .plot import Line, plot
+from .curves import CurveOptions, CurvesWidget
+from .frame import Entry, Pieces
+from .plot import Line
+
+_BRANCHES = 8
+"""Of more abandoned branches the newest are drawn."""
 
 
-class Chart(Widget):
-    """Curves with axes in rows of braille.
+class Chart(CurvesWidget):
+    """Metrics of one run: each its average, behind it the raw values and what rewinds abandoned."""
 
-    The strips of all rows are made at once and kept until data, size, options or colours change: repainting what
-    has not changed costs nothing.
-    """
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "chart--curve-1",
-        "chart--curve-2",
-        "chart--shadow",
-        "chart--axis",
-        "chart--mark",
-    }
-
-    class Chosen(Message):
-        """The user clicked on this chart."""
-
-        def __init__(self, chart: Chart) -> None:
-            super().__init__()
-            self.chart = chart
-
-    def __init__(self, run: Controller, spec: ChartSpec, number: int) -> None:
-        super().__init__(id=f"chart-{spec.id}")
+    def __init__(self, run: RunView, spec: ChartSpec, number: int, view: ChartView) -> None:
+        options = CurveOptions(smoothing=spec.smoothing)
+        super().__init__(view, options, id=f"chart-{spec.id}" if spec.id.isidentifier() else None)
         self.run = run
         self.spec = spec
         self.number = number
-        self.log_axis = False
-        self._strips: list[Strip] | None = None
-        self._shown: tuple[int, ...] = ()
 
-    def on_mount(self) -> None:
-        self.border_title = self._title()
+    def become(self, other: Chart) -> None:
+        """Show what `other` shows, now and after each change of its options."""
+        self.spec, self.number, self.options = other.spec, other.number, other.options
 
-    def renew(self) -> None:
-        """Repaint if there is new data."""
-        view = self.run.view
+    def fingerprint(self) -> tuple[object, ...]:
         keys = [key for curve in self.spec.curves for key in (curve.metric.key, curve.shadow) if key]
-        lengths = (*(len(view.series[key]) for key in keys), len(view.changes))
-        if lengths != self._shown:
-            self._shown = lengths
-            self._repaint()
+        versions = (self.run.series[key].version for key in keys)
+        return self.spec.id, self.number, self.grows, len(self.run.marks), self.extent(), *versions
 
-    def toggle_log_axis(self) -> None:
-        self.log_axis = not self.log_axis
-        self._repaint()
+    @property
+    def grows(self) -> bool:
+        return self.run.finished is None
 
-    def render_line(self, y: int) -> Strip:
-        width, height = self.content_size
-        if self._strips is None or len(self._strips) != height:
-            self._strips = self._paint(width, height)
-        return self._strips[y] if y < len(self._strips) else Strip.blank(width, self.rich_style)
+    def extent(self) -> Extent:
+        return extent_of(self.run.series.values())
 
-    def notify_style_update(self) -> None:
-        super().notify_style_update()
-        self._strips = None
+    def points(self) -> FloatArray:
+        return max((self._series(curve).steps for curve in self.spec.curves), key=len)
 
-    def on_resize(self) -> None:
-        self._strips = None
+    def marks(self) -> Sequence[Mark]:
+        return self.run.marks
 
-    def on_click(self) -> None:
-        self.post_message(self.Chosen(self))
+    def title(self) -> Pieces:
+        return [(f"{self.number}", "quiet"), (f" {self.spec.title}" if self.spec.title else "", "title")]
 
-    def _repaint(self) -> None:
-        self._strips = None
-        self.border_title = self._title()
-        self.refresh()
-
-    def _title(self) -> Content:
-        """Number, name, and for each curve a sample of its pattern and its newest value: the legend."""
-        parts: list[str | tuple[str, str]] = [
-            (f"{self.number}", "dim"),
-            f" {self.spec.title}" if self.spec.title else "",
+    def legend(self) -> list[Entry]:
+        samples = self.glyphs.samples
+        return [
+            Entry(samples[curve.pattern], curve.label, self._reading(curve), f"curve-{number}")
+            for number, curve in enumerate(self.spec.curves, start=1)
         ]
-        if self.log_axis:
-            parts.append(" (log)")
-        for index, curve in enumerate(self.spec.curves, start=1):
-            series = self.run.view.series[curve.metric.key]
-            newest = formats.number(curve.metric.sign * series.last, 2 if curve.label else 3)
-            parts.append((f" {curve.pattern.sample} {curve.label}".rstrip(), f"$curve-{index}"))
-            parts.append(f" {newest}")
-        return Content.assemble(*parts)
 
-    def _paint(self, width: int, height: int) -> list[Strip]:
-        if width < 1 or height < 1:
-            return []
-        lines = [
-            line
-            for index, curve in enumerate(self.spec.curves, start=1)
-            for line in self._lines(curve, f"curve-{index}", width)
-        ]
-        shadows_first = sorted(lines, key=lambda line: not line.shadow)
-        marks = [change.step for change in self.run.view.changes]
-        rows = plot(shadows_first, width, height, log=self.log_axis, marks=marks)
-        base = self.rich_style
-        styles = {name: base + self.get_component_rich_style(f"chart--{name}", partial=True) for name in _STYLES}
-        return [Strip([Segment(text, styles[name]) for text, name in row], width) for row in rows]
+    def notes(self) -> list[str]:
+        notes = super().notes()
+        smoothing = self.options.smoothing
+        if smoothing != self.spec.smoothing:
+            notes.append(f"avg {smoothing:.0%}" if smoothing else "raw")
+        return notes
 
-    def _lines(self, curve: Curve, style: str, width: int) -> list[Line]:
-        """The curve itself and, behind it, its shadow."""
-        series = self.run.view.series[curve.metric.key]
+    def lines(self, columns: int, window: Extent) -> list[Line]:
+        behind, front = [], []
+        for number, curve in enumerate(self.spec.curves, start=1):
+            shadows, line = self._lines(curve, f"curve-{number}", columns, window)
+            behind += shadows
+            front.append(line)
+        return behind + front
+
+    def _lines(self, curve: Curve, style: str, columns: int, window: Extent) -> tuple[list[Line], Line]:
+        series = self._series(curve)
         steps, values = series.steps, curve.metric.values(series)
-        lines = []
+        shadows = []
         if curve.shadow:
-            behind = self.run.view.series[curve.shadow]
-            lines.append(Line(behind.steps, behind.values, "shadow", Pattern.DOTTED, curve.pane, shadow=True))
-        if curve.smooth:
-            lines.append(Line(steps, values, "shadow", Pattern.DOTTED, curve.pane, shadow=True))
-            steps, values = smoothed(steps, values, 2 * width)
-        return [*lines, Line(steps, values, style, curve.pattern, curve.pane)]
+            other = self.run.series[curve.shadow]
+            shadows.append(Line(other.steps, other.values, "shadow", Pattern.DOTTED, curve.pane, shadow=True))
+        for left_steps, left_values in series.branches[-_BRANCHES:]:
+            left_values = curve.metric.sign * left_values
+            shadows.append(Line(left_steps, left_values, "abandoned", Pattern.DASHED, curve.pane, shadow=True))
+        if self.options.smoothing:
+            shadows.append(Line(steps, values, "shadow", Pattern.DOTTED, curve.pane, shadow=True))
+            steps, values = smoothed(steps, values, columns, self.options.smoothing, window)
+        return shadows, Line(steps, values, style, curve.pattern, curve.pane)
 
+    def _reading(self, curve: Curve) -> str:
+        """The value at the cursor, exactly, or the newest one."""
+        series = self._series(curve)
+        if self.view.cursor is not None:
+            return formats.exact(curve.metric.sign * series.at(self.view.cursor))
+        return formats.number(curve.metric.sign * series.last, 2 if curve.label else 3)
 
-_STYLES = tuple(name.removeprefix("chart--") for name in Chart.COMPONENT_CLASSES)
+    def _series(self, curve: Curve) -> Series:
+        return self.run.series[curve.metric.key]

@@ -16,6 +16,7 @@ STATES: dict[RunState, tuple[str, str]] = {
     RunState.FINISHED: ("✓", "$success"),
     RunState.STOPPED: ("■", "$warning"),
     RunState.FAILED: ("✗", "$error"),
+    RunState.LOST: ("?", "$error"),
 }
 """Symbol and colour of each state; the word always stands beside them."""
 
@@ -46,6 +47,7 @@ class Header(Panel):
             (f"{started.run if started else 'ppo-tui'}  ", "bold"),
             state_label(view.state),
             (request, "$warning"),
+            (f" · {self.run.session.status}" if self.run.session.status else "", "$warning"),
         ]
         if started:
             game = started.config.get("env", {}).get("id", "")

@@ -1,93 +1,44 @@
-"""How the screen reaches an engine: it polls a session for events and sends it commands.
-
-Whatever offers `Session` can stand behind the screen: an engine in a thread of this process (`LocalSession`),
-one behind a socket, or the file of a run that ended last week.
-"""
+"""An engine in a background thread of this process."""
 
 from __future__ import annotations
 
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from ..errors import PPOTuiError, RunFailedError
-from ..protocol import TRANSIENT, Command, Event, RunFinished, RunState, Stop, UpdateFinished
+from ...errors import PPOTuiError, RunFailedError
+from ...protocol import Command, Event, RunFinished, RunState, Stop, UpdateFinished
+from ...training.relay import CommandRelay, Receiver
+from .base import Mailbox, Session
 
 Emit = Callable[[Event], None]
 
 
-class Engine(Protocol):
+class Engine(Receiver, Protocol):
     """What trains."""
 
     def run(self) -> object:
         """Train until the end, emitting events; the last of them is a `RunFinished`."""
 
-    def send(self, command: Command) -> None:
-        """Take a command from any thread, without waiting for it to be obeyed."""
 
-
-class Session(Protocol):
-    """A run as a screen sees it."""
-
-    def start(self) -> None:
-        """Begin, without blocking. The screen calls it once its first picture stands; a second call does nothing."""
-
-    @property
-    def live(self) -> bool:
-        """Whether more events may come."""
-
-    def poll(self) -> list[Event]:
-        """Everything since the last poll, without blocking: durable events in order, then the newest transient ones."""
-
-    def send(self, command: Command) -> None:
-        """Hand over a command without waiting for it; one sent after the end of the run is ignored."""
-
-    def close(self, timeout: float) -> bool:
-        """Stop the run and wait up to `timeout` seconds for its end; False when it runs on."""
-
-
-class Mailbox:
-    """Events on their way from a busy thread to a screen that looks now and then.
-
-    One thread posts, another drains. Each operation is one or two atomic ones on a deque or a dict, so posting
-    never waits for the screen; a durable event is kept until it is drained, a transient one until the next of
-    its type.
-    """
-
-    def __init__(self) -> None:
-        self._durable: deque[Event] = deque()
-        self._transient: dict[type[Event], Event] = {}
-
-    def post(self, event: Event) -> None:
-        if isinstance(event, TRANSIENT):
-            self._transient[type(event)] = event
-        else:
-            self._durable.append(event)
-
-    def drain(self) -> list[Event]:
-        # The transient ones are taken first: whatever was posted before them is then among the durable ones.
-        newest = [event for kind in TRANSIENT if (event := self._transient.pop(kind, None))]
-        return [self._durable.popleft() for _ in range(len(self._durable))] + newest
-
-
-class LocalSession:
-    """An engine in a background thread of this process.
+class LocalSession(Session):
+    """A run of this process.
 
     Args:
         make_engine: builds the engine around the function that takes its events. It runs in the thread too, as
             importing torch takes seconds that a screen should not wait for.
+        can_detach: whether somebody will hand the stopped run over to another process.
     """
 
-    def __init__(self, make_engine: Callable[[Emit], Engine]) -> None:
+    def __init__(self, make_engine: Callable[[Emit], Engine], *, can_detach: bool = False) -> None:
+        self.can_detach = can_detach
         self._make_engine = make_engine
         self._mailbox = Mailbox()
-        self._handover = threading.Lock()  # between send() and the moment the engine comes to exist
-        self._engine: Engine | None = None
-        self._early: list[Command] = []
+        self._relay = CommandRelay()
         self._told_to_stop = False
+        self._watched = True
         self._progress = (0, 0)  # step and number of the newest update
         self._started_at = 0.0
         self._thread = threading.Thread(target=self._learn, name="learner", daemon=True)
@@ -116,18 +67,22 @@ class LocalSession:
             if self.finished:
                 return
             self.finished = event
-        self._mailbox.post(event)
+        if self._watched:
+            self._mailbox.post(event)
 
     def poll(self) -> list[Event]:
         return self._mailbox.drain()
 
     def send(self, command: Command) -> None:
-        with self._handover:
-            self._told_to_stop = self._told_to_stop or isinstance(command, Stop)
-            if self._engine is None:
-                self._early.append(command)
-            elif self.live:
-                self._engine.send(command)
+        self._told_to_stop = self._told_to_stop or isinstance(command, Stop)
+        if self.live:
+            self._relay.send(command)
+
+    def wait(self) -> None:
+        """Return when the run has ended. Nobody polls any more: events are no longer kept."""
+        self._watched = False
+        self._mailbox.drain()
+        self._thread.join()
 
     def close(self, timeout: float) -> bool:
         if not self._thread.ident:  # never started
@@ -141,18 +96,11 @@ class LocalSession:
         # A thread dies in silence, so whatever ends this one (SystemExit too) becomes an event.
         try:
             engine = self._make_engine(self.emit)
-            self._adopt(engine)
+            self._relay.connect(engine)
             engine.run()
             self._fail(RunFailedError("the engine ended without saying how"), "")
         except BaseException as error:
             self._fail(error, traceback.format_exc())
-
-    def _adopt(self, engine: Engine) -> None:
-        with self._handover:
-            for command in self._early:
-                engine.send(command)
-            self._early.clear()
-            self._engine = engine
 
     def _fail(self, error: BaseException, details: str) -> None:
         """Say that the run failed, unless the engine has said how it ended."""

@@ -1,0 +1,102 @@
+"""Running statistics that give observations and rewards a scale that a network learns from.
+
+Both are updated once with each rollout, after it has been learned from: acting and learning see the same numbers, and
+nothing depends on the order in which workers answered. In evaluation nobody updates them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+NORMALIZED_LIMIT = 10.0
+"""Normalised observations and rewards are clipped to ± this, as in Stable-Baselines3's ``VecNormalize``."""
+
+EPSILON = 1e-8
+"""Added to variances, as in ``VecNormalize``: what never changes is then 0."""
+
+
+class RunningMoments(nn.Module):
+    """Mean and variance of all that was ever given, in float64.
+
+    Args:
+        shape: of one sample.
+    """
+
+    def __init__(self, shape: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(tuple(shape), dtype=torch.float64))
+        self.register_buffer("variance", torch.ones(tuple(shape), dtype=torch.float64))
+
+    @torch.no_grad()
+    def merge(self, samples: Tensor) -> None:
+        """Take in more samples, `[M, *shape]`.
+
+        The parallel algorithm (Chan, Golub & LeVeque, 1979, equations 2.1a and 2.1b): however the samples are split
+        into calls, the moments are those of all of them.
+        """
+        samples = samples.double()
+        size = len(samples)
+        total = self.count + size
+        delta = samples.mean(0) - self.mean
+        squares = self.variance * self.count + samples.var(0, correction=0) * size
+        self.variance.copy_((squares + delta.square() * self.count * size / total) / total)
+        self.mean.add_(delta * size / total)
+        self.count.copy_(total)
+
+
+class ObservationNormalizer(RunningMoments):
+    """(x − mean) / √(variance + ε) of each number of an observation, clipped; the identity, clipped, at first.
+
+    Args:
+        shape: of one frame; a stack of frames shares the statistics.
+    """
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Observations `[B, (K,) *shape]` of floats, normalised."""
+        scale = torch.rsqrt(self.variance + EPSILON).float()
+        return ((observations - self.mean.float()) * scale).clamp(-NORMALIZED_LIMIT, NORMALIZED_LIMIT)
+
+
+class RewardNormalizer:
+    """Rewards divided by the standard deviation of the discounted return Rₜ = γ Rₜ₋₁ + rₜ, and clipped.
+
+    They are not centred, which would change what is optimal where episodes can end sooner or later. The scale of a
+    rollout includes the rollout itself.
+
+    Args:
+        num_envs: N.
+    """
+
+    def __init__(self, num_envs: int) -> None:
+        self._moments = RunningMoments()
+        self._returns = torch.zeros(num_envs, dtype=torch.float64)
+
+    def __call__(self, rewards: Tensor, episode_ends: Tensor, gamma: float) -> Tensor:
+        """Take in a rollout's rewards, `[T, N]`, and return them normalised.
+
+        Args:
+            episode_ends: bool `[T, N]`; R starts anew after them.
+        """
+        running, returns = self._returns, []
+        for reward, ended in zip(rewards.double(), episode_ends, strict=True):
+            running = gamma * running + reward
+            returns.append(running)
+            running = running.masked_fill(ended, 0.0)
+        self._returns = running
+        self._moments.merge(torch.stack(returns).flatten())
+        scale = torch.rsqrt(self._moments.variance + EPSILON)
+        return (rewards * scale).clamp(-NORMALIZED_LIMIT, NORMALIZED_LIMIT)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"returns": self._returns.clone()} | {
+            name: tensor.clone() for name, tensor in self._moments.state_dict().items()
+        }
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        moments = dict(state)
+        self._returns = moments.pop("returns").clone()
+        self._moments.load_state_dict(moments)

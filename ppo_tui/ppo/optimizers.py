@@ -1,0 +1,66 @@
+"""The optimisers, both of which can be told on the device to skip a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config import OptimConfig
+
+
+class RMSprop(torch.optim.Optimizer):
+    """RMSprop (Hinton, 2012, https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf), uncentred.
+
+    As `torch.optim.RMSprop`; and like PyTorch's fused optimisers it skips a step, on the device, while its attribute
+    `found_inf`, a scalar, is 1.
+
+    Args:
+        alpha: share of the old mean square that each step keeps.
+        eps: added to the root mean square; with `tensorflow`, to the mean square.
+        tensorflow: as TensorFlow 1 had it: mean squares start at 1, and ε lies under the root. What A2C's Atari scores
+            of OpenAI's baselines and of Stable-Baselines3 (``RMSpropTFLike``) were reached with.
+    """
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], *, lr: float, alpha: float, eps: float, tensorflow: bool = False
+    ) -> None:
+        super().__init__(parameters, {"lr": lr})
+        self.found_inf: Tensor | None = None
+        self._alpha, self._eps, self._tensorflow = alpha, eps, tensorflow
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:
+        assert closure is None, "the gradients are there already"
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._step(parameter, parameter.grad, group["lr"])
+
+    def _step(self, parameter: nn.Parameter, gradient: Tensor, learning_rate: float) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["square_avg"] = torch.ones_like(parameter) if self._tensorflow else torch.zeros_like(parameter)
+        average = state["square_avg"]
+        weight = torch.full((), 1.0 - self._alpha, device=parameter.device)
+        if self.found_inf is not None:
+            gradient = torch.where(self.found_inf.bool(), 0.0, gradient)
+            weight = weight * (1.0 - self.found_inf)
+        average.lerp_(gradient.square(), weight)
+        root = (average + self._eps).sqrt() if self._tensorflow else average.sqrt() + self._eps
+        parameter.addcdiv_(gradient, root, value=-learning_rate)
+
+
+def make_optimizer(parameters: Iterable[nn.Parameter], optim: OptimConfig) -> torch.optim.Optimizer:
+    """The optimiser that `optim` names."""
+    if optim.name == "adam":
+        return torch.optim.Adam(parameters, lr=optim.learning_rate, eps=optim.adam_eps, fused=True)
+    return RMSprop(
+        parameters,
+        lr=optim.learning_rate,
+        alpha=optim.rmsprop_alpha,
+        eps=optim.rmsprop_eps,
+        tensorflow=optim.name == "rmsprop-tf",
+    )

@@ -1,0 +1,97 @@
+"""The record of a run that is resumed: what it has to forget, and what the screen shows of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from ..protocol import Event, RunFinished, decode_event
+from .directory import RunDirectory
+
+_TRAINING_EVENTS = ("update", "episode", "setting", "rewound")
+"""Tags of the events that tell of progress, which a run that goes back loses."""
+
+
+class _EventLine(msgspec.Struct):
+    event: str = ""
+    elapsed: float = 0.0
+
+
+class _MetricsLine(msgspec.Struct):
+    elapsed: float | None = msgspec.field(name="time/time_elapsed", default=None)
+
+
+_event_decoder = msgspec.json.Decoder(_EventLine)
+_metrics_decoder = msgspec.json.Decoder(_MetricsLine)
+
+
+def set_aside_after(run: RunDirectory, seconds: float) -> int:
+    """Move what was recorded after `seconds` of training out of the run's record, before it is resumed from there.
+
+    The lines go to the end of ``events.abandoned.jsonl`` and ``metrics.abandoned.jsonl``; nothing is lost. A line that
+    a crash has cut short goes with them.
+
+    Returns:
+        How many updates were abandoned.
+
+    Raises:
+        OSError: the directory cannot be written.
+    """
+
+    def event_is_later(line: bytes) -> bool:
+        event = _event_decoder.decode(line)
+        return event.event in _TRAINING_EVENTS and event.elapsed > seconds
+
+    def metrics_are_later(line: bytes) -> bool:
+        return (_metrics_decoder.decode(line).elapsed or 0.0) > seconds
+
+    _move_tail(run.events, event_is_later)
+    return _move_tail(run.metrics, metrics_are_later)
+
+
+def _move_tail(file: Path, is_later: Callable[[bytes], bool]) -> int:
+    """Move everything from the first later line on from ``X.jsonl`` to ``X.abandoned.jsonl``; how many lines."""
+    try:
+        with file.open("rb") as lines:
+            keep = _length_to_keep(lines, is_later)
+            lines.seek(keep)
+            tail = lines.read()
+    except FileNotFoundError:
+        return 0
+    if not tail:
+        return 0
+    with file.with_name(f"{file.stem}.abandoned.jsonl").open("ab") as aside:
+        aside.write(tail if tail.endswith(b"\n") else tail + b"\n")
+        aside.flush()
+        os.fsync(aside.fileno())
+    os.truncate(file, keep)
+    return tail.count(b"\n")
+
+
+def _length_to_keep(lines: Iterator[bytes], is_later: Callable[[bytes], bool]) -> int:
+    length = 0
+    for line in lines:
+        if not line.endswith(b"\n"):
+            break
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            if is_later(line):
+                break
+        length += len(line)
+    return length
+
+
+def past_events(run: RunDirectory) -> Iterator[Event]:
+    """What the run's record tells of its earlier life, for a screen; its earlier ends are left out.
+
+    Lines of another version, or damaged ones, are passed over.
+    """
+    with contextlib.suppress(FileNotFoundError), run.events.open("rb") as lines:
+        for line in lines:
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+                event = decode_event(line)
+                if not isinstance(event, RunFinished):
+                    yield event

@@ -1,0 +1,138 @@
+"""What travels over a run's control socket besides events and commands: one JSON object a line.
+
+The server speaks first (`Hello`). A client may then send commands, each with an ``id`` of its choice, which the
+server answers with a `Reply`; after `Subscribe` it is sent the run's events. ``printf '{"command":"pause"}\\n'``
+piped into ``nc -U control.sock`` is a client.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from ..protocol import PROTOCOL_VERSION, AnyCommand, AnyEvent, Command, RunState, decode_command, decode_event
+
+MAX_LINE_BYTES = 65_536
+"""The longest line that a server reads."""
+
+_MAX_TEXT = 1_000
+
+Wish = Literal["watch", "steer", "take", "script"]
+"""What a client is there for: to watch only; to steer if no other screen does, or as soon as none does; to take the
+control over from whoever has it; to send a command beside them all, as a script does."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="message"):
+    """Base of what a server says besides events."""
+
+
+class Hello(Message, frozen=True, kw_only=True, tag="hello"):
+    """The first line of a connection."""
+
+    run: str
+    pid: int
+    state: RunState
+    step: int
+    update: int
+    protocol: int = PROTOCOL_VERSION
+
+
+class Reply(Message, frozen=True, kw_only=True, tag="reply"):
+    """The answer to one line: accepted, or not for the reason in `error`.
+
+    Attributes:
+        id: the command's own, or None where it had none.
+    """
+
+    id: int | None = None
+    error: str | None = None
+
+
+class Role(Message, frozen=True, kw_only=True, tag="role"):
+    """Whether this client may steer, from now on; the first one answers `Subscribe`.
+
+    Attributes:
+        you: how the server names this client in the audit trail.
+        holder: the client that steers, if any.
+    """
+
+    control: bool
+    you: str
+    holder: str | None = None
+
+
+class Subscribe(msgspec.Struct, frozen=True, kw_only=True, tag_field="request", tag="subscribe"):
+    """Ask for the run's events.
+
+    Attributes:
+        history: from the very first one on, else only those to come.
+        client: a word for the audit trail, such as ``screen``.
+        wish: what for.
+    """
+
+    history: bool = True
+    client: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z-]{0,19}$")] = "client"
+    wish: Wish = "watch"
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True, tag_field="request", tag="claim"):
+    """Ask a subscribed client's control of the run, from whoever has it."""
+
+
+class BadLineError(Exception):
+    """A line from a client that is no request; its message is the answer.
+
+    Attributes:
+        id: of the command, where the line had one.
+    """
+
+    def __init__(self, message: str, id: int | None = None) -> None:
+        super().__init__(message)
+        self.id = id
+
+
+_line_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_id_decoder = msgspec.json.Decoder(Annotated[int, msgspec.Meta(ge=0, le=2**53)])
+_request_decoder = msgspec.json.Decoder(Subscribe | Claim)
+_message_decoder = msgspec.json.Decoder(Hello | Reply | Role)
+
+
+def decode_request(line: bytes) -> tuple[Subscribe | Claim | AnyCommand, int | None]:
+    """What a client asks for, and the id that it gave it.
+
+    Raises:
+        BadLineError: the line is neither a command nor a request.
+    """
+    id = None
+    try:
+        keys = _line_decoder.decode(line)
+        if "id" in keys:
+            id = _id_decoder.decode(keys["id"])
+        if "request" in keys:
+            return _request_decoder.decode(line), id
+        command = decode_command(line)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise BadLineError(f"neither a command nor a request: {error}", id) from None
+    _refuse_odd_text(command, id)
+    return command, id
+
+
+def _refuse_odd_text(command: Command, id: int | None) -> None:
+    """Texts of commands end in logs and on terminals."""
+    for key, value in msgspec.structs.asdict(command).items():
+        if isinstance(value, str) and not (value.isprintable() and len(value) <= _MAX_TEXT):
+            raise BadLineError(f"{key}: expected at most {_MAX_TEXT} printable characters", id)
+
+
+def decode_line(line: bytes) -> AnyEvent | Hello | Reply | Role | None:
+    """What a server says; None for what only a later version knows.
+
+    Raises:
+        msgspec.DecodeError: the line is no JSON object.
+    """
+    decode: Any = decode_event if "event" in _line_decoder.decode(line) else _message_decoder.decode
+    try:
+        return decode(line)
+    except msgspec.ValidationError:
+        return None

@@ -1,0 +1,171 @@
+"""How a run survives: it marks each update boundary, saves itself in time, goes on from a checkpoint or back to one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from ..config import Config
+from ..errors import UsageError
+from ..protocol import Alarm, CommandRefused, Event, Level, Rewound, RunResumed, RunState, StateChanged
+from .checkpoint import Snapshot, read_checkpoint
+from .checkpoint_state import CheckpointState
+from .control import Controls
+from .keeper import MIN_BEST_EPISODES, CheckpointKeeper
+from .metrics import EpisodeWindow
+from .resuming import differences
+from .snapshots import Snapshots
+
+
+class Position(NamedTuple):
+    """Where a run is: steps and updates done, seconds trained, and the metrics of the last update."""
+
+    step: int
+    update: int
+    seconds: float
+    metrics: dict[str, float | None]
+
+
+class Durability:
+    """The checkpoints of a run in progress. All methods belong to the training thread.
+
+    Args:
+        directory: where checkpoints go; None keeps none.
+        position: asked whenever the run is saved.
+        resumed: the checkpoint that the run goes on from, which `snapshots` has loaded.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        snapshots: Snapshots,
+        episodes: EpisodeWindow,
+        directory: Path | None,
+        *,
+        emit: Callable[[Event], None],
+        controls: Controls,
+        position: Callable[[], Position],
+        resumed: Snapshot | None,
+    ) -> None:
+        self._config, self._snapshots, self._episodes = config, snapshots, episodes
+        self._emit, self._position = emit, position
+        self._weights_whole = True
+        self._warned_about: set[int] = set()
+        self._keeper: CheckpointKeeper | None = None
+        if directory is not None:
+            self._keeper = CheckpointKeeper(
+                directory,
+                seconds=config.run.checkpoint_seconds,
+                keep=config.run.keep_checkpoints,
+                emit=emit,
+                on_written=lambda: controls.call_soon(self._keeper.report),
+                best=resumed.state.best if resumed else None,
+            )
+
+    # ── Boundaries ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, resumed: Snapshot | None = None, path: Path | None = None) -> None:
+        """Start the first episodes, or go on with those of the checkpoint at `path`, and say what is not as it was."""
+        restarted = self._snapshots.begin(resumed)
+        if resumed:
+            found = differences(resumed.state, self._config, self._snapshots.origin)
+            self._emit(
+                RunResumed(
+                    path=str(path),
+                    step=resumed.state.step,
+                    update=resumed.state.update,
+                    restarted_envs=tuple(restarted),
+                    exact=not (found or restarted),
+                    differences=found,
+                )
+            )
+        self._warn(restarted, "could not be restored and begin new episodes")
+
+    def learning(self) -> None:
+        """The weights are about to change: until the next `mark` they belong to no boundary."""
+        self._weights_whole = False
+
+    def mark(self) -> None:
+        """An update is done: remember where the next rollout starts from."""
+        self._snapshots.mark()
+        self._weights_whole = True
+
+    # ── Saving ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def take(self) -> Snapshot:
+        """The run as it was at the last boundary."""
+        best = self._keeper.best if self._keeper else None
+        return self._snapshots.take(**self._position()._asdict(), best=best)
+
+    def save(self, reason: str, *, wait: bool = False) -> None:
+        """Save the last boundary, if checkpoints are kept; failing to is an alarm, not the end of the run.
+
+        Args:
+            wait: return only when it is on the disk.
+        """
+        if self._keeper is None:
+            return
+        if wait:
+            self._emit(StateChanged(state=RunState.SAVING))
+        began = time.perf_counter()
+        snapshot = self.take()
+        self._keeper.save(snapshot, reason, score=self._score, waited=time.perf_counter() - began)
+        self._warn(self._snapshots.unsaved(), "will begin new episodes when the run goes on from this checkpoint")
+        if wait:
+            self._keeper.wait()
+
+    def save_if_due(self) -> None:
+        """Save where the last checkpoint is old enough, or the policy better than ever."""
+        if self._keeper and (reason := self._keeper.due(self._score)):
+            self.save(reason)
+
+    def save_after_failure(self) -> None:
+        """Keep what the last whole update has learnt, after a failure in the rollout that followed it."""
+        if self._weights_whole and self._snapshots.marked:
+            self.save("failure", wait=True)
+
+    def close(self) -> None:
+        """Wait until everything is on the disk."""
+        if self._keeper:
+            self._keeper.wait()
+
+    @property
+    def _score(self) -> float | None:
+        return self._episodes.score(MIN_BEST_EPISODES)
+
+    # ── Going back ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def rewind(self, text: str) -> CheckpointState | None:
+        """Go back to the checkpoint at the path `text`, or of that name among the run's own.
+
+        Returns:
+            Where the run is now; None where the command was refused, and nothing has changed.
+        """
+        self.close()
+        try:
+            path = self._find(text)
+            snapshot = read_checkpoint(path)
+            self._snapshots.load(snapshot)
+        except UsageError as error:
+            self._emit(CommandRefused(message=str(error)))
+            return None
+        restarted = self._snapshots.begin(snapshot)
+        self._emit(Rewound(path=str(path), step=snapshot.state.step, update=snapshot.state.update))
+        self._warn(restarted, "could not be restored and begin new episodes")
+        return snapshot.state
+
+    def _find(self, text: str) -> Path:
+        path = Path(text)
+        if self._keeper and not path.is_absolute() and not path.exists():
+            path = self._keeper.directory / text
+        return path.resolve()
+
+    def _warn(self, envs: dict[int, str], what: str) -> None:
+        """One warning about these environments, each with its reason; none where they have been warned about."""
+        if envs.keys() - self._warned_about:
+            self._warned_about |= envs.keys()
+            names = ", ".join(map(str, envs))
+            message = f"environments {names} {what}: {next(iter(envs.values()))}"
+            self._emit(Alarm(level=Level.WARNING, message=message))

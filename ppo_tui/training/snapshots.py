@@ -1,0 +1,149 @@
+"""Taking a run apart into a snapshot at an update boundary, and putting it together again."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from ..config import Config, build_config, to_tables
+from ..errors import UsageError
+from ..ppo import ActorCritic, Learner
+from ..workers import WorkerPool
+from .checkpoint import Snapshot, Tensors, load_weights, on_cpu
+from .checkpoint_state import CheckpointState, Origin
+from .collector import Collector, CollectorState
+from .machine import Threads
+from .metrics import EpisodeWindow
+from .resuming import changed_fixed_settings
+from .settings import LiveSettings
+from .versions import code_fingerprint, cpu_model, versions
+
+
+class Snapshots:
+    """Everything of a run that the next update depends on, behind two methods: `take` and `load`.
+
+    Args:
+        origin: what this process computes on.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        policy: ActorCritic,
+        learner: Learner,
+        collector: Collector,
+        settings: LiveSettings,
+        episodes: EpisodeWindow,
+        origin: Origin,
+    ) -> None:
+        self._config, self.origin = config, origin
+        self._policy, self._learner, self._collector = policy, learner, collector
+        self._settings, self._episodes = settings, episodes
+        self._start: CollectorState | None = None
+
+    @property
+    def marked(self) -> bool:
+        """Whether there is anything to take a snapshot of."""
+        return self._start is not None
+
+    def mark(self) -> None:
+        """Remember where the next rollout starts from. A snapshot taken within that rollout leaves it out.
+
+        This costs a millisecond or two for eight Atari games, and lets a run stop in the middle of a rollout at once,
+        without losing an exact bit: the rollout is played again.
+        """
+        self._start = self._collector.save_state()
+
+    def take(
+        self, *, step: int, update: int, seconds: float, metrics: dict[str, float | None], best: float | None
+    ) -> Snapshot:
+        """The run as it was at the last `mark`, with weights as they are: not to be called while the learner learns."""
+        learner = self._learner.state_dict()
+        start = self._start or CollectorState({}, ())
+        state = CheckpointState(
+            step=step,
+            update=update,
+            seconds=seconds,
+            config=to_tables(self._config),
+            settings=self._settings.save(),
+            learner={key: value for key, value in learner.items() if not isinstance(value, torch.Tensor)},
+            episodes=self._episodes.total,
+            best=best,
+            metrics={key: value if value is None or math.isfinite(value) else None for key, value in metrics.items()},
+            env_sizes=tuple(map(len, start.envs)),
+            origin=self.origin,
+        )
+        return Snapshot(
+            state=state,
+            policy=on_cpu(self._policy.state_dict()),
+            optimizer=on_cpu(learner),
+            rollout={**start.tensors, **_window_tensors(self._episodes)},
+            envs=start.envs,
+        )
+
+    def load(self, snapshot: Snapshot) -> None:
+        """Weights, optimiser, generators, settings and windows as in `snapshot`; the environments follow in `begin`.
+
+        Raises:
+            UsageError: the snapshot is another run's; nothing has changed then.
+        """
+        before = build_config(snapshot.state.config)
+        for key, (old, new) in changed_fixed_settings(before, self._config).items():
+            raise UsageError(f"the checkpoint was saved with {key} = {old!r}, and this run has {new!r}")
+        load_weights(self._policy, snapshot)
+        self._learner.load_state_dict({**snapshot.optimizer, **snapshot.state.learner})
+        stretch = before.planned_steps / self._config.planned_steps
+        self._settings.restore(snapshot.state.settings, stretch=stretch)
+        _load_window(self._episodes, snapshot)
+
+    def begin(self, snapshot: Snapshot | None) -> dict[int, str]:
+        """Bring the environments to where the next rollout starts, and `mark` it.
+
+        Args:
+            snapshot: where they go on; None, or one without environments, starts the first episodes.
+
+        Returns:
+            The environments that could not be restored and have begun a new episode, each with the reason.
+        """
+        if snapshot is None or not snapshot.envs:
+            self._collector.reset()
+            restarted = {}
+        else:
+            restarted = self._collector.load_state(CollectorState(snapshot.rollout, snapshot.envs))
+        self.mark()
+        return restarted
+
+    def unsaved(self) -> dict[int, str]:
+        """The environments that the last `mark` could not save, each with the reason."""
+        return self._start.unsaved() if self._start else {}
+
+
+def describe_origin(pool: WorkerPool, device: torch.device, threads: Threads) -> Origin:
+    """What this process computes on."""
+    groups = [pool.group_envs(group) for group in range(pool.num_groups)]
+    return Origin(
+        versions=versions(),
+        code=code_fingerprint(),
+        cpu=cpu_model(),
+        device=str(device),
+        act_threads=threads.act,
+        learn_threads=threads.learn,
+        groups=tuple((envs.start, envs.stop) for envs in groups),
+    )
+
+
+def _window_tensors(window: EpisodeWindow) -> Tensors:
+    return {
+        "episode_returns": torch.tensor(list(window.returns), dtype=torch.float64),
+        "episode_lengths": torch.tensor(list(window.lengths), dtype=torch.int64),
+    }
+
+
+def _load_window(window: EpisodeWindow, snapshot: Snapshot) -> None:
+    window.returns.clear()
+    window.lengths.clear()
+    window.returns.extend(snapshot.rollout["episode_returns"].tolist())
+    window.lengths.extend(snapshot.rollout["episode_lengths"].tolist())
+    window.total = snapshot.state.episodes

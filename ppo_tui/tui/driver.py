@@ -1,0 +1,41 @@
+"""Textual's driver for a terminal, made to outlast the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import IO
+
+from textual.app import App
+from textual.drivers.linux_driver import LinuxDriver
+
+
+class LastingDriver(LinuxDriver):
+    """A driver that loses what it cannot write.
+
+    Textual writes in a thread of its own, behind a short queue. When the terminal goes away that thread would die of
+    the failing write, the queue fill up, and the next thing drawn, or the way out, wait for ever.
+    """
+
+    def __init__(
+        self, app: App[object], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(app, debug=debug, mouse=mouse, size=size)
+        self._file = _Lenient(self._file)  # type: ignore[assignment]
+
+
+class _Lenient:
+    """As much of a text stream as the driver uses, without its failures."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()

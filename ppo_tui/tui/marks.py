@@ -1,0 +1,43 @@
+"""Marks on the curves: where a run was steered or kept."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class MarkKind(enum.IntEnum):
+    """What happened there; of two marks in one place the higher kind is told."""
+
+    CHECKPOINT = 0
+    REWIND = 1
+    EDIT = 2
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something that happened at an environment step, in a few words."""
+
+    step: float
+    kind: MarkKind
+    text: str
+
+
+def mark_near(marks: Iterable[Mark], step: float, distance: float) -> Mark | None:
+    """The most telling mark at most `distance` steps from `step`, the nearest among equals."""
+    near = [mark for mark in marks if abs(mark.step - step) <= distance]
+    return max(near, key=lambda mark: (mark.kind, -abs(mark.step - step)), default=None)
+
+
+def neighbour(marks: Iterable[Mark], step: float | None, direction: int) -> float | None:
+    """The step of the next mark after `step` (direction 1) or before it (−1); None where there is none.
+
+    Without a step to start from, the newest mark is the neighbour.
+    """
+    steps = sorted({mark.step for mark in marks})
+    if step is None:
+        return steps[-1] if steps else None
+    if direction > 0:
+        return next((other for other in steps if other > step), None)
+    return next((other for other in reversed(steps) if other < step), None)

@@ -1,0 +1,216 @@
+"""A chart with a screen of its own, what keys do to charts anywhere, and the choice of more charts."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen, Screen
+from textual.widget import Widget
+from textual.widgets import Footer, Input, OptionList
+from textual.widgets.option_list import Option
+
+from .. import formats, keys
+from ..marks import neighbour
+from ..metrics import Curve
+from ..view import EPISODE_RETURNS
+from ..widgets.chart import Chart
+from ..widgets.chart_grid import ChartGrid
+
+
+class ChartActions:
+    """What keys do to charts; for a screen that has `charts`."""
+
+    charts: ChartGrid
+
+    @property
+    def chart(self) -> Chart:
+        """The chart that keys go to."""
+        return self.charts.chosen
+
+    def action_chart(self, index: int) -> None:
+        self.charts.choose(index)
+        self.charts.renew()
+
+    def action_next_chart(self, direction: int) -> None:
+        self.charts.choose_next(direction)
+        self.charts.renew()
+
+    def action_cursor(self, cells: int) -> None:
+        self.chart.move_cursor(cells)
+        self.charts.renew()
+
+    def action_mark(self, direction: int) -> None:
+        """Move the cursor to the next or the previous mark."""
+        chart = self.chart
+        if (step := neighbour(chart.marks(), chart.view.cursor, direction)) is not None:
+            chart.view.look_at(step, chart.extent())
+            self.charts.renew()
+
+    def action_zoom(self, factor: float) -> None:
+        self.chart.zoom(factor)
+        self.charts.renew()
+
+    def action_pan(self, share: float) -> None:
+        self.chart.pan(share)
+        self.charts.renew()
+
+    def action_log_axis(self) -> None:
+        self.chart.options.log_axis = not self.chart.options.log_axis
+        self.charts.renew()
+
+    def action_smoothing(self) -> None:
+        self.chart.options.next_smoothing()
+        self.charts.renew()
+
+    def action_reset_charts(self) -> None:
+        self.charts.view.reset()
+        self.charts.renew()
+
+
+class Readings(Widget):
+    """A line for each curve of a chart: its range within the window, and its value under the cursor."""
+
+    DEFAULT_CSS = "Readings { height: auto; padding: 0 1; }"
+
+    def __init__(self, chart: Chart) -> None:
+        super().__init__()
+        self._chart = chart
+        self._shown = Content("")
+
+    def renew(self) -> None:
+        """Repaint if the text has changed."""
+        lines = [self._line(curve) for curve in self._chart.spec.curves]
+        content = Content("\n").join(lines)
+        if content.plain != self._shown.plain:
+            self._shown = content
+            self.refresh(layout=True)
+
+    def render(self) -> Content:
+        return self._shown
+
+    def _line(self, curve: Curve) -> Content:
+        chart = self._chart
+        series = chart.run.series[curve.metric.key]
+        start, stop = chart.view.window(chart.extent(), grows=False)
+        first, last = np.searchsorted(series.steps, [start, stop], "left")
+        inside = curve.metric.values(series)[first : last + 1]
+        inside = inside[np.isfinite(inside)]
+        parts = [f"{chart.glyphs.samples[curve.pattern]} {curve.metric.label}"]
+        if len(inside):
+            low, mean, high = (formats.number(float(f(inside)), 4) for f in (np.min, np.mean, np.max))
+            parts.append(f"lowest {low}  mean {mean}  highest {high}")
+        if chart.view.cursor is not None:
+            at = formats.exact(curve.metric.sign * series.at(chart.view.cursor))
+            parts.append(f"here {at}")
+        return Content(chart.glyphs.plain("   ".join(parts)))
+
+
+class ChartScreen(ChartActions, Screen[None]):
+    """One chart over the whole screen, with the grid's window and cursor."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.CHART_KEYS)]
+
+    def __init__(self, charts: ChartGrid) -> None:
+        super().__init__()
+        self.charts = charts
+        self._zoomed = Chart(charts.run, charts.chosen.spec, charts.chosen.number, charts.view)
+        self._zoomed.add_class("-chosen")
+        self._readings = Readings(self._zoomed)
+
+    def compose(self) -> ComposeResult:
+        yield self._zoomed
+        yield self._readings
+        yield Footer(compact=True, show_command_palette=False)
+
+    @property
+    def chart(self) -> Chart:
+        return self._zoomed
+
+    def on_mount(self) -> None:
+        self.charts.seen_instead = self.renew
+        self.renew()
+
+    def on_unmount(self) -> None:
+        self.charts.seen_instead = None
+        self.charts.renew()
+
+    def renew(self) -> None:
+        """Paint what changed."""
+        self._zoomed.become(self.charts.chosen)
+        self._zoomed.renew()
+        self._readings.renew()
+
+    def on_curves_widget_cursor_put(self) -> None:
+        self.renew()
+
+    def action_close(self) -> None:
+        self.dismiss()
+
+
+class MetricPicker(ModalScreen[None]):
+    """All metrics that the run has logged; one that is chosen gets a chart, or loses it."""
+
+    AUTO_FOCUS = "Input"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss", "Close"),
+        Binding("down", "move(1)", show=False),
+        Binding("up", "move(-1)", show=False),
+    ]
+    DEFAULT_CSS = """
+    MetricPicker OptionList { max-height: 20; }
+    """
+
+    def __init__(self, charts: ChartGrid) -> None:
+        super().__init__()
+        self._charts = charts
+        self._list = OptionList(compact=True)
+        self._list.can_focus = False
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as box:
+            box.border_title = "A chart of any metric"
+            box.border_subtitle = "type to filter · ⏎ adds or takes away · esc"
+            yield Input(placeholder="filter", compact=True)
+            yield self._list
+
+    def on_mount(self) -> None:
+        self._fill("")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._fill(event.value)
+
+    def on_input_submitted(self) -> None:
+        if self._list.highlighted is not None:
+            self._toggle(self._list.get_option_at_index(self._list.highlighted))
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        self._toggle(event.option)
+
+    def action_move(self, direction: int) -> None:
+        (self._list.action_cursor_down if direction > 0 else self._list.action_cursor_up)()
+
+    def _fill(self, wanted: str) -> None:
+        """List the metrics whose names hold every word that was typed."""
+        words = wanted.lower().split()
+        names = sorted(key for key in self._charts.run.series if key != EPISODE_RETURNS)
+        names = [name for name in names if all(word in name.lower() for word in words)]
+        self._list.clear_options()
+        if names:
+            added = self._charts.added
+            self._list.add_options(
+                Option(Content(f"{'✓' if name in added else ' '} {name}"), id=name) for name in names
+            )
+            self._list.highlighted = 0
+        else:
+            nothing = "no metric of this name" if words else "no metrics before the first update"
+            self._list.add_option(Option(nothing, disabled=True))
+
+    def _toggle(self, option: Option) -> None:
+        if option.id is not None:
+            self._charts.toggle_metric(option.id)
+            self.dismiss()

@@ -1,0 +1,41 @@
+"""The main screen over the record of a run, with keys that move in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.binding import BindingType
+
+from .. import keys
+from ..controller import Controller
+from ..session import ReplaySession
+from .main import NEED_A_LIVE_RUN, MainScreen
+
+
+class ReplayScreen(MainScreen):
+    """Shows what was. Keys that would steer a run have no meaning here and are not listed."""
+
+    KEYS: ClassVar[tuple[keys.Key, ...]] = (
+        *keys.REPLAY_KEYS,
+        *(key for key in keys.KEYS if key.action.partition("(")[0] not in NEED_A_LIVE_RUN),
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.REPLAY_KEYS)]
+
+    def __init__(self, run: Controller, clock: Callable[[], float], session: ReplaySession) -> None:
+        super().__init__(run, clock)
+        self._session = session
+
+    def action_hold(self) -> None:
+        self._session.toggle_hold()
+        self.renew_clock()
+
+    def action_speed(self, direction: int) -> None:
+        self._session.change_speed(direction)
+        self.renew_clock()
+
+    def action_seek(self, direction: int) -> None:
+        self._session.seek(direction)
+
+    def action_seek_to(self, share: float) -> None:
+        self._session.seek_to(share * self._session.duration)

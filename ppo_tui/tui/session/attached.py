@@ -1,0 +1,151 @@
+"""A run in another process, through its control socket."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+from ...errors import PPOTuiError
+from ...protocol import Command, CommandRefused, Event, RunFinished, RunState, StateChanged
+from ...runs import RunDirectory
+from ...runs.client import ControlClient
+from ...runs.messages import Reply, Role
+from .base import HistoryRestarted, Mailbox, Session
+
+RETRY_SECONDS = 1.0
+"""How often a run that does not answer is asked again."""
+
+
+class AttachedSession(Session):
+    """A run elsewhere. The screen comes and goes without it; when it does not answer any more, the screen stands.
+
+    Args:
+        run: its directory.
+        readonly: never steer it.
+        take_control: steer it even if another screen does.
+
+    Raises:
+        UsageError: the run is not running.
+    """
+
+    owns_run = False
+    can_detach = True
+
+    def __init__(self, run: RunDirectory, *, readonly: bool = False, take_control: bool = False) -> None:
+        self._run = run
+        self._wish = "watch" if readonly else "take" if take_control else "steer"
+        self._mailbox = Mailbox()
+        self._client: ControlClient | None = ControlClient(run)
+        self._role: Role | None = None
+        self._finished = False
+        self._elapsed = 0.0  # seconds of the run, as of the newest event
+        self._lost = ""
+        self._leaving = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="attached", daemon=True)
+
+    def start(self) -> None:
+        if not self._thread.ident:
+            self._thread.start()
+
+    @property
+    def live(self) -> bool:
+        return self._client is not None and not self._finished
+
+    @property
+    def can_steer(self) -> bool:
+        return self._role is not None and self._role.control
+
+    @property
+    def status(self) -> str:
+        if self._client is None or self._role is None:
+            return ""
+        return "attached" if self._role.control else "read-only"
+
+    def poll(self) -> list[Event]:
+        return self._mailbox.drain()
+
+    def send(self, command: Command) -> None:
+        client = self._client
+        if client is None:
+            if not self._finished:
+                self._refuse("the run does not answer")
+        elif not self.can_steer:
+            holder = self._role.holder if self._role else None
+            why = f"{holder} steers it; T takes the control over" if holder else "T takes the control"
+            self._refuse(f"read-only: {why}")
+        else:
+            with contextlib.suppress(OSError):  # the reading thread finds the end too, and says so
+                client.send(command)
+
+    def take_control(self) -> None:
+        """Steer the run from here; the screen that did so watches from now on."""
+        if client := self._client:
+            with contextlib.suppress(OSError):
+                client.claim()
+
+    def close(self, timeout: float) -> bool:
+        self._leaving.set()
+        if client := self._client:
+            client.close()
+        if self._thread.ident:
+            self._thread.join(timeout)
+        return True
+
+    def _refuse(self, why: str) -> None:
+        self._mailbox.post(CommandRefused(message=why, elapsed=self._elapsed))
+
+    # ── The reading thread ──────────────────────────────────────────────────────────────────────────────────
+
+    def _listen(self) -> None:
+        """Read until the screen is left; connect again whenever the run can be reached."""
+        client = self._client
+        while not self._leaving.is_set():
+            if client is not None:
+                self._client = client
+                with contextlib.suppress(OSError):
+                    client.subscribe(client="screen", wish=self._wish, history=True)
+                    self._read(client)
+                client.close()
+                self._client = self._role = None
+            self._say_lost()
+            if self._leaving.wait(RETRY_SECONDS):
+                return
+            client = self._reach()
+
+    def _reach(self) -> ControlClient | None:
+        """Connect anew, and let the run be told anew: its record may have been cut back to a checkpoint."""
+        if self._run.holder is None:
+            return None
+        try:
+            client = ControlClient(self._run)
+        except (PPOTuiError, OSError):
+            return None
+        self._mailbox.post(HistoryRestarted())
+        self._finished, self._elapsed, self._lost = False, 0.0, ""
+        return client
+
+    def _read(self, client: ControlClient) -> None:
+        for message in client.messages():
+            match message:
+                case Role():
+                    self._role = message
+                case Reply(error=str(error)):
+                    self._refuse(error)
+                case Event(elapsed=elapsed):
+                    self._elapsed = elapsed
+                    self._finished = isinstance(message, RunFinished)
+                    self._mailbox.post(message)
+
+    def _say_lost(self) -> None:
+        """Say that the run does not answer, and why as far as is known; again only when that is not what it was."""
+        if self._finished or self._leaving.is_set():
+            return
+        pid = self._run.holder
+        reason = (
+            f"pid {pid} does not answer; trying again"
+            if pid
+            else f"the process of the run is gone; ppo-tui resume {self._run.path.name} goes on with it"
+        )
+        if reason != self._lost:
+            self._lost = reason
+            self._mailbox.post(StateChanged(state=RunState.LOST, reason=reason, elapsed=self._elapsed))

@@ -1,0 +1,167 @@
+"""All charts of a run: as many at a time as there is room for, with one window and one cursor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Container
+
+from ..chart_view import ChartView
+from ..metrics import CHARTS, ChartSpec, chart_of
+from ..view import RunView
+from .chart import Chart
+from .curves import CurvesWidget
+
+_FEWEST_CELLS = 38, 9
+"""Below this size of each, fewer charts are clearer."""
+
+_ALONE_BELOW = 100
+"""Columns below which charts do not stand side by side."""
+
+_BEST_ASPECT = 4.0
+"""Columns to rows of a chart that reads well."""
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Charts in columns and rows; the first one takes the room that is left over."""
+
+    columns: int
+    rows: int
+    shown: int
+
+    @property
+    def first_spans(self) -> int:
+        """Columns that the first chart has."""
+        return self.columns * self.rows - self.shown + 1
+
+
+def arrange(width: int, height: int, count: int) -> Arrangement:
+    """How to show up to `count` charts in `width` × `height` cells."""
+    most_columns = 1 if width < _ALONE_BELOW else width // _FEWEST_CELLS[0]
+    most_rows = max(1, height // _FEWEST_CELLS[1])
+    shown = min(count, most_columns * most_rows)
+    fitting = [(columns, math.ceil(shown / columns)) for columns in range(1, min(most_columns, shown) + 1)]
+    columns, rows = min(
+        ((columns, rows) for columns, rows in fitting if rows <= most_rows),
+        key=lambda shape: abs(math.log(max(width, 1) / shape[0] / (max(height, 1) / shape[1]) / _BEST_ASPECT)),
+    )
+    return Arrangement(columns, rows, shown)
+
+
+class ChartGrid(Container):
+    """The standard charts and those that the user added. One of them is the chosen one, which keys go to.
+
+    Where not all fit, the page with the chosen one is shown.
+
+    Attributes:
+        view: the window and the cursor of all charts.
+        seen_instead: paints what is seen in their place while one of them has a screen of its own, else None.
+    """
+
+    DEFAULT_CSS = """
+    ChartGrid { layout: grid; height: 1fr; min-height: 3; }
+    ChartGrid Chart { width: 100%; height: 100%; }
+    """
+
+    def __init__(self, run: RunView, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.run = run
+        self.view = ChartView()
+        self.seen_instead: Callable[[], None] | None = None
+        self.charts = [Chart(run, spec, number, self.view) for number, spec in enumerate(CHARTS, start=1)]
+        self._chosen = 0
+
+    def compose(self) -> ComposeResult:
+        yield from self.charts
+
+    def on_mount(self) -> None:
+        self.choose(0)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._arrange()
+
+    @property
+    def chosen(self) -> Chart:
+        return self.charts[self._chosen]
+
+    @property
+    def ascii(self) -> bool:
+        """Whether plain characters are used, for fonts without braille."""
+        return self.view.ascii
+
+    @ascii.setter
+    def ascii(self, plain: bool) -> None:
+        self.view.ascii = plain
+        self.renew()
+
+    def renew(self) -> None:
+        """Paint what changed in the charts that are to be seen."""
+        if self.seen_instead:
+            self.seen_instead()
+            return
+        for chart in self.charts:
+            chart.renew()
+
+    # ── Which charts ────────────────────────────────────────────────────────────────────────────────────────
+
+    def choose(self, index: int) -> None:
+        """Let keys go to the chart of this index; beyond the last one nothing happens."""
+        if 0 <= index < len(self.charts):
+            self._chosen = index
+            for position, chart in enumerate(self.charts):
+                chart.set_class(position == index, "-chosen")
+            self._arrange()
+
+    def choose_next(self, direction: int) -> None:
+        self.choose((self._chosen + direction) % len(self.charts))
+
+    @property
+    def added(self) -> list[str]:
+        """Metrics that have a chart of their own because the user asked for it."""
+        return [chart.spec.curves[0].metric.key for chart in self.charts[len(CHARTS) :]]
+
+    def toggle_metric(self, key: str) -> None:
+        """Add a chart of this metric, and choose it; or take it away again."""
+        if key in self.added:
+            self._remove(len(CHARTS) + self.added.index(key))
+        else:
+            self._add(chart_of(key))
+
+    def _add(self, spec: ChartSpec) -> None:
+        chart = Chart(self.run, spec, len(self.charts) + 1, self.view)
+        self.charts.append(chart)
+        self.mount(chart)
+        self.choose(len(self.charts) - 1)
+
+    def _remove(self, index: int) -> None:
+        self.charts.pop(index).remove()
+        for number, chart in enumerate(self.charts, start=1):
+            chart.number = number
+        self.choose(min(self._chosen, len(self.charts) - 1))
+
+    def _arrange(self) -> None:
+        fit = arrange(self.size.width, self.size.height, len(self.charts))
+        first = self._chosen // fit.shown * fit.shown
+        page = self.charts[first : first + fit.shown]
+        fit = arrange(self.size.width, self.size.height, len(page))
+        self.styles.grid_size_columns, self.styles.grid_size_rows = fit.columns, fit.rows
+        for chart in self.charts:
+            chart.display = chart in page
+            chart.styles.column_span = fit.first_spans if chart is page[0] else 1
+        self.call_after_refresh(self.renew)
+
+    # ── The chosen chart, and what all share ────────────────────────────────────────────────────────────────
+
+    def on_curves_widget_chosen(self, message: CurvesWidget.Chosen) -> None:
+        message.stop()
+        if message.chart in self.charts:
+            self.choose(self.charts.index(message.chart))
+
+    def on_curves_widget_cursor_put(self, message: CurvesWidget.CursorPut) -> None:
+        message.stop()
+        self.renew()

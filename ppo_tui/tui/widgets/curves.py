@@ -1,0 +1,249 @@
+"""`CurvesWidget`: curves in a frame, of which only the cells that changed are painted."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from ..chart_view import ChartView, Extent
+from ..marks import Mark, mark_near
+from ..metrics import SMOOTHINGS
+from ..series import FloatArray
+from .braille import ASCII, BRAILLE, Glyphs
+from .frame import Entry, Pieces, draw_frame, write_foot, write_legend
+from .picture import STYLES, Picture
+from .plot import Line, Plotted, plot
+
+
+@dataclass
+class CurveOptions:
+    """How one chart draws its curves.
+
+    Attributes:
+        log_axis: whether the vertical axes are logarithmic.
+        smoothing: span of the moving average, one of `SMOOTHINGS`.
+    """
+
+    log_axis: bool = False
+    smoothing: float = 0.0
+
+    def next_smoothing(self) -> None:
+        self.smoothing = SMOOTHINGS[(SMOOTHINGS.index(self.smoothing) + 1) % len(SMOOTHINGS)]
+
+
+_SMALLEST_FRAME = (6, 3)
+_ZOOM_OF_WHEEL = 1.25
+
+
+class CurvesWidget(Widget):
+    """Base of charts. What they draw is made anew when something changed, and compared with what stands there.
+
+    Attributes:
+        view: the window and the cursor, which several charts may share.
+        options: axes and smoothing, of this chart alone.
+    """
+
+    DEFAULT_CSS = """
+    CurvesWidget { width: 1fr; height: 1fr; }
+    CurvesWidget .curves--axis, CurvesWidget .curves--quiet { color: $quiet; }
+    CurvesWidget .curves--frame { color: $frame; }
+    CurvesWidget .curves--chosen { color: $primary; text-style: bold; }
+    CurvesWidget .curves--title, CurvesWidget .curves--cursor { color: $foreground; }
+    CurvesWidget .curves--mark { color: $quiet; }
+    CurvesWidget .curves--shadow, CurvesWidget .curves--abandoned { color: $shadow; }
+    CurvesWidget .curves--curve-1 { color: $curve-1; }
+    CurvesWidget .curves--curve-2 { color: $curve-2; }
+    CurvesWidget .curves--curve-3 { color: $curve-3; }
+    CurvesWidget .curves--curve-4 { color: $curve-4; }
+    CurvesWidget .curves--curve-5 { color: $curve-5; }
+    CurvesWidget .curves--curve-6 { color: $curve-6; }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"curves--{name}" for name in STYLES}
+
+    class Chosen(Message):
+        """The user clicked on this chart."""
+
+        def __init__(self, chart: CurvesWidget) -> None:
+            super().__init__()
+            self.chart = chart
+
+    class CursorPut(Message):
+        """The cursor or the window was moved with the mouse: charts with the same view look different now."""
+
+    def __init__(self, view: ChartView, options: CurveOptions, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.view = view
+        self.options = options
+        self._shown: tuple[object, ...] = ()
+        self._picture: Picture | None = None
+        self._plotted: Plotted | None = None
+        self._cell_styles: dict[str, Style] | None = None
+
+    # ── What a chart is ─────────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def fingerprint(self) -> tuple[object, ...]:
+        """Differs whenever the data or the options do."""
+
+    @abstractmethod
+    def lines(self, columns: int, window: Extent) -> list[Line]:
+        """The curves, those in front last.
+
+        Args:
+            columns: the columns of dots that there are at most.
+            window: the steps that will be seen.
+        """
+
+    @abstractmethod
+    def title(self) -> Pieces:
+        """What stands before the legend."""
+
+    @abstractmethod
+    def legend(self) -> list[Entry]:
+        """One entry for each curve, with its value under the cursor or its newest one."""
+
+    @abstractmethod
+    def extent(self) -> Extent:
+        """The first and the last step."""
+
+    @abstractmethod
+    def points(self) -> FloatArray:
+        """The steps at which the cursor halts."""
+
+    def marks(self) -> Sequence[Mark]:
+        return ()
+
+    def notes(self) -> list[str]:
+        """What of the drawing is not as usual."""
+        notes = ["log"] if self.options.log_axis else []
+        if self.view.span:
+            start, stop = self.extent()
+            notes.append(f"×{(stop - start) / self.view.span:.2g}")
+        return notes
+
+    grows: bool = True
+    """Whether more points are to come."""
+
+    # ── Steering ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def move_cursor(self, cells: int) -> None:
+        """Move the cursor by so many cells, to a point of the curve."""
+        width = self._plotted.width if self._plotted else self.size.width
+        self.view.move_cursor(cells, width, self.points(), self.extent())
+
+    def zoom(self, factor: float, about: float | None = None) -> None:
+        self.view.zoom(factor, self.extent(), len(self.points()), about)
+
+    def pan(self, share: float) -> None:
+        self.view.pan(share, self.extent())
+
+    def on_click(self, event: events.Click) -> None:
+        self.post_message(self.Chosen(self))
+        if self._plotted and (step := self._plotted.position(event.x - self._inset)) is not None:
+            self.view.put_cursor(step, self.points(), self.extent())
+            self.post_message(self.CursorPut())
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        self._zoom_at(event, 1 / _ZOOM_OF_WHEEL)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        self._zoom_at(event, _ZOOM_OF_WHEEL)
+
+    def _zoom_at(self, event: events.MouseEvent, factor: float) -> None:
+        event.stop()
+        about = self._plotted.position(event.x - self._inset) if self._plotted else None
+        self.zoom(factor, about)
+        self.post_message(self.CursorPut())
+
+    # ── Painting ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def renew(self) -> None:
+        """Paint what reads differently; nothing while the chart is not to be seen."""
+        if not self.display or not self.size.area:
+            self._picture = None
+            return
+        shown = (
+            self.size,
+            self.view.fingerprint,
+            self.options.log_axis,
+            self.options.smoothing,
+            self.has_class("-chosen"),
+            *self.fingerprint(),
+        )
+        if self._picture is not None and shown == self._shown:
+            return
+        before, self._picture, self._shown = self._picture, self._paint(*self.size), shown
+        if before is None or (before.width, before.height) != self.size:
+            self.refresh()
+        elif spans := self._picture.changes(before):
+            self.refresh(*(Region(column, row, width, 1) for row, column, width in spans))
+
+    def render_line(self, y: int) -> Strip:
+        width, height = self.size
+        if self._picture is None or (self._picture.width, self._picture.height) != (width, height):
+            self.renew()
+        if self._picture is None or y >= self._picture.height:
+            return Strip.blank(width, self.rich_style)
+        styles = self._styles_by_name()
+        return Strip([Segment(text, styles[name]) for text, name in self._picture.row(y)], width)
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._cell_styles = None
+
+    def _styles_by_name(self) -> dict[str, Style]:
+        if self._cell_styles is None:
+            base = self.rich_style
+            self._cell_styles = {
+                name: base + self.get_component_rich_style(f"curves--{name}", partial=True) for name in STYLES
+            }
+        return self._cell_styles
+
+    @property
+    def glyphs(self) -> Glyphs:
+        return ASCII if self.view.ascii else BRAILLE
+
+    @property
+    def _inset(self) -> int:
+        """Cells of the frame on each side: none where there is no room for it."""
+        return int(self.size.width >= _SMALLEST_FRAME[0] and self.size.height >= _SMALLEST_FRAME[1])
+
+    def _paint(self, width: int, height: int) -> Picture:
+        picture, inset = Picture(width, height), self._inset
+        inner_width, inner_height = width - 2 * inset, height - 2 * inset
+        window = self.view.window(self.extent(), grows=self.grows)
+        plotted = self._plotted = plot(
+            self.lines(self.glyphs.columns * inner_width, window),
+            inner_width,
+            inner_height,
+            x_range=window,
+            log=self.options.log_axis,
+            marks=self.marks(),
+            cursor=self.view.cursor,
+            glyphs=self.glyphs,
+        )
+        if inset:
+            chosen = self.has_class("-chosen")
+            draw_frame(picture, self.glyphs, "chosen" if chosen else "frame")
+            write_legend(picture, self.glyphs, self.title(), self.legend())
+            write_foot(picture, self.glyphs, self._under_cursor() if chosen else "", " · ".join(self.notes()))
+        picture.paste(plotted.picture, inset, inset)
+        return picture
+
+    def _under_cursor(self) -> str:
+        """The step under the cursor, and what happened there."""
+        if self.view.cursor is None or self._plotted is None:
+            return ""
+        start, stop = self._plotted.x_range
+        mark = mark_near(self.marks(), self.view.cursor, 1.5 * (stop - start) / max(self._plotted.width, 1))
+        return f"step {self.view.cursor:,.0f}" + (f" · {mark.text}" if mark else "")

@@ -1,0 +1,95 @@
+"""One metric of several runs in one chart."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .. import formats
+from ..chart_view import ChartView, Extent
+from ..metrics import RETURN, Metric
+from ..series import FloatArray, Series, extent_of, smoothed
+from .braille import Pattern
+from .curves import CurveOptions, CurvesWidget
+from .frame import Entry, Pieces
+from .picture import CURVE_COLOURS
+from .plot import Line
+
+_PATTERNS = (Pattern.SOLID, Pattern.DASHED, Pattern.DOTTED, Pattern.DASH_DOT)
+
+
+@dataclass(frozen=True, eq=False)
+class RunCurves:
+    """A run in the overlay: its name, and its curves by metric key, as `ppo_tui.tui.series.read_metrics` gives them."""
+
+    label: str
+    series: Mapping[str, Series]
+
+
+class Overlay(CurvesWidget):
+    """The same metric of several runs: each has a letter at its end, a pattern and a colour."""
+
+    def __init__(self, view: ChartView, *, id: str | None = None) -> None:
+        super().__init__(view, CurveOptions(), id=id)
+        self.add_class("-chosen")
+        self.metric = RETURN
+        self._runs: tuple[RunCurves, ...] = ()
+
+    grows = False
+
+    def show(self, runs: Sequence[RunCurves], metric: Metric = RETURN) -> None:
+        """Draw these runs."""
+        self._runs, self.metric = tuple(runs), metric
+        self.renew()
+
+    def fingerprint(self) -> tuple[object, ...]:
+        runs = ((id(run), self._series(run).version) for run in self._runs)
+        return self.metric, *runs
+
+    def extent(self) -> Extent:
+        return extent_of(self._series(run) for run in self._runs)
+
+    def points(self) -> FloatArray:
+        return max((self._series(run).steps for run in self._runs), key=len, default=Series().steps)
+
+    def title(self) -> Pieces:
+        return [(self.metric.label, "title")]
+
+    def legend(self) -> list[Entry]:
+        return [
+            Entry(_letter(index), run.label, self._reading(run), _style(index)) for index, run in enumerate(self._runs)
+        ]
+
+    def notes(self) -> list[str]:
+        smoothing = self.options.smoothing
+        return super().notes() + ([f"avg {smoothing:.0%}"] if smoothing else [])
+
+    def lines(self, columns: int, window: Extent) -> list[Line]:
+        behind, front = [], []
+        for index, run in enumerate(self._runs):
+            series = self._series(run)
+            steps, values = series.steps, self.metric.values(series)
+            if self.options.smoothing:
+                behind.append(Line(steps, values, "shadow", Pattern.DOTTED, shadow=True))
+                steps, values = smoothed(steps, values, columns, self.options.smoothing, window)
+            pattern = _PATTERNS[index % len(_PATTERNS)]
+            front.append(Line(steps, values, _style(index), pattern, letter=_letter(index)))
+        return behind + front
+
+    def _reading(self, run: RunCurves) -> str:
+        series = self._series(run)
+        if self.view.cursor is not None:
+            return formats.exact(self.metric.sign * series.at(self.view.cursor))
+        return formats.number(self.metric.sign * series.last)
+
+    def _series(self, run: RunCurves) -> Series:
+        return run.series.get(self.metric.key) or Series()
+
+
+def _letter(index: int) -> str:
+    return string.ascii_uppercase[index % len(string.ascii_uppercase)]
+
+
+def _style(index: int) -> str:
+    return f"curve-{index % CURVE_COLOURS + 1}"

@@ -1,0 +1,99 @@
+"""Cells of text with named styles, and what changed between two pictures of them. Pure."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import numpy.typing as npt
+from rich.cells import cell_len
+
+CURVE_COLOURS = 6
+"""Curves beyond these share colours; their patterns and letters tell them apart."""
+
+STYLES = (
+    "axis",
+    "frame",
+    "chosen",
+    "title",
+    "quiet",
+    "mark",
+    "cursor",
+    "shadow",
+    "abandoned",
+    *(f"curve-{number}" for number in range(1, CURVE_COLOURS + 1)),
+)
+"""The names of all styles of a chart."""
+
+_NUMBERS = {name: number for number, name in enumerate(STYLES)}
+Row = list[tuple[str, str]]
+"""Pieces of a line, each with the name of its style."""
+
+
+class Picture:
+    """`height` rows of `width` cells, blank to begin with.
+
+    Attributes:
+        chars: code points, each one cell wide, [height, width].
+        styles: indices into `STYLES`, [height, width].
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self.chars: npt.NDArray[np.uint32] = np.full((height, width), ord(" "), np.uint32)
+        self.styles: npt.NDArray[np.uint8] = np.zeros((height, width), np.uint8)
+
+    @property
+    def width(self) -> int:
+        return self.chars.shape[1]
+
+    @property
+    def height(self) -> int:
+        return self.chars.shape[0]
+
+    def put(self, row: int, column: int, text: str, style: str) -> int:
+        """Write `text` from a cell on, cut off at the edge; return the column behind it.
+
+        A character that is not exactly one cell wide becomes a question mark.
+        """
+        text = "".join(char if cell_len(char) == 1 else "?" for char in text)
+        text = text[max(0, -column) : max(0, self.width - column)]
+        column = max(0, column)
+        if text and 0 <= row < self.height:
+            self.chars[row, column : column + len(text)] = [ord(char) for char in text]
+            self.styles[row, column : column + len(text)] = _NUMBERS[style]
+        return column + len(text)
+
+    def fill(self, where: npt.NDArray[np.bool_], chars: npt.NDArray[np.uint32] | int, style: str) -> None:
+        """Write `chars` ([height, width], or one for all) where `where` ([height, width]) is true."""
+        np.copyto(self.chars, np.asarray(chars, np.uint32), where=where)
+        self.styles[where] = _NUMBERS[style]
+
+    def paste(self, other: Picture, row: int, column: int) -> None:
+        """Put all of `other` with its upper left corner at (row, column); it must fit."""
+        area = slice(row, row + other.height), slice(column, column + other.width)
+        self.chars[area], self.styles[area] = other.chars, other.styles
+
+    def rows(self) -> list[Row]:
+        """All lines, each cut where the style changes."""
+        return [self.row(number) for number in range(self.height)]
+
+    def row(self, number: int) -> Row:
+        """The pieces of one line."""
+        text = self.chars[number].astype("<u4").tobytes().decode("utf-32-le")
+        styles = self.styles[number]
+        cuts = [0, *(np.flatnonzero(np.diff(styles)) + 1).tolist(), len(text)]
+        return [(text[a:b], STYLES[styles[a]]) for a, b in itertools.pairwise(cuts) if b > a]
+
+    def text(self) -> list[str]:
+        """All lines without their styles."""
+        return ["".join(piece for piece, _ in row) for row in self.rows()]
+
+    def changes(self, before: Picture) -> list[tuple[int, int, int]]:
+        """The spans (row, column, width), at most one a row, in which this picture differs from one of its size."""
+        differs = (self.chars != before.chars) | (self.styles != before.styles)
+        spans = []
+        for row in np.flatnonzero(differs.any(axis=1)).tolist():
+            columns = np.flatnonzero(differs[row])
+            first, last = int(columns[0]), int(columns[-1])
+            spans.append((row, first, last - first + 1))
+        return spans

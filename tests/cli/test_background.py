@@ -1,0 +1,196 @@
+"""Runs that no terminal holds: started in the background, steered by scripts, watched from anywhere."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ppo_tui.protocol import RunState, Stop
+from ppo_tui.runs import RunDirectory
+from ppo_tui.runs.client import ControlClient
+from ppo_tui.runs.steering import steer
+from tests.conftest import ROOT
+from tests.runs.conftest import wait_until
+
+LONG = ("--preset", "cartpole", "--total-steps", "10_000_000")
+COMMAND = [sys.executable, "-m", "ppo_tui"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def end_runs(tmp_path: Path) -> Iterator[None]:
+    """Whatever a test leaves running is killed."""
+    yield
+    for file in tmp_path.glob("runs/*/run.json"):
+        if pid := RunDirectory(file.parent).holder:
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_run_in_the_background_is_steered_by_a_script(ppo_tui, tmp_path, end_runs):
+    started = ppo_tui(*LONG, "--name", "mine", "--detached")
+    assert (started.returncode, started.stdout) == (0, "mine\n"), started.stderr
+    run = RunDirectory(tmp_path / "runs" / "mine")
+
+    def ctl(*words: str) -> str:
+        done = ppo_tui("ctl", "mine", *words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    assert ctl("pause") == "paused"
+    status = json.loads(ctl("status", "--json"))
+    assert (status["state"], status["pid"]) == ("paused", run.holder)
+    assert ctl("step", "2") == "paused"
+    assert json.loads(ctl("status", "--json"))["step"] >= status["step"] + 256
+    assert ctl("resume") == "training"
+    assert ctl("set", "optim.learning_rate", "2e-4").startswith("optim.learning_rate: ")
+    assert "checkpoints/step-" in ctl("save")
+
+    for words, message in (
+        (("set", "optim.learning_rat", "1"), "did you mean 'optim.learning_rate'"),
+        (("step", "0"), "expected how many updates"),
+        (("paus",), "did you mean 'pause'"),
+    ):
+        refused = ppo_tui("ctl", "mine", *words)
+        assert refused.returncode == 2
+        assert message in refused.stderr
+    second = ppo_tui(*LONG, "--name", "mine")
+    assert second.returncode == 2
+    assert f"in use by pid {run.holder}" in second.stderr
+
+    assert "stopped at step" in ctl("stop")
+    changes = [json.loads(line) for line in run.events.read_text().splitlines() if '"setting"' in line]
+    assert [change["new"] for change in changes] == [2e-4]
+    assert changes[0]["by"].startswith("ctl (pid ")
+    wait_until(lambda: run.holder is None)
+    assert ppo_tui("ctl", "mine", "pause").returncode == 2
+    (listed,) = json.loads(ppo_tui("runs", "--json").stdout)
+    assert (listed["name"], listed["state"], listed["pid"]) == ("mine", "stopped", None)
+    assert "mine" in ppo_tui("runs").stdout
+    # The console of a run in the background is its log, which says everything once.
+    assert run.log.read_text().count("stopped at step") == 1
+
+
+def test_a_start_in_the_background_that_fails_says_why_and_leaves_nothing(ppo_tui, tmp_path):
+    failed = ppo_tui("--preset", "cartpole", "--set", "env.id=CartPole-v9", "--name", "bad", "--detached")
+    assert failed.returncode == 2
+    assert "did you mean 'CartPole-v1'" in failed.stderr
+    assert not (tmp_path / "runs" / "bad").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_shown_as_crashed(ppo_tui, tmp_path, end_runs):
+    assert ppo_tui(*LONG, "--name", "mine", "--detached").returncode == 0
+    os.kill(RunDirectory(tmp_path / "runs" / "mine").holder, signal.SIGKILL)
+    wait_until(lambda: RunDirectory(tmp_path / "runs" / "mine").holder is None)
+    (listed,) = json.loads(ppo_tui("runs", "--json").stdout)
+    assert listed["state"] == "crashed"
+    refused = ppo_tui("ctl", "latest", "pause")
+    assert refused.returncode == 2
+    assert "mine is not running: crashed" in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["attach", "replay"])
+def test_a_screen_needs_a_terminal(ppo_tui, command):
+    refused = ppo_tui(command, "latest")
+    assert refused.returncode == 2
+    assert "needs a terminal" in refused.stderr
+
+
+def test_sigterm_while_pytorch_loads_is_recorded(tmp_path):
+    process = subprocess.Popen(
+        [*COMMAND, *LONG, "--run-dir", "mine", "--headless"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    wait_until((tmp_path / "mine" / "control.sock").exists)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert json.loads((tmp_path / "mine" / "run.json").read_text())["status"] == "stopped"
+
+
+class Console:
+    """A process that has a terminal, as a login shell's child has it, until it is hung up."""
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=directory,
+            env={**ENVIRONMENT, "TERM": "xterm-256color"},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(slave)
+
+    def read_while(self, condition: Callable[[], bool]) -> None:
+        os.set_blocking(self.master, False)
+        deadline = time.monotonic() + 60
+        while condition():
+            assert time.monotonic() < deadline
+            try:
+                os.read(self.master, 65_536)
+            except BlockingIOError:
+                time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "mode", [(), pytest.param(("--headless",), marks=pytest.mark.slow)], ids=["screen", "headless"]
+)
+def test_a_run_outlives_its_terminal(tmp_path, end_runs, mode):
+    console = Console(tmp_path, *LONG, "--name", "mine", *mode)
+    run = RunDirectory(tmp_path / "runs" / "mine")
+    console.read_while(lambda: not run.metrics.exists() or not run.metrics.stat().st_size)
+    os.close(console.master)  # the kernel hangs up on the whole session, workers included
+    size = run.metrics.stat().st_size
+    wait_until(lambda: run.metrics.stat().st_size > 2 * size)
+    with ControlClient(run) as client:
+        assert client.hello.state is RunState.TRAINING
+
+    steer(run, Stop(save=False))
+    console.process.wait(30)
+    assert console.process.returncode == 0
+    # Nobody drew on, and nothing was said that went nowhere.
+    assert "Traceback" not in run.log.read_text()
+    assert "\x1b" not in run.log.read_text()
+    assert run.read()["status"] == "stopped"
+
+
+@pytest.mark.slow
+def test_a_paused_run_without_its_terminal_is_idle(tmp_path, end_runs):
+    console = Console(tmp_path, *LONG, "--name", "mine")
+    run = RunDirectory(tmp_path / "runs" / "mine")
+    console.read_while(lambda: not run.metrics.exists() or not run.metrics.stat().st_size)
+    assert (
+        "paused"
+        in subprocess.run(
+            [*COMMAND, "ctl", "mine", "pause"], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True
+        ).stdout
+    )
+    os.close(console.master)
+    time.sleep(1)  # what leaving the screen costs
+    process = psutil.Process(console.process.pid)
+    before = sum(process.cpu_times()[:2])
+    time.sleep(3)
+    assert sum(process.cpu_times()[:2]) - before < 0.3
+    console.process.kill()
+    console.process.wait()

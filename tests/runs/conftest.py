@@ -1,0 +1,71 @@
+"""A run without an engine: its directory, its record and its control socket are real."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ppo_tui.config import Config, load_preset
+from ppo_tui.protocol import Command, Event, RunStarted, RunState, StateChanged
+from ppo_tui.runs import RunDirectory
+from ppo_tui.runs.server import ControlServer
+from ppo_tui.sinks import EventLog
+
+DEADLINE = 10.0
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = DEADLINE) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.005)
+
+
+class ServedRun:
+    """What an engine would tell goes to the record and the server, as the event hub does it."""
+
+    def __init__(self, path: Path) -> None:
+        self.directory = RunDirectory.create(cartpole(), label="cartpole", path=path)
+        self.log = EventLog(self.directory)
+        self.commands: list[Command] = []
+        self.server = ControlServer(self.directory, self.commands.append)
+        self.server.start()
+
+    def emit(self, *events: Event) -> None:
+        for event in events:
+            self.log.emit(event)
+            self.server.emit(event)
+
+    def train(self) -> None:
+        """Tell what every run tells first."""
+        self.emit(
+            RunStarted(
+                run=self.directory.name, config={"env": {"id": "CartPole-v1"}}, seed=1, total_steps=1000, num_envs=1,
+                num_workers=1, rollout_steps=1, env_slices=((0, 1),), device="cpu", parameters=1, versions={},
+            ),
+            StateChanged(state=RunState.TRAINING),
+        )  # fmt: skip
+
+    @property
+    def serves(self) -> bool:
+        return any(thread is self.server._thread for thread in threading.enumerate())
+
+    def close(self) -> None:
+        self.server.close()
+        self.log.close()
+        self.directory.release()
+
+
+def cartpole() -> Config:
+    return load_preset("cartpole")
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[ServedRun]:
+    run = ServedRun(tmp_path / "run")
+    yield run
+    run.close()

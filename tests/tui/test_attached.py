@@ -1,0 +1,226 @@
+"""A screen on a run of another process: the whole history, one hand on the controls, and no end with the connection."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from ppo_tui.protocol import (
+    CommandRefused,
+    Event,
+    Pause,
+    RunFinished,
+    RunState,
+    StateChanged,
+    UpdateFinished,
+    encode,
+)
+from ppo_tui.tui.app import Departure, PpoTuiApp
+from ppo_tui.tui.controller import Controller
+from ppo_tui.tui.session import AttachedSession
+from ppo_tui.tui.session import attached as attached_module
+from ppo_tui.tui.view import Kind
+from tests.runs.conftest import ServedRun, wait_until
+
+from .fake import recorded
+
+
+@pytest.fixture
+def served(tmp_path: Path):
+    run = ServedRun(tmp_path / "run")
+    yield run
+    run.close()
+
+
+class Attached:
+    """A session whose events are folded into a view, as the screen does it."""
+
+    def __init__(self, run: ServedRun, **options: bool) -> None:
+        self.session = AttachedSession(run.directory, **options)
+        self.controller = Controller(self.session, clock=lambda: 0.0)
+        self.session.start()
+
+    @property
+    def view(self):
+        return self.controller.view
+
+    def wait_until(self, condition) -> None:
+        def polled() -> bool:
+            self.controller.poll()
+            return condition()
+
+        wait_until(polled)
+
+    def refusals(self) -> list[str]:
+        self.controller.poll()
+        return [entry.text for entry in self.view.log if entry.kind is Kind.WARNING]
+
+
+def update(number: int) -> UpdateFinished:
+    return UpdateFinished(update=number, step=number, metrics={"time/fps_update": 1.0, "train/value_loss": 0.5})
+
+
+def finished() -> RunFinished:
+    return RunFinished(state=RunState.FINISHED, exit_code=0, reason="done", step=9, update=9)
+
+
+def test_the_screen_of_an_attached_run_equals_that_of_the_run_itself(served):
+    """However late it joins, and the transient events included."""
+    here = Controller(ListSession(events := list(recorded(40))), clock=lambda: 0.0)
+    here.poll()
+    for event in events:
+        if isinstance(event, UpdateFinished):
+            event.metrics.setdefault("time/fps_update", 1.0)
+        served.emit(event)
+    there = Attached(served)
+    there.wait_until(lambda: there.view.rollout == here.view.rollout and there.view.update == 40)
+    assert encode(there.view.started) == encode(here.view.started)
+    assert list(there.view.log) == list(here.view.log)
+    assert there.view.workers == here.view.workers
+    assert there.view.settings == here.view.settings
+    for key, series in here.view.series.items():
+        assert series.values.tolist() == pytest.approx(there.view.series[key].values.tolist(), nan_ok=True)
+    there.session.close(1)
+
+
+class ListSession:
+    live = True
+
+    def __init__(self, events: list[Event]) -> None:
+        self._events = events
+
+    def poll(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+
+def test_commands_go_to_the_run_and_refusals_come_back(served):
+    served.train()
+    here = Attached(served)
+    here.wait_until(lambda: here.session.status == "attached")
+    here.session.send(Pause())
+    wait_until(lambda: len(served.commands) == 1)
+    assert served.commands[0].by.startswith("screen (pid ")
+    served.emit(CommandRefused(message="not now"))
+    here.wait_until(lambda: here.refusals() == ["refused: not now"])
+    here.session.close(1)
+
+
+def test_a_second_screen_watches_until_it_takes_control(served):
+    first, second = Attached(served), Attached(served)
+    for screen in (first, second):
+        screen.wait_until(lambda screen=screen: bool(screen.session.status))
+    assert (first.session.can_steer, second.session.can_steer) == (True, False)
+    second.session.send(Pause())
+    assert "T takes" in second.refusals()[0]
+    second.session.take_control()
+    second.wait_until(lambda: second.session.can_steer)
+    first.wait_until(lambda: not first.session.can_steer)
+    third = Attached(served, take_control=True)
+    third.wait_until(lambda: third.session.can_steer)
+    watcher = Attached(served, readonly=True)
+    watcher.wait_until(lambda: watcher.session.status == "read-only")
+    assert served.commands == []
+    for screen in (first, second, third, watcher):
+        screen.session.close(1)
+
+
+def test_a_run_that_ends_is_not_lost(served):
+    served.train()
+    here = Attached(served)
+    served.emit(finished())
+    here.wait_until(lambda: here.view.finished is not None)
+    served.close()
+    wait_until(lambda: not here.session.live)
+    here.controller.poll()
+    assert here.view.state is RunState.FINISHED
+    here.session.close(1)
+
+
+def test_a_lost_run_leaves_the_screen_standing_and_a_resumed_one_fills_it_anew(served, monkeypatch):
+    monkeypatch.setattr(attached_module, "RETRY_SECONDS", 0.05)
+    served.train()
+    served.emit(update(1), update(2))
+    here = Attached(served)
+    here.wait_until(lambda: here.view.update == 2)
+    served.close()
+    here.wait_until(lambda: here.view.state is RunState.LOST and "is gone" in here.view.reason)
+    assert not here.session.live
+    assert here.view.update == 2
+    here.session.send(Pause())
+    assert "does not answer" in here.refusals()[-1]
+
+    # A resumed run's record ends at its checkpoint, and goes on from there.
+    run = served.directory
+    lines = run.events.read_bytes().splitlines(keepends=True)
+    run.events.write_bytes(b"".join(lines[:-1]))
+    run.json_path.unlink()
+    resumed = ServedRun(run.path)
+    resumed.train()
+    resumed.emit(update(2), update(3))
+    here.wait_until(lambda: here.session.live and here.view.update == 3)
+    assert here.view.state is RunState.TRAINING
+    assert here.view.series["train/value_loss"].steps.tolist() == [1, 2, 3]
+    here.session.close(1)
+    resumed.close()
+
+
+# ── On the screen ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_d_leaves_an_attached_run_to_itself(served):
+    served.train()
+    app = PpoTuiApp(AttachedSession(served.directory))
+    async with app.run_test() as pilot:
+        while app.run_controller.view.started is None:
+            await pilot.pause(0.05)
+        await pilot.press("d")
+    assert app.departure is Departure.DETACHED
+    assert app.return_code == 0
+    assert served.commands == []
+
+
+@pytest.mark.parametrize("leave", ["terminate", "hang_up"])
+async def test_closing_the_terminal_or_ending_the_screen_never_ends_the_run(served, leave):
+    app = PpoTuiApp(AttachedSession(served.directory))
+    async with app.run_test() as pilot:
+        getattr(app, leave)()
+        await pilot.pause()
+    assert app.return_code in (129, 143)
+    assert served.commands == []
+
+
+async def test_ctrl_c_twice_leaves_the_run_and_stops_nothing(served):
+    served.train()
+    app = PpoTuiApp(AttachedSession(served.directory))
+    async with app.run_test() as pilot:
+        while not app.run_controller.session.can_steer:
+            await pilot.pause(0.05)
+        await pilot.press("ctrl+c", "ctrl+c")
+    assert app.departure is Departure.DETACHED
+    assert served.commands == []
+
+
+async def test_a_read_only_screen_is_left_without_a_question_and_steers_nothing(served):
+    served.train()
+    app = PpoTuiApp(AttachedSession(served.directory, readonly=True))
+    async with app.run_test() as pilot:
+        while app.run_controller.session.status != "read-only":
+            await pilot.pause(0.05)
+        await pilot.press("p", "s", "c", "plus")
+        await pilot.pause()
+        assert "read-only" in app.screen.query_one("#header").render().plain
+        await pilot.press("q")
+    assert app.return_code == 0
+    assert served.commands == []
+
+
+def test_the_state_of_a_screen_is_no_state_of_a_run(served):
+    """`lost` is never sent: it says that nobody answers."""
+    served.emit(StateChanged(state=RunState.PAUSED))
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(served.directory.socket))
+        assert json.loads(connection.makefile().readline())["state"] == "paused"
