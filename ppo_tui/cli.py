@@ -23,6 +23,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+FpsOption = Annotated[
+    float | None,
+    typer.Option(min=0, max=60, metavar="N", help="Frames a second of the live game: 15, 4 over ssh; 0 for none."),
+]
+
 _debug = False
 
 
@@ -81,10 +86,7 @@ def train(
     detached: Annotated[
         bool, typer.Option("--detached", help="Train in the background, and attach the screen where there is one.")
     ] = False,
-    fps: Annotated[
-        float | None,
-        typer.Option(min=0, max=60, metavar="N", help="Frames a second of the live game: 15, 4 over ssh; 0 for none."),
-    ] = None,
+    fps: FpsOption = None,
     allow_import: Annotated[
         bool,
         typer.Option("--allow-import", help="Let a preset file name an environment as module:Id, which runs code."),
@@ -157,6 +159,7 @@ def resume(
     allow_import: Annotated[
         bool, typer.Option("--allow-import", help="Let the run's environment be one named as module:Id.")
     ] = False,
+    fps: FpsOption = None,
 ) -> int:
     """Go on with a run exactly where its newest checkpoint stands."""
     from .runs import find_run
@@ -168,7 +171,7 @@ def resume(
 
     screen = not headless and sys.stdout.isatty() and sys.stdin.isatty()
     prepared = prepare_resume(found, overrides=overrides, force=force, allow_import=allow_import, screen=screen)
-    return run_with_screen(prepared) if screen else run_headless(prepared)
+    return run_with_screen(prepared, fps=fps) if screen else run_headless(prepared)
 
 
 @app.command()
@@ -230,6 +233,7 @@ def attach(
     take_control: Annotated[
         bool, typer.Option("--take-control", help="Steer the run even if another screen does.")
     ] = False,
+    fps: FpsOption = None,
 ) -> int:
     """Show a running run on the screen, with its whole history; d leaves it to itself again."""
     from .runs import find_run
@@ -239,7 +243,7 @@ def attach(
     _require_terminal("attach", "ppo-tui ctl RUN status tells how far a run is")
     from .launch import attach as show
 
-    return show(find_run(run), readonly=readonly, take_control=take_control)
+    return show(find_run(run), readonly=readonly, take_control=take_control, fps=fps)
 
 
 @app.command()

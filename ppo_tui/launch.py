@@ -266,8 +266,11 @@ def hand_over(run: RunDirectory) -> int:
     return 0
 
 
-def attach(run: RunDirectory, *, readonly: bool = False, take_control: bool = False) -> int:
+def attach(run: RunDirectory, *, readonly: bool = False, take_control: bool = False, fps: float | None = None) -> int:
     """Show a run of another process on the screen and return the exit code.
+
+    Args:
+        fps: frames a second of the live game; see `run_screen`.
 
     Raises:
         UsageError: the run is not running.
@@ -276,7 +279,7 @@ def attach(run: RunDirectory, *, readonly: bool = False, take_control: bool = Fa
     from .tui.session import AttachedSession
     from .tui.terminal import run_screen
 
-    outcome = run_screen(AttachedSession(run, readonly=readonly, take_control=take_control))
+    outcome = run_screen(AttachedSession(run, readonly=readonly, take_control=take_control), fps=fps)
     if outcome.departure is Departure.DETACHED:
         print(f"{run.name} goes on; see it again: ppo-tui attach {shlex.quote(run.name)}")
     return outcome.exit_code

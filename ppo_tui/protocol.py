@@ -166,6 +166,7 @@ class GameFrame(msgspec.Struct, frozen=True, kw_only=True):
         action: what was chosen: the number of a discrete action, or the components of a continuous one.
         probabilities: of each discrete action; empty for continuous ones.
         means, stds: of each component of a continuous action, as the policy counts them; empty for discrete ones.
+            An action of several choices has neither these nor probabilities.
         value: V of the state.
         entropy: of the action distribution, in nats.
         score: raw return of the game before this step; None where the environment keeps none.

@@ -14,6 +14,8 @@ import torch
 from ..errors import WorkerError
 from ..pictures import PictureEncoder
 from ..ppo import ActorCritic, RolloutBuffer
+from ..ppo.distributions import Categorical, DiagonalGaussian
+from ..ppo.rollout import Minibatch
 from ..protocol import WATCH_SECONDS, CommandRefused, Event, GameClip, GameFrame, WatchGame
 from ..workers import WorkerPool
 from ..workers.camera import FilmStrip, fit_picture
@@ -82,7 +84,7 @@ class GameView:
             message = (
                 f"watch env {command.env} at {command.fps:g} fps: envs are 0 to {last}, fps more than 0, at most 60"
             )
-            self._emit(CommandRefused(message=message))
+            self._emit(CommandRefused(message=message, by=command.by))
             return
         watched = command if command.env is not None else None
         if watched is None or self._watched is None or watched.env != self._watched.env:
@@ -170,7 +172,7 @@ class GameView:
         batch = self._rollout.minibatch(indices)
         frames_of_rollout = self._rollout.frames[self._rollout.frame_stack - 1 :, take.env].numpy()
         columns = {
-            **self._decisions(batch.observations, batch.actions),
+            **self._decisions(batch),
             "value": _numbers(batch.values),
             **self._sights(take, strip, frames_of_rollout[strip.steps]),
             "score": strip.scores,
@@ -181,23 +183,21 @@ class GameView:
         ]
 
     @torch.inference_mode()
-    def _decisions(self, observations: torch.Tensor, actions: torch.Tensor) -> dict[str, list[Any]]:
-        """What the policy, which has not learnt since, makes of these observations `[F, …]`, by field of the frame."""
-        distribution, _ = self._policy(observations.to(self._device))
-        entropy = _numbers(distribution.entropy())
-        if self._policy.is_discrete:
-            return {
-                "action": actions.tolist(),
+    def _decisions(self, steps: Minibatch) -> dict[str, list[Any]]:
+        """What the policy, which has not learnt since, makes of these F steps, by field of the frame."""
+        masks = None if steps.masks is None else steps.masks.to(self._device)
+        distribution, _ = self._policy(steps.observations.to(self._device), masks)
+        columns: dict[str, list[Any]] = {"entropy": _numbers(distribution.entropy())}
+        if isinstance(distribution, Categorical):
+            return columns | {
+                "action": steps.actions.tolist(),
                 "probabilities": _rows(distribution.log_probs.exp()),
-                "entropy": entropy,
             }
-        stds = distribution.log_std.exp().expand_as(distribution.mean)
-        return {
-            "action": _rows(actions),
-            "means": _rows(distribution.mean),
-            "stds": _rows(stds),
-            "entropy": entropy,
-        }
+        columns["action"] = _rows(steps.actions)
+        if isinstance(distribution, DiagonalGaussian):
+            stds = distribution.log_std.exp().expand_as(distribution.mean)
+            columns |= {"means": _rows(distribution.mean), "stds": _rows(stds)}
+        return columns
 
     def _sights(self, take: _Take, strip: FilmStrip, observations: np.ndarray) -> dict[str, list[Any]]:
         """What there is to see: the worker's pictures, else the observations `[F, *S]` as pictures or as numbers."""
@@ -221,4 +221,5 @@ def _numbers(column: torch.Tensor) -> list[float]:
 
 
 def _rows(table: torch.Tensor | np.ndarray) -> list[tuple[float, ...]]:
-    return [tuple(row) for row in np.asarray(table, dtype=np.float64).round(4).tolist()]
+    numbers = table.cpu().numpy() if isinstance(table, torch.Tensor) else table
+    return [tuple(row) for row in numbers.astype(np.float64).round(4).tolist()]

@@ -96,10 +96,16 @@ class Controller:
         if self.view.started:
             self.game.choose(direction, self.view.started.num_envs)
 
+    @property
+    def game_missing(self) -> str:
+        """Why no game can be shown; empty where one can."""
+        if not self.session.shows_game:
+            return "the record of a run keeps no pictures of the game"
+        return "" if self.game.fps > 0 else "the game is off: --fps 0"
+
     def watch_game(self, looking: bool) -> None:
         """Say whether the game is to be seen; the engine records it only while it is."""
-        live = self.view.started is not None and self.view.finished is None
-        if live:
+        if self.view.started and not self.view.finished and self.session.shows_game:
             self.game.attend(looking)
 
     def step(self) -> None:

@@ -16,7 +16,7 @@ GAME_FPS = 15.0
 MAX_HEIGHT, MAX_WIDTH = 210, 320
 """Larger pictures are shrunk: even a large terminal shows no more pixels."""
 
-MAX_BYTES = 256 * 1024
+MAX_BYTES = 128 * 1024
 """Encoded pictures of one film; a game whose picture changes all over gets a shorter film."""
 
 

@@ -51,7 +51,7 @@ DONE = RunFinished(state=RunState.FINISHED, exit_code=0, reason="", step=10_000_
 class Desk:
     """An app with its fake session and a clock that stands until it is moved."""
 
-    def __init__(self, events: list[Event], fps: float = 15.0) -> None:
+    def __init__(self, events: list[Event], fps: float = 0.0) -> None:
         self.now = 0.0
         self.session = FakeSession(events)
         self.app = PpoTuiApp(self.session, clock=lambda: self.now, fps=fps)
@@ -80,7 +80,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(*events: Event, size: tuple[int, int] = (120, 40), fps: float = 15.0) -> AsyncIterator[Desk]:
+async def desk(*events: Event, size: tuple[int, int] = (120, 40), fps: float = 0.0) -> AsyncIterator[Desk]:
     made = Desk(list(events) or list(recorded(30)), fps)
     async with made.app.run_test(size=size) as pilot:
         made.pilot = pilot

@@ -53,7 +53,7 @@ class MainScreen(ChartActions, Screen[None]):
         self._tiles = Tiles(run, id="tiles")
         self.charts = ChartGrid(run.view, id="charts")
         self._game = Game(run, id="game")
-        self.set_class(run.game.fps <= 0, "-game-off")
+        self.set_class(bool(run.game_missing), "-game-off")
         self._workers = Workers(run, id="workers")
         self._settings = Settings(run, id="settings")
         self._events = Events(run, id="events")
@@ -163,8 +163,8 @@ class MainScreen(ChartActions, Screen[None]):
         self.refresh_bindings()
 
     def action_game(self) -> None:
-        if self._run.game.fps <= 0:
-            self.notify("the game is off: it was started with --fps 0")
+        if missing := self._run.game_missing:
+            self.notify(missing)
             return
         shown = self._game.display
         self.set_class(shown, "-game-off")
@@ -172,7 +172,9 @@ class MainScreen(ChartActions, Screen[None]):
         self._game.renew()
 
     def action_zoom_game(self) -> None:
-        if self._run.game.fps > 0:
+        if missing := self._run.game_missing:
+            self.notify(missing)
+        else:
             self.app.push_screen(GameScreen(self._run))
 
     def on_game_zoomed(self) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import threading
 
 from ...errors import PPOTuiError
-from ...protocol import Command, CommandRefused, Event, RunFinished, RunState, StateChanged
+from ...protocol import Command, CommandRefused, Event, RunFinished, RunState, StateChanged, WatchGame
 from ...runs import RunDirectory
 from ...runs.client import ControlClient
 from ...runs.messages import Reply, Role
@@ -69,7 +69,7 @@ class AttachedSession(Session):
         if client is None:
             if not self._finished:
                 self._refuse("the run does not answer")
-        elif not self.can_steer:
+        elif not (self.can_steer or isinstance(command, WatchGame)):  # to look is nobody's prerogative
             holder = self._role.holder if self._role else None
             why = f"{holder} steers it; T takes the control over" if holder else "T takes the control"
             self._refuse(f"read-only: {why}")

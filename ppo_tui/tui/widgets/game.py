@@ -163,10 +163,11 @@ def _components(frame: GameFrame, width: int) -> list[Content]:
     """Lines for each component of a continuous action: the action, and the normal distribution that it came from."""
     lines = []
     actions = frame.action if isinstance(frame.action, tuple) else ()
-    for index, (action, mean, std) in enumerate(zip(actions, frame.means, frame.stds, strict=True)):
+    for index, action in enumerate(actions):
         lines.append(_signed_line(f"a{index}", action, 2.0, width))
-        spread = f"{formats.number(mean, 2)} ± {formats.number(std, 2)}"
-        lines.append(fit(Content.assemble("   ", (f"{spread:>{max(0, width - 3)}}", "$quiet")), width))
+        if index < len(frame.means):
+            spread = f"{formats.number(frame.means[index], 2)} ± {formats.number(frame.stds[index], 2)}"
+            lines.append(fit(Content.assemble("   ", (f"{spread:>{max(0, width - 3)}}", "$quiet")), width))
     return lines
 
 
