@@ -110,6 +110,8 @@ class PpoTuiApp(App[None]):
 
     def tick(self) -> None:
         """Take in what is new, and leave if that is what everybody waits for."""
+        if not self.screen_stack:  # the app is closing, and its timer has not heard yet
+            return
         main = self.screen_stack[0]
         assert isinstance(main, MainScreen), "the main screen is never popped"
         if self.run_controller.poll():
