@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .config import Config, build_config, read_preset, refuse_import
 from .envs import EnvInfo
 from .errors import PPOTuiError, UsageError
-from .protocol import Command, Event, Stop
+from .protocol import Command, Event, RunState, StateChanged, Stop
 from .runs import RunDirectory
 from .runs.background import start_process
 from .runs.hangup import ignore_hangups, let_go_of_terminal, writes_to
@@ -33,6 +33,7 @@ from .workers import WorkerPool
 if TYPE_CHECKING:
     from .training import Trainer
     from .training.hub import Sink
+    from .tui.look import ScreenOptions
     from .tui.session import LocalSession
 
 _log = logging.getLogger(__name__)
@@ -213,12 +214,8 @@ def run_headless(prepared: PreparedRun) -> int:
         prepared.close()
 
 
-def run_with_screen(prepared: PreparedRun, *, fps: float | None = None) -> int:
-    """Train behind the Textual screen and return the exit code. The workers run already (DESIGN, traps).
-
-    Args:
-        fps: frames a second of the live game; see `run_screen`.
-    """
+def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None) -> int:
+    """Train behind the Textual screen and return the exit code. The workers run already (DESIGN, traps)."""
     from .training.hub import FunctionSink
     from .tui.app import Departure
     from .tui.session import LocalSession
@@ -232,18 +229,19 @@ def run_with_screen(prepared: PreparedRun, *, fps: float | None = None) -> int:
             if prepared.resume:
                 for event in past_events(run):
                     emit(event)
+                emit(StateChanged(state=RunState.STARTING, reason="resuming"))
             return prepared.trainer([server, FunctionSink(emit)])
 
         session = LocalSession(make_engine, can_detach=True)
         relay.connect(session)
         try:
-            outcome = run_screen(session, fps=fps)
+            outcome = run_screen(session, options)
             if outcome.departure is Departure.HUNG_UP:
                 return _go_on_without_screen(session, run)
         finally:
             prepared.close()
     if outcome.departure is Departure.DETACHED:
-        return hand_over(run)
+        return hand_over(run, allow_import=":" in prepared.config.env.id)
     if session.finished is not None:
         print(f"{run.name}: {describe(session.finished)}")
     print(f"everything about the run is in {run.path}")
@@ -260,15 +258,19 @@ def _go_on_without_screen(session: LocalSession, run: RunDirectory) -> int:
     return session.exit_code or 0
 
 
-def hand_over(run: RunDirectory) -> int:
+def hand_over(run: RunDirectory, *, allow_import: bool) -> int:
     """Go on with a run that this process has stopped and saved, in a process in the background.
+
+    Args:
+        allow_import: the run's environment is one named as module:Id, which this process was allowed to import.
 
     Raises:
         UsageError, RunFailedError: it could not go on; the message says why. Its checkpoint stands.
     """
     run.release()
     try:
-        pid = start_process(run, ["resume", str(run.path), "--headless"])
+        arguments = ["resume", str(run.path), "--headless", *(["--allow-import"] if allow_import else [])]
+        pid = start_process(run, arguments)
     except PPOTuiError as error:
         message = f"{run.name} is saved, but did not go on in the background: {error}"
         raise type(error)(message, hint=f"try it here: ppo-tui resume {shlex.quote(run.name)}") from None
@@ -276,7 +278,9 @@ def hand_over(run: RunDirectory) -> int:
     return 0
 
 
-def attach(run: RunDirectory, *, readonly: bool = False, take_control: bool = False) -> int:
+def attach(
+    run: RunDirectory, options: ScreenOptions | None = None, *, readonly: bool = False, take_control: bool = False
+) -> int:
     """Show a run of another process on the screen and return the exit code.
 
     Raises:
@@ -286,13 +290,13 @@ def attach(run: RunDirectory, *, readonly: bool = False, take_control: bool = Fa
     from .tui.session import AttachedSession
     from .tui.terminal import run_screen
 
-    outcome = run_screen(AttachedSession(run, readonly=readonly, take_control=take_control))
+    outcome = run_screen(AttachedSession(run, readonly=readonly, take_control=take_control), options)
     if outcome.departure is Departure.DETACHED:
         print(f"{run.name} goes on; see it again: ppo-tui attach {shlex.quote(run.name)}")
     return outcome.exit_code
 
 
-def replay(run: RunDirectory, *, speed: float | None = None) -> int:
+def replay(run: RunDirectory, options: ScreenOptions | None = None, *, speed: float | None = None) -> int:
     """Play the record of a run on the screen and return the exit code.
 
     Raises:
@@ -301,7 +305,7 @@ def replay(run: RunDirectory, *, speed: float | None = None) -> int:
     from .tui.session import ReplaySession
     from .tui.terminal import run_screen
 
-    run_screen(ReplaySession(run.events, speed=speed))
+    run_screen(ReplaySession(run.events, speed=speed), options)
     return 0
 
 

@@ -196,21 +196,21 @@ class PPOConfig(_Section, frozen=True, kw_only=True):
         float,
         Meta(
             ge=0, le=1, description="Discount factor γ.",
-            extra={"live": Live(low=0.5, high=1.0, step=0.001)},
+            extra={"live": Live(low=0.5, high=1.0, step=0.001, unit="per step", aliases=("discount",))},
         ),
     ] = 0.99  # fmt: skip
     gae_lambda: Annotated[
         float,
         Meta(
             ge=0, le=1, description="λ of generalised advantage estimation: 0 trusts the critic, 1 the returns.",
-            extra={"live": Live(low=0.0, high=1.0, step=0.01)},
+            extra={"live": Live(low=0.0, high=1.0, step=0.01, unit="per step", aliases=("lam", "lambda"))},
         ),
     ] = 0.95  # fmt: skip
     epochs: Annotated[
         int,
         Meta(
             ge=1, le=1000, description="Passes over each rollout.",
-            extra={"live": Live(low=1, high=50, step=1)},
+            extra={"live": Live(low=1, high=50, step=1, unit="passes")},
         ),
     ] = 4  # fmt: skip
     minibatches: Annotated[int, Meta(ge=1, description="Minibatches that each pass is split into.")] = 4
@@ -218,7 +218,7 @@ class PPOConfig(_Section, frozen=True, kw_only=True):
         float,
         Meta(
             gt=0, le=10, description="ε: how far the probability ratio may move from 1 before its gain is clipped.",
-            extra={"live": Live(low=0.01, high=1.0, step=0.01)},
+            extra={"live": Live(low=0.01, high=1.0, step=0.01, unit="of the ratio", aliases=("clip", "eps"))},
         ),
     ] = 0.1  # fmt: skip
     clip_range_schedule: Annotated[
@@ -247,14 +247,14 @@ class PPOConfig(_Section, frozen=True, kw_only=True):
         float,
         Meta(
             ge=0, le=100, description="Weight c₁ of the value loss.",
-            extra={"live": Live(low=0.0, high=10.0, step=0.05)},
+            extra={"live": Live(low=0.0, high=10.0, step=0.05, unit="weight", aliases=("vf", "vf_coef"))},
         ),
     ] = 0.5  # fmt: skip
     entropy_coef: Annotated[
         float,
         Meta(
             ge=0, le=10, description="Weight c₂ of the entropy bonus: higher explores more.",
-            extra={"live": Live(low=0.0, high=1.0, step=0.001)},
+            extra={"live": Live(low=0.0, high=1.0, step=0.001, unit="weight", aliases=("ent", "ent_coef"))},
         ),
     ] = 0.01  # fmt: skip
     normalize_advantage: Annotated[
@@ -271,7 +271,7 @@ class PPOConfig(_Section, frozen=True, kw_only=True):
         Annotated[float, Meta(gt=0, le=100)] | None,
         Meta(
             description="End an update early once the approximate KL passes 1.5 times this; none never does.",
-            extra={"live": Live(low=0.001, high=1.0, step=1.25, scale="log", optional=True)},
+            extra={"live": Live(low=0.001, high=1.0, step=1.25, scale="log", optional=True, unit="nats")},
         ),
     ] = None  # fmt: skip
 
@@ -288,7 +288,7 @@ class OptimConfig(_Section, frozen=True, kw_only=True):
         float,
         Meta(
             ge=0, le=1, description="Step size of the optimiser, before annealing.",
-            extra={"live": Live(low=1e-7, high=0.1, step=1.25, scale="log")},
+            extra={"live": Live(low=1e-7, high=0.1, step=1.25, scale="log", unit="step size", aliases=("lr",))},
         ),
     ] = 2.5e-4  # fmt: skip
     learning_rate_schedule: Annotated[
@@ -304,7 +304,7 @@ class OptimConfig(_Section, frozen=True, kw_only=True):
         float,
         Meta(
             gt=0, le=1e6, description="Gradients longer than this are scaled down to it.",
-            extra={"live": Live(low=0.01, high=100.0, step=1.25, scale="log")},
+            extra={"live": Live(low=0.01, high=100.0, step=1.25, scale="log", unit="L2 norm")},
         ),
     ] = 0.5  # fmt: skip
 

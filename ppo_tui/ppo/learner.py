@@ -277,7 +277,7 @@ class Learner:
         """Everything but the weights that the next update depends on: contiguous tensors on the CPU, and a counter.
 
         Keys are ``<optimiser>/<parameter>/<slot>``, such as ``adam/value_head.bias/exp_avg``, ``generator`` (uint8)
-        and ``epochs_done`` (int); ``rewards/…`` where rewards are normalised; ``adaptive`` (numbers by name) where
+        and ``epochs_done`` (int); ``rewards/…`` where rewards are normalised; ``adaptive/<name>/…`` (numbers) where
         something follows the divergence.
         """
         state: dict[str, Any] = {"epochs_done": self.epochs_done, "generator": self._generator.get_state()}
@@ -287,8 +287,8 @@ class Learner:
                 state[key] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         if self._rewards is not None:
             state |= {f"rewards/{name}": tensor for name, tensor in self._rewards.state_dict().items()}
-        if self._adaptive:
-            state["adaptive"] = {name: number.state_dict() for name, number in self._adaptive.items()}
+        for name, number in self._adaptive.items():
+            state |= {f"adaptive/{name}/{part}": value for part, value in number.state_dict().items()}
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -297,29 +297,37 @@ class Learner:
         Raises:
             ValueError: the state belongs to another network or to another optimiser.
         """
-        parameters = dict(self.policy.named_parameters())
-        slots: dict[nn.Parameter, dict[str, Tensor]] = {}
-        rewards: dict[str, Tensor] = {}
-        for key, value in state.items():
-            kind, _, rest = key.partition("/")
-            if kind == "rewards":
-                rewards[rest] = value
-            elif rest:
-                if kind != self._optimizer_name:
-                    raise ValueError(f"optimiser state of {kind}; the optimiser is {self._optimizer_name}")
-                name, slot = rest.split("/")
-                if name not in parameters:
-                    raise ValueError(f"optimiser state for {name}, which the network does not have")
-                slots.setdefault(parameters[name], {})[slot] = _slot_for(parameters[name], slot, value)
         self._optimizer.state.clear()
-        self._optimizer.state.update(slots)
+        self._optimizer.state.update(self._slots(state))
         self._generator.set_state(state["generator"])
         self.epochs_done = int(state["epochs_done"])
-        if self._rewards is not None and rewards:
-            self._rewards.load_state_dict(rewards)
+        if self._rewards is not None:
+            self._rewards.load_state_dict(_below("rewards", state))
         for name, number in self._adaptive.items():
-            if saved := state.get("adaptive", {}).get(name):
-                number.load_state_dict(saved)
+            number.load_state_dict(_below(f"adaptive/{name}", state))
+
+    def _slots(self, state: dict[str, Any]) -> dict[nn.Parameter, dict[str, Tensor]]:
+        """The optimiser's own state of each parameter.
+
+        Raises:
+            ValueError: it is that of another network or of another optimiser.
+        """
+        for other in {"adam", "rmsprop", "rmsprop-tf"} - {self._optimizer_name}:
+            if _below(other, state):
+                raise ValueError(f"optimiser state of {other}; the optimiser is {self._optimizer_name}")
+        parameters = dict(self.policy.named_parameters())
+        slots: dict[nn.Parameter, dict[str, Tensor]] = {}
+        for key, saved in _below(self._optimizer_name, state).items():
+            name, slot = key.split("/")
+            if name not in parameters:
+                raise ValueError(f"optimiser state for {name}, which the network does not have")
+            slots.setdefault(parameters[name], {})[slot] = _slot_for(parameters[name], slot, saved)
+        return slots
+
+
+def _below(prefix: str, state: dict[str, Any]) -> dict[str, Any]:
+    """What `state` holds under ``prefix/…``, by the rest of its key."""
+    return {key.removeprefix(f"{prefix}/"): value for key, value in state.items() if key.startswith(f"{prefix}/")}
 
 
 def _slot_for(parameter: nn.Parameter, slot: str, saved: Tensor) -> Tensor:

@@ -222,9 +222,8 @@ def build_policy(
         critic_memory=_memory(policy, critic_trunk),
     )
     if policy.init == "orthogonal":
-        for trunk in (actor_critic.actor_trunk, actor_critic.critic_trunk):
-            if isinstance(trunk, (MLP, *CNNS.values())):
-                initialize_orthogonal(trunk)
+        if ":" not in policy.network:  # a network of the user's own has initialised itself
+            initialize_orthogonal(actor_critic)
         for memory in (actor_critic.actor_memory, actor_critic.critic_memory):
             if memory is not None:
                 memory.initialize_orthogonal()

@@ -13,7 +13,7 @@ import torch
 
 from ..errors import WorkerError
 from ..pictures import PictureEncoder
-from ..ppo import ActorCritic, Minibatch, RolloutBuffer
+from ..ppo import ActorCritic, Categorical, DiagonalGaussian, Minibatch, RolloutBuffer
 from ..ppo.memory import Past
 from ..protocol import WATCH_SECONDS, CommandRefused, Event, GameClip, GameFrame, WatchGame
 from ..workers import WorkerPool
@@ -83,7 +83,7 @@ class GameView:
             message = (
                 f"watch env {command.env} at {command.fps:g} fps: envs are 0 to {last}, fps more than 0, at most 60"
             )
-            self._emit(CommandRefused(message=message))
+            self._emit(CommandRefused(message=message, by=command.by))
             return
         watched = command if command.env is not None else None
         if watched is None or self._watched is None or watched.env != self._watched.env:
@@ -184,16 +184,18 @@ class GameView:
     @torch.inference_mode()
     def _decisions(self, batch: Minibatch) -> dict[str, list[Any]]:
         """What the policy, which has not learnt since, makes of these F steps, by field of the frame."""
+        masks = None if batch.masks is None else batch.masks.to(self._device)
         past = None if batch.past is None else Past(*(tensor.to(self._device) for tensor in batch.past))
-        distribution, _ = self._policy(batch.observations.to(self._device), past=past)
-        actions = batch.actions
-        entropy = _numbers(distribution.entropy())
-        if self._policy.is_discrete:
+        distribution, _ = self._policy(batch.observations.to(self._device), masks, past)
+        actions, entropy = batch.actions, _numbers(distribution.entropy())
+        if isinstance(distribution, Categorical):
             return {
                 "action": actions.tolist(),
                 "probabilities": _rows(distribution.log_probs.exp()),
                 "entropy": entropy,
             }
+        if not isinstance(distribution, DiagonalGaussian):
+            return {"action": _rows(actions), "entropy": entropy}
         stds = distribution.log_std.exp().expand_as(distribution.mean)
         return {
             "action": _rows(actions),
@@ -224,4 +226,5 @@ def _numbers(column: torch.Tensor) -> list[float]:
 
 
 def _rows(table: torch.Tensor | np.ndarray) -> list[tuple[float, ...]]:
-    return [tuple(row) for row in np.asarray(table, dtype=np.float64).round(4).tolist()]
+    numbers = table.cpu().numpy() if isinstance(table, torch.Tensor) else table
+    return [tuple(row) for row in numbers.astype(np.float64).round(4).tolist()]

@@ -16,23 +16,19 @@ _FIXED = (
     "env.id",
     "env.frame_stack",
     "env.hide",
+    "env.action_masks",
     "env.atari.screen_size",
     "env.atari.full_action_space",
     "rollout.num_envs",
-    "policy.network",
-    "policy.hidden",
-    "policy.activation",
-    "policy.shared",
-    "policy.recurrent",
-    "policy.recurrent_size",
-    "policy.init",
-    "policy.log_std_init",
+    "optim.name",
     "run.algorithm",
     "run.seed",
 )
-"""Settings that a checkpoint cannot change: its tensors and states have their shape, or were drawn from them."""
+"""Settings that a checkpoint cannot change: its tensors and states have their shape, or were drawn from them. The
+whole of ``policy`` belongs to them, but for its precision."""
 
 _HARMLESS = (
+    "run.max_episodes",
     "run.checkpoint_seconds",
     "run.keep_checkpoints",
     "run.device",
@@ -93,6 +89,12 @@ class ResumePoint:
                 f"the run has done {self.state.step:,} steps of {config.run.total_steps:,}",
                 hint=f"extend it with --total-steps, for example {2 * self.state.step}",
             )
+        limit = config.run.max_episodes
+        if limit is not None and self.state.episodes >= limit:
+            raise UsageError(
+                f"the run has done {self.state.episodes:,} games of run.max_episodes = {limit:,}",
+                hint=f"extend it with --set run.max_episodes={2 * limit}",
+            )
         return config
 
     def check_code(self) -> None:
@@ -117,7 +119,11 @@ def changed_settings(before: Config, after: Config) -> dict[str, tuple[Any, Any]
 
 def changed_fixed_settings(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
     """As `changed_settings`, those that a checkpoint fixes."""
-    return {key: values for key, values in changed_settings(before, after).items() if key in _FIXED}
+    return {key: values for key, values in changed_settings(before, after).items() if _is_fixed(key)}
+
+
+def _is_fixed(key: str) -> bool:
+    return key in _FIXED or (key.startswith("policy.") and key != "policy.precision")
 
 
 def live_changes(before: Config, after: Config) -> dict[str, Any]:

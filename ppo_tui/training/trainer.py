@@ -26,6 +26,7 @@ from ..protocol import (
     RunStarted,
     RunState,
     SettingChanged,
+    SetValue,
     StateChanged,
     UpdateFinished,
     UpdateProgress,
@@ -46,6 +47,7 @@ from .resuming import ResumePoint, live_changes
 from .settings import LiveSettings
 from .snapshots import Snapshots, describe_origin
 from .start import examine, start_pool
+from .usage import MachineUsage
 from .versions import versions
 from .workers_view import WorkersView
 
@@ -108,6 +110,7 @@ class Trainer:
         info = env_info or examine(config)
         self.device = self._choose_device()
         self.pool = pool or self._start_workers(info)
+        self._usage = MachineUsage(self.device)
         self._threads = self._choose_threads(info)
         if resumed and config.run.torch_threads == "auto":
             # The last bits of sums depend on how many threads compute them.
@@ -278,7 +281,7 @@ class Trainer:
             self._emit(Alarm(level=Level.WARNING, message=note))
         if resumed:
             for key, value in live_changes(build_config(resumed.state.config), self.config).items():
-                self._edit(key, value, by="resume")
+                self._edit(SetValue(key=key, value=value, by="resume"))
 
     @property
     def _done(self) -> bool:
@@ -355,6 +358,7 @@ class Trainer:
             "time/fps_update": self._taken / seconds,
             **self._times.shares(),
             "time/workers_busy": self._workers.busy_share,
+            **self._usage.metrics(),
             **self._episodes.metrics(),
             **self._metrics,
         }
@@ -382,17 +386,29 @@ class Trainer:
         rewound = self._durability.rewind(rewind) if rewind is not None else None
         if rewound:
             self._stand_at(rewound)
-        for key, (value, by) in settings.items():
-            self._edit(key, value, by)
+        for asked in settings:
+            self._edit(asked)
         if save or rewound:
             # What the run went back to is saved anew: it, and no later one, is where a resumed run goes on.
             self._durability.save("manual")
         else:
             self._durability.save_if_due()
 
-    def _edit(self, key: str, value: Any, by: str) -> None:
-        old = self._settings.edit(key, value, self.progress)
-        self._emit(SettingChanged(key=key, old=old, new=value, by=by, step=self.step, update=self.update))
+    def _edit(self, asked: SetValue) -> None:
+        old = self._settings.edit(asked.key, asked.value, self.progress)
+        if asked.value == old:
+            return
+        self._emit(
+            SettingChanged(
+                key=asked.key,
+                old=old,
+                new=asked.value,
+                by=asked.by,
+                step=self.step,
+                update=self.update,
+                cause=asked.cause,
+            )
+        )
 
     # ── Events ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -72,8 +72,18 @@ CLIPPED = Metric("train/clip_fraction", "clip fraction")
 EXPLAINED = Metric("train/explained_variance", "expl. var.")
 ENTROPY = Metric("train/entropy_loss", "entropy", sign=-1)
 FPS = Metric("time/fps", "steps/s")
+CPU = Metric("time/cpu_percent", "CPU %")
+GPU = Metric("time/gpu_percent", "GPU %")
 
-TILES: tuple[Metric, ...] = (RETURN, LENGTH, KL, CLIPPED, EXPLAINED, ENTROPY)
+TILES: tuple[Metric, ...] = (RETURN, LENGTH, KL, CLIPPED, EXPLAINED, ENTROPY, CPU, GPU)
+
+PHASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("█", "emulate", ("time/share_wait",)),
+    ("▓", "infer", ("time/share_infer",)),
+    ("▒", "learn", ("time/share_learn",)),
+    ("░", "other", ("time/share_copy", "time/share_other")),
+)
+"""What the time of an update goes into: a sign, a word, and the metrics that add up to it."""
 
 CHARTS: tuple[ChartSpec, ...] = (
     # The return is a mean already: of the last 100 games, which lie behind it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 
 from ...envs import EnvInfo
 from ...ppo import build_policy
-from ...protocol import CommandRefused, EpisodeFinished, Event, GameClip, WatchGame
+from ...protocol import CommandRefused, EpisodeFinished, Event, GameClip, SetValue, WatchGame
 from ..collector import CollectorState
 from ..machine import Threads
 from ..trainer import Trainer
@@ -67,11 +66,11 @@ class A3CTrainer(Trainer):
             return
         self.pool.watch(command)
 
-    def _edit(self, key: str, value: Any, by: str) -> None:
-        if key.partition(".")[2] in LIVE:
-            super()._edit(key, value, by)
+    def _edit(self, asked: SetValue) -> None:
+        if asked.key.partition(".")[2] in LIVE:
+            super()._edit(asked)
         else:
-            self._emit(CommandRefused(message=f"{key}: A3C has no such thing", by=by))
+            self._emit(CommandRefused(message=f"{asked.key}: A3C has no such thing", by=asked.by))
 
     # ── The loop ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -30,9 +30,11 @@ class Entry:
     style: str
 
 
-def draw_frame(picture: Picture, glyphs: Glyphs, style: str) -> None:
-    """Corners and sides at the picture's edge."""
-    top_left, horizontal, top_right, vertical, bottom_left, bottom_right = glyphs.frame
+def draw_frame(picture: Picture, glyphs: Glyphs, *, active: bool) -> None:
+    """Corners and sides at the picture's edge, heavy ones where keys go to it."""
+    style = "active" if active else "frame"
+    frame = glyphs.heavy_frame if active else glyphs.frame
+    top_left, horizontal, top_right, vertical, bottom_left, bottom_right = frame
     width, height = picture.width, picture.height
     picture.put(0, 0, top_left + horizontal * (width - 2) + top_right, style)
     picture.put(height - 1, 0, bottom_left + horizontal * (width - 2) + bottom_right, style)
@@ -67,7 +69,7 @@ def _write(picture: Picture, row: int, pieces: Pieces, glyphs: Glyphs) -> None:
     if not pieces:
         return
     column, end = 2, picture.width - 3
-    column = picture.put(row, column, " ", "title")
+    column = picture.put(row, column, "" if pieces[0][0].startswith(" ") else " ", "title")
     for text, style in pieces:
         text = glyphs.plain(text)
         if column + len(text) > end:
