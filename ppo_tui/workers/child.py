@@ -48,7 +48,9 @@ class WorkerSetup(NamedTuple):
 
 def worker_main(pipe: Connection, setup: WorkerSetup, memory: Any) -> None:
     """Serve requests until told to close or until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A whole group is sent these; the parent decides what comes of them.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     _die_with_parent()
     if setup.log_path is not None:
         _redirect_output(setup.log_path)
