@@ -8,14 +8,14 @@ import os
 import signal
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from .child import WorkerSetup, worker_main
+from .child import worker_main
 
 _PRELOAD = ("ppo_tui.workers.child", "ppo_tui.envs")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -37,12 +37,16 @@ def worker_context(preload: Sequence[str] = ()) -> BaseContext:
     return context
 
 
-def start_worker(context: BaseContext, setup: WorkerSetup, memory: Any) -> tuple[BaseProcess, Connection]:
-    """Start one worker and return it with the parent's end of its pipe; it reports READY when it is."""
+def start_worker(
+    context: BaseContext, setup: Any, memory: Any, main: Callable[[Connection, Any, Any], None] = worker_main
+) -> tuple[BaseProcess, Connection]:
+    """Start one worker and return it with the parent's end of its pipe; it reports READY when it is.
+
+    Args:
+        setup: what `main` is given beside its pipe and `memory`; a `WorkerSetup` for `worker_main`.
+    """
     ours, theirs = context.Pipe()
-    process = context.Process(
-        target=worker_main, args=(theirs, setup, memory), name=f"worker-{setup.index}", daemon=True
-    )
+    process = context.Process(target=main, args=(theirs, setup, memory), name=f"worker-{setup.index}", daemon=True)
     with _hidden_main():
         process.start()
     theirs.close()
