@@ -25,7 +25,7 @@ from .runs.hangup import ignore_hangups, let_go_of_terminal, writes_to
 from .runs.history import past_events, set_aside_after
 from .runs.server import ControlServer
 from .sinks import describe
-from .training import boot_workers, examine, start_pool
+from .training import boot_workers, engine_class, examine, start_pool
 from .training.relay import CommandRelay
 from .training.resuming import ResumePoint, changed_settings
 from .workers import WorkerPool
@@ -48,22 +48,25 @@ SECOND_SIGNAL_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """Everything of a run that is there before PyTorch is loaded: its directory and its workers."""
+    """Everything of a run that is there before PyTorch is loaded: its directory and its workers.
+
+    Attributes:
+        pool: None where the workers learn themselves, which the engine starts.
+    """
 
     config: Config
     directory: RunDirectory
     env_info: EnvInfo
-    pool: WorkerPool
+    pool: WorkerPool | None
     resume: ResumePoint | None = None
     notes: tuple[str, ...] = ()
 
     def trainer(self, sinks: Sequence[Sink]) -> Trainer:
         """The engine, which loads PyTorch; it records itself in the run directory and tells `sinks`."""
         from .sinks import EventLog
-        from .training import Trainer
 
         try:
-            return Trainer(
+            return engine_class(self.config)(
                 self.config,
                 sinks=[EventLog(self.directory), *sinks],
                 name=self.directory.name,
@@ -77,6 +80,11 @@ class PreparedRun:
         except BaseException as error:
             self.directory.update(status="failed", reason=str(error), ended=time.time())
             raise
+
+    def close(self) -> None:
+        """End the workers."""
+        if self.pool is not None:
+            self.pool.close()
 
 
 def prepare(config: Config, *, label: str, name: str | None, run_dir: Path | None, screen: bool = False) -> PreparedRun:
@@ -172,11 +180,13 @@ def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: boo
     return tables
 
 
-def _start_workers(config: Config, env_info: EnvInfo, directory: RunDirectory, screen: bool) -> WorkerPool:
+def _start_workers(config: Config, env_info: EnvInfo, directory: RunDirectory, screen: bool) -> WorkerPool | None:
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read once, when PyTorch is loaded
     boot_workers(config)
     if screen:
         from .tui import terminal  # noqa: F401
+    if config.run.algorithm == "a3c":
+        return None
     return start_pool(config, info=env_info, log_path=directory.workers_log, wait=False)
 
 
@@ -201,7 +211,7 @@ def run_headless(prepared: PreparedRun) -> int:
     finally:
         if sink:
             sink.close()
-        prepared.pool.close()
+        prepared.close()
 
 
 def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None) -> int:
@@ -229,7 +239,7 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
             if outcome.departure is Departure.HUNG_UP:
                 return _go_on_without_screen(session, run)
         finally:
-            prepared.pool.close()
+            prepared.close()
     if outcome.departure is Departure.DETACHED:
         return hand_over(run, allow_import=":" in prepared.config.env.id)
     if session.finished is not None:

@@ -69,6 +69,14 @@ class EnvConfig(_Section, frozen=True, kw_only=True):
 
     id: Annotated[str, Meta(min_length=1, max_length=200, description="Gymnasium id, such as ALE/Breakout-v5.")]
     frame_stack: Annotated[int, Meta(ge=1, le=32, description="Newest observations that the network sees at once.")] = 1
+    hide: Annotated[
+        tuple[Annotated[int, Meta(ge=0)], ...],
+        Meta(
+            max_length=4096,
+            description="Indices of the numbers of an observation vector that the policy is not shown, such as the "
+            "velocities.",
+        ),
+    ] = ()
     action_masks: Annotated[
         bool | Literal["auto"],
         Meta(
@@ -110,6 +118,10 @@ class RolloutConfig(_Section, frozen=True, kw_only=True):
 
     num_envs: Annotated[int, Meta(ge=1, le=65_536, description="Environments stepped side by side (N).")] = 8
     steps: Annotated[int, Meta(ge=1, le=1_000_000, description="Steps of each environment in a rollout (T).")] = 128
+    whole_episodes: Annotated[
+        bool,
+        Meta(description="End a rollout with its episode, or after `steps`; for a single environment."),
+    ] = False
 
 
 class PolicyConfig(_Section, frozen=True, kw_only=True):
@@ -118,10 +130,10 @@ class PolicyConfig(_Section, frozen=True, kw_only=True):
     network: Annotated[
         str,
         Meta(
-            pattern=r"^(auto|nature-cnn|impala|mlp|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
+            pattern=r"^(auto|nature-cnn|impala|a3c-cnn|mlp|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
             max_length=200,
-            description="auto (nature-cnn for images, mlp for everything else), nature-cnn, impala, mlp, or a network "
-            "of your own as package.module:Class.",
+            description="auto (nature-cnn for images, mlp for everything else), nature-cnn, impala, a3c-cnn, mlp, or a "
+            "network of your own as package.module:Class.",
         ),
     ] = "auto"
     hidden: Annotated[tuple[int, ...], Meta(max_length=16, description="Widths of the hidden layers of an mlp.")] = (
@@ -135,6 +147,14 @@ class PolicyConfig(_Section, frozen=True, kw_only=True):
         bool | Literal["auto"],
         Meta(description="Whether actor and critic share a trunk; auto shares all but MLPs."),
     ] = "auto"
+    recurrent: Annotated[
+        Literal["none", "lstm", "gru"],
+        Meta(
+            description="Whether the policy remembers: a recurrent layer between trunk and heads, for environments "
+            "that one observation does not tell everything about."
+        ),
+    ] = "none"
+    recurrent_size: Annotated[int, Meta(ge=1, le=8192, description="Width of the recurrent layer.")] = 128
     init: Annotated[
         Literal["orthogonal", "default"],
         Meta(description="Orthogonal weights (√2, policy head 0.01, value head 1) or PyTorch's own default."),
@@ -290,8 +310,15 @@ class OptimConfig(_Section, frozen=True, kw_only=True):
 
 
 class RunConfig(_Section, frozen=True, kw_only=True):
-    """How long, from which seed, on what."""
+    """By which algorithm, how long, from which seed, on what."""
 
+    algorithm: Annotated[
+        Literal["ppo", "a3c"],
+        Meta(
+            description="ppo (and its special cases), or a3c: workers that learn asynchronously, each from its own "
+            "environment."
+        ),
+    ] = "ppo"
     total_steps: Annotated[
         int, Meta(ge=1, le=10**13, description="Environment steps of the run, all environments together.")
     ] = 1_000_000
@@ -349,10 +376,12 @@ class Config(_Section, frozen=True, kw_only=True):
 
     @property
     def num_updates(self) -> int:
-        """Updates until at least `run.total_steps` steps are done."""
+        """Updates until at least `run.total_steps` steps are done; the fewest, where rollouts end with episodes."""
         return -(-self.run.total_steps // self.batch_size)
 
     @property
     def planned_steps(self) -> int:
-        """Steps that the run takes: `run.total_steps` rounded up to whole updates."""
+        """Steps that the run takes: `run.total_steps` rounded up to whole updates of a known length."""
+        if self.rollout.whole_episodes:
+            return self.run.total_steps
         return self.num_updates * self.batch_size

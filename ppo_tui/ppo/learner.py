@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -110,7 +110,6 @@ class Learner:
         self.device = device
         self.epochs_done = 0
         self._ppo = config.ppo
-        self._minibatch_size = config.minibatch_size
         self._optimizer_name = config.optim.name
         self._optimizer = make_optimizer(policy.parameters(), config.optim)
         self._rewards = RewardNormalizer(config.rollout.num_envs) if config.ppo.normalize_rewards else None
@@ -131,7 +130,8 @@ class Learner:
     ) -> dict[str, float]:
         """Learn from a full rollout whose `last_values` and `final_values` are set.
 
-        Every epoch visits every step once, in freshly shuffled minibatches. With a `target_kl` the update ends after
+        Every epoch visits every step once, in freshly shuffled minibatches; those of a recurrent policy are of whole
+        environments, whose steps stay together. With a `target_kl` the update ends after
         the epoch whose mean approximate KL passes `KL_TOLERANCE` times the target. A minibatch whose loss or gradient
         is not finite leaves weights and optimiser as they were, and is counted.
 
@@ -155,8 +155,8 @@ class Learner:
         totals = _Totals(self.device)
         ratio_error_first = None
         for epoch in range(1, hyper.epochs + 1):
-            for number, indices in enumerate(self._shuffled_minibatches(len(rollout)), start=1):
-                ratio_error = self._learn(experience.minibatch(indices), hyper, totals)
+            for number, batch in enumerate(self._shuffled_minibatches(experience), start=1):
+                ratio_error = self._learn(batch, hyper, totals)
                 if ratio_error_first is None:
                     ratio_error_first = ratio_error
                 if on_minibatch is not None:
@@ -196,22 +196,29 @@ class Learner:
             return {}
         used = {f"train/{name}": number.value for name, number in self._adaptive.items()}
         total = torch.zeros((), device=self.device)
-        for indices in torch.arange(len(experience), device=self.device).split(self._minibatch_size):
-            batch = experience.minibatch(indices)
-            distribution, _ = self.policy(batch.observations, batch.masks)
+        for batch in self._minibatches(experience, torch.arange(self._num_samples(experience))):
+            distribution, _ = self.policy(batch.observations, batch.masks, batch.past)
             total += distribution.kl_from(batch.old_distributions).sum()
         kl = (total / len(experience)).item()
         for number in self._adaptive.values():
             number.follow(kl)
         return used | {"train/kl": kl}
 
-    def _shuffled_minibatches(self, num_steps: int) -> tuple[Tensor, ...]:
-        permutation = torch.randperm(num_steps, generator=self._generator)
-        return permutation.to(self.device).tensor_split(self._ppo.minibatches)
+    def _shuffled_minibatches(self, experience: RolloutBuffer) -> Iterator[Minibatch]:
+        return self._minibatches(experience, torch.randperm(self._num_samples(experience), generator=self._generator))
+
+    def _num_samples(self, experience: RolloutBuffer) -> int:
+        """What minibatches are made of: steps, or whole environments where steps depend on those before them."""
+        return experience.num_envs if self.policy.state_size else len(experience)
+
+    def _minibatches(self, experience: RolloutBuffer, order: Tensor) -> Iterator[Minibatch]:
+        """The samples of these indices, split into minibatches."""
+        choose = experience.sequences if self.policy.state_size else experience.minibatch
+        return map(choose, order.to(self.device).tensor_split(self._ppo.minibatches))
 
     def _learn(self, batch: Minibatch, hyper: Hyperparameters, totals: _Totals) -> Tensor:
         """One optimiser step; the largest |rₜ − 1| before it."""
-        distribution, values = self.policy(batch.observations, batch.masks)
+        distribution, values = self.policy(batch.observations, batch.masks, batch.past)
         log_probs = distribution.log_prob(batch.actions)
         ratio = losses.probability_ratio(log_probs, batch.log_probs)
         advantages = losses.normalize(batch.advantages) if self._ppo.normalize_advantage else batch.advantages

@@ -14,6 +14,7 @@ import torch
 from ..errors import WorkerError
 from ..pictures import PictureEncoder
 from ..ppo import ActorCritic, Categorical, DiagonalGaussian, Minibatch, RolloutBuffer
+from ..ppo.memory import Past
 from ..protocol import WATCH_SECONDS, CommandRefused, Event, GameClip, GameFrame, WatchGame
 from ..workers import WorkerPool
 from ..workers.camera import FilmStrip, fit_picture
@@ -184,7 +185,8 @@ class GameView:
     def _decisions(self, batch: Minibatch) -> dict[str, list[Any]]:
         """What the policy, which has not learnt since, makes of these F steps, by field of the frame."""
         masks = None if batch.masks is None else batch.masks.to(self._device)
-        distribution, _ = self._policy(batch.observations.to(self._device), masks)
+        past = None if batch.past is None else Past(*(tensor.to(self._device) for tensor in batch.past))
+        distribution, _ = self._policy(batch.observations.to(self._device), masks, past)
         actions, entropy = batch.actions, _numbers(distribution.entropy())
         if isinstance(distribution, Categorical):
             return {

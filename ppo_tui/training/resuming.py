@@ -15,11 +15,13 @@ from .versions import code_fingerprint
 _FIXED = (
     "env.id",
     "env.frame_stack",
+    "env.hide",
     "env.action_masks",
     "env.atari.screen_size",
     "env.atari.full_action_space",
     "rollout.num_envs",
     "optim.name",
+    "run.algorithm",
     "run.seed",
 )
 """Settings that a checkpoint cannot change: its tensors and states have their shape, or were drawn from them. The
@@ -139,6 +141,8 @@ def differences(saved: CheckpointState, config: Config, origin: Origin) -> tuple
                 found.append(f"{key} {old:,} → {new:,}: annealing now ends there")
         elif key not in _HARMLESS:
             found.append(f"{key} {old} → {new}")
+    if config.run.algorithm == "a3c":
+        found.append("workers begin new episodes, and learn in an order that only their timing decides")
     return (*found, *_differing_origin(saved.origin, origin))
 
 

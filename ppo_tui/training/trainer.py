@@ -13,8 +13,8 @@ import torch
 
 from ..config import Config, build_config, to_tables
 from ..envs import EnvInfo
-from ..errors import DivergedError, PPOTuiError
-from ..ppo import Learner, RolloutBuffer, build_policy
+from ..errors import DivergedError, PPOTuiError, UsageError
+from ..ppo import Learner, build_policy
 from ..protocol import (
     Alarm,
     Command,
@@ -35,7 +35,7 @@ from ..protocol import (
 from ..workers import WorkerPool
 from .checkpoint import read_checkpoint, write_checkpoint
 from .checkpoint_state import CheckpointState
-from .collector import Collector
+from .collector import Collector, wrap_rollout
 from .control import Controls, StopTraining
 from .durability import Durability, Position
 from .gameview import GameView
@@ -67,10 +67,12 @@ class Trainer:
         notes: warnings that are part of the record, given when the run begins.
 
     Raises:
-        UsageError: `resume_from` is no whole checkpoint, or another run's.
+        UsageError: `resume_from` is no whole checkpoint, or another run's; the configuration is another algorithm's.
         ConfigError: the environment or the device is not there, or the networks do not fit.
         WorkerError: the workers could not start.
     """
+
+    ALGORITHM = "ppo"
 
     def __init__(
         self,
@@ -85,6 +87,11 @@ class Trainer:
         resume_from: Path | None = None,
         notes: Sequence[str] = (),
     ) -> None:
+        if config.run.algorithm != self.ALGORITHM:
+            raise UsageError(
+                f"run.algorithm = {config.run.algorithm!r}: {type(self).__name__} trains by {self.ALGORITHM!r}",
+                hint="ppo_tui.training.engine_class(config) is the one for a configuration",
+            )
         self.config = config
         self.name = name
         self.step = 0
@@ -94,17 +101,17 @@ class Trainer:
         self._run_dir, self._notes = run_dir, notes
         self._clock = TrainingClock()
         self._hub = EventHub(sinks, lambda: self._clock.seconds)
-        self._controls = Controls(self._hub.emit, self._clock.hold, self._watch)
+        self._controls = Controls(self._hub.emit, self._hold, self._watch)
         self._settings = LiveSettings(config)
         self._times = PhaseTimes(self._clock)
         self._rate = RecentRate()
         self._episodes = EpisodeWindow()
         self._metrics: dict[str, float | None] = {}
         info = env_info or examine(config)
-        self.device = resolve_device(config.run.device)
-        self.pool = pool or start_pool(config, info=info)
+        self.device = self._choose_device()
+        self.pool = pool or self._start_workers(info)
         self._usage = MachineUsage(self.device)
-        self._threads = choose_threads(config, info, self.pool.num_workers)
+        self._threads = self._choose_threads(info)
         if resumed and config.run.torch_threads == "auto":
             # The last bits of sums depend on how many threads compute them.
             origin = resumed.state.origin
@@ -118,6 +125,17 @@ class Trainer:
             self.close()
             raise
 
+    # What another algorithm does in its own way.
+
+    def _choose_device(self) -> torch.device:
+        return resolve_device(self.config.run.device)
+
+    def _start_workers(self, info: EnvInfo) -> WorkerPool:
+        return start_pool(self.config, info=info)
+
+    def _choose_threads(self, info: EnvInfo) -> Threads:
+        return choose_threads(self.config, info, self.pool.num_workers)
+
     def _build(self, info: EnvInfo) -> None:
         """Networks, learner and rollout, all from the run's seed."""
         config = self.config
@@ -130,18 +148,7 @@ class Trainer:
                 info.observation_space, info.action_space, config.policy, frame_stack=config.env.frame_stack
             ).to(self.device)
         self.learner = Learner(self.policy, config, self.device)
-        shared, stack = self.pool.shared, config.env.frame_stack
-        self.rollout = RolloutBuffer(
-            frames=shared.observations,
-            rewards=shared.rewards[stack:],
-            terminations=shared.terminations[stack:],
-            truncations=shared.truncations[stack:],
-            frame_stack=stack,
-            action_shape=self.policy.action_shape,
-            action_dtype=self.policy.action_dtype,
-            masks=shared.action_masks if info.num_masked else None,
-            distribution_size=self.policy.distribution_size if config.compares_distributions else 0,
-        )
+        self.rollout = wrap_rollout(self.pool.shared, self.policy, config, masked=info.num_masked > 0)
         self._workers = WorkersView(self.pool)
         self._game = GameView(
             self.pool, self.policy, self.rollout, action_names=info.action_meanings or (), emit=self._emit
@@ -296,11 +303,14 @@ class Trainer:
             self._collector.step(t)
             self._emit_rollout_progress(t + 1)
             self._controls.check()
-        self._collector.finish()
+            if self.config.rollout.whole_episodes and self._collector.all_ended(t):
+                break
+        self._experience = self._collector.finish(steps=t + 1)
+        self._taken = len(self._experience)
         self._game.after_rollout()
-        for episode in self._collector.finished_episodes(self.step):
+        for episode in self._collector.finished_episodes(self.step, steps=t + 1):
             self._note_episode(episode)
-        self._emit(self._workers.waiting(self.config.rollout.steps, self._clock.seconds - began))
+        self._emit(self._workers.waiting(t + 1, self._clock.seconds - began))
 
     def _note_episode(self, episode: EpisodeFinished) -> None:
         self._episodes.add(episode.episode_return, episode.length)
@@ -329,23 +339,23 @@ class Trainer:
         torch.set_num_threads(self._threads.learn)
         self._durability.learning()
         with self._times.phase("learn"):
-            self._metrics = self.learner.update(self.rollout, hyper, on_minibatch=on_minibatch)
+            self._metrics = self.learner.update(self._experience, hyper, on_minibatch=on_minibatch)
         with self._times.phase("copy"):
-            self.rollout.carry_over()
+            self._experience.carry_over()
         self.update += 1
-        self.step += self.config.batch_size
+        self.step += self._taken
 
     def _report(self) -> None:
         """One line of metrics for this update."""
         seconds = self._times.total
-        self._rate.add(self.config.batch_size, seconds)
+        self._rate.add(self._taken, seconds)
         elapsed = self._clock.seconds
         self._metrics = {
             "time/total_timesteps": self.step,
             "time/iterations": self.update,
             "time/time_elapsed": elapsed,
             "time/fps": self.step / max(elapsed, 1e-9),
-            "time/fps_update": self.config.batch_size / seconds,
+            "time/fps_update": self._taken / seconds,
             **self._times.shares(),
             "time/workers_busy": self._workers.busy_share,
             **self._usage.metrics(),
@@ -404,6 +414,9 @@ class Trainer:
 
     def _emit(self, event: Event) -> None:
         self._hub.emit(event)
+
+    def _hold(self, paused: bool) -> None:
+        self._clock.hold(paused)
 
     def _watch(self, command: WatchGame) -> None:
         self._game.watch(command)

@@ -127,6 +127,17 @@ def test_breakout_goes_on_bit_for_bit(sticky: float, life_loss: str, tmp_path):
     check_exact(config, tmp_path, stop_at(3, random.Random(sticky).randint(1, 48)))
 
 
+@pytest.mark.parametrize("recurrent", ["lstm", "gru"])
+def test_what_a_policy_remembers_is_not_forgotten(recurrent: str, tmp_path):
+    overrides = ["env.hide=[1, 3]", f"policy.recurrent={recurrent}", "policy.recurrent_size=8", "ppo.minibatches=3"]
+    check_exact(small("CartPole-v1", *overrides, "workers.groups=2"), tmp_path, stop_at(4, 20))
+
+
+def test_a_stop_between_whole_episodes_costs_no_bit(tmp_path):
+    config = load_preset("cartpole-tutorial", overrides=["run.max_episodes=8"])
+    check_exact(config, tmp_path, stop_at(5, 6))
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
