@@ -57,7 +57,7 @@ KEYS: tuple[Key, ...] = (
         "nudge(1)",
         "+-",
         "Raise or lower the selected setting by a step.",
-        "Nudge",
+        "",
         "Settings",
         (TRAIN, EDIT),
     ),

@@ -68,7 +68,7 @@ LENGTH = Metric("rollout/ep_len_mean", "length")
 POLICY_LOSS = Metric("train/policy_gradient_loss", "policy loss")
 VALUE_LOSS = Metric("train/value_loss", "value loss")
 KL = Metric("train/approx_kl", "approx KL")
-CLIPPED = Metric("train/clip_fraction", "clip fraction")
+CLIPPED = Metric("train/clip_fraction", "clipped")
 EXPLAINED = Metric("train/explained_variance", "expl. var.")
 ENTROPY = Metric("train/entropy_loss", "entropy", sign=-1)
 FPS = Metric("time/fps", "steps/s")
@@ -89,7 +89,7 @@ CHARTS: tuple[ChartSpec, ...] = (
     # The return is a mean already: of the last 100 games, which lie behind it.
     ChartSpec("return", "Return", (Curve(RETURN, shadow=EPISODE_RETURNS),), smoothing=0.0),
     ChartSpec("loss", "", (Curve(POLICY_LOSS, "π loss"), Curve(VALUE_LOSS, "V loss", Pattern.DASHED, pane=1))),
-    ChartSpec("kl", "", (Curve(KL, "KL"), Curve(CLIPPED, "clip fraction", Pattern.DASHED, pane=1))),
+    ChartSpec("kl", "", (Curve(KL, "KL"), Curve(CLIPPED, "clipped", Pattern.DASHED, pane=1))),
     ChartSpec("entropy", "Entropy", (Curve(ENTROPY),)),
     ChartSpec("fps", "Speed", (Curve(FPS),)),
 )

@@ -274,8 +274,10 @@ def failure_reply(env: int | None, error: BaseException) -> bytes:
 
 
 def become_worker(log_path: str | None) -> None:
-    """Leave Ctrl+C to the parent, end with it, and send stdout and stderr to the log."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave signals to the parent, end with it, and send stdout and stderr to the log."""
+    # A whole group is sent these; the parent decides what comes of them.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     _die_with_parent()
     if log_path is not None:
         _redirect_output(log_path)

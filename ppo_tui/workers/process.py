@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -30,8 +31,8 @@ def worker_context(preload: Sequence[str] = ()) -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*_PRELOAD, *preload])
-    with _hidden_main(), _environment(dict.fromkeys(_ONE_THREAD, "1")):
-        resource_tracker.ensure_running()
+    resource_tracker.ensure_running()  # which unblocks SIGTERM, so before it is blocked
+    with _hidden_main(), _environment(dict.fromkeys(_ONE_THREAD, "1")), _sigterm_blocked():
         multiprocessing.forkserver.ensure_running()
     return context
 
@@ -65,6 +66,20 @@ def _hidden_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _sigterm_blocked() -> Iterator[None]:
+    """Let the processes that are started inside be deaf to SIGTERM.
+
+    Service managers and `timeout` send it to the whole group. The parent wants to finish its step and to save then, for
+    which it needs the fork server: the workers end when that does.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

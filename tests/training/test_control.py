@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ppo_tui.protocol import Cause, CommandRefused, Event, Rewind, SetValue, WithdrawValue
+from ppo_tui.protocol import Cause, CommandRefused, Event, SetValue, WithdrawValue
 from ppo_tui.training.control import Controls
 
 GAMMA = "ppo.gamma"
@@ -43,9 +43,3 @@ def test_withdrawing_what_is_in_force_already_says_so(controls, said):
     assert isinstance(refused, CommandRefused)
     assert "ppo.gamma" in refused.message
     assert "undo it" in refused.message
-
-
-def test_an_engine_that_cannot_go_back_says_so(controls, said):
-    controls.send(Rewind(path="checkpoints/step-1"))
-    controls.check()
-    assert "checkpoints/step-1" in said[0].message

@@ -205,7 +205,7 @@ def test_the_learner_goes_on_while_the_terminal_does_not_read(tmp_path):
     run = tmp_path / "run"
     terminal = Terminal("-m", "ppo_tui", "--preset", "cartpole", "--total-steps", "10_000_000", "--run-dir", str(run))
     terminal.read_until(b"TRAINING")
-    os.write(terminal.master, 8 * b"?qmm")  # whole screens to draw, far more than a terminal takes unread
+    os.write(terminal.master, 4 * b"?qmm")  # whole screens to draw, far more than a terminal takes unread
     began = seconds_trained(run)
     give_up = time.monotonic() + DEADLINE
     while (now := seconds_trained(run)) < began + 4.0:

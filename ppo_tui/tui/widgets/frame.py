@@ -44,11 +44,17 @@ def draw_frame(picture: Picture, glyphs: Glyphs, *, active: bool) -> None:
 
 
 def write_legend(picture: Picture, glyphs: Glyphs, title: Pieces, entries: Sequence[Entry]) -> None:
-    """Title and legend into the upper edge: in full, or without labels, or as much as there is room for."""
-    full = title + [piece for entry in entries for piece in _pieces(entry, entry.label)]
-    short = title + [piece for entry in entries for piece in _pieces(entry, "")]
+    """Title and legend into the upper edge: in full, or without labels, or as much as there is room for.
+
+    Where there is no title, names tell more than values, and go last.
+    """
+    full = [_pieces(entry, entry.label) for entry in entries]
+    names = [pieces[:1] for pieces in full]
+    values = [_pieces(entry, "") for entry in entries]
+    titled = any(text.strip() for text, _ in title)
+    written = [title + [piece for pieces in each for piece in pieces] for each in (full, values if titled else names)]
     room = picture.width - 4
-    _write(picture, 0, full if _width(full, glyphs) <= room else short, glyphs)
+    _write(picture, 0, next((each for each in written if _width(each, glyphs) <= room), written[-1]), glyphs)
 
 
 def write_foot(picture: Picture, glyphs: Glyphs, left: str, right: str) -> None:
