@@ -29,12 +29,14 @@ _FIXED = (
 """Settings that a checkpoint cannot change: its tensors and states have their shape, or were drawn from them."""
 
 _HARMLESS = (
+    "env.on_bad_value",
     "run.checkpoint_seconds",
     "run.keep_checkpoints",
     "run.device",
     "run.torch_threads",
     "workers.count",
     "workers.groups",
+    "workers.max_restarts",
     "workers.step_timeout",
     "workers.start_timeout",
 )

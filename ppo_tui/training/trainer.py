@@ -41,6 +41,7 @@ from .gameview import GameView
 from .hub import EventHub, Sink
 from .machine import Threads, choose_threads, keep_freed_memory, resolve_device
 from .metrics import EpisodeWindow, PhaseTimes, RecentRate, TrainingClock
+from .recovery import Recovery
 from .result import RunResult
 from .resuming import ResumePoint, live_changes
 from .settings import LiveSettings
@@ -143,13 +144,24 @@ class Trainer:
         self._game = GameView(
             self.pool, self.policy, self.rollout, action_names=info.action_meanings or (), emit=self._emit
         )
+        env_seeds = [int(seed) for seed in env_seed.generate_state(config.rollout.num_envs) >> 1]
+        recovery = Recovery(
+            self.pool,
+            self.policy,
+            self.rollout,
+            max_restarts=config.workers.max_restarts,
+            env_seeds=env_seeds,
+            emit=self._emit,
+            on_change=lambda: self._emit(self._workers.changed()),
+        )
         self._collector = Collector(
             self.pool,
             self.policy,
             self.rollout,
             times=self._times,
             action_seed=int(action_seed.generate_state(1)[0]),
-            env_seeds=[int(seed) for seed in env_seed.generate_state(config.rollout.num_envs) >> 1],
+            env_seeds=env_seeds,
+            recovery=recovery,
         )
 
     def _prepare_checkpoints(self, directory: Path | None) -> None:

@@ -20,10 +20,14 @@ from gymnasium.vector import AutoresetMode
 
 from ..envs.masks import read_mask
 from ..envs.state import CannotRestoreError, restore_env, save_env
+from ..envs.tolerance import TolerantEnv
 from . import wire
 from .camera import Camera
 from .memory import Layout, SharedArrays, map_arrays
 from .wire import Reply, Request, WorkerFailure
+
+FAILURES = "ppo_tui.failures"
+"""Where in an environment's info the list of its `EnvFailure`s stands."""
 
 
 class WorkerSetup(NamedTuple):
@@ -92,6 +96,7 @@ class EnvHost:
         self._envs = [env_fn() for env_fn in env_fns]
         self._needs_reset = np.zeros(len(self._envs), dtype=bool)
         self._scalar_actions = not setup.layout.action_shape
+        self._shown_slot = 0
         self._camera: Camera | None = None
         self._filmed: int | None = None
 
@@ -127,7 +132,14 @@ class EnvHost:
             info = self._step(env, i, n, slot)
             if self._setup.infos and info:
                 infos.append((n, info))
+            self._add_failures(infos, n, env)
+        self._shown_slot = slot
         return wire.encode(Reply.DONE, infos or None)
+
+    def _add_failures(self, infos: list[tuple[int, dict[str, Any]]], n: int, env: gymnasium.Env) -> None:
+        """Tell the parent, wanted infos or not, what a tolerant environment has swallowed."""
+        if isinstance(env, TolerantEnv) and (failures := env.take_failures()):
+            infos.append((n, {FAILURES: failures}))
 
     def _step(self, env: gymnasium.Env, i: int, n: int, slot: int) -> dict[str, Any]:
         """Step environment `n` with its action, write what came of it into `slot`, and return its info."""
@@ -144,6 +156,8 @@ class EnvHost:
             return info
         action = arrays.actions[n].item() if self._scalar_actions else arrays.actions[n].copy()
         observation, reward, terminated, truncated, info = env.step(action)
+        if observation is None:  # the episode was given up: it ended with what was last seen of it
+            observation = arrays.observations[self._shown_slot, n].copy()
         self._write(slot, n, observation, reward, terminated, truncated)
         self._note_episode(slot, n, info)
         if not (terminated or truncated):
@@ -193,6 +207,8 @@ class EnvHost:
             self._write_mask(slot, n, env, info)
             if self._setup.infos and info:
                 infos.append((n, info))
+            self._add_failures(infos, n, env)
+        self._shown_slot = slot
         return wire.encode(Reply.DONE, infos or None)
 
     def _call(self, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> bytes:
@@ -221,6 +237,7 @@ class EnvHost:
     def _restore_states(self, slot: int, states: Sequence[bytes]) -> bytes:
         """Restore each environment; one that cannot be begins a new episode, whose first observation goes to `slot`."""
         restarted = []
+        self._shown_slot = slot
         for i, (env, state) in enumerate(zip(self._envs, states, strict=True)):
             n = self.current_env = self._setup.first_env + i
             try:
