@@ -108,6 +108,8 @@ class Collector:
 
     def step(self, t: int) -> None:
         """Act at step `t` of the rollout, group by group; each group then steps on its own."""
+        if t == 0:
+            self._recovery.rollout_begins()
         noise = self._policy.draw_noise(self._pool.num_envs, self._generator)
         for group, envs in enumerate(self._groups):
             if t > 0:

@@ -20,7 +20,7 @@ MAX_ENV_FAILURES = 5
 """Failures of one environment in a row, without a finished episode or a whole rollout between, that end the run."""
 
 MAX_REPLAYS = 2
-"""A worker that dies so often while its episodes are played again dies of them: they are given up."""
+"""A worker that is lost more often than this at the same step dies of its episodes: they are given up."""
 
 _PER_ROW = (
     "observations",
@@ -62,22 +62,27 @@ class Recovery:
         self._max_restarts, self._env_seeds = max_restarts, env_seeds
         self._emit, self._on_change = emit, on_change
         self._first_row = rollout.frame_stack - 1
+        self._step_timeout = pool.step_timeout
         self._losses: Counter[int] = Counter()
+        self._losses_at: Counter[tuple[int, int]] = Counter()
         self._lost_in_rollout: set[int] = set()
         self._env_failures: Counter[int] = Counter()
         self._failed_in_rollout: dict[int, int] = {}
         self._told: tuple[str, ...] = ()
 
-    def rollout_done(self) -> None:
-        """Who got through a whole rollout has a clean record again."""
-        for counts, bad in (
-            (self._losses, self._lost_in_rollout),
-            (self._env_failures, self._failed_in_rollout.keys()),
-        ):
-            for index in counts.keys() - bad:
-                del counts[index]
+    def rollout_begins(self) -> None:
+        """From here on it counts who gets through."""
         self._lost_in_rollout.clear()
+        self._losses_at.clear()
         self._failed_in_rollout.clear()
+
+    def rollout_done(self) -> None:
+        """Who got through the whole rollout has a clean record again."""
+        for index in self._losses.keys() - self._lost_in_rollout:
+            del self._losses[index]
+        for env in self._env_failures.keys() - self._failed_in_rollout.keys():
+            del self._env_failures[env]
+        self._pool.step_timeout = self._step_timeout
 
     # ── Workers ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -100,7 +105,7 @@ class Recovery:
             self._begin_anew(replacement, anew, self._first_row)
             begun.extend(anew)
 
-        self._replace_all(lost, lead)
+        self._replace_all(lost, lead, place=-1)
         return begun
 
     def in_step(self, lost: WorkerLostError, states: Sequence[bytes] | None, t: int) -> Pairs:
@@ -126,10 +131,10 @@ class Recovery:
                 shared.truncations[row, env] = True
             pairs.extend(pair for pair in of_step if pair[0] not in anew)
 
-        self._replace_all(lost, lead)
+        self._replace_all(lost, lead, place=t)
         return pairs
 
-    def _replace_all(self, lost: WorkerLostError, lead: Callable[[Replacement], None]) -> None:
+    def _replace_all(self, lost: WorkerLostError, lead: Callable[[Replacement], None], place: int) -> None:
         """Replace the lost workers, and `lead` each new one to its place; who is lost on the way is replaced again."""
         causes = dict(lost.causes)
         while causes:
@@ -137,8 +142,11 @@ class Recovery:
             cause = causes.pop(index)
             self._losses[index] += 1
             self._lost_in_rollout.add(index)
+            self._losses_at[index, place] += 1
             if self._losses[index] > self._max_restarts:
                 raise self._beyond_recovery(lost)
+            if self._losses[index] > 1:  # a machine under load gets more and more time
+                self._pool.step_timeout = self._step_timeout * 2 ** (self._losses[index] - 1)
             self._on_change()
             began = time.monotonic()
             try:
@@ -179,8 +187,8 @@ class Recovery:
         rows = slice(first, first + known + 1)
         before = {name: array[rows, envs].copy() for name, array in self._arrays()}
         pairs: Pairs = []
-        if self._losses[replacement.index] > MAX_REPLAYS:
-            reason = f"its worker was lost {MAX_REPLAYS} times while it was played again"
+        if max(count for (index, _), count in self._losses_at.items() if index == replacement.index) > MAX_REPLAYS:
+            reason = f"its worker was lost {MAX_REPLAYS + 1} times at the same step"
             anew = dict.fromkeys(range(envs.start, envs.stop), reason)
         else:
             anew = self._restore(replacement, states)

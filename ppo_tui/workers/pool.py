@@ -206,6 +206,7 @@ class WorkerPool(VectorEnv):
                 wire.encode(Request.RESET, (slot, list(seeds[w.envs]), list(mask[w.envs]), options))
                 for w in self.workers
             ],
+            timeout=max(self.step_timeout, self._start_timeout),  # first resets often load what the game needs
         )
         return [pair for reply in replies if reply for pair in reply]
 
