@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import io
 import multiprocessing.forkserver
 import os
 import pickle
@@ -293,7 +295,23 @@ def _redirect_output(log_path: str) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
-    sys.stdout.reconfigure(line_buffering=True)
+    sys.stdout = sys.stderr = _Log(io.FileIO(1, "w", closefd=False))
+
+
+class _Log(io.TextIOWrapper):
+    """What environments print to: a full disk, which is none of their business, must not make them fail."""
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        super().__init__(file, encoding="utf-8", errors="backslashreplace", write_through=True)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
 
 
 def _die_with_parent() -> None:

@@ -183,7 +183,7 @@ def test_environments_that_cannot_be_saved_end_truncated_and_the_run_says_so():
     assert result.state is RunState.FINISHED
     (alarm,) = [message for message in alarms(recorder) if "begin new episodes" in message and "truncated" in message]
     assert re.match("environments 2, 3 begin new episodes, the old ones are truncated: playing its episode", alarm)
-    assert [t for t, row in truncated.items() if row[2:] == [True, True]][0] in (7, 8)
+    assert next(t for t, row in truncated.items() if row[2:] == [True, True]) in (7, 8)
 
 
 def test_a_worker_that_always_dies_at_the_same_place_is_helped_past_it():
