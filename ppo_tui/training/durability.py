@@ -90,16 +90,19 @@ class Durability:
             )
         self._warn(restarted, "could not be restored and begin new episodes")
 
-    def learning(self) -> None:
-        """The weights are about to change: until the next `mark` they belong to no boundary.
+    def keep(self) -> None:
+        """A rollout begins: keep what was learnt until now in memory, as often as that costs next to no time.
 
-        They are kept in memory for the case that the update fails, as often as that costs next to no time.
+        It is what remains of the run when the update fails that follows the rollout.
         """
         began = time.monotonic()
         if self._keeper and began >= self._keep_again_at:
             self._kept = self.take()
             now = time.monotonic()
             self._keep_again_at = now + (now - began) / KEEP_SHARE
+
+    def learning(self) -> None:
+        """The weights are about to change: until the next `mark` they belong to no boundary."""
         self._weights_whole = False
 
     def mark(self) -> None:
@@ -171,6 +174,7 @@ class Durability:
             self._emit(CommandRefused(message=str(error)))
             return None
         restarted = self._snapshots.begin(snapshot)
+        self._kept, self._keep_again_at = None, 0.0
         self._emit(Rewound(path=str(path), step=snapshot.state.step, update=snapshot.state.update))
         self._warn(restarted, "could not be restored and begin new episodes")
         return snapshot.state

@@ -273,6 +273,7 @@ class Trainer:
         self._emit(StateChanged(state=RunState.TRAINING))
         while not self._done:
             self._controls.check()
+            self._durability.keep()
             self._times.begin()
             self._collect()
             self._learn()
