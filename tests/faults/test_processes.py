@@ -158,8 +158,8 @@ def check_full_disk(run: LiveRun, fill: Callable[[], None], free: Callable[[], N
     assert run.process.returncode == 143
     iterations = [json.loads(line)["time/iterations"] for line in (run.run / "metrics.jsonl").read_text().splitlines()]
     assert iterations == list(range(1, len(iterations) + 1))
-    manifest = json.loads((run.run / "checkpoints" / "latest" / "manifest.json").read_text())
-    assert manifest["update"] == iterations[-1], "the last checkpoint stands where the run stopped"
+    state = json.loads((run.run / "checkpoints" / "latest" / "state.json").read_text())
+    assert state["update"] == iterations[-1], "the last checkpoint stands where the run stopped"
 
 
 def test_a_full_disk_ends_nothing_and_what_was_not_recorded_is_recorded_later(start):
