@@ -155,7 +155,8 @@ def test_a_dead_worker_is_replaced_behind_the_screen_and_the_run_goes_on(termina
     terminal.wait_for(r"update\s+2")
     run = tmp_path / "runs" / "long"
     kill_a_worker(run)
-    terminal.wait_for(r"killed \(SIGKILL\)")
+    terminal.wait_for(r"1×? restarted")
+    assert "killed (SIGKILL), restarted 1/5" in (run / "run.log").read_text()
     updates = (run / "metrics.jsonl").read_bytes().count(b"\n")
     deadline = time.monotonic() + 30
     while (run / "metrics.jsonl").read_bytes().count(b"\n") < updates + 3 and time.monotonic() < deadline:

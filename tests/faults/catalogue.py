@@ -62,7 +62,8 @@ CATALOGUE: dict[int, Fault] = {
     8: Fault(
         "kill -9 of the run",
         "no process two seconds later, no shared memory; it can be resumed",
-        (PROCESSES, f"{RESUME}::test_a_run_goes_on_after_sigterm_and_after_sigkill_with_the_numbers_of_one_that_was_left_alone",
+        (PROCESSES,
+         f"{RESUME}::test_a_run_goes_on_after_sigterm_and_after_sigkill_with_the_numbers_of_one_that_was_left_alone",
          "tests/workers/test_pool.py::test_no_worker_survives_a_killed_parent_not_even_a_hung_one"),
     ),
     9: Fault(
@@ -82,7 +83,8 @@ CATALOGUE: dict[int, Fault] = {
     ),
     12: Fault(
         "the terminal goes away", "the run goes on, and can be attached to",
-        (f"{BACKGROUND}::test_a_run_outlives_its_terminal", f"{BACKGROUND}::test_a_paused_run_without_its_terminal_is_idle"),
+        (f"{BACKGROUND}::test_a_run_outlives_its_terminal",
+         f"{BACKGROUND}::test_a_paused_run_without_its_terminal_is_idle"),
     ),
     13: Fault(
         "the disk is full",
@@ -90,7 +92,8 @@ CATALOGUE: dict[int, Fault] = {
         (PROCESSES, f"{CHECKPOINTS}::test_a_full_disk_is_an_alarm_that_names_what_is_kept_and_it_is_tried_again"),
     ),
     14: Fault(
-        "a checkpoint is truncated, empty, bit-flipped", "the file is named, and the one before used; never from scratch",
+        "a checkpoint is truncated, empty, bit-flipped",
+        "the file is named, and the one before used; never from scratch",
         (CHECKPOINTS, f"{RESUME}::test_what_was_damaged_is_passed_over_aloud_and_nothing_starts_from_scratch"),
     ),
     15: Fault("kill -9 during a save", "the temporary one is ignored", (CHECKPOINTS,)),
@@ -101,7 +104,10 @@ CATALOGUE: dict[int, Fault] = {
     ),
     18: Fault("the clock jumps by a day", "no rate is negative or infinite", (COMMANDS,)),
     19: Fault("a storm of sizes", "redrawn, no traceback", ("tests/tui/test_app.py::test_a_storm_of_sizes",)),
-    20: Fault("10,000 keys", "one change of each setting an update", (COMMANDS, f"{SERVER}::test_commands_by_the_thousand_are_too_many")),
+    20: Fault(
+        "10,000 keys", "one change of each setting an update",
+        (COMMANDS, f"{SERVER}::test_commands_by_the_thousand_are_too_many"),
+    ),
     21: Fault(
         "a bad preset", "file, key, what was expected and what was there; exit code 2",
         (COMMANDS, "tests/config/test_loading.py", "tests/cli/test_bad_input.py"),

@@ -65,8 +65,9 @@ def save(directory: Path, count: int) -> str:
     per_update = recorder.of(UpdateFinished)[-1].elapsed / count
     share = statistics.median(waits) / 60.0
     return (
-        f"{len(waits)} saves of Breakout: the training waits {1000 * statistics.median(waits):.0f} ms (median), "
-        f"{1000 * max(waits):.0f} ms (longest), {share:.2%} of the time at one a minute (an update took {per_update:.1f} s)"
+        f"{len(waits)} saves of Breakout: training waits {1000 * statistics.median(waits):.0f} ms (median), "
+        f"{1000 * max(waits):.0f} ms (longest), {share:.2%} of the time at one a minute; "
+        f"an update takes {per_update:.1f} s"
     )
 
 
