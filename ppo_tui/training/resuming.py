@@ -29,12 +29,14 @@ whole of ``policy`` belongs to them, but for its precision."""
 
 _HARMLESS = (
     "run.max_episodes",
+    "env.on_bad_value",
     "run.checkpoint_seconds",
     "run.keep_checkpoints",
     "run.device",
     "run.torch_threads",
     "workers.count",
     "workers.groups",
+    "workers.max_restarts",
     "workers.step_timeout",
     "workers.start_timeout",
 )
