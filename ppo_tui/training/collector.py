@@ -69,7 +69,7 @@ class Collector:
         action_seed: of the noise that actions are sampled with; drawn for all environments at once, so that the
             split into groups changes no action's noise.
         env_seeds: one for each environment.
-        recovery: replaces the workers that are lost on the way.
+        recovery: replaces the workers that are lost on the way; without it, they end the run.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Collector:
         times: PhaseTimes,
         action_seed: int,
         env_seeds: Sequence[int],
-        recovery: Recovery,
+        recovery: Recovery | None = None,
     ) -> None:
         self._pool, self._policy, self._rollout, self._times = pool, policy, rollout, times
         self._recovery = recovery
@@ -98,7 +98,8 @@ class Collector:
         """Start the first episodes."""
         self._restore_point, self._steps_since = None, 0
         pairs = self._recovering(lambda: self._pool.reset_into(self._first_row, self._env_seeds))
-        self._recovery.note(pairs, t=-1)
+        if self._recovery:
+            self._recovery.note(pairs, t=-1)
 
     def _recovering(self, ask: Callable[[], _Reply]) -> _Reply:
         """What the workers answer, between two rollouts, after those lost are replaced and stand where they stood."""
@@ -106,6 +107,8 @@ class Collector:
             try:
                 return ask()
             except WorkerLostError as lost:
+                if self._recovery is None:
+                    raise
                 begun = self._recovery.between_rollouts(lost, self._restore_point, self._steps_since)
                 self._rollout.starts[self._first_row, begun] = self._first_row
 
@@ -135,7 +138,7 @@ class Collector:
 
     def step(self, t: int) -> None:
         """Act at step `t` of the rollout, group by group; each group then steps on its own."""
-        if t == 0:
+        if t == 0 and self._recovery:
             self._recovery.rollout_begins()
         noise = self._policy.draw_noise(self._pool.num_envs, self._generator)
         for group, envs in enumerate(self._groups):
@@ -166,7 +169,8 @@ class Collector:
         for group in range(len(self._groups)):
             self._receive(group)
         self._steps_since = steps
-        self._recovery.rollout_done()
+        if self._recovery:
+            self._recovery.rollout_done()
         with self._times.phase("infer"):
             observations = self._rollout.observation(steps).to(self._device)
             self._rollout.last_values.copy_(self._policy.value(observations, self._states(steps)))
@@ -186,8 +190,11 @@ class Collector:
             try:
                 pairs = self._pool.wait_step(group)
             except WorkerLostError as lost:
+                if self._recovery is None:
+                    raise
                 pairs = self._recovery.in_step(lost, self._restore_point, t)
-        self._recovery.note(pairs, t)
+        if self._recovery:
+            self._recovery.note(pairs, t)
         envs = self._groups[group]
         shared, row = self._pool.shared, self._first_row + t + 1
         truncated = shared.truncations[row, envs] & ~shared.terminations[row, envs]
