@@ -174,7 +174,7 @@ def test_actions_do_not_depend_on_how_the_batch_is_grouped(action_space, split):
 def test_a_decision_agrees_with_the_forward_pass(action_space):
     policy = build(action_space=action_space)
     observations = torch.randn(8, 3)
-    actions, log_probs, values, _ = policy.act(observations, noise=policy.draw_noise(8, torch.Generator()))
+    actions, log_probs, values, *_ = policy.act(observations, noise=policy.draw_noise(8, torch.Generator()))
     distribution, forward_values = policy(observations)
     assert actions.shape == (8, *policy.action_shape)
     assert actions.dtype == policy.action_dtype
