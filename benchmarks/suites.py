@@ -98,6 +98,7 @@ SUITES = (
         "Painting 4 curves of 20,000 points at 120×40",
         (Case("chart-paint", "benchmarks.charts:paint"),),
     ),
+    Suite("keys", "A key while training, 120×40", (Case("key-reaction", "benchmarks.keys:reaction"),), one_round=True),
     Suite("memory", "Memory of a training run", (Case("memory", "benchmarks.memory:memory"),), one_round=True),
     Suite(
         "startup",

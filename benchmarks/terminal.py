@@ -76,7 +76,7 @@ class Terminal:
         """
         deadline = time.monotonic() + timeout
         while not condition():
-            if not self._read_for(LOOK_SECONDS) or time.monotonic() > deadline:
+            if not self.read_for(LOOK_SECONDS) or time.monotonic() > deadline:
                 raise RunFailedError(f"the program in the terminal went another way; its last output: {self._tail!r}")
 
     def read_until_text(self, *alternatives: str, timeout: float) -> None:
@@ -95,7 +95,11 @@ class Terminal:
                 raise RunFailedError(f"the program did not leave; its last output: {self._tail!r}")
         return self.process.wait(timeout=timeout)
 
-    def _read_for(self, seconds: float) -> bool:
+    def forget(self) -> None:
+        """Look for texts from here on only."""
+        self._tail = b""
+
+    def read_for(self, seconds: float) -> bool:
         """Take in all that is written in this time; False when the program has left."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:

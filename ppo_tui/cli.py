@@ -13,6 +13,7 @@ from .errors import PPOTuiError, UsageError
 
 if TYPE_CHECKING:
     from .config import Config
+    from .tui.look import ScreenOptions
 
 app = typer.Typer(
     name="ppo-tui",
@@ -58,6 +59,14 @@ def _print_version(value: bool) -> None:
         raise typer.Exit
 
 
+FpsOption = Annotated[
+    float | None,
+    typer.Option(min=0, max=60, metavar="N", help="Frames a second of the live game: 15, 4 over ssh; 0 for none."),
+]
+ThemeOption = Annotated[str | None, typer.Option(metavar="dark|light|ansi", help="Colours of the screen.")]
+AsciiOption = Annotated[bool, typer.Option("--ascii", help="Draw the screen with plain characters.")]
+
+
 @app.callback(invoke_without_command=True)
 def train(
     context: typer.Context,
@@ -81,10 +90,9 @@ def train(
     detached: Annotated[
         bool, typer.Option("--detached", help="Train in the background, and attach the screen where there is one.")
     ] = False,
-    fps: Annotated[
-        float | None,
-        typer.Option(min=0, max=60, metavar="N", help="Frames a second of the live game: 15, 4 over ssh; 0 for none."),
-    ] = None,
+    fps: FpsOption = None,
+    theme: ThemeOption = None,
+    ascii: AsciiOption = False,
     allow_import: Annotated[
         bool,
         typer.Option("--allow-import", help="Let a preset file name an environment as module:Id, which runs code."),
@@ -120,30 +128,42 @@ def train(
 
     screen = not headless and sys.stdout.isatty() and sys.stdin.isatty()
     label = preset_path(preset).stem
+    options = _screen_options(theme, ascii, fps)
     if detached:
-        return _train_detached(config, label=label, name=name, run_dir=run_dir, screen=screen)
+        return _train_detached(config, options if screen else None, label=label, name=name, run_dir=run_dir)
     from .launch import prepare, run_headless, run_with_screen
 
     prepared = prepare(config, label=label, name=name, run_dir=run_dir, screen=screen)
-    return run_with_screen(prepared, fps=fps) if screen else run_headless(prepared)
+    return run_with_screen(prepared, options) if screen else run_headless(prepared)
 
 
-def _train_detached(config: Config, *, label: str, name: str | None, run_dir: Path | None, screen: bool) -> int:
-    """Start a run in the background, then show it, or print what it is called."""
+def _screen_options(theme: str | None, ascii: bool, fps: float | None) -> ScreenOptions:
+    from .tui.look import choose_screen
+
+    return choose_screen(theme, ascii, fps)
+
+
+def _train_detached(
+    config: Config, options: ScreenOptions | None, *, label: str, name: str | None, run_dir: Path | None
+) -> int:
+    """Start a run in the background, then show it if there are `options` for the screen, or print what it is called."""
     from .runs.background import start_detached
 
     run = start_detached(config, label=label, name=name, run_dir=run_dir)
-    if screen and run.holder is not None:
+    if options is not None and run.holder is not None:
         from .launch import attach as show
 
-        return show(run)
+        return show(run, options)
     print(run.name)
     return 0
 
 
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, its directory, or `latest`.")]
+
+
 @app.command()
 def resume(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, its directory, or `latest`.")],
+    run: RunArgument,
     total_steps: Annotated[
         str | None, typer.Option(metavar="N", help="Environment steps of the whole run; extends a finished one.")
     ] = None,
@@ -157,6 +177,9 @@ def resume(
     allow_import: Annotated[
         bool, typer.Option("--allow-import", help="Let the run's environment be one named as module:Id.")
     ] = False,
+    fps: FpsOption = None,
+    theme: ThemeOption = None,
+    ascii: AsciiOption = False,
 ) -> int:
     """Go on with a run exactly where its newest checkpoint stands."""
     from .runs import find_run
@@ -164,11 +187,12 @@ def resume(
     found = find_run(run)
     overrides = [*(settings or []), *([f"run.total_steps={total_steps}"] if total_steps is not None else [])]
 
+    options = _screen_options(theme, ascii, fps)
     from .launch import prepare_resume, run_headless, run_with_screen
 
     screen = not headless and sys.stdout.isatty() and sys.stdin.isatty()
     prepared = prepare_resume(found, overrides=overrides, force=force, allow_import=allow_import, screen=screen)
-    return run_with_screen(prepared) if screen else run_headless(prepared)
+    return run_with_screen(prepared, options) if screen else run_headless(prepared)
 
 
 @app.command()
@@ -211,9 +235,6 @@ def bench(
     print_report(report, as_json=as_json)
 
 
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, its directory, or `latest`.")]
-
-
 @app.command()
 def runs(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False) -> None:
     """List the runs below ./runs, the newest first."""
@@ -230,6 +251,9 @@ def attach(
     take_control: Annotated[
         bool, typer.Option("--take-control", help="Steer the run even if another screen does.")
     ] = False,
+    fps: FpsOption = None,
+    theme: ThemeOption = None,
+    ascii: AsciiOption = False,
 ) -> int:
     """Show a running run on the screen, with its whole history; d leaves it to itself again."""
     from .runs import find_run
@@ -239,7 +263,8 @@ def attach(
     _require_terminal("attach", "ppo-tui ctl RUN status tells how far a run is")
     from .launch import attach as show
 
-    return show(find_run(run), readonly=readonly, take_control=take_control)
+    options = _screen_options(theme, ascii, fps)
+    return show(find_run(run), options, readonly=readonly, take_control=take_control)
 
 
 @app.command()
@@ -248,6 +273,8 @@ def replay(
     speed: Annotated[
         float | None, typer.Option(min=0.01, help="How many times as fast as it was; by default it takes a minute.")
     ] = None,
+    theme: ThemeOption = None,
+    ascii: AsciiOption = False,
 ) -> int:
     """Play a run's record on the same screen."""
     from .runs import find_run
@@ -255,7 +282,7 @@ def replay(
     _require_terminal("replay", "events.jsonl in the run's directory is the record")
     from .launch import replay as play
 
-    return play(find_run(run), speed=speed)
+    return play(find_run(run), _screen_options(theme, ascii, 0.0), speed=speed)
 
 
 @app.command()

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 from .config import Config, build_config, read_preset, refuse_import
 from .envs import EnvInfo
 from .errors import PPOTuiError, UsageError
-from .protocol import Command, Event, Stop
+from .protocol import Command, Event, RunState, StateChanged, Stop
 from .runs import RunDirectory
 from .runs.background import start_process
 from .runs.hangup import ignore_hangups, let_go_of_terminal, writes_to
 from .runs.history import past_events, set_aside_after
 from .runs.server import ControlServer
 from .sinks import describe
-from .training import boot_workers, examine, start_pool
+from .training import boot_workers, engine_class, examine, start_pool
 from .training.relay import CommandRelay
 from .training.resuming import ResumePoint, changed_settings
 from .workers import WorkerPool
@@ -33,6 +33,7 @@ from .workers import WorkerPool
 if TYPE_CHECKING:
     from .training import Trainer
     from .training.hub import Sink
+    from .tui.look import ScreenOptions
     from .tui.session import LocalSession
 
 _log = logging.getLogger(__name__)
@@ -47,12 +48,16 @@ SECOND_SIGNAL_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """Everything of a run that is there before PyTorch is loaded: its directory and its workers."""
+    """Everything of a run that is there before PyTorch is loaded: its directory and its workers.
+
+    Attributes:
+        pool: None where the workers learn themselves, which the engine starts.
+    """
 
     config: Config
     directory: RunDirectory
     env_info: EnvInfo
-    pool: WorkerPool
+    pool: WorkerPool | None
     resume: ResumePoint | None = None
     notes: tuple[str, ...] = ()
 
@@ -63,10 +68,9 @@ class PreparedRun:
             attended: see `Trainer`.
         """
         from .sinks import EventLog
-        from .training import Trainer
 
         try:
-            return Trainer(
+            return engine_class(self.config)(
                 self.config,
                 sinks=[EventLog(self.directory), *sinks],
                 name=self.directory.name,
@@ -81,6 +85,11 @@ class PreparedRun:
         except BaseException as error:
             self.directory.update(status="failed", reason=str(error), ended=time.time())
             raise
+
+    def close(self) -> None:
+        """End the workers."""
+        if self.pool is not None:
+            self.pool.close()
 
 
 def prepare(config: Config, *, label: str, name: str | None, run_dir: Path | None, screen: bool = False) -> PreparedRun:
@@ -176,11 +185,13 @@ def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: boo
     return tables
 
 
-def _start_workers(config: Config, env_info: EnvInfo, directory: RunDirectory, screen: bool) -> WorkerPool:
+def _start_workers(config: Config, env_info: EnvInfo, directory: RunDirectory, screen: bool) -> WorkerPool | None:
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read once, when PyTorch is loaded
     boot_workers(config)
     if screen:
         from .tui import terminal  # noqa: F401
+    if config.run.algorithm == "a3c":
+        return None
     return start_pool(config, info=env_info, log_path=directory.workers_log, wait=False)
 
 
@@ -205,15 +216,11 @@ def run_headless(prepared: PreparedRun) -> int:
     finally:
         if sink:
             sink.close()
-        prepared.pool.close()
+        prepared.close()
 
 
-def run_with_screen(prepared: PreparedRun, *, fps: float | None = None) -> int:
-    """Train behind the Textual screen and return the exit code. The workers run already (DESIGN, traps).
-
-    Args:
-        fps: frames a second of the live game; see `run_screen`.
-    """
+def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None) -> int:
+    """Train behind the Textual screen and return the exit code. The workers run already (DESIGN, traps)."""
     from .training.hub import FunctionSink
     from .tui.app import Departure
     from .tui.session import LocalSession
@@ -227,18 +234,19 @@ def run_with_screen(prepared: PreparedRun, *, fps: float | None = None) -> int:
             if prepared.resume:
                 for event in past_events(run):
                     emit(event)
+                emit(StateChanged(state=RunState.STARTING, reason="resuming"))
             return prepared.trainer([server, FunctionSink(emit)], attended=True)
 
         session = LocalSession(make_engine, can_detach=True)
         relay.connect(session)
         try:
-            outcome = run_screen(session, fps=fps)
+            outcome = run_screen(session, options)
             if outcome.departure is Departure.HUNG_UP:
                 return _go_on_without_screen(session, run)
         finally:
-            prepared.pool.close()
+            prepared.close()
     if outcome.departure is Departure.DETACHED:
-        return hand_over(run)
+        return hand_over(run, allow_import=":" in prepared.config.env.id)
     if session.finished is not None:
         print(f"{run.name}: {describe(session.finished)}")
     print(f"everything about the run is in {run.path}")
@@ -255,15 +263,19 @@ def _go_on_without_screen(session: LocalSession, run: RunDirectory) -> int:
     return session.exit_code or 0
 
 
-def hand_over(run: RunDirectory) -> int:
+def hand_over(run: RunDirectory, *, allow_import: bool) -> int:
     """Go on with a run that this process has stopped and saved, in a process in the background.
+
+    Args:
+        allow_import: the run's environment is one named as module:Id, which this process was allowed to import.
 
     Raises:
         UsageError, RunFailedError: it could not go on; the message says why. Its checkpoint stands.
     """
     run.release()
     try:
-        pid = start_process(run, ["resume", str(run.path), "--headless"])
+        arguments = ["resume", str(run.path), "--headless", *(["--allow-import"] if allow_import else [])]
+        pid = start_process(run, arguments)
     except PPOTuiError as error:
         message = f"{run.name} is saved, but did not go on in the background: {error}"
         raise type(error)(message, hint=f"try it here: ppo-tui resume {shlex.quote(run.name)}") from None
@@ -271,7 +283,9 @@ def hand_over(run: RunDirectory) -> int:
     return 0
 
 
-def attach(run: RunDirectory, *, readonly: bool = False, take_control: bool = False) -> int:
+def attach(
+    run: RunDirectory, options: ScreenOptions | None = None, *, readonly: bool = False, take_control: bool = False
+) -> int:
     """Show a run of another process on the screen and return the exit code.
 
     Raises:
@@ -281,13 +295,13 @@ def attach(run: RunDirectory, *, readonly: bool = False, take_control: bool = Fa
     from .tui.session import AttachedSession
     from .tui.terminal import run_screen
 
-    outcome = run_screen(AttachedSession(run, readonly=readonly, take_control=take_control))
+    outcome = run_screen(AttachedSession(run, readonly=readonly, take_control=take_control), options)
     if outcome.departure is Departure.DETACHED:
         print(f"{run.name} goes on; see it again: ppo-tui attach {shlex.quote(run.name)}")
     return outcome.exit_code
 
 
-def replay(run: RunDirectory, *, speed: float | None = None) -> int:
+def replay(run: RunDirectory, options: ScreenOptions | None = None, *, speed: float | None = None) -> int:
     """Play the record of a run on the screen and return the exit code.
 
     Raises:
@@ -296,7 +310,7 @@ def replay(run: RunDirectory, *, speed: float | None = None) -> int:
     from .tui.session import ReplaySession
     from .tui.terminal import run_screen
 
-    run_screen(ReplaySession(run.events, speed=speed))
+    run_screen(ReplaySession(run.events, speed=speed), options)
     return 0
 
 

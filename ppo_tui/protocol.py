@@ -45,6 +45,14 @@ class WorkerState(enum.StrEnum):
     DEAD = "dead"
 
 
+class Cause(enum.StrEnum):
+    """Why a setting changes: undoing and redoing are told apart from editing, so that every screen agrees on both."""
+
+    EDIT = "edit"
+    UNDO = "undo"
+    REDO = "redo"
+
+
 class Level(enum.StrEnum):
     """How much an alarm matters."""
 
@@ -163,9 +171,9 @@ class GameFrame(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         picture: what differs from the picture of the frame before (see `ppo_tui.pictures`); None without pictures.
         observation: the observation as numbers, where the environment has no picture to show; else empty.
-        action: what was chosen: the number of a discrete action, or the components of a continuous one.
-        probabilities: of each discrete action; empty for continuous ones.
-        means, stds: of each component of a continuous action, as the policy counts them; empty for discrete ones.
+        action: what was chosen: the number of a discrete action, or the components of one that has several.
+        probabilities: of each discrete action; empty for others.
+        means, stds: of each component of a continuous action, as the policy counts them; empty for others.
         value: V of the state.
         entropy: of the action distribution, in nats.
         score: raw return of the game before this step; None where the environment keeps none.
@@ -237,6 +245,7 @@ class SettingChanged(Event, frozen=True, kw_only=True, tag="setting"):
     by: str
     step: int
     update: int
+    cause: Cause = Cause.EDIT
 
 
 class CommandRefused(Event, frozen=True, kw_only=True, tag="refused"):
@@ -376,6 +385,13 @@ class SetValue(Command, frozen=True, kw_only=True, tag="set"):
 
     key: str
     value: Any
+    cause: Cause = Cause.EDIT
+
+
+class WithdrawValue(Command, frozen=True, kw_only=True, tag="withdraw"):
+    """Forget the change of the live field `key` that has been asked for and waits for the update boundary."""
+
+    key: str
 
 
 WATCH_SECONDS = 15.0
@@ -406,7 +422,10 @@ class Stop(Command, frozen=True, kw_only=True, tag="stop"):
     reason: str = "stopped by the user"
 
 
-AnyCommand = Pause | Resume | StepUpdates | SaveCheckpoint | Rewind | SetValue | WatchGame | Stop
+AnyCommand = Pause | Resume | StepUpdates | SaveCheckpoint | Rewind | SetValue | WithdrawValue | WatchGame | Stop
+
+PASSIVE: tuple[type[Command], ...] = (WatchGame,)
+"""Commands that change nothing of what is learnt: whoever watches a run may send them, without steering it."""
 
 _encoder = msgspec.json.Encoder()
 _event_decoder = msgspec.json.Decoder(AnyEvent)

@@ -1,7 +1,7 @@
 """The configuration: what can be set (`schema`), what can change while it runs (`live`), where it comes from
 (`loading`, `presets`)."""
 
-from .live import LIVE_FIELDS, Live, LiveField, parse_live_value
+from .live import LIVE_FIELDS, Live, LiveField, find_live_key, parse_live_value
 from .loading import apply_overrides, build_config, check_config, get_value, replace_value, to_tables, to_toml
 from .presets import list_presets, load_preset, preset_path, read_preset, refuse_import
 from .schema import (
@@ -33,6 +33,7 @@ __all__ = [
     "apply_overrides",
     "build_config",
     "check_config",
+    "find_live_key",
     "get_value",
     "is_atari",
     "list_presets",

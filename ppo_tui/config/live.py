@@ -21,6 +21,8 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
         low, high: what the editor offers; the field's own range may be wider.
         step: what one nudge adds, or multiplies by on a log scale.
         optional: whether None, for "off", is a value.
+        unit: what the number counts or measures.
+        aliases: short names that people type, besides the field's own.
     """
 
     low: float
@@ -28,6 +30,8 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     step: float
     scale: Literal["linear", "log"] = "linear"
     optional: bool = False
+    unit: str = ""
+    aliases: tuple[str, ...] = ()
 
 
 class LiveField(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +89,29 @@ class _LiveFields(Mapping[str, LiveField]):
 
 
 LIVE_FIELDS: Mapping[str, LiveField] = _LiveFields()
+
+
+def find_live_key(text: str) -> str:
+    """The live field that `text` means: its dotted name, its name, an alias, or any part that only one name has.
+
+    Spaces, ``-`` and ``_`` are the same: ``Learning rate`` means ``optim.learning_rate``.
+
+    Raises:
+        ConfigError: no field is called so, or several are.
+    """
+    wanted = "_".join(text.lower().replace("-", " ").replace("_", " ").split())
+    for key, field in LIVE_FIELDS.items():
+        if wanted in (key, key.rpartition(".")[2], *field.live.aliases):
+            return key
+    found = [key for key in LIVE_FIELDS if wanted and wanted in key.rpartition(".")[2]]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ConfigError(f"{text!r} may mean {' or '.join(found)}", hint="type more of the name")
+    raise ConfigError(
+        f"no live setting is called {text!r}",
+        hint=did_you_mean(text, LIVE_FIELDS, otherwise=f"these are: {', '.join(LIVE_FIELDS)}"),
+    )
 
 
 def parse_live_value(key: str, value: Any) -> Any:

@@ -189,9 +189,11 @@ def check_config(config: Config) -> None:
         ConfigError: with the fields that do not go together and values that would.
     """
     _check_workers(config)
+    _check_whole_episodes(config)
     _check_batch(config)
     _check_env(config)
     _check_algorithm(config)
+    _check_a3c(config)
     if config.run.torch_threads != "auto" and config.run.torch_threads < 1:
         raise ConfigError(f"run.torch_threads = {config.run.torch_threads}: expected at least 1, or auto")
     if any(width < 1 for width in config.policy.hidden):
@@ -222,18 +224,39 @@ def _check_workers(config: Config) -> None:
 def _check_batch(config: Config) -> None:
     size, parts = config.batch_size, config.ppo.minibatches
     if size % parts:
-        divisors = [d for d in range(1, min(size, 4096) + 1) if size % d == 0]
-        near = sorted(sorted(divisors, key=lambda d: abs(d - parts))[:3])
         raise ConfigError(
             f"ppo.minibatches = {parts}: the {config.rollout.num_envs} × {config.rollout.steps} = {size} steps of a "
             f"rollout cannot be split into {parts} equal minibatches",
-            hint=f"nearest that fit: {', '.join(map(str, near))}",
+            hint=f"nearest that fit: {_nearest_divisors(size, parts)}",
+        )
+    num_envs = config.rollout.num_envs
+    if config.policy.recurrent != "none" and num_envs % parts:
+        raise ConfigError(
+            f"ppo.minibatches = {parts}: the minibatches of a recurrent policy are of whole environments, and "
+            f"{num_envs} of them (rollout.num_envs) cannot be split into {parts} equal parts",
+            hint=f"nearest that fit: {_nearest_divisors(num_envs, parts)}; or --envs {-(-num_envs // parts) * parts}",
         )
     if config.minibatch_size < 2 and config.ppo.normalize_advantage:
         raise ConfigError(
             f"ppo.minibatches = {parts}: minibatches of one step cannot be normalised",
             hint="use fewer minibatches, or ppo.normalize_advantage = false",
         )
+
+
+def _check_whole_episodes(config: Config) -> None:
+    for key, value in (("rollout.num_envs", config.rollout.num_envs), ("ppo.minibatches", config.ppo.minibatches)):
+        if config.rollout.whole_episodes and value != 1:
+            raise ConfigError(
+                f"rollout.whole_episodes = true: {key} = {value}; updates of whole episodes are made of one "
+                "environment and of one minibatch, because episodes differ in length",
+                hint=f"set {key} = 1, or leave rollout.whole_episodes out",
+            )
+
+
+def _nearest_divisors(size: int, wanted: int) -> str:
+    """The three divisors of `size` that are nearest to `wanted`, in words."""
+    divisors = [d for d in range(1, min(size, 4096) + 1) if size % d == 0]
+    return ", ".join(map(str, sorted(sorted(divisors, key=lambda d: abs(d - wanted))[:3])))
 
 
 def _check_algorithm(config: Config) -> None:
@@ -250,6 +273,39 @@ def _check_algorithm(config: Config) -> None:
         )
 
 
+_A3C = {
+    "ppo.surrogate": ("none",),
+    "ppo.epochs": (1,),
+    "ppo.minibatches": (1,),
+    "ppo.normalize_advantage": (False,),
+    "ppo.normalize_rewards": (False,),
+    "ppo.clip_value_loss": (False,),
+    "ppo.huber_delta": (None,),
+    "ppo.target_kl": (None,),
+    "policy.normalize_observations": (False,),
+    "rollout.whole_episodes": (False,),
+    "optim.learning_rate_schedule": ("constant", "linear"),
+    "workers.groups": ("auto", 1),
+    "run.device": ("auto", "cpu"),
+}
+"""What A3C leaves no choice about: each of its gradients is a single step, on the CPU of its own worker."""
+
+
+def _check_a3c(config: Config) -> None:
+    if config.run.algorithm != "a3c":
+        return
+    allowed = _A3C | {"workers.count": ("auto", config.rollout.num_envs)}
+    for key, values in allowed.items():
+        value = get_value(config, key)
+        if value not in values:
+            wanted = "left out" if values[0] is None else _show(values[0])
+            raise ConfigError(
+                f"{key} = {_show(value)}: with run.algorithm = 'a3c' it must be {wanted}",
+                hint="each worker learns from its own environment, one gradient a rollout; the preset a3c-cartpole is "
+                "a starting point, and --envs sets the number of workers",
+            )
+
+
 def _check_env(config: Config) -> None:
     env = config.env
     if not is_atari(env.id):
@@ -260,6 +316,11 @@ def _check_env(config: Config) -> None:
             )
         return
     assert env.atari is not None, "build_config fills it in"
+    if env.hide:
+        raise ConfigError(
+            f"env.hide = {list(env.hide)}: the observations of {env.id!r} are images",
+            hint="leave it out; it hides numbers of a vector",
+        )
     for key, setting in (
         ("frameskip", "env.atari.frame_skip"),
         ("repeat_action_probability", "env.atari.sticky_actions"),

@@ -69,6 +69,14 @@ class EnvConfig(_Section, frozen=True, kw_only=True):
 
     id: Annotated[str, Meta(min_length=1, max_length=200, description="Gymnasium id, such as ALE/Breakout-v5.")]
     frame_stack: Annotated[int, Meta(ge=1, le=32, description="Newest observations that the network sees at once.")] = 1
+    hide: Annotated[
+        tuple[Annotated[int, Meta(ge=0)], ...],
+        Meta(
+            max_length=4096,
+            description="Indices of the numbers of an observation vector that the policy is not shown, such as the "
+            "velocities.",
+        ),
+    ] = ()
     action_masks: Annotated[
         bool | Literal["auto"],
         Meta(
@@ -125,6 +133,10 @@ class RolloutConfig(_Section, frozen=True, kw_only=True):
 
     num_envs: Annotated[int, Meta(ge=1, le=65_536, description="Environments stepped side by side (N).")] = 8
     steps: Annotated[int, Meta(ge=1, le=1_000_000, description="Steps of each environment in a rollout (T).")] = 128
+    whole_episodes: Annotated[
+        bool,
+        Meta(description="End a rollout with its episode, or after `steps`; for a single environment."),
+    ] = False
 
 
 class PolicyConfig(_Section, frozen=True, kw_only=True):
@@ -133,10 +145,10 @@ class PolicyConfig(_Section, frozen=True, kw_only=True):
     network: Annotated[
         str,
         Meta(
-            pattern=r"^(auto|nature-cnn|impala|mlp|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
+            pattern=r"^(auto|nature-cnn|impala|a3c-cnn|mlp|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
             max_length=200,
-            description="auto (nature-cnn for images, mlp for everything else), nature-cnn, impala, mlp, or a network "
-            "of your own as package.module:Class.",
+            description="auto (nature-cnn for images, mlp for everything else), nature-cnn, impala, a3c-cnn, mlp, or a "
+            "network of your own as package.module:Class.",
         ),
     ] = "auto"
     hidden: Annotated[tuple[int, ...], Meta(max_length=16, description="Widths of the hidden layers of an mlp.")] = (
@@ -150,6 +162,14 @@ class PolicyConfig(_Section, frozen=True, kw_only=True):
         bool | Literal["auto"],
         Meta(description="Whether actor and critic share a trunk; auto shares all but MLPs."),
     ] = "auto"
+    recurrent: Annotated[
+        Literal["none", "lstm", "gru"],
+        Meta(
+            description="Whether the policy remembers: a recurrent layer between trunk and heads, for environments "
+            "that one observation does not tell everything about."
+        ),
+    ] = "none"
+    recurrent_size: Annotated[int, Meta(ge=1, le=8192, description="Width of the recurrent layer.")] = 128
     init: Annotated[
         Literal["orthogonal", "default"],
         Meta(description="Orthogonal weights (√2, policy head 0.01, value head 1) or PyTorch's own default."),
@@ -191,21 +211,21 @@ class PPOConfig(_Section, frozen=True, kw_only=True):
         float,
         Meta(
             ge=0, le=1, description="Discount factor γ.",
-            extra={"live": Live(low=0.5, high=1.0, step=0.001)},
+            extra={"live": Live(low=0.5, high=1.0, step=0.001, unit="per step", aliases=("discount",))},
         ),
     ] = 0.99  # fmt: skip
     gae_lambda: Annotated[
         float,
         Meta(
             ge=0, le=1, description="λ of generalised advantage estimation: 0 trusts the critic, 1 the returns.",
-            extra={"live": Live(low=0.0, high=1.0, step=0.01)},
+            extra={"live": Live(low=0.0, high=1.0, step=0.01, unit="per step", aliases=("lam", "lambda"))},
         ),
     ] = 0.95  # fmt: skip
     epochs: Annotated[
         int,
         Meta(
             ge=1, le=1000, description="Passes over each rollout.",
-            extra={"live": Live(low=1, high=50, step=1)},
+            extra={"live": Live(low=1, high=50, step=1, unit="passes")},
         ),
     ] = 4  # fmt: skip
     minibatches: Annotated[int, Meta(ge=1, description="Minibatches that each pass is split into.")] = 4
@@ -213,7 +233,7 @@ class PPOConfig(_Section, frozen=True, kw_only=True):
         float,
         Meta(
             gt=0, le=10, description="ε: how far the probability ratio may move from 1 before its gain is clipped.",
-            extra={"live": Live(low=0.01, high=1.0, step=0.01)},
+            extra={"live": Live(low=0.01, high=1.0, step=0.01, unit="of the ratio", aliases=("clip", "eps"))},
         ),
     ] = 0.1  # fmt: skip
     clip_range_schedule: Annotated[
@@ -242,14 +262,14 @@ class PPOConfig(_Section, frozen=True, kw_only=True):
         float,
         Meta(
             ge=0, le=100, description="Weight c₁ of the value loss.",
-            extra={"live": Live(low=0.0, high=10.0, step=0.05)},
+            extra={"live": Live(low=0.0, high=10.0, step=0.05, unit="weight", aliases=("vf", "vf_coef"))},
         ),
     ] = 0.5  # fmt: skip
     entropy_coef: Annotated[
         float,
         Meta(
             ge=0, le=10, description="Weight c₂ of the entropy bonus: higher explores more.",
-            extra={"live": Live(low=0.0, high=1.0, step=0.001)},
+            extra={"live": Live(low=0.0, high=1.0, step=0.001, unit="weight", aliases=("ent", "ent_coef"))},
         ),
     ] = 0.01  # fmt: skip
     normalize_advantage: Annotated[
@@ -266,7 +286,7 @@ class PPOConfig(_Section, frozen=True, kw_only=True):
         Annotated[float, Meta(gt=0, le=100)] | None,
         Meta(
             description="End an update early once the approximate KL passes 1.5 times this; none never does.",
-            extra={"live": Live(low=0.001, high=1.0, step=1.25, scale="log", optional=True)},
+            extra={"live": Live(low=0.001, high=1.0, step=1.25, scale="log", optional=True, unit="nats")},
         ),
     ] = None  # fmt: skip
 
@@ -283,7 +303,7 @@ class OptimConfig(_Section, frozen=True, kw_only=True):
         float,
         Meta(
             ge=0, le=1, description="Step size of the optimiser, before annealing.",
-            extra={"live": Live(low=1e-7, high=0.1, step=1.25, scale="log")},
+            extra={"live": Live(low=1e-7, high=0.1, step=1.25, scale="log", unit="step size", aliases=("lr",))},
         ),
     ] = 2.5e-4  # fmt: skip
     learning_rate_schedule: Annotated[
@@ -299,14 +319,21 @@ class OptimConfig(_Section, frozen=True, kw_only=True):
         float,
         Meta(
             gt=0, le=1e6, description="Gradients longer than this are scaled down to it.",
-            extra={"live": Live(low=0.01, high=100.0, step=1.25, scale="log")},
+            extra={"live": Live(low=0.01, high=100.0, step=1.25, scale="log", unit="L2 norm")},
         ),
     ] = 0.5  # fmt: skip
 
 
 class RunConfig(_Section, frozen=True, kw_only=True):
-    """How long, from which seed, on what."""
+    """By which algorithm, how long, from which seed, on what."""
 
+    algorithm: Annotated[
+        Literal["ppo", "a3c"],
+        Meta(
+            description="ppo (and its special cases), or a3c: workers that learn asynchronously, each from its own "
+            "environment."
+        ),
+    ] = "ppo"
     total_steps: Annotated[
         int, Meta(ge=1, le=10**13, description="Environment steps of the run, all environments together.")
     ] = 1_000_000
@@ -364,10 +391,12 @@ class Config(_Section, frozen=True, kw_only=True):
 
     @property
     def num_updates(self) -> int:
-        """Updates until at least `run.total_steps` steps are done."""
+        """Updates until at least `run.total_steps` steps are done; the fewest, where rollouts end with episodes."""
         return -(-self.run.total_steps // self.batch_size)
 
     @property
     def planned_steps(self) -> int:
-        """Steps that the run takes: `run.total_steps` rounded up to whole updates."""
+        """Steps that the run takes: `run.total_steps` rounded up to whole updates of a known length."""
+        if self.rollout.whole_episodes:
+            return self.run.total_steps
         return self.num_updates * self.batch_size

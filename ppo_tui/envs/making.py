@@ -9,7 +9,7 @@ import gymnasium
 
 from ..config.schema import AtariConfig, EnvConfig, is_atari
 from .ids import find_spec
-from .spaces import adapt_spaces, check_spaces
+from .spaces import adapt_spaces, check_spaces, hide_numbers
 from .state import RecordedEpisode
 
 
@@ -43,7 +43,7 @@ def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.
     env = gymnasium.make(spec, disable_env_checker=True, **_make_kwargs(config, render_mode))
     try:
         check_spaces(config, env.observation_space, env.action_space)
-        return adapt_spaces(RecordedEpisode(env))
+        return hide_numbers(adapt_spaces(RecordedEpisode(env)), config)
     except BaseException:
         env.close()
         raise

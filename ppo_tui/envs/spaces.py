@@ -160,3 +160,28 @@ def _as_vector(env: gymnasium.Env) -> gymnasium.Env:
         return vector.reshape(size)
 
     return TransformObservation(env, flattened, space)
+
+
+def hide_numbers(env: gymnasium.Env, config: EnvConfig) -> gymnasium.Env:
+    """`env`, as `adapt_spaces` gives it, without the numbers of its observation vector that `config.hide` names.
+
+    Raises:
+        ConfigError: the observations are images, or have no such numbers, or none would be left.
+    """
+    if not config.hide:
+        return env
+    space = env.observation_space
+    if len(space.shape) != 1:
+        raise ConfigError(
+            f"env.hide = {list(config.hide)}: the observations of {config.id!r} are images of shape "
+            f"{list(space.shape)}",
+            hint="leave it out; it hides numbers of a vector",
+        )
+    shown = np.setdiff1d(np.arange(space.shape[0]), config.hide)
+    if max(config.hide) >= space.shape[0] or not shown.size:
+        raise ConfigError(
+            f"env.hide = {list(config.hide)}: the observations of {config.id!r} have the numbers 0 to "
+            f"{space.shape[0] - 1}, one of which at least must be shown"
+        )
+    visible = Box(low=space.low[shown], high=space.high[shown], dtype=space.dtype)
+    return TransformObservation(env, lambda vector: vector[shown], visible)

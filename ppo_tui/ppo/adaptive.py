@@ -62,8 +62,9 @@ class Adaptive:
         """Take notice of the divergence after the update."""
         self.value = self._rule(self.value, kl, self._target)
 
-    def state_dict(self) -> dict[str, float | None]:
-        return {"value": self.value, "setting": self._setting}
+    def state_dict(self) -> dict[str, float]:
+        """Numbers by name; none before the first update."""
+        return {} if self._setting is None else {"value": self.value, "setting": self._setting}
 
-    def load_state_dict(self, state: dict[str, float | None]) -> None:
-        self.value, self._setting = state["value"], state["setting"]
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.value, self._setting = state.get("value", 0.0), state.get("setting")

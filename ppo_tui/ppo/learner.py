@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -110,7 +110,6 @@ class Learner:
         self.device = device
         self.epochs_done = 0
         self._ppo = config.ppo
-        self._minibatch_size = config.minibatch_size
         self._optimizer_name = config.optim.name
         self._optimizer = make_optimizer(policy.parameters(), config.optim)
         self._rewards = RewardNormalizer(config.rollout.num_envs) if config.ppo.normalize_rewards else None
@@ -131,7 +130,8 @@ class Learner:
     ) -> dict[str, float]:
         """Learn from a full rollout whose `last_values` and `final_values` are set.
 
-        Every epoch visits every step once, in freshly shuffled minibatches. With a `target_kl` the update ends after
+        Every epoch visits every step once, in freshly shuffled minibatches; those of a recurrent policy are of whole
+        environments, whose steps stay together. With a `target_kl` the update ends after
         the epoch whose mean approximate KL passes `KL_TOLERANCE` times the target. A minibatch whose loss or gradient
         is not finite leaves weights and optimiser as they were, and is counted.
 
@@ -155,8 +155,8 @@ class Learner:
         totals = _Totals(self.device)
         ratio_error_first = None
         for epoch in range(1, hyper.epochs + 1):
-            for number, indices in enumerate(self._shuffled_minibatches(len(rollout)), start=1):
-                ratio_error = self._learn(experience.minibatch(indices), hyper, totals)
+            for number, batch in enumerate(self._shuffled_minibatches(experience), start=1):
+                ratio_error = self._learn(batch, hyper, totals)
                 if ratio_error_first is None:
                     ratio_error_first = ratio_error
                 if on_minibatch is not None:
@@ -196,22 +196,29 @@ class Learner:
             return {}
         used = {f"train/{name}": number.value for name, number in self._adaptive.items()}
         total = torch.zeros((), device=self.device)
-        for indices in torch.arange(len(experience), device=self.device).split(self._minibatch_size):
-            batch = experience.minibatch(indices)
-            distribution, _ = self.policy(batch.observations, batch.masks)
+        for batch in self._minibatches(experience, torch.arange(self._num_samples(experience))):
+            distribution, _ = self.policy(batch.observations, batch.masks, batch.past)
             total += distribution.kl_from(batch.old_distributions).sum()
         kl = (total / len(experience)).item()
         for number in self._adaptive.values():
             number.follow(kl)
         return used | {"train/kl": kl}
 
-    def _shuffled_minibatches(self, num_steps: int) -> tuple[Tensor, ...]:
-        permutation = torch.randperm(num_steps, generator=self._generator)
-        return permutation.to(self.device).tensor_split(self._ppo.minibatches)
+    def _shuffled_minibatches(self, experience: RolloutBuffer) -> Iterator[Minibatch]:
+        return self._minibatches(experience, torch.randperm(self._num_samples(experience), generator=self._generator))
+
+    def _num_samples(self, experience: RolloutBuffer) -> int:
+        """What minibatches are made of: steps, or whole environments where steps depend on those before them."""
+        return experience.num_envs if self.policy.state_size else len(experience)
+
+    def _minibatches(self, experience: RolloutBuffer, order: Tensor) -> Iterator[Minibatch]:
+        """The samples of these indices, split into minibatches."""
+        choose = experience.sequences if self.policy.state_size else experience.minibatch
+        return map(choose, order.to(self.device).tensor_split(self._ppo.minibatches))
 
     def _learn(self, batch: Minibatch, hyper: Hyperparameters, totals: _Totals) -> Tensor:
         """One optimiser step; the largest |rₜ − 1| before it."""
-        distribution, values = self.policy(batch.observations, batch.masks)
+        distribution, values = self.policy(batch.observations, batch.masks, batch.past)
         log_probs = distribution.log_prob(batch.actions)
         ratio = losses.probability_ratio(log_probs, batch.log_probs)
         advantages = losses.normalize(batch.advantages) if self._ppo.normalize_advantage else batch.advantages
@@ -270,7 +277,7 @@ class Learner:
         """Everything but the weights that the next update depends on: contiguous tensors on the CPU, and a counter.
 
         Keys are ``<optimiser>/<parameter>/<slot>``, such as ``adam/value_head.bias/exp_avg``, ``generator`` (uint8)
-        and ``epochs_done`` (int); ``rewards/…`` where rewards are normalised; ``adaptive`` (numbers by name) where
+        and ``epochs_done`` (int); ``rewards/…`` where rewards are normalised; ``adaptive/<name>/…`` (numbers) where
         something follows the divergence.
         """
         state: dict[str, Any] = {"epochs_done": self.epochs_done, "generator": self._generator.get_state()}
@@ -280,8 +287,8 @@ class Learner:
                 state[key] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         if self._rewards is not None:
             state |= {f"rewards/{name}": tensor for name, tensor in self._rewards.state_dict().items()}
-        if self._adaptive:
-            state["adaptive"] = {name: number.state_dict() for name, number in self._adaptive.items()}
+        for name, number in self._adaptive.items():
+            state |= {f"adaptive/{name}/{part}": value for part, value in number.state_dict().items()}
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -290,29 +297,37 @@ class Learner:
         Raises:
             ValueError: the state belongs to another network or to another optimiser.
         """
-        parameters = dict(self.policy.named_parameters())
-        slots: dict[nn.Parameter, dict[str, Tensor]] = {}
-        rewards: dict[str, Tensor] = {}
-        for key, value in state.items():
-            kind, _, rest = key.partition("/")
-            if kind == "rewards":
-                rewards[rest] = value
-            elif rest:
-                if kind != self._optimizer_name:
-                    raise ValueError(f"optimiser state of {kind}; the optimiser is {self._optimizer_name}")
-                name, slot = rest.split("/")
-                if name not in parameters:
-                    raise ValueError(f"optimiser state for {name}, which the network does not have")
-                slots.setdefault(parameters[name], {})[slot] = _slot_for(parameters[name], slot, value)
         self._optimizer.state.clear()
-        self._optimizer.state.update(slots)
+        self._optimizer.state.update(self._slots(state))
         self._generator.set_state(state["generator"])
         self.epochs_done = int(state["epochs_done"])
-        if self._rewards is not None and rewards:
-            self._rewards.load_state_dict(rewards)
+        if self._rewards is not None:
+            self._rewards.load_state_dict(_below("rewards", state))
         for name, number in self._adaptive.items():
-            if saved := state.get("adaptive", {}).get(name):
-                number.load_state_dict(saved)
+            number.load_state_dict(_below(f"adaptive/{name}", state))
+
+    def _slots(self, state: dict[str, Any]) -> dict[nn.Parameter, dict[str, Tensor]]:
+        """The optimiser's own state of each parameter.
+
+        Raises:
+            ValueError: it is that of another network or of another optimiser.
+        """
+        for other in {"adam", "rmsprop", "rmsprop-tf"} - {self._optimizer_name}:
+            if _below(other, state):
+                raise ValueError(f"optimiser state of {other}; the optimiser is {self._optimizer_name}")
+        parameters = dict(self.policy.named_parameters())
+        slots: dict[nn.Parameter, dict[str, Tensor]] = {}
+        for key, saved in _below(self._optimizer_name, state).items():
+            name, slot = key.split("/")
+            if name not in parameters:
+                raise ValueError(f"optimiser state for {name}, which the network does not have")
+            slots.setdefault(parameters[name], {})[slot] = _slot_for(parameters[name], slot, saved)
+        return slots
+
+
+def _below(prefix: str, state: dict[str, Any]) -> dict[str, Any]:
+    """What `state` holds under ``prefix/…``, by the rest of its key."""
+    return {key.removeprefix(f"{prefix}/"): value for key, value in state.items() if key.startswith(f"{prefix}/")}
 
 
 def _slot_for(parameter: nn.Parameter, slot: str, saved: Tensor) -> Tensor:

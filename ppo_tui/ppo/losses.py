@@ -28,6 +28,16 @@ def surrogate_loss(ratio: Tensor, advantages: Tensor) -> Tensor:
     return -(ratio * advantages).mean()
 
 
+def policy_gradient_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
+    """−mean(log π(aₜ|sₜ) Âₜ), whose gradient is the policy gradient (Mnih et al., 2016, arXiv:1602.01783, section 4).
+
+    Args:
+        log_probs: log π(aₜ|sₜ), `[B]`.
+        advantages: Âₜ, `[B]`.
+    """
+    return -(log_probs * advantages).mean()
+
+
 def clipped_surrogate_loss(
     ratio: Tensor, advantages: Tensor, clip_range: float, dual_clip: float | None = None
 ) -> Tensor:

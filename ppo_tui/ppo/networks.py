@@ -95,6 +95,35 @@ class _ResidualBlock(nn.Module):
         return x + self.inner(x)
 
 
+class A3CNN(nn.Module):
+    """The small convolutional network of asynchronous actor-critics on 42×42 images, which an LSTM of 256 follows.
+
+    Four convolutions of 32 filters 3×3 with stride 2 and ELUs, as in OpenAI's universe-starter-agent and pytorch-a3c.
+
+    Args:
+        layout: how observations become images.
+    """
+
+    def __init__(self, layout: ImageLayout) -> None:
+        super().__init__()
+        self.layout = layout
+        layers: list[nn.Module] = []
+        channels, height, width = layout.channels, layout.height, layout.width
+        for _ in range(4):
+            layers += [nn.Conv2d(channels, 32, kernel_size=3, stride=2, padding=1), nn.ELU()]
+            channels, height, width = 32, -(-height // 2), -(-width // 2)
+        self.convolutions = nn.Sequential(*layers, nn.Flatten())
+        self.num_features = channels * height * width
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Features `[B, num_features]` of uint8 observations, stacked or not (see `ImageLayout.fold`)."""
+        return self.convolutions(_scaled_images(self.layout, observations))
+
+
+CNNS = {"nature-cnn": NatureCNN, "impala": ImpalaCNN, "a3c-cnn": A3CNN}
+"""The convolutional networks by their names in ``policy.network``."""
+
+
 def _scaled_images(layout: ImageLayout, observations: Tensor) -> Tensor:
     """Images `[B, C, H, W]` of floats in 0..1, channels last in memory, of observations of bytes."""
     images = layout.fold(observations)

@@ -18,7 +18,7 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-MIN_IMAGE_SIZES = {"nature-cnn": 36, "impala": 8}
+MIN_IMAGE_SIZES = {"nature-cnn": 36, "impala": 8, "a3c-cnn": 8}
 """Height and width of the smallest image that each convolutional network can read."""
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .advantages import gae
+from .memory import Past
 from .observations import has_stack_axis
 from .policy import Decision
 
@@ -31,6 +32,7 @@ class Minibatch:
         values: what the critic said during the rollout.
         masks: the possible actions, bool `[B, A]`, or None where all are.
         old_distributions: parameters of the distributions that the actions came from, `[B, P]`, where they are kept.
+        past: what a recurrent policy remembers before them; None without memory.
     """
 
     observations: Tensor
@@ -41,6 +43,7 @@ class Minibatch:
     returns: Tensor
     masks: Tensor | None = None
     old_distributions: Tensor | None = None
+    past: Past | None = None
 
 
 class RolloutBuffer:
@@ -63,6 +66,7 @@ class RolloutBuffer:
         action_shape, action_dtype: of one action, as `ActorCritic` has them.
         masks: which actions are possible, bool `[K+T, N, A]`, in the rows of `frames`; None where all always are.
         distribution_size: P, to keep the parameters of the distributions that actions come from; 0 keeps none.
+        state_size: M, to keep what a recurrent policy remembers; 0 without memory.
 
     Attributes:
         actions: `[T, N, *action_shape]`.
@@ -72,6 +76,8 @@ class RolloutBuffer:
         advantages, returns: `[T, N]`, from `compute_advantages`.
         starts: row of `frames` in which the episode of each row began, int64 `[K+T, N]`; 0 where it
             began before the first row.
+        states: what a recurrent policy remembers before step t = 0..T, `[T+1, N, M]`, zero where an episode begins;
+            None without memory.
     """
 
     def __init__(
@@ -86,6 +92,7 @@ class RolloutBuffer:
         action_dtype: torch.dtype,
         masks: np.ndarray | None = None,
         distribution_size: int = 0,
+        state_size: int = 0,
     ) -> None:
         num_steps, num_envs = rewards.shape
         assert frames.shape[:2] == (frame_stack + num_steps, num_envs), f"frames {frames.shape}: expected [K+T, N, *S]"
@@ -105,6 +112,7 @@ class RolloutBuffer:
         self.last_values = torch.zeros(num_envs)
         self.masks = None if masks is None else torch.from_numpy(masks)
         self.distributions = torch.zeros(num_steps, num_envs, distribution_size) if distribution_size else None
+        self.states = torch.zeros(num_steps + 1, num_envs, state_size) if state_size else None
 
     @classmethod
     def allocate(
@@ -119,6 +127,7 @@ class RolloutBuffer:
         action_dtype: torch.dtype,
         num_masked: int = 0,
         distribution_size: int = 0,
+        state_size: int = 0,
     ) -> RolloutBuffer:
         """A rollout with arrays of its own, for use without workers.
 
@@ -135,6 +144,7 @@ class RolloutBuffer:
             action_dtype=action_dtype,
             masks=np.ones((frame_stack + num_steps, num_envs, num_masked), dtype=np.bool_) if num_masked else None,
             distribution_size=distribution_size,
+            state_size=state_size,
         )
 
     def __len__(self) -> int:
@@ -158,6 +168,10 @@ class RolloutBuffer:
         """The actions that are possible in step t in these n environments, bool `[n, A]`, or None where all are."""
         return None if self.masks is None else self.masks[self._row(t), envs]
 
+    def state(self, t: int, envs: slice | int = ALL_ENVS) -> Tensor | None:
+        """What the policy remembers before step t (0..T) in these environments, `[n, M]`; None without memory."""
+        return None if self.states is None else self.states[t, envs]
+
     def final_observation_stack(self, t: int, env: int, final_frame: np.ndarray) -> Tensor:
         """What the policy would see in the final observation of the episode that step t ended, `[1, (K,) *S]`.
 
@@ -180,12 +194,31 @@ class RolloutBuffer:
         if self.distributions is not None:
             parameters = decision.distribution.parameters.detach()
             self.distributions[t, envs] = parameters.to(self.distributions.device)
+        if self.states is not None:
+            self.states[t + 1, envs] = decision.states.to(self.states.device)
 
     def mark_boundaries(self, t: int, envs: slice = ALL_ENVS) -> None:
-        """Take notice of the episodes that step t ended, as `terminations` and `truncations` say by now."""
+        """Take notice of the episodes that step t ended, as `terminations` and `truncations` say by now.
+
+        What is remembered of them is forgotten: a truncated step's final observation is to be valued before.
+        """
         row = self._row(t)
         ended = self.terminations[t, envs] | self.truncations[t, envs]
         self.starts[row + 1, envs] = torch.where(ended, row + 1, self.starts[row, envs])
+        if self.states is not None:
+            self.states[t + 1, envs] = self.states[t + 1, envs].masked_fill(ended.unsqueeze(-1), 0.0)
+
+    def first(self, num_steps: int) -> RolloutBuffer:
+        """The first steps of this rollout, 1 to T of them, as a rollout of its own on the same memory."""
+        cut = self.num_steps - num_steps
+        if not cut:
+            return self
+        head = copy.copy(self)
+        head.num_steps = num_steps
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor) and name != "last_values":
+                setattr(head, name, value[: len(value) - cut])
+        return head
 
     def carry_over(self) -> None:
         """Begin the next rollout: the newest K frames move to the front, and the values of final frames are 0."""
@@ -194,18 +227,25 @@ class RolloutBuffer:
         self.starts[: self.frame_stack] = (self.starts[self.num_steps :] - self.num_steps).clamp(min=0)
         if self.masks is not None:
             self.masks[: self.frame_stack] = self.masks[self.num_steps :].clone()
+        if self.states is not None:
+            self.states[0] = self.states[self.num_steps]
         self.final_values.zero_()
 
     def state_dict(self) -> dict[str, Tensor]:
         """What `carry_over` left for the next rollout, copied.
 
-        ``frames`` `[K, N, *S]`, ``starts`` `[K, N]` and, where actions are masked, ``masks`` `[K, N, A]`.
+        ``frames`` `[K, N, *S]`, ``starts`` `[K, N]` and, where there are any, ``masks`` `[K, N, A]` of actions and
+        ``states`` `[N, M]` of a recurrent policy.
         """
         state = {
             "frames": self.frames[: self.frame_stack].clone(),
             "starts": self.starts[: self.frame_stack].clone(),
         }
-        return state if self.masks is None else state | {"masks": self.masks[: self.frame_stack].clone()}
+        if self.masks is not None:
+            state["masks"] = self.masks[: self.frame_stack].clone()
+        if self.states is not None:
+            state["states"] = self.states[0].clone()
+        return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Stand where `state_dict` was taken."""
@@ -213,6 +253,8 @@ class RolloutBuffer:
         self.starts[: self.frame_stack] = state["starts"]
         if self.masks is not None:
             self.masks[: self.frame_stack] = state["masks"]
+        if self.states is not None:
+            self.states[0] = state["states"]
 
     # ── When it is learned from ─────────────────────────────────────────────────────────────────────────────
 
@@ -249,7 +291,14 @@ class RolloutBuffer:
         return moved
 
     def minibatch(self, indices: Tensor) -> Minibatch:
-        """The steps of these `indices`, int64 `[B]`; step t of environment n has index t × N + n."""
+        """The steps of these `indices`, int64 `[B]`; step t of environment n has index t × N + n.
+
+        For a recurrent policy each of them stands alone, after what was remembered then.
+        """
+        past = None
+        if self.states is not None:
+            states = self.states.flatten(0, 1)[indices]
+            past = Past(states, torch.zeros(1, len(indices), dtype=torch.bool, device=states.device))
         return Minibatch(
             observations=self._observations_at(indices),
             actions=self.actions.flatten(0, 1)[indices],
@@ -259,7 +308,20 @@ class RolloutBuffer:
             returns=self.returns.view(-1)[indices],
             masks=None if self.masks is None else self.masks.flatten(0, 1)[indices + self._row(0) * self.num_envs],
             old_distributions=None if self.distributions is None else self.distributions.flatten(0, 1)[indices],
+            past=past,
         )
+
+    def sequences(self, envs: Tensor) -> Minibatch:
+        """All steps of these environments, int64 `[n]`, step by step: T·n of them, for a recurrent policy.
+
+        What the steps remember comes from those before them, through which gradients flow; what the first ones do, from
+        the rollout before, as it was then.
+        """
+        times = torch.arange(self.num_steps, device=envs.device).unsqueeze(-1)
+        batch = self.minibatch((times * self.num_envs + envs).flatten())
+        resets = (self.terminations | self.truncations)[:, envs].roll(1, dims=0)
+        resets[0] = False  # where an episode begins there, its state is zero already
+        return dataclasses.replace(batch, past=Past(self.states[0, envs], resets))
 
     def step_frames(self) -> Tensor:
         """The newest frame before each step, `[T·N, *S]`."""

@@ -12,18 +12,17 @@ class Schedule:
 
     Attributes:
         value: what holds at progress `since`.
-        kind: ``constant`` keeps it; ``linear`` anneals it to 0 at p = 1; ``kl-adaptive`` keeps it too, as what the
-            learner starts from and adapts (see `ppo_tui.ppo.adaptive`).
+        kind: ``constant`` keeps it; ``linear`` anneals it to 0 at p = 1.
         since: progress at which `value` was set: 0, or the moment of the last live edit.
     """
 
     value: float
-    kind: Literal["constant", "linear", "kl-adaptive"] = "constant"
+    kind: Literal["constant", "linear"] = "constant"
     since: float = 0.0
 
     def at(self, progress: float) -> float:
         """The value at `progress`; outside `since`..1 the nearer of both ends holds."""
-        if self.kind != "linear" or progress <= self.since:
+        if self.kind == "constant" or progress <= self.since:
             return self.value
         remaining = max(1.0 - progress, 0.0) / (1.0 - self.since) if self.since < 1.0 else 0.0
         return self.value * remaining

@@ -22,6 +22,7 @@ import msgspec
 from ..config import parse_live_value
 from ..errors import ConfigError
 from ..protocol import (
+    PASSIVE,
     TRANSIENT,
     Command,
     Event,
@@ -261,7 +262,7 @@ class ControlServer:
         """Pass a command on to the engine; returns why not, where it is refused."""
         if self._state.is_final:
             return f"the run has ended ({self._state})"
-        if not (peer.wish == "script" or peer is self._holder):
+        if not (peer.wish == "script" or peer is self._holder or isinstance(command, PASSIVE)):
             holder = f"{self._holder.name} steers it" if self._holder else "this client only watches"
             return f"read-only: {holder}"
         if isinstance(command, SetValue):

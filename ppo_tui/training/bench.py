@@ -11,7 +11,7 @@ import torch
 from ..config import Config
 from ..protocol import Event, UpdateFinished
 from ..workers import available_cores, resolve_workers
-from .trainer import Trainer
+from .start import engine_class
 from .versions import cpu_model, versions
 
 SIGNIFICANT = 1.05
@@ -107,6 +107,8 @@ def layouts(config: Config, cores: int | None = None) -> list[Layout]:
     count, groups = resolve_workers(config.workers.count, config.workers.groups, num_envs, cores)
     counts = sorted({1, max(1, cores // 2), cores, 2 * cores})
     tried = [Layout(workers=count, groups=groups)]
+    if config.run.algorithm == "a3c":  # whose workers are its environments
+        return [Layout(workers=num_envs, groups=1)]
     tried += [Layout(workers=n, groups=g) for n in counts if n <= num_envs for g in (1, 2) if g <= n]
     return list(dict.fromkeys(tried))
 
@@ -116,7 +118,7 @@ def _measure(config: Config, layout: Layout, updates: int) -> Measurement:
     run = msgspec.structs.replace(config.run, total_steps=(updates + 1) * config.batch_size)
     config = msgspec.structs.replace(config, workers=workers, run=run)
     collected = _Collected()
-    result = Trainer(config, sinks=[collected]).run()
+    result = engine_class(config)(config, sinks=[collected]).run()
     result.raise_if_failed()
     measured = collected.metrics[1:]
     seconds = {phase: statistics.fmean(values) for phase, values in _by_phase(measured, config.batch_size)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -14,10 +14,9 @@ STATE_FILE = "state.json"
 
 
 class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A live setting, as `ppo_tui.ppo.Schedule` has it; `since` is the share of the planned steps (0..1)."""
+    """A live setting: what it was set to, and at which share (0..1) of the planned steps."""
 
     value: float | int | None
-    kind: Literal["constant", "linear"]
     since: float
 
 
@@ -58,7 +57,7 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     seconds: float
     config: dict[str, Any]
     settings: dict[str, SavedSchedule]
-    learner: dict[str, int | float]
+    learner: dict[str, Any]
     episodes: int
     best: float | None
     metrics: dict[str, float | None]

@@ -8,13 +8,16 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 
+from ..config import Config
 from ..envs.state import unsaved_reason
 from ..errors import WorkerLostError
 from ..ppo import ActorCritic, RolloutBuffer
+from ..ppo.rollout import ALL_ENVS
 from ..protocol import EpisodeFinished
 from ..workers import WorkerPool
+from ..workers.memory import SharedArrays
 from .metrics import PhaseTimes
-from .recovery import Recovery
+from .recovery import Pairs, Recovery
 
 _Reply = TypeVar("_Reply")
 
@@ -35,6 +38,27 @@ class CollectorState(NamedTuple):
         return {env: reason for env, reason in reasons.items() if reason is not None}
 
 
+def wrap_rollout(shared: SharedArrays, policy: ActorCritic, config: Config, *, masked: bool) -> RolloutBuffer:
+    """The rollout that lies in these arrays, with what `policy` and its learner need beside them.
+
+    Args:
+        masked: whether the environments mask actions.
+    """
+    stack = config.env.frame_stack
+    return RolloutBuffer(
+        frames=shared.observations,
+        rewards=shared.rewards[stack:],
+        terminations=shared.terminations[stack:],
+        truncations=shared.truncations[stack:],
+        frame_stack=stack,
+        action_shape=policy.action_shape,
+        action_dtype=policy.action_dtype,
+        masks=shared.action_masks if masked else None,
+        distribution_size=policy.distribution_size if config.compares_distributions else 0,
+        state_size=policy.state_size,
+    )
+
+
 class Collector:
     """Fills a rollout from a pool whose shared memory the rollout wraps.
 
@@ -45,7 +69,7 @@ class Collector:
         action_seed: of the noise that actions are sampled with; drawn for all environments at once, so that the
             split into groups changes no action's noise.
         env_seeds: one for each environment.
-        recovery: replaces the workers that are lost on the way.
+        recovery: replaces the workers that are lost on the way, where there are any.
     """
 
     def __init__(
@@ -57,7 +81,7 @@ class Collector:
         times: PhaseTimes,
         action_seed: int,
         env_seeds: Sequence[int],
-        recovery: Recovery,
+        recovery: Recovery | None = None,
     ) -> None:
         self._pool, self._policy, self._rollout, self._times = pool, policy, rollout, times
         self._recovery = recovery
@@ -68,12 +92,17 @@ class Collector:
         self._device = next(policy.parameters()).device
         self._restore_point: tuple[bytes, ...] | None = None
         self._steps_since = 0
+        self._under_way: dict[int, int] = {}  # group → the step that its workers were sent
 
     def reset(self) -> None:
         """Start the first episodes."""
         self._restore_point, self._steps_since = None, 0
-        pairs = self._recovering(lambda: self._pool.reset_into(self._first_row, self._env_seeds))
-        self._recovery.note(pairs, t=-1)
+        self._note(self._recovering(lambda: self._pool.reset_into(self._first_row, self._env_seeds)), t=-1)
+
+    def _note(self, pairs: Pairs | None, t: int) -> None:
+        """Tell of the environments that failed in step `t`; −1: in a reset."""
+        if pairs and self._recovery:
+            self._recovery.note(pairs, t)
 
     def _recovering(self, ask: Callable[[], _Reply]) -> _Reply:
         """What the workers answer, between two rollouts, after those lost are replaced and stand where they stood."""
@@ -81,8 +110,17 @@ class Collector:
             try:
                 return ask()
             except WorkerLostError as lost:
+                if self._recovery is None:
+                    raise
                 begun = self._recovery.between_rollouts(lost, self._restore_point, self._steps_since)
-                self._rollout.starts[self._first_row, begun] = self._first_row
+                self._begin_episodes(begun)
+
+    def _begin_episodes(self, envs: Sequence[int]) -> None:
+        """What these environments show before the next rollout is the first of an episode."""
+        rollout, row = self._rollout, self._first_row
+        rollout.starts[row, envs] = row
+        if rollout.states is not None:
+            rollout.states[0, envs] = 0.0
 
     def save_state(self) -> CollectorState:
         """Where the next rollout starts from; between two rollouts, after `RolloutBuffer.carry_over`."""
@@ -103,64 +141,86 @@ class Collector:
         self._generator.set_state(state.tensors["action_generator"])
         self._restore_point, self._steps_since = state.envs, 0
         restarted = self._recovering(lambda: self._pool.restore_states(state.envs, row))
-        rollout.starts[row, list(restarted)] = row
+        self._begin_episodes(list(restarted))
         return restarted
 
     def step(self, t: int) -> None:
         """Act at step `t` of the rollout, group by group; each group then steps on its own."""
-        if t == 0:
+        if t == 0 and self._recovery:
             self._recovery.rollout_begins()
         noise = self._policy.draw_noise(self._pool.num_envs, self._generator)
         for group, envs in enumerate(self._groups):
-            if t > 0:
-                self._receive(group, t - 1)
+            self._receive(group)
             with self._times.phase("copy"):
                 observations = self._rollout.observation(t, envs).to(self._device)
                 masks = self._rollout.mask(t, envs)
                 masks = None if masks is None else masks.to(self._device)
+                states = self._states(t, envs)
             with self._times.phase("infer"):
-                decision = self._policy.act(observations, noise=noise[envs].to(self._device), masks=masks)
+                decision = self._policy.act(
+                    observations, noise=noise[envs].to(self._device), masks=masks, states=states
+                )
                 env_actions = self._policy.env_actions(decision.actions)
             self._pool.send_step(group, env_actions, self._first_row + t + 1)
+            self._under_way[group] = t
             with self._times.phase("copy"):
                 self._rollout.store(t, decision, envs)
 
-    def finish(self) -> None:
-        """Receive the last step and value what it leads to."""
-        steps = self._rollout.num_steps
+    def all_ended(self, t: int) -> bool:
+        """Whether step `t`, the newest, has ended an episode in every environment; waits for it."""
         for group in range(len(self._groups)):
-            self._receive(group, steps - 1)
-        self._steps_since = steps
-        self._recovery.rollout_done()
-        with self._times.phase("infer"):
-            self._rollout.last_values.copy_(self._policy.value(self._rollout.observation(steps).to(self._device)))
+            self._receive(group)
+        return bool((self._rollout.terminations[t] | self._rollout.truncations[t]).all())
 
-    def _receive(self, group: int, t: int) -> None:
-        """Wait for step `t` of `group`, and value the final observations of episodes that it truncated."""
+    def finish(self, steps: int) -> RolloutBuffer:
+        """Receive the last of `steps` steps and value what it leads to; the rollout that they make."""
+        for group in range(len(self._groups)):
+            self._receive(group)
+        self._steps_since = steps
+        if self._recovery:
+            self._recovery.rollout_done()
+        with self._times.phase("infer"):
+            observations = self._rollout.observation(steps).to(self._device)
+            self._rollout.last_values.copy_(self._policy.value(observations, self._states(steps)))
+        return self._rollout.first(steps)
+
+    def _states(self, t: int, envs: slice = ALL_ENVS) -> torch.Tensor | None:
+        """What a recurrent policy remembers before step `t`, where it computes; None without memory."""
+        states = self._rollout.state(t, envs)
+        return None if states is None else states.to(self._device)
+
+    def _receive(self, group: int) -> None:
+        """Wait for the step of `group` that is under way, and value the final observations of what it truncated."""
+        t = self._under_way.pop(group, None)
+        if t is None:
+            return
         with self._times.phase("wait"):
             try:
                 pairs = self._pool.wait_step(group)
             except WorkerLostError as lost:
+                if self._recovery is None:
+                    raise
                 pairs = self._recovery.in_step(lost, self._restore_point, t)
-        self._recovery.note(pairs, t)
+        self._note(pairs, t)
         envs = self._groups[group]
-        self._rollout.mark_boundaries(t, envs)
         shared, row = self._pool.shared, self._first_row + t + 1
         truncated = shared.truncations[row, envs] & ~shared.terminations[row, envs]
         if truncated.any():
             with self._times.phase("infer"):
-                for env in np.flatnonzero(truncated) + envs.start:
-                    stack = self._rollout.final_observation_stack(t, int(env), shared.final_observations[env])
-                    self._rollout.final_values[t, env] = self._policy.value(stack.to(self._device))[0]
+                for env in (np.flatnonzero(truncated) + envs.start).tolist():
+                    stack = self._rollout.final_observation_stack(t, env, shared.final_observations[env])
+                    states = self._states(t + 1, slice(env, env + 1))
+                    self._rollout.final_values[t, env] = self._policy.value(stack.to(self._device), states)[0]
+        self._rollout.mark_boundaries(t, envs)
 
-    def finished_episodes(self, first_step: int) -> Iterator[EpisodeFinished]:
-        """The full games that ended in this rollout, in the order of their steps.
+    def finished_episodes(self, first_step: int, steps: int) -> Iterator[EpisodeFinished]:
+        """The full games that ended in the rollout of so many steps, in the order of these.
 
         Args:
             first_step: environment steps of the run before this rollout.
         """
         shared, num_envs = self._pool.shared, self._pool.num_envs
-        first, steps = self._first_row + 1, self._rollout.num_steps
+        first = self._first_row + 1
         lengths = shared.episode_lengths[first : first + steps]
         for t, env in np.argwhere(lengths > 0):
             yield EpisodeFinished(

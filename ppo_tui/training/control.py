@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
-from typing import Any
+
+import msgspec
 
 from ..config import parse_live_value
 from ..errors import ConfigError
@@ -22,6 +23,7 @@ from ..protocol import (
     StepUpdates,
     Stop,
     WatchGame,
+    WithdrawValue,
 )
 
 
@@ -58,7 +60,7 @@ class Controls:
         self._paused = False
         self._updates_until_pause: int | None = None
         self._stop: Stop | None = None
-        self._settings: dict[str, tuple[Any, str]] = {}
+        self._settings: dict[str, SetValue] = {}
         self._save = False
         self._rewind: str | None = None
 
@@ -85,13 +87,13 @@ class Controls:
         if self._stop is not None and not (mid_update and self._stop.save):
             raise StopTraining(self._stop)
 
-    def at_boundary(self) -> tuple[dict[str, tuple[Any, str]], bool]:
-        """Between updates: the settings to change (key → value and sender), and whether to save a checkpoint."""
+    def at_boundary(self) -> tuple[list[SetValue], bool]:
+        """Between updates: the settings to change, with values that have been checked, and whether to save."""
         if self._updates_until_pause is not None:
             self._updates_until_pause -= 1
             if self._updates_until_pause <= 0:
                 self._updates_until_pause, self._paused = None, True
-        settings, save = self._settings, self._save
+        settings, save = list(self._settings.values()), self._save
         self._settings, self._save = {}, False
         return settings, save
 
@@ -121,11 +123,14 @@ class Controls:
                 self._save = True
             case SetValue(key=key, value=value, by=by):
                 try:
-                    self._settings[key] = (parse_live_value(key, value), by)
+                    self._settings[key] = msgspec.structs.replace(command, value=parse_live_value(key, value))
                 except ConfigError as error:
                     self._emit(CommandRefused(message=str(error), by=by))
             case Rewind(path=path):
                 self._rewind = path
+            case WithdrawValue(key=key, by=by):
+                if self._settings.pop(key, None) is None:
+                    self._emit(CommandRefused(message=f"{key}: its change is in force already; undo it instead", by=by))
             case WatchGame():
                 self._on_watch(command)
             case Stop():

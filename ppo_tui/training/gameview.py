@@ -13,7 +13,8 @@ import torch
 
 from ..errors import WorkerError
 from ..pictures import PictureEncoder
-from ..ppo import ActorCritic, RolloutBuffer
+from ..ppo import ActorCritic, Categorical, DiagonalGaussian, Minibatch, RolloutBuffer
+from ..ppo.memory import Past
 from ..protocol import WATCH_SECONDS, CommandRefused, Event, GameClip, GameFrame, WatchGame
 from ..workers import WorkerPool
 from ..workers.camera import FilmStrip, fit_picture
@@ -82,7 +83,7 @@ class GameView:
             message = (
                 f"watch env {command.env} at {command.fps:g} fps: envs are 0 to {last}, fps more than 0, at most 60"
             )
-            self._emit(CommandRefused(message=message))
+            self._emit(CommandRefused(message=message, by=command.by))
             return
         watched = command if command.env is not None else None
         if watched is None or self._watched is None or watched.env != self._watched.env:
@@ -170,7 +171,7 @@ class GameView:
         batch = self._rollout.minibatch(indices)
         frames_of_rollout = self._rollout.frames[self._rollout.frame_stack - 1 :, take.env].numpy()
         columns = {
-            **self._decisions(batch.observations, batch.actions),
+            **self._decisions(batch),
             "value": _numbers(batch.values),
             **self._sights(take, strip, frames_of_rollout[strip.steps]),
             "score": strip.scores,
@@ -181,16 +182,20 @@ class GameView:
         ]
 
     @torch.inference_mode()
-    def _decisions(self, observations: torch.Tensor, actions: torch.Tensor) -> dict[str, list[Any]]:
-        """What the policy, which has not learnt since, makes of these observations `[F, …]`, by field of the frame."""
-        distribution, _ = self._policy(observations.to(self._device))
-        entropy = _numbers(distribution.entropy())
-        if self._policy.is_discrete:
+    def _decisions(self, batch: Minibatch) -> dict[str, list[Any]]:
+        """What the policy, which has not learnt since, makes of these F steps, by field of the frame."""
+        masks = None if batch.masks is None else batch.masks.to(self._device)
+        past = None if batch.past is None else Past(*(tensor.to(self._device) for tensor in batch.past))
+        distribution, _ = self._policy(batch.observations.to(self._device), masks, past)
+        actions, entropy = batch.actions, _numbers(distribution.entropy())
+        if isinstance(distribution, Categorical):
             return {
                 "action": actions.tolist(),
                 "probabilities": _rows(distribution.log_probs.exp()),
                 "entropy": entropy,
             }
+        if not isinstance(distribution, DiagonalGaussian):
+            return {"action": _rows(actions), "entropy": entropy}
         stds = distribution.log_std.exp().expand_as(distribution.mean)
         return {
             "action": _rows(actions),
@@ -221,4 +226,5 @@ def _numbers(column: torch.Tensor) -> list[float]:
 
 
 def _rows(table: torch.Tensor | np.ndarray) -> list[tuple[float, ...]]:
-    return [tuple(row) for row in np.asarray(table, dtype=np.float64).round(4).tolist()]
+    numbers = table.cpu().numpy() if isinstance(table, torch.Tensor) else table
+    return [tuple(row) for row in numbers.astype(np.float64).round(4).tolist()]

@@ -15,21 +15,21 @@ from .versions import code_fingerprint
 _FIXED = (
     "env.id",
     "env.frame_stack",
+    "env.hide",
+    "env.action_masks",
     "env.atari.screen_size",
     "env.atari.full_action_space",
     "rollout.num_envs",
-    "policy.network",
-    "policy.hidden",
-    "policy.activation",
-    "policy.shared",
-    "policy.init",
-    "policy.log_std_init",
+    "optim.name",
+    "run.algorithm",
     "run.seed",
 )
-"""Settings that a checkpoint cannot change: its tensors and states have their shape, or were drawn from them."""
+"""Settings that a checkpoint cannot change: its tensors and states have their shape, or were drawn from them. The
+whole of ``policy`` belongs to them, but for its precision."""
 
 _HARMLESS = (
     "env.on_bad_value",
+    "run.max_episodes",
     "run.checkpoint_seconds",
     "run.keep_checkpoints",
     "run.device",
@@ -91,6 +91,12 @@ class ResumePoint:
                 f"the run has done {self.state.step:,} steps of {config.run.total_steps:,}",
                 hint=f"extend it with --total-steps, for example {2 * self.state.step}",
             )
+        limit = config.run.max_episodes
+        if limit is not None and self.state.episodes >= limit:
+            raise UsageError(
+                f"the run has done {self.state.episodes:,} games of run.max_episodes = {limit:,}",
+                hint=f"extend it with --set run.max_episodes={2 * limit}",
+            )
         return config
 
     def check_code(self) -> None:
@@ -115,7 +121,11 @@ def changed_settings(before: Config, after: Config) -> dict[str, tuple[Any, Any]
 
 def changed_fixed_settings(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
     """As `changed_settings`, those that a checkpoint fixes."""
-    return {key: values for key, values in changed_settings(before, after).items() if key in _FIXED}
+    return {key: values for key, values in changed_settings(before, after).items() if _is_fixed(key)}
+
+
+def _is_fixed(key: str) -> bool:
+    return key in _FIXED or (key.startswith("policy.") and key != "policy.precision")
 
 
 def live_changes(before: Config, after: Config) -> dict[str, Any]:
@@ -133,6 +143,8 @@ def differences(saved: CheckpointState, config: Config, origin: Origin) -> tuple
                 found.append(f"{key} {old:,} → {new:,}: annealing now ends there")
         elif key not in _HARMLESS:
             found.append(f"{key} {old} → {new}")
+    if config.run.algorithm == "a3c":
+        found.append("workers begin new episodes, and learn in an order that only their timing decides")
     return (*found, *_differing_origin(saved.origin, origin))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from ..config import LIVE_FIELDS, Config, get_value
 from ..ppo import Hyperparameters, Schedule
@@ -16,6 +16,11 @@ _SCHEDULED = {
 """Live fields that may be annealed → the field that says how."""
 
 
+def _kind(config: Config, key: str) -> Literal["constant", "linear"]:
+    """How `key` is annealed; what follows the divergence is not: the learner starts from it, and adapts it."""
+    return "linear" if key in _SCHEDULED and get_value(config, _SCHEDULED[key]) == "linear" else "constant"
+
+
 class LiveSettings:
     """Current values of the live fields of a configuration.
 
@@ -26,7 +31,7 @@ class LiveSettings:
         self._schedules = {
             key: Schedule(
                 value=get_value(config, key),
-                kind=get_value(config, _SCHEDULED[key]) if key in _SCHEDULED else "constant",
+                kind=_kind(config, key),
             )
             for key in LIVE_FIELDS
         }
@@ -48,18 +53,16 @@ class LiveSettings:
     def save(self) -> dict[str, SavedSchedule]:
         """All of them with their schedules, for a checkpoint."""
         return {
-            key: SavedSchedule(value=schedule.value, kind=schedule.kind, since=schedule.since)
-            for key, schedule in self._schedules.items()
+            key: SavedSchedule(value=schedule.value, since=schedule.since) for key, schedule in self._schedules.items()
         }
 
     def restore(self, saved: Mapping[str, SavedSchedule], *, stretch: float = 1.0) -> None:
-        """Stand where `save` was called; a setting that is not among the saved ones stays as it is.
+        """Stand where `save` was called. How a setting is annealed is up to the configuration now.
 
         Args:
             stretch: planned steps of the saved run over those of this one. An edit stays at the step at which it was
                 made; the annealing, from there or from the start, ends with the run as it is planned now.
         """
         for key in self._schedules.keys() & saved.keys():
-            schedule = saved[key]
-            since = min(schedule.since * stretch, 1.0)
-            self._schedules[key] = Schedule(value=schedule.value, kind=schedule.kind, since=since)
+            since = min(saved[key].since * stretch, 1.0)
+            self._schedules[key] = self._schedules[key].edited(saved[key].value, since)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import functools
+from multiprocessing.context import BaseContext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..config import Config
 from ..envs import EnvInfo, make_env, probe_env
 from ..envs.tolerance import TolerantEnv
 from ..ppo import check_spaces_of_policy
 from ..workers import WorkerPool, worker_context
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
 
 
 def examine(config: Config) -> EnvInfo:
@@ -30,9 +35,20 @@ def examine(config: Config) -> EnvInfo:
     return info
 
 
-def boot_workers(config: Config) -> None:
-    """Let the process that workers are forked from load what they need, while this one goes on."""
-    worker_context(_preload(config))
+def engine_class(config: Config) -> type[Trainer]:
+    """The trainer for the algorithm of `config`; loads PyTorch."""
+    if config.run.algorithm == "a3c":
+        from .a3c import A3CTrainer
+
+        return A3CTrainer
+    from .trainer import Trainer
+
+    return Trainer
+
+
+def boot_workers(config: Config) -> BaseContext:
+    """Let the process that workers are forked from load what they need, while this one goes on; how to start them."""
+    return worker_context(_preload(config))
 
 
 def start_pool(
@@ -69,5 +85,10 @@ def start_pool(
 
 
 def _preload(config: Config) -> tuple[str, ...]:
-    """Modules that all workers of a run need."""
+    """Modules that all workers of a run need.
+
+    PyTorch is one of them for A3C alone, whose workers learn: loaded once, in the process that they are forked from.
+    """
+    if config.run.algorithm == "a3c":
+        return ("ppo_tui.training.a3c.worker", "ppo_tui.envs.atari")
     return ("ppo_tui.envs.atari",) if config.env.atari else ()

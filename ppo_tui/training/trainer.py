@@ -13,8 +13,8 @@ import torch
 
 from ..config import Config, build_config, to_tables
 from ..envs import EnvInfo
-from ..errors import DivergedError, PPOTuiError
-from ..ppo import Learner, RolloutBuffer, build_policy
+from ..errors import DivergedError, PPOTuiError, UsageError
+from ..ppo import Learner, build_policy
 from ..protocol import (
     Alarm,
     Command,
@@ -27,6 +27,7 @@ from ..protocol import (
     RunStarted,
     RunState,
     SettingChanged,
+    SetValue,
     StateChanged,
     UpdateFinished,
     UpdateProgress,
@@ -35,7 +36,7 @@ from ..protocol import (
 from ..workers import WorkerPool
 from .checkpoint import read_checkpoint, write_checkpoint
 from .checkpoint_state import CheckpointState
-from .collector import Collector
+from .collector import Collector, wrap_rollout
 from .control import Controls, StopTraining
 from .durability import Durability, Position
 from .gameview import GameView
@@ -49,6 +50,7 @@ from .resuming import ResumePoint, live_changes
 from .settings import LiveSettings
 from .snapshots import Snapshots, describe_origin
 from .start import examine, start_pool
+from .usage import MachineUsage
 from .versions import versions
 from .workers_view import WorkersView
 
@@ -70,10 +72,12 @@ class Trainer:
             pauses, instead of ending.
 
     Raises:
-        UsageError: `resume_from` is no whole checkpoint, or another run's.
+        UsageError: `resume_from` is no whole checkpoint, or another run's; the configuration is another algorithm's.
         ConfigError: the environment or the device is not there, or the networks do not fit.
         WorkerError: the workers could not start.
     """
+
+    ALGORITHM = "ppo"
 
     def __init__(
         self,
@@ -89,6 +93,11 @@ class Trainer:
         notes: Sequence[str] = (),
         attended: bool = False,
     ) -> None:
+        if config.run.algorithm != self.ALGORITHM:
+            raise UsageError(
+                f"run.algorithm = {config.run.algorithm!r}: {type(self).__name__} trains by {self.ALGORITHM!r}",
+                hint="ppo_tui.training.engine_class(config) is the one for a configuration",
+            )
         self.config = config
         self.name = name
         self.step = 0
@@ -99,16 +108,17 @@ class Trainer:
         self._clock = TrainingClock()
         self._hub = EventHub(sinks, lambda: self._clock.seconds)
         self._gradients = GradientWatch(self._hub.emit)
-        self._controls = Controls(self._hub.emit, self._clock.hold, self._watch)
+        self._controls = Controls(self._hub.emit, self._hold, self._watch)
         self._settings = LiveSettings(config)
         self._times = PhaseTimes(self._clock)
         self._rate = RecentRate()
         self._episodes = EpisodeWindow()
         self._metrics: dict[str, float | None] = {}
         info = env_info or examine(config)
-        self.device = resolve_device(config.run.device)
-        self.pool = pool or start_pool(config, info=info)
-        self._threads = choose_threads(config, info, self.pool.num_workers)
+        self.device = self._choose_device()
+        self.pool = pool or self._start_workers(info)
+        self._usage = MachineUsage(self.device)
+        self._threads = self._choose_threads(info)
         if resumed and config.run.torch_threads == "auto":
             # The last bits of sums depend on how many threads compute them.
             origin = resumed.state.origin
@@ -122,6 +132,17 @@ class Trainer:
             self.close()
             raise
 
+    # What another algorithm does in its own way.
+
+    def _choose_device(self) -> torch.device:
+        return resolve_device(self.config.run.device)
+
+    def _start_workers(self, info: EnvInfo) -> WorkerPool:
+        return start_pool(self.config, info=info)
+
+    def _choose_threads(self, info: EnvInfo) -> Threads:
+        return choose_threads(self.config, info, self.pool.num_workers)
+
     def _build(self, info: EnvInfo) -> None:
         """Networks, learner and rollout, all from the run's seed."""
         config = self.config
@@ -134,18 +155,7 @@ class Trainer:
                 info.observation_space, info.action_space, config.policy, frame_stack=config.env.frame_stack
             ).to(self.device)
         self.learner = Learner(self.policy, config, self.device)
-        shared, stack = self.pool.shared, config.env.frame_stack
-        self.rollout = RolloutBuffer(
-            frames=shared.observations,
-            rewards=shared.rewards[stack:],
-            terminations=shared.terminations[stack:],
-            truncations=shared.truncations[stack:],
-            frame_stack=stack,
-            action_shape=self.policy.action_shape,
-            action_dtype=self.policy.action_dtype,
-            masks=shared.action_masks if info.num_masked else None,
-            distribution_size=self.policy.distribution_size if config.compares_distributions else 0,
-        )
+        self.rollout = wrap_rollout(self.pool.shared, self.policy, config, masked=info.num_masked > 0)
         self._workers = WorkersView(self.pool)
         self._game = GameView(
             self.pool, self.policy, self.rollout, action_names=info.action_meanings or (), emit=self._emit
@@ -290,7 +300,7 @@ class Trainer:
             self._emit(Alarm(level=Level.WARNING, message=note))
         if resumed:
             for key, value in live_changes(build_config(resumed.state.config), self.config).items():
-                self._edit(key, value, by="resume")
+                self._edit(SetValue(key=key, value=value, by="resume"))
 
     @property
     def _done(self) -> bool:
@@ -312,11 +322,14 @@ class Trainer:
             self._collector.step(t)
             self._emit_rollout_progress(t + 1)
             self._controls.check()
-        self._collector.finish()
+            if self.config.rollout.whole_episodes and self._collector.all_ended(t):
+                break
+        self._experience = self._collector.finish(steps=t + 1)
+        self._taken = len(self._experience)
         self._game.after_rollout()
-        for episode in self._collector.finished_episodes(self.step):
+        for episode in self._collector.finished_episodes(self.step, steps=t + 1):
             self._note_episode(episode)
-        self._emit(self._workers.waiting(self.config.rollout.steps, self._clock.seconds - began))
+        self._emit(self._workers.waiting(t + 1, self._clock.seconds - began))
 
     def _note_episode(self, episode: EpisodeFinished) -> None:
         self._episodes.add(episode.episode_return, episode.length)
@@ -345,25 +358,26 @@ class Trainer:
         torch.set_num_threads(self._threads.learn)
         self._durability.learning()
         with self._times.phase("learn"):
-            self._metrics = self.learner.update(self.rollout, hyper, on_minibatch=on_minibatch)
+            self._metrics = self.learner.update(self._experience, hyper, on_minibatch=on_minibatch)
         with self._times.phase("copy"):
-            self.rollout.carry_over()
+            self._experience.carry_over()
         self.update += 1
-        self.step += self.config.batch_size
+        self.step += self._taken
 
     def _report(self) -> None:
         """One line of metrics for this update."""
         seconds = self._times.total
-        self._rate.add(self.config.batch_size, seconds)
+        self._rate.add(self._taken, seconds)
         elapsed = self._clock.seconds
         self._metrics = {
             "time/total_timesteps": self.step,
             "time/iterations": self.update,
             "time/time_elapsed": elapsed,
             "time/fps": self.step / max(elapsed, 1e-9),
-            "time/fps_update": self.config.batch_size / seconds,
+            "time/fps_update": self._taken / seconds,
             **self._times.shares(),
             "time/workers_busy": self._workers.busy_share,
+            **self._usage.metrics(),
             **self._episodes.metrics(),
             **self._metrics,
         }
@@ -392,22 +406,37 @@ class Trainer:
         rewound = self._durability.rewind(rewind) if rewind is not None else None
         if rewound:
             self._stand_at(rewound)
-        for key, (value, by) in settings.items():
-            self._edit(key, value, by)
+        for asked in settings:
+            self._edit(asked)
         if save or rewound:
             # What the run went back to is saved anew: it, and no later one, is where a resumed run goes on.
             self._durability.save("manual")
         elif not self._gradients.bad_updates:  # the newest checkpoint stays a good one
             self._durability.save_if_due()
 
-    def _edit(self, key: str, value: Any, by: str) -> None:
-        old = self._settings.edit(key, value, self.progress)
-        self._emit(SettingChanged(key=key, old=old, new=value, by=by, step=self.step, update=self.update))
+    def _edit(self, asked: SetValue) -> None:
+        old = self._settings.edit(asked.key, asked.value, self.progress)
+        if asked.value == old:
+            return
+        self._emit(
+            SettingChanged(
+                key=asked.key,
+                old=old,
+                new=asked.value,
+                by=asked.by,
+                step=self.step,
+                update=self.update,
+                cause=asked.cause,
+            )
+        )
 
     # ── Events ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def _emit(self, event: Event) -> None:
         self._hub.emit(event)
+
+    def _hold(self, paused: bool) -> None:
+        self._clock.hold(paused)
 
     def _watch(self, command: WatchGame) -> None:
         self._game.watch(command)

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.command import Provider
+from textual.content import Content
 from textual.screen import Screen
+from textual.widgets import Input
 
 from ..errors import RunFailedError
 from ..protocol import RunState, Stop
-from . import theme
+from . import keys, theme
 from .controller import Controller
-from .screens.dialogs import Leave, LeaveDialog
+from .look import Look
+from .palette import RunCommands
+from .plain import PlainCharacters
+from .screens.audit import AuditScreen
+from .screens.checkpoints import CheckpointScreen
+from .screens.dialogs import CountDialog, Leave, LeaveDialog, TextScreen, help_text
+from .screens.edit import EditScreen
 from .screens.main import MainScreen
 from .screens.replay import ReplayScreen
+from .screens.run_screen import RunScreen
+from .screens.runs import RunsScreen
 from .session import ReplaySession, Session
 from .spectator import DEFAULT_FPS
+from .view import Kind
 from .widgets.game import Game
 
 SAVE_SECONDS = 60.0
@@ -39,6 +52,11 @@ class Departure(enum.Enum):
     ENDED = "ended"
     DETACHED = "detached"
     HUNG_UP = "hung up"
+
+
+_ACTIONS = {key.action.partition("(")[0] for key in keys.KEYS if keys.APP in key.contexts}
+_NEED_A_LIVE_RUN = {"pause", "step", "step_many", "save", "undo", "redo"}
+_KEPT_SYSTEM_COMMANDS = {"Theme", "Screenshot", "Keys"}
 
 
 @dataclass(frozen=True)
@@ -61,11 +79,17 @@ class PpoTuiApp(App[None]):
         clock: seconds, monotonic.
         poll_hz: how often the session is asked for news.
         fps: frames a second of the live game; 0 shows none.
+        look: theme and characters.
+        keymap: keys that the user has chosen, as `keymap.load_keymap` gives them.
     """
 
     CSS_PATH = "app.tcss"
     TITLE = "ppo-tui"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "interrupt", "Quit", show=False, priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *keys.bindings(keys.APP),
+        Binding(keys.INTERRUPT, "interrupt", "Quit", show=False, priority=True),
+    ]
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {RunCommands}
     AUTO_FOCUS = None
 
     def __init__(
@@ -75,18 +99,26 @@ class PpoTuiApp(App[None]):
         clock: Callable[[], float] = time.monotonic,
         poll_hz: float = 5.0,
         fps: float = DEFAULT_FPS,
+        look: Look | None = None,
+        keymap: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__()
+        self.look = look or Look()
+        chosen = theme.BY_NAME[self.look.theme]
+        super().__init__(ansi_color=chosen.ansi)
         self.run_controller = Controller(session, clock, fps=fps)
+        self.user_keys = dict(keymap or {})
+        self.departure = Departure.ENDED
         self._clock = clock
         self._poll_seconds = 1 / poll_hz
         self._leaving: Leaving | None = None
         self._handing_over = False
         self._status = ""
-        self.departure = Departure.ENDED
-        self.register_theme(theme.DARK)
-        self.register_theme(theme.LIGHT)
-        self.theme = theme.DARK.name
+        for own in theme.THEMES:
+            self.register_theme(own)
+        self.theme = chosen.name
+        if self.look.ascii:
+            self._filters.append(PlainCharacters())
+        self.set_keymap(self.user_keys)
 
     def get_css_variables(self) -> dict[str, str]:
         return theme.with_own_colours(super().get_css_variables(), ansi=self.current_theme.ansi)
@@ -98,29 +130,129 @@ class PpoTuiApp(App[None]):
         return MainScreen(self.run_controller, self._clock)
 
     def on_mount(self) -> None:
+        self.begin_capture_print(self)
         self.set_interval(self._poll_seconds, self.tick)
         self.call_after_refresh(self.run_controller.session.start)
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:
-        yield from super().get_system_commands(screen)
-        if isinstance(screen, MainScreen):
-            for key in screen.KEYS:
-                if key.help and screen.check_action(key.action.partition("(")[0], ()):
-                    yield SystemCommand(key.label or key.help, key.help, lambda key=key: screen.run_action(key.action))
+    def on_print(self, event: events.Print) -> None:
+        """What a library prints in this process is news, and no business of the terminal's."""
+        if text := event.text.strip():
+            self.run_controller.diagnostics.append((Kind.INFO, text))
+
+    @property
+    def main(self) -> MainScreen:
+        main = self.screen_stack[0]
+        assert isinstance(main, MainScreen), "the main screen is never popped"
+        return main
 
     def tick(self) -> None:
         """Take in what is new, and leave if that is what everybody waits for."""
-        main = self.screen_stack[0]
-        assert isinstance(main, MainScreen), "the main screen is never popped"
+        if not self.screen_stack:  # the app is closing
+            return
         if self.run_controller.poll():
-            main.renew()
+            self.main.renew()
+            if isinstance(self.screen, RunScreen):
+                self.screen.renew()
         else:
-            main.renew_clock()
+            self.main.renew_clock()
         if self.run_controller.session.status != self._status:
             self._status = self.run_controller.session.status
-            main.refresh_bindings()
+            self.screen.refresh_bindings()
         self.run_controller.watch_game(any(game.to_be_seen for game in self.screen.query(Game)))
         self._leave_when_due()
+
+    # ── Steering ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys belong to a line that is typed in; after the end, what steers a run is greyed out."""
+        finished, session = self.run_controller.view.finished, self.run_controller.session
+        if isinstance(self.focused, Input) and action in _ACTIONS:
+            return False
+        if isinstance(session, ReplaySession) and action in _NEED_A_LIVE_RUN:
+            return False
+        if action == "traceback":
+            return bool(finished and finished.details)
+        if action == "detach":
+            return session.can_detach
+        if action == "take_control":
+            return session.live and not (session.owns_run or session.can_steer)
+        if action in _NEED_A_LIVE_RUN and (finished or not session.can_steer):
+            return None
+        return True
+
+    def action_pause(self) -> None:
+        self.run_controller.toggle_pause()
+        self.main.renew_clock()
+
+    def action_step(self) -> None:
+        self.run_controller.step()
+        self.main.renew_clock()
+
+    def action_step_many(self) -> None:
+        def step(updates: int | None) -> None:
+            if updates:
+                self.run_controller.step(updates)
+                self.main.renew_clock()
+
+        self.push_screen(CountDialog("Run how many updates, then pause?"), step)
+
+    def action_save(self) -> None:
+        self.run_controller.save()
+        self.main.renew_clock()
+
+    def action_undo(self) -> None:
+        if not self.run_controller.undo():
+            self.notify("no change of a setting is left to undo", timeout=2)
+        self._renew_settings()
+
+    def action_redo(self) -> None:
+        if not self.run_controller.redo():
+            self.notify("nothing was undone", timeout=2)
+        self._renew_settings()
+
+    def set_value(self, key: str, value: Any) -> None:
+        """Ask for a value of a live field; for the palette."""
+        self.run_controller.set_value(key, value)
+        self._renew_settings()
+
+    def _renew_settings(self) -> None:
+        self.main.renew()
+        if isinstance(self.screen, RunScreen):
+            self.screen.renew()
+
+    # ── Screens ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def action_edit(self) -> None:
+        self._go_to(EditScreen)
+
+    def action_audit(self) -> None:
+        self._go_to(AuditScreen)
+
+    def action_checkpoints(self) -> None:
+        self._go_to(CheckpointScreen)
+
+    def action_runs(self) -> None:
+        self._go_to(RunsScreen)
+
+    def _go_to(self, kind: type[RunScreen]) -> None:
+        """Show a screen instead of the one that lies above the main one; its own key leaves it again."""
+        was = type(self.screen)
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+        if was is not kind:
+            self.push_screen(kind(self.run_controller))
+
+    def action_traceback(self) -> None:
+        if finished := self.run_controller.view.finished:
+            self.push_screen(TextScreen(finished.reason.splitlines()[0], Content(finished.details), at_end=True))
+
+    def action_help(self) -> None:
+        self.push_screen(TextScreen("Keys", help_text(self.user_keys)))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:
+        for command in super().get_system_commands(screen):
+            if command.title in _KEPT_SYSTEM_COMMANDS:
+                yield command
 
     # ── Leaving ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -132,7 +264,13 @@ class PpoTuiApp(App[None]):
         elif not (session.owns_run or session.can_steer):
             self.exit(return_code=0)
         elif not isinstance(self.screen, LeaveDialog):
-            self.push_screen(LeaveDialog(), self._leave_as_chosen)
+            self.push_screen(LeaveDialog(can_detach=session.can_detach), self._leave_as_chosen)
+
+    def action_detach(self) -> None:
+        self.detach()
+
+    def action_take_control(self) -> None:
+        self.run_controller.session.take_control()
 
     async def action_interrupt(self) -> None:
         """Ctrl+C: the same; at the second time stop without a checkpoint, or leave a run elsewhere to itself."""
@@ -149,6 +287,9 @@ class PpoTuiApp(App[None]):
     def _leave_as_chosen(self, choice: Leave | None, exit_code: int = 0) -> None:
         if choice is None:
             return
+        if choice is Leave.DETACH:
+            self.detach()
+            return
         save = choice is Leave.SAVE
         reason = "stopped by the user" if save else "stopped by the user, without a checkpoint"
         self._leave(Stop(save=save, exit_code=exit_code, reason=reason), SAVE_SECONDS if save else STOP_SECONDS)
@@ -163,12 +304,13 @@ class PpoTuiApp(App[None]):
             self._handing_over = True
             self._leave(Stop(reason="handed over to a process in the background"), SAVE_SECONDS)
 
-    def terminate(self) -> None:
-        """SIGTERM: save, show it, leave with 143; a second one leaves at once, as one leaves a run elsewhere."""
-        if (self._leaving and self._leaving.exit_code == 143) or not self.run_controller.session.owns_run:
-            self.exit(return_code=143)
+    def terminate(self, name: str, exit_code: int) -> None:
+        """SIGTERM or SIGINT: save, show it, leave; a second one leaves at once, as one leaves a run elsewhere."""
+        again = self._leaving is not None and self._leaving.exit_code == exit_code
+        if again or not self.run_controller.session.owns_run:
+            self.exit(return_code=exit_code)
         else:
-            self._leave(Stop(exit_code=143, reason="terminated (SIGTERM)"), SIGTERM_SECONDS)
+            self._leave(Stop(exit_code=exit_code, reason=f"terminated ({name})"), SIGTERM_SECONDS)
 
     def hang_up(self) -> None:
         """SIGHUP: nobody is looking any more; the screen is given up and the run goes on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from ..protocol import (
     CheckpointSaved,
@@ -13,6 +14,8 @@ from ..protocol import (
     GameClip,
     Pause,
     Resume,
+    Rewind,
+    Rewound,
     RunFinished,
     RunState,
     SaveCheckpoint,
@@ -24,6 +27,9 @@ from .editor import Editor
 from .session import HistoryRestarted, Session
 from .spectator import DEFAULT_FPS, Spectator
 from .view import Kind, RunView
+
+Messages = deque[tuple[Kind, str]]
+"""What libraries and loggers say, from any thread."""
 
 
 class Controller:
@@ -41,7 +47,7 @@ class Controller:
         self.editor = Editor(self.view)
         self.game = Spectator(session, clock, fps)
         self.request = ""
-        self.diagnostics: deque[tuple[Kind, str]] = deque(maxlen=100)
+        self.diagnostics: Messages = deque(maxlen=100)
         self._clock = clock
         self._polled_at = clock()
         self._elapsed = 0.0
@@ -77,6 +83,8 @@ class Controller:
     def _answers(self, event: Event) -> bool:
         if self.request == "saving":
             return isinstance(event, CheckpointSaved | CommandRefused | RunFinished)
+        if self.request == "going back":
+            return isinstance(event, Rewound | CommandRefused | RunFinished)
         if self.request == "stopping":
             return isinstance(event, RunFinished)
         return isinstance(event, StateChanged | CommandRefused | RunFinished)
@@ -98,23 +106,52 @@ class Controller:
 
     def watch_game(self, looking: bool) -> None:
         """Say whether the game is to be seen; the engine records it only while it is."""
-        live = self.view.started is not None and self.view.finished is None
-        if live:
+        if self.view.started and not self.view.finished and not self.game_missing:
             self.game.attend(looking)
 
-    def step(self) -> None:
-        self._send(StepUpdates(updates=1), "one update")
+    @property
+    def game_missing(self) -> str:
+        """Why no game can be shown; empty where one can."""
+        if not self.session.shows_game:
+            return "the record of a run keeps no pictures of the game"
+        return "" if self.game.fps > 0 else "the game is off: --fps 0"
+
+    def step(self, updates: int = 1) -> None:
+        self._send(StepUpdates(updates=updates), "one update" if updates == 1 else f"{updates:,} updates")
 
     def save(self) -> None:
         self._send(SaveCheckpoint(), "saving")
+
+    def rewind(self, path: str) -> None:
+        self._send(Rewind(path=path), "going back")
 
     def nudge(self, direction: int) -> None:
         if command := self.editor.nudge(direction):
             self.session.send(command)
 
-    def set_typed(self, text: str) -> None:
-        """Ask for the typed value of the selected setting; raises `ConfigError` where it is none."""
-        self.session.send(self.editor.typed(text))
+    def set_value(self, key: str, value: Any) -> None:
+        """Ask for a value that has been checked."""
+        self.session.send(self.editor.ask(key, value))
+
+    def apply_drafts(self) -> int:
+        """Ask for what is drafted; returns how many settings that are."""
+        commands = self.editor.apply_drafts()
+        for command in commands:
+            self.session.send(command)
+        return len(commands)
+
+    def undo(self) -> bool:
+        """Take the newest edit back; False when there is none."""
+        return self._try(self.editor.undo())
+
+    def redo(self) -> bool:
+        """Do again what was undone last; False when there is nothing."""
+        return self._try(self.editor.redo())
+
+    def _try(self, command: Command | None) -> bool:
+        if command:
+            self.session.send(command)
+        return command is not None
 
     def stop(self, command: Stop) -> None:
         self._send(command, "stopping")

@@ -1,4 +1,4 @@
-"""Editing hyper-parameters while they are in use: what is selected, what is asked for, what is in force."""
+"""Editing hyper-parameters while they are in use: selected, drafted, asked for, in force, undone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 from ..config.live import LIVE_FIELDS, LiveField, parse_live_value, typed_value
 from ..errors import ConfigError
-from ..protocol import CommandRefused, Event, SettingChanged, SetValue, UpdateFinished
+from ..protocol import Cause, CommandRefused, Event, Rewound, SettingChanged, SetValue, UpdateFinished, WithdrawValue
+from .history import History
 from .view import RunView
 
 _DEFAULT = "optim.learning_rate"
@@ -19,19 +20,22 @@ class Pending:
 
     value: Any
     update: int
+    cause: Cause = Cause.EDIT
 
 
 class Editor:
     """The live settings of a run as a list with a cursor.
 
-    A request stays *pending* until the engine confirms it, refuses it, or lets two updates pass without a word,
-    as it does when the value asked for is the one in force.
+    A value can be *drafted* first, to see what it would mean, and is then asked for. A request stays *pending* until
+    the engine confirms it, refuses it, or lets two updates pass without a word, as it does when the value asked for
+    is the one in force.
     """
 
     def __init__(self, view: RunView) -> None:
         self._view = view
         self._selected = _DEFAULT
         self.pending: dict[str, Pending] = {}
+        self.drafts: dict[str, Any] = {}
 
     @property
     def keys(self) -> list[str]:
@@ -64,31 +68,83 @@ class Editor:
             self._selected = keys[(keys.index(self.selected) + direction) % len(keys)]
 
     def nudge(self, direction: int) -> SetValue | None:
-        """Ask for one step up (+1) or down (−1) from the shown value; None where there is nothing to ask for.
-
-        An optional setting has "off" just below its lowest value.
-        """
+        """Ask for one step up (+1) or down (−1) from the shown value; None where there is nothing to ask for."""
         field = self.field
         if field is None:
             return None
         old = self.value(field.key)
-        if old is None:
-            new = field.live.low if direction > 0 else None
-        elif field.live.optional and direction < 0 and old <= field.live.low:
-            new = None
-        else:
-            new = field.nudged(old, direction)
-        return None if new == old else self._ask(field.key, new)
+        new = _nudged(field, old, direction)
+        return None if new == old else self.ask(field.key, new)
 
-    def typed(self, text: str) -> SetValue:
-        """Ask for a value as it was typed: a number, or "off".
+    # ── Drafts ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def drafted(self, key: str) -> Any:
+        """The value as it would be with the draft."""
+        return self.drafts[key] if key in self.drafts else self.value(key)
+
+    def draft_nudge(self, direction: int) -> None:
+        """Draft one step up (+1) or down (−1) for the selected setting."""
+        if field := self.field:
+            self._draft(field.key, _nudged(field, self.drafted(field.key), direction))
+
+    def draft_typed(self, text: str) -> None:
+        """Draft a value as it was typed: a number, or "off".
 
         Raises:
             ConfigError: it is not a value for the selected setting.
         """
         if self.selected is None:
             raise ConfigError("there is no setting to change yet", hint="wait until the run has started")
-        return self._ask(self.selected, parse_live_value(self.selected, typed_value(text)))
+        self._draft(self.selected, parse_live_value(self.selected, typed_value(text)))
+
+    def apply_drafts(self) -> list[SetValue]:
+        """Ask for everything that is drafted."""
+        commands = [self.ask(key, value) for key, value in self.drafts.items()]
+        self.drafts.clear()
+        return commands
+
+    def _draft(self, key: str, value: Any) -> None:
+        self.drafts.pop(key, None)
+        if value != self.value(key):
+            self.drafts[key] = value
+
+    # ── Undo and redo ───────────────────────────────────────────────────────────────────────────────────────
+
+    def undo(self) -> SetValue | WithdrawValue | None:
+        """Take the newest edit back: withdraw it while it is pending, ask for its old value afterwards."""
+        history = self._expected()
+        if not history.undoable:
+            return None
+        edit = history.undoable[-1]
+        asked = self.pending.get(edit.key)
+        if asked and asked.cause is Cause.EDIT:
+            del self.pending[edit.key]
+            return WithdrawValue(key=edit.key)
+        return self.ask(edit.key, edit.old, Cause.UNDO)
+
+    def redo(self) -> SetValue | None:
+        """Ask again for the edit that was undone last."""
+        history = self._expected()
+        if not history.redoable:
+            return None
+        edit = history.redoable[-1]
+        return self.ask(edit.key, edit.new, Cause.REDO)
+
+    def _expected(self) -> History:
+        """The history as it will be once everything pending is in force."""
+        asked = [
+            SettingChanged(
+                key=key,
+                old=self._view.settings[key],
+                new=pending.value,
+                by="",
+                step=0,
+                update=pending.update,
+                cause=pending.cause,
+            )
+            for key, pending in self.pending.items()
+        ]
+        return History([*self._view.history.applied, *asked])
 
     def settle(self, event: Event) -> None:
         """Forget a request that `event` answers."""
@@ -97,9 +153,22 @@ class Editor:
                 del self.pending[key]
             case CommandRefused(message=message):
                 self.pending = {key: asked for key, asked in self.pending.items() if key not in message}
+            case Rewound():
+                self.pending.clear()
             case UpdateFinished(update=update):
                 self.pending = {key: asked for key, asked in self.pending.items() if update < asked.update + 2}
 
-    def _ask(self, key: str, value: Any) -> SetValue:
-        self.pending[key] = Pending(value, self._view.update)
-        return SetValue(key=key, value=value)
+    def ask(self, key: str, value: Any, cause: Cause = Cause.EDIT) -> SetValue:
+        """Ask for `value`, which is pending from now on."""
+        self.pending.pop(key, None)  # what is asked for last comes last
+        self.pending[key] = Pending(value, self._view.update, cause)
+        return SetValue(key=key, value=value, cause=cause)
+
+
+def _nudged(field: LiveField, old: Any, direction: int) -> Any:
+    """`old` after one step. An optional setting has "off" just below its lowest value."""
+    if old is None:
+        return field.live.low if direction > 0 else None
+    if field.live.optional and direction < 0 and old <= field.live.low:
+        return None
+    return field.nudged(old, direction)

@@ -1,10 +1,20 @@
-"""Every key, once: bindings, footer, help and command palette are made from these tables."""
+"""Every key, once: bindings, footer, help, command palette and the user's own keymap are made from this table."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from textual.binding import Binding
+if TYPE_CHECKING:
+    from textual.binding import Binding
+
+APP, TRAIN, LIST, EDIT, CHART, RUNS = "app", "train", "list", "edit", "chart", "runs"
+"""Where keys are bound: everywhere, on the main screen, on screens that are lists, on the screen of the settings, on
+that of a single chart, and on that of all runs, which is a list with a chart."""
+
+GAME, REPLAY = "game", "replay"
+"""And on the game's own screen, and over a replay, where they come before the main screen's."""
 
 
 @dataclass(frozen=True)
@@ -14,10 +24,11 @@ class Key:
     Attributes:
         id: what a keymap calls it.
         keys: Textual's names of the keys, separated by commas.
-        action: the method ``action_…`` of the screen, with its arguments.
-        label: one word for the footer; without it the key is not shown there.
+        action: the method ``action_…`` of the screen (or of the app), with its arguments.
         display: how footer and help write the keys.
         help: one sentence; without it another key's entry covers this one.
+        label: one word for the footer; without it the key is not shown there.
+        contexts: where it is bound; the action belongs to whatever is bound there.
     """
 
     id: str
@@ -27,94 +38,151 @@ class Key:
     help: str = ""
     label: str = ""
     group: str = ""
+    contexts: tuple[str, ...] = (TRAIN,)
 
 
-_ZOOMED = "A chart's own screen"
-
-_ON_CHARTS: tuple[Key, ...] = (
-    Key("next-chart", "tab", "next_chart(1)", "tab"),
-    Key("previous-chart", "shift+tab", "next_chart(-1)", "⇧tab"),
-    *(Key(f"chart-{number}", str(number), f"chart({number - 1})", str(number)) for number in range(2, 10)),
-    Key(
-        "cursor-right", "right", "cursor(1)", "←→",
-        "Move the cursor over all charts and read the exact values (with shift: ten times as far).", "Cursor", "Charts",
-    ),
-    Key("cursor-left", "left", "cursor(-1)", "←"),
-    Key("cursor-far-right", "shift+right", "cursor(10)", "⇧→"),
-    Key("cursor-far-left", "shift+left", "cursor(-10)", "⇧←"),
-    Key("zoom-in", "z", "zoom(0.5)", "z Z", "Show half as many steps (Z: twice as many).", "", "Charts"),
-    Key("zoom-out", "Z", "zoom(2)", "Z"),
-    Key("pan-right", "greater_than_sign", "pan(0.25)", "< >", "Move to earlier or later steps.", "", "Charts"),
-    Key("pan-left", "less_than_sign", "pan(-0.25)", "<"),
-    Key("log-axis", "y", "log_axis", "y", "Switch its axis between linear and logarithmic.", "", "Charts"),
-    Key("smoothing", "o", "smoothing", "o", "Average its curves more, or not at all.", "", "Charts"),
-    Key("reset-charts", "0", "reset_charts", "0", "All steps again, without the cursor.", "", "Charts"),
-)  # fmt: skip
-"""Keys that the main screen and a chart's own screen have in common."""
+_APP, _PLACES, _CHARTS = (APP,), (TRAIN, LIST, EDIT, CHART), (TRAIN, CHART, RUNS)
 
 KEYS: tuple[Key, ...] = (
-    Key("pause", "space,p", "pause", "p", "Pause, or go on.", "Pause", "Training"),
-    Key("step", "s", "step", "s", "Run one update, then pause.", "Step", "Training"),
-    Key("save", "c", "save", "c", "Save a checkpoint at the next update.", "Save", "Training"),
-    Key("select-next", "down", "select(1)", "↑↓", "Select a setting.", "Set", "Settings"),
-    Key("select-previous", "up", "select(-1)", "↑"),
-    Key("nudge-up", "plus,equals_sign", "nudge(1)", "+-", "Raise or lower it by a step.", "Nudge", "Settings"),
-    Key("nudge-down", "minus,underscore", "nudge(-1)", "-"),
-    Key("edit", "enter", "edit", "⏎", "Type a value for it.", "Type", "Settings"),
-    Key("chart-1", "1", "chart(0)", "1-9", "Choose a chart (tab: the next one).", "Chart", "Charts"),
-    Key("maximise", "m", "maximise", "m", "Give it a screen of its own.", "Zoom", "Charts"),
-    *_ON_CHARTS,
-    Key("metrics", "a", "metrics", "a", "Add a chart of any metric, or take it away.", "", "Charts"),
-    Key("game", "v", "game", "v", "Show or hide the game.", "Game", "Game"),
-    Key("zoom-game", "V", "zoom_game", "V", "Give it the whole screen; esc goes back.", "", "Game"),
-    Key("next-env", "right_square_bracket", "choose_env(1)", "[ ]", "Choose the environment to watch.", "", "Game"),
-    Key("previous-env", "left_square_bracket", "choose_env(-1)", "["),
-    Key("events", "l", "events", "l", "Read the whole log of events.", "", "Screens"),
-    Key("traceback", "t", "traceback", "t", "Read the traceback of a failed run.", "Trace", "Screens"),
-    Key("detach", "d", "detach", "d", "Leave the screen; the run goes on in the background.", "", "Screens"),
+    Key("pause", "space,p", "pause", "p", "Pause, or go on (space too).", "Pause", "Training", _APP),
+    Key("step", "s", "step", "s", "Run one update, then pause.", "Step", "Training", _APP),
+    Key("step-many", "S", "step_many", "S", "Run as many updates as you say, then pause.", "", "Training", _APP),
+    Key("save", "c", "save", "c", "Save a checkpoint at the next update.", "Save", "Training", _APP),
+    Key("detach", "d", "detach", "d", "Leave the screen; the run goes on in the background.", "", "Training", _APP),
+    Key("take-control", "T", "take_control", "T", "Steer a run that another screen steers.", "", "Training", _APP),
+    Key("edit", "e", "edit", "e", "Open the settings: ranges, drafts, what a change means.", "Edit", "Settings", _APP),
     Key(
-        "take-control",
-        "T",
-        "take_control",
-        "T",
-        "Steer a run that another screen steers.",
+        "nudge-up",
+        "plus,equals_sign",
+        "nudge(1)",
+        "+-",
+        "Raise or lower the selected setting by a step.",
+        "",
+        "Settings",
+        (TRAIN, EDIT),
+    ),
+    Key("nudge-down", "minus,underscore", "nudge(-1)", "-", contexts=(TRAIN, EDIT)),
+    Key("type", "enter", "type", "⏎", "Type a value (in the settings).", "Type", "Settings", (EDIT,)),
+    Key("apply", "a", "apply", "a", "Ask for what is drafted (in the settings).", "Apply", "Settings", (EDIT,)),
+    Key("undo", "u", "undo", "u", "Undo the newest change of a setting.", "", "Settings", _APP),
+    Key("redo", "ctrl+r", "redo", "^r", "Do again what was undone.", "", "Settings", _APP),
+    Key("audit", "A", "audit", "A", "Read who changed what and when.", "", "Settings", _APP),
+    *(
+        Key(f"panel-{number}", str(number), f"panel({number})", str(number), help_, "", "Panels")
+        for number, help_ in (
+            (1, "Go to the charts."),
+            (2, "Go to the workers."),
+            (3, "Go to the settings."),
+            (4, "Go to the events."),
+            (5, "Go to the metrics."),
+            (6, "Go to the game."),
+        )
+    ),
+    Key("next-panel", "tab", "next_panel(1)", "tab", "Go to the next panel (shift+tab: the one before).", "", "Panels"),
+    Key("previous-panel", "shift+tab", "next_panel(-1)", "⇧tab"),
+    Key(
+        "up",
+        "up,k",
+        "move(0, -1)",
+        "↑↓←→",
+        "Move in a panel or a list, or the cursor over the curves; so do h j k l. They never change anything.",
+        "",
+        "Panels",
+        _PLACES,
+    ),
+    Key("down", "down,j", "move(0, 1)", "↓", contexts=_PLACES),
+    Key("left", "left,h", "move(-1, 0)", "←", contexts=_PLACES),
+    Key("right", "right,l", "move(1, 0)", "→", contexts=_PLACES),
+    Key("page-up", "pageup", "page(-1)", "⇞⇟", "Move by a page; home and end: to the ends.", "", "Panels", _PLACES),
+    Key("page-down", "pagedown", "page(1)", "⇟", contexts=_PLACES),
+    Key("top", "home", "end(-1)", "home", contexts=_PLACES),
+    Key("bottom", "end", "end(1)", "end", contexts=_PLACES),
+    Key(
+        "maximise",
+        "enter,m",
+        "maximise",
+        "⏎",
+        "Give the panel or the chart all the room (m too).",
+        "Zoom",
+        "Panels",
+        (TRAIN, CHART),
+    ),
+    Key("choose", "enter", "choose", "⏎", contexts=(LIST,), label="Choose"),
+    Key("back", "escape", "back", "esc", "Go back: from a filter, a zoom, a screen.", "", "Panels", _PLACES),
+    Key("filter", "slash", "filter", "/", "Filter the events, or the list.", "Filter", "Panels", (TRAIN, LIST)),
+    Key(
+        "far-right",
+        "shift+right,L",
+        "cursor(10)",
+        "⇧→",
+        "Move the cursor ten times as far (L; ⇧← and H: back).",
+        "",
+        "Charts",
+        _CHARTS,
+    ),
+    Key("far-left", "shift+left,H", "cursor(-10)", "⇧←", contexts=_CHARTS),
+    Key("zoom-in", "z", "zoom(0.5)", "z Z", "Show half as many steps (Z: twice as many).", "", "Charts", _CHARTS),
+    Key("zoom-out", "Z", "zoom(2)", "Z", contexts=_CHARTS),
+    Key("zoom-in-plus", "plus,equals_sign", "zoom(0.5)", "+-", label="Zoom", contexts=(CHART,)),
+    Key("zoom-out-minus", "minus,underscore", "zoom(2)", "-", contexts=(CHART,)),
+    Key("pan-right", "greater_than_sign", "pan(0.25)", "< >", "Move to earlier or later steps.", "", "Charts", _CHARTS),
+    Key("pan-left", "less_than_sign", "pan(-0.25)", "<", contexts=_CHARTS),
+    Key(
+        "log-axis", "y", "log_axis", "y", "Switch a chart's axis between linear and logarithmic.", "", "Charts", _CHARTS
+    ),
+    Key("smoothing", "o", "smoothing", "o", "Average a chart's curves more, or not at all.", "", "Charts", _CHARTS),
+    Key("reset-charts", "0", "reset_charts", "0", "All steps again, without the cursor.", "", "Charts", _CHARTS),
+    Key("metrics", "a", "metrics", "a", "Add a chart of any metric, or take it away.", "", "Charts"),
+    Key("next-chart", "tab", "next_chart(1)", "tab", label="Next", contexts=(CHART,)),
+    Key("previous-chart", "shift+tab", "next_chart(-1)", "⇧tab", contexts=(CHART,)),
+    Key("game", "v", "game", "v", "Show or hide the game.", "Game", "Game"),
+    Key("zoom-game", "V", "zoom_game", "V", "Give it the whole screen.", "", "Game"),
+    Key(
+        "next-env",
+        "right_square_bracket",
+        "choose_env(1)",
+        "[ ]",
+        "Choose the environment to watch.",
+        "",
+        "Game",
+        (TRAIN, GAME),
+    ),
+    Key("previous-env", "left_square_bracket", "choose_env(-1)", "[", contexts=(TRAIN, GAME)),
+    Key("close-game", "escape,enter,m,v,V", "dismiss", "esc", contexts=(GAME,), label="Back"),
+    Key("replay-hold", "space,p", "hold", "p", "Hold the replay, or let it go on.", "Hold", "Replay", (REPLAY,)),
+    Key("replay-slower", "less_than_sign", "speed(-1)", "<", "Play half as fast.", "Slower", "Replay", (REPLAY,)),
+    Key("replay-faster", "greater_than_sign", "speed(1)", ">", "Play twice as fast.", "Faster", "Replay", (REPLAY,)),
+    Key("replay-back", "comma", "seek(-1)", ",", "Go back by a twentieth of the run.", "Back", "Replay", (REPLAY,)),
+    Key("replay-on", "full_stop", "seek(1)", ".", "Go on by a twentieth of the run.", "On", "Replay", (REPLAY,)),
+    Key("replay-begin", "home", "seek_to(0)", "home", "Go to the beginning.", "", "Replay", (REPLAY,)),
+    Key("replay-end", "end", "seek_to(1)", "end", "Go to the end.", "", "Replay", (REPLAY,)),
+    Key("checkpoints", "C", "checkpoints", "C", "See the checkpoints, and go back to one.", "", "Screens", _APP),
+    Key("runs", "r", "runs", "r", "See all runs here.", "Runs", "Screens", _APP),
+    Key("traceback", "t", "traceback", "t", "Read the traceback of a failed run.", "Trace", "Screens", _APP),
+    Key("help", "question_mark,f1", "help", "?", "Show this help (F1 too).", "Help", "Screens", _APP),
+    Key(
+        "palette",
+        "ctrl+p",
+        "command_palette",
+        "^p",
+        "All of this by name; it takes `lr 1e-4` too.",
         "",
         "Screens",
+        _APP,
     ),
-    Key("help", "question_mark,f1", "help", "?", "Show this help.", "Help", "Screens"),
-    Key("quit", "q", "quit", "q", "Leave: save and stop, stop at once, or stay.", "Quit", "Screens"),
+    Key("quit", "q", "quit", "q", "Leave: detach, save and stop, stop at once, or stay.", "Quit", "Screens", _APP),
 )
 
-REPLAY_KEYS: tuple[Key, ...] = (
-    Key("replay-hold", "space,p", "hold", "p", "Hold the replay, or let it go on.", "Hold", "Replay"),
-    Key("replay-slower", "less_than_sign", "speed(-1)", "<", "Play half as fast.", "Slower", "Replay"),
-    Key("replay-faster", "greater_than_sign", "speed(1)", ">", "Play twice as fast.", "Faster", "Replay"),
-    Key("replay-back", "comma", "seek(-1)", ",", "Go back by a twentieth of the run.", "Back", "Replay"),
-    Key("replay-on", "full_stop", "seek(1)", ".", "Go on by a twentieth of the run.", "On", "Replay"),
-    Key("replay-begin", "home", "seek_to(0)", "home", "Go to the beginning.", "", "Replay"),
-    Key("replay-end", "end", "seek_to(1)", "end", "Go to the end.", "", "Replay"),
-)
-"""Keys of a replay; they come before those of the main screen with the same names."""
-CHART_KEYS: tuple[Key, ...] = (
-    Key("close-chart", "escape,m,enter,q", "close", "esc", "Back to all charts (m and enter too).", "Back", _ZOOMED),
-    Key("chart-1", "1", "chart(0)", "1"),
-    *_ON_CHARTS,
-    Key("cursor-right-hl", "l", "cursor(1)", "h l", "Move the cursor (H and L: ten times as far).", "", _ZOOMED),
-    Key("cursor-left-hl", "h", "cursor(-1)", "h"),
-    Key("cursor-far-right-hl", "L", "cursor(10)", "L"),
-    Key("cursor-far-left-hl", "H", "cursor(-10)", "H"),
-    Key("next-mark", "j,down", "mark(1)", "j k", "To the next or previous mark (↓ and ↑ too).", "Mark", _ZOOMED),
-    Key("previous-mark", "k,up", "mark(-1)", "k"),
-    Key("zoom-in-plus", "plus,equals_sign", "zoom(0.5)", "+-", "Show half or twice as many steps.", "Zoom", _ZOOMED),
-    Key("zoom-out-minus", "minus,underscore", "zoom(2)", "-"),
-)
-"""Every key of a chart's own screen."""
+INTERRUPT = "ctrl+c"
+"""Leaves, whatever else the keyboard is used for; it cannot be given away."""
 
 INTERRUPT_HELP = "Leave as with q; twice: stop without a checkpoint."
 
 
-def bindings(keys: tuple[Key, ...] = KEYS) -> list[Binding]:
-    """A table as Textual wants it."""
+def bindings(context: str = TRAIN) -> list[Binding]:
+    """The keys that are bound in `context`, as Textual wants them."""
+    from textual.binding import Binding
+
     return [
         Binding(
             key.keys,
@@ -125,5 +193,18 @@ def bindings(keys: tuple[Key, ...] = KEYS) -> list[Binding]:
             tooltip=key.help,
             id=key.id,
         )
-        for key in keys
+        for key in KEYS
+        if context in key.contexts
     ]
+
+
+def rows_by_group(keymap: Mapping[str, str]) -> Iterator[tuple[str, list[tuple[str, Key]]]]:
+    """For the help: each group with its keys that have something to say, written as `keymap` has them."""
+    for group in dict.fromkeys(key.group for key in KEYS if key.help):
+        rows = [(display(key, keymap), key) for key in KEYS if key.group == group and key.help]
+        yield group, rows
+
+
+def display(key: Key, keymap: Mapping[str, str]) -> str:
+    """How the keys of `key` are written, also where the user has chosen others."""
+    return keymap[key.id].replace(",", " ") if key.id in keymap else key.display

@@ -68,18 +68,28 @@ LENGTH = Metric("rollout/ep_len_mean", "length")
 POLICY_LOSS = Metric("train/policy_gradient_loss", "policy loss")
 VALUE_LOSS = Metric("train/value_loss", "value loss")
 KL = Metric("train/approx_kl", "approx KL")
-CLIPPED = Metric("train/clip_fraction", "clip fraction")
+CLIPPED = Metric("train/clip_fraction", "clipped")
 EXPLAINED = Metric("train/explained_variance", "expl. var.")
 ENTROPY = Metric("train/entropy_loss", "entropy", sign=-1)
 FPS = Metric("time/fps", "steps/s")
+CPU = Metric("time/cpu_percent", "CPU %")
+GPU = Metric("time/gpu_percent", "GPU %")
 
-TILES: tuple[Metric, ...] = (RETURN, LENGTH, KL, CLIPPED, EXPLAINED, ENTROPY)
+TILES: tuple[Metric, ...] = (RETURN, LENGTH, KL, CLIPPED, EXPLAINED, ENTROPY, CPU, GPU)
+
+PHASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("█", "emulate", ("time/share_wait",)),
+    ("▓", "infer", ("time/share_infer",)),
+    ("▒", "learn", ("time/share_learn",)),
+    ("░", "other", ("time/share_copy", "time/share_other")),
+)
+"""What the time of an update goes into: a sign, a word, and the metrics that add up to it."""
 
 CHARTS: tuple[ChartSpec, ...] = (
     # The return is a mean already: of the last 100 games, which lie behind it.
     ChartSpec("return", "Return", (Curve(RETURN, shadow=EPISODE_RETURNS),), smoothing=0.0),
     ChartSpec("loss", "", (Curve(POLICY_LOSS, "π loss"), Curve(VALUE_LOSS, "V loss", Pattern.DASHED, pane=1))),
-    ChartSpec("kl", "", (Curve(KL, "KL"), Curve(CLIPPED, "clip fraction", Pattern.DASHED, pane=1))),
+    ChartSpec("kl", "", (Curve(KL, "KL"), Curve(CLIPPED, "clipped", Pattern.DASHED, pane=1))),
     ChartSpec("entropy", "Entropy", (Curve(ENTROPY),)),
     ChartSpec("fps", "Speed", (Curve(FPS),)),
 )

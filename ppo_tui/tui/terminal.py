@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
 import sys
+import threading
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..runs.hangup import ignore_hangups, let_go_of_terminal
 from .app import Departure, PpoTuiApp
-from .controller import Controller
+from .controller import Messages
 from .driver import LastingDriver
+from .look import ScreenOptions
 from .session import Session
 from .spectator import default_fps
 from .view import Kind
@@ -35,18 +39,19 @@ class Outcome:
     departure: Departure
 
 
-def run_screen(session: Session, *, fps: float | None = None) -> Outcome:
+def run_screen(session: Session, options: ScreenOptions | None = None) -> Outcome:
     """Show `session` until the user leaves, the run is told to end, or the terminal goes away.
 
     A run of this process is over when this returns, unless the terminal went away: then it goes on.
     Call it from the main thread: signal handlers belong there.
-
-    Args:
-        fps: frames a second of the live game, 0 for none; by default what suits the terminal's connection.
     """
-    app = PpoTuiApp(session, fps=default_fps(os.environ) if fps is None else fps)
-    app.driver_class = LastingDriver
-    with _switch_interval(SWITCH_INTERVAL), _captured_logging(app.run_controller):
+    options = options or ScreenOptions()
+    fps = default_fps(os.environ) if options.fps is None else options.fps
+    messages: Messages = deque(maxlen=100)
+    with _switch_interval(SWITCH_INTERVAL), _captured_logging(messages), _own_terminal(messages):
+        app = PpoTuiApp(session, fps=fps, look=options.look, keymap=options.keymap)
+        app.driver_class = LastingDriver
+        app.run_controller.diagnostics = messages
         try:
             asyncio.run(_run(app))
         finally:
@@ -58,21 +63,66 @@ def run_screen(session: Session, *, fps: float | None = None) -> Outcome:
 async def _run(app: PpoTuiApp) -> None:
     loop = asyncio.get_running_loop()
 
+    def on_end(number: signal.Signals) -> None:
+        app.call_later(app.terminate, number.name, 128 + number)
+
     def on_hang_up(*_: object) -> None:
         # The kernel continues a process group that it hangs up on, and Textual would then start its driver once more.
         signal.signal(signal.SIGCONT, signal.SIG_DFL)
         let_go_of_terminal()
         loop.call_soon_threadsafe(app.call_later, app.hang_up)
 
-    # Textual restores the terminal after exceptions, but these two signals would end the process under it.
-    loop.add_signal_handler(signal.SIGTERM, lambda: app.call_later(app.terminate))
+    # Textual restores the terminal after exceptions, but these signals would end the process under it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, functools.partial(on_end, number))
     # A terminal that closes may hang up several times; the loop would leave a moment without any handler.
     signal.signal(signal.SIGHUP, on_hang_up)
     try:
         await app.run_async()
     finally:
         ignore_hangups()
-        loop.remove_signal_handler(signal.SIGTERM)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _own_terminal(messages: Messages) -> Iterator[None]:
+    """Give the terminal to the screen alone: what C code writes to descriptors 1 and 2 becomes a line of the events.
+
+    Textual draws on ``sys.__stderr__`` and asks ``sys.__stdout__`` for the size, which for that time are a stream of
+    their own to the same terminal.
+    """
+    before = sys.__stdout__, sys.__stderr__, sys.stderr
+    if None in before or os.name != "posix" or not os.isatty(2):
+        yield
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2), os.dup(2)]
+    reader, writer = os.pipe()
+    for descriptor in (1, 2):
+        os.dup2(writer, descriptor)
+    os.close(writer)
+    screen = os.fdopen(kept[2], "w", encoding="utf-8", errors="replace")
+    sys.__stdout__ = sys.__stderr__ = sys.stderr = screen  # type: ignore[misc]
+    listener = threading.Thread(target=_note_lines, args=(reader, messages), name="stray output", daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        sys.__stdout__, sys.__stderr__, sys.stderr = before  # type: ignore[misc]
+        screen.close()
+        for descriptor, original in zip((1, 2), kept[:2], strict=True):
+            os.dup2(original, descriptor)
+            os.close(original)
+
+
+def _note_lines(reader: int, messages: Messages) -> None:
+    """Turn what is written to a pipe into messages, line by line, until nobody holds its other end."""
+    with open(reader, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if line.strip():
+                messages.append((Kind.INFO, line))
 
 
 @contextlib.contextmanager
@@ -88,17 +138,17 @@ def _switch_interval(seconds: float) -> Iterator[None]:
 class _ScreenLog(logging.Handler):
     """Brings records to the log of the screen, from whatever thread they come."""
 
-    def __init__(self, run: Controller) -> None:
+    def __init__(self, messages: Messages) -> None:
         super().__init__(logging.WARNING)
-        self._run = run
+        self._messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
         kind = Kind.ERROR if record.levelno >= logging.ERROR else Kind.WARNING
-        self._run.diagnostics.append((kind, f"{record.name}: {record.getMessage()}"))
+        self._messages.append((kind, f"{record.name}: {record.getMessage()}"))
 
 
 @contextlib.contextmanager
-def _captured_logging(run: Controller) -> Iterator[None]:
+def _captured_logging(messages: Messages) -> Iterator[None]:
     """Warnings and log records appear in the log of the screen, and nowhere that would write over it."""
     root = logging.getLogger()
     talkative = [
@@ -106,7 +156,7 @@ def _captured_logging(run: Controller) -> Iterator[None]:
         for handler in root.handlers
         if isinstance(handler, logging.StreamHandler) and handler.stream in (sys.stdout, sys.stderr)
     ]
-    ours = _ScreenLog(run)
+    ours = _ScreenLog(messages)
     for handler in talkative:
         root.removeHandler(handler)
     root.addHandler(ours)

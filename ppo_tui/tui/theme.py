@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from textual.theme import Theme
+from dataclasses import replace
+
+from textual.theme import BUILTIN_THEMES, Theme
 
 ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
@@ -38,6 +40,20 @@ LIGHT = Theme(
     dark=False,
     variables={"curve-2": "#A84300", "shadow": "#B7C2CC", "quiet": "#56616B", "frame": "#B9BFC4"},
 )
+
+
+ANSI = replace(
+    BUILTIN_THEMES["ansi-dark"],
+    name="ppo-ansi",
+    primary="ansi_cyan",
+    secondary="ansi_magenta",
+    accent="ansi_cyan",
+    error="ansi_bright_red",
+)
+"""The 16 colours that the user has given the terminal."""
+
+THEMES = (DARK, LIGHT, ANSI)
+BY_NAME = {"dark": DARK, "light": LIGHT, "ansi": ANSI}
 
 
 def with_own_colours(variables: dict[str, str], *, ansi: bool) -> dict[str, str]:

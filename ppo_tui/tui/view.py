@@ -11,13 +11,16 @@ from typing import Any
 from ..config.live import LIVE_FIELDS
 from ..protocol import (
     Alarm,
+    Cause,
     CheckpointSaved,
     CommandRefused,
     EpisodeFinished,
     Event,
     Level,
+    Rewound,
     RolloutProgress,
     RunFinished,
+    RunResumed,
     RunStarted,
     RunState,
     SettingChanged,
@@ -28,12 +31,15 @@ from ..protocol import (
     WorkersStatus,
 )
 from . import formats
+from .history import History
 from .marks import Mark, MarkKind
 from .series import Series
 from .session.base import HistoryRestarted
 
 EPISODE_RETURNS = "episode/return"
 """The series that holds the return of each single game; all others are keys of the metrics."""
+
+MEAN_RETURN = "rollout/ep_rew_mean"
 
 EFFECTIVE_METRICS = {"train/learning_rate": "optim.learning_rate", "train/clip_range": "ppo.clip_range"}
 """Metrics that tell what a scheduled setting has come down to."""
@@ -63,14 +69,24 @@ class LogEntry:
     text: str
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint with the mean return of the games before it, NaN where there were none."""
+
+    saved: CheckpointSaved
+    score: float
+
+
 class RunView:
     """The state of a run after the events applied so far.
 
     Attributes:
         series: curves by metric key; `EPISODE_RETURNS` holds single games.
         settings: live hyper-parameters by dotted name, with the values in force (after annealing).
-        changes: the accepted edits, oldest first.
+        changes: the accepted edits, oldest first, those of abandoned branches included.
         marks: what the curves are marked with, oldest first.
+        history: the edits of the present branch, to undo and redo.
+        checkpoints: oldest first; one saved to the same place takes the place of the one before.
         version: grows with every event; a screen that has shown it has nothing to do.
     """
 
@@ -89,9 +105,10 @@ class RunView:
         self.settings: dict[str, Any] = {}
         self.changes: list[SettingChanged] = []
         self.marks: list[Mark] = []
+        self.history = History()
         self.episodes = 0
         self.best: EpisodeFinished | None = None
-        self.checkpoint: CheckpointSaved | None = None
+        self.checkpoints: list[Checkpoint] = []
         self.log: deque[LogEntry] = deque(maxlen=_LOG_LENGTH)
         self.version = 0
         self._paused_since: float | None = None
@@ -103,15 +120,6 @@ class RunView:
         self.version += 1
         self.elapsed = max(self.elapsed, event.elapsed)
         self._on(event)
-
-    def rewind(self, step: int, update: int) -> None:
-        """Go back to an earlier update: the curves keep what came after it as an abandoned branch."""
-        self.marks.append(Mark(step, MarkKind.REWIND, f"rewound from {formats.count(self.step)}"))
-        for series in self.series.values():
-            series.rewind(step)
-        self.step, self.update = step, update
-        self.rollout = self.learning = None
-        self._pace.clear()
 
     def note(self, kind: Kind, text: str) -> None:
         """Add a line of the screen's own to the log."""
@@ -129,6 +137,18 @@ class RunView:
         if not self.started:
             return 0
         return -(-self.started.total_steps // (self.started.num_envs * self.started.rollout_steps))
+
+    @property
+    def checkpoint(self) -> CheckpointSaved | None:
+        """The newest checkpoint."""
+        return self.checkpoints[-1].saved if self.checkpoints else None
+
+    @property
+    def seconds_per_update(self) -> float | None:
+        """How long an update takes at the present pace; None where nobody knows."""
+        if not self.started or self.fps <= 0:
+            return None
+        return self.started.num_envs * self.started.rollout_steps / self.fps
 
     @property
     def share_done(self) -> float:
@@ -228,9 +248,11 @@ class RunView:
     def _(self, event: SettingChanged) -> None:
         self.settings[event.key] = event.new
         self.changes.append(event)
+        self.history.apply(event)
         change = f"{formats.setting_name(event.key)} {formats.setting(event.old)} → {formats.setting(event.new)}"
         self.marks.append(Mark(event.step, MarkKind.EDIT, change))
-        self._write(event, Kind.EDIT, change if event.by == "user" else f"{change} (by {event.by})")
+        cause = "" if event.cause is Cause.EDIT else f"{event.cause}: "
+        self._write(event, Kind.EDIT, f"{cause}{change}" if event.by == "user" else f"{cause}{change} (by {event.by})")
 
     @_on.register
     def _(self, event: CommandRefused) -> None:
@@ -238,10 +260,29 @@ class RunView:
 
     @_on.register
     def _(self, event: CheckpointSaved) -> None:
-        self.checkpoint = event
+        self.checkpoints = [each for each in self.checkpoints if each.saved.path != event.path]
+        self.checkpoints.append(Checkpoint(event, self.series[MEAN_RETURN].last))
         what = f"checkpoint at {formats.count(event.step)}"
         self.marks.append(Mark(event.step, MarkKind.CHECKPOINT, f"checkpoint ({event.reason})"))
         self._write(event, Kind.CHECKPOINT, f"{what} ({event.reason}, {event.seconds:.2f} s)")
+
+    @_on.register
+    def _(self, event: Rewound) -> None:
+        self.marks.append(Mark(event.step, MarkKind.REWIND, f"rewound from {formats.count(self.step)}"))
+        for series in self.series.values():
+            series.rewind(event.step)
+        self.step, self.update = event.step, event.update
+        self.rollout = self.learning = None
+        self._pace.clear()
+        for change in self.history.rewind(event.update):
+            self.settings[change.key] = change.old
+        self._write(event, Kind.CHECKPOINT, f"back at the checkpoint of step {event.step:,}")
+
+    @_on.register
+    def _(self, event: RunResumed) -> None:
+        self.step, self.update = event.step, event.update
+        exact = "bit for bit" if event.exact else "; ".join([*event.differences, "not bit for bit"])
+        self._write(event, Kind.STATE, f"resumed at {formats.count(event.step)}: {exact}")
 
     @_on.register
     def _(self, event: Alarm) -> None:

@@ -54,14 +54,11 @@ class WorkerSetup(NamedTuple):
 
 def worker_main(pipe: Connection, setup: WorkerSetup, memory: Any) -> None:
     """Serve requests until told to close or until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with_parent()
-    if setup.log_path is not None:
-        _redirect_output(setup.log_path)
+    become_worker(setup.log_path)
     try:
         host = EnvHost(setup, map_arrays(setup.layout, memory))
     except BaseException as error:
-        _send(pipe, wire.encode(Reply.ERROR, _failure(None, error)))
+        _send(pipe, failure_reply(None, error))
         return
     _send(pipe, wire.encode(Reply.READY))
     try:
@@ -82,7 +79,7 @@ def _serve(pipe: Connection, host: EnvHost) -> None:
         try:
             reply = host.handle(request, message)
         except Exception as error:
-            reply = wire.encode(Reply.ERROR, _failure(host.current_env, error))
+            reply = failure_reply(host.current_env, error)
         if not _send(pipe, reply):
             return
 
@@ -285,8 +282,24 @@ def _send(pipe: Connection, message: bytes) -> bool:
     return True
 
 
-def _failure(env: int | None, error: BaseException) -> WorkerFailure:
-    return WorkerFailure(env, f"{type(error).__name__}: {error}", traceback.format_exc())
+def failure_reply(env: int | None, error: BaseException) -> bytes:
+    """The message that tells the parent of `error`, while it is being handled.
+
+    Args:
+        env: index of the environment that raised it; None where none did.
+    """
+    failure = WorkerFailure(env, f"{type(error).__name__}: {error}", traceback.format_exc())
+    return wire.encode(Reply.ERROR, failure)
+
+
+def become_worker(log_path: str | None) -> None:
+    """Leave signals to the parent, end with it, and send stdout and stderr to the log."""
+    # A whole group is sent these; the parent decides what comes of them.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    _die_with_parent()
+    if log_path is not None:
+        _redirect_output(log_path)
 
 
 def _redirect_output(log_path: str) -> None:

@@ -10,7 +10,7 @@ import ctypes
 import math
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -84,19 +84,38 @@ class SharedArrays:
     busy_seconds: np.ndarray
 
 
-def allocate(layout: Layout, context: BaseContext) -> Any:
+class AnyLayout(Protocol):
+    """Name → shape and dtype of each array, in the order in which they lie in memory."""
+
+    def arrays(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]: ...
+
+
+def allocate(layout: AnyLayout, context: BaseContext) -> Any:
     """A zeroed `RawArray` large enough for `layout`, to be handed to the workers when they start."""
-    size = sum(_aligned(_nbytes(shape, dtype)) for shape, dtype in layout.arrays().values())
-    return context.RawArray(ctypes.c_byte, size)
+    return context.RawArray(ctypes.c_byte, _total_size(layout))
+
+
+def allocate_private(layout: AnyLayout) -> Any:
+    """As `allocate`, for this process alone."""
+    return bytearray(_total_size(layout))
 
 
 def map_arrays(layout: Layout, memory: Any) -> SharedArrays:
     """Numpy views on `memory`, without copying."""
+    return SharedArrays(**map_views(layout, memory))
+
+
+def map_views(layout: AnyLayout, memory: Any) -> dict[str, np.ndarray]:
+    """As `map_arrays`, for any layout: the views by name."""
     views, offset = {}, 0
     for name, (shape, dtype) in layout.arrays().items():
         views[name] = np.frombuffer(memory, dtype=dtype, count=math.prod(shape), offset=offset).reshape(shape)
         offset += _aligned(_nbytes(shape, dtype))
-    return SharedArrays(**views)
+    return views
+
+
+def _total_size(layout: AnyLayout) -> int:
+    return sum(_aligned(_nbytes(shape, dtype)) for shape, dtype in layout.arrays().values())
 
 
 def _nbytes(shape: tuple[int, ...], dtype: np.dtype) -> int:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from .child import WorkerSetup, worker_main
+from .child import worker_main
 
 _PRELOAD = ("ppo_tui.workers.child", "ppo_tui.envs")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -30,18 +31,22 @@ def worker_context(preload: Sequence[str] = ()) -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*_PRELOAD, *preload])
-    with _hidden_main(), _environment(dict.fromkeys(_ONE_THREAD, "1")):
-        resource_tracker.ensure_running()
+    resource_tracker.ensure_running()  # which unblocks SIGTERM, so before it is blocked
+    with _hidden_main(), _environment(dict.fromkeys(_ONE_THREAD, "1")), _sigterm_blocked():
         multiprocessing.forkserver.ensure_running()
     return context
 
 
-def start_worker(context: BaseContext, setup: WorkerSetup, memory: Any) -> tuple[BaseProcess, Connection]:
-    """Start one worker and return it with the parent's end of its pipe; it reports READY when it is."""
+def start_worker(
+    context: BaseContext, setup: Any, memory: Any, main: Callable[[Connection, Any, Any], None] = worker_main
+) -> tuple[BaseProcess, Connection]:
+    """Start one worker and return it with the parent's end of its pipe; it reports READY when it is.
+
+    Args:
+        setup: what `main` is given beside its pipe and `memory`; a `WorkerSetup` for `worker_main`.
+    """
     ours, theirs = context.Pipe()
-    process = context.Process(
-        target=worker_main, args=(theirs, setup, memory), name=f"worker-{setup.index}", daemon=True
-    )
+    process = context.Process(target=main, args=(theirs, setup, memory), name=f"worker-{setup.index}", daemon=True)
     with _hidden_main():
         process.start()
     theirs.close()
@@ -61,6 +66,20 @@ def _hidden_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _sigterm_blocked() -> Iterator[None]:
+    """Let the processes that are started inside be deaf to SIGTERM.
+
+    Service managers and `timeout` send it to the whole group. The parent wants to finish its step and to save then, for
+    which it needs the fork server: the workers end when that does.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

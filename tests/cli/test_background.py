@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ppo_tui.protocol import RunState, Stop
+from ppo_tui.protocol import RunFinished, RunState, Stop
 from ppo_tui.runs import RunDirectory
 from ppo_tui.runs.client import ControlClient
 from ppo_tui.runs.steering import steer
@@ -173,6 +173,26 @@ def test_a_run_outlives_its_terminal(tmp_path, end_runs, mode):
     assert "Traceback" not in run.log.read_text()
     assert "\x1b" not in run.log.read_text()
     assert run.read()["status"] == "stopped"
+
+
+@pytest.mark.slow
+def test_d_hands_a_run_over_to_a_process_in_the_background(tmp_path, end_runs):
+    console = Console(tmp_path, *LONG, "--name", "mine")
+    run = RunDirectory(tmp_path / "runs" / "mine")
+    console.read_while(lambda: not run.metrics.exists() or not run.metrics.stat().st_size)
+    with ControlClient(run) as client:
+        client.subscribe(client="test", wish="watch", history=False)
+        os.write(console.master, b"d")
+        console.read_while(lambda: console.process.poll() is None)
+        *_, end = (message for message in client.messages() if isinstance(message, RunFinished))
+    assert console.process.returncode == 0
+    with ControlClient(run) as client:
+        assert client.hello.pid != console.process.pid
+        assert client.hello.step >= end.step
+    steer(run, Stop(save=False))
+    steps = [json.loads(line)["time/total_timesteps"] for line in run.metrics.read_text().splitlines()]
+    assert steps == list(range(256, steps[-1] + 1, 256))  # each update once
+    assert steps[-1] > end.step
 
 
 @pytest.mark.slow

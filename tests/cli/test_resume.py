@@ -35,7 +35,7 @@ def numbers(run: Path) -> list[dict]:
 
 
 def interrupted(tmp_path: Path, number: signal.Signals, *, after_updates: int, name: str = "run") -> Path:
-    """A run that is sent a signal once it has done so many updates."""
+    """A run that is sent a signal, workers and all, once it has done so many updates."""
     command = [sys.executable, "-m", "ppo_tui", "--preset", "cartpole", "--headless", "--name", name, *QUICK]
     process = subprocess.Popen(
         [*command, "--total-steps", STEPS],
@@ -43,6 +43,7 @@ def interrupted(tmp_path: Path, number: signal.Signals, *, after_updates: int, n
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     metrics = tmp_path / "runs" / name / "metrics.jsonl"
     deadline = time.monotonic() + 60
@@ -50,7 +51,7 @@ def interrupted(tmp_path: Path, number: signal.Signals, *, after_updates: int, n
         if metrics.exists() and metrics.read_bytes().count(b"\n") >= after_updates:
             break
         time.sleep(0.01)
-    process.send_signal(number)
+    os.killpg(process.pid, number)
     assert process.wait(30) in (-number, 128 + number)
     return metrics.parent
 

@@ -71,7 +71,9 @@ def terminal(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Termina
 
 def start(terminal: Terminal, arguments: str) -> None:
     terminal.wait_for(r"\$")
-    terminal.type(f"stty -g > before; {sys.executable} -m ppo_tui {arguments}; echo left with $?; stty -g > after\n")
+    terminal.type(
+        f"stty -g > before; {sys.executable} -m ppo_tui {arguments}; code=$?; stty -g > after; echo left with $code\n"
+    )
 
 
 def left_behind(tmp_path: Path) -> list[psutil.Process]:
@@ -174,14 +176,43 @@ def test_a_worker_beyond_recovery_shows_on_the_screen_and_in_the_exit_code(termi
     kill_a_worker(tmp_path / "runs" / "long")
     terminal.wait_for(r"FAILED")
     terminal.wait_for(r"killed by SIGKILL")
+    terminal.press("t")
+    terminal.wait_for(r"WorkerError|Traceback")
+    terminal.press("q")
+    terminal.wait_for(r"steps/s")
     terminal.press("q")
     terminal.wait_for(r"left with 3")
+    assert json.loads((tmp_path / "runs" / "long" / "run.json").read_text())["status"] == "failed"
 
 
 def test_bad_input_is_a_message_and_no_screen(terminal: Terminal, tmp_path: Path):
     start(terminal, "--preset brekout")
     terminal.wait_for(r"did you mean 'breakout'\?")
     terminal.wait_for(r"left with 2")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_setting_is_drafted_applied_undone_and_audited(terminal: Terminal, tmp_path: Path):
+    start(terminal, "--preset cartpole --total-steps 10_000_000 --name edited")
+    terminal.wait_for(r"update\s+2")
+    terminal.press("e", "+")
+    terminal.wait_for(r"a applies it")
+    terminal.press("a")
+    terminal.wait_for(r"learning rate +0\.0012\S* +1e-7")  # in force, and nothing asked for
+    terminal.press("u")
+    terminal.press("A")
+    terminal.wait_for(r"user \(undo\)")
+    terminal.resize(100, 30)
+    terminal.wait_for(r"user \(undo\)")
+    terminal.press("q")
+    terminal.wait_for(r"Leave the run")
+    terminal.press("n")
+    terminal.wait_for(r"left with 0")
+    lines = (tmp_path / "runs" / "edited" / "events.jsonl").read_text().splitlines()
+    edit, undo = [json.loads(line) for line in lines if '"setting"' in line]
+    assert edit["key"] == undo["key"] == "optim.learning_rate"
+    assert (undo["old"], undo["new"], undo["cause"]) == (pytest.approx(edit["new"], rel=0.1), edit["old"], "undo")
+    assert (tmp_path / "before").read_text() == (tmp_path / "after").read_text()
 
 
 def test_headless_on_a_terminal_draws_a_progress_bar(terminal: Terminal, tmp_path: Path):

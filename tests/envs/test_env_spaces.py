@@ -185,6 +185,25 @@ def test_choices_may_start_anywhere_too(register):
     np.testing.assert_array_equal(env.unwrapped.actions, [[6, 1]])
 
 
+def test_hidden_numbers_are_left_out_and_nothing_else():
+    whole, masked = (make_env(EnvConfig(id="CartPole-v1", hide=hide)) for hide in ((), (1, 3)))
+    assert masked.observation_space == Box(whole.observation_space.low[[0, 2]], whole.observation_space.high[[0, 2]])
+    for seen, shown in zip(play_randomly(whole, 60), play_randomly(masked, 60), strict=True):
+        np.testing.assert_array_equal(seen[[0, 2]], shown)
+
+
+@pytest.mark.parametrize("hide", [(4,), (1, 99), (0, 1, 2, 3)])
+def test_hiding_what_is_not_there_or_everything_is_refused(hide):
+    with pytest.raises(ConfigError, match=r"env\.hide = .*'CartPole-v1' have the numbers 0 to 3"):
+        make_env(EnvConfig(id="CartPole-v1", hide=hide))
+
+
+def test_images_have_no_numbers_to_hide(register):
+    env_id = register(Box(0, 255, (40, 40), np.uint8))
+    with pytest.raises(ConfigError, match=r"env\.hide = \[0\].*images of shape \[40, 40\]"):
+        make_env(EnvConfig(id=env_id, hide=(0,)))
+
+
 def test_a_refused_environment_is_closed(register):
     closed = []
 

@@ -54,7 +54,7 @@ def check_exact(make, *, before: int, after: int) -> None:
     assert play(env, later) == expected, "the same instance can go back, too"
 
 
-@pytest.mark.parametrize("sticky", [0.0, 0.25])
+@pytest.mark.parametrize("sticky", [0.0, 0.25, 0.95])
 @pytest.mark.parametrize("game", ["Breakout", "Pong", "Qbert", "Tetris", "MontezumaRevenge"])
 def test_an_atari_game_goes_on(game: str, sticky: float):
     check_exact(maker(f"ALE/{game}-v5", sticky_actions=sticky), before=150, after=250)

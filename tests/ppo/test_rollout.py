@@ -59,7 +59,7 @@ endings = st.sampled_from([(False, False)] * 3 + [(True, False), (False, True), 
     frame_stack=st.integers(1, 5),
 )
 def test_stacks_equal_those_of_frame_stack_observation(data, num_envs, num_steps, num_rollouts, frame_stack):
-    """While acting, in final observations and in minibatches, over episode ends and across rollouts."""
+    """While acting, in final observations and in minibatches, over episode ends and across rollouts of any length."""
     length = num_steps * num_rollouts
     scripts = [data.draw(st.lists(endings, min_size=length, max_size=length)) for _ in range(num_envs)]
     envs = [FrameStackObservation(CountingEnv(script, (2, 3)), frame_stack) for script in scripts]
@@ -68,8 +68,8 @@ def test_stacks_equal_those_of_frame_stack_observation(data, num_envs, num_steps
     rollout.frames[frame_stack - 1] = torch.tensor(np.stack(current)[:, -1])
 
     for _ in range(num_rollouts):
-        expected = []
-        for t in range(num_steps):
+        expected, taken = [], data.draw(st.integers(1, num_steps))
+        for t in range(taken):
             expected.append(np.stack(current))
             assert by_value(rollout.observation(t)) == by_value(expected[-1])
             for index, env in enumerate(envs):
@@ -82,11 +82,12 @@ def test_stacks_equal_those_of_frame_stack_observation(data, num_envs, num_steps
                 current[index] = stack
                 rollout.frames[frame_stack + t, index] = torch.tensor(stack[-1])
             rollout.mark_boundaries(t)
-        assert by_value(rollout.observation(num_steps)) == by_value(np.stack(current))
-        indices = torch.randperm(len(rollout), generator=torch.Generator().manual_seed(0))
+        assert by_value(rollout.observation(taken)) == by_value(np.stack(current))
+        experience = rollout.first(taken)
+        indices = torch.randperm(len(experience), generator=torch.Generator().manual_seed(0))
         flat = np.stack(expected).reshape(-1, *expected[0].shape[1:])
-        assert by_value(rollout.minibatch(indices).observations) == by_value(flat[indices.numpy()])
-        rollout.carry_over()
+        assert by_value(experience.minibatch(indices).observations) == by_value(flat[indices.numpy()])
+        experience.carry_over()
 
 
 def test_groups_of_environments_see_and_mark_only_their_own():

@@ -24,11 +24,14 @@ ANY_JSON = st.recursive(
     max_leaves=8,
 )
 
-KEYS = ("command", "request", "id", "key", "value", "updates", "save", "exit_code", "reason", "by", "path", "wish")
+KEYS = (
+    "command", "request", "id", "key", "value", "updates", "save", "exit_code", "reason", "by", "path", "wish", "env",
+    "fps",
+)  # fmt: skip
 
 WORDS = (
-    "pause", "resume", "step", "save", "set", "rewind", "stop", "subscribe", "claim", "take", "watch", "script",
-    "optim.learning_rate", "ppo.clip_range", "__class__", "../../etc/passwd", "off",
+    "pause", "resume", "step", "save", "set", "rewind", "stop", "watch-game", "subscribe", "claim", "take", "watch",
+    "script", "optim.learning_rate", "ppo.clip_range", "__class__", "../../etc/passwd", "off",
 )  # fmt: skip
 
 VALID_LOOKING = st.dictionaries(st.sampled_from(KEYS), st.sampled_from(WORDS) | ANY_JSON, max_size=6).map(

@@ -28,6 +28,7 @@ from ppo_tui.protocol import (
     StateChanged,
     StepUpdates,
     UpdateFinished,
+    WatchGame,
 )
 from ppo_tui.runs import peer
 from ppo_tui.runs.client import ControlClient
@@ -265,6 +266,9 @@ def test_one_screen_steers_and_the_others_watch_or_take_over(served):
     first.client.close()
     wait_until(lambda: len(served.server._peers) == 1)
     assert "only watches" in watcher.pause()
+    watcher.client.send(WatchGame(env=0))  # to watch the game is to watch
+    assert next(message.error for message in watcher.messages if isinstance(message, Reply)) is None
+    assert isinstance(served.commands[-1], WatchGame)
     watcher.client.close()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import gymnasium
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ import torch
 
 from ppo_tui import Trainer, load_policy, load_preset
 from ppo_tui.config import Config, build_config, list_presets
-from ppo_tui.protocol import Event, UpdateFinished
+from ppo_tui.errors import ConfigError
+from ppo_tui.protocol import EpisodeFinished, Event, RolloutProgress, UpdateFinished
+from ppo_tui.training.hub import FunctionSink
 
 
 class Metrics:
@@ -63,6 +67,43 @@ def test_the_same_seed_gives_the_same_run_whatever_the_workers(env_id, sections)
     assert trained(small(env_id, **sections, **one))[1] == trained(small(env_id, **sections, **two))[1]
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_truncated_step_is_valued_with_what_was_remembered_then(groups):
+    """CartPole cut off after five steps: V(final observation), after the memory of all five."""
+    config = small(
+        "CartPole-v1",
+        env={"id": "CartPole-v1", "kwargs": {"max_episode_steps": 5}},
+        rollout={"num_envs": 2, "steps": 8},
+        workers={"count": 2, "groups": groups},
+        policy={"recurrent": "lstm", "shared": False},
+        ppo={"epochs": 1, "minibatches": 1},
+        run={"total_steps": 16},
+    )
+
+    class Look:
+        def emit(self, event: Event) -> None:
+            if isinstance(event, RolloutProgress) and event.t == 8:
+                self.states = trainer.rollout.states.clone()
+                self.last = trainer.pool.shared.final_observations.copy()
+            if isinstance(event, UpdateFinished):
+                self.metrics = event.metrics
+
+    look = Look()
+    trainer = Trainer(config, sinks=[look])
+    policy, rollout = copy.deepcopy(trainer.policy), trainer.rollout
+    final_values = rollout.final_values
+    kept: list[torch.Tensor] = []
+    rollout.compute_advantages = lambda **kw: (
+        kept.append(final_values.clone()),
+        type(rollout).compute_advantages(rollout, **kw),
+    )
+    trainer.run().raise_if_failed()
+    after = policy.act(rollout.frames[4], noise=None, states=look.states[4]).states
+    assert look.states[5].abs().max() == 0, "the next episode remembers nothing"
+    torch.testing.assert_close(kept[0][4], policy.value(torch.from_numpy(look.last), after))
+    assert kept[0].count_nonzero() == 2
+
+
 def test_a_saved_policy_normalises_as_it_did_when_it_was_trained(tmp_path):
     trainer, _ = trained(small("Pendulum-v1", policy={"normalize_observations": True}))
     policy = load_policy(trainer.save(tmp_path / "policy"))
@@ -86,6 +127,44 @@ def test_a_run_can_end_with_its_episodes():
     trainer, metrics = trained(config)
     assert trainer.update == len(metrics) < 20
     assert trainer._episodes.total >= 10
+
+
+class TestWholeEpisodes:
+    def test_every_update_learns_from_exactly_one_episode(self):
+        kept: dict[type, list] = {EpisodeFinished: [], UpdateFinished: []}
+        config = load_preset("cartpole-tutorial", overrides=["run.max_episodes=12"])
+        trainer = Trainer(config, sinks=[FunctionSink(lambda event: kept.get(type(event), []).append(event))])
+        result = trainer.run()
+        assert result.reason == f"{trainer.step:,} steps done"
+        episodes, updates = kept.values()
+        lengths = [episode.length for episode in episodes]
+        assert len(lengths) == 12
+        assert len(set(lengths)) > 3
+        assert [event.step for event in updates] == np.cumsum(lengths).tolist()
+        assert [event.step for event in episodes] == np.cumsum(lengths).tolist()
+        assert all(event.metrics["train/ratio_error_first"] < 1e-4 for event in updates)
+
+    def test_an_episode_longer_than_a_rollout_goes_on_in_the_next_one(self):
+        config = small(
+            "Pendulum-v1",  # 200 steps an episode
+            rollout={"num_envs": 1, "steps": 80, "whole_episodes": True},
+            ppo={"minibatches": 1},
+            run={"total_steps": 600},
+        )
+        _, metrics = trained(config)
+        assert [line["train/n_updates"] // 4 for line in metrics] == list(range(1, 10))
+        assert "rollout/ep_len_mean" not in metrics[1]
+        assert [line.get("rollout/ep_len_mean") for line in metrics[2:]] == [200.0] * 7
+
+    @pytest.mark.parametrize(("key", "value"), [("num_envs", 2), ("minibatches", 4)])
+    def test_what_it_cannot_be_combined_with_is_refused(self, key, value):
+        with pytest.raises(ConfigError, match=f"whole_episodes = true.*{key} = {value}") as refusal:
+            small(
+                "CartPole-v1",
+                rollout={"num_envs": value if key == "num_envs" else 1, "steps": 8, "whole_episodes": True},
+                ppo={"minibatches": value if key == "minibatches" else 1},
+            )
+        assert f"{key} = 1" in refusal.value.hint
 
 
 @pytest.mark.parametrize("preset", [name for name in list_presets() if load_preset(name).env.atari])

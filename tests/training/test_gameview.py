@@ -173,8 +173,15 @@ class Seen(Blind):
         return np.full((40, 40), 10 * self._t, np.uint8), *rest
 
 
+class Dials(Blind):
+    """Two choices at once."""
+
+    action_space = gymnasium.spaces.MultiDiscrete([2, 3])
+
+
 gymnasium.register("Blind-v0", entry_point=Blind)
 gymnasium.register("Clumsy-v0", entry_point=Clumsy)
+gymnasium.register("Dials-v0", entry_point=Dials)
 gymnasium.register("Seen-v0", entry_point=Seen)
 
 SMALL = ("rollout.num_envs=2", "rollout.steps=64", "run.total_steps=256", "ppo.epochs=1")
@@ -218,3 +225,18 @@ def test_clips_are_never_stored(tmp_path):
     text = (tmp_path / "run" / "events.jsonl").read_text()
     assert "run-started" in text
     assert "game-clip" not in text
+
+
+def test_impossible_actions_are_shown_as_such():
+    """Taxi masks what would do nothing."""
+    recorder, *_ = run("cartpole", "env.id=Taxi-v4", *CARTPOLE, watch=WatchGame(env=1))
+    frames = [frame for clip in recorder.of(GameClip) for frame in clip.frames]
+    assert any(0.0 in frame.probabilities for frame in frames)
+    assert all(frame.probabilities[frame.action] > 0 for frame in frames)
+
+
+def test_several_choices_at_once_are_shown_by_their_numbers():
+    recorder, *_ = run("cartpole", f"env.id={__name__}:Dials-v0", *CARTPOLE, watch=WatchGame(env=1))
+    frame = recorder.of(GameClip)[0].frames[0]
+    assert len(frame.action) == 2
+    assert frame.probabilities == frame.means == ()

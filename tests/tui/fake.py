@@ -75,6 +75,12 @@ def metrics(share: float, mean: float, rng: np.random.Generator) -> dict[str, fl
         "train/learning_rate": 2.5e-4 * (1 - share),
         "train/clip_range": 0.1,
         "time/fps": 631 + 18 * noise[7],
+        "time/cpu_percent": 92 + noise[7],
+        "time/share_wait": 0.31,
+        "time/share_infer": 0.14,
+        "time/share_copy": 0.02,
+        "time/share_learn": 0.5,
+        "time/share_other": 0.03,
     }
 
 
@@ -147,6 +153,7 @@ class FakeSession(Session):
         self.sent: list[Command] = []
         self.watched: list[WatchGame] = []
         self.was_started = False
+        self.can_detach = False
         self.closed = False
 
     @property

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
-from textual.pilot import Pilot
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import OptionList, Static
 
 from ppo_tui.protocol import (
     CheckpointSaved,
-    Event,
     Pause,
     Resume,
     RolloutProgress,
@@ -25,68 +20,18 @@ from ppo_tui.protocol import (
     Stop,
     UpdateFinished,
 )
-from ppo_tui.tui.app import SAVE_SECONDS, SIGTERM_SECONDS, STOP_SECONDS, PpoTuiApp
+from ppo_tui.tui.app import SAVE_SECONDS, SIGTERM_SECONDS, STOP_SECONDS, Departure
 from ppo_tui.tui.keys import KEYS
 from ppo_tui.tui.screens.dialogs import LeaveDialog, TextScreen
 from ppo_tui.tui.widgets.banner import Banner
 from ppo_tui.tui.widgets.chart import Chart
+from ppo_tui.tui.widgets.events import Events
 from ppo_tui.tui.widgets.header import Header
-from ppo_tui.tui.widgets.panel import Panel
 from ppo_tui.tui.widgets.settings import Settings
-from ppo_tui.tui.widgets.value_input import ValueInput
+from ppo_tui.tui.widgets.workers import Workers
 
-from .fake import FakeSession, recorded, started
-
-FAILURE = RunFinished(
-    state=RunState.FAILED,
-    exit_code=3,
-    reason="worker 2 died\n  see workers.log",
-    step=2048,
-    update=2,
-    details="Traceback (most recent call last):\n  …\nBrokenPipeError: pipe",
-)
-DONE = RunFinished(state=RunState.FINISHED, exit_code=0, reason="", step=10_000_000, update=9766, elapsed=15_848.0)
-
-
-class Desk:
-    """An app with its fake session and a clock that stands until it is moved."""
-
-    def __init__(self, events: list[Event], fps: float = 15.0) -> None:
-        self.now = 0.0
-        self.session = FakeSession(events)
-        self.app = PpoTuiApp(self.session, clock=lambda: self.now, fps=fps)
-        self.pilot: Pilot[None]
-
-    async def say(self, *events: Event) -> None:
-        self.session.put(*events)
-        self.app.tick()
-        await self.pilot.pause()
-
-    async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-        await self.pilot.pause()
-
-    async def pass_time(self, seconds: float) -> None:
-        self.now += seconds
-        self.app.tick()
-        await self.pilot.pause()
-
-    def charts_shown(self) -> list[str]:
-        return [chart.spec.id for chart in self.app.screen_stack[0].query(Chart) if chart.region.area]
-
-    def text(self, panel: type[Panel]) -> str:
-        widget = self.app.screen_stack[0].query_one(panel)
-        return widget.draw(*widget.content_size).plain
-
-
-@asynccontextmanager
-async def desk(*events: Event, size: tuple[int, int] = (120, 40), fps: float = 15.0) -> AsyncIterator[Desk]:
-    made = Desk(list(events) or list(recorded(30)), fps)
-    async with made.app.run_test(size=size) as pilot:
-        made.pilot = pilot
-        await made.say()
-        yield made
-
+from .desk import DONE, FAILURE, desk
+from .fake import recorded, started
 
 # ── Steering ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -125,6 +70,7 @@ async def test_step_and_save():
 
 async def test_a_nudge_is_pending_until_the_engine_confirms_it():
     async with desk() as it:
+        await it.press("3")
         while it.app.run_controller.editor.selected != "ppo.clip_range":
             await it.press("down")
         await it.press("plus", "plus", "minus")
@@ -135,46 +81,11 @@ async def test_a_nudge_is_pending_until_the_engine_confirms_it():
         assert "→" not in it.text(Settings)
 
 
-async def test_typing_a_value():
-    async with desk() as it:
-        await it.press("enter", *"3e-4", "enter")
-        assert it.session.sent == [SetValue(key="optim.learning_rate", value=3e-4)]
-        assert not it.app.screen.query_one(ValueInput).open
-
-
-async def test_a_wrong_value_says_why_and_stays_to_be_mended():
-    async with desk() as it:
-        await it.press("enter", "7", "enter")
-        error = str(it.app.screen.query_one("#value-error", Static).content)
-        assert "optim.learning_rate = 7" in error
-        assert "at most 1" in error
-        assert it.app.screen.query_one(Input).value == "7"
-        assert it.session.sent == []
-        await it.press("backspace", *"0.01", "enter")
-        assert it.session.sent == [SetValue(key="optim.learning_rate", value=0.01)]
-
-
-async def test_escape_leaves_the_value_as_it_was():
-    async with desk() as it:
-        await it.press("enter", "9", "escape")
-        assert it.session.sent == []
-        assert not it.app.screen.query_one(ValueInput).open
-
-
-async def test_keys_are_text_while_typing():
-    async with desk() as it:
-        selected = it.app.run_controller.editor.selected
-        await it.press("enter", *"psc+-qy2m?", "down", "tab")
-        assert it.session.sent == []
-        assert it.app.screen.query_one(Input).value == "psc+-qy2m?"
-        assert it.app.screen.query_one("#chart-return").has_class("-chosen")
-        assert it.app.run_controller.editor.selected == selected
-        assert len(it.app.screen_stack) == 1
-
-
 async def test_before_the_run_has_started_keys_do_no_harm():
     async with desk(StateChanged(state=RunState.STARTING)) as it:
-        await it.press("down", "plus", "enter", "y", "m", "2", "tab")
+        await it.press(
+            "down", "plus", "enter", "escape", "y", "m", "2", "tab", "e", "plus", "enter", "a", "escape", "u"
+        )
         assert it.session.sent == []
         assert "STARTING" in it.text(Header)
 
@@ -185,9 +96,9 @@ async def test_before_the_run_has_started_keys_do_no_harm():
 async def test_on_a_small_screen_keys_choose_the_one_chart():
     async with desk(size=(80, 24)) as it:
         assert it.charts_shown() == ["return"]
-        await it.press("4")
+        await it.press("down", "j", "j")
         assert it.charts_shown() == ["entropy"]
-        await it.press("tab", "tab")
+        await it.press("up", "k", "k")
         assert it.charts_shown() == ["return"]
 
 
@@ -198,7 +109,7 @@ async def test_on_a_large_screen_all_charts_are_there():
 
 async def test_the_axis_of_the_chosen_chart_can_be_logarithmic():
     async with desk() as it:
-        await it.press("2", "y")
+        await it.press("down", "y")
         assert [chart.options.log_axis for chart in it.app.screen.query(Chart)] == [False, True, False, False, False]
 
 
@@ -229,18 +140,6 @@ async def test_help_lists_every_key():
         assert len(it.app.screen_stack) == 1
 
 
-async def test_key_bindings_do_not_collide():
-    names = [name for key in KEYS for name in key.keys.split(",")]
-    assert len(names) == len(set(names))
-    assert len({key.id for key in KEYS}) == len(KEYS)
-
-
-async def test_the_whole_log_can_be_read():
-    async with desk() as it:
-        await it.press("l")
-        assert "training" in str(it.app.screen.query_one(Static).content)
-
-
 # ── The end ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -258,17 +157,11 @@ async def test_after_the_end_the_screen_stays_and_q_leaves_at_once():
     async with desk(*recorded(3), DONE) as it:
         assert "✓ FINISHED" in it.text(Banner)
         assert "10.0M steps in 4:24:08" in it.text(Banner)
-        await it.press("p", "s", "c", "plus", "enter")
+        await it.press("p", "s", "c", "plus", "u", "ctrl+r")
+        assert it.session.sent == []
+        await it.press("e", "plus", "a", "escape", "escape", "C", "enter", "escape")
         assert it.session.sent == []
         assert it.app.is_running
-        await it.press("q")
-    assert it.app.return_code == 0
-
-
-async def test_the_end_closes_a_half_typed_value():
-    async with desk() as it:
-        await it.press("enter", "1")
-        await it.say(DONE)
         await it.press("q")
     assert it.app.return_code == 0
 
@@ -307,7 +200,7 @@ async def test_stop_now():
 
 async def test_the_dialog_can_be_used_with_the_arrows():
     async with desk() as it:
-        await it.press("q", "down", "down", "enter")
+        await it.press("q", "j", "down", "enter")
         assert it.session.sent == []
         await it.press("q", "down")
         assert it.app.screen.query_one(OptionList).highlighted == 1
@@ -319,12 +212,6 @@ async def test_twice_ctrl_c_stops_now():
         assert it.session.sent == [Stop(save=False, exit_code=130, reason="stopped by the user, without a checkpoint")]
         await it.pass_time(STOP_SECONDS + 1)
     assert it.app.return_code == 130
-
-
-async def test_ctrl_c_works_while_typing():
-    async with desk() as it:
-        await it.press("enter", "1", "ctrl+c")
-        assert isinstance(it.app.screen, LeaveDialog)
 
 
 async def test_ctrl_c_during_a_slow_save_stops_now():
@@ -342,12 +229,38 @@ async def test_an_engine_that_does_not_stop_is_left_with_a_failure():
     assert it.app.return_code == 3
 
 
-async def test_sigterm_saves_and_leaves_with_143():
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+async def test_a_signal_saves_and_leaves_with_its_code(name, code):
     async with desk() as it:
-        it.app.terminate()
-        assert it.session.sent == [Stop(save=True, exit_code=143, reason="terminated (SIGTERM)")]
+        it.app.terminate(name, code)
+        assert it.session.sent == [Stop(save=True, exit_code=code, reason=f"terminated ({name})")]
         await it.pass_time(SIGTERM_SECONDS + 1)
-    assert it.app.return_code == 143
+    assert it.app.return_code == code
+
+
+async def test_a_run_elsewhere_is_left_to_itself():
+    async with desk() as it:
+        it.session.owns_run, it.session.can_detach = False, True
+        await it.press("q", "d")
+    assert it.app.departure is Departure.DETACHED
+    assert it.session.sent == []
+    assert it.app.return_code == 0
+
+
+async def test_a_run_in_this_process_is_stopped_and_saved_before_it_is_handed_over():
+    async with desk() as it:
+        it.session.can_detach = True
+        await it.press("d")
+        assert [command.save for command in it.session.sent] == [True]
+        await it.say(RunFinished(state=RunState.STOPPED, exit_code=0, reason="handed over", step=1, update=1))
+    assert it.app.departure is Departure.DETACHED
+
+
+async def test_what_cannot_be_detached_from_is_not():
+    async with desk() as it:
+        await it.press("q", "d", "escape", "d")
+        assert it.app.is_running
+        assert it.session.sent == []
 
 
 async def test_a_dialog_open_at_the_end_still_leaves():
@@ -364,27 +277,47 @@ async def test_a_dialog_open_at_the_end_still_leaves():
 
 async def test_a_storm_of_sizes():
     async with desk(*recorded(40)) as it:
-        sizes = [(1, 1), (300, 100), (2, 50), (200, 3), (40, 10), (120, 40), (80, 24), (7, 7), (109, 33), (110, 34)]
+        sizes = [(1, 1), (300, 100), (2, 50), (200, 3), (60, 16), (120, 40), (80, 24), (7, 7), (109, 33), (110, 34)]
         for width, height in sizes:
             await it.pilot.resize_terminal(width, height)
-            await it.press("tab", "y")
+            await it.press("tab", "y", "m", "down")
             await it.say(StateChanged(state=RunState.TRAINING))
-        await it.press("enter", "escape", "question_mark", "escape", "q", "escape")
+            assert it.app.screen.size == (width, height)
+        await it.press("escape", "question_mark", "escape", "q", "escape")
+        for key in ("e", "A", "C", "r"):
+            await it.press(key)
+            for width, height in sizes[:4]:
+                await it.pilot.resize_terminal(width, height)
+            await it.press("down", "escape")
         await it.say(FAILURE)
         for width, height in sizes:
             await it.pilot.resize_terminal(width, height)
             await it.pilot.pause()
+        assert it.app.is_running
+        assert len(it.app.screen_stack) == 1
 
 
-@pytest.mark.parametrize("size", [(40, 10), (80, 24), (120, 40), (200, 50)])
+@pytest.mark.parametrize("size", [(60, 16), (80, 24), (120, 40), (300, 100)])
 async def test_what_matters_most_is_on_every_screen(size):
     async with desk(*recorded(40), size=size) as it:
-        visible = it.app.screen.query_one(Header), it.app.screen.query_one(Settings)
-        assert all(widget.region.area for widget in visible)
+        for panel in (Header, Settings, Workers, Events):
+            region = it.app.screen.query_one(panel).region
+            assert region.area
+            assert it.app.screen.region.contains_region(region)
         assert any(chart.region.height >= 3 for chart in it.app.screen.query(Chart))
+        assert it.app.screen.query_one("#tiles").region.area
+        assert it.app.screen.max_scroll_y == it.app.screen.max_scroll_x == 0
 
 
-@pytest.mark.parametrize("theme", ["ppo-light", "ansi-dark", "ansi-light", "textual-dark", "nord"])
+@pytest.mark.parametrize("size", [(59, 40), (120, 15), (30, 5), (10, 1)])
+async def test_a_smaller_terminal_has_a_status_line(size):
+    async with desk(*recorded(40), size=size) as it:
+        first, *rest = it.picture.splitlines()
+        assert "TRAINING"[: size[0] - 6] in first
+        assert not "".join(rest).strip()
+
+
+@pytest.mark.parametrize("theme", ["ppo-light", "ppo-ansi", "ansi-dark", "textual-dark", "nord"])
 async def test_other_themes(theme):
     async with desk(started(), *list(recorded(20))[1:]) as it:
         it.app.theme = theme

@@ -183,11 +183,11 @@ async def test_d_leaves_an_attached_run_to_itself(served):
     assert served.commands == []
 
 
-@pytest.mark.parametrize("leave", ["terminate", "hang_up"])
+@pytest.mark.parametrize("leave", [lambda app: app.terminate("SIGTERM", 143), PpoTuiApp.hang_up])
 async def test_closing_the_terminal_or_ending_the_screen_never_ends_the_run(served, leave):
     app = PpoTuiApp(AttachedSession(served.directory))
     async with app.run_test() as pilot:
-        getattr(app, leave)()
+        leave(app)
         await pilot.pause()
     assert app.return_code in (129, 143)
     assert served.commands == []

@@ -85,15 +85,17 @@ def test_a_request_that_two_updates_leave_unanswered_is_over(editor):
 @pytest.mark.parametrize(("text", "value"), [("0.02", 0.02), (" 3e-2 ", 0.03), ("off", None), ("None", None)])
 def test_typed_values(editor, text, value):
     choose(editor, "ppo.target_kl")
-    assert editor.typed(text) == SetValue(key="ppo.target_kl", value=value)
+    editor.ask("ppo.target_kl", 0.5)
+    editor.draft_typed(text)
+    assert editor.apply_drafts() == [SetValue(key="ppo.target_kl", value=value)]
 
 
 @pytest.mark.parametrize("text", ["", "fast", "-1", "nan", "inf", "1e999", "off", "2,5"])
 def test_what_is_no_value_is_refused_by_name_and_changes_nothing(editor, text):
     choose(editor, "optim.learning_rate")
     with pytest.raises(ConfigError, match=r"optim\.learning_rate"):
-        editor.typed(text)
-    assert not editor.pending
+        editor.draft_typed(text)
+    assert not editor.drafts
 
 
 @given(key=st.sampled_from(sorted(LIVE_FIELDS)), directions=st.lists(st.sampled_from([1, -1]), max_size=60))

@@ -15,9 +15,9 @@ from ppo_tui.tui.widgets.game import Game, GameFacts, GameObservation
 from ppo_tui.tui.widgets.game_picture import GamePicture
 
 from .clips import clip, numbers_clip, pong
+from .desk import DONE, Desk
+from .desk import desk as any_desk
 from .fake import FakeSession, started
-from .test_app import DONE, Desk
-from .test_app import desk as any_desk
 
 BUDGET = 20_000 / 15
 """Bytes a frame that make 20 kB a second at 15 frames a second."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
 import pty
@@ -76,12 +77,13 @@ def terminal() -> Iterator[Terminal]:
     terminal.close()
 
 
-def test_sigterm_saves_shows_it_and_gives_the_terminal_back(terminal):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_shows_it_and_gives_the_terminal_back(terminal, number, code):
     terminal.read_until(b"TRAINING")
-    terminal.process.send_signal(signal.SIGTERM)
+    terminal.process.send_signal(number)
     terminal.read_until(b"SAVING")
     terminal.read_until(LEAVES_ALTERNATE_SCREEN)
-    assert terminal.process.wait(DEADLINE) == 143
+    assert terminal.process.wait(DEADLINE) == code
     assert termios.tcgetattr(terminal.slave) == terminal.before
     assert b"Traceback" not in terminal.output
 
@@ -135,9 +137,99 @@ def test_ctrl_c_twice_gives_the_terminal_back(terminal):
     assert termios.tcgetattr(terminal.slave) == terminal.before
 
 
+ENGINE = """
+import os, sys
+from ppo_tui.protocol import RunFinished, RunState, StateChanged
+from ppo_tui.tui.session import LocalSession
+from ppo_tui.tui.terminal import run_screen
+from tests.tui.fake import PlayingEngine
+
+class Engine(PlayingEngine):
+    def run(self):
+        {}
+        super().run()
+
+sys.exit(run_screen(LocalSession(Engine)).exit_code)
+"""
+
+
+def screen_with(*lines: str) -> Terminal:
+    """The fake run, whose engine does this first."""
+    return Terminal("-c", ENGINE.format("\n        ".join(lines)))
+
+
+def test_what_libraries_write_becomes_events_and_never_reaches_the_terminal():
+    terminal = screen_with(
+        r"os.write(1, b'\x1b]0;from C code\x07 on stdout\n')",
+        r"os.write(2, b'\x1b]0;from C code\x07 on stderr\n')",
+        r"print('\x1b]0;from Python\x07 printed', flush=True)",
+    )
+    for text in (b"on stdout", b"on stderr", b"printed", b"TRAINING"):
+        terminal.read_until(text)
+    assert b"\x1b]0;" not in terminal.output
+    terminal.process.send_signal(signal.SIGTERM)
+    terminal.read_until(LEAVES_ALTERNATE_SCREEN)
+    assert terminal.process.wait(DEADLINE) == 143
+
+
+def test_quitting_while_the_engine_starts_gives_the_terminal_back():
+    terminal = screen_with("__import__('threading').Event().wait(1000)")
+    terminal.read_until(b"STARTING")
+    os.write(terminal.master, b"\x03")
+    terminal.read_until(b"Leave the run?")
+    os.write(terminal.master, b"\x03")
+    terminal.read_until(LEAVES_ALTERNATE_SCREEN)
+    assert terminal.process.wait(DEADLINE) == 130
+    assert termios.tcgetattr(terminal.slave) == terminal.before
+
+
+def test_an_error_in_the_screen_itself_gives_the_terminal_back():
+    code = """
+from ppo_tui.tui.terminal import run_screen
+from tests.tui.fake import FakeSession, recorded
+
+class Broken(FakeSession):
+    def poll(self):
+        raise ZeroDivisionError("in the screen")
+
+run_screen(Broken(recorded(3)))
+"""
+    terminal = Terminal("-c", code)
+    terminal.read_until(LEAVES_ALTERNATE_SCREEN)
+    terminal.read_until(b"in the screen")
+    terminal.process.wait(DEADLINE)
+    assert termios.tcgetattr(terminal.slave) == terminal.before
+
+
+def test_the_learner_goes_on_while_the_terminal_does_not_read(tmp_path):
+    run = tmp_path / "run"
+    terminal = Terminal("-m", "ppo_tui", "--preset", "cartpole", "--total-steps", "10_000_000", "--run-dir", str(run))
+    terminal.read_until(b"TRAINING")
+    os.write(terminal.master, 8 * b"?qmm")  # whole screens to draw, far more than a terminal takes unread
+    began = seconds_trained(run)
+    give_up = time.monotonic() + DEADLINE
+    while (now := seconds_trained(run)) < began + 4.0:
+        assert time.monotonic() < give_up, f"the learner stands at {now:.1f} s of the run"
+        time.sleep(0.1)
+    terminal.output = b""
+    os.write(terminal.master, b"\x03")
+    terminal.read_until(b"Leave the run?")
+    os.write(terminal.master, b"n")
+    terminal.read_until(LEAVES_ALTERNATE_SCREEN)
+    assert terminal.process.wait(DEADLINE) == 0
+    assert termios.tcgetattr(terminal.slave) == terminal.before
+
+
+def seconds_trained(run: Path) -> float:
+    """Of the run, as of the newest complete line of its metrics."""
+    metrics = run / "metrics.jsonl"
+    lines = metrics.read_text().rpartition("\n")[0].splitlines() if metrics.exists() else []
+    return json.loads(lines[-1])["time/time_elapsed"] if lines else 0.0
+
+
 def test_messages_of_libraries_go_to_the_log_of_the_screen(capsys):
     run = Controller(FakeSession(), clock=lambda: 0.0)
-    with _captured_logging(run), warnings.catch_warnings():
+    with _captured_logging(run.diagnostics), warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.warn("deprecated since long", DeprecationWarning, stacklevel=1)
         logging.getLogger("some.library").error("cannot\nwrite")

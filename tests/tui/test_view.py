@@ -12,6 +12,7 @@ from ppo_tui.protocol import (
     EpisodeFinished,
     Event,
     Level,
+    Rewound,
     RolloutProgress,
     RunFinished,
     RunState,
@@ -144,7 +145,7 @@ def test_edits_and_checkpoints_mark_the_curves():
 def test_a_rewind_goes_back_on_every_curve():
     games = EpisodeFinished(env=0, episode_return=7.0, length=9, step=3 * BATCH - 5)
     view = view_of(started(), *(update(n, 2.0 * n, loss=float(n)) for n in (1, 2, 3)), games)
-    view.rewind(BATCH, 1)
+    view.apply(Rewound(path="p", step=BATCH, update=1))
     assert (view.step, view.update) == (BATCH, 1)
     assert view.series["loss"].values.tolist() == [1.0]
     assert [values.tolist() for _, values in view.series["loss"].branches] == [[1.0, 2.0, 3.0]]

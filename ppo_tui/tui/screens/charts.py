@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import numpy as np
@@ -9,67 +10,61 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen, Screen
+from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Footer, Input, OptionList
 from textual.widgets.option_list import Option
 
 from .. import formats, keys
+from ..controller import Controller
 from ..marks import neighbour
 from ..metrics import Curve
 from ..view import EPISODE_RETURNS
 from ..widgets.chart import Chart
 from ..widgets.chart_grid import ChartGrid
+from ..widgets.curves import CurvesWidget
+from ..widgets.panel import FAR
+from .run_screen import RunScreen
 
 
 class ChartActions:
-    """What keys do to charts; for a screen that has `charts`."""
-
-    charts: ChartGrid
+    """What keys do to charts; for a screen."""
 
     @property
-    def chart(self) -> Chart:
+    @abstractmethod
+    def chart(self) -> CurvesWidget:
         """The chart that keys go to."""
-        return self.charts.chosen
 
-    def action_chart(self, index: int) -> None:
-        self.charts.choose(index)
-        self.charts.renew()
-
-    def action_next_chart(self, direction: int) -> None:
-        self.charts.choose_next(direction)
-        self.charts.renew()
+    @abstractmethod
+    def renew_charts(self) -> None:
+        """Paint what changed in this chart and in those that share its window and cursor."""
 
     def action_cursor(self, cells: int) -> None:
         self.chart.move_cursor(cells)
-        self.charts.renew()
-
-    def action_mark(self, direction: int) -> None:
-        """Move the cursor to the next or the previous mark."""
-        chart = self.chart
-        if (step := neighbour(chart.marks(), chart.view.cursor, direction)) is not None:
-            chart.view.look_at(step, chart.extent())
-            self.charts.renew()
+        self.renew_charts()
 
     def action_zoom(self, factor: float) -> None:
         self.chart.zoom(factor)
-        self.charts.renew()
+        self.renew_charts()
 
     def action_pan(self, share: float) -> None:
         self.chart.pan(share)
-        self.charts.renew()
+        self.renew_charts()
 
     def action_log_axis(self) -> None:
         self.chart.options.log_axis = not self.chart.options.log_axis
-        self.charts.renew()
+        self.renew_charts()
 
     def action_smoothing(self) -> None:
         self.chart.options.next_smoothing()
-        self.charts.renew()
+        self.renew_charts()
 
     def action_reset_charts(self) -> None:
-        self.charts.view.reset()
-        self.charts.renew()
+        self.chart.view.reset()
+        self.renew_charts()
+
+    def on_curves_widget_cursor_put(self) -> None:
+        self.renew_charts()
 
 
 class Readings(Widget):
@@ -110,46 +105,63 @@ class Readings(Widget):
         return Content(chart.glyphs.plain("   ".join(parts)))
 
 
-class ChartScreen(ChartActions, Screen[None]):
+class ChartScreen(ChartActions, RunScreen):
     """One chart over the whole screen, with the grid's window and cursor."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.CHART_KEYS)]
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.CHART)]
 
-    def __init__(self, charts: ChartGrid) -> None:
-        super().__init__()
-        self.charts = charts
-        self._zoomed = Chart(charts.run, charts.chosen.spec, charts.chosen.number, charts.view)
-        self._zoomed.add_class("-chosen")
+    def __init__(self, run: Controller, charts: ChartGrid) -> None:
+        super().__init__(run)
+        self._charts = charts
+        self._zoomed = Chart(charts.run, charts.chosen.spec, charts.view)
+        self._zoomed.add_class("-chosen", "-active")
         self._readings = Readings(self._zoomed)
 
     def compose(self) -> ComposeResult:
+        yield self.header
         yield self._zoomed
         yield self._readings
         yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self._charts.seen_instead = self.renew_charts
+        self.renew_charts()
+
+    def on_unmount(self) -> None:
+        self._charts.seen_instead = None
+        self._charts.renew()
 
     @property
     def chart(self) -> Chart:
         return self._zoomed
 
-    def on_mount(self) -> None:
-        self.charts.seen_instead = self.renew
-        self.renew()
-
-    def on_unmount(self) -> None:
-        self.charts.seen_instead = None
-        self.charts.renew()
-
-    def renew(self) -> None:
-        """Paint what changed."""
-        self._zoomed.become(self.charts.chosen)
+    def renew_charts(self) -> None:
+        self._zoomed.become(self._charts.chosen)
         self._zoomed.renew()
         self._readings.renew()
 
-    def on_curves_widget_cursor_put(self) -> None:
-        self.renew()
+    def action_move(self, across: int, down: int) -> None:
+        """Across moves the cursor by a cell, down to the next mark, up to the one before."""
+        if across:
+            self.action_cursor(across)
+        elif (step := neighbour(self.chart.marks(), self.chart.view.cursor, down)) is not None:
+            self.chart.view.look_at(step, self.chart.extent())
+            self.renew_charts()
 
-    def action_close(self) -> None:
-        self.dismiss()
+    def action_page(self, direction: int) -> None:
+        self.action_pan(direction)
+
+    def action_end(self, direction: int) -> None:
+        """To the first or the newest point."""
+        self.action_pan(direction * FAR)
+        self.action_cursor(direction * FAR)
+
+    def action_next_chart(self, direction: int) -> None:
+        self._charts.choose_next(direction)
+        self.renew_charts()
+
+    def action_maximise(self) -> None:
+        self.action_back()
 
 
 class MetricPicker(ModalScreen[None]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -10,34 +11,48 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import OptionList, Static
+from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from ..keys import INTERRUPT_HELP, Key
+from ..keys import INTERRUPT, INTERRUPT_HELP, rows_by_group
 
 
 class Leave(enum.Enum):
     """How to leave a run that goes on."""
 
+    DETACH = "detach"
     SAVE = "save"
     NOW = "now"
 
 
 class LeaveDialog(ModalScreen[Leave | None]):
-    """Asks how to leave; None stays."""
+    """Asks how to leave; None stays.
+
+    Args:
+        can_detach: offer to leave the screen alone.
+    """
 
     AUTO_FOCUS = "OptionList"
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("d", "choose('detach')"),
         Binding("s", "choose('save')"),
         Binding("n", "choose('now')"),
         Binding("escape,q", "choose('stay')"),
+        Binding("j", "cursor(1)"),
+        Binding("k", "cursor(-1)"),
     ]
 
+    def __init__(self, *, can_detach: bool) -> None:
+        super().__init__()
+        self._can_detach = can_detach
+
     def compose(self) -> ComposeResult:
+        detach = [Option("d  Detach: leave the screen, the run goes on", id="detach")] if self._can_detach else []
         with Vertical(classes="dialog") as box:
             box.border_title = "Leave the run?"
             yield OptionList(
+                *detach,
                 Option("s  Save a checkpoint and stop", id="save"),
                 Option("n  Stop now, without saving", id="now"),
                 Option("esc  Stay", id="stay"),
@@ -48,8 +63,61 @@ class LeaveDialog(ModalScreen[Leave | None]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.action_choose(event.option.id or "stay")
 
+    def action_cursor(self, direction: int) -> None:
+        options = self.query_one(OptionList)
+        options.action_cursor_down() if direction > 0 else options.action_cursor_up()
+
     def action_choose(self, choice: str) -> None:
-        self.dismiss(None if choice == "stay" else Leave(choice))
+        if choice != "detach" or self._can_detach:
+            self.dismiss(None if choice == "stay" else Leave(choice))
+
+
+class ConfirmDialog(ModalScreen[bool]):
+    """Asks before something that cannot simply be taken back."""
+
+    AUTO_FOCUS = "OptionList"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("y", "answer(True)"), Binding("escape,q,n", "answer(False)")]
+
+    def __init__(self, question: str, text: str, yes: str) -> None:
+        super().__init__()
+        self._question, self._text, self._yes = question, text, yes
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as box:
+            box.border_title = self._question
+            yield Static(Content(self._text))
+            yield OptionList(Option(f"y  {self._yes}", id="yes"), Option("esc  Stay", id="no"), compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one(OptionList).highlighted = 1
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(event.option.id == "yes")
+
+    def action_answer(self, yes: bool) -> None:
+        self.dismiss(yes)
+
+
+class CountDialog(ModalScreen[int | None]):
+    """Asks for a whole number from 1 on; None where the user would rather not."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)")]
+    AUTO_FOCUS = "Input"
+
+    def __init__(self, question: str) -> None:
+        super().__init__()
+        self._question = question
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as box:
+            box.border_title = self._question
+            yield Input(placeholder="10", compact=True, restrict=r"\d{0,9}")
+            yield Static("enter starts, esc stays", classes="quiet")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        count = int(event.value or "0")
+        if count:
+            self.dismiss(count)
 
 
 class TextScreen(ModalScreen[None]):
@@ -76,24 +144,24 @@ class TextScreen(ModalScreen[None]):
             self.call_after_refresh(box.scroll_end, animate=False)
 
 
-def help_text(keys: tuple[Key, ...]) -> Content:
-    """All keys by group, from the table that the bindings are made of."""
+def help_text(keymap: Mapping[str, str]) -> Content:
+    """All keys by group, from the table that the bindings are made of, written as the user has them."""
     lines: list[Content] = []
-    for group in dict.fromkeys(key.group for key in keys if key.help):
+    for group, rows in rows_by_group(keymap):
         lines.append(Content.assemble((group, "bold $primary")))
-        rows = [(key.display, key.help) for key in keys if key.group == group and key.help]
+        lines += [Content.assemble((f"  {written:<8} ", "bold"), key.help) for written, key in rows]
         if group == "Screens":
-            rows.append(("ctrl+c", INTERRUPT_HELP))
-        lines += [Content.assemble((f"  {display:<7} ", "bold"), text) for display, text in rows]
+            lines.append(Content.assemble((f"  {INTERRUPT:<8} ", "bold"), INTERRUPT_HELP))
         lines.append(Content(""))
-    lines.append(
-        Content.assemble(
-            ("Charts ", "bold $primary"), "━ the solid curve lies above, the ╍ dashed one below; each has its own axis."
-        )
-    )
-    lines.append(Content("  Behind a curve lie the raw values; behind the return, every single game."))
-    lines.append(
-        Content("  ┊ a setting was changed, ▴ a checkpoint was saved, ↶ the run was rewound: the dashed shadow")
-    )
-    lines.append(Content("  is what it abandoned. The cursor tells what happened near it."))
+    lines.append(Content.assemble(("Signs", "bold $primary")))
+    lines += [Content(f"  {line}") for line in _SIGNS]
     return Content("\n").join(lines)
+
+
+_SIGNS = (
+    "Charts: ━ the solid curve lies above, the ╍ dashed one below; each has its own axis.",
+    "Behind a curve lie the raw values; behind the return, every single game.",
+    "┊ a setting was changed, ▴ a checkpoint was saved, ↶ the run was rewound; what it abandoned is a dashed shadow.",
+    "Workers: ◂ the others wait for this one, ↻ it was restarted, ✗ it is dead.",
+    "Events: ★ best game, ↓ checkpoint, ± change, ! warning, ✗ error, • state.",
+)

@@ -1,73 +1,96 @@
-"""The screen of a run: head, tiles, charts, workers, settings, events."""
+"""The main screen: how the run stands and how it went, in panels that keys move among."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer
+from textual.widget import Widget
+from textual.widgets import Footer, Input
 
 from ...protocol import RunState
 from .. import keys
 from ..controller import Controller
 from ..widgets.banner import Banner
+from ..widgets.chart import Chart
 from ..widgets.chart_grid import ChartGrid
-from ..widgets.events import Events, event_line
+from ..widgets.events import Events
+from ..widgets.filter_line import FilterLine
 from ..widgets.game import Game
-from ..widgets.header import Header
+from ..widgets.header import Header, StatusLine
+from ..widgets.metrics_table import MetricsTable
 from ..widgets.panel import Panel
 from ..widgets.settings import Settings
 from ..widgets.tiles import Tiles
-from ..widgets.value_input import ValueInput
 from ..widgets.workers import Workers
 from .charts import ChartActions, ChartScreen, MetricPicker
-from .dialogs import TextScreen, help_text
 from .game import GameScreen
 
 CHART_SECONDS = 0.5
 """Shortest time between two repaints of the charts."""
 
-NEED_A_LIVE_RUN = {"pause", "step", "save", "nudge", "edit"}
+PANELS = ("charts", "workers", "settings", "events", "metrics", "game")
+"""What the keys 1, 2, 3 … go to."""
 
 
 class MainScreen(ChartActions, Screen[None]):
-    """Shows what the controller knows, and turns keys into its calls."""
+    """Shows what the controller knows, and moves among its panels. What steers the run belongs to the app."""
 
-    KEYS: ClassVar[tuple[keys.Key, ...]] = keys.KEYS
-    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings()]
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (70, "-medium"), (110, "-wide")]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-flat"), (18, "-low"), (34, "-high")]
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.TRAIN)]
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [
+        (0, "-tiny"),
+        (60, "-narrow"),
+        (70, "-medium"),
+        (110, "-wide"),
+    ]
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-flat"), (16, "-low"), (34, "-high"), (60, "-tall")]
 
     def __init__(self, run: Controller, clock: Callable[[], float]) -> None:
         super().__init__()
         self._run = run
         self._clock = clock
         self._charts_at = float("-inf")
+        self._panel = PANELS[0]
         self._header = Header(run, id="header")
+        self._status = StatusLine(run, id="status")
         self._banner = Banner(run, id="banner")
         self._tiles = Tiles(run, id="tiles")
         self.charts = ChartGrid(run.view, id="charts")
         self._game = Game(run, id="game")
-        self.set_class(run.game.fps <= 0, "-game-off")
+        self.set_class(bool(run.game_missing), "-game-off")
         self._workers = Workers(run, id="workers")
         self._settings = Settings(run, id="settings")
         self._events = Events(run, id="events")
-        self._value = ValueInput(run, id="value")
-        self._banner.display = self._value.display = False
+        self._metrics = MetricsTable(run, id="metrics")
+        self._filter = FilterLine("events")
+        self._banner.display = False
 
     def compose(self) -> ComposeResult:
+        yield self._status
         yield self._header
         yield self._banner
         yield self._tiles
         yield Container(self.charts, self._game, id="middle")
+        yield self._metrics
         yield Container(self._workers, self._settings, self._events, id="bottom")
-        yield self._value
+        yield self._filter
         yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self.charts.ascii = self.app.look.ascii
+        self._show_panel()
+
+    @property
+    def chart(self) -> Chart:
+        return self.charts.chosen
+
+    def renew_charts(self) -> None:
+        self.charts.renew()
 
     # ── Painting ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -78,26 +101,22 @@ class MainScreen(ChartActions, Screen[None]):
             self._show_end(finished.state)
         elif self._banner.display and not finished:
             self._hide_end()
-        panels: list[Panel] = [
-            self._header,
-            self._banner,
-            *self._tiles.tiles,
-            self._workers,
-            self._settings,
-            self._events,
-        ]
-        for panel in panels:
+        for panel in (self._header, self._status, self._banner, self._tiles, *self._text_panels.values()):
             panel.renew()
         now = self._clock()
         if finished or now - self._charts_at >= CHART_SECONDS:
             self._charts_at = now
             self.charts.renew()
 
+    @property
+    def _text_panels(self) -> dict[str, Panel]:
+        """The panels that are text; charts and the game move and repaint by themselves."""
+        panels = (self._workers, self._settings, self._events, self._metrics)
+        return {panel.id or "": panel for panel in panels}
+
     def _show_end(self, state: RunState) -> None:
         self._banner.display = True
         self._banner.add_class(f"-{state}")
-        self._value.display = False
-        self.set_focus(None)
         self.refresh_bindings()
 
     def _hide_end(self) -> None:
@@ -109,71 +128,76 @@ class MainScreen(ChartActions, Screen[None]):
     def renew_clock(self) -> None:
         """Bring the running times up to date."""
         self._header.renew()
+        self._status.renew()
 
     # ── Keys ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    @property
-    def typing(self) -> bool:
-        return self._value.open
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While a value is typed, keys belong to it; after the end, what steers a run is greyed out."""
-        if action not in _ACTIONS:
-            return True
-        if self.typing:
+        """Keys belong to a line that is typed in; what changes a setting is greyed out where nobody obeys."""
+        if isinstance(self.focused, Input):
             return False
-        if action == "traceback":
-            return bool(self._run.view.finished and self._run.view.finished.details)
-        session = self._run.session
-        if action == "detach":
-            return session.can_detach
-        if action == "take_control":
-            return session.live and not (session.owns_run or session.can_steer)
-        if action in NEED_A_LIVE_RUN and (self._run.view.finished or not session.can_steer):
-            return None
-        return True
+        return None if action == "nudge" and (self._run.view.finished or not self._run.session.can_steer) else True
 
-    def action_pause(self) -> None:
-        self._run.toggle_pause()
-        self.renew_clock()
+    def action_move(self, across: int, down: int) -> None:
+        """The arrows: among the charts up and down, along their curves sideways."""
+        if self._panel == "charts":
+            if down:
+                self.charts.choose_next(down)
+                self.charts.renew()
+            else:
+                self.action_cursor(across)
+        elif self._panel == "game":
+            self.action_choose_env(down or across)
+        else:
+            self._text_panels[self._panel].move(across, down)
 
-    def action_step(self) -> None:
-        self._run.step()
-        self.renew_clock()
+    def action_page(self, direction: int) -> None:
+        if panel := self._text_panels.get(self._panel):
+            panel.page(direction)
 
-    def action_save(self) -> None:
-        self._run.save()
-        self.renew_clock()
-
-    def action_select(self, direction: int) -> None:
-        self._run.editor.select(direction)
-        self._settings.renew()
+    def action_end(self, direction: int) -> None:
+        if panel := self._text_panels.get(self._panel):
+            panel.end(direction)
 
     def action_nudge(self, direction: int) -> None:
         self._run.nudge(direction)
         self._settings.renew()
 
-    def action_edit(self) -> None:
-        if field := self._run.editor.field:
-            self._value.show(field)
-            self.refresh_bindings()
+    def action_metrics(self) -> None:
+        self.app.push_screen(MetricPicker(self.charts))
 
-    def on_value_input_closed(self) -> None:
-        self._settings.renew()
-        self.refresh_bindings()
+    def action_filter(self) -> None:
+        self._panel = "events"
+        self._show_panel()
+        self._filter.show()
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        self._events.filter = message.value
+        self._events.renew()
+
+    # ── The game ────────────────────────────────────────────────────────────────────────────────────────────
 
     def action_game(self) -> None:
-        if self._run.game.fps <= 0:
-            self.notify("the game is off: it was started with --fps 0")
+        if self._game_is_off():
             return
-        shown = self._game.display
-        self.set_class(shown, "-game-off")
-        self.set_class(not shown, "-game-on")
+        self._show_game(not self._game.display)
+        if not self._game.display and self._panel == "game":
+            self._panel = "charts"
+            self._show_panel()
+
+    def _show_game(self, shown: bool) -> None:
+        self.set_class(not shown, "-game-off")
+        self.set_class(shown, "-game-on")
         self._game.renew()
 
     def action_zoom_game(self) -> None:
-        if self._run.game.fps > 0:
+        if not self._game_is_off():
             self.app.push_screen(GameScreen(self._run))
+
+    def _game_is_off(self) -> bool:
+        if missing := self._run.game_missing:
+            self.notify(missing)
+        return bool(missing)
 
     def on_game_zoomed(self) -> None:
         self.action_zoom_game()
@@ -182,31 +206,74 @@ class MainScreen(ChartActions, Screen[None]):
         self._run.choose_game(direction)
         self._game.renew()
 
+    # ── Panels ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def action_panel(self, number: int) -> None:
+        name = PANELS[number - 1]
+        if name == "game":
+            if self._game_is_off():
+                return
+            self._show_game(True)
+        self._panel = name
+        self._show_panel()
+
+    def action_next_panel(self, direction: int) -> None:
+        shown = [panel for panel in PANELS if panel in ("charts", self._panel) or self._to_be_seen(panel)]
+        self._panel = shown[(shown.index(self._panel) + direction) % len(shown)]
+        self._show_panel()
+
+    def _to_be_seen(self, panel: str) -> bool:
+        if panel == "game":
+            return self._game.display
+        return panel != "metrics" or self.maximised
+
+    @property
+    def maximised(self) -> bool:
+        return self.has_class("-maximised")
+
     def action_maximise(self) -> None:
-        self.app.push_screen(ChartScreen(self.charts))
+        """Give the panel all the room, or put it back; charts, settings and the game have screens of their own."""
+        if self._panel == "charts":
+            self.app.push_screen(ChartScreen(self._run, self.charts))
+        elif self._panel == "game":
+            self.action_zoom_game()
+        elif self._panel == "settings" and not self.maximised:
+            self.app.action_edit()
+        else:
+            self._maximise(not self.maximised)
 
-    def action_metrics(self) -> None:
-        self.app.push_screen(MetricPicker(self.charts))
+    def action_back(self) -> None:
+        if self._events.filter:
+            self._filter.clear_and_close()
+        else:
+            self._maximise(False)
 
-    def action_events(self) -> None:
-        lines = [event_line(entry) for entry in self._run.view.log]
-        self.app.push_screen(TextScreen("Events", Content("\n").join(lines), at_end=True))
+    def _maximise(self, maximised: bool) -> None:
+        self.set_class(maximised, "-maximised")
+        if self._panel == "metrics" and not maximised:
+            self._panel = "charts"
+        self._show_panel()
 
-    def action_traceback(self) -> None:
-        if finished := self._run.view.finished:
-            self.app.push_screen(TextScreen(finished.reason.splitlines()[0], Content(finished.details), at_end=True))
+    def _show_panel(self) -> None:
+        """Mark the panel that the keys go to. The table of metrics is only there with all the room."""
+        if self._panel == "metrics":
+            self.add_class("-maximised")
+        elif self._panel in ("charts", "game"):
+            self.remove_class("-maximised")
+        for name in PANELS:
+            chosen = name == self._panel
+            self.set_class(chosen, f"-at-{name}")
+            self.query_one(f"#{name}").set_class(chosen, "-focused")
+        self.call_after_refresh(self.renew)
 
-    def action_help(self) -> None:
-        self.app.push_screen(TextScreen("Keys", help_text(tuple(dict.fromkeys((*self.KEYS, *keys.CHART_KEYS))))))
-
-    def action_detach(self) -> None:
-        self.app.detach()
-
-    def action_take_control(self) -> None:
-        self._run.session.take_control()
-
-    async def action_quit(self) -> None:
-        await self.app.action_quit()
-
-
-_ACTIONS = {key.action.partition("(")[0] for key in (*keys.KEYS, *keys.REPLAY_KEYS)}
+    def on_click(self, event: events.Click) -> None:
+        """A click goes to a panel, a second one gives it all the room."""
+        widget: Widget | None = event.widget
+        while widget is not None and widget.id not in PANELS:
+            widget = widget.parent if isinstance(widget.parent, Widget) else None
+        if widget is None:
+            return
+        self._panel = widget.id or PANELS[0]
+        self._show_panel()
+        if event.chain == 2:
+            self.action_maximise()

@@ -10,17 +10,13 @@ from textual.binding import BindingType
 from .. import keys
 from ..controller import Controller
 from ..session import ReplaySession
-from .main import NEED_A_LIVE_RUN, MainScreen
+from .main import MainScreen
 
 
 class ReplayScreen(MainScreen):
-    """Shows what was. Keys that would steer a run have no meaning here and are not listed."""
+    """Shows what was. Keys that would steer a run have no meaning here."""
 
-    KEYS: ClassVar[tuple[keys.Key, ...]] = (
-        *keys.REPLAY_KEYS,
-        *(key for key in keys.KEYS if key.action.partition("(")[0] not in NEED_A_LIVE_RUN),
-    )
-    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.REPLAY_KEYS)]
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.REPLAY)]
 
     def __init__(self, run: Controller, clock: Callable[[], float], session: ReplaySession) -> None:
         super().__init__(run, clock)

@@ -6,7 +6,7 @@ import contextlib
 import threading
 
 from ...errors import PPOTuiError
-from ...protocol import Command, CommandRefused, Event, RunFinished, RunState, StateChanged
+from ...protocol import PASSIVE, Command, CommandRefused, Event, RunFinished, RunState, StateChanged
 from ...runs import RunDirectory
 from ...runs.client import ControlClient
 from ...runs.messages import Reply, Role
@@ -66,10 +66,11 @@ class AttachedSession(Session):
 
     def send(self, command: Command) -> None:
         client = self._client
+        passive = isinstance(command, PASSIVE)
         if client is None:
-            if not self._finished:
+            if not (self._finished or passive):
                 self._refuse("the run does not answer")
-        elif not self.can_steer:
+        elif not (self.can_steer or passive):
             holder = self._role.holder if self._role else None
             why = f"{holder} steers it; T takes the control over" if holder else "T takes the control"
             self._refuse(f"read-only: {why}")

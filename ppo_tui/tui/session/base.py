@@ -24,6 +24,9 @@ class Session(Protocol):
     can_detach: bool = False
     """Whether the screen can be left with the run going on."""
 
+    shows_game: bool = True
+    """Whether there are clips of the game: a record keeps none."""
+
     status: str = ""
     """A word or two on how the screen hangs together with the run, such as ``read-only``; empty where it is plain."""
 

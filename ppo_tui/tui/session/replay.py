@@ -37,6 +37,7 @@ class ReplaySession(Session):
 
     owns_run = False
     can_steer = False
+    shows_game = False
 
     def __init__(
         self, events: Path, *, speed: float | None = None, clock: Callable[[], float] = time.monotonic

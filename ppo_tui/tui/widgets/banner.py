@@ -6,12 +6,13 @@ from textual.content import Content
 
 from ...protocol import RunState
 from .. import formats
+from ..view import MEAN_RETURN
 from .header import STATES
 from .panel import Panel, fit
 
 
 class Banner(Panel):
-    """Two lines: the end with its reason, and what can be done now."""
+    """The end with its reason, what can be done now, and where there is room a summary of the whole run."""
 
     def draw(self, width: int, height: int) -> Content:
         finished = self.run.view.finished
@@ -23,14 +24,17 @@ class Banner(Panel):
         second = " q leaves" + ("   t shows the traceback" if finished.details else "")
         if finished.state is RunState.FAILED:
             second += f"   exit code {finished.exit_code}"
-        return (
-            fit(Content.assemble((first, "bold")), width)
-            + Content("\n")
-            + fit(Content(f"{second}   {self._summary()}"), width)
-        )
+        facts = self._facts()
+        lines = [first, f"{second}   {' · '.join(facts[:3])}"]
+        if height > len(lines):
+            lines = [first, f" {' · '.join(facts[:3])}", f" {' · '.join(facts[3:])}", second]
+        contents = [Content.assemble((lines[0], "bold")), *map(Content, lines[1:])]
+        return Content("\n").join(fit(line, width) for line in contents[:height])
 
-    def _summary(self) -> str:
+    def _facts(self) -> list[str]:
+        """The most telling ones first."""
         view = self.run.view
+        mean = view.series[MEAN_RETURN].last if MEAN_RETURN in view.series else None
         facts = [f"{formats.count(view.step)} steps in {formats.duration(view.elapsed)}"]
         if view.best:
             facts.append(f"best game {formats.number(view.best.episode_return)}")
@@ -38,4 +42,12 @@ class Banner(Panel):
             facts.append(f"checkpoint at {formats.count(view.checkpoint.step)} steps")
         else:
             facts.append("no checkpoint")
-        return " · ".join(facts)
+        facts += [
+            f"mean return {formats.number(mean)} over {formats.count(view.episodes)} games",
+            f"{formats.count(view.step / view.elapsed if view.elapsed else 0)} steps/s",
+            f"{view.update:,} updates",
+            f"{len(view.changes)} edits",
+        ]
+        if view.started and view.started.run_dir:
+            facts.append(view.started.run_dir)
+        return facts

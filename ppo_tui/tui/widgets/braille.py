@@ -44,7 +44,7 @@ class Glyphs:
         point: where the cursor meets a curve.
         samples: a piece of each pattern, for legends.
         tick, edge: the vertical axis with a label, and without.
-        frame: corners and sides: top left, horizontal, top right, vertical, bottom left, bottom right.
+        frame, heavy_frame: corners and sides: top left, horizontal, top right, vertical, bottom left, bottom right.
         replacements: what texts must not hold, and what stands for it.
     """
 
@@ -60,6 +60,7 @@ class Glyphs:
     tick: str
     edge: str
     frame: str
+    heavy_frame: str
     replacements: dict[str, str]
 
     def plain(self, text: str) -> str:
@@ -86,6 +87,7 @@ BRAILLE = Glyphs(
     tick="┤",
     edge="│",
     frame="╭─╮│╰╯",
+    heavy_frame="┏━┓┃┗┛",
     replacements={},
 )
 
@@ -102,6 +104,7 @@ ASCII = Glyphs(
     tick="+",
     edge="|",
     frame="+-+|++",
+    heavy_frame="#=#|##",
     replacements={
         "π": "pi", "→": "->", "·": "-", "–": "-", "∞": "inf", "…": "~", "×": "x", "▴": "^", "┊": ":", "↶": "<",
     },

@@ -22,21 +22,20 @@ _BRANCHES = 8
 class Chart(CurvesWidget):
     """Metrics of one run: each its average, behind it the raw values and what rewinds abandoned."""
 
-    def __init__(self, run: RunView, spec: ChartSpec, number: int, view: ChartView) -> None:
+    def __init__(self, run: RunView, spec: ChartSpec, view: ChartView) -> None:
         options = CurveOptions(smoothing=spec.smoothing)
         super().__init__(view, options, id=f"chart-{spec.id}" if spec.id.isidentifier() else None)
         self.run = run
         self.spec = spec
-        self.number = number
 
     def become(self, other: Chart) -> None:
         """Show what `other` shows, now and after each change of its options."""
-        self.spec, self.number, self.options = other.spec, other.number, other.options
+        self.spec, self.options = other.spec, other.options
 
     def fingerprint(self) -> tuple[object, ...]:
         keys = [key for curve in self.spec.curves for key in (curve.metric.key, curve.shadow) if key]
         versions = (self.run.series[key].version for key in keys)
-        return self.spec.id, self.number, self.grows, len(self.run.marks), self.extent(), *versions
+        return self.spec.id, self.grows, len(self.run.marks), self.extent(), *versions
 
     @property
     def grows(self) -> bool:
@@ -52,7 +51,7 @@ class Chart(CurvesWidget):
         return self.run.marks
 
     def title(self) -> Pieces:
-        return [(f"{self.number}", "quiet"), (f" {self.spec.title}" if self.spec.title else "", "title")]
+        return [(self.spec.title, "title")] if self.spec.title else []
 
     def legend(self) -> list[Entry]:
         samples = self.glyphs.samples

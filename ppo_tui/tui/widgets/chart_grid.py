@@ -16,11 +16,11 @@ from ..view import RunView
 from .chart import Chart
 from .curves import CurvesWidget
 
-_FEWEST_CELLS = 38, 9
+_FEWEST_CELLS = 34, 8
 """Below this size of each, fewer charts are clearer."""
 
 _ALONE_BELOW = 100
-"""Columns below which charts do not stand side by side."""
+"""Columns below which charts stand side by side only if they do so in several rows."""
 
 _BEST_ASPECT = 4.0
 """Columns to rows of a chart that reads well."""
@@ -42,8 +42,8 @@ class Arrangement:
 
 def arrange(width: int, height: int, count: int) -> Arrangement:
     """How to show up to `count` charts in `width` × `height` cells."""
-    most_columns = 1 if width < _ALONE_BELOW else width // _FEWEST_CELLS[0]
     most_rows = max(1, height // _FEWEST_CELLS[1])
+    most_columns = 1 if width < _ALONE_BELOW and most_rows == 1 else max(1, width // _FEWEST_CELLS[0])
     shown = min(count, most_columns * most_rows)
     fitting = [(columns, math.ceil(shown / columns)) for columns in range(1, min(most_columns, shown) + 1)]
     columns, rows = min(
@@ -73,7 +73,7 @@ class ChartGrid(Container):
         self.run = run
         self.view = ChartView()
         self.seen_instead: Callable[[], None] | None = None
-        self.charts = [Chart(run, spec, number, self.view) for number, spec in enumerate(CHARTS, start=1)]
+        self.charts = [Chart(run, spec, self.view) for spec in CHARTS]
         self._chosen = 0
 
     def compose(self) -> ComposeResult:
@@ -105,6 +105,7 @@ class ChartGrid(Container):
             self.seen_instead()
             return
         for chart in self.charts:
+            chart.set_class(chart is self.chosen and self.has_class("-focused"), "-active")
             chart.renew()
 
     # ── Which charts ────────────────────────────────────────────────────────────────────────────────────────
@@ -133,15 +134,13 @@ class ChartGrid(Container):
             self._add(chart_of(key))
 
     def _add(self, spec: ChartSpec) -> None:
-        chart = Chart(self.run, spec, len(self.charts) + 1, self.view)
+        chart = Chart(self.run, spec, self.view)
         self.charts.append(chart)
         self.mount(chart)
         self.choose(len(self.charts) - 1)
 
     def _remove(self, index: int) -> None:
         self.charts.pop(index).remove()
-        for number, chart in enumerate(self.charts, start=1):
-            chart.number = number
         self.choose(min(self._chosen, len(self.charts) - 1))
 
     def _arrange(self) -> None:
@@ -161,7 +160,3 @@ class ChartGrid(Container):
         message.stop()
         if message.chart in self.charts:
             self.choose(self.charts.index(message.chart))
-
-    def on_curves_widget_cursor_put(self, message: CurvesWidget.CursorPut) -> None:
-        message.stop()
-        self.renew()

@@ -57,7 +57,7 @@ class CurvesWidget(Widget):
     CurvesWidget { width: 1fr; height: 1fr; }
     CurvesWidget .curves--axis, CurvesWidget .curves--quiet { color: $quiet; }
     CurvesWidget .curves--frame { color: $frame; }
-    CurvesWidget .curves--chosen { color: $primary; text-style: bold; }
+    CurvesWidget .curves--active { color: $primary; text-style: bold; }
     CurvesWidget .curves--title, CurvesWidget .curves--cursor { color: $foreground; }
     CurvesWidget .curves--mark { color: $quiet; }
     CurvesWidget .curves--shadow, CurvesWidget .curves--abandoned { color: $shadow; }
@@ -178,6 +178,7 @@ class CurvesWidget(Widget):
             self.options.log_axis,
             self.options.smoothing,
             self.has_class("-chosen"),
+            self.has_class("-active"),
             *self.fingerprint(),
         )
         if self._picture is not None and shown == self._shown:
@@ -234,7 +235,7 @@ class CurvesWidget(Widget):
         )
         if inset:
             chosen = self.has_class("-chosen")
-            draw_frame(picture, self.glyphs, "chosen" if chosen else "frame")
+            draw_frame(picture, self.glyphs, active=self.has_class("-active"))
             write_legend(picture, self.glyphs, self.title(), self.legend())
             write_foot(picture, self.glyphs, self._under_cursor() if chosen else "", " · ".join(self.notes()))
         picture.paste(plotted.picture, inset, inset)

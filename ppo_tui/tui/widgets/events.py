@@ -5,7 +5,9 @@ from __future__ import annotations
 from textual.content import Content
 
 from .. import formats
+from ..controller import Controller
 from ..view import Kind, LogEntry
+from .filter_line import matches
 from .panel import Panel, fit
 
 _SYMBOLS = {
@@ -33,18 +35,58 @@ def event_line(entry: LogEntry) -> Content:
 
 
 class Events(Panel):
-    """As many events as fit, the newest at the bottom."""
+    """As many events as fit, the newest at the bottom unless the user has scrolled back.
+
+    Attributes:
+        filter: only events with all of these words are shown; the kind of an event counts as one of its words.
+    """
+
+    def __init__(self, run: Controller, *, id: str | None = None) -> None:
+        super().__init__(run, id=id)
+        self.filter = ""
+        self._back = 0  # how many of the newest lines lie below the panel
 
     def on_mount(self) -> None:
-        self.border_title = "Events"
+        self.renew()
+
+    def renew(self) -> None:
+        log = self.run.view.log
+        self.entitle(
+            f"4 Events · {self.filter!r} {len(self._entries())} of {len(log)}" if self.filter else "4 Events",
+            f"{self._back} more below" if self._back else "",
+        )
+        super().renew()
+
+    def move(self, across: int, down: int) -> None:
+        room = self.content_size.height
+        self._back = max(0, min(self._back - down, len(self._lines(self.content_size.width)) - room))
+        self.renew()
 
     def draw(self, width: int, height: int) -> Content:
         if width < 1 or height < 1:
             return Content("")
-        newest = [event_line(entry) for entry in list(self.run.view.log)[-height:]]
-        if height > 3:
-            newest = [line for entry in newest for line in _wrapped(entry, width)][-height:]
-        return Content("\n").join(fit(line, width) for line in newest)
+        lines = self._lines(width, enough=height + self._back)
+        lines = lines[: len(lines) - self._back][-height:]
+        if not lines and self.filter:
+            lines = [Content.assemble((f"no event has {self.filter!r}", "$quiet"))]
+        return Content("\n").join(fit(line, width) for line in lines)
+
+    def on_mouse_scroll_down(self) -> None:
+        self.move(0, 1)
+
+    def on_mouse_scroll_up(self) -> None:
+        self.move(0, -1)
+
+    def _entries(self) -> list[LogEntry]:
+        return [entry for entry in self.run.view.log if matches(self.filter, f"{entry.kind.value} {entry.text}")]
+
+    def _lines(self, width: int, enough: int | None = None) -> list[Content]:
+        """The newest lines, at least `enough` of them where there are as many."""
+        entries = self._entries()
+        newest = [event_line(entry) for entry in (entries if enough is None else entries[-enough:])]
+        if self.content_size.height <= 3:
+            return newest
+        return [line for entry in newest for line in _wrapped(entry, width)]
 
 
 def _wrapped(line: Content, width: int) -> list[Content]:

@@ -30,9 +30,11 @@ class Entry:
     style: str
 
 
-def draw_frame(picture: Picture, glyphs: Glyphs, style: str) -> None:
-    """Corners and sides at the picture's edge."""
-    top_left, horizontal, top_right, vertical, bottom_left, bottom_right = glyphs.frame
+def draw_frame(picture: Picture, glyphs: Glyphs, *, active: bool) -> None:
+    """Corners and sides at the picture's edge, heavy ones where keys go to it."""
+    style = "active" if active else "frame"
+    frame = glyphs.heavy_frame if active else glyphs.frame
+    top_left, horizontal, top_right, vertical, bottom_left, bottom_right = frame
     width, height = picture.width, picture.height
     picture.put(0, 0, top_left + horizontal * (width - 2) + top_right, style)
     picture.put(height - 1, 0, bottom_left + horizontal * (width - 2) + bottom_right, style)
@@ -42,11 +44,17 @@ def draw_frame(picture: Picture, glyphs: Glyphs, style: str) -> None:
 
 
 def write_legend(picture: Picture, glyphs: Glyphs, title: Pieces, entries: Sequence[Entry]) -> None:
-    """Title and legend into the upper edge: in full, or without labels, or as much as there is room for."""
-    full = title + [piece for entry in entries for piece in _pieces(entry, entry.label)]
-    short = title + [piece for entry in entries for piece in _pieces(entry, "")]
+    """Title and legend into the upper edge: in full, or without labels, or as much as there is room for.
+
+    Where there is no title, names tell more than values, and go last.
+    """
+    full = [_pieces(entry, entry.label) for entry in entries]
+    names = [pieces[:1] for pieces in full]
+    values = [_pieces(entry, "") for entry in entries]
+    titled = any(text.strip() for text, _ in title)
+    written = [title + [piece for pieces in each for piece in pieces] for each in (full, values if titled else names)]
     room = picture.width - 4
-    _write(picture, 0, full if _width(full, glyphs) <= room else short, glyphs)
+    _write(picture, 0, next((each for each in written if _width(each, glyphs) <= room), written[-1]), glyphs)
 
 
 def write_foot(picture: Picture, glyphs: Glyphs, left: str, right: str) -> None:
@@ -67,7 +75,7 @@ def _write(picture: Picture, row: int, pieces: Pieces, glyphs: Glyphs) -> None:
     if not pieces:
         return
     column, end = 2, picture.width - 3
-    column = picture.put(row, column, " ", "title")
+    column = picture.put(row, column, "" if pieces[0][0].startswith(" ") else " ", "title")
     for text, style in pieces:
         text = glyphs.plain(text)
         if column + len(text) > end:

@@ -51,8 +51,8 @@ class Game(Container):
 
     @property
     def to_be_seen(self) -> bool:
-        """Whether it is on the screen: displayed, with room to draw in, and not behind another screen."""
-        return self.display and self.is_attached and bool(self.size.area) and self.screen.is_active
+        """Whether it is on the screen: displayed, and not behind another screen."""
+        return self.display and self.is_attached and self.screen.is_active
 
     def entitle(self) -> None:
         """Name the environment in the border."""
@@ -76,7 +76,7 @@ class Game(Container):
         self.set_class(self.content_size.width >= _BESIDE_WIDTH, "-beside")
 
     def _play(self) -> None:
-        if not self.to_be_seen or not self.run.game.advance():
+        if not (self.to_be_seen and self.size.area and self.run.game.advance()):
             return
         self._frames += 1
         if self._frames % _FACTS_EVERY == 1:
@@ -160,9 +160,11 @@ def _choices(clip: GameClip, frame: GameFrame, width: int) -> list[Content]:
 
 
 def _components(frame: GameFrame, width: int) -> list[Content]:
-    """Lines for each component of a continuous action: the action, and the normal distribution that it came from."""
+    """Lines for each component of an action: the action, and the normal distribution that it came from, if it did."""
     lines = []
     actions = frame.action if isinstance(frame.action, tuple) else ()
+    if not frame.means:
+        return [_number(f"a{index}", formats.number(action), width) for index, action in enumerate(actions)]
     for index, (action, mean, std) in enumerate(zip(actions, frame.means, frame.stds, strict=True)):
         lines.append(_signed_line(f"a{index}", action, 2.0, width))
         spread = f"{formats.number(mean, 2)} ± {formats.number(std, 2)}"

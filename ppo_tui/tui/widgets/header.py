@@ -6,6 +6,8 @@ from textual.content import Content
 
 from ...protocol import RunState
 from .. import formats
+from ..metrics import PHASES
+from ..view import MEAN_RETURN
 from .panel import Panel, bar, fit
 
 STATES: dict[RunState, tuple[str, str]] = {
@@ -28,16 +30,36 @@ _ROOMY = 100
 """Cells from which on the head spells everything out."""
 
 
+_PHASE_UPDATES = 10
+_PHASE_STYLES = ("$primary", "$warning", "$secondary", "$quiet")
+
+
 def state_label(state: RunState) -> Content:
     symbol, style = STATES[state]
     return Content.assemble((f"{symbol} {state.upper()}", f"bold {style}"))
 
 
-class Header(Panel):
-    """Three lines: identity and state, progress of the run, progress of the update at hand."""
+class StatusLine(Panel):
+    """What matters most, for a terminal too small for anything else."""
 
     def draw(self, width: int, height: int) -> Content:
-        lines = [self._identity(), self._progress(width), self._update(width)]
+        view = self.run.view
+        score = view.series[MEAN_RETURN].last if MEAN_RETURN in view.series else None
+        parts = [
+            state_label(view.state),
+            Content(f"{100 * view.share_done:.1f}%"),
+            Content(f"return {formats.number(score)}"),
+            Content(f"{formats.count(view.fps)} steps/s"),
+            Content(f"{formats.duration(view.eta)} left"),
+        ]
+        return fit(Content("  ").join(parts), width)
+
+
+class Header(Panel):
+    """Identity and state, progress of the run and of the update at hand, and where the time goes: 1 to 4 lines."""
+
+    def draw(self, width: int, height: int) -> Content:
+        lines = [self._identity(), self._progress(width), self._update(width), self._phases(width)]
         return Content("\n").join(fit(line, width) for line in lines[: max(1, height)])
 
     def _identity(self) -> Content:
@@ -95,6 +117,25 @@ class Header(Panel):
         number = learning.update if learning else rollout.update if rollout else view.update
         label = Content.assemble(("update ", "$quiet"), f"{number:<6,} {text:<19} ")
         return first + Content("  ") + _with_bar(label, Content(""), share, width - half - 2)
+
+    def _phases(self, width: int) -> Content:
+        """Where the time of the last updates went."""
+        series = self.run.view.series
+        recent = [[series[key].values[-_PHASE_UPDATES:] for key in keys if key in series] for _, _, keys in PHASES]
+        shares = [sum(float(values.mean()) for values in each if len(values)) for each in recent]
+        if not any(shares):
+            return Content.assemble(("time     ", "$quiet"), ("known after the first update", "$quiet"))
+        legend = Content("  ").join(
+            Content.assemble((sign, style), f" {word} ", f"{formats.percent(share).strip()}")
+            for (sign, word, _), style, share in zip(PHASES, _PHASE_STYLES, shares, strict=True)
+        )
+        room = max(0, width - 11 - legend.cell_length)
+        ends = [round(room * sum(shares[: number + 1])) for number in range(len(shares))]
+        parts = [
+            (sign * max(0, end - begin), style)
+            for (sign, _, _), style, begin, end in zip(PHASES, _PHASE_STYLES, [0, *ends], ends, strict=False)
+        ]
+        return Content.assemble(("time     ", "$quiet"), *parts, "  ", legend)
 
 
 def _with_bar(left: Content, right: Content, share: float, width: int) -> Content:

@@ -32,7 +32,7 @@ class Overlay(CurvesWidget):
 
     def __init__(self, view: ChartView, *, id: str | None = None) -> None:
         super().__init__(view, CurveOptions(), id=id)
-        self.add_class("-chosen")
+        self.add_class("-chosen", "-active")
         self.metric = RETURN
         self._runs: tuple[RunCurves, ...] = ()
 
@@ -58,7 +58,8 @@ class Overlay(CurvesWidget):
 
     def legend(self) -> list[Entry]:
         return [
-            Entry(_letter(index), run.label, self._reading(run), _style(index)) for index, run in enumerate(self._runs)
+            Entry(run_letter(index), run.label, self._reading(run), _style(index))
+            for index, run in enumerate(self._runs)
         ]
 
     def notes(self) -> list[str]:
@@ -74,7 +75,7 @@ class Overlay(CurvesWidget):
                 behind.append(Line(steps, values, "shadow", Pattern.DOTTED, shadow=True))
                 steps, values = smoothed(steps, values, columns, self.options.smoothing, window)
             pattern = _PATTERNS[index % len(_PATTERNS)]
-            front.append(Line(steps, values, _style(index), pattern, letter=_letter(index)))
+            front.append(Line(steps, values, _style(index), pattern, letter=run_letter(index)))
         return behind + front
 
     def _reading(self, run: RunCurves) -> str:
@@ -87,7 +88,8 @@ class Overlay(CurvesWidget):
         return run.series.get(self.metric.key) or Series()
 
 
-def _letter(index: int) -> str:
+def run_letter(index: int) -> str:
+    """What the run of this place in the overlay is called in chart and legend."""
     return string.ascii_uppercase[index % len(string.ascii_uppercase)]
 
 

@@ -8,6 +8,9 @@ from textual.widget import Widget
 
 from ..controller import Controller
 
+FAR = 1_000_000
+"""Rows that lie beyond the end of every list."""
+
 
 class Panel(Widget):
     """Base of the screen's text panels. They write for the size that they have."""
@@ -21,9 +24,20 @@ class Panel(Widget):
         """The text for `width` × `height` cells; blank unless a panel says otherwise."""
         return Content("")
 
+    def move(self, across: int, down: int) -> None:
+        """The arrow keys; a panel that has nothing to move through stays as it is."""
+
+    def page(self, direction: int) -> None:
+        """The page keys, likewise."""
+        self.move(0, direction * max(1, self.content_size.height - 1))
+
+    def end(self, direction: int) -> None:
+        """Home and end, likewise."""
+        self.move(0, direction * FAR)
+
     def renew(self) -> None:
         """Repaint the lines that have changed, if they are to be seen."""
-        if not self.display:
+        if not self.content_size.area:
             return
         lines, shown = self.draw(*self.content_size).split("\n"), self._shown
         if shown is None or len(lines) != len(shown):

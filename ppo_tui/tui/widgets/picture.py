@@ -14,7 +14,7 @@ CURVE_COLOURS = 6
 STYLES = (
     "axis",
     "frame",
-    "chosen",
+    "active",
     "title",
     "quiet",
     "mark",

@@ -16,8 +16,16 @@ class Settings(Panel):
 
     def renew(self) -> None:
         pending = len(self.run.editor.pending)
-        self.entitle(f"Settings · {pending} pending" if pending else "Settings")
+        self.entitle(f"3 Settings · {pending} pending" if pending else "3 Settings")
         super().renew()
+
+    def move(self, across: int, down: int) -> None:
+        """Move the cursor; on one line, where the settings stand side by side, across too."""
+        if keys := self.run.editor.keys:
+            steps = down or (across if self.content_size.height < 3 else 0)
+            here = keys.index(self.run.editor.selected)
+            self.run.editor.select(max(-here, min(steps, len(keys) - 1 - here)) if abs(steps) > 1 else steps)
+            self.renew()
 
     def draw(self, width: int, height: int) -> Content:
         editor = self.run.editor

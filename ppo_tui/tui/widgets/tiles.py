@@ -7,10 +7,11 @@ from textual.content import Content
 
 from .. import formats
 from ..controller import Controller
-from ..metrics import TILES, Metric, sparkline, trend
-from ..series import bucket_means
+from ..metrics import CPU, GPU, TILES, Metric, sparkline, trend
+from ..series import Series, bucket_means
 from .panel import Panel, fit
 
+_NO_DATA = Series()
 _ARROWS = {1: "▲", -1: "▼", 0: "─"}
 
 
@@ -18,14 +19,14 @@ class Tile(Panel):
     """One metric in two lines. Without a border, the first line also holds the label."""
 
     def __init__(self, run: Controller, metric: Metric) -> None:
-        super().__init__(run, id=f"tile-{metric.label.replace(' ', '-').replace('.', '')}")
+        super().__init__(run, id=f"tile-{metric.label.replace(' ', '-').replace('.', '').replace('-%', '')}")
         self.metric = metric
         self.border_title = metric.label
 
     def draw(self, width: int, height: int) -> Content:
-        values = self.metric.values(self.run.view.series[self.metric.key])
+        values = self.metric.values(self.run.view.series.get(self.metric.key, _NO_DATA))
         newest = formats.number(float(values[-1]) if len(values) else None)
-        value = Content.assemble((f"{newest:<8}", "bold"), (_ARROWS[trend(values)], "$quiet"))
+        value = Content.assemble((f"{newest:<{max(1, min(8, width - 1))}}", "bold"), (_ARROWS[trend(values)], "$quiet"))
         bordered = self.styles.border_top[0] not in ("", "none")
         spark_width = width if bordered else width - 10
         spark = Content.assemble((sparkline(bucket_means(values, spark_width)) if spark_width > 3 else "", "$curve-1"))
@@ -36,8 +37,19 @@ class Tile(Panel):
 
 
 class Tiles(Horizontal):
-    """A row of tiles."""
+    """A row of tiles; of the machine's, the one of the processor that trains."""
 
     def __init__(self, run: Controller, *, id: str | None = None) -> None:
         self.tiles = [Tile(run, metric) for metric in TILES]
         super().__init__(*self.tiles, id=id)
+        self._run = run
+
+    def on_mount(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        on_gpu = GPU.key in self._run.view.series
+        for tile in self.tiles:
+            if tile.metric in (CPU, GPU):
+                tile.set_class((tile.metric is GPU) != on_gpu, "-unused")
+            tile.renew()

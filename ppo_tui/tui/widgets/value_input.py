@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
@@ -17,6 +20,8 @@ from ..controller import Controller
 class ValueInput(Vertical):
     """Shown on demand. Enter hands the value over, Escape leaves everything as it was."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
+
     class Closed(Message):
         """The user is done typing."""
 
@@ -29,16 +34,12 @@ class ValueInput(Vertical):
         yield Input(compact=True, id="value-input")
         yield Static(id="value-error")
 
-    @property
-    def open(self) -> bool:
-        return self.display
-
     def show(self, field: LiveField) -> None:
         """Begin with the present value of `field`, selected: typing replaces it."""
         self.query_one("#value-name", Static).update(_describe(field))
         self._say("")
         entry = self.query_one(Input)
-        entry.value = formats.setting(self._run.editor.value(field.key))
+        entry.value = formats.setting(self._run.editor.drafted(field.key))
         self.display = True
         entry.focus()
         entry.action_select_all()
@@ -46,7 +47,7 @@ class ValueInput(Vertical):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
         try:
-            self._run.set_typed(event.value)
+            self._run.editor.draft_typed(event.value)
         except ConfigError as error:
             self._say(formats.one_line(str(error)))
         else:
@@ -55,7 +56,7 @@ class ValueInput(Vertical):
     def on_input_changed(self) -> None:
         self._say("")
 
-    def key_escape(self) -> None:
+    def action_leave(self) -> None:
         self._close()
 
     def _close(self) -> None:
@@ -64,9 +65,7 @@ class ValueInput(Vertical):
         self.post_message(self.Closed())
 
     def _say(self, text: str) -> None:
-        self.query_one("#value-error", Static).update(
-            Content(text or "Enter asks for it at the next update, Esc leaves it")
-        )
+        self.query_one("#value-error", Static).update(Content(text or "Enter drafts it, Esc leaves it"))
         self.set_class(bool(text), "-wrong")
 
 

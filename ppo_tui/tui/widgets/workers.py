@@ -1,13 +1,15 @@
-"""The worker processes: a row each where there is room, one line in all where there is not."""
+"""The worker processes: a row or a cell each where there is room, one line in all where there is not."""
 
 from __future__ import annotations
 
-from collections import Counter
+import statistics
+from collections.abc import Iterator, Sequence
 
 from textual.content import Content
 
 from ...protocol import WorkerInfo, WorkerState
 from .. import formats
+from ..controller import Controller
 from .panel import Panel, bar, fit
 
 _STATES = {
@@ -19,15 +21,27 @@ _STATES = {
 
 
 class Workers(Panel):
-    """State, pace, waiting, games and memory of every worker."""
+    """State, pace, waiting, games, restarts and memory of every worker."""
+
+    def __init__(self, run: Controller, *, id: str | None = None) -> None:
+        super().__init__(run, id=id)
+        self._first = 0
 
     def on_mount(self) -> None:
         self.renew()
 
     def renew(self) -> None:
-        restarts = sum(worker.restarts for worker in self.run.view.workers)
-        self.entitle("Workers", f"↻ {restarts} restarted" if restarts else "")
+        workers = self.run.view.workers
+        restarts = sum(worker.restarts for worker in workers)
+        slow = len(stragglers(workers))
+        notes = [f"↻ {restarts} restarted" if restarts else "", f"◂ {slow} slow" if slow else ""]
+        self.entitle("2 Workers", "  ".join(filter(None, notes)))
         super().renew()
+
+    def move(self, across: int, down: int) -> None:
+        room = max(1, self.content_size.height - 2)
+        self._first = max(0, min(self._first + down, len(self.run.view.workers) - room))
+        self.renew()
 
     def draw(self, width: int, height: int) -> Content:
         workers = self.run.view.workers
@@ -35,50 +49,89 @@ class Workers(Panel):
             return fit(Content.assemble(("workers  ", "$quiet"), "not started yet"), width)
         if height < 3:
             return fit(_summary(workers), width)
-        shown = list(workers)
-        room = height - 1
-        if len(shown) > room:
-            shown = sorted(shown, key=lambda worker: (worker.state is not WorkerState.DEAD, worker.index))[: room - 1]
-        lines = [
-            fit(Content.assemble((_HEADING[: _NARROW if width < len(_HEADING) else None], "$quiet")), width),
-            *(fit(_row(each, width), width) for each in shown),
-        ]
-        if len(shown) < len(workers):
-            rest = f"and {len(workers) - len(shown)} more: "
-            lines.append(fit(Content.assemble((rest, "$quiet"), _summary(workers)), width))
-        return Content("\n").join(lines)
+        slow = stragglers(workers)
+        if len(workers) < height:
+            lines = [_heading(width), *(_row(each, each.index in slow, width) for each in workers)]
+        elif len(workers) <= (height - 1) * (width // _CELL):
+            lines = [_summary(workers), *_cells(workers, slow, width // _CELL)]
+        else:
+            shown = workers[self._first : self._first + height - 2]
+            lines = [_heading(width), *(_row(each, each.index in slow, width) for each in shown), _summary(workers)]
+        return Content("\n").join(fit(line, width) for line in lines)
 
 
-_HEADING = f"{'#':>2} {'state':<10} {'steps/s':>7} {'waiting':<11} {'games':>5} {'return':>6} {'MB':>4}"
-_NARROW = len(_HEADING) - 5
+def stragglers(workers: Sequence[WorkerInfo]) -> frozenset[int]:
+    """Indices of the workers that the others wait for: clearly busier, for the same work, than the median."""
+    if len(workers) < 3:
+        return frozenset()
+    busy = {worker.index: 1.0 - worker.wait_share for worker in workers if worker.state is not WorkerState.DEAD}
+    typical = statistics.median(busy.values()) if busy else 1.0
+    return frozenset(index for index, share in busy.items() if share > max(1.5 * typical, typical + 0.1))
 
 
-def _row(worker: WorkerInfo, width: int) -> Content:
+_STATE, _BAR = 8, 5
+_HEADING = f"{'#':>3} {'state':<{_STATE + 2}} {'steps/s':>7} {'waiting':<{_BAR + 4}} {'games':>5} {'return':>6}"
+_EXTRA = f" {'↻':>2} {'MB':>4}"
+_CELL = 12
+"""Cells of the screen that a worker takes when there is no line for each."""
+
+
+def _heading(width: int) -> Content:
+    return Content.assemble((_HEADING + (_EXTRA if _with_extra(width) else ""), "$quiet"))
+
+
+def _with_extra(width: int) -> bool:
+    return width >= len(_HEADING) + len(_EXTRA)
+
+
+def _state(worker: WorkerInfo) -> tuple[str, str, str]:
+    """Symbol, word and style of what the worker is doing."""
     symbol, style = _STATES[worker.state]
+    if worker.state is WorkerState.STARTING and worker.restarts:
+        return "↻", "restart", "$warning"
+    return symbol, str(worker.state), style
+
+
+def _row(worker: WorkerInfo, slow: bool, width: int) -> Content:
+    symbol, word, style = _state(worker)
     return Content.assemble(
-        f"{worker.index:>2}",
-        ("↻" if worker.restarts else " ", "$warning"),
-        (f"{symbol} {worker.state:<8}", style),
+        f"{worker.index:>3}",
+        ("◂" if slow else " ", "bold $warning"),
+        (f"{symbol} {word:<{_STATE}}", style),
         f" {formats.count(worker.steps_per_second):>7} ",
-        bar(worker.wait_share, 6, "$curve-2"),
-        f" {formats.percent(worker.wait_share)} {formats.count(worker.episodes):>5} ",
-        f"{formats.number(worker.last_return):>6}",
-        f" {worker.memory_mb:>4.0f}" if width >= len(_HEADING) else "",
+        bar(worker.wait_share, _BAR, "$curve-2"),
+        (formats.percent(worker.wait_share), "bold $warning" if slow else ""),
+        f" {formats.count(worker.episodes):>5} {formats.number(worker.last_return):>6}",
+        f" {worker.restarts or '':>2} {worker.memory_mb:>4.0f}" if _with_extra(width) else "",
     )
 
 
-def _summary(workers: tuple[WorkerInfo, ...]) -> Content:
-    states = Counter(worker.state for worker in workers)
-    dead = states[WorkerState.DEAD]
-    waiting = sum(worker.wait_share for worker in workers) / len(workers)
+def _cells(workers: Sequence[WorkerInfo], slow: frozenset[int], columns: int) -> Iterator[Content]:
+    """Rows of cells: number, sign, state and steps a second."""
+    for start in range(0, len(workers), columns):
+        parts: list[str | tuple[str, str]] = []
+        for worker in workers[start : start + columns]:
+            symbol, _, style = _state(worker)
+            sign = "◂" if worker.index in slow else "↻" if worker.restarts else " "
+            parts += [f"{worker.index:>3}", (sign, "bold $warning"), (symbol, style)]
+            parts.append(f"{formats.count(worker.steps_per_second, 2):>5}  ")
+        yield Content.assemble(*parts)
+
+
+def _summary(workers: Sequence[WorkerInfo]) -> Content:
+    dead = sum(worker.state is WorkerState.DEAD for worker in workers)
+    restarts = sum(worker.restarts for worker in workers)
+    slow = stragglers(workers)
     pace = formats.count(sum(worker.steps_per_second for worker in workers))
+    waiting = formats.percent(sum(worker.wait_share for worker in workers) / len(workers)).strip()
+    games = formats.count(sum(worker.episodes for worker in workers))
     parts: list[str | tuple[str, str]] = [("workers  ", "$quiet"), f"{len(workers)}"]
     if dead:
         parts.append((f"  ✗ {dead} dead", "bold $error"))
-    restarts = sum(worker.restarts for worker in workers)
-    games = formats.count(sum(worker.episodes for worker in workers))
-    memory = sum(worker.memory_mb for worker in workers)
-    parts.append(f"  {pace} steps/s  waiting {formats.percent(waiting).strip()}  {games} games  {memory:.0f} MB")
+    if slow:
+        parts.append((f"  ◂ {', '.join(map(str, sorted(slow)))} slow", "bold $warning"))
+    parts.append(f"  {pace} steps/s  waiting {waiting}  {games} games")
     if restarts:
-        parts.append((f"  {restarts}× restarted", "$warning"))
+        parts.append((f"  ↻ {restarts} restarted", "$warning"))
+    parts.append(f"  {sum(worker.memory_mb for worker in workers):.0f} MB")
     return Content.assemble(*parts)

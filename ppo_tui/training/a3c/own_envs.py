@@ -1,0 +1,78 @@
+"""Environments in the process of their own actor-learner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cloudpickle
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from ...envs import EnvInfo
+from ...workers import wire
+from ...workers.camera import FilmStrip
+from ...workers.child import EnvHost, WorkerSetup
+from ...workers.memory import Layout, allocate_private, map_arrays
+from ...workers.wire import Request
+
+
+class OwnEnvs:
+    """One environment behind the methods of a `WorkerPool` that `Collector` and `GameView` use, in this very process.
+
+    Args:
+        slots: moments that the arrays hold.
+    """
+
+    num_envs = 1
+    num_groups = 1
+
+    def __init__(self, env_fn: Callable[[], gymnasium.Env], info: EnvInfo, slots: int) -> None:
+        layout = Layout(
+            slots=slots,
+            num_envs=1,
+            num_workers=1,
+            observation_shape=info.observation_space.shape,
+            observation_dtype=info.observation_space.dtype.str,
+            action_shape=info.action_space.shape,
+            action_dtype=np.dtype(info.action_space.dtype).str,
+            num_masked=info.num_masked,
+        )
+        self.shared = map_arrays(layout, allocate_private(layout))
+        setup = WorkerSetup(
+            index=0,
+            env_fns=cloudpickle.dumps([env_fn]),
+            first_env=0,
+            num_envs=1,
+            layout=layout,
+            autoreset_mode=AutoresetMode.SAME_STEP,
+            infos=False,
+            log_path=None,
+        )
+        self._host = EnvHost(setup, self.shared)
+
+    def group_envs(self, group: int) -> slice:
+        return slice(0, 1)
+
+    def send_step(self, group: int, actions: np.ndarray, slot: int) -> None:
+        self.shared.actions[:] = actions
+        self._ask(Request.STEP, wire.encode_step(slot))
+
+    def wait_step(self, group: int) -> None:
+        """The step is done already."""
+
+    def reset_into(self, slot: int, seeds: Sequence[int]) -> None:
+        self._ask(Request.RESET, wire.encode(Request.RESET, (slot, list(seeds), [True], None)))
+
+    def film(self, env: int, frames: int) -> None:
+        self._ask(Request.FILM, wire.encode(Request.FILM, (env, frames)))
+
+    def develop(self, env: int, *, stop: bool) -> FilmStrip | None:
+        return self._ask(Request.DEVELOP, wire.encode(Request.DEVELOP, stop))
+
+    def close(self) -> None:
+        self._host.close()
+
+    def _ask(self, request: Request, message: bytes) -> Any:
+        return wire.decode(self._host.handle(request, message))

@@ -1,0 +1,63 @@
+"""What the user wants the screen to look like. Imports no Textual: it is chosen before the run starts."""
+
+from __future__ import annotations
+
+import locale
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..errors import UsageError, did_you_mean
+from .keymap import load_keymap
+
+THEMES = ("dark", "light", "ansi")
+"""The last one uses the 16 colours that the user has given the terminal."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the screen is drawn.
+
+    Attributes:
+        theme: one of `THEMES`.
+        ascii: write characters of ASCII alone.
+    """
+
+    theme: str = THEMES[0]
+    ascii: bool = False
+
+
+@dataclass(frozen=True)
+class ScreenOptions:
+    """What the command line and the user's own files say about the screen.
+
+    Attributes:
+        keymap: the user's own keys, as `load_keymap` gives them.
+        fps: frames a second of the live game, 0 for none; None for what suits the terminal's connection.
+    """
+
+    look: Look = field(default_factory=Look)
+    keymap: Mapping[str, str] = field(default_factory=dict)
+    fps: float | None = None
+
+
+def choose_screen(theme: str | None, ascii: bool, fps: float | None) -> ScreenOptions:
+    """The options of the command line, with the user's own keys.
+
+    Raises:
+        UsageError: there is no such theme, or the file of the keys is not valid.
+    """
+    return ScreenOptions(choose_look(theme, ascii), load_keymap(), fps)
+
+
+def choose_look(theme: str | None, ascii: bool) -> Look:
+    """The look for the command line's options; a locale without UTF-8 asks for ASCII too.
+
+    Raises:
+        UsageError: there is no such theme.
+    """
+    name = THEMES[0] if theme is None else theme
+    if name not in THEMES:
+        hint = did_you_mean(name, THEMES, otherwise=f"choose one of {', '.join(THEMES)}")
+        raise UsageError(f"--theme {name!r}: there is no such theme", hint=hint)
+    unicode = locale.getencoding().lower().replace("-", "").replace("_", "") == "utf8"
+    return Look(name, ascii or not unicode)

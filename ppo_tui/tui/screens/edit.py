@@ -1,0 +1,157 @@
+"""The settings that may change while the run trains: their ranges, drafts, and what a change would mean."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Footer, Static
+
+from ...config.live import LIVE_FIELDS
+from ...protocol import RunState
+from .. import formats, keys
+from ..controller import Controller
+from ..widgets.listing import Listing
+from ..widgets.value_input import ValueInput
+from .run_screen import RunScreen
+
+
+class EditScreen(RunScreen):
+    """Values are drafted here and asked for together; the engine takes them up between two updates."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.EDIT)]
+
+    def __init__(self, run: Controller) -> None:
+        super().__init__(run)
+        self._listing = Listing(run, empty="settings are known once the run has started", id="listing")
+        self._listing.border_title = "Settings"
+        self._details = Static(id="details")
+        self._preview = Static(id="preview")
+        self._value = ValueInput(run, id="value")
+        self._value.display = False
+
+    def compose(self) -> ComposeResult:
+        yield self.header
+        with Vertical(id="body"):
+            yield self._listing
+            yield self._details
+            yield self._preview
+        yield self._value
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self._preview.border_title = "Draft"
+        editor = self.run.editor
+        if editor.selected:
+            self._listing.cursor = editor.keys.index(editor.selected)
+        self.call_after_refresh(self.renew)
+
+    def renew(self) -> None:
+        super().renew()
+        heading = f"{'setting':<15} {'in force':>9}  {'→ wanted':<10} {'usual range':<18} unit"
+        self._listing.show(Content(heading), [self._row(key) for key in self.run.editor.keys])
+        self._describe()
+
+    def _row(self, key: str) -> Content:
+        editor, live = self.run.editor, LIVE_FIELDS[key].live
+        wanted = ""
+        if key in editor.drafts:
+            wanted = f"→ {formats.setting(editor.drafts[key])}"
+        elif key in editor.pending:
+            wanted = f"… {formats.setting(editor.pending[key].value)}"
+        off = ", off" if live.optional else ""
+        usual = f"{formats.setting(live.low)} – {formats.setting(live.high)}{off}"
+        return Content.assemble(
+            f"{formats.setting_name(key):<15} {formats.setting(self.run.view.settings[key]):>9}  ",
+            (f"{wanted:<10} ", "bold $warning"),
+            (f"{usual:<18} {live.unit}", "$quiet"),
+            (" annealed" if editor.annealed(key) else "", "$quiet"),
+        )
+
+    def _describe(self) -> None:
+        editor = self.run.editor
+        if field := editor.field:
+            anneals = (
+                " It is annealed linearly to 0; a change anneals from there." if editor.annealed(field.key) else ""
+            )
+            nudge = f"×{field.live.step:g}" if field.live.scale == "log" else f"{field.live.step:g}"
+            self._details.update(
+                Content.assemble((field.key, "bold"), f"  {field.description}{anneals} + and − change it by {nudge}.")
+            )
+        lines = [self._change(key) for key in editor.drafts]
+        waiting = [
+            f"{formats.setting_name(key)} {formats.setting(asked.value)}" for key, asked in editor.pending.items()
+        ]
+        if lines:
+            lines.append(Content.assemble(("a applies it ", "bold"), f"{self._when()}; esc drops the draft"))
+        elif waiting:
+            lines.append(Content(f"asked for: {', '.join(waiting)}, {self._when()}"))
+        else:
+            lines.append(Content.assemble(("nothing is drafted: + − or enter, then a", "$quiet")))
+        self._preview.update(Content("\n").join(lines))
+
+    def _change(self, key: str) -> Content:
+        """What a draft would change, and by how much."""
+        old, new = self.run.editor.value(key), self.run.editor.drafts[key]
+        change = f" ({100 * (new / old - 1):+.0f} %)" if old and new else ""
+        return Content.assemble(
+            f"{formats.setting_name(key)}  {formats.setting(old)} → ", (formats.setting(new), "bold $warning"), change
+        )
+
+    def _when(self) -> str:
+        """When the next update boundary comes."""
+        view = self.run.view
+        if view.finished:
+            return "never: the run has ended"
+        boundary = f"after update {view.update + 1:,}"
+        if view.state is RunState.PAUSED:
+            return f"{boundary}, once the run goes on"
+        seconds = view.seconds_per_update
+        return f"{boundary}, within {max(1, round(seconds))} s" if seconds else boundary
+
+    # ── Keys ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def action_move(self, across: int, down: int) -> None:
+        self._listing.move(across, down)
+
+    def action_page(self, direction: int) -> None:
+        self._listing.page(direction)
+
+    def action_end(self, direction: int) -> None:
+        self._listing.end(direction)
+
+    def on_listing_moved(self) -> None:
+        editor = self.run.editor
+        editor.select(self._listing.cursor - editor.keys.index(editor.selected))
+        self._describe()
+
+    def on_listing_chosen(self) -> None:
+        self.action_type()
+
+    def action_nudge(self, direction: int) -> None:
+        self.run.editor.draft_nudge(direction)
+        self.renew()
+
+    def action_type(self) -> None:
+        if field := self.run.editor.field:
+            self._value.show(field)
+
+    def on_value_input_closed(self) -> None:
+        self.renew()
+
+    def action_apply(self) -> None:
+        if self.run.view.finished:
+            self.app.notify("the run has ended: nothing can be changed any more", timeout=2)
+        elif not self.run.apply_drafts():
+            self.app.notify("nothing is drafted", timeout=2)
+        self.renew()
+
+    def action_back(self) -> None:
+        if self.run.editor.drafts:
+            self.run.editor.drafts.clear()
+            self.renew()
+        else:
+            super().action_back()

@@ -1,0 +1,138 @@
+"""What the screens beside the main one share: they follow the run, and they are left by Escape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Footer, Input, Static
+
+from .. import keys
+from ..controller import Controller
+from ..widgets.filter_line import FilterLine, matches
+from ..widgets.header import Header
+from ..widgets.listing import Listing
+
+T = TypeVar("T")
+
+
+class RunScreen(Screen[None]):
+    """A whole screen about the run, above the main one."""
+
+    def __init__(self, run: Controller) -> None:
+        super().__init__()
+        self.run = run
+        self.header = Header(run, id="header")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys belong to a line that is typed in."""
+        return not isinstance(self.focused, Input)
+
+    def renew(self) -> None:
+        """Bring it up to date, as new events have come."""
+        self.header.renew()
+
+    def action_back(self) -> None:
+        self.app.pop_screen()
+
+
+class ListScreen(RunScreen, Generic[T]):
+    """A list of things with a cursor, a filter, and below it what there is to know of the one under the cursor."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.LIST)]
+    NAME = ""
+    EMPTY = ""
+
+    def __init__(self, run: Controller) -> None:
+        super().__init__(run)
+        self._listing = Listing(run, empty=self.EMPTY, id="listing")
+        self._details = Static(id="details")
+        self._filter = FilterLine(self.NAME.lower())
+        self._items: Sequence[T] = ()
+
+    # What a screen says of its things:
+
+    def items(self) -> Sequence[T]:
+        """All of them, in the order of the list."""
+        raise NotImplementedError
+
+    def heading(self) -> str:
+        raise NotImplementedError
+
+    def row(self, item: T) -> Content:
+        """One line; the filter looks for its words in it."""
+        raise NotImplementedError
+
+    def describe(self, item: T) -> Content:
+        """What stands below the list while the cursor is on `item`."""
+        raise NotImplementedError
+
+    def choose(self, item: T) -> None:
+        """Enter; does nothing unless a screen says otherwise."""
+
+    # ────────
+
+    def compose(self) -> ComposeResult:
+        yield self.header
+        with Vertical(id="body"):
+            yield self._listing
+            yield self._details
+        yield self._filter
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self.renew)
+
+    def renew(self) -> None:
+        super().renew()
+        everything = [(item, self.row(item)) for item in self.items()]
+        shown = [(item, row) for item, row in everything if matches(self._filter.value, row.plain)]
+        self._items = [item for item, _ in shown]
+        count = f"{len(shown)} of {len(everything)}" if self._filter.value else f"{len(everything)}"
+        self._listing.entitle(f"{self.NAME} · {count}")
+        self._listing.show(Content(self.heading()), [row for _, row in shown])
+        self._describe()
+
+    @property
+    def chosen(self) -> T | None:
+        """What the cursor is on."""
+        return self._items[self._listing.cursor] if self._items else None
+
+    def _describe(self) -> None:
+        self._details.update(self.describe(self.chosen) if self.chosen is not None else Content(""))
+
+    def on_listing_moved(self) -> None:
+        self._describe()
+
+    def on_listing_chosen(self) -> None:
+        self.action_choose()
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        self.renew()
+
+    def action_choose(self) -> None:
+        if self.chosen is not None:
+            self.choose(self.chosen)
+
+    def action_move(self, across: int, down: int) -> None:
+        self._listing.move(across, down)
+
+    def action_page(self, direction: int) -> None:
+        self._listing.page(direction)
+
+    def action_end(self, direction: int) -> None:
+        self._listing.end(direction)
+
+    def action_filter(self) -> None:
+        self._filter.show()
+
+    def action_back(self) -> None:
+        if self._filter.value:
+            self._filter.clear_and_close()
+        else:
+            super().action_back()

@@ -1,0 +1,128 @@
+"""All runs of this place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.binding import BindingType
+from textual.content import Content
+
+from ...runs.registry import RunSummary, list_runs
+from .. import formats, keys
+from ..chart_view import ChartView
+from ..controller import Controller
+from ..series import Series, read_metrics
+from ..widgets.overlay import Overlay, RunCurves, run_letter
+from .charts import ChartActions
+from .run_screen import ListScreen
+
+REFRESH_SECONDS = 5.0
+"""How often the runs are looked at again while the screen shows them."""
+
+
+class RunsScreen(ChartActions, ListScreen[RunSummary]):
+    """The newest run first; the returns of those that are marked lie over one another in a chart.
+
+    Files are read in a thread, so that a slow disk does not stop the screen.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.RUNS)]
+
+    NAME = "Runs"
+    EMPTY = "no runs in ./runs"
+
+    def __init__(self, run: Controller) -> None:
+        super().__init__(run)
+        self._runs: Sequence[RunSummary] = ()
+        self._marked: list[str] = []
+        self._curves: Mapping[str, dict[str, Series]] = {}
+        self._overlay = Overlay(ChartView(), id="overlay")
+
+    def on_mount(self) -> None:
+        self._overlay.view.ascii = self.app.main.charts.ascii
+        self._overlay.display = False
+        self.query_one("#body").mount(self._overlay, before="#details")
+        self._read()
+        self.set_interval(REFRESH_SECONDS, self._read)
+
+    @work(thread=True, exclusive=True)
+    def _read(self) -> None:
+        runs = list_runs()
+        curves = {path: _metrics_of(path) for path in tuple(self._marked)}
+        self.app.call_from_thread(self._show, runs, curves)
+
+    def _show(self, runs: Sequence[RunSummary], curves: Mapping[str, dict[str, Series]]) -> None:
+        self._runs, self._curves = runs, curves
+        self.renew()
+        self._overlay.display = bool(self._marked)
+        names = {run.path: formats.one_line(run.name) for run in runs}
+        marked = [RunCurves(names.get(path, path), curves.get(path, {})) for path in self._marked]
+        self.call_after_refresh(self._overlay.show, marked)
+
+    @property
+    def chart(self) -> Overlay:
+        return self._overlay
+
+    def renew_charts(self) -> None:
+        self._overlay.renew()
+
+    def action_move(self, across: int, down: int) -> None:
+        """Down and up choose a run, across moves the cursor over the curves."""
+        if across:
+            self.action_cursor(across)
+        else:
+            super().action_move(across, down)
+
+    def items(self) -> Sequence[RunSummary]:
+        return self._runs
+
+    def heading(self) -> str:
+        return f"  {'name':<28} {'state':<9} {'environment':<20} {'steps':>7} {'return':>7} {'best':>7} {'age':>9}"
+
+    def row(self, item: RunSummary) -> Content:
+        return Content.assemble(
+            (f"{self._sign(item)} ", "bold $primary"),
+            f"{formats.one_line(item.name):<28.28} {item.state:<9} {formats.one_line(item.env):<20.20} ",
+            f"{formats.count(item.step):>7} {formats.number(item.last_return):>7} ",
+            f"{formats.number(item.best_return):>7} ",
+            (f"{formats.duration(item.age_seconds):>9}", "$quiet"),
+        )
+
+    def _sign(self, item: RunSummary) -> str:
+        """The letter of a run in the chart, or a point for the one on this screen."""
+        if item.path in self._marked:
+            return run_letter(self._marked.index(item.path))
+        here = self.run.view.started is not None and self.run.view.started.run_dir == item.path
+        return "•" if here else " "
+
+    def describe(self, item: RunSummary) -> Content:
+        done = f"{item.step:,}" + (f" of {item.total_steps:,}" if item.total_steps else "")
+        facts = [
+            f"{done} steps",
+            f"seed {item.seed}" if item.seed is not None else "",
+            f"pid {item.pid}" if item.pid else "",
+        ]
+        lines = [
+            Content.assemble((formats.one_line(item.path), "bold"), f"  {' · '.join(filter(None, facts))}"),
+            Content.assemble(("enter lays its curve over those of other runs; • is the run on this screen", "$quiet")),
+        ]
+        return Content("\n").join(lines)
+
+    def choose(self, item: RunSummary) -> None:
+        if item.path in self._marked:
+            self._marked.remove(item.path)
+        else:
+            self._marked.append(item.path)
+        self.renew()
+        self._read()
+
+
+def _metrics_of(path: str) -> dict[str, Series]:
+    """The curves of the run in this directory; none where it has not written any."""
+    try:
+        return read_metrics(Path(path) / "metrics.jsonl")
+    except OSError:
+        return {}

@@ -1,0 +1,48 @@
+"""A line to type a filter in: what it narrows follows every letter."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Input
+
+
+class FilterLine(Input):
+    """Shown on demand. Enter keeps the filter, Escape clears it; both give the keyboard back."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
+
+    class Closed(Message):
+        """The user is done typing."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(placeholder=f"filter the {what} (enter keeps it, esc clears it)", compact=True, id="filter")
+        self.display = False
+
+    def show(self) -> None:
+        self.display = True
+        self.focus()
+
+    def clear_and_close(self) -> None:
+        self.value = ""
+        self._close()
+
+    def action_leave(self) -> None:
+        self.clear_and_close()
+
+    def on_input_submitted(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self.display:
+            self.screen.set_focus(None)
+            self.display = bool(self.value)
+            self.post_message(self.Closed())
+
+
+def matches(wanted: str, text: str) -> bool:
+    """Whether every word of the filter is in `text`, in any order and case."""
+    folded = text.casefold()
+    return all(word in folded for word in wanted.casefold().split())

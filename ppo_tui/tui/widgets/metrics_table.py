@@ -1,0 +1,49 @@
+"""Every number of the newest update, with its range and its course."""
+
+from __future__ import annotations
+
+import numpy as np
+from textual.content import Content
+
+from .. import formats
+from ..controller import Controller
+from ..metrics import sparkline
+from ..series import bucket_means
+from .panel import Panel, fit
+
+_NUMBERS = 10
+
+
+class MetricsTable(Panel):
+    """A row for each metric, under the name that ``metrics.jsonl`` has for it."""
+
+    def __init__(self, run: Controller, *, id: str | None = None) -> None:
+        super().__init__(run, id=id)
+        self._first = 0
+
+    def on_mount(self) -> None:
+        self.border_title = "5 Metrics"
+
+    def move(self, across: int, down: int) -> None:
+        room = max(1, self.content_size.height - 1)
+        self._first = max(0, min(self._first + down, len(self.run.view.series) - room))
+        self.renew()
+
+    def draw(self, width: int, height: int) -> Content:
+        names = sorted(name for name, series in self.run.view.series.items() if len(series))
+        if not names:
+            return fit(Content.assemble(("metrics come with the first update", "$quiet")), width)
+        columns = "".join(f"{word:>{_NUMBERS}}" for word in ("now", "lowest", "highest"))
+        longest = max(map(len, names))
+        lines = [fit(Content.assemble((f"{'metric':<{longest}}{columns}", "$quiet")), width)]
+        room = max(0, width - longest - 3 * _NUMBERS - 2)
+        lines += [self._row(name, longest, room, width) for name in names[self._first : self._first + height - 1]]
+        return Content("\n").join(lines)
+
+    def _row(self, name: str, longest: int, room: int, width: int) -> Content:
+        values = self.run.view.series[name].values
+        finite = values[np.isfinite(values)]
+        ends = (float(finite.min()), float(finite.max())) if len(finite) else (None, None)
+        numbers = "".join(f"{formats.number(number):>{_NUMBERS}}" for number in (float(values[-1]), *ends))
+        spark = sparkline(bucket_means(values, room)) if room > 3 else ""
+        return fit(Content.assemble(f"{name:<{longest}}", (numbers, "bold"), "  ", (spark, "$curve-1")), width)

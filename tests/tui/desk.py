@@ -1,0 +1,77 @@
+"""A screen with a fake session, keys to press and a clock that stands until it is moved."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from ppo_tui.protocol import Event, RunFinished, RunState
+from ppo_tui.tui.app import PpoTuiApp
+from ppo_tui.tui.widgets.chart import Chart
+from ppo_tui.tui.widgets.panel import Panel
+
+from .fake import FakeSession, recorded
+
+FAILURE = RunFinished(
+    state=RunState.FAILED,
+    exit_code=3,
+    reason="worker 2 died\n  see workers.log",
+    step=2048,
+    update=2,
+    details="Traceback (most recent call last):\n  …\nBrokenPipeError: pipe",
+)
+DONE = RunFinished(state=RunState.FINISHED, exit_code=0, reason="", step=10_000_000, update=9766, elapsed=15_848.0)
+
+
+class Desk:
+    """An app with its fake session and a clock that stands until it is moved."""
+
+    def __init__(self, events: list[Event], **options) -> None:
+        self.now = 0.0
+        self.session = FakeSession(events)
+        self.app = PpoTuiApp(self.session, clock=lambda: self.now, **options)
+        self.pilot: Pilot[None]
+
+    async def say(self, *events: Event) -> None:
+        self.session.put(*events)
+        self.app.tick()
+        await self.pilot.pause()
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.app.tick()
+        await self.pilot.pause()
+
+    def charts_shown(self) -> list[str]:
+        return [chart.spec.id for chart in self.app.screen_stack[0].query(Chart) if chart.region.area]
+
+    def text(self, panel: type[Panel]) -> str:
+        """What a panel of the main screen says."""
+        widget = self.app.main.query_one(panel)
+        return widget.draw(*widget.content_size).plain
+
+    def said(self, selector: str) -> str:
+        """What a line of text on the screen on top says."""
+        return str(self.app.screen.query_one(selector, Static).content)
+
+    @property
+    def picture(self) -> str:
+        """The characters of the whole screen."""
+        return "\n".join(strip.text for strip in self.app.screen._compositor.render_strips())
+
+
+@asynccontextmanager
+async def desk(*events: Event, size: tuple[int, int] = (120, 40), **options) -> AsyncIterator[Desk]:
+    """The desk of a test; without an `fps` in `options` there is no game on the screen."""
+    made = Desk(list(events) or list(recorded(30)), **{"fps": 0.0, **options})
+    async with made.app.run_test(size=size) as pilot:
+        made.pilot = pilot
+        await made.say()
+        yield made

@@ -1,0 +1,312 @@
+"""Moving among panels, and the screens of settings, changes, checkpoints and runs."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from textual.widgets import Input
+
+from ppo_tui.protocol import (
+    Alarm,
+    Cause,
+    CheckpointSaved,
+    Level,
+    Pause,
+    Rewind,
+    Rewound,
+    SaveCheckpoint,
+    SettingChanged,
+    SetValue,
+    StepUpdates,
+    UpdateFinished,
+)
+from ppo_tui.tui.screens.charts import ChartScreen
+from ppo_tui.tui.screens.dialogs import ConfirmDialog, LeaveDialog
+from ppo_tui.tui.screens.edit import EditScreen
+from ppo_tui.tui.screens.game import GameScreen
+from ppo_tui.tui.screens.main import PANELS
+from ppo_tui.tui.screens.runs import RunsScreen
+from ppo_tui.tui.widgets.events import Events
+from ppo_tui.tui.widgets.header import Header
+from ppo_tui.tui.widgets.overlay import Overlay
+
+from .desk import desk
+from .fake import recorded
+
+LR = "optim.learning_rate"
+
+
+def saved(step: int, *, path: str = "") -> CheckpointSaved:
+    return CheckpointSaved(
+        path=path or f"step-{step}", step=step, update=step // 1024, reason="manual", seconds=0.2, elapsed=step / 600
+    )
+
+
+# ── Panels ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_numbers_and_tab_go_to_panels():
+    async with desk() as it:
+        seen = []
+        for key in ("2", "tab", "tab", "tab", "shift+tab", "1"):
+            await it.press(key)
+            (focused,) = it.app.screen.query(".-focused")
+            seen.append(focused.id)
+        assert seen == ["workers", "settings", "events", "charts", "events", "charts"]
+
+
+@pytest.mark.parametrize("number", range(1, len(PANELS) + 1))
+async def test_each_panel_can_have_all_the_room(number):
+    async with desk(size=(80, 24), fps=1.0) as it:
+        name = PANELS[number - 1]
+        await it.press(str(number), "m")
+        if name == "settings":
+            assert isinstance(it.app.screen, EditScreen)
+        elif name == "charts":
+            assert isinstance(it.app.screen, ChartScreen)
+        elif name == "game":
+            assert isinstance(it.app.screen, GameScreen)
+        elif name != "metrics":  # whose key gives it all the room at once, so that m gives it back
+            widget = it.app.screen.query_one(f"#{name}")
+            assert widget.region.width == 80
+            assert widget.region.height >= 18
+        await it.press("escape")
+        assert it.charts_shown() == ["return"]
+
+
+async def test_hjkl_never_change_anything():
+    async with desk() as it:
+        for panel in "1234":
+            await it.press(panel, *"hjkl")
+        await it.press("e", *"hjkl")
+        assert it.session.sent == []
+        assert not it.app.run_controller.editor.drafts
+
+
+async def test_a_click_goes_to_a_panel_and_a_double_click_maximises_it():
+    async with desk() as it:
+        await it.pilot.click("#events")
+        assert it.app.screen.query_one("#events").has_class("-focused")
+        await it.pilot.click("#events", times=2)
+        await it.pilot.pause()
+        assert it.app.screen.query_one("#events").region.height > 30
+
+
+async def test_the_filter_of_the_events_follows_every_letter_until_escape():
+    alarms = [Alarm(level=Level.WARNING, message=f"disk {n} is slow") for n in range(3)]
+    async with desk(*recorded(30), *alarms) as it:
+        await it.press("slash", *"warning")
+        assert it.text(Events).count("disk") == 3
+        assert "TRAINING" in it.text(Header)
+        await it.press(*" DISK 1")
+        assert "disk 1 is slow" in it.text(Events)
+        assert it.text(Events).count("disk") == 1
+        await it.press(*"23")
+        assert "no event has 'warning DISK 123'" in it.text(Events)
+        assert it.session.sent == []
+        await it.press("escape")
+        assert "checkpoint" in it.text(Events)
+        assert not it.app.main.query_one(Events).filter
+
+
+async def test_a_filter_that_is_kept_is_cleared_by_escape_later():
+    async with desk() as it:
+        await it.press("slash", *"best", "enter", "p")
+        assert it.session.sent == [Pause()]
+        assert it.app.main.query_one(Events).filter == "best"
+        await it.press("escape")
+        assert it.app.main.query_one(Events).filter == ""
+
+
+async def test_events_can_be_scrolled_back_and_new_ones_do_not_hide_that():
+    alarms = [Alarm(level=Level.WARNING, message=f"alarm {n}") for n in range(60)]
+    async with desk(*recorded(3), *alarms) as it:
+        await it.press("4", "home")
+        assert "training" in it.text(Events)
+        await it.press("end")
+        assert "alarm 59" in it.text(Events)
+        await it.press("up", "pageup")
+        assert "alarm 59" not in it.text(Events)
+        assert "more below" in it.app.main.query_one(Events).border_subtitle
+
+
+# ── Steering by number ──────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_step_many_asks_how_many():
+    async with desk() as it:
+        await it.press("S", "x", *"25", "enter")
+        assert it.session.sent == [StepUpdates(updates=25)]
+        assert "25 updates…" in it.text(Header)
+        await it.press("S", "7", "escape", "S", "enter", "escape")
+        assert len(it.session.sent) == 1
+
+
+# ── Settings ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_draft_shows_what_it_would_mean_and_is_applied_by_a():
+    async with desk() as it:
+        await it.press("e", "plus")
+        assert it.session.sent == []
+        assert "2.49e-4 → 3.12e-4 (+25 %)" in it.said("#preview")
+        assert "after update 31" in it.said("#preview")
+        await it.press("a")
+        assert it.session.sent == [SetValue(key=LR, value=0.000312)]
+        assert "asked for: learning rate 3.12e-4" in it.said("#preview")
+        await it.say(SettingChanged(key=LR, old=2.49e-4, new=0.000312, by="user", step=1, update=31))
+        assert "nothing is drafted" in it.said("#preview")
+
+
+async def test_escape_drops_the_draft_first_and_then_leaves():
+    async with desk() as it:
+        await it.press("e", "plus", "escape")
+        assert isinstance(it.app.screen, EditScreen)
+        assert not it.app.run_controller.editor.drafts
+        await it.press("escape")
+        assert it.app.screen is it.app.main
+        assert it.session.sent == []
+
+
+async def test_a_value_can_be_typed_and_a_wrong_one_says_why():
+    async with desk() as it:
+        await it.press("e", "enter", "7", "enter")
+        assert "optim.learning_rate = 7" in it.said("#value-error")
+        assert "at most 1" in it.said("#value-error")
+        await it.press("backspace", *"3e-4", "enter")
+        assert it.app.run_controller.editor.drafts == {LR: 3e-4}
+        await it.press("enter", "9", "escape")
+        assert it.app.run_controller.editor.drafts == {LR: 3e-4}
+        await it.press("a")
+        assert it.session.sent == [SetValue(key=LR, value=3e-4)]
+
+
+async def test_letters_are_inert_while_typing_and_ctrl_c_is_not():
+    async with desk() as it:
+        await it.press("e", "enter", *"pscqua+-?AC/", "ctrl+r", "f1")
+        assert it.app.screen.query_one(Input).value == "pscqua+-?AC/"
+        assert it.session.sent == []
+        assert isinstance(it.app.screen, EditScreen)
+        await it.press("ctrl+c")
+        assert isinstance(it.app.screen, LeaveDialog)
+
+
+async def test_every_setting_has_its_range_unit_and_help():
+    async with desk() as it:
+        await it.press("e")
+        helped = []
+        for _ in range(9):
+            helped.append(it.said("#details"))
+            await it.press("down")
+        assert len(set(helped)) == 9
+        for words in ("1e-7 – 0.1", "passes", "0.001 – 1, off", "nats"):
+            assert words in it.picture
+
+
+async def test_undo_and_redo_and_the_audit_trail():
+    change = SettingChanged(key=LR, old=2e-4, new=4e-4, by="ana", step=2048, update=2, time=1.7e9, elapsed=12)
+    async with desk(*recorded(3), change) as it:
+        await it.press("A")
+        assert "optim.learning_rate" in it.picture
+        for words in ("0.0002 → 0.0004", "by ana on 2023-11-1", "step 2,048"):
+            assert words in it.said("#details")
+        await it.press("u")
+        assert it.session.sent == [SetValue(key=LR, value=2e-4, cause=Cause.UNDO)]
+        undone = SettingChanged(key=LR, old=4e-4, new=2e-4, by="user", step=3072, update=3, cause=Cause.UNDO)
+        await it.say(undone)
+        assert "user (undo)" in it.picture
+        await it.press("ctrl+r")
+        assert it.session.sent[-1] == SetValue(key=LR, value=4e-4, cause=Cause.REDO)
+        await it.press("slash", *"ana")
+        assert "Changes · 1 of 3" in it.picture
+
+
+# ── Checkpoints ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_checkpoints_are_listed_with_their_scores_and_one_can_be_gone_back_to():
+    events = []
+    for number, score in enumerate((10.0, 30.0, 20.0), start=1):
+        step = 1024 * number
+        events += [UpdateFinished(update=number, step=step, metrics={"rollout/ep_rew_mean": score}), saved(step)]
+    async with desk(*recorded(1), *events) as it:
+        await it.press("C", "c")
+        assert it.session.sent == [SaveCheckpoint()]
+        best = next(line for line in it.picture.splitlines() if "★" in line)
+        assert "2,048" in best
+        assert "30.0" in best
+        await it.press("down", "enter")
+        assert isinstance(it.app.screen, ConfirmDialog)
+        await it.press("enter")  # staying is what enter means at first
+        assert len(it.session.sent) == 1
+        await it.press("enter", "y")
+        assert it.session.sent[-1] == Rewind(path="step-2048")
+        assert "going back…" in it.text(Header)
+        await it.say(Rewound(path="step-2048", step=2048, update=2))
+        assert it.app.run_controller.view.step == 2048
+        assert "going back" not in it.text(Header)
+
+
+async def test_a_checkpoint_that_made_room_for_newer_ones_says_so(tmp_path):
+    async with desk(*recorded(1), saved(1024, path=str(tmp_path / "old")), saved(2048, path=str(tmp_path))) as it:
+        await it.press("C")
+        assert [("gone" in line) for line in it.picture.splitlines() if "manual" in line] == [False, True]
+
+
+# ── Runs ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def make_run(path, *, started: float, **facts) -> None:
+    path.mkdir(parents=True)
+    (path / "run.json").write_text(json.dumps({"name": path.name, "started": started, **facts}))
+    lines = [{"time/total_timesteps": 1000 * n, "rollout/ep_rew_mean": value} for n, value in enumerate((5, 90, 60))]
+    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+async def test_runs_are_listed_newest_first_filtered_and_marked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    now = time.time()
+    make_run(tmp_path / "runs" / "older", started=now - 7200, status="finished", env="CartPole-v1", seed=1)
+    make_run(tmp_path / "runs" / "newer", started=now - 60, status="running", env="ALE/Breakout-v5", pid=2**22 + 1)
+    async with desk() as it:
+        await it.press("r")
+        await it.app.workers.wait_for_complete()
+        await it.pilot.pause()
+        assert isinstance(it.app.screen, RunsScreen)
+        newer, older = [line for line in it.picture.splitlines() if "er  " in line and "v" in line][-2:]
+        for line, words in ((newer, ("newer", "crashed", "60.0", "90.0")), (older, ("older", "finished", "2:00:"))):
+            assert all(word in line for word in words), line
+        await it.press("enter", "down", "enter")
+        await it.app.workers.wait_for_complete()
+        await it.pilot.pause()
+        chart = it.app.screen.query_one(Overlay)
+        assert "A newer 60.0" in it.picture
+        assert "B older 60.0" in it.picture
+        await it.press("left", "left")
+        assert "step 1,000" in it.picture
+        assert "A newer 90" in it.picture
+        await it.press("enter", "up", "enter", "0")
+        await it.app.workers.wait_for_complete()
+        await it.pilot.pause()
+        assert not chart.display
+        await it.press("slash", *"cartpole")
+        assert "Runs · 1 of 2" in it.picture
+
+
+async def test_no_runs_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    async with desk() as it:
+        await it.press("r")
+        await it.app.workers.wait_for_complete()
+        await it.pilot.pause()
+        assert "no runs in ./runs" in it.picture
+
+
+async def test_a_screens_own_key_leaves_it_and_another_ones_key_takes_its_place():
+    async with desk() as it:
+        await it.press("e", "A")
+        assert len(it.app.screen_stack) == 2
+        await it.press("A")
+        assert it.app.screen is it.app.main
