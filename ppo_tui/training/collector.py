@@ -17,7 +17,7 @@ from ..protocol import EpisodeFinished
 from ..workers import WorkerPool
 from ..workers.memory import SharedArrays
 from .metrics import PhaseTimes
-from .recovery import Recovery
+from .recovery import Pairs, Recovery
 
 _Reply = TypeVar("_Reply")
 
@@ -69,7 +69,7 @@ class Collector:
         action_seed: of the noise that actions are sampled with; drawn for all environments at once, so that the
             split into groups changes no action's noise.
         env_seeds: one for each environment.
-        recovery: replaces the workers that are lost on the way; without it, they end the run.
+        recovery: replaces the workers that are lost on the way, where there are any.
     """
 
     def __init__(
@@ -90,16 +90,19 @@ class Collector:
         self._first_row = rollout.frame_stack - 1
         self._groups = [pool.group_envs(group) for group in range(pool.num_groups)]
         self._device = next(policy.parameters()).device
-        self._under_way: dict[int, int] = {}  # group → the step that its workers were sent
         self._restore_point: tuple[bytes, ...] | None = None
         self._steps_since = 0
+        self._under_way: dict[int, int] = {}  # group → the step that its workers were sent
 
     def reset(self) -> None:
         """Start the first episodes."""
         self._restore_point, self._steps_since = None, 0
-        pairs = self._recovering(lambda: self._pool.reset_into(self._first_row, self._env_seeds))
-        if self._recovery:
-            self._recovery.note(pairs, t=-1)
+        self._note(self._recovering(lambda: self._pool.reset_into(self._first_row, self._env_seeds)), t=-1)
+
+    def _note(self, pairs: Pairs | None, t: int) -> None:
+        """Tell of the environments that failed in step `t`; −1: in a reset."""
+        if pairs and self._recovery:
+            self._recovery.note(pairs, t)
 
     def _recovering(self, ask: Callable[[], _Reply]) -> _Reply:
         """What the workers answer, between two rollouts, after those lost are replaced and stand where they stood."""
@@ -110,7 +113,14 @@ class Collector:
                 if self._recovery is None:
                     raise
                 begun = self._recovery.between_rollouts(lost, self._restore_point, self._steps_since)
-                self._rollout.starts[self._first_row, begun] = self._first_row
+                self._begin_episodes(begun)
+
+    def _begin_episodes(self, envs: Sequence[int]) -> None:
+        """What these environments show before the next rollout is the first of an episode."""
+        rollout, row = self._rollout, self._first_row
+        rollout.starts[row, envs] = row
+        if rollout.states is not None:
+            rollout.states[0, envs] = 0.0
 
     def save_state(self) -> CollectorState:
         """Where the next rollout starts from; between two rollouts, after `RolloutBuffer.carry_over`."""
@@ -131,9 +141,7 @@ class Collector:
         self._generator.set_state(state.tensors["action_generator"])
         self._restore_point, self._steps_since = state.envs, 0
         restarted = self._recovering(lambda: self._pool.restore_states(state.envs, row))
-        rollout.starts[row, list(restarted)] = row
-        if rollout.states is not None:
-            rollout.states[0, list(restarted)] = 0.0
+        self._begin_episodes(list(restarted))
         return restarted
 
     def step(self, t: int) -> None:
@@ -193,8 +201,7 @@ class Collector:
                 if self._recovery is None:
                     raise
                 pairs = self._recovery.in_step(lost, self._restore_point, t)
-        if self._recovery:
-            self._recovery.note(pairs, t)
+        self._note(pairs, t)
         envs = self._groups[group]
         shared, row = self._pool.shared, self._first_row + t + 1
         truncated = shared.truncations[row, envs] & ~shared.terminations[row, envs]

@@ -28,8 +28,8 @@ _FIXED = (
 whole of ``policy`` belongs to them, but for its precision."""
 
 _HARMLESS = (
-    "run.max_episodes",
     "env.on_bad_value",
+    "run.max_episodes",
     "run.checkpoint_seconds",
     "run.keep_checkpoints",
     "run.device",

@@ -33,19 +33,25 @@ class WorkerHandle:
     Nothing here waits for the worker: messages are written as far as the pipe takes them, and read as far as they have
     come. So a worker that reads nothing, or sends half a message, cannot hold this process up.
 
+    Args:
+        streams: it sends messages of its own accord, and not one for each that it is sent.
+
     Attributes:
         replied: whether nothing is awaited from it.
         loss: why nothing more can be asked of it, or None. What comes from it afterwards is never read: a late reply
             would be taken for the answer to the next question.
     """
 
-    def __init__(self, index: int, envs: slice, process: BaseProcess, pipe: Connection) -> None:
+    def __init__(
+        self, index: int, envs: slice, process: BaseProcess, pipe: Connection, *, streams: bool = False
+    ) -> None:
         self.index = index
         self.envs = envs
         self.process = process
         self.pipe = pipe
         self.replied = True
         self.loss: WorkerLostError | None = None
+        self._streams = streams
         self._unsent = b""
         self._received = bytearray()
         os.set_blocking(pipe.fileno(), False)
@@ -78,18 +84,18 @@ class WorkerHandle:
             WorkerLostError: the worker is gone, or what arrived is no reply.
             WorkerError: an environment in it raised.
         """
-        try:
-            chunk = os.read(self.pipe.fileno(), _CHUNK)
-        except BlockingIOError:
-            return None
-        except OSError:  # it died and left unread what was sent to it
-            chunk = b""
-        if not chunk:
-            raise self.lose(self.death())
-        self._received += chunk
-        message = self._whole_message()
-        if message is None:
-            return None
+        message = None
+        while message is None:
+            try:
+                chunk = os.read(self.pipe.fileno(), self._wanted())
+            except BlockingIOError:
+                return None
+            except OSError:  # it died and left unread what was sent to it
+                chunk = b""
+            if not chunk:
+                raise self.lose(self.death())
+            self._received += chunk
+            message = self._whole_message()
         self.replied = True
         try:
             kind, payload = Reply(message[0]), wire.decode(message)
@@ -98,6 +104,14 @@ class WorkerHandle:
         if kind is Reply.ERROR:
             raise self._raised(payload)
         return payload
+
+    def _wanted(self) -> int:
+        """Bytes to read next. Of a stream, not one of the next message: nobody would be told that it has come."""
+        if not self._streams:
+            return _CHUNK
+        if len(self._received) < _LENGTH.size:
+            return _LENGTH.size - len(self._received)
+        return _LENGTH.size + _LENGTH.unpack_from(self._received)[0] - len(self._received)
 
     def _whole_message(self) -> bytes | None:
         """Take the message out of what has been received, once it is complete."""
