@@ -7,7 +7,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: run test test-quick check bench clean
+.PHONY: run test test-quick test-faults check bench clean
 
 run: $(STAMP)
 	$(VENV)/bin/ppo-tui $(ARGS)
@@ -16,7 +16,12 @@ test: $(STAMP) check
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
 test-quick: $(STAMP)
-	$(VENV)/bin/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -m "not slow and not faults" $(PYTEST_ARGS)
+
+# Every fault of the catalogue (docs/reliability.md), the long tests too: about ten minutes, then two of random faults.
+test-faults: $(STAMP)
+	$(VENV)/bin/python -m pytest -m "" $$($(VENV)/bin/python -m tests.faults.catalogue) $(PYTEST_ARGS)
+	$(VENV)/bin/python -m tests.faults.chaos $(CHAOS_ARGS)
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check .

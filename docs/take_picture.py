@@ -1,8 +1,9 @@
-"""Take the README's picture: the real screen on a real run, as the app's own SVG screenshot, rendered to PNG.
+"""Take the pictures of the documentation: the real screen on a real run, as the app's own SVG, rendered to PNG.
 
-    python docs/take_picture.py --preset breakout --updates 30 --size 120x40 docs/images/breakout.png
+    python docs/take_picture.py --preset breakout --updates 40
 
-Needs Chromium, which alone among common renderers keeps braille and block glyphs aligned.
+writes every picture of `SHOTS` to ``docs/images``. Needs Chromium, which alone among common renderers keeps braille and
+block glyphs aligned.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -22,21 +22,36 @@ from ppo_tui.training.hub import FunctionSink
 from ppo_tui.tui.app import PpoTuiApp
 from ppo_tui.tui.session import LocalSession
 
+SHOTS: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {
+    "breakout": ((120, 40), ()),
+    "small": ((80, 24), ()),
+    "chart": ((120, 40), ("1", "enter", "left")),
+    "settings": ((120, 40), ("e", "down", "plus", "plus")),
+    "game": ((120, 40), ("V",)),
+}
+"""Name → size in cells, and the keys to press first; each begins on the main screen."""
 
-async def _run(prepared: PreparedRun, updates: int, size: tuple[int, int], keys: list[str]) -> str:
-    """Train behind the screen for some updates, press keys, and return the screen as SVG."""
+
+async def _run(prepared: PreparedRun, updates: int) -> dict[str, str]:
+    """Train behind the screen for some updates, and return all pictures as SVG."""
     session = LocalSession(lambda emit: prepared.trainer([FunctionSink(emit)]))
     app = PpoTuiApp(session)
-    async with app.run_test(size=size) as pilot:
+    pictures = {}
+    async with app.run_test(size=SHOTS["breakout"][0]) as pilot:
         view = app.run_controller.view
         while view.update < updates and session.live:
             await pilot.pause(0.1)
-        for key in keys:
-            await pilot.press(key)
-            await pilot.pause(1.0)
-        svg = app.export_screenshot(title=f"ppo-tui --preset {prepared.directory.name.partition('-20')[0]}")
+        for name, (size, keys) in SHOTS.items():
+            await pilot.resize_terminal(*size)
+            for key in keys:
+                await pilot.press(key)
+            await pilot.pause(4.0)
+            title = f"ppo-tui --preset {prepared.directory.name.partition('-20')[0]}"
+            pictures[name] = app.export_screenshot(title=title)
+            while len(app.screen_stack) > 1:
+                app.pop_screen()
     session.close(timeout=30)
-    return svg
+    return pictures
 
 
 def _render(svg: str, png: Path) -> None:
@@ -56,21 +71,15 @@ def _render(svg: str, png: Path) -> None:
         subprocess.run(command, check=True, capture_output=True)
 
 
-def main(
-    png: Path,
-    preset: str = "breakout",
-    updates: int = 30,
-    size: str = "120x40",
-    key: Annotated[list[str] | None, typer.Option(help="Press this before the picture; may be repeated.")] = None,
-) -> None:
-    width, height = (int(number) for number in size.split("x"))
+def main(folder: Path = Path("docs/images"), preset: str = "breakout", updates: int = 40) -> None:
     with tempfile.TemporaryDirectory() as directory:
         prepared = prepare(load_preset(preset), label=preset, name=preset, run_dir=Path(directory) / preset)
         try:
-            svg = asyncio.run(_run(prepared, updates, (width, height), key or []))
+            pictures = asyncio.run(_run(prepared, updates))
         finally:
             prepared.pool.close()
-    _render(svg, png)
+    for name, svg in pictures.items():
+        _render(svg, folder / f"{name}.png")
 
 
 if __name__ == "__main__":

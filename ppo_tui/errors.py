@@ -7,7 +7,8 @@ Exit codes: 0 finished, 2 bad usage or configuration, 3 the run failed, 4 the tr
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class PPOTuiError(Exception):
@@ -47,6 +48,22 @@ class RunFailedError(PPOTuiError):
 
 class WorkerError(RunFailedError):
     """A worker process died, hung or raised; names it and carries its traceback."""
+
+
+class WorkerLostError(WorkerError):
+    """Worker processes died, hang or talk nonsense; nothing can be asked of them any more, but they can be replaced.
+
+    Args:
+        causes: what befell each of them in a few words, by the worker's index.
+
+    Attributes:
+        replies: what the other workers had to say, by their index.
+    """
+
+    def __init__(self, message: str, causes: Mapping[int, str], *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.causes = dict(causes)
+        self.replies: dict[int, Any] = {}
 
 
 class DivergedError(PPOTuiError):

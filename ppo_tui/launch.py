@@ -61,8 +61,12 @@ class PreparedRun:
     resume: ResumePoint | None = None
     notes: tuple[str, ...] = ()
 
-    def trainer(self, sinks: Sequence[Sink]) -> Trainer:
-        """The engine, which loads PyTorch; it records itself in the run directory and tells `sinks`."""
+    def trainer(self, sinks: Sequence[Sink], *, attended: bool = False) -> Trainer:
+        """The engine, which loads PyTorch; it records itself in the run directory and tells `sinks`.
+
+        Args:
+            attended: see `Trainer`.
+        """
         from .sinks import EventLog
 
         try:
@@ -76,6 +80,7 @@ class PreparedRun:
                 env_info=self.env_info,
                 resume_from=self.resume.path if self.resume else None,
                 notes=self.notes,
+                attended=attended,
             )
         except BaseException as error:
             self.directory.update(status="failed", reason=str(error), ended=time.time())
@@ -230,7 +235,7 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
                 for event in past_events(run):
                     emit(event)
                 emit(StateChanged(state=RunState.STARTING, reason="resuming"))
-            return prepared.trainer([server, FunctionSink(emit)])
+            return prepared.trainer([server, FunctionSink(emit)], attended=True)
 
         session = LocalSession(make_engine, can_detach=True)
         relay.connect(session)

@@ -84,6 +84,13 @@ class EnvConfig(_Section, frozen=True, kw_only=True):
             "action_masks(); auto does so where it has masks."
         ),
     ] = "auto"
+    on_bad_value: Annotated[
+        Literal["drop", "stop"],
+        Meta(
+            description="An observation or reward that is NaN, infinite or of a wrong shape drops its episode, or "
+            "stops the run."
+        ),
+    ] = "drop"
     kwargs: Annotated[
         dict[str, Any], Meta(description="Keyword arguments for gymnasium.make, such as continuous = true.")
     ] = msgspec.field(default_factory=dict)
@@ -107,7 +114,15 @@ class WorkersConfig(_Section, frozen=True, kw_only=True):
     step_timeout: Annotated[
         float,
         Meta(gt=0, le=86_400, description="Seconds without a reply after which a worker counts as hung."),
-    ] = 60.0
+    ] = 10.0
+    max_restarts: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="How often a worker that died or hung is replaced without a whole rollout between; 0: never.",
+        ),
+    ] = 5
     start_timeout: Annotated[float, Meta(gt=0, le=86_400, description="Seconds that a worker may take to start.")] = (
         120.0
     )

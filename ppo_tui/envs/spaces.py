@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -11,6 +12,7 @@ from gymnasium.wrappers import FlattenObservation, TransformAction, TransformObs
 
 from ..config.schema import EnvConfig
 from ..errors import ConfigError
+from .tolerance import BadValueError
 
 _SUPPORTED_OBSERVATIONS = (
     "supported are Box (uint8 images [H, W] or [H, W, C], anything else as a vector), Discrete, MultiDiscrete, "
@@ -149,8 +151,15 @@ def _as_vector(env: gymnasium.Env) -> gymnasium.Env:
     flat = flatten_space(env.observation_space)
     with np.errstate(over="ignore"):  # a bound beyond float32 becomes infinite
         space = Box(low=flat.low.astype(np.float32), high=flat.high.astype(np.float32), dtype=np.float32)
-    size = space.shape[0]
-    return TransformObservation(env, lambda vector: np.asarray(vector, dtype=np.float32).reshape(size), space)
+    size, shape = space.shape[0], env.observation_space.shape
+
+    def flattened(observation: Any) -> np.ndarray:
+        vector = np.asarray(observation, dtype=np.float32)
+        if vector.size != size:
+            raise BadValueError(f"the observation has the shape {vector.shape} instead of {shape}")
+        return vector.reshape(size)
+
+    return TransformObservation(env, flattened, space)
 
 
 def hide_numbers(env: gymnasium.Env, config: EnvConfig) -> gymnasium.Env:

@@ -29,12 +29,13 @@ from gymnasium.wrappers import (
 )
 
 from .episodes import EpisodeReturn
+from .tolerance import TolerantEnv
 
 MAX_RECORDED_STEPS = 100_000
 """Steps of an episode that are kept to play it again. A longer episode starts anew when it is restored."""
 
 _HEADER = struct.Struct("<I")
-_STATELESS = (OrderEnforcing, PassiveEnvChecker, TransformAction, TransformObservation, TransformReward)
+_STATELESS = (OrderEnforcing, PassiveEnvChecker, TolerantEnv, TransformAction, TransformObservation, TransformReward)
 
 
 class CannotRestoreError(Exception):

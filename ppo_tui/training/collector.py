@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
 from ..config import Config
 from ..envs.state import unsaved_reason
+from ..errors import WorkerLostError
 from ..ppo import ActorCritic, RolloutBuffer
 from ..ppo.rollout import ALL_ENVS
 from ..protocol import EpisodeFinished
 from ..workers import WorkerPool
 from ..workers.memory import SharedArrays
 from .metrics import PhaseTimes
+from .recovery import Pairs, Recovery
+
+_Reply = TypeVar("_Reply")
 
 
 class CollectorState(NamedTuple):
@@ -65,6 +69,7 @@ class Collector:
         action_seed: of the noise that actions are sampled with; drawn for all environments at once, so that the
             split into groups changes no action's noise.
         env_seeds: one for each environment.
+        recovery: replaces the workers that are lost on the way, where there are any.
     """
 
     def __init__(
@@ -76,25 +81,53 @@ class Collector:
         times: PhaseTimes,
         action_seed: int,
         env_seeds: Sequence[int],
+        recovery: Recovery | None = None,
     ) -> None:
         self._pool, self._policy, self._rollout, self._times = pool, policy, rollout, times
+        self._recovery = recovery
         self._generator = torch.Generator().manual_seed(action_seed)
         self._env_seeds = env_seeds
         self._first_row = rollout.frame_stack - 1
         self._groups = [pool.group_envs(group) for group in range(pool.num_groups)]
         self._device = next(policy.parameters()).device
+        self._restore_point: tuple[bytes, ...] | None = None
+        self._steps_since = 0
         self._under_way: dict[int, int] = {}  # group → the step that its workers were sent
 
     def reset(self) -> None:
         """Start the first episodes."""
-        self._pool.reset_into(self._first_row, self._env_seeds)
+        self._restore_point, self._steps_since = None, 0
+        self._note(self._recovering(lambda: self._pool.reset_into(self._first_row, self._env_seeds)), t=-1)
+
+    def _note(self, pairs: Pairs | None, t: int) -> None:
+        """Tell of the environments that failed in step `t`; −1: in a reset."""
+        if pairs and self._recovery:
+            self._recovery.note(pairs, t)
+
+    def _recovering(self, ask: Callable[[], _Reply]) -> _Reply:
+        """What the workers answer, between two rollouts, after those lost are replaced and stand where they stood."""
+        while True:
+            try:
+                return ask()
+            except WorkerLostError as lost:
+                if self._recovery is None:
+                    raise
+                begun = self._recovery.between_rollouts(lost, self._restore_point, self._steps_since)
+                self._begin_episodes(begun)
+
+    def _begin_episodes(self, envs: Sequence[int]) -> None:
+        """What these environments show before the next rollout is the first of an episode."""
+        rollout, row = self._rollout, self._first_row
+        rollout.starts[row, envs] = row
+        if rollout.states is not None:
+            rollout.states[0, envs] = 0.0
 
     def save_state(self) -> CollectorState:
         """Where the next rollout starts from; between two rollouts, after `RolloutBuffer.carry_over`."""
-        return CollectorState(
-            tensors={**self._rollout.state_dict(), "action_generator": self._generator.get_state()},
-            envs=tuple(self._pool.save_states()),
-        )
+        envs = tuple(self._recovering(self._pool.save_states))
+        self._restore_point, self._steps_since = envs, 0
+        tensors = {**self._rollout.state_dict(), "action_generator": self._generator.get_state()}
+        return CollectorState(tensors=tensors, envs=envs)
 
     def load_state(self, state: CollectorState) -> dict[int, str]:
         """Stand where `save_state` was called.
@@ -106,14 +139,15 @@ class Collector:
         rollout.load_state_dict(state.tensors)
         rollout.final_values.zero_()
         self._generator.set_state(state.tensors["action_generator"])
-        restarted = self._pool.restore_states(state.envs, row)
-        rollout.starts[row, list(restarted)] = row
-        if rollout.states is not None:
-            rollout.states[0, list(restarted)] = 0.0
+        self._restore_point, self._steps_since = state.envs, 0
+        restarted = self._recovering(lambda: self._pool.restore_states(state.envs, row))
+        self._begin_episodes(list(restarted))
         return restarted
 
     def step(self, t: int) -> None:
         """Act at step `t` of the rollout, group by group; each group then steps on its own."""
+        if t == 0 and self._recovery:
+            self._recovery.rollout_begins()
         noise = self._policy.draw_noise(self._pool.num_envs, self._generator)
         for group, envs in enumerate(self._groups):
             self._receive(group)
@@ -142,6 +176,9 @@ class Collector:
         """Receive the last of `steps` steps and value what it leads to; the rollout that they make."""
         for group in range(len(self._groups)):
             self._receive(group)
+        self._steps_since = steps
+        if self._recovery:
+            self._recovery.rollout_done()
         with self._times.phase("infer"):
             observations = self._rollout.observation(steps).to(self._device)
             self._rollout.last_values.copy_(self._policy.value(observations, self._states(steps)))
@@ -158,7 +195,13 @@ class Collector:
         if t is None:
             return
         with self._times.phase("wait"):
-            self._pool.wait_step(group)
+            try:
+                pairs = self._pool.wait_step(group)
+            except WorkerLostError as lost:
+                if self._recovery is None:
+                    raise
+                pairs = self._recovery.in_step(lost, self._restore_point, t)
+        self._note(pairs, t)
         envs = self._groups[group]
         shared, row = self._pool.shared, self._first_row + t + 1
         truncated = shared.truncations[row, envs] & ~shared.terminations[row, envs]

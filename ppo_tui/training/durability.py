@@ -7,16 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from ..config import Config
-from ..errors import UsageError
+from ..errors import RunFailedError, UsageError
 from ..protocol import Alarm, CommandRefused, Event, Level, Rewound, RunResumed, RunState, StateChanged
 from .checkpoint import Snapshot, read_checkpoint
-from .checkpoint_state import CheckpointState
+from .checkpoint_state import CheckpointState, newest_checkpoint
 from .control import Controls
 from .keeper import MIN_BEST_EPISODES, CheckpointKeeper
 from .metrics import EpisodeWindow
 from .resuming import differences
 from .snapshots import Snapshots
+
+KEEP_SHARE = 0.005
+"""Share of the time that keeping the weights in memory may take."""
 
 
 class Position(NamedTuple):
@@ -52,6 +57,8 @@ class Durability:
         self._config, self._snapshots, self._episodes = config, snapshots, episodes
         self._emit, self._position = emit, position
         self._weights_whole = True
+        self._kept: Snapshot | None = None
+        self._keep_again_at = 0.0
         self._warned_about: set[int] = set()
         self._keeper: CheckpointKeeper | None = None
         if directory is not None:
@@ -82,6 +89,17 @@ class Durability:
                 )
             )
         self._warn(restarted, "could not be restored and begin new episodes")
+
+    def keep(self) -> None:
+        """A rollout begins: keep what was learnt until now in memory, as often as that costs next to no time.
+
+        It is what remains of the run when the update fails that follows the rollout.
+        """
+        began = time.monotonic()
+        if self._keeper and began >= self._keep_again_at:
+            self._kept = self.take()
+            now = time.monotonic()
+            self._keep_again_at = now + (now - began) / KEEP_SHARE
 
     def learning(self) -> None:
         """The weights are about to change: until the next `mark` they belong to no boundary."""
@@ -122,9 +140,13 @@ class Durability:
             self.save(reason)
 
     def save_after_failure(self) -> None:
-        """Keep what the last whole update has learnt, after a failure in the rollout that followed it."""
-        if self._weights_whole and self._snapshots.marked:
-            self.save("failure", wait=True)
+        """Keep what the last whole update has learnt, after a failure in the rollout or the update that followed it."""
+        if self._keeper is None or not self._snapshots.marked:
+            return
+        snapshot = self.take() if self._weights_whole else self._kept
+        if snapshot and all(bool(torch.isfinite(weights).all()) for weights in snapshot.policy.values()):
+            self._keeper.save(snapshot, "failure", score=None, waited=0.0)
+            self._keeper.wait()
 
     def close(self) -> None:
         """Wait until everything is on the disk."""
@@ -152,9 +174,19 @@ class Durability:
             self._emit(CommandRefused(message=str(error)))
             return None
         restarted = self._snapshots.begin(snapshot)
+        self._kept, self._keep_again_at = None, 0.0
         self._emit(Rewound(path=str(path), step=snapshot.state.step, update=snapshot.state.update))
         self._warn(restarted, "could not be restored and begin new episodes")
         return snapshot.state
+
+    def rewind_to_newest(self) -> CheckpointState | None:
+        """As `rewind`, to the newest whole checkpoint; None where there is none."""
+        self.close()
+        try:
+            path, _ = newest_checkpoint(self._keeper.directory) if self._keeper else (None, ())
+        except RunFailedError:
+            return None
+        return self.rewind(str(path)) if path else None
 
     def _find(self, text: str) -> Path:
         path = Path(text)

@@ -18,6 +18,10 @@ class Sink(Protocol):
     def emit(self, event: Event) -> None: ...
 
 
+class SinkBehind(Exception):
+    """A sink could not pass on what it was given, keeps it, and will try again; says so, to the user."""
+
+
 class FunctionSink:
     """A sink out of a function."""
 
@@ -44,6 +48,8 @@ class EventHub:
         for sink in list(self._sinks):
             try:
                 sink.emit(event)
+            except SinkBehind as behind:
+                self.emit(Alarm(level=Level.ERROR, message=str(behind)))
             except Exception as error:
                 self._sinks.remove(sink)
                 name = type(sink).__name__

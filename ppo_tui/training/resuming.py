@@ -28,6 +28,7 @@ _FIXED = (
 whole of ``policy`` belongs to them, but for its precision."""
 
 _HARMLESS = (
+    "env.on_bad_value",
     "run.max_episodes",
     "run.checkpoint_seconds",
     "run.keep_checkpoints",
@@ -35,6 +36,7 @@ _HARMLESS = (
     "run.torch_threads",
     "workers.count",
     "workers.groups",
+    "workers.max_restarts",
     "workers.step_timeout",
     "workers.start_timeout",
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..config import Config
 from ..envs import EnvInfo, make_env, probe_env
+from ..envs.tolerance import TolerantEnv
 from ..ppo import check_spaces_of_policy
 from ..workers import WorkerPool, worker_context
 
@@ -66,7 +67,8 @@ def start_pool(
     """
     info = info or examine(config)
     return WorkerPool(
-        [functools.partial(make_env, config.env)] * config.rollout.num_envs,
+        [functools.partial(TolerantEnv, functools.partial(make_env, config.env), config.env.on_bad_value)]
+        * config.rollout.num_envs,
         num_workers=config.workers.count,
         groups=config.workers.groups,
         num_masked=info.num_masked,

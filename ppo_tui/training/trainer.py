@@ -21,6 +21,7 @@ from ..protocol import (
     EpisodeFinished,
     Event,
     Level,
+    Pause,
     RolloutProgress,
     RunFinished,
     RunStarted,
@@ -39,9 +40,11 @@ from .collector import Collector, wrap_rollout
 from .control import Controls, StopTraining
 from .durability import Durability, Position
 from .gameview import GameView
+from .health import GradientWatch
 from .hub import EventHub, Sink
 from .machine import Threads, choose_threads, keep_freed_memory, resolve_device
 from .metrics import EpisodeWindow, PhaseTimes, RecentRate, TrainingClock
+from .recovery import Recovery
 from .result import RunResult
 from .resuming import ResumePoint, live_changes
 from .settings import LiveSettings
@@ -65,6 +68,8 @@ class Trainer:
         env_info: what `examine` said, where it has been asked already.
         resume_from: a checkpoint to go on from; `config` is the checkpoint's, perhaps with changes that it can bear.
         notes: warnings that are part of the record, given when the run begins.
+        attended: somebody can change a setting: a training that diverges goes back to the last good checkpoint and
+            pauses, instead of ending.
 
     Raises:
         UsageError: `resume_from` is no whole checkpoint, or another run's; the configuration is another algorithm's.
@@ -86,6 +91,7 @@ class Trainer:
         env_info: EnvInfo | None = None,
         resume_from: Path | None = None,
         notes: Sequence[str] = (),
+        attended: bool = False,
     ) -> None:
         if config.run.algorithm != self.ALGORITHM:
             raise UsageError(
@@ -98,9 +104,10 @@ class Trainer:
         self.update = 0
         self._resume_from = resume_from
         resumed = self._resumed = None if resume_from is None else read_checkpoint(resume_from)
-        self._run_dir, self._notes = run_dir, notes
+        self._run_dir, self._notes, self._attended = run_dir, notes, attended
         self._clock = TrainingClock()
         self._hub = EventHub(sinks, lambda: self._clock.seconds)
+        self._gradients = GradientWatch(self._hub.emit)
         self._controls = Controls(self._hub.emit, self._hold, self._watch)
         self._settings = LiveSettings(config)
         self._times = PhaseTimes(self._clock)
@@ -153,13 +160,24 @@ class Trainer:
         self._game = GameView(
             self.pool, self.policy, self.rollout, action_names=info.action_meanings or (), emit=self._emit
         )
+        env_seeds = [int(seed) for seed in env_seed.generate_state(config.rollout.num_envs) >> 1]
+        recovery = Recovery(
+            self.pool,
+            self.policy,
+            self.rollout,
+            max_restarts=config.workers.max_restarts,
+            env_seeds=env_seeds,
+            emit=self._emit,
+            on_change=lambda: self._emit(self._workers.changed()),
+        )
         self._collector = Collector(
             self.pool,
             self.policy,
             self.rollout,
             times=self._times,
             action_seed=int(action_seed.generate_state(1)[0]),
-            env_seeds=[int(seed) for seed in env_seed.generate_state(config.rollout.num_envs) >> 1],
+            env_seeds=env_seeds,
+            recovery=recovery,
         )
 
     def _prepare_checkpoints(self, directory: Path | None) -> None:
@@ -265,6 +283,7 @@ class Trainer:
         self._emit(StateChanged(state=RunState.TRAINING))
         while not self._done:
             self._controls.check()
+            self._durability.keep()
             self._times.begin()
             self._collect()
             self._learn()
@@ -363,21 +382,22 @@ class Trainer:
             **self._metrics,
         }
         self._emit(UpdateFinished(update=self.update, step=self.step, metrics=self._metrics))
-        self._check_health()
+        if diverged := self._gradients.check(self._metrics, self.update, self.step):
+            self._give_up_branch(diverged)
 
-    def _check_health(self) -> None:
-        """Raises: DivergedError, when not one gradient of the update was finite."""
-        bad = self._metrics["train/nonfinite"]
-        if not bad:
-            return
-        if np.isfinite(self._metrics["train/loss"] or 0.0):
-            message = f"update {self.update}: {bad:.0f} minibatches with a non-finite gradient were skipped"
-            self._emit(Alarm(level=Level.WARNING, message=message))
-            return
-        raise DivergedError(
-            f"the training diverged at update {self.update} (step {self.step:,}): losses or gradients are NaN",
-            hint="try a lower optim.learning_rate, a smaller ppo.clip_range, or rewards of a smaller scale",
-        )
+    def _give_up_branch(self, diverged: DivergedError) -> None:
+        """Go back to the last good checkpoint and wait for someone to change a setting.
+
+        Raises:
+            DivergedError: nobody is there, or there is no checkpoint.
+        """
+        rewound = self._durability.rewind_to_newest() if self._attended else None
+        if rewound is None:
+            raise diverged
+        self._stand_at(rewound)
+        message = f"{diverged.message}; back at step {self.step:,} and paused: {diverged.hint}, then go on"
+        self._emit(Alarm(level=Level.ERROR, message=message))
+        self.send(Pause(by="trainer"))
 
     def _obey_at_boundary(self) -> None:
         """Go back if asked to, apply the edits that arrived during the update, and save if it is time."""
@@ -391,7 +411,7 @@ class Trainer:
         if save or rewound:
             # What the run went back to is saved anew: it, and no later one, is where a resumed run goes on.
             self._durability.save("manual")
-        else:
+        elif not self._gradients.bad_updates:  # the newest checkpoint stays a good one
             self._durability.save_if_due()
 
     def _edit(self, asked: SetValue) -> None:

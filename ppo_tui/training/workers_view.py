@@ -47,6 +47,21 @@ class WorkersView:
             workers=tuple(msgspec.structs.replace(worker, state=WorkerState.STEPPING) for worker in self._newest)
         )
 
+    def changed(self) -> WorkersStatus:
+        """The workers in the middle of a rollout in which some have been lost: those, and who took their place."""
+        lost = {worker.index: worker.loss is not None for worker in self._pool.workers}
+        return WorkersStatus(
+            workers=tuple(
+                msgspec.structs.replace(
+                    info,
+                    pid=worker.process.pid,
+                    state=WorkerState.STARTING if lost[worker.index] else WorkerState.STEPPING,
+                    restarts=self._pool.restarts[worker.index] + lost[worker.index],
+                )
+                for info, worker in zip(self._newest, self._pool.workers, strict=True)
+            )
+        )
+
     def waiting(self, steps: int, seconds: float) -> WorkersStatus:
         """The workers after a rollout of `steps` steps of each environment that took `seconds`."""
         busy = self._pool.shared.busy_seconds - self._busy
@@ -63,6 +78,7 @@ class WorkersView:
                 wait_share=float(np.clip(1.0 - busy[worker.index] / seconds, 0.0, 1.0)),
                 episodes=int(self._episodes[worker.index]),
                 last_return=self._last_returns[worker.index],
+                restarts=self._pool.restarts[worker.index],
                 memory_mb=self._memory[worker.index],
             )
             for worker in self._pool.workers

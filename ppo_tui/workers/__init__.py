@@ -2,6 +2,7 @@
 
 from .pool import WorkerPool
 from .process import worker_context
+from .roster import Replacement
 from .sizing import available_cores, env_slices, resolve_workers
 
-__all__ = ["WorkerPool", "available_cores", "env_slices", "resolve_workers", "worker_context"]
+__all__ = ["Replacement", "WorkerPool", "available_cores", "env_slices", "resolve_workers", "worker_context"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import io
 import multiprocessing.forkserver
 import os
 import pickle
@@ -20,10 +22,14 @@ from gymnasium.vector import AutoresetMode
 
 from ..envs.masks import read_mask
 from ..envs.state import CannotRestoreError, restore_env, save_env
+from ..envs.tolerance import TolerantEnv
 from . import wire
 from .camera import Camera
 from .memory import Layout, SharedArrays, map_arrays
 from .wire import Reply, Request, WorkerFailure
+
+FAILURES = "ppo_tui.failures"
+"""Where in an environment's info the list of its `EnvFailure`s stands."""
 
 
 class WorkerSetup(NamedTuple):
@@ -89,6 +95,7 @@ class EnvHost:
         self._envs = [env_fn() for env_fn in env_fns]
         self._needs_reset = np.zeros(len(self._envs), dtype=bool)
         self._scalar_actions = not setup.layout.action_shape
+        self._shown_slot = 0
         self._camera: Camera | None = None
         self._filmed: int | None = None
 
@@ -124,7 +131,14 @@ class EnvHost:
             info = self._step(env, i, n, slot)
             if self._setup.infos and info:
                 infos.append((n, info))
+            self._add_failures(infos, n, env)
+        self._shown_slot = slot
         return wire.encode(Reply.DONE, infos or None)
+
+    def _add_failures(self, infos: list[tuple[int, dict[str, Any]]], n: int, env: gymnasium.Env) -> None:
+        """Tell the parent, wanted infos or not, what a tolerant environment has swallowed."""
+        if isinstance(env, TolerantEnv) and (failures := env.take_failures()):
+            infos.append((n, {FAILURES: failures}))
 
     def _step(self, env: gymnasium.Env, i: int, n: int, slot: int) -> dict[str, Any]:
         """Step environment `n` with its action, write what came of it into `slot`, and return its info."""
@@ -141,6 +155,8 @@ class EnvHost:
             return info
         action = arrays.actions[n].item() if self._scalar_actions else arrays.actions[n].copy()
         observation, reward, terminated, truncated, info = env.step(action)
+        if observation is None:  # the episode was given up: it ended with what was last seen of it
+            observation = arrays.observations[self._shown_slot, n].copy()
         self._write(slot, n, observation, reward, terminated, truncated)
         self._note_episode(slot, n, info)
         if not (terminated or truncated):
@@ -190,6 +206,8 @@ class EnvHost:
             self._write_mask(slot, n, env, info)
             if self._setup.infos and info:
                 infos.append((n, info))
+            self._add_failures(infos, n, env)
+        self._shown_slot = slot
         return wire.encode(Reply.DONE, infos or None)
 
     def _call(self, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> bytes:
@@ -218,6 +236,7 @@ class EnvHost:
     def _restore_states(self, slot: int, states: Sequence[bytes]) -> bytes:
         """Restore each environment; one that cannot be begins a new episode, whose first observation goes to `slot`."""
         restarted = []
+        self._shown_slot = slot
         for i, (env, state) in enumerate(zip(self._envs, states, strict=True)):
             n = self.current_env = self._setup.first_env + i
             try:
@@ -289,7 +308,23 @@ def _redirect_output(log_path: str) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
-    sys.stdout.reconfigure(line_buffering=True)
+    sys.stdout = sys.stderr = _Log(io.FileIO(1, "w", closefd=False))
+
+
+class _Log(io.TextIOWrapper):
+    """What environments print to: a full disk, which is none of their business, must not make them fail."""
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        super().__init__(file, encoding="utf-8", errors="backslashreplace", write_through=True)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
 
 
 def _die_with_parent() -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import cloudpickle
 import gymnasium
 import numpy as np
 from gymnasium.error import AlreadyPendingCallError, ClosedEnvironmentError, NoAsyncCallError
@@ -18,15 +17,11 @@ from gymnasium.vector.utils import batch_space
 from ..errors import ConfigError
 from . import wire
 from .camera import FilmStrip
-from .child import WorkerSetup
 from .handle import ReplyWaiter, WorkerHandle
-from .memory import Layout, allocate, map_arrays
-from .process import start_worker, worker_context
-from .sizing import env_slices, group_slices, resolve_workers
+from .memory import Layout
+from .roster import RESTORE_SECONDS, Replacement, Roster
+from .sizing import group_slices, resolve_workers
 from .wire import Request
-
-RESTORE_SECONDS = 120.0
-"""How long restoring environments may take at least: some play a whole episode again."""
 
 CLOSE_SECONDS = 2.0
 """How long workers may take to end by themselves when the pool closes."""
@@ -118,39 +113,43 @@ class WorkerPool(VectorEnv):
             action_dtype=np.dtype(action_space.dtype).str,
             num_masked=num_masked,
         )
-        context = worker_context(preload)
-        memory = allocate(self._layout, context)
-        self.shared = map_arrays(self._layout, memory)
-        self.workers: list[WorkerHandle] = []
-        try:
-            for index, envs in enumerate(env_slices(self.num_envs, self.num_workers)):
-                setup = WorkerSetup(
-                    index=index,
-                    env_fns=cloudpickle.dumps(list(env_fns[envs])),
-                    first_env=envs.start,
-                    num_envs=envs.stop - envs.start,
-                    layout=self._layout,
-                    autoreset_mode=autoreset_mode,
-                    infos=infos,
-                    log_path=None if log_path is None else str(log_path),
-                )
-                handle = WorkerHandle(index, envs, *start_worker(context, setup, memory))
-                handle.replied = False
-                self.workers.append(handle)
-            self._all = ReplyWaiter(self.workers)
-            self._start_timeout: float | None = start_timeout
-            if wait:
-                self.wait_until_ready()
-        except BaseException:
-            self._stop_workers(deadline=time.monotonic())
-            raise
+        self._roster = Roster(
+            env_fns,
+            self._layout,
+            autoreset_mode=autoreset_mode,
+            infos=infos,
+            log_path=None if log_path is None else str(log_path),
+            preload=preload,
+        )
+        self.shared = self._roster.shared
         self._groups = group_slices([worker.envs for worker in self.workers], self.num_groups)
         self._group_envs = [
             slice(self.workers[group.start].envs.start, self.workers[group.stop - 1].envs.stop)
             for group in self._groups
         ]
-        self._waiters = [ReplyWaiter(self.workers[group]) for group in self._groups]
         self._group_states = [PoolState.IDLE] * self.num_groups
+        self._watch_workers()
+        self._start_timeout, self._started = start_timeout, False
+        if wait:
+            try:
+                self.wait_until_ready()
+            except BaseException:
+                self._roster.stop(deadline=time.monotonic())
+                raise
+
+    @property
+    def workers(self) -> list[WorkerHandle]:
+        """The parent's end of each worker, in order; empty once the pool is closed."""
+        return self._roster.workers
+
+    @property
+    def restarts(self) -> list[int]:
+        """``[W]``: how often each worker has been replaced."""
+        return self._roster.restarts
+
+    def _watch_workers(self) -> None:
+        self._all = ReplyWaiter(self.workers)
+        self._waiters = [ReplyWaiter(self.workers[group]) for group in self._groups]
 
     def wait_until_ready(self) -> None:
         """Wait until every worker has made its environments; returns at once where that is so already.
@@ -158,9 +157,9 @@ class WorkerPool(VectorEnv):
         Raises:
             WorkerError: a worker died, hung, or an environment could not be made.
         """
-        if self._start_timeout is not None:
+        if not self._started:
             self._all.wait(self._start_timeout)
-            self._start_timeout = None
+            self._started = True
 
     # ── Groups and slots: the trainer's way ─────────────────────────────────────────────────────────────────
 
@@ -207,6 +206,7 @@ class WorkerPool(VectorEnv):
                 wire.encode(Request.RESET, (slot, list(seeds[w.envs]), list(mask[w.envs]), options))
                 for w in self.workers
             ],
+            timeout=max(self.step_timeout, self._start_timeout),  # first resets often load what the game needs
         )
         return [pair for reply in replies if reply for pair in reply]
 
@@ -219,9 +219,7 @@ class WorkerPool(VectorEnv):
         replies = self._ask_all(PoolState.SAVING, [message] * self.num_workers)
         return [state for reply in replies for state in reply]
 
-    def restore_states(
-        self, states: Sequence[bytes], slot: int, *, workers: Sequence[int] | None = None
-    ) -> dict[int, str]:
+    def restore_states(self, states: Sequence[bytes], slot: int) -> dict[int, str]:
         """Let each environment go on where its state was saved.
 
         One that cannot begins a new episode, whose first observation is written into `slot`. Nothing else is written
@@ -229,16 +227,26 @@ class WorkerPool(VectorEnv):
 
         Args:
             states: one for each environment of the pool, as `save_states` gave them.
-            workers: restore only the environments of these workers.
 
         Returns:
             The environments that began a new episode, each with the reason.
         """
-        chosen = self.workers if workers is None else [self.workers[index] for index in workers]
-        messages = [wire.encode(Request.RESTORE_STATES, (slot, list(states[w.envs]))) for w in chosen]
+        messages = [wire.encode(Request.RESTORE_STATES, (slot, list(states[w.envs]))) for w in self.workers]
         timeout = max(self.step_timeout, RESTORE_SECONDS)
-        replies = self._ask_all(PoolState.RESTORING, messages, workers=chosen, timeout=timeout)
+        replies = self._ask_all(PoolState.RESTORING, messages, timeout=timeout)
         return {env: reason for reply in replies for env, reason in reply}
+
+    def replace(self, index: int) -> Replacement:
+        """Put a new worker in the place of one that a `WorkerLostError` named, whatever the other workers are doing.
+
+        Raises:
+            WorkerError: the new one died, hung, or an environment could not be made.
+        """
+        try:
+            self._roster.replace(index, self._start_timeout)
+        finally:
+            self._watch_workers()
+        return Replacement(self.workers[index], self.shared.actions, self.step_timeout)
 
     def film(self, env: int, frames: int) -> None:
         """Film environment `env`, from its next step on; see `Camera`. Nothing else may be pending in its group.
@@ -276,19 +284,16 @@ class WorkerPool(VectorEnv):
         state: PoolState,
         messages: Sequence[bytes],
         *,
-        workers: Sequence[WorkerHandle] | None = None,
         timeout: float | None = None,
     ) -> list[Any]:
-        """Send each worker (or each of `workers`) its message and return all their payloads."""
+        """Send each worker its message and return all their payloads."""
         for group in range(self.num_groups):
             self._expect(group, PoolState.IDLE, state.value)
         self._group_states = [state] * self.num_groups
-        asked = self.workers if workers is None else workers
-        waiter = self._all if workers is None else ReplyWaiter(asked)
         try:
-            for worker, message in zip(asked, messages, strict=True):
+            for worker, message in zip(self.workers, messages, strict=True):
                 worker.send(message)
-            return waiter.wait(self.step_timeout if timeout is None else timeout)
+            return self._all.wait(self.step_timeout if timeout is None else timeout)
         finally:
             self._group_states = [PoolState.IDLE] * self.num_groups
 
@@ -382,14 +387,7 @@ class WorkerPool(VectorEnv):
 
     def close_extras(self, timeout: float = CLOSE_SECONDS, terminate: bool = False) -> None:
         """End the workers; those that have not after `timeout` seconds (at once if `terminate`) are killed."""
-        self._stop_workers(time.monotonic() + (0.0 if terminate else timeout))
-
-    def _stop_workers(self, deadline: float) -> None:
-        for worker in self.workers:
-            worker.ask_to_end()
-        for worker in self.workers:
-            worker.join(deadline)
-        self.workers = []
+        self._roster.stop(time.monotonic() + (0.0 if terminate else timeout))
 
     def _observations(self) -> np.ndarray:
         view = self.shared.observations[self._slot]
@@ -402,7 +400,7 @@ class WorkerPool(VectorEnv):
         return infos
 
     def __del__(self) -> None:
-        if not self.closed and getattr(self, "workers", None):
+        if not self.closed and hasattr(self, "_roster"):
             self.close(terminate=True)
 
 

@@ -140,14 +140,15 @@ def test_a_signal_saves_and_leaves_with_its_code(number, code, tmp_path):
     assert not alive
 
 
-def test_a_worker_that_dies_ends_the_run_with_code_3_and_its_name(tmp_path):
+def test_a_worker_that_may_not_be_replaced_ends_the_run_with_code_3_and_its_name(tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-m", "ppo_tui", "--preset", "cartpole", "--total-steps", "10_000_000", "--run-dir", "mine"],
+        [sys.executable, "-m", "ppo_tui", "--preset", "cartpole", "--total-steps", "10_000_000", "--run-dir", "mine",
+         "--set", "workers.max_restarts=0"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         text=True,
-    )
+    )  # fmt: skip
     for line in process.stdout:
         if "steps/s" in line:
             break

@@ -146,12 +146,34 @@ def test_sigterm_saves_and_restores_the_terminal(terminal: Terminal, tmp_path: P
     assert (tmp_path / "before").read_text() == (tmp_path / "after").read_text()
 
 
-def test_a_dead_worker_shows_on_the_screen_and_in_the_exit_code(terminal: Terminal, tmp_path: Path):
-    start(terminal, "--preset cartpole --total-steps 10_000_000 --name long")
-    terminal.wait_for(r"update\s+2")
-    pid = json.loads((tmp_path / "runs" / "long" / "run.json").read_text())["pid"]
+def kill_a_worker(run: Path) -> None:
+    pid = json.loads((run / "run.json").read_text())["pid"]
     forked = [child for child in psutil.Process(pid).children(recursive=True) if child.ppid() != pid]
     forked[0].kill()
+
+
+def test_a_dead_worker_is_replaced_behind_the_screen_and_the_run_goes_on(terminal: Terminal, tmp_path: Path):
+    start(terminal, "--preset cartpole --total-steps 10_000_000 --name long")
+    terminal.wait_for(r"update\s+2")
+    run = tmp_path / "runs" / "long"
+    kill_a_worker(run)
+    terminal.wait_for(r"1×? restarted")
+    assert "killed (SIGKILL), restarted 1/5" in (run / "run.log").read_text()
+    updates = (run / "metrics.jsonl").read_bytes().count(b"\n")
+    deadline = time.monotonic() + 30
+    while (run / "metrics.jsonl").read_bytes().count(b"\n") < updates + 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    terminal.wait_for(r"TRAINING")
+    terminal.press("C-c", "C-c")
+    terminal.wait_for(r"left with 130")
+    assert (run / "metrics.jsonl").read_bytes().count(b"\n") >= updates + 3
+    assert not left_behind(tmp_path)
+
+
+def test_a_worker_beyond_recovery_shows_on_the_screen_and_in_the_exit_code(terminal: Terminal, tmp_path: Path):
+    start(terminal, "--preset cartpole --total-steps 10_000_000 --name long --set workers.max_restarts=0")
+    terminal.wait_for(r"update\s+2")
+    kill_a_worker(tmp_path / "runs" / "long")
     terminal.wait_for(r"FAILED")
     terminal.wait_for(r"killed by SIGKILL")
     terminal.press("t")

@@ -294,7 +294,7 @@ def test_a_failure_is_a_result_and_the_last_event_with_its_traceback(steered):
         if isinstance(event, UpdateFinished):
             trainer.pool.workers[0].process.kill()
 
-    result, recorder = steered(react)
+    result, recorder = steered(react, "workers.max_restarts=0")
     assert (result.state, result.exit_code) == (RunState.FAILED, 3)
     assert "killed by SIGKILL" in result.reason
     assert "Traceback" in recorder.events[-1].details

@@ -35,6 +35,7 @@ class ActorLearners:
 
     Attributes:
         shared: what parent and workers share.
+        restarts: how often each worker has been replaced: never, as nobody could say where it stood.
 
     Raises:
         WorkerError: a worker could not be started.
@@ -54,12 +55,13 @@ class ActorLearners:
         self.shared.held = True
         self.shared.weights.copy_(nn.utils.parameters_to_vector(policy.parameters()).detach())
         lay_out(policy, self.shared.weights)
+        self.restarts = [0] * self.num_workers
         self.workers: list[WorkerHandle] = []
         try:
             for index in range(self.num_workers):
                 setup = A3CSetup(index, config, info, layout, None if log_path is None else str(log_path))
                 started = start_worker(context, setup, memory, actor_learner)
-                handle = WorkerHandle(index, slice(index, index + 1), *started)
+                handle = WorkerHandle(index, slice(index, index + 1), *started, streams=True)
                 handle.replied = False
                 self.workers.append(handle)
         except BaseException:
@@ -96,9 +98,11 @@ class ActorLearners:
         """
         for descriptor, _ in self._poll.poll(seconds * 1000):
             handle = self._by_descriptor[descriptor]  # also readable where the process is gone
+            handle.replied = False
             payload = handle.receive()
             self._heard_at[handle.index] = time.monotonic()
-            yield handle.index, payload
+            if handle.replied:
+                yield handle.index, payload
         now = time.monotonic()
         for handle, heard_at in zip(self.workers, self._heard_at, strict=True):
             if now - heard_at > self._timeout:

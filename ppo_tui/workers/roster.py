@@ -1,0 +1,136 @@
+"""The worker processes of a pool: starting them, putting a new one in the place of a lost one, ending them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cloudpickle
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from . import wire
+from .child import WorkerSetup
+from .handle import ReplyWaiter, WorkerHandle
+from .memory import Layout, allocate, map_arrays
+from .process import start_worker, worker_context
+from .sizing import env_slices
+from .wire import Request
+
+RESTORE_SECONDS = 120.0
+"""How long restoring environments may take at least: some play a whole episode again."""
+
+
+class Roster:
+    """Starts W workers on shared memory of their own.
+
+    Args:
+        env_fns: one constructor for each environment; pickled by value.
+        preload: modules that the fork server imports once for all workers.
+
+    Attributes:
+        workers: the parent's ends, in order.
+        shared: the memory that all of them map.
+        restarts: ``[W]``, how often each has been replaced.
+    """
+
+    def __init__(
+        self,
+        env_fns: Sequence[Callable[[], gymnasium.Env]],
+        layout: Layout,
+        *,
+        autoreset_mode: AutoresetMode,
+        infos: bool,
+        log_path: str | None,
+        preload: Sequence[str],
+    ) -> None:
+        self._preload = preload
+        context = worker_context(preload)
+        self._memory = allocate(layout, context)
+        self.shared = map_arrays(layout, self._memory)
+        self.restarts = [0] * layout.num_workers
+        self._setups = [
+            WorkerSetup(
+                index=index,
+                env_fns=cloudpickle.dumps(list(env_fns[envs])),
+                first_env=envs.start,
+                num_envs=envs.stop - envs.start,
+                layout=layout,
+                autoreset_mode=autoreset_mode,
+                infos=infos,
+                log_path=log_path,
+            )
+            for index, envs in enumerate(env_slices(layout.num_envs, layout.num_workers))
+        ]
+        self.workers: list[WorkerHandle] = []
+        try:
+            for setup in self._setups:
+                self.workers.append(self._start(setup))
+        except BaseException:
+            self.stop(deadline=time.monotonic())
+            raise
+
+    def replace(self, index: int, timeout: float) -> None:
+        """Kill worker `index` where it still lives, and wait until another one has made its environments.
+
+        May be called from any thread, behind a Textual screen too: the fork server is the process that starts it.
+
+        Raises:
+            WorkerError: the new one died, hung, or an environment could not be made.
+        """
+        self.workers[index].join(deadline=time.monotonic())
+        worker_context(self._preload)  # starts the fork server again where that was killed too
+        self.workers[index] = self._start(self._setups[index])
+        self.restarts[index] += 1
+        ReplyWaiter([self.workers[index]]).wait(timeout)
+
+    def stop(self, deadline: float) -> None:
+        """End the workers; those that have not by `deadline` (`time.monotonic` seconds) are killed."""
+        for worker in self.workers:
+            worker.ask_to_end()
+        for worker in self.workers:
+            worker.join(deadline)
+        self.workers.clear()
+
+    def _start(self, setup: WorkerSetup) -> WorkerHandle:
+        envs = slice(setup.first_env, setup.first_env + setup.num_envs)
+        handle = WorkerHandle(setup.index, envs, *start_worker(worker_context(self._preload), setup, self._memory))
+        handle.replied = False
+        return handle
+
+
+class Replacement:
+    """A new worker that is led to where the lost one stood, by itself: the others may be in the middle of a step.
+
+    Its methods raise `WorkerError` as those of `WorkerPool` do.
+
+    Args:
+        timeout: seconds after which it counts as hung.
+    """
+
+    def __init__(self, worker: WorkerHandle, shared_actions: np.ndarray, timeout: float) -> None:
+        self.index, self.envs = worker.index, worker.envs
+        self._worker, self._actions, self._timeout = worker, shared_actions, timeout
+        self._waiter = ReplyWaiter([worker])
+
+    def restore(self, states: Sequence[bytes], slot: int) -> dict[int, str]:
+        """As `WorkerPool.restore_states`, with one state for each of its environments."""
+        reply = self._ask(
+            wire.encode(Request.RESTORE_STATES, (slot, list(states))), max(self._timeout, RESTORE_SECONDS)
+        )
+        return dict(reply)
+
+    def step(self, actions: np.ndarray, slot: int) -> list[tuple[int, dict[str, Any]]]:
+        """Step its n environments with actions ``[n, *A]``; what comes of it is written into `slot`."""
+        self._actions[self.envs] = actions
+        return self._ask(wire.encode_step(slot)) or []
+
+    def reset(self, seeds: Sequence[int | None], slot: int, mask: Sequence[bool]) -> list[tuple[int, dict[str, Any]]]:
+        """Reset those of its environments that `mask` names, and write their first observations into `slot`."""
+        return self._ask(wire.encode(Request.RESET, (slot, list(seeds), list(mask), None))) or []
+
+    def _ask(self, message: bytes, timeout: float | None = None) -> Any:
+        self._worker.send(message)
+        return self._waiter.wait(self._timeout if timeout is None else timeout)[0]

@@ -1,0 +1,165 @@
+"""The figures of docs/reliability.md: ``python -m tests.faults.figures recovery save kills corruptions parents``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from ppo_tui import Trainer, load_preset
+from ppo_tui.errors import UsageError
+from ppo_tui.protocol import Alarm, CheckpointSaved, Event, RolloutProgress, UpdateFinished
+from ppo_tui.training.checkpoint import read_checkpoint, write_checkpoint
+from ppo_tui.training.checkpoint_files import list_checkpoints
+from ppo_tui.training.checkpoint_state import newest_checkpoint
+from tests.conftest import ROOT
+from tests.training.test_checkpoint_files import snapshot
+from tests.training.test_trainer import Recorder
+
+
+def breakout(updates: int, *overrides: str, react: Callable[[Trainer, Event], None], directory: Path) -> Recorder:
+    """A real Breakout run, 8 environments of 128 steps."""
+    recorder = Recorder(lambda event: react(trainer, event))
+    steps = f"run.total_steps={updates * 1024}"
+    trainer = Trainer(
+        load_preset("breakout", overrides=[steps, *overrides]), sinks=[recorder], checkpoint_dir=directory
+    )
+    trainer.run()
+    return recorder
+
+
+def recovery(directory: Path, count: int) -> str:
+    """Kill a random worker at a random step of each update."""
+    rng = random.Random(1)
+    when = {update: rng.randint(1, 128) for update in range(1, count + 1)}
+
+    def react(trainer: Trainer, event: Event) -> None:
+        if isinstance(event, RolloutProgress) and when.get(event.update) == event.t:
+            os.kill(rng.choice(trainer.pool.workers).process.pid, signal.SIGKILL)
+
+    recorder = breakout(count, react=react, directory=directory)
+    found = [re.search(r"after ([\d.]+) s", alarm.message) for alarm in recorder.of(Alarm)]
+    seconds = [float(match[1]) for match in found if match]
+    return (
+        f"{len(seconds)} workers killed in Breakout (8 × 128): back after {statistics.median(seconds):.1f} s (median), "
+        f"{max(seconds):.1f} s (longest)"
+    )
+
+
+def save(directory: Path, count: int) -> str:
+    """Save after every update, and compare what the training waited with what it took."""
+    recorder = breakout(count, "run.checkpoint_seconds=0.001", react=lambda trainer, event: None, directory=directory)
+    waits = [event.seconds for event in recorder.of(CheckpointSaved)]
+    per_update = recorder.of(UpdateFinished)[-1].elapsed / count
+    share = statistics.median(waits) / 60.0
+    return (
+        f"{len(waits)} saves of Breakout: training waits {1000 * statistics.median(waits):.0f} ms (median), "
+        f"{1000 * max(waits):.0f} ms (longest), {share:.2%} of the time at one a minute; "
+        f"an update takes {per_update:.1f} s"
+    )
+
+
+def kills(directory: Path, count: int) -> str:
+    """Kill a process at a random moment while it saves one checkpoint after the other."""
+    rng = random.Random(1)
+    serial = 0
+    for _ in range(count):
+        readable, writable = os.pipe()
+        child = os.fork()
+        if child == 0:
+            for step in range(serial + 1, serial + 10_000):
+                write_checkpoint(directory / f"step-{step % 3}", snapshot(step, size=20_000), serial=step)
+                os.write(writable, step.to_bytes(8))
+            os._exit(1)
+        os.close(writable)
+        told = os.read(readable, 8)
+        time.sleep(rng.uniform(0, 0.03))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        while more := os.read(readable, 8):
+            told = more
+        os.close(readable)
+        serial = int.from_bytes(told)
+        newest = read_checkpoint(newest_checkpoint(directory)[0]).state.step
+        assert newest >= serial, "what was said to be saved is not there"
+        serial = newest
+        found, problems = list_checkpoints(directory)
+        assert found
+        assert not problems
+    return f"{count:,} kills while saving: no unreadable checkpoint, none of those reported lost"
+
+
+def corruptions(directory: Path, count: int) -> str:
+    """Flip a bit, or cut, anywhere in any file of a checkpoint."""
+    rng = random.Random(1)
+    path = directory / "whole"
+    write_checkpoint(path, snapshot())
+    files = sorted(path.iterdir())
+    for _ in range(count):
+        file = rng.choice(files)
+        content = file.read_bytes()
+        position = rng.randrange(len(content))
+        flipped = content[:position] + bytes([content[position] ^ 1 << rng.randrange(8)]) + content[position + 1 :]
+        file.write_bytes(rng.choice([flipped, content[:position]]))
+        try:
+            read_checkpoint(path)
+        except UsageError:
+            file.write_bytes(content)
+        else:
+            raise AssertionError(f"{file.name} damaged at byte {position} was read")
+    return f"{count:,} corruptions (flipped bits, cuts, in every file): all detected"
+
+
+def parents(directory: Path, count: int) -> str:
+    """Kill a training process at a random moment; nobody may be left two seconds later."""
+    rng = random.Random(1)
+    code = (
+        "from ppo_tui import Trainer, load_preset\n"
+        "trainer = Trainer(load_preset('cartpole', overrides=['workers.count=3']))\n"
+        "print('ready', flush=True)\n"
+        "trainer.run()"
+    )
+    before = set(os.listdir("/dev/shm"))
+    for _ in range(count):
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE)
+        process.stdout.readline()
+        time.sleep(rng.uniform(0, 0.5))
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) >= 4
+        process.kill()
+        process.communicate()
+        assert not psutil.wait_procs(family, timeout=2)[1]
+        assert set(os.listdir("/dev/shm")) <= before
+    return f"{count} kills of a training process: no process two seconds later, nothing in /dev/shm"
+
+
+FIGURES = {"recovery": (recovery, 20), "save": (save, 20), "kills": (kills, 1000), "corruptions": (corruptions, 10_000),
+           "parents": (parents, 100)}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("figures", nargs="*", choices=list(FIGURES), default=list(FIGURES))
+    parser.add_argument("--count", type=int, help="how often, instead of as often as in the documentation")
+    arguments = parser.parse_args()
+    for name in arguments.figures:
+        measure, count = FIGURES[name]
+        with tempfile.TemporaryDirectory() as directory:
+            assert threading.active_count() == 1, "kills forks"
+            print(measure(Path(directory), arguments.count or count), flush=True)
+
+
+if __name__ == "__main__":
+    main()

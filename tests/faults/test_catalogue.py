@@ -1,0 +1,16 @@
+"""The catalogue of faults names tests that exist."""
+
+from __future__ import annotations
+
+import re
+
+from tests.conftest import ROOT
+from tests.faults.catalogue import CATALOGUE, all_tests
+
+
+def test_every_fault_is_injected_by_tests_that_exist():
+    assert sorted(CATALOGUE) == [number for number in range(1, 31) if number != 29]
+    for test in all_tests():
+        file, _, name = test.partition("::")
+        source = (ROOT / file).read_text("utf-8")
+        assert not name or re.search(rf"^(async )?def {name}\(", source, re.MULTILINE), test
