@@ -8,10 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..config import Config
 from ..envs.state import unsaved_reason
 from ..ppo import ActorCritic, RolloutBuffer
 from ..protocol import EpisodeFinished
 from ..workers import WorkerPool
+from ..workers.memory import SharedArrays
 from .metrics import PhaseTimes
 
 
@@ -31,6 +33,26 @@ class CollectorState(NamedTuple):
         return {env: reason for env, reason in reasons.items() if reason is not None}
 
 
+def wrap_rollout(shared: SharedArrays, policy: ActorCritic, config: Config, *, masked: bool) -> RolloutBuffer:
+    """The rollout that lies in these arrays, with what `policy` and its learner need beside them.
+
+    Args:
+        masked: whether the environments mask actions.
+    """
+    stack = config.env.frame_stack
+    return RolloutBuffer(
+        frames=shared.observations,
+        rewards=shared.rewards[stack:],
+        terminations=shared.terminations[stack:],
+        truncations=shared.truncations[stack:],
+        frame_stack=stack,
+        action_shape=policy.action_shape,
+        action_dtype=policy.action_dtype,
+        masks=shared.action_masks if masked else None,
+        distribution_size=policy.distribution_size if config.compares_distributions else 0,
+    )
+
+
 class Collector:
     """Fills a rollout from a pool whose shared memory the rollout wraps.
 
@@ -40,7 +62,8 @@ class Collector:
     Args:
         action_seed: of the noise that actions are sampled with; drawn for all environments at once, so that the
             split into groups changes no action's noise.
-        env_seeds: one for each environment.
+        env_seeds: one for each environment, or None where they seed themselves.
+        greedy: take the most probable actions instead of sampling them.
     """
 
     def __init__(
@@ -51,11 +74,13 @@ class Collector:
         *,
         times: PhaseTimes,
         action_seed: int,
-        env_seeds: Sequence[int],
+        env_seeds: Sequence[int | None],
+        greedy: bool = False,
     ) -> None:
         self._pool, self._policy, self._rollout, self._times = pool, policy, rollout, times
         self._generator = torch.Generator().manual_seed(action_seed)
         self._env_seeds = env_seeds
+        self._greedy = greedy
         self._first_row = rollout.frame_stack - 1
         self._groups = [pool.group_envs(group) for group in range(pool.num_groups)]
         self._device = next(policy.parameters()).device
@@ -96,7 +121,8 @@ class Collector:
                 masks = self._rollout.mask(t, envs)
                 masks = None if masks is None else masks.to(self._device)
             with self._times.phase("infer"):
-                decision = self._policy.act(observations, noise=noise[envs].to(self._device), masks=masks)
+                chance = None if self._greedy else noise[envs].to(self._device)
+                decision = self._policy.act(observations, noise=chance, masks=masks)
                 env_actions = self._policy.env_actions(decision.actions)
             self._pool.send_step(group, env_actions, self._first_row + t + 1)
             with self._times.phase("copy"):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import gymnasium
 
 from ..config import Config
 from ..envs import EnvInfo, make_env, probe_env
@@ -35,7 +38,12 @@ def boot_workers(config: Config) -> None:
 
 
 def start_pool(
-    config: Config, *, info: EnvInfo | None = None, log_path: Path | None = None, wait: bool = True
+    config: Config,
+    *,
+    info: EnvInfo | None = None,
+    log_path: Path | None = None,
+    wait: bool = True,
+    env_fns: Sequence[Callable[[], gymnasium.Env]] | None = None,
 ) -> WorkerPool:
     """The worker pool that `config` asks for, its shared memory laid out as one rollout.
 
@@ -43,6 +51,7 @@ def start_pool(
 
     Args:
         wait: whether to return only when all workers are ready.
+        env_fns: constructors of the environments, by default `make_env` for each.
 
     Raises:
         ConfigError: as `examine` does, which is asked where `info` is not given.
@@ -50,7 +59,7 @@ def start_pool(
     """
     info = info or examine(config)
     return WorkerPool(
-        [functools.partial(make_env, config.env)] * config.rollout.num_envs,
+        env_fns or [functools.partial(make_env, config.env)] * config.rollout.num_envs,
         num_workers=config.workers.count,
         groups=config.workers.groups,
         num_masked=info.num_masked,

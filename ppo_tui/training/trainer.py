@@ -14,7 +14,7 @@ import torch
 from ..config import Config, build_config, to_tables
 from ..envs import EnvInfo
 from ..errors import DivergedError, PPOTuiError
-from ..ppo import Learner, RolloutBuffer, build_policy
+from ..ppo import Learner, build_policy
 from ..protocol import (
     Alarm,
     Command,
@@ -35,7 +35,7 @@ from ..protocol import (
 from ..workers import WorkerPool
 from .checkpoint import read_checkpoint, write_checkpoint
 from .checkpoint_state import CheckpointState
-from .collector import Collector
+from .collector import Collector, wrap_rollout
 from .control import Controls, StopTraining
 from .durability import Durability, Position
 from .gameview import GameView
@@ -130,18 +130,7 @@ class Trainer:
                 info.observation_space, info.action_space, config.policy, frame_stack=config.env.frame_stack
             ).to(self.device)
         self.learner = Learner(self.policy, config, self.device)
-        shared, stack = self.pool.shared, config.env.frame_stack
-        self.rollout = RolloutBuffer(
-            frames=shared.observations,
-            rewards=shared.rewards[stack:],
-            terminations=shared.terminations[stack:],
-            truncations=shared.truncations[stack:],
-            frame_stack=stack,
-            action_shape=self.policy.action_shape,
-            action_dtype=self.policy.action_dtype,
-            masks=shared.action_masks if info.num_masked else None,
-            distribution_size=self.policy.distribution_size if config.compares_distributions else 0,
-        )
+        self.rollout = wrap_rollout(self.pool.shared, self.policy, config, masked=bool(info.num_masked))
         self._workers = WorkersView(self.pool)
         self._game = GameView(
             self.pool, self.policy, self.rollout, action_names=info.action_meanings or (), emit=self._emit
