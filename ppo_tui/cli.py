@@ -307,3 +307,4 @@ def _require_terminal(command: str, hint: str) -> None:
 
 
 app.command("eval")(scoring.evaluate)
+app.command("compare")(scoring.compare)
