@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import __version__
+from . import __version__, scoring
 from .errors import PPOTuiError, UsageError
+from .options import AsciiOption, FpsOption, RunArgument, ThemeOption, screen_options
 
 if TYPE_CHECKING:
     from .config import Config
@@ -57,14 +58,6 @@ def _print_version(value: bool) -> None:
     if value:
         print(f"ppo-tui {__version__}")
         raise typer.Exit
-
-
-FpsOption = Annotated[
-    float | None,
-    typer.Option(min=0, max=60, metavar="N", help="Frames a second of the live game: 15, 4 over ssh; 0 for none."),
-]
-ThemeOption = Annotated[str | None, typer.Option(metavar="dark|light|ansi", help="Colours of the screen.")]
-AsciiOption = Annotated[bool, typer.Option("--ascii", help="Draw the screen with plain characters.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -128,19 +121,13 @@ def train(
 
     screen = not headless and sys.stdout.isatty() and sys.stdin.isatty()
     label = preset_path(preset).stem
-    options = _screen_options(theme, ascii, fps)
+    options = screen_options(theme, ascii, fps)
     if detached:
         return _train_detached(config, options if screen else None, label=label, name=name, run_dir=run_dir)
     from .launch import prepare, run_headless, run_with_screen
 
     prepared = prepare(config, label=label, name=name, run_dir=run_dir, screen=screen)
     return run_with_screen(prepared, options) if screen else run_headless(prepared)
-
-
-def _screen_options(theme: str | None, ascii: bool, fps: float | None) -> ScreenOptions:
-    from .tui.look import choose_screen
-
-    return choose_screen(theme, ascii, fps)
 
 
 def _train_detached(
@@ -156,9 +143,6 @@ def _train_detached(
         return show(run, options)
     print(run.name)
     return 0
-
-
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, its directory, or `latest`.")]
 
 
 @app.command()
@@ -187,7 +171,7 @@ def resume(
     found = find_run(run)
     overrides = [*(settings or []), *([f"run.total_steps={total_steps}"] if total_steps is not None else [])]
 
-    options = _screen_options(theme, ascii, fps)
+    options = screen_options(theme, ascii, fps)
     from .launch import prepare_resume, run_headless, run_with_screen
 
     screen = not headless and sys.stdout.isatty() and sys.stdin.isatty()
@@ -263,7 +247,7 @@ def attach(
     _require_terminal("attach", "ppo-tui ctl RUN status tells how far a run is")
     from .launch import attach as show
 
-    options = _screen_options(theme, ascii, fps)
+    options = screen_options(theme, ascii, fps)
     return show(find_run(run), options, readonly=readonly, take_control=take_control)
 
 
@@ -282,7 +266,7 @@ def replay(
     _require_terminal("replay", "events.jsonl in the run's directory is the record")
     from .launch import replay as play
 
-    return play(find_run(run), _screen_options(theme, ascii, 0.0), speed=speed)
+    return play(find_run(run), screen_options(theme, ascii, 0.0), speed=speed)
 
 
 @app.command()
@@ -320,3 +304,7 @@ def ctl(
 def _require_terminal(command: str, hint: str) -> None:
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         raise UsageError(f"{command} needs a terminal", hint=hint)
+
+
+app.command("eval")(scoring.evaluate)
+app.command("compare")(scoring.compare)

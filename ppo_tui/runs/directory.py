@@ -73,6 +73,7 @@ class RunDirectory:
             run.write_config(config)
             run.update(
                 name=name or run.path.name,
+                preset=label,
                 status="starting",
                 pid=os.getpid(),
                 seed=config.run.seed,

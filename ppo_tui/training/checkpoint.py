@@ -16,8 +16,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from ..config import build_config, refuse_import
-from ..envs import probe_env
+from ..config import Config, build_config, refuse_import
+from ..envs import EnvInfo, probe_env
 from ..errors import UsageError
 from ..ppo import ActorCritic, build_policy
 from .checkpoint_files import Manifest, read_checkpoint_files, write_checkpoint_files
@@ -107,6 +107,15 @@ def load_policy(path: str | Path, *, device: str = "cpu", allow_import: bool = F
         refuse_import(snapshot.state.config, "the checkpoint")
     config = build_config(snapshot.state.config)
     info = probe_env(config.env)
+    return build_saved_policy(snapshot, config, info, torch.device(device))
+
+
+def build_saved_policy(snapshot: Snapshot, config: Config, info: EnvInfo, device: torch.device) -> ActorCritic:
+    """The networks of `config` with the weights of `snapshot`, to be used and not trained.
+
+    Raises:
+        UsageError: the weights are another network's.
+    """
     policy = build_policy(info.observation_space, info.action_space, config.policy, frame_stack=config.env.frame_stack)
     load_weights(policy, snapshot)
     return policy.to(device).eval()

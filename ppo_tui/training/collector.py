@@ -68,7 +68,8 @@ class Collector:
     Args:
         action_seed: of the noise that actions are sampled with; drawn for all environments at once, so that the
             split into groups changes no action's noise.
-        env_seeds: one for each environment.
+        env_seeds: one for each environment, or None where they seed themselves.
+        greedy: take the most probable actions instead of sampling them.
         recovery: replaces the workers that are lost on the way, where there are any.
     """
 
@@ -80,13 +81,15 @@ class Collector:
         *,
         times: PhaseTimes,
         action_seed: int,
-        env_seeds: Sequence[int],
+        env_seeds: Sequence[int | None],
+        greedy: bool = False,
         recovery: Recovery | None = None,
     ) -> None:
         self._pool, self._policy, self._rollout, self._times = pool, policy, rollout, times
         self._recovery = recovery
         self._generator = torch.Generator().manual_seed(action_seed)
         self._env_seeds = env_seeds
+        self._greedy = greedy
         self._first_row = rollout.frame_stack - 1
         self._groups = [pool.group_envs(group) for group in range(pool.num_groups)]
         self._device = next(policy.parameters()).device
@@ -157,9 +160,8 @@ class Collector:
                 masks = None if masks is None else masks.to(self._device)
                 states = self._states(t, envs)
             with self._times.phase("infer"):
-                decision = self._policy.act(
-                    observations, noise=noise[envs].to(self._device), masks=masks, states=states
-                )
+                chance = None if self._greedy else noise[envs].to(self._device)
+                decision = self._policy.act(observations, noise=chance, masks=masks, states=states)
                 env_actions = self._policy.env_actions(decision.actions)
             self._pool.send_step(group, env_actions, self._first_row + t + 1)
             self._under_way[group] = t

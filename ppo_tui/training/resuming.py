@@ -124,6 +124,12 @@ def changed_fixed_settings(before: Config, after: Config) -> dict[str, tuple[Any
     return {key: values for key, values in changed_settings(before, after).items() if _is_fixed(key)}
 
 
+def changed_experiment(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
+    """As `changed_settings`, those that make another experiment of it: all but the seed and what changes no number."""
+    changes = changed_settings(before, after)
+    return {key: values for key, values in changes.items() if key != "run.seed" and key not in _HARMLESS}
+
+
 def _is_fixed(key: str) -> bool:
     return key in _FIXED or (key.startswith("policy.") and key != "policy.precision")
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import gymnasium
 
 from ..config import Config
 from ..envs import EnvInfo, make_env, probe_env
@@ -52,7 +55,12 @@ def boot_workers(config: Config) -> BaseContext:
 
 
 def start_pool(
-    config: Config, *, info: EnvInfo | None = None, log_path: Path | None = None, wait: bool = True
+    config: Config,
+    *,
+    info: EnvInfo | None = None,
+    log_path: Path | None = None,
+    wait: bool = True,
+    env_fns: Sequence[Callable[[], gymnasium.Env]] | None = None,
 ) -> WorkerPool:
     """The worker pool that `config` asks for, its shared memory laid out as one rollout.
 
@@ -60,6 +68,7 @@ def start_pool(
 
     Args:
         wait: whether to return only when all workers are ready.
+        env_fns: constructors of the environments, by default `make_env` for each.
 
     Raises:
         ConfigError: as `examine` does, which is asked where `info` is not given.
@@ -67,7 +76,8 @@ def start_pool(
     """
     info = info or examine(config)
     return WorkerPool(
-        [functools.partial(TolerantEnv, functools.partial(make_env, config.env), config.env.on_bad_value)]
+        env_fns
+        or [functools.partial(TolerantEnv, functools.partial(make_env, config.env), config.env.on_bad_value)]
         * config.rollout.num_envs,
         num_workers=config.workers.count,
         groups=config.workers.groups,

@@ -1,0 +1,126 @@
+"""Which runs are repetitions of one another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..config import Config, build_config, read_preset
+from ..errors import UsageError, did_you_mean
+from ..runs import RunDirectory
+from ..training.resuming import changed_experiment
+from ..tui.series import FloatArray, read_metrics
+
+Grouping = Literal["preset", "name", "env"]
+
+_TIME = re.compile(r"-\d{8}-\d{6}(-\d+)?$")
+_NUMBER = re.compile(r"[-_.](s|seed)?[-_.]?\d+$")
+
+
+@dataclass(frozen=True, eq=False)
+class RunCurve:
+    """One metric of one run.
+
+    Attributes:
+        preset: what it was started from.
+        steps: environment steps, increasing, [n].
+        values: finite, [n].
+    """
+
+    name: str
+    preset: str
+    config: Config
+    steps: FloatArray
+    values: FloatArray
+
+    @property
+    def env(self) -> str:
+        return self.config.env.id
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Runs whose scores are averaged.
+
+    Attributes:
+        strata: the runs; those of one configuration, which differ by chance alone, together.
+    """
+
+    label: str
+    env: str
+    strata: tuple[tuple[RunCurve, ...], ...]
+
+    @property
+    def runs(self) -> tuple[RunCurve, ...]:
+        return tuple(run for stratum in self.strata for run in stratum)
+
+
+def read_run(run: RunDirectory, metric: str) -> RunCurve:
+    """The curve of `metric`, without what a rewind abandoned.
+
+    Raises:
+        UsageError: the run has no such metric, or nothing of it yet.
+        ConfigError: its ``config.toml`` is not valid.
+    """
+    config = build_config(read_preset(run.config_path))
+    try:
+        curves = read_metrics(run.metrics)
+    except OSError as error:
+        raise UsageError(f"{run.metrics} cannot be read: {error.strerror}") from None
+    if curves and metric not in curves:
+        hint = did_you_mean(metric, curves, otherwise=f"it has {', '.join(sorted(curves))}")
+        raise UsageError(f"--metric {metric!r}: {run.path.name} has no such metric", hint=hint)
+    series = curves.get(metric)
+    finite = np.isfinite(series.values) if series else np.zeros(0, bool)
+    if not finite.any():
+        raise UsageError(f"{run.path.name} has no value of {metric} yet", hint="leave it out, or wait until it has")
+    facts = run.read()
+    name = str(facts.get("name") or run.path.name)
+    preset = str(facts.get("preset") or _TIME.sub("", name))
+    return RunCurve(name, preset, config, series.steps[finite].copy(), series.values[finite].copy())
+
+
+def group_runs(runs: Sequence[RunCurve], by: Grouping) -> list[Group]:
+    """Groups in the order of their first runs. Different environments are never one group: their scores differ in kind.
+
+    Args:
+        by: ``preset``: runs of one preset and the same settings; where settings differ, the label says which.
+            ``name``: runs whose names differ in a number at the end alone. ``env``: all runs of an environment.
+    """
+    if by == "env":
+        return _collect(runs, lambda run: run.env)
+    if by == "name":
+        return _collect(runs, lambda run: _NUMBER.sub("", _TIME.sub("", run.name)) or run.name)
+    firsts: dict[tuple[str, str], RunCurve] = {}
+    for run in runs:
+        firsts.setdefault((run.preset, run.env), run)
+    return _collect(runs, lambda run: run.preset + _differences(firsts[run.preset, run.env].config, run.config))
+
+
+def _differences(first: Config, other: Config) -> str:
+    """What sets a run apart from the first one of its preset, in brackets."""
+    changes = [f"{key}={new}" for key, (_, new) in changed_experiment(first, other).items()]
+    return f" ({', '.join(changes)})" if changes else ""
+
+
+def _collect(runs: Sequence[RunCurve], label: Callable[[RunCurve], str]) -> list[Group]:
+    collected: dict[tuple[str, str], list[RunCurve]] = {}
+    for run in runs:
+        collected.setdefault((label(run), run.env), []).append(run)
+    return [Group(name, env, _strata(members)) for (name, env), members in collected.items()]
+
+
+def _strata(runs: Sequence[RunCurve]) -> tuple[tuple[RunCurve, ...], ...]:
+    strata: list[list[RunCurve]] = []
+    for run in runs:
+        for stratum in strata:
+            if not changed_experiment(stratum[0].config, run.config):
+                stratum.append(run)
+                break
+        else:
+            strata.append([run])
+    return tuple(map(tuple, strata))

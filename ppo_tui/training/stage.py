@@ -1,0 +1,106 @@
+"""What a trained policy plays on: full games in environments of their own. Imports no torch."""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from ..config import Config, EnvConfig, RolloutConfig, apply_overrides, build_config, is_atari, refuse_import
+from ..envs import EnvInfo
+from ..envs.seeded import make_seeded_env
+from ..workers import WorkerPool
+from .checkpoint_state import CheckpointState, read_state
+from .start import boot_workers, examine, start_pool
+
+SEED_STREAM = 0x6576616C
+"""Sets the seeds of these games apart from those of a training, whatever both are seeded with."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A checkpoint, and the workers that it will play in.
+
+    Attributes:
+        config: the checkpoint's, with full games, the environments of this stage and rollouts of its length.
+        state: the checkpoint's counters and facts.
+        num_episodes: games that have a seed of their own; game e is number e // N of environment e mod N.
+        seed: the games follow from it: with the same seed all checkpoints play the same ones.
+        greedy: always take the most probable action.
+    """
+
+    path: Path
+    config: Config
+    state: CheckpointState
+    info: EnvInfo
+    pool: WorkerPool
+    num_episodes: int
+    seed: int
+    greedy: bool
+
+    @property
+    def action_seed(self) -> int:
+        """Of the noise that actions are sampled with."""
+        return int(_seeds(self.seed, self.num_episodes)[-1])
+
+
+def start_stage(
+    path: Path,
+    *,
+    episodes: int,
+    num_envs: int,
+    steps: int,
+    seed: int = 0,
+    greedy: bool | None = None,
+    device: str = "auto",
+    allow_import: bool = False,
+) -> Stage:
+    """Read the checkpoint at `path` and start workers for it, which need not be ready when this returns.
+
+    Args:
+        num_envs: environments side by side.
+        steps: vector steps of one rollout.
+        greedy: None does as the published scores were made: Atari's are of sampled actions, all others greedy.
+        device: where the networks will live, as in ``run.device``.
+        allow_import: accept a checkpoint that names code to import.
+
+    Raises:
+        UsageError: there is no whole checkpoint.
+        ConfigError: it imports code, its environment is not installed here, or there is no such device.
+        WorkerError: a worker could not start.
+    """
+    state = read_state(path)
+    if not allow_import:
+        refuse_import(state.config, "the checkpoint")
+    trained = build_config(apply_overrides(state.config, [f"run.device={device}"]))
+    config = msgspec.structs.replace(
+        trained,
+        env=full_games(trained.env),
+        rollout=RolloutConfig(num_envs=num_envs, steps=steps),
+        workers=msgspec.structs.replace(trained.workers, count="auto", groups="auto"),
+    )
+    info = examine(config)
+    boot_workers(config)
+    seeds = [int(number) for number in _seeds(seed, episodes)[:episodes]]
+    env_fns = [functools.partial(make_seeded_env, config.env, seeds[env::num_envs]) for env in range(num_envs)]
+    pool = start_pool(config, info=info, log_path=Path(os.devnull), wait=False, env_fns=env_fns)
+    sampled = is_atari(config.env.id) if greedy is None else not greedy
+    return Stage(path, config, state, info, pool, episodes, seed, not sampled)
+
+
+def full_games(env: EnvConfig) -> EnvConfig:
+    """The environment without what only training has: a lost life ends nothing."""
+    if env.atari is None:
+        return env
+    return msgspec.structs.replace(env, atari=msgspec.structs.replace(env.atari, life_loss="none"))
+
+
+def _seeds(seed: int, episodes: int) -> np.ndarray:
+    """One for each episode, and one more; 31 bits each. More episodes begin with the seeds of fewer."""
+    sequences = np.random.SeedSequence([seed, SEED_STREAM]).spawn(2)
+    games, actions = sequences[0].generate_state(episodes), sequences[1].generate_state(1)
+    return np.concatenate([games, actions]) >> 1
