@@ -307,4 +307,5 @@ def _require_terminal(command: str, hint: str) -> None:
 
 
 app.command("eval")(scoring.evaluate)
+app.command("watch")(scoring.watch)
 app.command("compare")(scoring.compare)

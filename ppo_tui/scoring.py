@@ -9,7 +9,10 @@ from typing import Annotated
 import typer
 
 from .errors import UsageError, did_you_mean
-from .options import AsciiOption
+from .options import AsciiOption, FpsOption, ThemeOption, screen_options
+
+SEEDED_GAMES = 1_000
+"""Games that have a seed each where there is no end to them; those after them follow from the last."""
 
 PlayedArgument = Annotated[
     str, typer.Argument(metavar="RUN|CHECKPOINT", help="A run's name, its directory, `latest`, or a checkpoint's.")
@@ -62,6 +65,55 @@ def evaluate(
             on_game=on_game,
         )
     print_evaluation(chosen.run.name if chosen.run else chosen.path.name, evaluation, as_json=as_json)
+
+
+def watch(
+    run: PlayedArgument,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Full games; without end on the screen, 1 in a file.")
+    ] = None,
+    greedy: GreedyOption = None,
+    checkpoint: CheckpointOption = "latest",
+    seed: SeedOption = 0,
+    record: Annotated[
+        Path | None, typer.Option("--record", metavar="FILE.gif|.mp4", help="Record the games; needs no terminal.")
+    ] = None,
+    fps: FpsOption = None,
+    device: DeviceOption = "auto",
+    theme: ThemeOption = None,
+    ascii: AsciiOption = False,
+    allow_import: AllowImportOption = False,
+) -> int:
+    """Watch a trained policy play the games of eval, with its probabilities and values; nothing is learnt."""
+    screen = sys.stdout.isatty() and sys.stdin.isatty()
+    if record is None and not screen:
+        raise UsageError("watch needs a terminal", hint="or a file: --record game.gif")
+    from .runs.chosen import find_checkpoint
+
+    chosen = find_checkpoint(run, checkpoint)
+    _say_skipped(chosen.skipped)
+    name = chosen.run.name if chosen.run else chosen.path.name
+    if record is not None:
+        from .sinks.recording import check_recording
+
+        check_recording(record)
+    options = screen_options(theme, ascii, fps)
+    from .training.stage import start_stage
+    from .watching import watch_into_file, watch_on_screen
+
+    stage = start_stage(
+        chosen.path,
+        episodes=episodes or SEEDED_GAMES,
+        num_envs=1,
+        steps=1,
+        seed=seed,
+        greedy=greedy,
+        device=device,
+        allow_import=allow_import,
+    )
+    if screen:
+        return watch_on_screen(stage, options, name=name, episodes=episodes, record=record)
+    return watch_into_file(stage, record, name=name, episodes=episodes or 1)
 
 
 def compare(

@@ -5,19 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import torch
-
 from ..errors import WorkerError
-from ..pictures import PictureEncoder
-from ..ppo import ActorCritic, Categorical, DiagonalGaussian, Minibatch, RolloutBuffer
-from ..ppo.memory import Past
-from ..protocol import WATCH_SECONDS, CommandRefused, Event, GameClip, GameFrame, WatchGame
+from ..ppo import ActorCritic, RolloutBuffer
+from ..protocol import WATCH_SECONDS, CommandRefused, Event, WatchGame
 from ..workers import WorkerPool
-from ..workers.camera import FilmStrip, fit_picture
+from .clips import Cutter, Take
 
 CLIP_SECONDS = 8.0
 """What a clip shows. The training is long past it when it ends, and the next clip shows the newest rollout."""
@@ -26,20 +20,6 @@ MAX_FRAMES = 480
 
 FIRST_SECONDS = 2.0
 """A watcher who has nothing to see is sent a clip as short as this."""
-
-
-@dataclass
-class _Take:
-    """A clip in the making."""
-
-    env: int
-    step: int
-    fps: float
-    wanted: int
-    began: float
-    frames: list[GameFrame] = field(default_factory=list)
-    shape: tuple[int, int, int] = (0, 0, 0)
-    encoder: PictureEncoder = field(default_factory=PictureEncoder)
 
 
 class GameView:
@@ -66,13 +46,12 @@ class GameView:
         emit: Callable[[Event], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._pool, self._policy, self._rollout = pool, policy, rollout
-        self._action_names, self._emit, self._clock = tuple(action_names), emit, clock
-        self._device = next(policy.parameters()).device
+        self._pool, self._emit, self._clock = pool, emit, clock
+        self._cutter = Cutter(policy, rollout, action_names=action_names)
         self._watched: WatchGame | None = None
         self._watched_until = 0.0
         self._supplied_until = 0.0
-        self._take: _Take | None = None
+        self._take: Take | None = None
         self._began_at: float | None = None
         self._lead = 0.0
 
@@ -108,7 +87,7 @@ class GameView:
             return
         watched = self._watched
         wanted = min(MAX_FRAMES, math.ceil(watched.fps * max(CLIP_SECONDS, period)))
-        self._take = _Take(watched.env, step, watched.fps, wanted, now)
+        self._take = Take(watched.env, step, watched.fps, wanted, now)
         self._with_workers(lambda: self._pool.film(watched.env, wanted))
 
     def after_rollout(self) -> None:
@@ -123,7 +102,7 @@ class GameView:
         if strip is None or wasted:
             self._stop(take)
             return
-        self._add(take, strip)
+        self._cutter.add(take, strip)
         seconds = CLIP_SECONDS if now < self._supplied_until else FIRST_SECONDS
         if strip.full or len(take.frames) >= min(take.wanted, take.fps * seconds):
             self._lead = now - take.began
@@ -140,91 +119,12 @@ class GameView:
         except WorkerError:
             return None
 
-    def _stop(self, take: _Take) -> None:
+    def _stop(self, take: Take) -> None:
         self._take = None
         self._with_workers(lambda: self._pool.develop(take.env, stop=True))
 
-    def _send(self, take: _Take, now: float) -> None:
+    def _send(self, take: Take, now: float) -> None:
         if not take.frames:
             return
-        height, width, channels = take.shape
         self._supplied_until = max(now, self._supplied_until) + len(take.frames) / take.fps
-        self._emit(
-            GameClip(
-                env=take.env,
-                step=take.step,
-                fps=take.fps,
-                height=height,
-                width=width,
-                channels=channels,
-                action_names=self._action_names,
-                frames=tuple(take.frames),
-            )
-        )
-
-    # ── From a strip to frames ──────────────────────────────────────────────────────────────────────────────
-
-    def _add(self, take: _Take, strip: FilmStrip) -> None:
-        if not strip.steps:
-            return
-        indices = torch.tensor(strip.steps) * self._rollout.num_envs + take.env
-        batch = self._rollout.minibatch(indices)
-        frames_of_rollout = self._rollout.frames[self._rollout.frame_stack - 1 :, take.env].numpy()
-        columns = {
-            **self._decisions(batch),
-            "value": _numbers(batch.values),
-            **self._sights(take, strip, frames_of_rollout[strip.steps]),
-            "score": strip.scores,
-            "lives": strip.lives,
-        }
-        take.frames += [
-            GameFrame(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)
-        ]
-
-    @torch.inference_mode()
-    def _decisions(self, batch: Minibatch) -> dict[str, list[Any]]:
-        """What the policy, which has not learnt since, makes of these F steps, by field of the frame."""
-        masks = None if batch.masks is None else batch.masks.to(self._device)
-        past = None if batch.past is None else Past(*(tensor.to(self._device) for tensor in batch.past))
-        distribution, _ = self._policy(batch.observations.to(self._device), masks, past)
-        actions, entropy = batch.actions, _numbers(distribution.entropy())
-        if isinstance(distribution, Categorical):
-            return {
-                "action": actions.tolist(),
-                "probabilities": _rows(distribution.log_probs.exp()),
-                "entropy": entropy,
-            }
-        if not isinstance(distribution, DiagonalGaussian):
-            return {"action": _rows(actions), "entropy": entropy}
-        stds = distribution.log_std.exp().expand_as(distribution.mean)
-        return {
-            "action": _rows(actions),
-            "means": _rows(distribution.mean),
-            "stds": _rows(stds),
-            "entropy": entropy,
-        }
-
-    def _sights(self, take: _Take, strip: FilmStrip, observations: np.ndarray) -> dict[str, list[Any]]:
-        """What there is to see: the worker's pictures, else the observations `[F, *S]` as pictures or as numbers."""
-        if strip.pictures:
-            take.shape = strip.shape
-            return {"picture": strip.pictures}
-        if observations.dtype == np.uint8 and observations.ndim in (3, 4):
-            if observations.ndim == 4 and observations.shape[1] in (1, 3):
-                observations = np.moveaxis(observations, 1, -1)  # [F, C, H, W] to [F, H, W, C]
-            try:
-                pictures = [fit_picture(observation) for observation in observations]
-            except ValueError:  # as many channels as no screen can show
-                pictures = [fit_picture(observation[0]) for observation in observations]
-            take.shape = pictures[0].shape
-            return {"picture": [take.encoder.encode(picture) for picture in pictures]}
-        return {"observation": _rows(observations.reshape(len(observations), -1))}
-
-
-def _numbers(column: torch.Tensor) -> list[float]:
-    return column.double().cpu().numpy().round(4).tolist()
-
-
-def _rows(table: torch.Tensor | np.ndarray) -> list[tuple[float, ...]]:
-    numbers = table.cpu().numpy() if isinstance(table, torch.Tensor) else table
-    return [tuple(row) for row in numbers.astype(np.float64).round(4).tolist()]
+        self._emit(self._cutter.clip(take))

@@ -132,6 +132,8 @@ class PpoTuiApp(App[None]):
     def on_mount(self) -> None:
         self.begin_capture_print(self)
         self.set_interval(self._poll_seconds, self.tick)
+        if self.run_controller.session.opens_game:
+            self.call_after_refresh(self.main.action_zoom_game)
         self.call_after_refresh(self.run_controller.session.start)
 
     def on_print(self, event: events.Print) -> None:

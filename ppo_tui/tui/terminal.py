@@ -39,6 +39,11 @@ class Outcome:
     departure: Departure
 
 
+def frame_rate(options: ScreenOptions) -> float:
+    """Frames a second of the live game, as chosen or as suits the terminal's connection; 0 for none."""
+    return default_fps(os.environ) if options.fps is None else options.fps
+
+
 def run_screen(session: Session, options: ScreenOptions | None = None) -> Outcome:
     """Show `session` until the user leaves, the run is told to end, or the terminal goes away.
 
@@ -46,7 +51,7 @@ def run_screen(session: Session, options: ScreenOptions | None = None) -> Outcom
     Call it from the main thread: signal handlers belong there.
     """
     options = options or ScreenOptions()
-    fps = default_fps(os.environ) if options.fps is None else options.fps
+    fps = frame_rate(options)
     messages: Messages = deque(maxlen=100)
     with _switch_interval(SWITCH_INTERVAL), _captured_logging(messages), _own_terminal(messages):
         app = PpoTuiApp(session, fps=fps, look=options.look, keymap=options.keymap)

@@ -89,6 +89,11 @@ def test_breakout_goes_on_bit_for_bit_in_the_middle_of_its_game(sticky: float, g
     check_same(config, at_step(3, random.Random(sticky).randint(1, 31), kill(0)))
 
 
+@pytest.mark.parametrize("when", [(2, 9), (2, 32)])
+def test_what_a_recurrent_policy_remembers_survives_it_too(when: tuple[int, int]):
+    check_same(faulty("policy.recurrent=lstm", "policy.recurrent_size=16"), at_step(*when, kill(0)))
+
+
 def test_all_workers_at_once_and_again_and_again():
     def react(trainer: Trainer, event: Event) -> None:
         for t in (3, 4, 30):

@@ -337,7 +337,7 @@ def test_a_failing_environment_leaves_a_checkpoint_of_the_last_whole_update(tmp_
         if isinstance(event, RolloutProgress) and (event.update, event.t) == (4, 20):
             trainer.pool.workers[0].process.kill()
 
-    config = small("CartPole-v1")
+    config = small("CartPole-v1", "workers.max_restarts=0")
     _, result, before = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), react)
     assert (result.state, result.exit_code) == (RunState.FAILED, 3)
     assert before.of(CheckpointSaved)[-1].reason == "failure"

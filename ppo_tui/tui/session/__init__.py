@@ -8,5 +8,15 @@ from .attached import AttachedSession
 from .base import HistoryRestarted, Mailbox, Session
 from .local import Engine, LocalSession
 from .replay import ReplaySession
+from .watching import WatchSession
 
-__all__ = ["AttachedSession", "Engine", "HistoryRestarted", "LocalSession", "Mailbox", "ReplaySession", "Session"]
+__all__ = [
+    "AttachedSession",
+    "Engine",
+    "HistoryRestarted",
+    "LocalSession",
+    "Mailbox",
+    "ReplaySession",
+    "Session",
+    "WatchSession",
+]

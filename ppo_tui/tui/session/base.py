@@ -27,6 +27,9 @@ class Session(Protocol):
     shows_game: bool = True
     """Whether there are clips of the game: a record keeps none."""
 
+    opens_game: bool = False
+    """Whether the screen begins with the game."""
+
     status: str = ""
     """A word or two on how the screen hangs together with the run, such as ``read-only``; empty where it is plain."""
 
