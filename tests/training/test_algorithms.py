@@ -104,6 +104,15 @@ def test_a_truncated_step_is_valued_with_what_was_remembered_then(groups):
     assert kept[0].count_nonzero() == 2
 
 
+@pytest.mark.slow
+def test_a_pole_whose_velocity_is_hidden_is_balanced_by_those_who_remember():
+    def last_return(*overrides: str) -> float:
+        trainer = Trainer(load_preset("cartpole-masked", overrides=["run.total_steps=40_000", *overrides]))
+        return trainer.run().metrics["rollout/ep_rew_mean"]
+
+    assert last_return() > 2 * last_return("policy.recurrent=none")
+
+
 def test_a_saved_policy_normalises_as_it_did_when_it_was_trained(tmp_path):
     trainer, _ = trained(small("Pendulum-v1", policy={"normalize_observations": True}))
     policy = load_policy(trainer.save(tmp_path / "policy"))
