@@ -16,6 +16,9 @@ from .work import breakout
 
 TIMEOUT_SECONDS = 600.0
 
+NOTICE_SECONDS = 1.0
+"""After the end of the run the screen has noticed it by then, and a q leaves without a question."""
+
 
 def training(effort: Effort, screen: bool, fps: float = 15.0) -> dict[str, float]:
     """The command line as a user starts it; the rate comes from its own ``metrics.jsonl``.
@@ -40,6 +43,7 @@ def training(effort: Effort, screen: bool, fps: float = 15.0) -> dict[str, float
             bytes_written = terminal.bytes_written - bytes_before
             if screen:
                 terminal.read_until(lambda: status(run) == "finished", timeout=TIMEOUT_SECONDS)
+                terminal.read_for(NOTICE_SECONDS)
                 terminal.type("q")
             if code := terminal.read_to_end(timeout=TIMEOUT_SECONDS):
                 raise RunFailedError(f"ppo-tui left with {code}")
