@@ -37,7 +37,7 @@ clean:
 # The exact pins keep pip from choosing a PyTorch build of several gigabytes.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,box2d,tensorboard]"
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,box2d,tensorboard,plot,record]"
 	touch $@
 
 $(BENCH_STAMP): $(STAMP)

@@ -28,8 +28,9 @@ class Stage:
     Attributes:
         config: the checkpoint's, with full games, the environments of this stage and rollouts of its length.
         state: the checkpoint's counters and facts.
-        num_episodes: games that have a seed of their own; game e is number e // N of environment e mod N.
-        seed: the games follow from it: with the same seed all checkpoints play the same ones.
+        game_seeds: one for each game; game e is number e // N of environment e mod N.
+        action_seed: of the noise that actions are sampled with.
+        seed: what both follow from: with the same seed all checkpoints play the same games.
         greedy: always take the most probable action.
     """
 
@@ -38,14 +39,10 @@ class Stage:
     state: CheckpointState
     info: EnvInfo
     pool: WorkerPool
-    num_episodes: int
+    game_seeds: tuple[int, ...]
+    action_seed: int
     seed: int
     greedy: bool
-
-    @property
-    def action_seed(self) -> int:
-        """Of the noise that actions are sampled with."""
-        return int(_seeds(self.seed, self.num_episodes)[-1])
 
 
 def start_stage(
@@ -85,11 +82,11 @@ def start_stage(
     )
     info = examine(config)
     boot_workers(config)
-    seeds = [int(number) for number in _seeds(seed, episodes)[:episodes]]
-    env_fns = [functools.partial(make_seeded_env, config.env, seeds[env::num_envs]) for env in range(num_envs)]
+    *game_seeds, action_seed = _seeds(seed, episodes)
+    env_fns = [functools.partial(make_seeded_env, config.env, game_seeds[env::num_envs]) for env in range(num_envs)]
     pool = start_pool(config, info=info, log_path=Path(os.devnull), wait=False, env_fns=env_fns)
     sampled = is_atari(config.env.id) if greedy is None else not greedy
-    return Stage(path, config, state, info, pool, episodes, seed, not sampled)
+    return Stage(path, config, state, info, pool, tuple(game_seeds), action_seed, seed, not sampled)
 
 
 def full_games(env: EnvConfig) -> EnvConfig:
@@ -99,8 +96,7 @@ def full_games(env: EnvConfig) -> EnvConfig:
     return msgspec.structs.replace(env, atari=msgspec.structs.replace(env.atari, life_loss="none"))
 
 
-def _seeds(seed: int, episodes: int) -> np.ndarray:
+def _seeds(seed: int, episodes: int) -> list[int]:
     """One for each episode, and one more; 31 bits each. More episodes begin with the seeds of fewer."""
-    sequences = np.random.SeedSequence([seed, SEED_STREAM]).spawn(2)
-    games, actions = sequences[0].generate_state(episodes), sequences[1].generate_state(1)
-    return np.concatenate([games, actions]) >> 1
+    games, actions = np.random.SeedSequence([seed, SEED_STREAM]).spawn(2)
+    return (np.concatenate([games.generate_state(episodes), actions.generate_state(1)]) >> 1).tolist()
