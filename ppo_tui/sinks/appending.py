@@ -32,4 +32,7 @@ class AppendedFile:
             self._backlog = self._backlog[os.write(self._descriptor, self._backlog) :]
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        """Close the file; a second time does nothing, as the number may be another file's by then."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
