@@ -109,7 +109,8 @@ def test_every_preset_trains_for_an_update(ppo_tui, tmp_path, preset):
     assert done.returncode == 0, done.stdout + done.stderr
     (metrics,) = lines(tmp_path / "mine" / "metrics.jsonl")
     assert metrics["train/nonfinite"] == 0
-    assert metrics["train/ratio_error_first"] < 1e-3
+    if load_preset(preset).run.algorithm == "ppo":  # A3C learns without a ratio
+        assert metrics["train/ratio_error_first"] < 1e-3
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
