@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 from typing import IO
 
 from textual.app import App
@@ -21,6 +23,13 @@ class LastingDriver(LinuxDriver):
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         self._file = _Lenient(self._file)  # type: ignore[assignment]
+
+    def run_input_thread(self) -> None:
+        """As Textual's, but that the terminal cannot be read means that it is gone, and is no error of the program."""
+        try:
+            super().run_input_thread()
+        except OSError:
+            os.kill(os.getpid(), signal.SIGHUP)
 
 
 class _Lenient:
