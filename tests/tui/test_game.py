@@ -277,15 +277,19 @@ async def test_the_game_at_any_size():
 async def test_a_terminal_shows_the_game_as_the_compositor_has_it_dialogs_and_notifications_above_it():
     terminal = pyte.Screen(120, 40)
     stream, console = pyte.Stream(terminal), Console(force_terminal=True, color_system="truecolor")
-    async with desk(started()) as it:
+    async with desk(started(), notifications=True) as it:
         it.app._display = lambda screen, update: update and stream.feed(update.render_segments(console))
         it.app.screen.refresh()
-        await it.say(clip(60))
+        await it.say(clip(20))
         for keys in ((), ("q",), ("escape",), ("question_mark",), ("escape",)):
             await it.press(*keys)
             await play(it, 5)
             assert "\n".join(terminal.display) == it.picture
-        it.app.notify("a notification that lies above the game's lower right corner " * 3)
-        await it.pilot.pause(0.3)
-        await play(it, 5)
-        assert "\n".join(terminal.display) == it.picture
+        await it.press("V")
+        it.app.notify("a notification that lies above the game's lower right corner " * 5)
+        await it.pilot.pause()
+        assert "lower right corner" in it.picture
+        await it.say(clip(16, first=60))  # the ball comes down to the corner
+        for _ in range(16):
+            await play(it)
+            assert "\n".join(terminal.display) == it.picture
