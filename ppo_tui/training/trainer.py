@@ -18,11 +18,9 @@ from ..ppo import Learner, build_policy
 from ..protocol import (
     Alarm,
     Command,
-    EpisodeFinished,
     Event,
     Level,
     Pause,
-    RolloutProgress,
     RunFinished,
     RunStarted,
     RunState,
@@ -30,29 +28,26 @@ from ..protocol import (
     SetValue,
     StateChanged,
     UpdateFinished,
-    UpdateProgress,
     WatchGame,
 )
 from ..workers import WorkerPool
+from .bookkeeping import Bookkeeping
 from .checkpoint import read_checkpoint, write_checkpoint
 from .checkpoint_state import CheckpointState
-from .collector import Collector, wrap_rollout
 from .control import Controls, StopTraining
 from .durability import Durability, Position
-from .gameview import GameView
 from .health import GradientWatch
 from .hub import EventHub, Sink
+from .learning import Learning
 from .machine import Threads, choose_threads, keep_freed_memory, resolve_device
-from .metrics import EpisodeWindow, PhaseTimes, RecentRate, TrainingClock
-from .recovery import Recovery
+from .metrics import TrainingClock
 from .result import RunResult
 from .resuming import ResumePoint, live_changes
+from .rollouts import Rollouts
 from .settings import LiveSettings
 from .snapshots import Snapshots, describe_origin
 from .start import examine, start_pool
-from .usage import MachineUsage
 from .versions import versions
-from .workers_view import WorkersView
 
 
 class Trainer:
@@ -110,14 +105,11 @@ class Trainer:
         self._gradients = GradientWatch(self._hub.emit)
         self._controls = Controls(self._hub.emit, self._hold, self._watch)
         self._settings = LiveSettings(config)
-        self._times = PhaseTimes(self._clock)
-        self._rate = RecentRate()
-        self._episodes = EpisodeWindow()
         self._metrics: dict[str, float | None] = {}
         info = env_info or examine(config)
         self.device = self._choose_device()
         self.pool = pool or self._start_workers(info)
-        self._usage = MachineUsage(self.device)
+        self._books = Bookkeeping(config, self.pool, self.device, clock=self._clock, emit=self._hub.emit)
         self._threads = self._choose_threads(info)
         if resumed and config.run.torch_threads == "auto":
             # The last bits of sums depend on how many threads compute them.
@@ -155,30 +147,25 @@ class Trainer:
                 info.observation_space, info.action_space, config.policy, frame_stack=config.env.frame_stack
             ).to(self.device)
         self.learner = Learner(self.policy, config, self.device)
-        self.rollout = wrap_rollout(self.pool.shared, self.policy, config, masked=info.num_masked > 0)
-        self._workers = WorkersView(self.pool)
-        self._game = GameView(
-            self.pool, self.policy, self.rollout, action_names=info.action_meanings or (), emit=self._emit
-        )
-        env_seeds = [int(seed) for seed in env_seed.generate_state(config.rollout.num_envs) >> 1]
-        recovery = Recovery(
-            self.pool,
-            self.policy,
-            self.rollout,
-            max_restarts=config.workers.max_restarts,
-            env_seeds=env_seeds,
+        self._learning = Learning(
+            self.learner,
+            minibatches=config.ppo.minibatches,
+            times=self._books.times,
+            check=lambda: self._controls.check(mid_update=True),
             emit=self._emit,
-            on_change=lambda: self._emit(self._workers.changed()),
         )
-        self._collector = Collector(
+        self._rollouts = Rollouts(
+            config,
+            info,
             self.pool,
             self.policy,
-            self.rollout,
-            times=self._times,
-            action_seed=int(action_seed.generate_state(1)[0]),
-            env_seeds=env_seeds,
-            recovery=recovery,
+            action_seed=action_seed,
+            env_seed=env_seed,
+            books=self._books,
+            check=self._controls.check,
+            emit=self._emit,
         )
+        self.rollout = self._rollouts.buffer
 
     def _prepare_checkpoints(self, directory: Path | None) -> None:
         """What saves the run; with a checkpoint to go on from, all but the environments stands there."""
@@ -186,9 +173,9 @@ class Trainer:
             self.config,
             policy=self.policy,
             learner=self.learner,
-            collector=self._collector,
+            rollouts=self._rollouts,
             settings=self._settings,
-            episodes=self._episodes,
+            episodes=self._books.episodes,
             origin=describe_origin(self.pool, self.device, self._threads),
         )
         if self._resumed:
@@ -197,7 +184,7 @@ class Trainer:
         self._durability = Durability(
             self.config,
             snapshots,
-            self._episodes,
+            self._books.episodes,
             directory,
             emit=self._hub.emit,
             controls=self._controls,
@@ -284,7 +271,7 @@ class Trainer:
         while not self._done:
             self._controls.check()
             self._durability.keep()
-            self._times.begin()
+            self._books.times.begin()
             self._collect()
             self._learn()
             self._report()
@@ -305,7 +292,7 @@ class Trainer:
     @property
     def _done(self) -> bool:
         limit = self.config.run.max_episodes
-        return self.step >= self.config.planned_steps or (limit is not None and self._episodes.total >= limit)
+        return self.step >= self.config.planned_steps or (limit is not None and self._books.episodes.total >= limit)
 
     @property
     def progress(self) -> float:
@@ -314,27 +301,9 @@ class Trainer:
 
     def _collect(self) -> None:
         """Fill the rollout with the experience of the policy as it is."""
-        began = self._clock.seconds
         torch.set_num_threads(self._threads.act)
-        self._emit(self._workers.stepping())
-        self._game.before_rollout(self.step)
-        for t in range(self.config.rollout.steps):
-            self._collector.step(t)
-            self._emit_rollout_progress(t + 1)
-            self._controls.check()
-            if self.config.rollout.whole_episodes and self._collector.all_ended(t):
-                break
-        self._experience = self._collector.finish(steps=t + 1)
+        self._experience = self._rollouts.collect(self.step, self.update + 1)
         self._taken = len(self._experience)
-        self._game.after_rollout()
-        for episode in self._collector.finished_episodes(self.step, steps=t + 1):
-            self._note_episode(episode)
-        self._emit(self._workers.waiting(t + 1, self._clock.seconds - began))
-
-    def _note_episode(self, episode: EpisodeFinished) -> None:
-        self._episodes.add(episode.episode_return, episode.length)
-        self._workers.add_episode(episode.env, episode.episode_return)
-        self._emit(episode)
 
     def _learn(self) -> None:
         """Improve the policy on the rollout.
@@ -342,45 +311,17 @@ class Trainer:
         `progress` still is what it was when the rollout began: the first update uses the full learning rate.
         """
         hyper = self._settings.hyperparameters(self.progress)
-
-        def on_minibatch(epoch: int, minibatch: int) -> None:
-            self._emit(
-                UpdateProgress(
-                    update=self.update + 1,
-                    epoch=epoch,
-                    epochs=hyper.epochs,
-                    minibatch=minibatch,
-                    minibatches=self.config.ppo.minibatches,
-                )
-            )
-            self._controls.check(mid_update=True)
-
         torch.set_num_threads(self._threads.learn)
         self._durability.learning()
-        with self._times.phase("learn"):
-            self._metrics = self.learner.update(self._experience, hyper, on_minibatch=on_minibatch)
-        with self._times.phase("copy"):
+        self._metrics = self._learning.update(self._experience, hyper, self.update + 1)
+        with self._books.times.phase("copy"):
             self._experience.carry_over()
         self.update += 1
         self.step += self._taken
 
     def _report(self) -> None:
         """One line of metrics for this update."""
-        seconds = self._times.total
-        self._rate.add(self._taken, seconds)
-        elapsed = self._clock.seconds
-        self._metrics = {
-            "time/total_timesteps": self.step,
-            "time/iterations": self.update,
-            "time/time_elapsed": elapsed,
-            "time/fps": self.step / max(elapsed, 1e-9),
-            "time/fps_update": self._taken / seconds,
-            **self._times.shares(),
-            "time/workers_busy": self._workers.busy_share,
-            **self._usage.metrics(),
-            **self._episodes.metrics(),
-            **self._metrics,
-        }
+        self._metrics = self._books.metrics(self.step, self.update, self._taken, self._metrics)
         self._emit(UpdateFinished(update=self.update, step=self.step, metrics=self._metrics))
         if diverged := self._gradients.check(self._metrics, self.update, self.step):
             self._give_up_branch(diverged)
@@ -439,18 +380,7 @@ class Trainer:
         self._clock.hold(paused)
 
     def _watch(self, command: WatchGame) -> None:
-        self._game.watch(command)
-
-    def _emit_rollout_progress(self, t: int) -> None:
-        self._emit(
-            RolloutProgress(
-                step=self.step + t * self.config.rollout.num_envs,
-                update=self.update + 1,
-                t=t,
-                length=self.config.rollout.steps,
-                fps=self._rate.per_second,
-            )
-        )
+        self._rollouts.game.watch(command)
 
     def _run_started(self) -> RunStarted:
         return RunStarted(

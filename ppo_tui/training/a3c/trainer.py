@@ -14,7 +14,6 @@ from ...protocol import CommandRefused, EpisodeFinished, Event, GameClip, SetVal
 from ..collector import CollectorState
 from ..machine import Threads
 from ..trainer import Trainer
-from ..workers_view import WorkersView
 from .pool import ActorLearners
 from .shared import LIVE, SharedOptimizer
 from .worker import STATISTICS, Progress
@@ -53,8 +52,7 @@ class A3CTrainer(Trainer):
     def _build(self, info: EnvInfo) -> None:
         self.learner = SharedOptimizer(self.pool.shared, self.config.optim)
         self.learner.reset()
-        self._workers = WorkersView(self.pool)
-        self._collector = _Elsewhere()
+        self._rollouts = _Elsewhere()
 
     def _hold(self, paused: bool) -> None:
         super()._hold(paused)
@@ -84,19 +82,18 @@ class A3CTrainer(Trainer):
 
     def _collect(self) -> None:
         """Listen to the workers for one round."""
-        began = self._clock.seconds
         self._write_hyperparameters()
-        self._emit(self._workers.stepping())
+        self._books.rollout_begins()
         self._round: list[Progress] = []
         self._taken = 0
-        with self._times.phase("wait"):
+        with self._books.times.phase("wait"):
             while self._taken < self.config.batch_size:
                 for worker, payload in self.pool.receive(PATIENCE_SECONDS):
                     self._take(worker, payload)
-                self._emit_rollout_progress(min(self._taken // self.pool.num_envs, self.config.rollout.steps))
+                t = min(self._taken // self.pool.num_envs, self.config.rollout.steps)
+                self._books.rollout_progress(self.step, self.update + 1, t)
                 self._controls.check()
-        steps_each = self._taken // self.pool.num_workers
-        self._emit(self._workers.waiting(steps_each, self._clock.seconds - began))
+        self._books.rollout_done(self._taken // self.pool.num_workers)
 
     def _take(self, worker: int, payload: Progress | Event) -> None:
         """Take in what a worker has sent."""
@@ -106,7 +103,7 @@ class A3CTrainer(Trainer):
         self._taken += payload.steps
         self._round.append(payload)
         for episode_return, length in payload.episodes:
-            self._note_episode(
+            self._books.episode_finished(
                 EpisodeFinished(env=worker, episode_return=episode_return, length=length, step=self.step + self._taken)
             )
 
@@ -125,7 +122,7 @@ class A3CTrainer(Trainer):
 
 
 class _Elsewhere:
-    """In place of a `Collector`, for checkpoints: the environments are the workers', who begin new episodes."""
+    """In place of `Rollouts`, for checkpoints: the environments are the workers', who begin new episodes."""
 
     def reset(self) -> None:
         """The workers do so when they start."""
