@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 
-from ..config import Config
-from ..protocol import EpisodeFinished, Event, RolloutProgress
+from ..config import Config, to_tables
+from ..ppo import ActorCritic
+from ..protocol import EpisodeFinished, Event, RolloutProgress, RunStarted
 from ..workers import WorkerPool
 from .metrics import EpisodeWindow, PhaseTimes, RecentRate, TrainingClock
 from .usage import MachineUsage
+from .versions import versions
 from .workers_view import WorkersView
 
 
@@ -94,3 +97,23 @@ class Bookkeeping:
             **self.episodes.metrics(),
             **learning,
         }
+
+
+def run_started(
+    name: str, config: Config, pool: WorkerPool, policy: ActorCritic, device: torch.device, run_dir: Path | None
+) -> RunStarted:
+    """The first event of a run: what it is."""
+    return RunStarted(
+        run=name,
+        config=to_tables(config),
+        seed=config.run.seed,
+        total_steps=config.planned_steps,
+        num_envs=config.rollout.num_envs,
+        num_workers=pool.num_workers,
+        rollout_steps=config.rollout.steps,
+        env_slices=tuple((worker.envs.start, worker.envs.stop) for worker in pool.workers),
+        device=str(device),
+        parameters=sum(parameter.numel() for parameter in policy.parameters()),
+        versions=versions(),
+        run_dir=None if run_dir is None else str(run_dir),
+    )

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..config import Config, build_config, to_tables
+from ..config import Config, build_config
 from ..envs import EnvInfo
 from ..errors import DivergedError, PPOTuiError, UsageError
 from ..ppo import Learner, build_policy
 from ..protocol import (
     Alarm,
     Command,
-    Event,
     Level,
     Pause,
     RunFinished,
-    RunStarted,
     RunState,
     SettingChanged,
     SetValue,
@@ -31,7 +29,7 @@ from ..protocol import (
     WatchGame,
 )
 from ..workers import WorkerPool
-from .bookkeeping import Bookkeeping
+from .bookkeeping import Bookkeeping, run_started
 from .checkpoint import read_checkpoint, write_checkpoint
 from .checkpoint_state import CheckpointState
 from .control import Controls, StopTraining
@@ -47,7 +45,6 @@ from .rollouts import Rollouts
 from .settings import LiveSettings
 from .snapshots import Snapshots, describe_origin
 from .start import examine, start_pool
-from .versions import versions
 
 
 class Trainer:
@@ -102,14 +99,15 @@ class Trainer:
         self._run_dir, self._notes, self._attended = run_dir, notes, attended
         self._clock = TrainingClock()
         self._hub = EventHub(sinks, lambda: self._clock.seconds)
-        self._gradients = GradientWatch(self._hub.emit)
-        self._controls = Controls(self._hub.emit, self._hold, self._watch)
+        self._emit = self._hub.emit
+        self._gradients = GradientWatch(self._emit)
+        self._controls = Controls(self._emit, self._hold, self._watch)
         self._settings = LiveSettings(config)
         self._metrics: dict[str, float | None] = {}
         info = env_info or examine(config)
         self.device = self._choose_device()
         self.pool = pool or self._start_workers(info)
-        self._books = Bookkeeping(config, self.pool, self.device, clock=self._clock, emit=self._hub.emit)
+        self._books = Bookkeeping(config, self.pool, self.device, clock=self._clock, emit=self._emit)
         self._threads = self._choose_threads(info)
         if resumed and config.run.torch_threads == "auto":
             # The last bits of sums depend on how many threads compute them.
@@ -141,28 +139,32 @@ class Trainer:
         # The last bits of the initial weights depend on the number of threads that compute them.
         torch.set_num_threads(self._threads.learn)
         policy_seed, action_seed, env_seed = np.random.SeedSequence(config.run.seed).spawn(3)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(policy_seed.generate_state(1)[0]))
-            self.policy = build_policy(
-                info.observation_space, info.action_space, config.policy, frame_stack=config.env.frame_stack
-            ).to(self.device)
+        self.policy = build_policy(
+            info.observation_space,
+            info.action_space,
+            config.policy,
+            frame_stack=config.env.frame_stack,
+            seed=int(policy_seed.generate_state(1)[0]),
+        ).to(self.device)
         self.learner = Learner(self.policy, config, self.device)
         self._learning = Learning(
             self.learner,
             minibatches=config.ppo.minibatches,
+            threads=self._threads.learn,
             times=self._books.times,
             check=lambda: self._controls.check(mid_update=True),
             emit=self._emit,
         )
+        self._acting = copy.deepcopy(self.policy) if config.run.overlap else self.policy
         self._rollouts = Rollouts(
             config,
             info,
             self.pool,
-            self.policy,
+            self._acting,
             action_seed=action_seed,
             env_seed=env_seed,
             books=self._books,
-            check=self._controls.check,
+            check=self._between_steps,
             emit=self._emit,
         )
         self.rollout = self._rollouts.buffer
@@ -186,7 +188,7 @@ class Trainer:
             snapshots,
             self._books.episodes,
             directory,
-            emit=self._hub.emit,
+            emit=self._emit,
             controls=self._controls,
             position=lambda: Position(self.step, self.update, self._clock.seconds, self._metrics),
             resumed=self._resumed,
@@ -226,9 +228,7 @@ class Trainer:
     def __enter__(self) -> Trainer:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def run(self) -> RunResult:
@@ -237,7 +237,8 @@ class Trainer:
         Never raises for what befalls the run: the result and the last event carry it. The workers are closed.
         """
         self._clock.start(self._resumed.state.seconds if self._resumed else 0.0)
-        self._emit(self._run_started())
+        started = run_started(self.name, self.config, self.pool, self.policy, self.device, self._run_dir)
+        self._emit(started)
         details = ""
         try:
             self._train()
@@ -291,8 +292,12 @@ class Trainer:
 
     @property
     def _done(self) -> bool:
+        return self._rollouts.ahead is None and not self._wants_more(self.step)
+
+    def _wants_more(self, collected: int) -> bool:
+        """Whether a run that has taken so many steps needs another rollout."""
         limit = self.config.run.max_episodes
-        return self.step >= self.config.planned_steps or (limit is not None and self._books.episodes.total >= limit)
+        return collected < self.config.planned_steps and (limit is None or self._books.episodes.total < limit)
 
     @property
     def progress(self) -> float:
@@ -300,10 +305,19 @@ class Trainer:
         return self.step / self.config.planned_steps
 
     def _collect(self) -> None:
-        """Fill the rollout with the experience of the policy as it is."""
+        """Take the rollout that was collected ahead, else collect one with the policy as it is."""
         torch.set_num_threads(self._threads.act)
-        self._experience = self._rollouts.collect(self.step, self.update + 1)
+        if self.config.run.overlap:
+            self._acting.load_state_dict(self.policy.state_dict())
+            if self._rollouts.ahead is None:
+                self._rollouts.collect_ahead(self.step, self.update + 1)
+        self._experience = self._rollouts.next(self.step, self.update + 1)
         self._taken = len(self._experience)
+
+    def _between_steps(self) -> None:
+        """After each vector step of a rollout."""
+        self._learning.tell()
+        self._controls.check(mid_update=self._learning.under_way)
 
     def _learn(self) -> None:
         """Improve the policy on the rollout.
@@ -311,13 +325,17 @@ class Trainer:
         `progress` still is what it was when the rollout began: the first update uses the full learning rate.
         """
         hyper = self._settings.hyperparameters(self.progress)
-        torch.set_num_threads(self._threads.learn)
+        collected, number = self.step + self._taken, self.update + 1
         self._durability.learning()
-        self._metrics = self._learning.update(self._experience, hyper, self.update + 1)
-        with self._books.times.phase("copy"):
-            self._experience.carry_over()
-        self.update += 1
-        self.step += self._taken
+        if self.config.run.overlap and self._wants_more(collected):
+            self._metrics = self._learning.update_during(
+                lambda: self._rollouts.collect_ahead(collected, number + 1), self._experience, hyper, number
+            )
+        else:
+            self._metrics = self._learning.update(self._experience, hyper, number)
+            with self._books.times.phase("copy"):
+                self._experience.carry_over()
+        self.update, self.step = number, collected
 
     def _report(self) -> None:
         """One line of metrics for this update."""
@@ -371,29 +389,9 @@ class Trainer:
             )
         )
 
-    # ── Events ──────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _emit(self, event: Event) -> None:
-        self._hub.emit(event)
-
     def _hold(self, paused: bool) -> None:
         self._clock.hold(paused)
+        self._learning.hold(paused)
 
     def _watch(self, command: WatchGame) -> None:
         self._rollouts.game.watch(command)
-
-    def _run_started(self) -> RunStarted:
-        return RunStarted(
-            run=self.name,
-            config=to_tables(self.config),
-            seed=self.config.run.seed,
-            total_steps=self.config.planned_steps,
-            num_envs=self.config.rollout.num_envs,
-            num_workers=self.pool.num_workers,
-            rollout_steps=self.config.rollout.steps,
-            env_slices=tuple((worker.envs.start, worker.envs.stop) for worker in self.pool.workers),
-            device=str(self.device),
-            parameters=sum(parameter.numel() for parameter in self.policy.parameters()),
-            versions=versions(),
-            run_dir=None if self._run_dir is None else str(self._run_dir),
-        )

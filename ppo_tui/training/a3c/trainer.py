@@ -41,11 +41,13 @@ class A3CTrainer(Trainer):
     def _start_workers(self, info: EnvInfo) -> ActorLearners:
         config = self.config
         torch.set_num_threads(1)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.run.seed)
-            self.policy = build_policy(
-                info.observation_space, info.action_space, config.policy, frame_stack=config.env.frame_stack
-            )
+        self.policy = build_policy(
+            info.observation_space,
+            info.action_space,
+            config.policy,
+            frame_stack=config.env.frame_stack,
+            seed=config.run.seed,
+        )
         log_path = None if self._run_dir is None else self._run_dir / "workers.log"
         return ActorLearners(config, info, self.policy, log_path)
 
@@ -55,7 +57,7 @@ class A3CTrainer(Trainer):
         self._rollouts = _Elsewhere()
 
     def _hold(self, paused: bool) -> None:
-        super()._hold(paused)
+        self._clock.hold(paused)
         self.pool.hold(paused)
 
     def _watch(self, command: WatchGame) -> None:
@@ -123,6 +125,8 @@ class A3CTrainer(Trainer):
 
 class _Elsewhere:
     """In place of `Rollouts`, for checkpoints: the environments are the workers', who begin new episodes."""
+
+    ahead = None
 
     def reset(self) -> None:
         """The workers do so when they start."""
