@@ -8,29 +8,21 @@ import pytest
 import torch
 
 from ppo_tui import Trainer, load_preset
-from ppo_tui.errors import ConfigError
 from ppo_tui.protocol import (
     CheckpointSaved,
-    EpisodeFinished,
     Event,
     Pause,
     Resume,
-    Rewind,
     RolloutProgress,
-    RunResumed,
     RunState,
-    SaveCheckpoint,
     SettingChanged,
     SetValue,
     StateChanged,
-    StepUpdates,
     Stop,
     UpdateFinished,
     UpdateProgress,
-    WatchGame,
 )
-from ppo_tui.training.checkpoint import read_checkpoint
-from tests.training.test_resume import check_exact, run, same_state, small, stop_at
+from tests.training.test_resume import check_exact, run, small, stop_at
 from tests.training.test_trainer import Recorder, cartpole
 
 OVERLAP = "run.overlap=true"
