@@ -8,20 +8,26 @@ import pytest
 import torch
 
 from ppo_tui import Trainer, load_preset
+from ppo_tui.errors import ConfigError
 from ppo_tui.protocol import (
     CheckpointSaved,
     Event,
     Pause,
     Resume,
+    Rewind,
     RolloutProgress,
     RunState,
+    SaveCheckpoint,
     SettingChanged,
     SetValue,
     StateChanged,
+    StepUpdates,
     Stop,
     UpdateFinished,
     UpdateProgress,
 )
+from tests.faults.conftest import faulty
+from tests.faults.test_workers import at_step, check_same, kill
 from tests.training.test_resume import check_exact, run, small, stop_at
 from tests.training.test_trainer import Recorder, cartpole
 
@@ -104,6 +110,7 @@ def test_a_stop_while_both_are_under_way_costs_no_bit(env_id: str, overrides: li
     assert not [event for event in after.of(RolloutProgress) if event.update <= 4], "it is not collected again"
 
 
+@pytest.mark.slow
 def test_breakout_goes_on_bit_for_bit(tmp_path):
     config = small("ALE/Breakout-v5", OVERLAP, "run.torch_threads=1", "ppo.epochs=1", updates=3)
     check_exact(config, tmp_path, stop_at(2, 20))
@@ -124,9 +131,7 @@ def test_a_stop_that_does_not_save_abandons_the_update(tmp_path):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("learner")]
 
 
-def test_pause_holds_both_and_costs_no_bit():
-    """Held in the middle of a rollout, the learner does no more than the minibatch that it is at."""
-    seen: dict[str, object] = {}
+def test_pause_holds_both_halves_and_an_edit_waits_for_the_boundary():
     held = threading.Event()
 
     def react(trainer: Trainer, event: Event) -> None:
@@ -136,17 +141,87 @@ def test_pause_holds_both_and_costs_no_bit():
             held.set()
 
     recorder = Recorder(lambda event: react(trainer, event))
-    trainer = Trainer(cartpole(OVERLAP, "ppo.minibatches=64", "ppo.epochs=10"), sinks=[recorder])
+    trainer = Trainer(cartpole(OVERLAP), sinks=[recorder])
     thread = threading.Thread(target=trainer.run)
     thread.start()
     assert held.wait(60)
-    waiting = trainer._learning._may_go_on
-    assert not waiting.is_set()
-    seen["progress"] = len(recorder.events)
-    trainer.send(SetValue(key="ppo.epochs", value=9))
+    assert not recorder.of(UpdateFinished)[1:], "the second update is held too"
+    trainer.send(SetValue(key="ppo.epochs", value=2))
     trainer.send(Resume())
     thread.join(60)
     assert [event.state for event in recorder.of(StateChanged)] == [
         RunState.TRAINING, RunState.PAUSED, RunState.TRAINING, RunState.FINISHED,
     ]  # fmt: skip
     assert [event.update for event in recorder.of(SettingChanged)] == [2], "at the boundary of the update under way"
+    _, _, unpaused = overlapped()
+    assert recorder.metrics[:2] == unpaused.metrics[:2]
+
+
+def test_stepping_pauses_at_a_boundary_with_nothing_under_way():
+    pauses = []
+
+    def react(trainer: Trainer, event: Event) -> None:
+        if isinstance(event, RolloutProgress) and (event.update, event.t) == (1, 1):
+            trainer.send(StepUpdates(updates=2))
+        if isinstance(event, StateChanged) and event.state is RunState.PAUSED:
+            pauses.append((trainer.update, trainer._learning.under_way))
+            trainer.send(Resume())
+
+    overlapped(react=react)
+    assert pauses == [(2, False)]
+
+
+def test_going_back_takes_the_rollout_ahead_along(tmp_path):
+    """After a rewind the same updates follow as did the first time."""
+    sent = []
+
+    def react(trainer: Trainer, event: Event) -> None:
+        if isinstance(event, UpdateFinished) and event.update == 1:
+            trainer.send(SaveCheckpoint())
+        if isinstance(event, UpdateFinished) and event.update == 3 and not sent:
+            sent.append(trainer.send(Rewind(path=next(iter(recorder_of[0].of(CheckpointSaved))).path)))
+
+    recorder_of = [Recorder(lambda event: react(trainer, event))]
+    trainer = Trainer(cartpole(OVERLAP), sinks=recorder_of, checkpoint_dir=tmp_path)
+    assert trainer.run().state is RunState.FINISHED
+    by_train = [
+        {key: value for key, value in line.items() if key.startswith("train/")} for line in recorder_of[0].metrics
+    ]
+    saved_at = recorder_of[0].of(CheckpointSaved)[0].step // 256
+    assert by_train[saved_at:3] == by_train[3 : 6 - saved_at]
+
+
+@pytest.mark.parametrize("update", [1, 3])
+def test_a_killed_worker_costs_no_bit(update: int):
+    check_same(faulty(OVERLAP), at_step(update, 9, kill(1)))
+
+
+def test_a_failure_in_one_half_ends_the_other(tmp_path):
+    def react(trainer: Trainer, event: Event) -> None:
+        at_step(3, 5, kill(0))(trainer, event)
+
+    _, result, recorder = overlapped("workers.max_restarts=0", react=react, checkpoint_dir=tmp_path)
+    assert (result.state, result.exit_code) == (RunState.FAILED, 3)
+    assert "killed by SIGKILL" in result.reason
+    assert [event.reason for event in recorder.of(CheckpointSaved)] == ["failure"]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("learner")]
+
+
+def test_a_learner_that_fails_in_its_thread_fails_the_run():
+    def react(trainer: Trainer, event: Event) -> None:
+        if isinstance(event, RolloutProgress) and (event.update, event.t) == (1, 1):
+            trainer.learner.policy.register_forward_hook(explode)
+
+    def explode(*arguments: object) -> None:
+        if threading.current_thread().name.startswith("learner"):
+            raise ValueError("out of luck")
+
+    _, result, recorder = overlapped(react=react)
+    assert (result.state, result.exit_code, result.update) == (RunState.FAILED, 3, 0)
+    assert "out of luck" in result.reason
+    assert "explode" in recorder.events[-1].details
+
+
+def test_a3c_whose_workers_always_do_so_refuses_it():
+    with pytest.raises(ConfigError, match="run.overlap = true"):
+        load_preset("a3c-cartpole", overrides=[OVERLAP])
