@@ -15,6 +15,7 @@ from ppo_tui.protocol import (
     Pause,
     Resume,
     Rewind,
+    Rewound,
     RolloutProgress,
     RunState,
     SaveCheckpoint,
@@ -172,23 +173,19 @@ def test_stepping_pauses_at_a_boundary_with_nothing_under_way():
 
 
 def test_going_back_takes_the_rollout_ahead_along(tmp_path):
-    """After a rewind the same updates follow as did the first time."""
-    sent = []
+    """After a rewind the same updates follow as did the first time; commands wait for the next boundary but one."""
 
     def react(trainer: Trainer, event: Event) -> None:
         if isinstance(event, UpdateFinished) and event.update == 1:
             trainer.send(SaveCheckpoint())
-        if isinstance(event, UpdateFinished) and event.update == 3 and not sent:
-            sent.append(trainer.send(Rewind(path=next(iter(recorder_of[0].of(CheckpointSaved))).path)))
+        if isinstance(event, UpdateFinished) and event.update == 3 and not recorder.of(Rewound):
+            trainer.send(Rewind(path="step-000000000512"))
 
-    recorder_of = [Recorder(lambda event: react(trainer, event))]
-    trainer = Trainer(cartpole(OVERLAP), sinks=recorder_of, checkpoint_dir=tmp_path)
+    recorder = Recorder(lambda event: react(trainer, event))
+    trainer = Trainer(cartpole(OVERLAP), sinks=[recorder], checkpoint_dir=tmp_path)
     assert trainer.run().state is RunState.FINISHED
-    by_train = [
-        {key: value for key, value in line.items() if key.startswith("train/")} for line in recorder_of[0].metrics
-    ]
-    saved_at = recorder_of[0].of(CheckpointSaved)[0].step // 256
-    assert by_train[saved_at:3] == by_train[3 : 6 - saved_at]
+    assert [event.update for event in recorder.of(UpdateFinished)] == [1, 2, 3, 4, 3, 4]
+    assert recorder.metrics[4:] == recorder.metrics[2:4]
 
 
 @pytest.mark.parametrize("update", [1, 3])
