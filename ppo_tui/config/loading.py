@@ -287,6 +287,7 @@ _A3C = {
     "optim.learning_rate_schedule": ("constant", "linear"),
     "workers.groups": ("auto", 1),
     "run.device": ("auto", "cpu"),
+    "run.overlap": (False,),
 }
 """What A3C leaves no choice about: each of its gradients is a single step, on the CPU of its own worker."""
 

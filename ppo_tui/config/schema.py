@@ -352,6 +352,13 @@ class RunConfig(_Section, frozen=True, kw_only=True):
     torch_threads: Annotated[
         int | Literal["auto"], Meta(description="Threads that PyTorch computes with; auto takes the cores.")
     ] = "auto"
+    overlap: Annotated[
+        bool,
+        Meta(
+            description="Collect the next rollout while learning from the last one, with the weights from before that "
+            "update: one update stale, and no core or GPU idle."
+        ),
+    ] = False
     checkpoint_seconds: Annotated[
         float,
         Meta(gt=0, le=86_400, description="Seconds between checkpoints: the most work that a crash can cost."),
