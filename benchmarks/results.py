@@ -69,7 +69,7 @@ def train(experiment: Experiment, seed: int, runs: Path) -> None:
         arguments = ["resume", str(path), "--headless"]
     else:
         arguments = [*training_command(experiment, seed)[1:], "--run-dir", str(path)]
-        if not experiment.atari:
+        if experiment.one_core:
             arguments += ["--workers", "1", "--set", "run.torch_threads=1"]
     process = subprocess.Popen(
         [sys.executable, "-m", "ppo_tui", *arguments], cwd=ROOT, env=_environment(), stdout=subprocess.DEVNULL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import io
 import json
@@ -22,7 +23,10 @@ from rich.console import Console
 from benchmarks.__main__ import measure_suite, require_peers
 from benchmarks.cleanrl_style import CleanRLStyle
 from benchmarks.effort import QUICK
+from benchmarks.experiments import find_experiments
 from benchmarks.report import SuiteResult, as_json, shown, table
+from benchmarks.results import read_scores, score, train
+from benchmarks.results_table import BEGIN, END, Score, over_seeds, table_lines, write_results
 from benchmarks.statistics import Summary, growth, paired_ratios
 from benchmarks.suites import SUITES, Case, Suite, find_case, find_suites
 from benchmarks.terminal import Terminal
@@ -254,3 +258,62 @@ def test_one_command_measures_prints_a_table_and_writes_json(tmp_path):
     for case in found["suites"]["workers"]["cases"].values():
         assert len(case["rounds"]) == 2
         assert all(once["steps_per_second"] > 0 for once in case["rounds"])
+
+
+# ── Results ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def scored(preset: str, seed: int, returns: Sequence[float], actions: str = "greedy", step: int = 1000) -> Score:
+    (experiment,) = find_experiments([preset])
+    return Score(experiment, seed, actions, step, tuple(returns), tuple(1 for _ in returns))
+
+
+def test_the_interval_of_a_score_is_that_of_the_seeds_and_not_of_their_games():
+    alike = [scored("cartpole", seed, [0.0, 1000.0]) for seed in (1, 2, 3)]
+    assert tuple(map(float, over_seeds(alike))) == (500, 500, 500), "however much the games of each differ"
+    apart = [scored("cartpole", 1, [10.0, 10.0]), scored("cartpole", 2, [30.0, 30.0])]
+    assert tuple(map(float, over_seeds(apart))) == (20, 10, 30)
+
+
+def test_the_table_says_which_targets_are_reached_and_shows_sampled_actions_apart():
+    scores = [
+        scored("acrobot", 1, [-70.0, -90.0]),
+        scored("acrobot", 2, [-80.0, -90.0]),
+        scored("cartpole", 1, [500.0, 500.0]),
+        scored("pong", 1, [-5.0, -7.0], "greedy"),
+        scored("pong", 1, [3.0, 5.0], "sampled"),
+    ]
+    lines = {line.split(" | ")[0].strip("| `"): line for line in table_lines(scores)}
+    assert "| −82.5 [−85.0, −80.0] | −80.0 · −85.0 | −80.0: missed |" in lines["acrobot"]
+    assert "| 500.0 | 500.0 | 500.0: reached |" in lines["cartpole"], "one seed has no interval"
+    pong = [line for line in table_lines(scores) if "`pong`" in line]
+    assert ["| greedy | −6.0 |" in pong[0], "| sampled | 4.0 |" in pong[1]] == [True, True]
+
+
+def test_an_unknown_experiment_is_refused_with_the_nearest():
+    with pytest.raises(UsageError, match="'acrobat'.*\n  did you mean 'acrobot'"):
+        find_experiments(["acrobat"])
+
+
+@pytest.mark.slow
+def test_results_are_trained_scored_and_written_once(tmp_path, monkeypatch):
+    short = dataclasses.replace(find_experiments(["cartpole"])[0], until=1_000)
+    monkeypatch.setattr("benchmarks.experiments.EXPERIMENTS", (short,))
+    docs, runs = tmp_path / "docs", tmp_path / "runs"
+    docs.mkdir()
+    (docs / "results.md").write_text(f"# Results\n\n{BEGIN}\n{END}\n\nThe end.\n", "utf-8")
+    for seed in (1, 2):
+        train(short, seed, runs)
+        score(short, seed, runs, episodes=3)
+    write_results(read_scores(runs), runs, docs)
+    page = (docs / "results.md").read_text("utf-8")
+    assert "| `cartpole` |" in page
+    assert page.endswith(f"{END}\n\nThe end.\n")
+    games = (docs / "results" / "games.csv").read_text().splitlines()
+    assert len(games) == 1 + 2 * 3
+    assert len((docs / "results" / "cartpole.csv").read_text().splitlines()) > 1
+
+    files = {path: path.stat().st_mtime_ns for path in runs.rglob("*") if path.is_file()}
+    train(short, 1, runs)
+    score(short, 1, runs, episodes=3)
+    assert {path: path.stat().st_mtime_ns for path in runs.rglob("*") if path.is_file()} == files

@@ -180,20 +180,27 @@ class Durability:
         Raises:
             StopTraining: somebody would not wait.
         """
-        self._evaluation.wait(self._check)
+        self._await_evaluation()
         self.save("final", wait=True)
         if self._evaluation.active and self._saved and self._saved.step == self._position().step:
-            self._emit(StateChanged(state=RunState.SAVING, reason="the last policy is evaluated"))
             self._evaluation.start(self._saved)
+            self._await_evaluation()
+
+    def _await_evaluation(self) -> None:
+        self._wait_for_disk()
+        if (step := self._evaluation.step) is not None:
+            self._emit(StateChanged(state=RunState.SAVING, reason=f"the evaluation of step {step:,} is awaited"))
             self._evaluation.wait(self._check)
 
     def _note_checkpoint(self, event: Event) -> None:
         """A checkpoint is on the disk, or could not be written."""
         self._emit(event)
-        if isinstance(event, CheckpointSaved):
-            self._saved = event
-            if event.reason == "evaluation":
-                self._evaluation.start(event)
+        if not isinstance(event, CheckpointSaved):
+            self._evaluation.cancel_turn()
+            return
+        self._saved = event
+        if event.reason == "evaluation":
+            self._evaluation.start(event)
 
     def save_after_failure(self) -> None:
         """Keep what the last whole update has learnt, after a failure in the rollout or the update that followed it."""
@@ -207,7 +214,7 @@ class Durability:
     def close(self) -> None:
         """Wait until everything is on the disk; nothing is evaluated any more."""
         self._wait_for_disk()
-        self._evaluation.close()
+        self._evaluation.cancel()
 
     def _wait_for_disk(self) -> None:
         if self._keeper:

@@ -50,14 +50,14 @@ def main() -> int:
             allow_import=True,  # which the training itself was allowed
         )
     except PPOTuiError as error:
-        print(error, file=sys.stderr)
+        print(error.message, file=sys.stderr)
         return error.exit_code
     sys.stdout.buffer.write(msgspec.json.encode(evaluation))
     return 0
 
 
 def _leave_with_the_training() -> None:
-    sys.stdin.buffer.read()
+    os.read(0, 1)  # not by sys.stdin, whose lock this thread would hold when the interpreter ends
     os._exit(0)  # the workers notice that this process is gone
 
 

@@ -65,8 +65,9 @@ class PeriodicEvaluation:
         self._last_step = config.planned_steps
         self._emit, self._call_soon, self._on_score = emit, call_soon, on_score
         self._next = self._every
+        self._turn: int | None = None  # step of the policy whose turn it is, from when it is saved
+        self._told_of: int | None = None
         self._job: _Job | None = None
-        self._told_of: _Job | None = None
         self._waiter: threading.Thread | None = None
 
     @property
@@ -78,29 +79,35 @@ class PeriodicEvaluation:
         """The one that is being played, and must stay."""
         return Path(self._job.saved.path) if self._job else None
 
+    @property
+    def step(self) -> int | None:
+        """That of the policy that is being evaluated."""
+        return self._job.saved.step if self._job else None
+
     def stand_at(self, step: int) -> None:
         """The run goes on from `step`: a policy of another branch, if one is playing, no longer counts."""
-        self.close()
+        self.cancel()
         if self.active:
             self._next = (step // self._every + 1) * self._every
 
     def due(self, step: int) -> bool:
-        """Whether the policy of this step is to be evaluated; where that has to be left out, this says so.
+        """Whether the policy of this step is to be saved and evaluated; where that has to be left out, this says so.
 
         That of the last step is not due: it is evaluated when the training has ended.
         """
         if not self.active or not self._next <= step < self._last_step:
             return False
         self._next = (step // self._every + 1) * self._every
-        if self._job is None:
+        if self._turn is None:
+            self._turn = step
             return True
-        if self._told_of is not self._job:  # once for each evaluation that takes too long
-            self._told_of = self._job
+        if self._told_of != self._turn:  # once for each evaluation that takes too long
+            self._told_of = self._turn
             self._emit(
                 Alarm(
                     level=Level.INFO,
                     message=f"step {step:,} is not evaluated, and neither are those until step "
-                    f"{self._job.saved.step:,} has been: raise eval.every, or lower eval.episodes, to leave out none",
+                    f"{self._turn:,} has been: raise eval.every, or lower eval.episodes, to leave out none",
                 )
             )
         return False
@@ -122,13 +129,19 @@ class PeriodicEvaluation:
             )
         except OSError as error:
             os.close(lifeline)
+            self._turn = None
             self._alarm(saved, error.strerror or str(error))
             return
         finally:
             os.close(stdin)
-        self._job = _Job(saved, process, lifeline)
+        self._turn, self._job = saved.step, _Job(saved, process, lifeline)
         self._waiter = threading.Thread(target=self._await, args=(self._job,), name="evaluation", daemon=True)
         self._waiter.start()
+
+    def cancel_turn(self) -> None:
+        """The policy that was due could not be saved."""
+        if self._job is None:
+            self._turn = None
 
     def wait(self, check: Callable[[], None]) -> None:
         """Return when nothing is being evaluated any more.
@@ -140,9 +153,9 @@ class PeriodicEvaluation:
             self._waiter.join(WAIT_SECONDS)
             check()
 
-    def close(self) -> None:
-        """End what is going on; nothing will be said of it."""
-        job, self._job = self._job, None
+    def cancel(self) -> None:
+        """End what is going on or was to begin; nothing will be said of it."""
+        job, self._job, self._turn = self._job, None, None
         if job is not None:
             job.end()
 
@@ -155,7 +168,7 @@ class PeriodicEvaluation:
     def _settle(self, job: _Job, output: bytes, errors: str) -> None:
         if job is not self._job:
             return
-        self._job = None
+        self._job = self._turn = None
         with contextlib.suppress(msgspec.DecodeError):
             self._report(job.saved, msgspec.json.decode(output, type=Evaluation))
             return

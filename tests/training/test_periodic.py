@@ -19,6 +19,8 @@ from ppo_tui.protocol import (
     Alarm,
     CheckpointSaved,
     Evaluated,
+    Pause,
+    Resume,
     Rewind,
     Rewound,
     RunState,
@@ -31,7 +33,6 @@ from ppo_tui.training.evaluator import LOWEST_PRIORITY, SELECTION_SEED
 from tests.conftest import ROOT
 from tests.runs.conftest import wait_until
 from tests.training.test_resume import run, same_state, small
-from tests.training.test_trainer import Recorder
 
 BATCH = 3 * 48
 
@@ -41,73 +42,56 @@ def evaluating(every: int, *overrides: str, updates: int = 6, episodes: int = 3)
     return small("CartPole-v1", *settings, updates=updates)
 
 
-def wait_for_evaluations(trainer: Trainer, event) -> None:
-    """Hold the training where a policy is being evaluated, so that no evaluation is late."""
-    if isinstance(event, UpdateFinished):
-        job = trainer._durability._evaluation._job
-        if job is not None:
-            job.process.wait()
+def unhurried(trainer: Trainer, event) -> None:
+    """Pause where a policy is due to be evaluated until it has been, so that no evaluation is late."""
+    if isinstance(event, UpdateFinished) and event.step % trainer.config.eval.every == 0:
+        trainer.send(Pause())
+    elif isinstance(event, Evaluated | Alarm):
+        trainer.send(Resume())
 
 
-def evaluations(recorder: Recorder) -> list[Evaluated]:
-    return recorder.of(Evaluated)
-
-
-def test_scores_are_those_of_eval_and_training_is_bit_for_bit_what_it_is_without(tmp_path):
-    config = evaluating(2 * BATCH)
-    trainer, result, record = run(
-        lambda **kw: Trainer(config, checkpoint_dir=tmp_path / "with", **kw), wait_for_evaluations
-    )
+def test_scores_are_those_of_eval_the_highest_is_best_and_the_training_is_bit_for_bit_what_it_is_without(tmp_path):
+    config = evaluating(2 * BATCH, "run.keep_checkpoints=1")
+    trainer, result, record = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), unhurried)
     assert result.state is RunState.FINISHED, result.reason
-    found = evaluations(record)
+    found = record.of(Evaluated)
     assert [event.step for event in found] == [2 * BATCH, 4 * BATCH, 6 * BATCH]
-    for event in found:
-        again = evaluate(Path(event.path), episodes=3, seed=SELECTION_SEED)
-        assert event.metrics["eval/ep_rew_mean"] == again.score.mean
-        assert event.metrics["eval/ep_rew_std"] == again.score.std
-        assert (event.metrics["eval/ep_rew_low"], event.metrics["eval/ep_rew_high"]) == again.score.interval
-        assert (event.metrics["eval/episodes"], event.metrics["eval/total_timesteps"]) == (3, event.step)
-    assert record.of(StateChanged)[-2].reason == "the last policy is evaluated"
+    means = [event.metrics["eval/ep_rew_mean"] for event in found]
+    assert [event.best for event in found] == [mean > max(means[:index], default=0) for index, mean in enumerate(means)]
+    best = [event for event in found if event.best][-1]
+    assert (tmp_path / "best").resolve() == Path(best.path)
+    assert "best" not in {event.reason for event in record.of(CheckpointSaved)}, "training returns decide nothing"
+
+    again = evaluate(tmp_path / "best", episodes=3, seed=SELECTION_SEED)
+    assert best.metrics["eval/ep_rew_mean"] == again.score.mean
+    assert best.metrics["eval/ep_rew_std"] == again.score.std
+    assert (best.metrics["eval/ep_rew_low"], best.metrics["eval/ep_rew_high"]) == again.score.interval
+    assert (best.metrics["eval/episodes"], best.metrics["eval/total_timesteps"]) == (3, best.step)
 
     without, _, plain = run(lambda **kw: Trainer(small("CartPole-v1"), **kw))
     same_state(trainer, without)
     assert record.metrics == plain.metrics
 
 
-def test_the_best_checkpoint_is_the_one_with_the_highest_score(tmp_path):
-    config = evaluating(BATCH, "run.keep_checkpoints=1", updates=4)
-    _, _, record = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), wait_for_evaluations)
-    found = evaluations(record)
-    assert len(found) == 4
-    highest = max(found, key=lambda event: event.metrics["eval/ep_rew_mean"])
-    assert (tmp_path / "best").resolve() == Path(highest.path)
-    best = [event for event in found if event.best]
-    scores = [event.metrics["eval/ep_rew_mean"] for event in best]
-    assert scores == sorted(set(scores)), "each is better than all before it"
-    assert best[-1] is highest
-    assert "best" not in {event.reason for event in record.of(CheckpointSaved)}, "training returns decide nothing"
-
-
 def test_late_evaluations_are_left_out_aloud_and_nobody_has_to_wait_for_the_last(tmp_path):
     def stop_at_the_end(trainer: Trainer, event) -> None:
-        if isinstance(event, StateChanged) and event.reason == "the last policy is evaluated":
+        if isinstance(event, StateChanged) and event.state is RunState.SAVING:
             trainer.send(Stop(exit_code=143))
-        if isinstance(event, UpdateFinished) and event.update == 6:
-            trainer._durability._evaluation._job.end()  # let the one that is late make room for the last
 
     config = evaluating(BATCH, episodes=100_000)
     _, result, record = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), stop_at_the_end)
     assert (result.state, result.exit_code, result.step) == (RunState.STOPPED, 143, 6 * BATCH)
-    (told,) = [event.message for event in record.of(Alarm) if "is not evaluated" in event.message]
+    (told,) = [event.message for event in record.of(Alarm)]
     assert told.startswith(f"step {2 * BATCH} is not evaluated, and neither are those until step {BATCH} has been")
-    assert not evaluations(record)
+    assert "the evaluation of step 144 is awaited" in [event.reason for event in record.of(StateChanged)]
+    assert not record.of(Evaluated)
 
 
 def test_a_failed_evaluation_is_an_alarm_and_the_training_goes_on(tmp_path):
     def take_away(trainer: Trainer, event) -> None:
         if isinstance(event, CheckpointSaved) and event.reason == "evaluation":
             shutil.rmtree(event.path)
-        wait_for_evaluations(trainer, event)
+        unhurried(trainer, event)
 
     config = evaluating(3 * BATCH, updates=5)
     _, result, record = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), take_away)
@@ -115,46 +99,46 @@ def test_a_failed_evaluation_is_an_alarm_and_the_training_goes_on(tmp_path):
     (alarm,) = record.of(Alarm)
     assert f"the evaluation of step {3 * BATCH} failed" in alarm.message
     assert "is not a checkpoint" in alarm.message
-    assert [event.step for event in evaluations(record)] == [5 * BATCH]
+    assert [event.step for event in record.of(Evaluated)] == [5 * BATCH]
 
 
 def test_a_resumed_run_goes_on_evaluating_and_knows_the_best_score(tmp_path):
     def stop(trainer: Trainer, event) -> None:
-        wait_for_evaluations(trainer, event)
+        unhurried(trainer, event)
         if isinstance(event, UpdateFinished) and event.update == 3:
             trainer.send(Stop(exit_code=143))
 
-    config = evaluating(2 * BATCH, updates=5)
+    config = evaluating(2 * BATCH, updates=4)
     _, _, first = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), stop)
-    (before,) = evaluations(first)
+    (before,) = first.of(Evaluated)
     _, _, second = run(
-        lambda **kw: Trainer.from_checkpoint(tmp_path / "latest", checkpoint_dir=tmp_path, **kw), wait_for_evaluations
+        lambda **kw: Trainer.from_checkpoint(tmp_path / "latest", checkpoint_dir=tmp_path, **kw), unhurried
     )
-    after = evaluations(second)
-    assert [before.step, *(event.step for event in after)] == [2 * BATCH, 4 * BATCH, 5 * BATCH]
+    after = second.of(Evaluated)
+    assert [before.step, *(event.step for event in after)] == [2 * BATCH, 4 * BATCH]
     best = max([before, *after], key=lambda event: event.metrics["eval/ep_rew_mean"])
     assert (tmp_path / "best").resolve() == Path(best.path)
 
 
 def test_going_back_ends_the_evaluation_of_what_is_abandoned(tmp_path):
-    config = evaluating(2 * BATCH, episodes=100_000, updates=5)
-    seen: list[psutil.Process] = []
+    players: list[subprocess.Popen] = []
 
     def react(trainer: Trainer, event) -> None:
         job = trainer._durability._evaluation._job
-        if isinstance(event, UpdateFinished) and event.update == 3 and not seen:
-            seen.append(psutil.Process(job.process.pid))
-            trainer.send(Rewind(path=f"step-{2 * BATCH:012d}"))
+        if job is not None and job.process not in players:
+            players.append(job.process)
+        if isinstance(event, CheckpointSaved) and not players:
+            trainer.send(Rewind(path=event.path))
         elif isinstance(event, Rewound):
-            assert job is None
-        elif isinstance(event, UpdateFinished) and seen and event.update == 4:
             trainer.send(Stop(save=False))
 
+    config = evaluating(2 * BATCH, episodes=100_000)
     _, result, record = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), react)
+    assert (result.state, result.step) == (RunState.STOPPED, 2 * BATCH)
+    (player,) = players
+    assert player.poll() is not None
     assert record.of(Rewound)
-    assert result.state is RunState.STOPPED
-    assert not seen[0].is_running()
-    assert not record.of(Alarm)
+    assert not record.of(Alarm), "nobody asked for its score any more"
 
 
 def test_without_checkpoints_there_is_nothing_to_evaluate():
@@ -163,7 +147,7 @@ def test_without_checkpoints_there_is_nothing_to_evaluate():
 
 
 def test_on_the_command_line_scores_are_recorded_and_compared(ppo_tui, tmp_path):
-    settings = ["--set", "eval.every=1024", "--set", "eval.episodes=2", "--total-steps", "1500", "--name", "scored"]
+    settings = ["--set", "eval.every=100000", "--set", "eval.episodes=2", "--total-steps", "1500", "--name", "scored"]
     done = ppo_tui("--preset", "cartpole", "--headless", *settings)
     assert done.returncode == 0, done.stderr
     assert "evaluated step 1,536: return" in done.stdout
