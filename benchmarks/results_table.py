@@ -19,6 +19,7 @@ from ppo_tui.runs import RunDirectory
 from ppo_tui.statistics import Estimate, bootstrap
 
 from .experiments import Experiment
+from .reference_curves import course_lines, read_course, read_reference
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 """What lies between these lines of ``results.md`` is written anew."""
@@ -72,29 +73,36 @@ def write_results(scores: Sequence[Score], runs: Path, docs: Path) -> None:
     if BEGIN not in text or END not in text:
         raise UsageError(f"{page} has no lines {BEGIN} and {END}, between which the table goes")
     before, rest = text.split(BEGIN)
-    table = "\n".join(table_lines(scores))
-    page.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}", "utf-8")
     folder = docs / "results"
     folder.mkdir(exist_ok=True)
+    tables = "\n".join([*table_lines(scores), *_courses(runs, folder / "reference.csv")])
+    page.write_text(f"{before}{BEGIN}\n{tables}\n{END}{rest.split(END)[1]}", "utf-8")
     _write_scores(folder / "scores.csv", scores)
     _write_games(folder / "games.csv", scores)
     for preset in dict.fromkeys(score.experiment.preset for score in scores):
-        found = [RunDirectory(path) for path in sorted((runs / preset).glob("seed-*"))]
-        write_csv(folder / f"{preset}.csv", [group_curve(group) for group in group_runs(_curves(found), "env")])
+        found = [read_run(RunDirectory(path), CURVE) for path in sorted((runs / preset).glob("seed-*"))]
+        write_csv(folder / f"{preset}.csv", [group_curve(group) for group in group_runs(found, "env")])
 
 
-def _curves(runs: Sequence[RunDirectory]):
-    return [read_run(run, CURVE) for run in runs]
+def _courses(runs: Path, reference: Path) -> Iterator[str]:
+    """A table beside the reference's for each preset that has one."""
+    if not reference.is_file():
+        return
+    for preset, stretches in read_reference(reference).items():
+        if found := sorted((runs / preset).glob("seed-*/events.jsonl")):
+            yield ""
+            yield from course_lines(preset, [read_course(events) for events in found], stretches)
 
 
 def table_lines(scores: Sequence[Score]) -> Iterator[str]:
     """A Markdown table with a line for each preset and way of choosing actions."""
     yield "| preset | steps | actions | mean return of all seeds [95 % interval] | each seed | target | published |"
     yield "|---|--:|---|--:|---|--:|---|"
-    by_kind = sorted(scores, key=lambda score: (score.actions,))
+    by_kind = sorted(scores, key=lambda score: score.actions)
     for experiment in dict.fromkeys(score.experiment for score in scores):
-        for actions, members in groupby((s for s in by_kind if s.experiment is experiment), key=lambda s: s.actions):
-            yield _line(experiment, actions, list(members))
+        members = [score for score in by_kind if score.experiment == experiment]
+        for actions, same in groupby(members, key=lambda score: score.actions):
+            yield _line(experiment, actions, list(same))
 
 
 def _line(experiment: Experiment, actions: str, scores: Sequence[Score]) -> str:

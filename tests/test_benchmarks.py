@@ -24,6 +24,7 @@ from benchmarks.__main__ import measure_suite, require_peers
 from benchmarks.cleanrl_style import CleanRLStyle
 from benchmarks.effort import QUICK
 from benchmarks.experiments import find_experiments
+from benchmarks.reference_curves import STRETCH, course_lines, read_course, read_reference
 from benchmarks.report import SuiteResult, as_json, shown, table
 from benchmarks.results import read_scores, score, train
 from benchmarks.results_table import BEGIN, END, Score, over_seeds, table_lines, write_results
@@ -34,6 +35,7 @@ from benchmarks.timing import update_rate
 from benchmarks.work import breakout
 from ppo_tui.errors import RunFailedError, UsageError
 from ppo_tui.ppo import build_policy, gae
+from ppo_tui.protocol import EpisodeFinished, RunState, StateChanged, encode
 from tests.conftest import ROOT
 
 RATES = st.floats(min_value=1.0, max_value=1e5)
@@ -288,6 +290,27 @@ def test_the_table_says_which_targets_are_reached_and_shows_sampled_actions_apar
     assert "| 500.0 | 500.0 | 500.0: reached |" in lines["cartpole"], "one seed has no interval"
     pong = [line for line in table_lines(scores) if "`pong`" in line]
     assert ["| greedy | −6.0 |" in pong[0], "| sampled | 4.0 |" in pong[1]] == [True, True]
+
+
+def test_the_course_of_a_training_stands_beside_that_of_the_reference(tmp_path):
+    events = tmp_path / "events.jsonl"
+    games = [(99_990, 1.0), (100_000, 2.0), (100_001, -7.0), (300_000, 9.0)]
+    lines = [encode(EpisodeFinished(env=0, episode_return=number, length=5, step=step)) for step, number in games]
+    events.write_bytes(b"\n".join([*lines, encode(StateChanged(state=RunState.FINISHED))]))
+    course = read_course(events)
+    assert course == {100_000: [1.0, 2.0], 200_000: [-7.0], 300_000: [9.0]}
+    reference = {100_000: (3, 1.25), 200_000: (4, -6.0), 400_000: (5, 8.0)}
+    assert list(course_lines("pong", [course, {100_000: [6.0]}], reference))[2:] == [
+        "| 100,000 | 3 | 3.00 | 3 | 1.25 |",
+        "| 200,000 | 1 | −7.00 | 4 | −6.00 |",
+    ]
+
+
+def test_every_stretch_of_the_reference_is_one_of_ours():
+    reference = read_reference(ROOT / "docs" / "results" / "reference.csv")
+    assert set(reference) == {"breakout", "pong"}
+    for stretches in reference.values():
+        assert list(stretches) == [STRETCH * number for number in range(1, 11)]
 
 
 def test_an_unknown_experiment_is_refused_with_the_nearest():
