@@ -18,7 +18,7 @@ import typer
 from ppo_tui.errors import PPOTuiError, RunFailedError
 
 from .experiments import Experiment, find_experiments
-from .results_table import Score, write_results
+from .results_table import Score, check_page, write_results
 from .terminal import ROOT
 
 STOPPED = 143
@@ -39,6 +39,7 @@ def main(
     """Train and score, then write the table, the scores and the curves of all that has been scored so far."""
     try:
         chosen = find_experiments(presets.split(",") if presets else [])
+        check_page(docs)
         if not table_only:
             for seed in map(int, seeds.split(",")):
                 for experiment in chosen:

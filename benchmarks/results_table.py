@@ -62,17 +62,27 @@ class Score:
         return float(np.mean(self.returns))
 
 
+def check_page(docs: Path) -> Path:
+    """The file that the tables go into.
+
+    Raises:
+        UsageError: it is not there, or has no place for them.
+    """
+    page = docs / "results.md"
+    text = page.read_text("utf-8") if page.is_file() else ""
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise UsageError(f"{page} has no lines {BEGIN} and {END}, between which the tables go")
+    return page
+
+
 def write_results(scores: Sequence[Score], runs: Path, docs: Path) -> None:
     """The table in ``results.md``, ``results/scores.csv``, ``results/games.csv`` and a curve for each preset.
 
     Raises:
-        UsageError: ``results.md`` has no place for the table.
+        UsageError: as `check_page`.
     """
-    page = docs / "results.md"
-    text = page.read_text("utf-8")
-    if BEGIN not in text or END not in text:
-        raise UsageError(f"{page} has no lines {BEGIN} and {END}, between which the table goes")
-    before, rest = text.split(BEGIN)
+    page = check_page(docs)
+    before, rest = page.read_text("utf-8").split(BEGIN)
     folder = docs / "results"
     folder.mkdir(exist_ok=True)
     tables = "\n".join([*table_lines(scores), *_courses(runs, folder / "reference.csv")])
