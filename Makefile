@@ -7,7 +7,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: run test test-quick test-faults check bench clean
+.PHONY: run test test-slow test-faults check docs bench clean
 
 run: $(STAMP)
 	$(VENV)/bin/ppo-tui $(ARGS)
@@ -15,8 +15,9 @@ run: $(STAMP)
 test: $(STAMP) check
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
-test-quick: $(STAMP)
-	$(VENV)/bin/python -m pytest -m "not slow and not faults" $(PYTEST_ARGS)
+# What trains to a score, kills a process at a hundred moments, or goes through all games: about ten minutes.
+test-slow: $(STAMP)
+	$(VENV)/bin/python -m pytest -m "slow and not faults" $(PYTEST_ARGS)
 
 # Every fault of the catalogue (docs/reliability.md), the long tests too: about ten minutes, then two of random faults.
 test-faults: $(STAMP)
@@ -26,6 +27,10 @@ test-faults: $(STAMP)
 check: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+# The pages of docs/ as a site: docs/_build/html/index.html.
+docs: $(STAMP)
+	$(VENV)/bin/python -m sphinx --fail-on-warning --quiet -b html docs docs/_build/html
 
 # make bench BENCH_ARGS="training --rounds 3" measures less; docs/performance.md says what is measured.
 bench: $(BENCH_STAMP)
@@ -37,7 +42,7 @@ clean:
 # The exact pins keep pip from choosing a PyTorch build of several gigabytes.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,box2d,tensorboard,plot,record]"
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,docs,box2d,tensorboard,plot,record]"
 	touch $@
 
 $(BENCH_STAMP): $(STAMP)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -168,12 +167,14 @@ class PeriodicEvaluation:
     def _settle(self, job: _Job, output: bytes, errors: str) -> None:
         if job is not self._job:
             return
-        self._job = self._turn = None
-        with contextlib.suppress(msgspec.DecodeError):
-            self._report(job.saved, msgspec.json.decode(output, type=Evaluation))
-            return
-        lines = errors.strip().splitlines()
-        self._alarm(job.saved, lines[-1] if lines else f"exit code {job.process.returncode}", errors)
+        try:
+            evaluation = msgspec.json.decode(output, type=Evaluation)
+        except msgspec.DecodeError:
+            lines = errors.strip().splitlines()
+            self._alarm(job.saved, lines[-1] if lines else f"exit code {job.process.returncode}", errors)
+        else:
+            self._report(job.saved, evaluation)
+        self._job = self._turn = None  # from here on its checkpoint may go
 
     def _report(self, saved: CheckpointSaved, evaluation: Evaluation) -> None:
         best = self._on_score(Path(saved.path), evaluation.score.mean)

@@ -1,12 +1,19 @@
-"""Textual's driver for a terminal, made to outlast the terminal."""
+"""Textual's driver for a terminal, made to outlast the terminal and to write no more than it has to."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 from typing import IO
 
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
+from textual.events import Resize
+from textual.message import Message
+from textual.messages import InBandWindowResize
+
+from .difference import Difference
 
 
 class LastingDriver(LinuxDriver):
@@ -21,6 +28,27 @@ class LastingDriver(LinuxDriver):
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         self._file = _Lenient(self._file)  # type: ignore[assignment]
+        self._difference = Difference()
+
+    def write(self, data: str) -> None:
+        if reduced := self._difference.reduce(data):
+            super().write(reduced)
+
+    def process_message(self, message: Message) -> None:
+        if isinstance(message, Resize | InBandWindowResize):
+            self.forget_picture()
+        super().process_message(message)
+
+    def forget_picture(self) -> None:
+        """What the terminal shows is not known any more: it moves its lines when it is resized."""
+        self._difference.forget()
+
+    def run_input_thread(self) -> None:
+        """As Textual's, but that the terminal cannot be read means that it is gone, and is no error of the program."""
+        try:
+            super().run_input_thread()
+        except OSError:
+            os.kill(os.getpid(), signal.SIGHUP)
 
 
 class _Lenient:
