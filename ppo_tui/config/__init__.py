@@ -1,20 +1,19 @@
 """The configuration: what can be set (`schema`), what can change while it runs (`live`), where it comes from
 (`loading`, `presets`)."""
 
+from .environment import AtariConfig, EnvConfig, is_atari
 from .live import LIVE_FIELDS, Live, LiveField, find_live_key, parse_live_value
 from .loading import apply_overrides, build_config, check_config, get_value, replace_value, to_tables, to_toml
 from .presets import list_presets, load_preset, preset_path, read_preset, refuse_import
 from .schema import (
-    AtariConfig,
     Config,
-    EnvConfig,
+    EvalConfig,
     OptimConfig,
     PolicyConfig,
     PPOConfig,
     RolloutConfig,
     RunConfig,
     WorkersConfig,
-    is_atari,
 )
 
 __all__ = [
@@ -22,6 +21,7 @@ __all__ = [
     "AtariConfig",
     "Config",
     "EnvConfig",
+    "EvalConfig",
     "Live",
     "LiveField",
     "OptimConfig",

@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from ..errors import ConfigError, UsageError, did_you_mean, nearest
-from .schema import AtariConfig, Config, is_atari
+from .environment import AtariConfig, is_atari
+from .schema import Config
 
 S = TypeVar("S", bound=msgspec.Struct)
 

@@ -278,7 +278,7 @@ class Trainer:
             self._report()
             self._durability.mark()
             self._obey_at_boundary()
-        self._durability.save("final", wait=True)
+        self._durability.finish()
 
     def _begin(self) -> None:
         """Start the first episodes, or go on from the checkpoint, with the settings that were changed since."""
