@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import __version__, scoring
+from . import __version__, scoring, sharing
 from .errors import PPOTuiError, UsageError
 from .options import AsciiOption, FpsOption, RunArgument, ThemeOption, screen_options
 
@@ -309,3 +309,5 @@ def _require_terminal(command: str, hint: str) -> None:
 app.command("eval")(scoring.evaluate)
 app.command("watch")(scoring.watch)
 app.command("compare")(scoring.compare)
+app.command("report")(sharing.report)
+app.command("export")(sharing.export)

@@ -50,7 +50,7 @@ def evaluate(
     from .runs.chosen import find_checkpoint
 
     chosen = find_checkpoint(run, checkpoint)
-    _say_skipped(chosen.skipped)
+    say_skipped(chosen.skipped)
     from .sinks.evaluation_table import evaluation_progress, print_evaluation
     from .training.evaluation import evaluate as score
 
@@ -91,7 +91,7 @@ def watch(
     from .runs.chosen import find_checkpoint
 
     chosen = find_checkpoint(run, checkpoint)
-    _say_skipped(chosen.skipped)
+    say_skipped(chosen.skipped)
     name = chosen.run.name if chosen.run else chosen.path.name
     if record is not None:
         from .sinks.recording import check_recording
@@ -158,6 +158,7 @@ def _one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
         raise UsageError(f"{option} {value!r}: there is no such choice", hint=hint)
 
 
-def _say_skipped(problems: tuple[str, ...]) -> None:
+def say_skipped(problems: tuple[str, ...]) -> None:
+    """Say on stderr what was wrong with newer checkpoints than the one that is used."""
     for problem in problems:
         print(f"passed over: {problem}", file=sys.stderr)

@@ -2,7 +2,17 @@
 (`loading`, `presets`)."""
 
 from .live import LIVE_FIELDS, Live, LiveField, find_live_key, parse_live_value
-from .loading import apply_overrides, build_config, check_config, get_value, replace_value, to_tables, to_toml
+from .loading import (
+    PRIVATE_SECTIONS,
+    apply_overrides,
+    build_config,
+    check_config,
+    flat_settings,
+    get_value,
+    replace_value,
+    to_tables,
+    to_toml,
+)
 from .presets import list_presets, load_preset, preset_path, read_preset, refuse_import
 from .schema import (
     AtariConfig,
@@ -19,6 +29,7 @@ from .schema import (
 
 __all__ = [
     "LIVE_FIELDS",
+    "PRIVATE_SECTIONS",
     "AtariConfig",
     "Config",
     "EnvConfig",
@@ -34,6 +45,7 @@ __all__ = [
     "build_config",
     "check_config",
     "find_live_key",
+    "flat_settings",
     "get_value",
     "is_atari",
     "list_presets",

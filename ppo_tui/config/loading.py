@@ -7,7 +7,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -16,6 +16,9 @@ from ..errors import ConfigError, UsageError, did_you_mean, nearest
 from .schema import AtariConfig, Config, is_atari
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+PRIVATE_SECTIONS = ("notify",)
+"""Sections that nothing shows or sends elsewhere: they hold addresses, and those hold secrets."""
 
 _PLAIN_TYPES = {
     "`int | str`": "a whole number or a name",
@@ -414,3 +417,12 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
     return value
+
+
+def flat_settings(tables: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted name and value of every setting in these tables; ``env.kwargs`` counts as one."""
+    for key, value in tables.items():
+        if isinstance(value, dict) and prefix + key != "env.kwargs":
+            yield from flat_settings(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import LIVE_FIELDS, Config, apply_overrides, build_config, get_value, to_tables
+from ..config import LIVE_FIELDS, Config, apply_overrides, build_config, flat_settings, get_value, to_tables
 from ..errors import UsageError
 from .checkpoint_state import CheckpointState, Origin, newest_checkpoint, read_state
 from .versions import code_fingerprint
@@ -114,7 +114,7 @@ class ResumePoint:
 
 def changed_settings(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
     """Dotted name → value before and after, of the settings that differ."""
-    old, new = dict(_flat(to_tables(before))), dict(_flat(to_tables(after)))
+    old, new = dict(flat_settings(to_tables(before))), dict(flat_settings(to_tables(after)))
     keys = dict.fromkeys([*old, *new])
     return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
 
@@ -170,11 +170,3 @@ def _differing_origin(before: Origin, after: Origin) -> Iterator[str]:
         old, new = getattr(before, name), getattr(after, name)
         if old != new:
             yield f"{words} {old} → {new}"
-
-
-def _flat(tables: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tables.items():
-        if isinstance(value, dict) and prefix + key != "env.kwargs":
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value

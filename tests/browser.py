@@ -1,0 +1,26 @@
+"""A real browser for the pages that this program makes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[object]:
+    """Headless Chromium, driven by Playwright, without a way to the network but this machine."""
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright drives the browser: pip install playwright")
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        message = "there is no Chromium here: apt-get install chromium"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=executable,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
+        )
+        yield browser
+        browser.close()
