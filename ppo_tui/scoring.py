@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .errors import UsageError, did_you_mean
-from .options import AsciiOption, FpsOption, ThemeOption, screen_options
+from .options import AsciiOption, FpsOption, ThemeOption, has_screen, screen_options
 
 SEEDED_GAMES = 1_000
 """Games that have a seed each where there is no end to them; those after them follow from the last."""
@@ -85,7 +85,7 @@ def watch(
     allow_import: AllowImportOption = False,
 ) -> int:
     """Watch a trained policy play the games of eval, with its probabilities and values; nothing is learnt."""
-    screen = sys.stdout.isatty() and sys.stdin.isatty()
+    screen = has_screen()
     if record is None and not screen:
         raise UsageError("watch needs a terminal", hint="or a file: --record game.gif")
     from .runs.chosen import find_checkpoint

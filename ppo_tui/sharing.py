@@ -1,4 +1,4 @@
-"""The commands that carry a run to where others are: reports. Heavy imports happen inside."""
+"""The commands that bring runs to where others are, and models here. Heavy imports happen inside them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from .errors import PPOTuiError
+from .errors import PPOTuiError, UsageError
+from .options import FpsOption, RunArgument, ThemeOption, screen_options
 from .scoring import AllowImportOption, CheckpointOption, DeviceOption, PlayedArgument, say_skipped
 
 
@@ -85,3 +86,58 @@ def export(
     for direction, tensors in (("in", facts.inputs), ("out", facts.outputs)):
         for tensor in tensors:
             print(f"  {direction:<3}  {tensor.name:<12}  {tensor.dtype} {['batch', *tensor.shape]}".replace("'", ""))
+
+
+def import_sb3(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.zip", help="What Stable-Baselines3's `save` wrote.")],
+    preset: Annotated[str, typer.Option("--preset", "-p", help="A preset of the environment that it plays.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Set a setting.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The run's name; it lives in ./runs/NAME.")] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="The very directory of the run.")] = None,
+    allow_import: AllowImportOption = False,
+) -> None:
+    """Make a run of a PPO model that Stable-Baselines3 has trained: to resume, score, watch and export."""
+    from .config import load_preset, preset_path
+
+    config = load_preset(preset, overrides=settings or [], allow_import=allow_import)
+    from .exchange.importing import import_model
+    from .exchange.sb3 import read_model
+
+    read = read_model(model)
+    run, count = import_model(read, config, label=preset_path(preset).stem, name=name, run_dir=run_dir)
+    print(
+        f"{run.name}: acts as {model.name} on {count} observations of {config.env.id}; go on: ppo-tui resume {run.name}"
+    )
+
+
+def serve(
+    run: RunArgument,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65_535, metavar="N", help="Where to listen.")] = 8000,
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="The server as browsers see it, behind a proxy.")
+    ] = None,
+    readonly: Annotated[bool, typer.Option("--readonly", help="Only watch.")] = False,
+    fps: FpsOption = None,
+    theme: ThemeOption = None,
+) -> None:
+    """Show a run's screen in a browser; by default on this machine alone, to those who have the printed address."""
+    import importlib.util
+
+    if importlib.util.find_spec("textual_serve") is None:
+        raise UsageError(
+            "the screen is brought to browsers by textual-serve, which is not installed",
+            hint="pip install 'ppo-tui[serve]'",
+        )
+    from .runs import find_run
+
+    found = find_run(run)
+    screen_options(theme, False, fps)  # refuses what makes no sense before a browser does
+    options = ["--readonly"] if readonly and found.holder is not None else []
+    options += ["--fps", f"{fps:g}"] if fps is not None and found.holder is not None else []
+    options += ["--theme", theme] if theme is not None else []
+    from .serving import serve_run
+
+    serve_run(found, host=host, port=port, url=url, arguments=options)

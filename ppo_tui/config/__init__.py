@@ -13,7 +13,8 @@ from .loading import (
     to_tables,
     to_toml,
 )
-from .presets import list_presets, load_preset, preset_path, read_preset, refuse_import
+from .outside import NotifyConfig, TrackingConfig
+from .presets import imports_code, list_presets, load_preset, preset_path, read_preset, refuse_command, refuse_import
 from .schema import (
     AtariConfig,
     Config,
@@ -35,11 +36,13 @@ __all__ = [
     "EnvConfig",
     "Live",
     "LiveField",
+    "NotifyConfig",
     "OptimConfig",
     "PPOConfig",
     "PolicyConfig",
     "RolloutConfig",
     "RunConfig",
+    "TrackingConfig",
     "WorkersConfig",
     "apply_overrides",
     "build_config",
@@ -47,12 +50,14 @@ __all__ = [
     "find_live_key",
     "flat_settings",
     "get_value",
+    "imports_code",
     "is_atari",
     "list_presets",
     "load_preset",
     "parse_live_value",
     "preset_path",
     "read_preset",
+    "refuse_command",
     "refuse_import",
     "replace_value",
     "to_tables",

@@ -13,6 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from .live import Live
+from .outside import NotifyConfig, TrackingConfig
+from .section import Section
 
 _ATARI_IDS = (re.compile(r"ALE/\w+-v5"), re.compile(r"\w+NoFrameskip-v[04]"))
 
@@ -22,11 +24,7 @@ def is_atari(env_id: str) -> bool:
     return any(pattern.fullmatch(env_id) for pattern in _ATARI_IDS)
 
 
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A frozen, strict table of settings."""
-
-
-class AtariConfig(_Section, frozen=True, kw_only=True):
+class AtariConfig(Section, frozen=True, kw_only=True):
     """Preprocessing of an Atari game, as in the Nature DQN (Mnih et al., 2015) and PPO's baselines."""
 
     frame_skip: Annotated[int, Meta(ge=1, le=60, description="Emulator frames that each action is repeated for.")] = 4
@@ -64,7 +62,7 @@ class AtariConfig(_Section, frozen=True, kw_only=True):
     ] = False
 
 
-class EnvConfig(_Section, frozen=True, kw_only=True):
+class EnvConfig(Section, frozen=True, kw_only=True):
     """What is played."""
 
     id: Annotated[str, Meta(min_length=1, max_length=200, description="Gymnasium id, such as ALE/Breakout-v5.")]
@@ -97,7 +95,7 @@ class EnvConfig(_Section, frozen=True, kw_only=True):
     atari: AtariConfig | None = None
 
 
-class WorkersConfig(_Section, frozen=True, kw_only=True):
+class WorkersConfig(Section, frozen=True, kw_only=True):
     """The processes that host the environments."""
 
     count: Annotated[
@@ -128,7 +126,7 @@ class WorkersConfig(_Section, frozen=True, kw_only=True):
     )
 
 
-class RolloutConfig(_Section, frozen=True, kw_only=True):
+class RolloutConfig(Section, frozen=True, kw_only=True):
     """How much experience each update learns from."""
 
     num_envs: Annotated[int, Meta(ge=1, le=65_536, description="Environments stepped side by side (N).")] = 8
@@ -139,7 +137,7 @@ class RolloutConfig(_Section, frozen=True, kw_only=True):
     ] = False
 
 
-class PolicyConfig(_Section, frozen=True, kw_only=True):
+class PolicyConfig(Section, frozen=True, kw_only=True):
     """The networks of actor and critic."""
 
     network: Annotated[
@@ -193,7 +191,7 @@ class PolicyConfig(_Section, frozen=True, kw_only=True):
     ] = False
 
 
-class PPOConfig(_Section, frozen=True, kw_only=True):
+class PPOConfig(Section, frozen=True, kw_only=True):
     """Proximal Policy Optimization (Schulman et al., 2017, arXiv:1707.06347) and its relatives.
 
     One epoch of one minibatch without clipping (``surrogate = "none"``, ``normalize_advantage = false``) is A2C.
@@ -291,7 +289,7 @@ class PPOConfig(_Section, frozen=True, kw_only=True):
     ] = None  # fmt: skip
 
 
-class OptimConfig(_Section, frozen=True, kw_only=True):
+class OptimConfig(Section, frozen=True, kw_only=True):
     """Adam (Kingma & Ba, 2015, arXiv:1412.6980) or RMSprop (Hinton, 2012)."""
 
     name: Annotated[
@@ -324,7 +322,7 @@ class OptimConfig(_Section, frozen=True, kw_only=True):
     ] = 0.5  # fmt: skip
 
 
-class RunConfig(_Section, frozen=True, kw_only=True):
+class RunConfig(Section, frozen=True, kw_only=True):
     """By which algorithm, how long, from which seed, on what."""
 
     algorithm: Annotated[
@@ -364,7 +362,7 @@ class RunConfig(_Section, frozen=True, kw_only=True):
     ] = 5
 
 
-class Config(_Section, frozen=True, kw_only=True):
+class Config(Section, frozen=True, kw_only=True):
     """A whole run: one section a concern, each documented at its class."""
 
     env: EnvConfig
@@ -374,6 +372,8 @@ class Config(_Section, frozen=True, kw_only=True):
     ppo: PPOConfig = PPOConfig()
     optim: OptimConfig = OptimConfig()
     run: RunConfig = RunConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    notify: NotifyConfig = NotifyConfig()
 
     @property
     def batch_size(self) -> int:

@@ -23,7 +23,7 @@ from ..training.stage import start_stage
 NUM_ENVS, STEPS = 4, 32
 
 TOLERANCE = 1e-4
-"""How far numbers may be apart, absolutely or relatively: sums in another order differ in the last bits of a float32."""
+"""How far numbers may be apart, absolutely or relatively: sums in another order differ in their last bits."""
 
 Run = Callable[[tuple[Tensor, ...]], tuple[np.ndarray, ...]]
 """A policy in another form: from the inputs of `DeployedPolicy` to its outputs, the first three of them at least."""

@@ -42,6 +42,9 @@ _HARMLESS = (
 )
 """Settings that change no number, or only through what `Origin` compares anyway."""
 
+_OUTSIDE = ("tracking.", "notify.")
+"""Sections whose settings change no number."""
+
 _SCHEDULES = ("optim.learning_rate_schedule", "ppo.clip_range_schedule")
 
 
@@ -127,11 +130,15 @@ def changed_fixed_settings(before: Config, after: Config) -> dict[str, tuple[Any
 def changed_experiment(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
     """As `changed_settings`, those that make another experiment of it: all but the seed and what changes no number."""
     changes = changed_settings(before, after)
-    return {key: values for key, values in changes.items() if key != "run.seed" and key not in _HARMLESS}
+    return {key: values for key, values in changes.items() if key != "run.seed" and not _is_harmless(key)}
 
 
 def _is_fixed(key: str) -> bool:
     return key in _FIXED or (key.startswith("policy.") and key != "policy.precision")
+
+
+def _is_harmless(key: str) -> bool:
+    return key in _HARMLESS or key.startswith(_OUTSIDE)
 
 
 def live_changes(before: Config, after: Config) -> dict[str, Any]:
@@ -147,7 +154,7 @@ def differences(saved: CheckpointState, config: Config, origin: Origin) -> tuple
         if key == "run.total_steps":
             if any(get_value(config, schedule) != "constant" for schedule in _SCHEDULES):
                 found.append(f"{key} {old:,} → {new:,}: annealing now ends there")
-        elif key not in _HARMLESS:
+        elif not _is_harmless(key):
             found.append(f"{key} {old} → {new}")
     if config.run.algorithm == "a3c":
         found.append("workers begin new episodes, and learn in an order that only their timing decides")

@@ -1,0 +1,54 @@
+"""MLflow, by its own library: a database, a directory, or a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..runs import RunDirectory
+
+MOST_CHARACTERS = 500
+"""Of a parameter, everywhere."""
+
+
+class MLflow:
+    """One run of an experiment; a resumed run goes on with it, by the identifier that ``run.json`` keeps."""
+
+    def __init__(self, run: RunDirectory, *, uri: str, experiment: str) -> None:
+        self._directory, self._uri, self._experiment = run, uri, experiment
+
+    def begin(self, run: str, settings: dict[str, Any]) -> None:
+        from mlflow import MlflowClient
+        from mlflow.entities import Param
+
+        self._client = MlflowClient(tracking_uri=self._uri)
+        known = self._directory.read().get("mlflow_run")
+        if known:
+            self._run = str(known)
+            self._client.update_run(self._run, status="RUNNING")
+            return
+        found = self._client.get_experiment_by_name(self._experiment)
+        experiment = found.experiment_id if found else self._client.create_experiment(self._experiment)
+        self._run = self._client.create_run(experiment, run_name=run).info.run_id
+        self._directory.update(mlflow_run=self._run)
+        params = [Param(key, str(value)[:MOST_CHARACTERS]) for key, value in settings.items()]
+        self._client.log_batch(self._run, params=params)
+
+    def stand_at(self, step: int) -> None:
+        pass
+
+    def log(self, metrics: dict[str, float], step: int, time: float) -> None:
+        from mlflow.entities import Metric
+
+        stamp = round(1000 * time)
+        self._client.log_batch(
+            self._run, metrics=[Metric(key, value, stamp, step) for key, value in metrics.items()], synchronous=False
+        )
+
+    def note(self, text: str, step: int, time: float) -> None:
+        self._client.set_tag(self._run, f"setting.{step}", text[:MOST_CHARACTERS])
+
+    def end(self, exit_code: int) -> None:
+        from mlflow import flush_async_logging
+
+        flush_async_logging()
+        self._client.set_terminated(self._run, "FINISHED" if exit_code == 0 else "FAILED")
