@@ -74,7 +74,7 @@ class PrivateServer(Server):
     async def on_startup(self, app: web.Application) -> None:
         print(f"{self.title} is at {self.address}\nCtrl+C ends this; the run goes on", flush=True)
 
-    def _guard(self):  # noqa: ANN202
+    def _guard(self):
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             # A page elsewhere may have its name point here, or open a socket to here: it cannot hide where it is from.

@@ -344,7 +344,7 @@ def _check_env(config: Config) -> None:
             )
 
 
-_BARE_WORD = re.compile(r"[A-Za-z_][\w./:-]*")
+_BARE_WORD = re.compile(r"[A-Za-z_/][\w./:-]*")
 
 
 def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

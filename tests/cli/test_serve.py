@@ -1,0 +1,67 @@
+"""`serve` shows the screen in a real browser, to those who have its address."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.browser import chromium  # noqa: F401
+from tests.conftest import ROOT
+
+from .test_scoring import few, trained  # noqa: F401
+
+pytest.importorskip("textual_serve", reason="it brings the screen to browsers: pip install 'ppo-tui[serve]'")
+
+
+@pytest.fixture
+def address(few, tmp_path):  # noqa: F811
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "ppo_tui", "serve", "few", "--port", str(port)],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    line = server.stdout.readline()
+    assert line.startswith("few is at http://127.0.0.1:"), line
+    yield line.split()[-1]
+    server.terminate()
+    server.communicate(timeout=30)
+    assert server.returncode == 0
+
+
+def answer(address: str, path: str = "/", **headers: str) -> int:
+    url = urlsplit(address)
+    connection = http.client.HTTPConnection(url.hostname, url.port, timeout=20)
+    connection.request("GET", path, headers=headers)
+    return connection.getresponse().status
+
+
+def test_only_the_whole_address_and_the_servers_own_page_are_answered(address):
+    token = urlsplit(address).query.partition("=")[2]
+    cookie = f"ppo-tui-token={token}"
+    assert answer(address) == 403
+    assert answer(address, "/?token=wrong") == 403
+    assert answer(address, f"/?token={token}") == 302
+    assert answer(address, Cookie=cookie) == 200
+    assert answer(address, Cookie=cookie, Host="evil.example:8000") == 403
+    socket_headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+                      "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}  # fmt: skip
+    assert answer(address, "/ws", Cookie=cookie, Origin="http://evil.example", **socket_headers) == 403
+    assert answer(address, "/ws", Cookie=cookie, **socket_headers) == 403
+
+
+def test_the_screen_in_a_browser(address, chromium):  # noqa: F811
+    page = chromium.new_page(viewport={"width": 1200, "height": 800})
+    page.goto(address)
+    assert "token" not in page.url
+    page.wait_for_function("document.body.innerText.includes('few')", timeout=60_000)
+    page.wait_for_selector(".xterm", timeout=30_000)
+    shown = "document.querySelector('.xterm-rows, .xterm-accessibility, .xterm').innerText"
+    page.wait_for_function(f"{shown}.includes('CartPole-v1')", timeout=60_000)
