@@ -111,9 +111,10 @@ def watch(
         device=device,
         allow_import=allow_import,
     )
+    board = chosen.run.tensorboard if chosen.run else None
     if screen:
-        return watch_on_screen(stage, options, name=name, episodes=episodes, record=record)
-    return watch_into_file(stage, record, name=name, episodes=episodes or 1)
+        return watch_on_screen(stage, options, name=name, episodes=episodes, record=record, board=board)
+    return watch_into_file(stage, record, name=name, episodes=episodes or 1, board=board)
 
 
 def compare(

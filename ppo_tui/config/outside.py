@@ -25,7 +25,7 @@ class TrackingConfig(Section, frozen=True, kw_only=True):
         Meta(
             min_length=1,
             max_length=2000,
-            description="MLflow's store: sqlite:///mlflow.db, a directory, http://localhost:5000; off for none.",
+            description="MLflow's store: http://localhost:5000, a directory, sqlite:///mlflow.db; off for none.",
         ),
     ] = "off"
     project: Annotated[

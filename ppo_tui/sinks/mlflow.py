@@ -1,7 +1,8 @@
-"""MLflow, by its own library: a database, a directory, or a server."""
+"""MLflow, by its own library: a server, a directory, or, with the whole of MLflow installed, a database."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ..runs import RunDirectory
@@ -20,6 +21,8 @@ class MLflow:
         from mlflow import MlflowClient
         from mlflow.entities import Param
 
+        if "://" not in self._uri or self._uri.startswith("file:"):
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # which MLflow would rather see in a database
         self._client = MlflowClient(tracking_uri=self._uri)
         known = self._directory.read().get("mlflow_run")
         if known:

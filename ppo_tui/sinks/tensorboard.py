@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,12 @@ class TensorBoard:
 
 
 def add_film(directory: Path, gif: Path, step: int) -> None:
-    """Show a recorded game among the images of TensorBoard, as ``eval/game`` at `step`."""
+    """Show a recorded game among the images of TensorBoard, as ``eval/game`` at `step`.
+
+    Without TensorBoard nothing happens: a run whose files came from elsewhere.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        return
     from tensorboard.compat.proto.summary_pb2 import Summary
     from torch.utils.tensorboard import SummaryWriter
 

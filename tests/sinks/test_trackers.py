@@ -83,19 +83,8 @@ def test_tensorboard_has_settings_and_their_changes(story):
     run, _ = story("notify.webhook=http://localhost:1/secret")
     accumulator = EventAccumulator(str(run.tensorboard))
     accumulator.Reload()
-    (content,) = (
-        [
-            HParamsPluginData.FromString(content).session_start_info
-            for tag, content in accumulator.summary_metadata_content("hparams").items()
-            if "session_start_info" in tag
-        ]
-        if hasattr(accumulator, "summary_metadata_content")
-        else [
-            HParamsPluginData.FromString(
-                accumulator.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
-            ).session_start_info
-        ]
-    )
+    plugin_data = accumulator.SummaryMetadata("_hparams_/session_start_info").plugin_data
+    content = HParamsPluginData.FromString(plugin_data.content).session_start_info
     assert content.hparams["optim.learning_rate"].number_value == pytest.approx(1e-3)
     assert content.hparams["env.id"].string_value == "CartPole-v1"
     assert not any(key.startswith("notify") for key in content.hparams)
@@ -121,17 +110,17 @@ def test_tensorboard_is_written_where_it_is_installed_and_can_be_turned_off(stor
 
 def test_mlflow_has_metrics_parameters_and_the_end(story, tmp_path):
     mlflow = pytest.importorskip("mlflow")
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    run, alarms = story(f"tracking.mlflow={uri!r}", "tracking.tensorboard=false")
+    uri = tmp_path / "mlflow"
+    _, alarms = story(f"tracking.mlflow={uri}", "tracking.tensorboard=false")
     assert alarms == []
-    client = mlflow.MlflowClient(tracking_uri=uri)
+    client = mlflow.MlflowClient(tracking_uri=str(uri))
     (kept,) = client.search_runs([client.get_experiment_by_name("ppo-tui").experiment_id])
     assert (kept.info.run_name, kept.info.status) == ("pole", "FINISHED")
     assert kept.data.params["optim.learning_rate"] == "0.001"
     history = client.get_metric_history(kept.info.run_id, "rollout/ep_rew_mean")
     assert [(point.step, point.value) for point in history] == [(256, 10.0), (512, 20.0)]
     # A resumed run goes on with the same one.
-    story(f"tracking.mlflow={uri!r}", "tracking.tensorboard=false", events=(update(3, 30.0), END))
+    story(f"tracking.mlflow={uri}", "tracking.tensorboard=false", events=(update(3, 30.0), END))
     (kept,) = client.search_runs([kept.info.experiment_id])
     assert kept.data.metrics["rollout/ep_rew_mean"] == 30.0
 
