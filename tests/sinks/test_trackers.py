@@ -45,14 +45,14 @@ EDIT = SettingChanged(key="ppo.clip_range", old=0.1, new=0.2, by="ada", step=256
 def story(tmp_path):
     """Tell a run to the trackers that these settings ask for; what the run heard of them comes back."""
 
-    def tell(*overrides: str, events=(update(1, 10.0), EDIT, update(2, 20.0), END)) -> tuple[RunDirectory, list[Alarm]]:
+    def tell(*overrides: str, events=None) -> tuple[RunDirectory, list[Alarm]]:
         config = load_preset("cartpole", overrides=overrides)
         path = tmp_path / "pole"
         run = RunDirectory(path) if path.exists() else RunDirectory.create(config, label="cartpole", path=path)
         alarms: list[Alarm] = []
         keep = FunctionSink(lambda event: alarms.append(event) if isinstance(event, Alarm) else None)
         hub = EventHub([*tracking_sinks(config, run), keep], lambda: 0.0)
-        for event in (started(config), *events):
+        for event in (started(config), *(events or (update(1, 10.0), EDIT, update(2, 20.0), END))):
             hub.emit(event)
         return run, alarms
 
