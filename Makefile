@@ -7,7 +7,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: run test test-quick test-faults check bench clean
+.PHONY: run test test-slow test-faults check bench clean
 
 run: $(STAMP)
 	$(VENV)/bin/ppo-tui $(ARGS)
@@ -15,8 +15,9 @@ run: $(STAMP)
 test: $(STAMP) check
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
-test-quick: $(STAMP)
-	$(VENV)/bin/python -m pytest -m "not slow and not faults" $(PYTEST_ARGS)
+# What trains to a score, kills a process at a hundred moments, or goes through all games: about ten minutes.
+test-slow: $(STAMP)
+	$(VENV)/bin/python -m pytest -m "slow and not faults" $(PYTEST_ARGS)
 
 # Every fault of the catalogue (docs/reliability.md), the long tests too: about ten minutes, then two of random faults.
 test-faults: $(STAMP)

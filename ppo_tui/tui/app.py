@@ -20,6 +20,7 @@ from ..errors import RunFailedError
 from ..protocol import RunState, Stop
 from . import keys, theme
 from .controller import Controller
+from .driver import LastingDriver
 from .look import Look
 from .palette import RunCommands
 from .plain import PlainCharacters
@@ -135,6 +136,11 @@ class PpoTuiApp(App[None]):
         if self.run_controller.session.opens_game:
             self.call_after_refresh(self.main.action_zoom_game)
         self.call_after_refresh(self.run_controller.session.start)
+
+    def on_resize(self) -> None:
+        """What was painted since the terminal's own news of it was painted for the size before."""
+        if isinstance(self._driver, LastingDriver):
+            self._driver.forget_picture()
 
     def on_print(self, event: events.Print) -> None:
         """What a library prints in this process is news, and no business of the terminal's."""

@@ -1,4 +1,4 @@
-"""Textual's driver for a terminal, made to outlast the terminal."""
+"""Textual's driver for a terminal, made to outlast the terminal and to write no more than it has to."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from typing import IO
 
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
+from textual.events import Resize
+from textual.message import Message
+from textual.messages import InBandWindowResize
+
+from .difference import Difference
 
 
 class LastingDriver(LinuxDriver):
@@ -21,6 +26,20 @@ class LastingDriver(LinuxDriver):
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         self._file = _Lenient(self._file)  # type: ignore[assignment]
+        self._difference = Difference()
+
+    def write(self, data: str) -> None:
+        if reduced := self._difference.reduce(data):
+            super().write(reduced)
+
+    def process_message(self, message: Message) -> None:
+        if isinstance(message, Resize | InBandWindowResize):
+            self.forget_picture()
+        super().process_message(message)
+
+    def forget_picture(self) -> None:
+        """What the terminal shows is not known any more: it moves its lines when it is resized."""
+        self._difference.forget()
 
 
 class _Lenient:

@@ -22,7 +22,6 @@ def lines(path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.mark.slow
 def test_cartpole_is_solved_from_the_command_line(ppo_tui, tmp_path):
     done = ppo_tui("--preset", "cartpole", "--headless", "--seed", "1", "--total-steps", "100000", "--name", "pole")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -80,7 +79,6 @@ def test_without_a_terminal_it_prints_plain_timestamped_lines(ppo_tui):
     assert "checkpoint (final) saved" in done.stdout
 
 
-@pytest.mark.slow
 def test_breakout_trains_on_the_real_game(ppo_tui, tmp_path):
     done = ppo_tui("--preset", "breakout", "--headless", "--total-steps", "2048", "--run-dir", "mine", timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr

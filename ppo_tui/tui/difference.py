@@ -1,0 +1,241 @@
+"""What a terminal has to be told, given what it shows already.
+
+Textual repaints regions: of a line in which one digit changed it writes everything from the left edge of the widget on,
+and every piece of text with its whole style around it. Here the cells that the terminal shows are remembered; of what
+is to be written only those go out that differ, with no more of a style than has changed since the cell before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+from rich.cells import cell_len
+
+_TOKEN = re.compile(r"\x1b\[(\d+);(\d+)H|\x1b\[([\d;]*)m|(\x1b\[\?[\d;]+[hl])|([^\x00-\x1f\x7f-\x9f]+)|(\n)", re.DOTALL)
+"""A move, a style, a mode, text, a line feed; nothing else is understood."""
+
+_MODES_OF_CELLS = ("\x1b[?47", "\x1b[?1047", "\x1b[?1049")
+"""Modes that change what is to be seen: the alternate screen."""
+
+SYNC_START, SYNC_END = "\x1b[?2026h", "\x1b[?2026l"
+
+_GAP = 8
+"""So many unchanged cells are skipped by a move, which takes about as many bytes; fewer are written again."""
+
+_UNKNOWN = ("", "")
+"""A cell of which nothing is known: equal to none that is to be written."""
+
+
+class Style(NamedTuple):
+    """How text is shown: SGR parameters, as ECMA-48 and its extensions for colours number them.
+
+    Attributes:
+        attributes: bold, dim, italic, underline, … in the order in which they were set.
+        foreground: the parameters of the colour, "" for the terminal's own.
+        background: likewise.
+    """
+
+    attributes: tuple[str, ...] = ()
+    foreground: str = ""
+    background: str = ""
+
+
+PLAIN = Style()
+
+
+class NotUnderstoodError(ValueError):
+    """A control sequence whose effect on the picture is not known."""
+
+
+class Difference:
+    """Remembers the cells of a terminal and cuts what is written down to what changes them.
+
+    What it does not understand it passes on as it is, and takes no cell for known any more.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """From now on nothing is known of the terminal: it was resized, or somebody else has written there."""
+        self._rows: dict[int, list[tuple[str, str]]] = {}
+        self._at: tuple[int, int] | None = None
+        self._style: Style | None = None
+        self._began = False
+
+    def reduce(self, data: str) -> str:
+        """The least that has to be written for the terminal to look as if `data` had been, its cursor included."""
+        if data == SYNC_START:
+            self._began = True
+            return ""
+        if data == SYNC_END:
+            ended = "" if self._began else SYNC_END
+            self._began = False
+            return ended
+        try:
+            written = self._reduced(data)
+        except NotUnderstoodError:
+            began = self._began
+            self.forget()
+            return (SYNC_START if began else "") + data
+        if written and self._began:
+            self._began = False
+            return SYNC_START + written
+        return written
+
+    def _reduced(self, data: str) -> str:
+        out: list[str] = []
+        at, style = self._at, PLAIN if self._style is None else self._style
+        if self._style is None:
+            out.append("\x1b[0m")
+            self._style = PLAIN
+        for kind, value in _tokens(data):
+            if kind == "move":
+                at = value
+            elif kind == "style":
+                style = _changed(style, value)
+            elif kind == "mode":
+                out.append(value)
+            elif kind == "feed":
+                at = (at[0] + 1, at[1]) if at else None
+            else:
+                at = self._write(out, value, at, style)
+        if style != self._style:
+            out.append(_transition(self._style, style))
+            self._style = style
+        if at is not None and at != self._at:
+            out.append(f"\x1b[{at[0]};{at[1]}H")
+            self._at = at
+        return "".join(out)
+
+    def _write(self, out: list[str], text: str, at: tuple[int, int] | None, style: Style) -> tuple[int, int] | None:
+        """Write what differs of `text`, which begins at cell `at`; returns the cell behind it."""
+        if at is None:
+            raise NotUnderstoodError("text at an unknown place")
+        row, column = at
+        cells = self._rows.setdefault(row, [])
+        end = column + cell_len(text)
+        if not _is_narrow(text):
+            self._emit(out, text, at, style)
+            del cells[column:]  # what the terminal makes of the rest of the line is its own affair
+            self._at = None
+            return row, end
+        if len(cells) < end:
+            cells.extend([_UNKNOWN] * (end - len(cells)))
+        look = _sgr(style)
+        new = [(char, look) for char in text]
+        old = cells[column:end]
+        if new != old:
+            cells[column:end] = new
+            for first, last in _stretches(new, old):
+                self._emit(out, text[first:last], (row, column + first), style)
+                self._at = (row, column + last)
+        return row, end
+
+    def _emit(self, out: list[str], text: str, at: tuple[int, int], style: Style) -> None:
+        if at != self._at:
+            out.append(f"\x1b[{at[0]};{at[1]}H")
+        if style != self._style:
+            out.append(_transition(self._style, style))
+            self._style = style
+        out.append(text)
+
+
+def _tokens(data: str) -> Iterator[tuple[str, object]]:
+    position = 0
+    while position < len(data):
+        match = _TOKEN.match(data, position)
+        if match is None:
+            raise NotUnderstoodError(repr(data[position : position + 20]))
+        position = match.end()
+        row, column, style, mode, text, feed = match.groups()
+        if row is not None:
+            yield "move", (int(row), int(column))
+        elif style is not None:
+            yield "style", style
+        elif mode is not None:
+            if mode.startswith(_MODES_OF_CELLS):
+                raise NotUnderstoodError(mode)
+            yield "mode", mode
+        elif text is not None:
+            yield "text", text
+        else:
+            yield "feed", feed
+
+
+@lru_cache(maxsize=4096)
+def _is_narrow(text: str) -> bool:
+    """Whether each character takes one cell: no ideograph, no emoji, nothing that combines."""
+    return text.isascii() or all(cell_len(char) == 1 for char in text)
+
+
+def _stretches(new: list[tuple[str, str]], old: list[tuple[str, str]]) -> Iterator[tuple[int, int]]:
+    """The stretches (first, end) of cells to write: all that differ, and what is too short to be skipped."""
+    changed = [i for i, (a, b) in enumerate(zip(new, old, strict=True)) if a != b]
+    first = changed[0]
+    for before, after in pairwise(changed):
+        if after - before > _GAP:
+            yield first, before + 1
+            first = after
+    yield first, changed[-1] + 1
+
+
+@lru_cache(maxsize=4096)
+def _changed(style: Style, parameters: str) -> Style:
+    """`style` after an SGR sequence.
+
+    Raises:
+        NotUnderstoodError: a parameter that Rich does not write.
+    """
+    codes = (parameters or "0").split(";")
+    attributes, foreground, background = style
+    i = 0
+    while i < len(codes):
+        code = int(codes[i] or "0")
+        if code == 0:
+            attributes, foreground, background = PLAIN
+        elif code in (38, 48):
+            length = {"5": 3, "2": 5}.get(codes[i + 1] if i + 1 < len(codes) else "", 0)
+            colour = ";".join(codes[i : i + length])
+            if not length or len(codes) < i + length:
+                raise NotUnderstoodError(parameters)
+            foreground, background = (colour, background) if code == 38 else (foreground, colour)
+            i += length - 1
+        elif 30 <= code <= 37 or 90 <= code <= 97:
+            foreground = codes[i]
+        elif 40 <= code <= 47 or 100 <= code <= 107:
+            background = codes[i]
+        elif code == 39:
+            foreground = ""
+        elif code == 49:
+            background = ""
+        elif 1 <= code <= 9:
+            attributes = (*attributes, codes[i]) if codes[i] not in attributes else attributes
+        else:
+            raise NotUnderstoodError(parameters)
+        i += 1
+    return Style(attributes, foreground, background)
+
+
+@lru_cache(maxsize=4096)
+def _sgr(style: Style) -> str:
+    """The parameters that set all of `style`, from plain text."""
+    return ";".join(filter(None, (*sorted(style.attributes), style.foreground, style.background)))
+
+
+@lru_cache(maxsize=16384)
+def _transition(old: Style, new: Style) -> str:
+    """The shortest sequence that turns `old` into `new`."""
+    whole = f"\x1b[0;{_sgr(new)}m" if new != PLAIN else "\x1b[0m"
+    if set(old.attributes) - set(new.attributes):
+        return whole
+    parts = [code for code in new.attributes if code not in old.attributes]
+    if new.foreground != old.foreground:
+        parts.append(new.foreground or "39")
+    if new.background != old.background:
+        parts.append(new.background or "49")
+    return min(whole, f"\x1b[{';'.join(parts)}m", key=len) if parts else ""

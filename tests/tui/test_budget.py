@@ -1,0 +1,109 @@
+"""What a minute of training costs the screen, counted in bytes and paintings: the same on every machine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from ppo_tui.protocol import Event, RolloutProgress, UpdateFinished, UpdateProgress
+from ppo_tui.tui.difference import Difference
+from ppo_tui.tui.widgets.curves import CurvesWidget
+
+from .desk import Desk, desk
+from .fake import BATCH, ROLLOUT, SECONDS_PER_UPDATE, recorded
+
+POLL_SECONDS = 0.2
+MINUTE = 60.0
+BYTES_PER_SECOND = 3_000
+PAINTINGS_PER_SECOND = 2.0
+
+
+def as_it_goes(updates: int) -> Iterator[tuple[float, Event]]:
+    """Events of a Breakout run of `updates` updates with the seconds when they come, progress at each poll."""
+    update, began = 0, 1.5
+    for event in recorded(updates):
+        if isinstance(event, RolloutProgress | UpdateProgress):
+            continue
+        if isinstance(event, UpdateFinished):
+            update = event.update
+            began = event.elapsed - SECONDS_PER_UPDATE
+            yield from _progress(update, began)
+        yield max(event.elapsed, began), event
+
+
+def _progress(update: int, began: float) -> Iterator[tuple[float, Event]]:
+    """Half of the time goes to collecting, half to learning; each is told of four times."""
+    for part in range(1, 5):
+        at = began + part / 8 * SECONDS_PER_UPDATE
+        t = ROLLOUT * part // 4
+        step = (update - 1) * BATCH + BATCH * part // 4
+        yield at, RolloutProgress(step=step, update=update, t=t, length=ROLLOUT, fps=631.0, elapsed=at)
+    for part in range(1, 5):
+        at = began + (4 + part) / 8 * SECONDS_PER_UPDATE
+        yield at, UpdateProgress(update=update, epoch=part, epochs=4, minibatch=4, minibatches=4, elapsed=at)
+
+
+@contextmanager
+def counting(it: Desk, monkeypatch) -> Iterator[Counter]:
+    """What the terminal would be given to write, and how often a chart is painted."""
+    counts: Counter = Counter()
+    console, difference = Console(force_terminal=True, color_system="truecolor"), Difference()
+    paint = CurvesWidget._paint
+
+    def painted(chart: CurvesWidget, width: int, height: int):
+        counts[chart.id] += 1
+        return paint(chart, width, height)
+
+    def displayed(screen, update) -> None:
+        if update is not None:
+            counts["bytes"] += len(difference.reduce(update.render_segments(console)).encode())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CurvesWidget, "_paint", painted)
+        patch.setattr(it.app, "_display", displayed)
+        yield counts
+
+
+async def play(it: Desk, events: Iterator[tuple[float, Event]], seconds: float) -> None:
+    """Let so many seconds pass, a poll at a time, with the events that they bring."""
+    end, held = it.now + seconds, next(events, None)
+    while it.now < end:
+        due = []
+        while held and held[0] <= it.now:
+            due.append(held[1])
+            held = next(events, None)
+        it.session.put(*due)
+        await it.pass_time(POLL_SECONDS)
+
+
+async def test_a_minute_of_training_writes_little_and_paints_charts_no_oftener_than_there_is_news(monkeypatch):
+    async with desk() as it:
+        with counting(it, monkeypatch) as counts:
+            await play(it, as_it_goes(40), MINUTE)
+        written = counts.pop("bytes")
+        assert 300 * MINUTE < written < BYTES_PER_SECOND * MINUTE
+        updates = MINUTE / SECONDS_PER_UPDATE
+        assert counts, "no chart was painted"
+        assert all(updates / 2 <= paintings <= updates + 2 for paintings in counts.values()), counts
+
+
+async def test_charts_are_painted_at_most_twice_a_second_however_fast_updates_come(monkeypatch):
+    async with desk() as it:
+        events = ((event.elapsed / 20, event) for event in recorded(200))
+        with counting(it, monkeypatch) as counts:
+            await play(it, events, 10)
+        del counts["bytes"]
+        assert counts
+        assert all(10 <= paintings <= 10 * PAINTINGS_PER_SECOND + 1 for paintings in counts.values()), counts
+
+
+async def test_nothing_is_written_or_painted_without_news_but_the_time(monkeypatch):
+    async with desk() as it:
+        await it.pass_time(POLL_SECONDS)
+        with counting(it, monkeypatch) as counts:
+            await play(it, iter(()), 10)
+        assert counts.pop("bytes") < 100 * 10
+        assert not counts
