@@ -22,6 +22,9 @@ from .runs import RunDirectory
 
 COOKIE = "ppo-tui-token"
 
+POLICY = "default-src 'self' 'unsafe-inline' data: blob:"
+"""The page of textual-serve asks elsewhere for a font, which tells others of it, and fails where there is no network."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -88,7 +91,11 @@ class PrivateServer(Server):
                 raise answer
             if not self._matches(request.cookies.get(COOKIE, "")):
                 raise web.HTTPForbidden(text="use the whole address that ppo-tui serve has printed")
-            return await handler(request)
+            answer = await handler(request)
+            if not answer.prepared:
+                answer.headers["Content-Security-Policy"] = POLICY
+                answer.headers["Referrer-Policy"] = "no-referrer"
+            return answer
 
         return guard
 

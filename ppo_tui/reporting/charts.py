@@ -51,7 +51,14 @@ TITLES = {
 """The best-known metrics, in the order in which they are shown; all others follow."""
 
 GROUPS = {"rollout": "Score", "eval": "Score", EPISODES: "Score", "train": "Learning", "time": "Time and machine"}
-_COUNTERS = ("time/total_timesteps", "time/iterations", "time/time_elapsed", "train/n_updates", "eval/episodes")
+_COUNTERS = (
+    "time/total_timesteps",
+    "eval/total_timesteps",
+    "time/iterations",
+    "time/time_elapsed",
+    "train/n_updates",
+    "eval/episodes",
+)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -59,9 +60,24 @@ def test_only_the_whole_address_and_the_servers_own_page_are_answered(address):
 
 def test_the_screen_in_a_browser(address, chromium):  # noqa: F811
     page = chromium.new_page(viewport={"width": 1200, "height": 800})
+    drawn = bytearray()
+
+    def listen(socket) -> None:
+        socket.on("framereceived", lambda frame: drawn.extend(frame if isinstance(frame, bytes) else frame.encode()))
+
+    page.on("websocket", listen)
     page.goto(address)
     assert "token" not in page.url
-    page.wait_for_function("document.body.innerText.includes('few')", timeout=60_000)
-    page.wait_for_selector(".xterm", timeout=30_000)
-    shown = "document.querySelector('.xterm-rows, .xterm-accessibility, .xterm').innerText"
-    page.wait_for_function(f"{shown}.includes('CartPole-v1')", timeout=60_000)
+    wait_until(page, lambda: b"CartPole-v1" in drawn)
+    page.wait_for_selector(".xterm canvas, .xterm-rows")
+    # The keyboard reaches it: the help opens.
+    assert b"Every key" not in drawn
+    page.keyboard.press("?")
+    wait_until(page, lambda: b"palette" in drawn)
+
+
+def wait_until(page, condition, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(50)

@@ -185,3 +185,30 @@ def test_a_preset_file_cannot_name_a_command(ppo_tui, tmp_path):
     assert done.returncode == 2
     assert "names a command to run" in done.stderr
     assert not (tmp_path / "ran").exists()
+
+
+def test_the_slurm_script_of_the_documentation_saves_and_puts_the_job_back(tmp_path):
+    """SLURM itself is a stub here; bash, the signal and the run are real."""
+    page = (ROOT / "docs" / "servers.md").read_text("utf-8")
+    script = tmp_path / "job.sh"
+    script.write_text(
+        page.partition("```bash\n")[2].partition("```")[0].replace("--preset breakout", "--preset cartpole")
+    )
+    programs = {
+        "ppo-tui": f'exec "{sys.executable}" -m ppo_tui "$@"',
+        "scontrol": f'echo "$@" > "{tmp_path}/asked"',
+    }
+    for name, line in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "SLURM_JOB_ID": "42"}
+    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    job = subprocess.Popen(["bash", str(script)], env=environment, stdout=subprocess.PIPE, text=True)
+    for line in job.stdout:
+        if "  step " in line:
+            break
+    job.terminate()
+    rest = job.communicate(timeout=60)[0]
+    assert job.returncode == 143, rest
+    assert "checkpoint (signal) saved" in rest
+    assert (tmp_path / "asked").read_text() == "requeue 42\n"
