@@ -23,7 +23,7 @@ from .runs import RunDirectory
 COOKIE = "ppo-tui-token"
 
 POLICY = "default-src 'self' 'unsafe-inline' data: blob:"
-"""The page of textual-serve asks elsewhere for a font, which tells others of it, and fails where there is no network."""
+"""The page of textual-serve asks elsewhere for a font, which tells others of it, and fails without a network."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
