@@ -66,8 +66,14 @@ class PrivateServer(Server):
     def address(self) -> str:
         return f"{self.public_url}/?token={self._token}"
 
-    def initialize_logging(self) -> None:
+    def serve(self, debug: bool = False) -> None:
+        """Listen until SIGINT or SIGTERM, and say where once browsers are answered.
+
+        Raises:
+            OSError: nothing can listen there.
+        """
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
+        web.run_app(self._make_app(), host=self.host, port=self.port, print=lambda _: self._announce())
 
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()
@@ -75,6 +81,9 @@ class PrivateServer(Server):
         return app
 
     async def on_startup(self, app: web.Application) -> None:
+        """What the server would say of itself is said by `serve`."""
+
+    def _announce(self) -> None:
         print(f"{self.title} is at {self.address}\nCtrl+C ends this; the run goes on", flush=True)
 
     def _guard(self):

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def chromium() -> Iterator[object]:
-    """Headless Chromium, driven by Playwright, without a way to the network but this machine."""
+    """Headless Chromium, driven by Playwright.
+
+    For one test alone: while it is there, an event loop counts as running, which asynchronous tests would stumble over.
+    """
     api = pytest.importorskip("playwright.sync_api", reason="Playwright drives the browser: pip install playwright")
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if executable is None:

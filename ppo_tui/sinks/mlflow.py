@@ -23,7 +23,7 @@ class MLflow:
 
         if "://" not in self._uri or self._uri.startswith("file:"):
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # which MLflow would rather see in a database
-        self._client = MlflowClient(tracking_uri=self._uri)
+        self._client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
         known = self._directory.read().get("mlflow_run")
         if known:
             self._run = str(known)

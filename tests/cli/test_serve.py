@@ -12,16 +12,24 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from ppo_tui.config import load_preset
+from ppo_tui.protocol import encode
+from ppo_tui.runs import RunDirectory
 from tests.browser import chromium  # noqa: F401
 from tests.conftest import ROOT
-
-from .test_scoring import few, trained  # noqa: F401
+from tests.sinks.test_trackers import END, started, update
 
 pytest.importorskip("textual_serve", reason="it brings the screen to browsers: pip install 'ppo-tui[serve]'")
 
 
+STORY = (started(load_preset("cartpole")), update(1, 10.0), update(2, 20.0), END)
+
+
 @pytest.fixture
-def address(few, tmp_path):  # noqa: F811
+def address(tmp_path):
+    run = RunDirectory.create(load_preset("cartpole"), label="cartpole", path=tmp_path / "few")
+    run.events.write_bytes(b"".join(encode(event) + b"\n" for event in STORY))
+    run.release()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

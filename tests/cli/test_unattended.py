@@ -28,6 +28,7 @@ def test_lines_of_json_are_the_record(ppo_tui, tmp_path):
     assert done.stdout == (tmp_path / "runs" / "it" / "events.jsonl").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_quiet_says_how_it_ended_and_nothing_else(ppo_tui):
     done = ppo_tui(*SHORT, "--quiet")
     (line,) = done.stdout.splitlines()
@@ -37,6 +38,7 @@ def test_quiet_says_how_it_ended_and_nothing_else(ppo_tui):
     assert json.loads(line)["exit_code"] == 0
 
 
+@pytest.mark.slow
 def test_without_home_locale_and_a_writable_directory(tmp_path):
     """A service manager may leave a process with next to nothing."""
     here, run = tmp_path / "here", tmp_path / "run"
@@ -79,6 +81,7 @@ def test_resume_auto_begins_goes_on_and_leaves_alone_what_is_done(ppo_tui, tmp_p
     assert "done already" in done.stderr
 
 
+@pytest.mark.slow
 def test_resume_auto_begins_anew_where_there_is_no_checkpoint_and_never_where_they_are_damaged(ppo_tui, tmp_path):
     run = tmp_path / "runs" / "it"
     run.mkdir(parents=True)
@@ -148,6 +151,7 @@ def test_a_webhook_and_a_command_hear_of_the_end(ppo_tui, tmp_path, hook):
     assert json.loads(body) == message
 
 
+@pytest.mark.slow
 def test_an_address_that_does_not_answer_changes_nothing(ppo_tui, tmp_path):
     done = ppo_tui(
         *SHORT, "--name", "it", "--set", "notify.webhook=http://127.0.0.1:9/", "--set", "notify.command=/no/such/thing"
@@ -187,6 +191,7 @@ def test_a_preset_file_cannot_name_a_command(ppo_tui, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 def test_the_slurm_script_of_the_documentation_saves_and_puts_the_job_back(tmp_path):
     """SLURM itself is a stub here; bash, the signal and the run are real."""
     page = (ROOT / "docs" / "servers.md").read_text("utf-8")

@@ -48,7 +48,9 @@ POLICIES = {
 }
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize(
+    "policy", ["vectors", *(pytest.param(name, marks=pytest.mark.slow) for name in POLICIES if name != "vectors")]
+)
 def test_onnx_acts_as_the_policy_in_a_runtime_of_its_own(tmp_path, policy):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
@@ -103,18 +105,18 @@ def test_atari_in_every_format(tmp_path, form):
     assert experience.inputs[0].shape[1:] == (4, 84, 84)
 
 
-@pytest.mark.parametrize("form", ["safetensors", "torchscript"])
-def test_what_decides_otherwise_is_not_kept(tmp_path, form, monkeypatch):
+def test_what_decides_otherwise_is_not_kept(tmp_path):
     path = checkpoint(tmp_path, "cartpole")
     experience = gather_experience(path)
     facts = describe(deploy(experience), experience, run="it")
     experience.policy.value_head.bias.data += 1.0  # what is written differs from what has played
     file = tmp_path / "policy"
     with pytest.raises(RunFailedError, match="not the same policy"):
-        write_policy(file, FORMATS[form], experience, facts)
+        write_policy(file, FORMATS["safetensors"], experience, facts)
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_the_command_line(ppo_tui, few, tmp_path):  # noqa: F811
     done = ppo_tui("export", "few", "--format", "torchscript", "-o", "few.pt")
     assert done.returncode == 0, done.stderr

@@ -35,7 +35,12 @@ def models(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("model", "preset"), [("cartpole", "cartpole"), ("relu", "cartpole"), ("pendulum", "pendulum")]
+    ("model", "preset"),
+    [
+        pytest.param("cartpole", "cartpole", marks=pytest.mark.slow),
+        ("relu", "cartpole"),
+        pytest.param("pendulum", "pendulum", marks=pytest.mark.slow),
+    ],
 )
 def test_an_imported_policy_acts_as_the_model_does(ppo_tui, models, tmp_path, model, preset):
     done = ppo_tui(
@@ -62,6 +67,7 @@ def test_an_imported_policy_acts_as_the_model_does(ppo_tui, models, tmp_path, mo
             observation, _ = env.reset()
 
 
+@pytest.mark.slow
 def test_an_imported_run_is_scored_and_goes_on(ppo_tui, models):
     assert ppo_tui("import", str(models / "cartpole.zip"), "-p", "cartpole", "--name", "it").returncode == 0
     listed = json.loads(ppo_tui("runs", "--json").stdout)
@@ -130,9 +136,9 @@ def test_nothing_in_a_zip_is_unpickled(ppo_tui, models, tmp_path):
 @pytest.mark.parametrize(
     ("model", "preset", "words"),
     [
-        ("cartpole", "pendulum", ["normalize_observations", "VecNormalize"]),
-        ("cartpole", "acrobot", ["normalize_observations"]),
-        ("pendulum", "cartpole", ["does not fit the preset's environment", "log_std"]),
+        ("cartpole", "pendulum", ["does not fit the preset's environment"]),
+        ("cartpole", "acrobot", ["normalize_observations", "VecNormalize"]),
+        ("pendulum", "cartpole", ["does not fit the preset's environment"]),
         ("uneven", "cartpole", ["(8,) for the policy and (16,) for the value"]),
         ("sde", "pendulum", ["use_sde"]),
         ("nothing", "cartpole", ["nothing.zip cannot be read"]),

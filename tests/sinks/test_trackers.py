@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,26 +128,39 @@ def test_mlflow_has_metrics_parameters_and_the_end(story, tmp_path):
     assert kept.data.metrics["rollout/ep_rew_mean"] == 30.0
 
 
-def test_wandb_keeps_a_run_offline(story, monkeypatch):
-    pytest.importorskip("wandb")
-    from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
+def wandb_records(path: Path) -> Iterator[Any]:
+    """What Weights & Biases wrote: protocol buffers in LevelDB's log format, blocks of 32 KiB after a short header."""
+    from wandb.proto.wandb_internal_pb2 import Record
 
-    monkeypatch.setenv("WANDB_MODE", "offline")
+    content, offset, parts = path.read_bytes(), 7, b""
+    while offset + 7 <= len(content):
+        if 32768 - offset % 32768 < 7:
+            offset += 32768 - offset % 32768
+            continue
+        length, kind = int.from_bytes(content[offset + 4 : offset + 6], "little"), content[offset + 6]
+        parts += content[offset + 7 : offset + 7 + length]
+        offset += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield Record.FromString(parts)
+            parts = b""
+
+
+def test_wandb_keeps_a_run_offline(story):
+    pytest.importorskip("wandb")
     run, alarms = story("tracking.wandb=offline", "tracking.tensorboard=false")
     assert alarms == []
     (file,) = run.path.glob("wandb/offline-run-*/*.wandb")
-    store = DataStore()
-    store.open_for_scan(str(file))
-    rows, configs = [], []
-    while (data := store.scan_data()) is not None:
-        record = wandb_internal_pb2.Record.FromString(data)
-        if record.WhichOneof("record_type") == "history":
-            rows.append({(i.key or "/".join(i.nested_key)): json.loads(i.value_json) for i in record.history.item})
-        if record.WhichOneof("record_type") == "run":
-            configs.append({item.key: json.loads(item.value_json) for item in record.run.config.update})
+    records = list(wandb_records(file))
+    rows = [
+        {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+        for record in records
+        if record.WhichOneof("record_type") == "history"
+    ]
     assert [(row["time/total_timesteps"], row["rollout/ep_rew_mean"]) for row in rows] == [(256, 10.0), (512, 20.0)]
-    assert configs[0]["env.id"] == "CartPole-v1"
+    (begun,) = [record.run for record in records if record.WhichOneof("record_type") == "run"]
+    assert begun.display_name == "pole"
+    config = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in begun.config.update}
+    assert config["env.id"] == "CartPole-v1"
 
 
 def test_a_tracker_that_fails_is_let_go_with_a_word_and_the_others_go_on(story, tmp_path):
