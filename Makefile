@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: run test test-slow test-faults check bench clean
+.PHONY: run test test-slow test-faults check docs bench clean
 
 run: $(STAMP)
 	$(VENV)/bin/ppo-tui $(ARGS)
@@ -29,6 +29,10 @@ check: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
+# The pages of docs/ as a site: docs/_build/html/index.html.
+docs: $(STAMP)
+	$(VENV)/bin/python -m sphinx --fail-on-warning --quiet -b html docs docs/_build/html
+
 # make bench BENCH_ARGS="training --rounds 3" measures less; docs/performance.md says what is measured.
 bench: $(BENCH_STAMP)
 	$(VENV)/bin/python -m benchmarks $(BENCH_ARGS)
@@ -39,7 +43,7 @@ clean:
 # The exact pins keep pip from choosing a PyTorch build of several gigabytes.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,box2d,tensorboard,plot,record]"
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,docs,box2d,tensorboard,plot,record]"
 	touch $@
 
 # What is optional, and the programs that the tests read its results with.

@@ -21,7 +21,7 @@ from .errors import PPOTuiError, UsageError
 from .protocol import Command, Event, RunState, StateChanged, Stop
 from .runs import RunDirectory
 from .runs.background import start_process
-from .runs.hangup import ignore_hangups, let_go_of_terminal, writes_to
+from .runs.hangup import ignore_hangups, let_go_of_terminal, told_of_hangups, writes_to
 from .runs.history import past_events, set_aside_after
 from .runs.server import ControlServer
 from .sinks import describe
@@ -369,7 +369,8 @@ def _signals_to(send: Callable[[Command], None], log: Path) -> Iterator[None]:
     handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: lambda *_: let_go_of_terminal(log)}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        yield
+        with told_of_hangups():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -45,15 +45,3 @@ def test_every_option_and_preset_is_in_the_readme(ppo_tui):
 def test_every_linked_file_exists():
     for target in re.findall(r"\]\((?!http)([^)#]+)", README):
         assert (ROOT / target).exists(), target
-
-
-def test_the_page_of_the_keys_is_up_to_date():
-    done = subprocess.run(
-        [sys.executable, "-c", "import write_keys; print(write_keys.page(), end='')"],
-        cwd=ROOT / "docs",
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert (ROOT / "docs" / "keys.md").read_text("utf-8") == done.stdout, "run python docs/write_keys.py"

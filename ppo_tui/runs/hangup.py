@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import stat
 import sys
 import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 
@@ -18,6 +20,34 @@ def ignore_hangups() -> None:
     """
     if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def told_of_hangups() -> Iterator[None]:
+    """Send this process SIGHUP when its terminal goes away, as long as the context is open.
+
+    The kernel does so only to the session whose terminal it is. A process that was merely given one (by ``setsid``, or
+    by what runs commands in containers) hears nothing, and reads the end of its input again and again.
+    """
+    terminals = [descriptor for descriptor in (0, 1, 2) if _device(descriptor) is not None]
+    over, still_open = os.pipe()
+    watcher = threading.Thread(target=_watch_terminals, args=(terminals, over), name="hang-ups", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        os.close(still_open)
+        watcher.join()
+        os.close(over)
+
+
+def _watch_terminals(terminals: Sequence[int], over: int) -> None:
+    """Wait until one of `terminals` has no other side any more, or `over` none."""
+    poll = select.poll()
+    for descriptor in (*terminals, over):
+        poll.register(descriptor, 0)  # the loss of the other side is always reported
+    if over not in dict(poll.poll()):
+        os.kill(os.getpid(), signal.SIGHUP)
 
 
 def let_go_of_terminal(log: Path | None = None) -> None:

@@ -32,7 +32,7 @@ class CheckpointKeeper:
     A checkpoint is written by a thread of its own, one at a time. All methods belong to the training thread.
 
     Args:
-        seconds: between two periodic checkpoints.
+        seconds: of training that are lost at most when the process dies.
         keep: newest checkpoints that stay, besides the best and those saved by hand.
         emit: receives `CheckpointSaved` and `Alarm`, when `report` is called.
         on_written: called by the writing thread when there is something to `report`.
@@ -53,8 +53,10 @@ class CheckpointKeeper:
         self.best = best
         self._seconds, self._keep = seconds, keep
         self._emit, self._on_written = emit, on_written
-        self._due = time.monotonic() + seconds
+        self._asked_at = time.monotonic()
+        self._due = self._asked_at + seconds
         self._best_due = 0.0
+        self._write_seconds = 0.0
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._retrying = False
         self._writer: threading.Thread | None = None
@@ -67,17 +69,19 @@ class CheckpointKeeper:
             self._newest_step = existing[0][1].step
 
     def due(self, score: float | None) -> str | None:
-        """The reason to save now, if there is one.
+        """The reason to save now, if there is one; asked after each update.
 
         Args:
             score: the mean return of the newest episodes; None while they are too few to tell.
         """
         now = time.monotonic()
+        pace, self._asked_at = now - self._asked_at, now
         if self._busy or (self._retrying and now < self._due):
             return None
         if score is not None and now >= self._best_due and (self.best is None or score > self.best):
             return "best"
-        return "periodic" if now >= self._due else None
+        # The next chance comes an update later, and what is saved then is safe only once it is written.
+        return "periodic" if now + pace + self._write_seconds >= self._due else None
 
     def save(self, snapshot: Snapshot, reason: str, *, score: float | None, waited: float) -> None:
         """Begin to write `snapshot`, after the one before is written.
@@ -126,7 +130,9 @@ class CheckpointKeeper:
             self._outcomes.append(self._failed(error, state.step))
         else:
             now = time.monotonic()
-            self._due, self._best_due = now + self._seconds, now + (now - began + waited) / BEST_SHARE
+            self._write_seconds = now - began
+            self._due = began - waited + self._seconds
+            self._best_due = now + (now - began + waited) / BEST_SHARE
             self._retrying, self._retry_seconds = False, FIRST_RETRY_SECONDS
             self._newest_step = state.step
             self._outcomes.append(

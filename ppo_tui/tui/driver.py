@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 from typing import IO
 
 from textual.app import App
@@ -40,6 +42,13 @@ class LastingDriver(LinuxDriver):
     def forget_picture(self) -> None:
         """What the terminal shows is not known any more: it moves its lines when it is resized."""
         self._difference.forget()
+
+    def run_input_thread(self) -> None:
+        """As Textual's, but that the terminal cannot be read means that it is gone, and is no error of the program."""
+        try:
+            super().run_input_thread()
+        except OSError:
+            os.kill(os.getpid(), signal.SIGHUP)
 
 
 class _Lenient:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..runs.hangup import ignore_hangups, let_go_of_terminal
+from ..runs.hangup import ignore_hangups, let_go_of_terminal, told_of_hangups
 from .app import Departure, PpoTuiApp
 from .controller import Messages
 from .driver import LastingDriver
@@ -84,7 +84,8 @@ async def _run(app: PpoTuiApp) -> None:
     # A terminal that closes may hang up several times; the loop would leave a moment without any handler.
     signal.signal(signal.SIGHUP, on_hang_up)
     try:
-        await app.run_async()
+        with told_of_hangups():
+            await app.run_async()
     finally:
         ignore_hangups()
         for number in (signal.SIGTERM, signal.SIGINT):

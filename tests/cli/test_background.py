@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ppo_tui.protocol import RunFinished, RunState, Stop
+from ppo_tui.protocol import Pause, RunFinished, RunState, Stop
 from ppo_tui.runs import RunDirectory
 from ppo_tui.runs.client import ControlClient
 from ppo_tui.runs.steering import steer
@@ -125,9 +125,14 @@ def test_sigterm_while_pytorch_loads_is_recorded(tmp_path):
 
 
 class Console:
-    """A process that has a terminal, as a login shell's child has it, until it is hung up."""
+    """A process that has a terminal until it is hung up.
 
-    def __init__(self, directory: Path, *arguments: str) -> None:
+    Args:
+        controlling: it is the terminal of its session, as a login shell's child has it: the kernel tells it of the end.
+    """
+
+    def __init__(self, directory: Path, *arguments: str, controlling: bool = True) -> None:
+        self.shown = b""
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.process = subprocess.Popen(
@@ -138,7 +143,7 @@ class Console:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if controlling else None,
         )
         os.close(slave)
 
@@ -148,19 +153,36 @@ class Console:
         while condition():
             assert time.monotonic() < deadline
             try:
-                os.read(self.master, 65_536)
+                self.shown += os.read(self.master, 65_536)
             except BlockingIOError:
                 time.sleep(0.02)
+
+    def comes_to_rest(self) -> None:
+        """Wait until the process uses no processor time to speak of."""
+        process = psutil.Process(self.process.pid)
+
+        def idle() -> bool:
+            before = sum(process.cpu_times()[:2])
+            time.sleep(0.5)
+            return sum(process.cpu_times()[:2]) - before < 0.05
+
+        wait_until(idle)
+
+
+ITS_OWN_OR_GIVEN = pytest.mark.parametrize(
+    "controlling", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["its own", "given"]
+)
 
 
 @pytest.mark.parametrize(
     "mode", [(), pytest.param(("--headless",), marks=pytest.mark.slow)], ids=["screen", "headless"]
 )
-def test_a_run_outlives_its_terminal(tmp_path, end_runs, mode):
-    console = Console(tmp_path, *LONG, "--name", "mine", *mode)
+@ITS_OWN_OR_GIVEN
+def test_a_run_outlives_its_terminal(tmp_path, end_runs, mode, controlling):
+    console = Console(tmp_path, *LONG, "--name", "mine", *mode, controlling=controlling)
     run = RunDirectory(tmp_path / "runs" / "mine")
     console.read_while(lambda: not run.metrics.exists() or not run.metrics.stat().st_size)
-    os.close(console.master)  # the kernel hangs up on the whole session, workers included
+    os.close(console.master)  # the kernel hangs up on the whole session whose terminal it is, workers included
     size = run.metrics.stat().st_size
     wait_until(lambda: run.metrics.stat().st_size > 2 * size)
     with ControlClient(run) as client:
@@ -196,21 +218,19 @@ def test_d_hands_a_run_over_to_a_process_in_the_background(tmp_path, end_runs):
 
 
 @pytest.mark.slow
-def test_a_paused_run_without_its_terminal_is_idle(tmp_path, end_runs):
-    console = Console(tmp_path, *LONG, "--name", "mine")
+@ITS_OWN_OR_GIVEN
+def test_a_paused_run_without_its_terminal_is_idle_and_one_who_watches_just_leaves(tmp_path, end_runs, controlling):
+    console = Console(tmp_path, *LONG, "--name", "mine", controlling=controlling)
     run = RunDirectory(tmp_path / "runs" / "mine")
     console.read_while(lambda: not run.metrics.exists() or not run.metrics.stat().st_size)
-    assert (
-        "paused"
-        in subprocess.run(
-            [*COMMAND, "ctl", "mine", "pause"], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True
-        ).stdout
-    )
+    assert steer(run, Pause()) == "paused"
+    watching = Console(tmp_path, "attach", "mine", controlling=controlling)
+    watching.read_while(lambda: b"PAUSED" not in watching.shown)
     os.close(console.master)
-    time.sleep(1)  # what leaving the screen costs
-    process = psutil.Process(console.process.pid)
-    before = sum(process.cpu_times()[:2])
-    time.sleep(3)
-    assert sum(process.cpu_times()[:2]) - before < 0.3
+    os.close(watching.master)
+    assert watching.process.wait(30) == 129
+    console.comes_to_rest()
+    with ControlClient(run) as client:
+        assert client.hello.state is RunState.PAUSED
     console.process.kill()
     console.process.wait()

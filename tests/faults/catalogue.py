@@ -32,6 +32,7 @@ SERVER = "tests/runs/test_server.py"
 BACKGROUND = "tests/cli/test_background.py"
 RESUME = "tests/cli/test_resume.py"
 TERMINAL = "tests/cli/test_terminal.py"
+A3C = "tests/training/test_a3c.py::TestRun"
 
 CATALOGUE: dict[int, Fault] = {
     1: Fault(
@@ -41,11 +42,16 @@ CATALOGUE: dict[int, Fault] = {
             WORKERS,
             f"{TERMINAL}::test_a_dead_worker_is_replaced_behind_the_screen_and_the_run_goes_on",
             f"{TERMINAL}::test_a_worker_beyond_recovery_shows_on_the_screen_and_in_the_exit_code",
+            f"{A3C}::test_a_lost_worker_is_replaced_and_learns_on_with_episodes_of_its_own",
+            f"{A3C}::test_a_worker_lost_too_often_ends_the_run_and_what_was_learnt_is_kept",
+            f"{A3C}::test_with_no_restarts_allowed_the_run_ends",
+            f"{A3C}::test_restarts_count_anew_after_the_steps_of_a_whole_round",
         ),
     ),
     2: Fault("a worker hangs", "named after workers.step_timeout, killed, then as 1", (WORKERS,)),
     3: Fault(
-        "an environment raises", "its traceback, worker and seed; a new episode; the end after 5 in a row", (ENVS,)
+        "an environment raises", "its traceback, worker and seed; a new episode; the end after 5 in a row",
+        (ENVS, f"{A3C}::test_an_environment_that_cannot_go_on_is_reported_with_its_error"),
     ),
     4: Fault(
         "NaN, infinity or a wrong shape from an environment",
@@ -84,7 +90,7 @@ CATALOGUE: dict[int, Fault] = {
     12: Fault(
         "the terminal goes away", "the run goes on, and can be attached to",
         (f"{BACKGROUND}::test_a_run_outlives_its_terminal",
-         f"{BACKGROUND}::test_a_paused_run_without_its_terminal_is_idle"),
+         f"{BACKGROUND}::test_a_paused_run_without_its_terminal_is_idle_and_one_who_watches_just_leaves"),
     ),
     13: Fault(
         "the disk is full",

@@ -1,8 +1,9 @@
-"""The figures of docs/reliability.md: ``python -m tests.faults.figures recovery save kills corruptions parents``."""
+"""The figures of docs/reliability.md: ``python -m tests.faults.figures``, or only some of them, by name."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import re
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from ppo_tui import Trainer, load_preset
@@ -25,6 +27,7 @@ from ppo_tui.training.checkpoint import read_checkpoint, write_checkpoint
 from ppo_tui.training.checkpoint_files import list_checkpoints
 from ppo_tui.training.checkpoint_state import newest_checkpoint
 from tests.conftest import ROOT
+from tests.faults.test_processes import LiveRun, wait_until
 from tests.training.test_checkpoint_files import snapshot
 from tests.training.test_trainer import Recorder
 
@@ -122,6 +125,83 @@ def corruptions(directory: Path, count: int) -> str:
     return f"{count:,} corruptions (flipped bits, cuts, in every file): all detected"
 
 
+def resume(directory: Path, count: int) -> str:
+    """End a Breakout run of 8 workers, and measure from the command on how long it is until the training goes on."""
+    LiveRun(directory, "--preset", "breakout", "--workers", "8", "--set", "ppo.epochs=1").stop(signal.SIGTERM)
+    ready, first = [], []
+    for number in range(count):
+        began = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ppo_tui", "resume", "mine", "--headless", "--allow-import"],
+            cwd=directory,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for line in process.stdout:
+            if "resumed at step" in line:
+                ready.append(time.monotonic() - began)
+            if "steps/s" in line:
+                first.append(time.monotonic() - began)
+                break
+        process.terminate()
+        process.communicate()
+        assert len(first) == number + 1
+    return (
+        f"{count} resumes of Breakout with 8 workers: goes on after {statistics.median(ready):.1f} s (median), "
+        f"{max(ready):.1f} s (longest); the first update is done after {statistics.median(first):.1f} s"
+    )
+
+
+LOST_CHECKPOINT_SECONDS = 10.0
+
+
+def lost(directory: Path, count: int) -> str:
+    """Kill Breakout runs at random moments, and end some by SIGTERM: how much training no checkpoint has."""
+    rng = random.Random(1)
+    seconds: list[float] = []
+    for number, kill in enumerate([signal.SIGKILL] * count + [signal.SIGTERM] * 2):
+        place = directory / str(number)
+        place.mkdir()
+        run = LiveRun(place, "--preset", "breakout", "--set", f"run.checkpoint_seconds={LOST_CHECKPOINT_SECONDS}")
+        wait_until((run.run / "checkpoints" / "latest").exists)
+        time.sleep(rng.uniform(0.0, LOST_CHECKPOINT_SECONDS))
+        ended = time.time()
+        run.stop(kill)
+        state = read_checkpoint(newest_checkpoint(run.run / "checkpoints")[0]).state
+        if kill is signal.SIGTERM:
+            last = json.loads((run.run / "metrics.jsonl").read_text().splitlines()[-1])
+            assert state.update == last["time/iterations"], "an update was lost after SIGTERM"
+        else:
+            started = json.loads((run.run / "events.jsonl").read_text().splitlines()[0])["time"]
+            seconds.append(ended - started - state.seconds)
+    return (
+        f"{count} Breakout runs killed at random, a checkpoint at least every {LOST_CHECKPOINT_SECONDS:g} s: "
+        f"{statistics.median(seconds):.1f} s (median), {max(seconds):.1f} s (most) of training lost; after SIGTERM none"
+    )
+
+
+SAMPLE_SECONDS = 2.0
+
+
+def memory(directory: Path, minutes: int) -> str:
+    """Let CartPole train, and fit a line to the memory of its own and of its workers, the first third left out."""
+    run = LiveRun(directory)
+    taken: list[tuple[float, float]] = []
+    began = time.monotonic()
+    while (elapsed := time.monotonic() - began) < 60 * minutes:
+        taken.append((elapsed / 3600, sum(process.memory_full_info().uss for process in run.family) / 1e6))
+        time.sleep(SAMPLE_SECONDS)
+    updates = run.updates
+    run.stop(signal.SIGTERM)
+    hours, megabytes = np.array(taken[len(taken) // 3 :]).T
+    slope = np.polyfit(hours, megabytes, 1)[0]
+    return (
+        f"{minutes} minutes and {updates:,} updates of CartPole: {megabytes.mean():.1f} MB in all processes, "
+        f"growing by {slope:.1f} MB an hour after the first third ({megabytes[-1] - megabytes[0]:+.2f} MB)"
+    )
+
+
 def parents(directory: Path, count: int) -> str:
     """Kill a training process at a random moment; nobody may be left two seconds later."""
     rng = random.Random(1)
@@ -146,7 +226,8 @@ def parents(directory: Path, count: int) -> str:
 
 
 FIGURES = {"recovery": (recovery, 20), "save": (save, 20), "kills": (kills, 1000), "corruptions": (corruptions, 10_000),
-           "parents": (parents, 100)}  # fmt: skip
+           "parents": (parents, 100), "resume": (resume, 5), "lost": (lost, 10), "memory": (memory, 20)}  # fmt: skip
+"""Each with how often, or how many minutes, it is measured for the documentation."""
 
 
 def main() -> None:

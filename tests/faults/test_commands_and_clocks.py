@@ -99,8 +99,8 @@ def test_damaged_presets_are_refused_in_words(count: int, tmp_path):
 
 @pytest.mark.faults
 @given(random_presets, st.booleans())
-@settings(max_examples=10_000)
-def test_ten_thousand_random_tables(data: dict, with_env: bool):
+@settings(max_examples=2000)
+def test_two_thousand_random_tables(data: dict, with_env: bool):
     if with_env:
         data = {**data, "env": {"id": "CartPole-v1"}}
     try:

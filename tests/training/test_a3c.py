@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import re
 import signal
 import threading
 
@@ -16,6 +18,7 @@ from ppo_tui.errors import ConfigError, UsageError
 from ppo_tui.ppo import Hyperparameters, build_policy
 from ppo_tui.ppo.optimizers import make_optimizer
 from ppo_tui.protocol import (
+    Alarm,
     CheckpointSaved,
     CommandRefused,
     EpisodeFinished,
@@ -31,6 +34,7 @@ from ppo_tui.protocol import (
     Stop,
     UpdateFinished,
     WatchGame,
+    WorkersStatus,
 )
 from ppo_tui.training.a3c import A3CTrainer
 from ppo_tui.training.a3c.shared import SharedLayout, SharedMemory, SharedOptimizer
@@ -106,7 +110,7 @@ class TestActorLearner:
         self.parent = ours  # whose end would close the pipe
         layout = SharedLayout(num_workers=2, num_parameters=self.count(config, info), optimizer=config.optim.name)
         shared = SharedMemory(layout, allocate_private(layout))
-        learner = ActorLearner(A3CSetup(1, config, info, layout, None), shared, theirs)
+        learner = ActorLearner(A3CSetup(1, 0, config, info, layout, None), shared, theirs)
         shared.weights.copy_(torch.randn(len(shared.weights), generator=torch.Generator().manual_seed(0)) / 4)
         learner._weights.copy_(shared.weights)
         learner._collector.reset()
@@ -198,24 +202,87 @@ class TestRun:
         assert "timing" in event.differences[-1]
         assert record.of(UpdateFinished)[0].step > stopped.step
 
-    def test_a_killed_worker_is_named_and_what_was_learnt_is_kept(self, tmp_path):
+    @pytest.mark.parametrize(
+        "number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.faults)], ids=["killed", "stopped"]
+    )
+    def test_a_lost_worker_is_replaced_and_learns_on_with_episodes_of_its_own(self, number):
+        def react(trainer, event):
+            if isinstance(event, UpdateFinished) and event.update == 3:
+                trainer.send(WatchGame(env=1, fps=15.0))
+                before.append(trainer.pool.shared.weights.clone())
+                os.kill(trainer.pool.workers[1].process.pid, number)
+            if isinstance(event, Alarm):
+                replaced.append(len(record.of(EpisodeFinished)))
+            if replaced and isinstance(event, GameClip):
+                trainer.send(Stop())
+
+        before, replaced = [], []
+        record = Recorder(lambda event: react(trainer, event))
+        config = cartpole("workers.step_timeout=2", steps=10_000_000)
+        trainer = A3CTrainer(config, sinks=[record])
+        result = trainer.run()
+        assert result.state is RunState.STOPPED, result.reason
+        (alarm,) = record.of(Alarm)
+        cause = r"\(pid \d+, environments 1 to 1\) was killed by SIGKILL|\(pid \d+\) for 2 s"
+        assert re.search(rf"worker 1 ({cause}), restarted 1/5, in a new episode", alarm.message), alarm.message
+        assert record.of(GameClip)[-1].env == 1, "whom one watched one watches still"
+        assert [worker.restarts for worker in record.of(WorkersStatus)[-1].workers] == [0, 1]
+        seeds = {trainer.pool._setup._replace(index=i, restarts=n).seed for i in (0, 1) for n in (0, 1, 2)}
+        assert len(seeds) == 6
+        assert not before[0].equal(trainer.pool.shared.weights)
+
+    def test_a_worker_lost_too_often_ends_the_run_and_what_was_learnt_is_kept(self, tmp_path):
+        def kill(trainer, event):
+            if (isinstance(event, UpdateFinished) and event.update == 3) or isinstance(event, Alarm):
+                trainer.pool.workers[1].process.kill()
+
+        config = cartpole("workers.max_restarts=2", steps=10_000_000)
+        _, result, record = run(config, kill, checkpoint_dir=tmp_path)
+        assert (result.state, result.exit_code) == (RunState.FAILED, 3)
+        assert "worker 1" in result.reason
+        assert "was killed by SIGKILL, after 2 restarts without a whole round between" in result.reason
+        assert [re.search(r"restarted \S+", alarm.message)[0] for alarm in record.of(Alarm)] == [
+            "restarted 1/2,", "restarted 2/2,"
+        ]  # fmt: skip
+        assert record.of(CheckpointSaved)[-1].reason == "failure"
+        assert ResumePoint.newest(tmp_path).state.update >= 3
+
+    @pytest.mark.faults
+    def test_with_no_restarts_allowed_the_run_ends(self):
         def kill(trainer, event):
             if isinstance(event, UpdateFinished) and event.update == 3:
                 trainer.pool.workers[1].process.kill()
 
-        _, result, record = run(cartpole(steps=1_000_000), kill, checkpoint_dir=tmp_path)
+        _, result, record = run(cartpole("workers.max_restarts=0", steps=10_000_000), kill)
         assert (result.state, result.exit_code) == (RunState.FAILED, 3)
-        assert "worker 1" in result.reason
-        assert signal.SIGKILL.name in result.reason
-        assert record.of(CheckpointSaved)[-1].reason == "failure"
-        assert ResumePoint.newest(tmp_path).state.update >= 3
+        assert re.search(r"worker 1 .* was killed by SIGKILL\n", result.reason)
+        assert not record.of(Alarm)
+
+    @pytest.mark.faults
+    def test_restarts_count_anew_after_the_steps_of_a_whole_round(self):
+        def kill(trainer, event):
+            if isinstance(event, UpdateFinished) and event.update == 1:
+                trainer.pool.workers[1].process.kill()
+            if isinstance(event, EpisodeFinished) and event.env == 1 and len(record.of(Alarm)) == 1:
+                taken[0] += event.length
+                if taken[0] >= trainer.config.batch_size + trainer.config.rollout.steps:
+                    trainer.pool.workers[1].process.kill()
+            if isinstance(event, Alarm) and "1/1" in event.message and len(record.of(Alarm)) == 2:
+                trainer.send(Stop())
+
+        taken = [0]
+        record = Recorder(lambda event: kill(trainer, event))
+        trainer = A3CTrainer(cartpole("workers.max_restarts=1", steps=10_000_000), sinks=[record])
+        assert trainer.run().state is RunState.STOPPED
 
     def test_an_environment_that_cannot_go_on_is_reported_with_its_error(self):
-        config = cartpole("env.id=tests.training.misbehaving:Raising-v0", steps=1_000_000)
-        _, result, _ = run(config)
+        config = cartpole("env.id=tests.training.misbehaving:Raising-v0", "workers.max_restarts=1", steps=1_000_000)
+        _, result, record = run(config)
         assert (result.state, result.exit_code) == (RunState.FAILED, 3)
         assert "in environment" in result.reason
         assert "the ball left the table" in result.reason
+        assert "the ball left the table" in record.of(Alarm)[0].message
+        assert "Traceback" in record.of(Alarm)[0].details
 
     def test_it_is_paused_and_steered_like_any_run(self):
         def react(trainer, event):

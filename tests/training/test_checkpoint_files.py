@@ -249,9 +249,11 @@ def test_kill_minus_9_during_a_save_leaves_whole_checkpoints(tmp_path):
 
 
 @pytest.mark.slow
-def test_kill_minus_9_at_many_moments_of_a_save(tmp_path):
-    for index in range(25):
-        killed_while_saving(tmp_path / str(index), random.Random(index).uniform(0.0, 0.05))
+def test_kill_minus_9_at_a_hundred_moments_of_a_save():
+    """In a process without threads, which can fork the victims: each would take seconds to start."""
+    command = [sys.executable, "-m", "tests.faults.figures", "kills", "--count", "100"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.startswith("100 kills while saving"), done.stderr
 
 
 # ── Keeping ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -299,6 +301,19 @@ def test_what_is_due_is_the_first_score_a_better_one_and_an_old_checkpoint(tmp_p
     assert kept.keeper.due(3.1) == "best"
     patient = Kept(tmp_path)
     assert patient.keeper.due(None) is None
+
+
+def test_a_checkpoint_is_saved_before_an_update_that_would_make_the_last_one_too_old(tmp_path, monkeypatch):
+    """Saved every 60 s at most, with updates of 7 s: at 56 s, as at 63 s it would be too late."""
+    now = [0.0]
+    monkeypatch.setattr(keeper.time, "monotonic", lambda: now[0])
+    kept = Kept(tmp_path, seconds=60.0)
+    reasons = []
+    for now[0] in range(7, 130, 7):
+        if reason := kept.keeper.due(None):
+            kept.save(now[0], reason)
+            reasons.append(now[0])
+    assert reasons == [56, 112]
 
 
 def test_a_full_disk_is_an_alarm_that_names_what_is_kept_and_it_is_tried_again(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ...envs import EnvInfo
 from ...errors import WorkerError
 from ...protocol import WatchGame
 from ...workers import wire
-from ...workers.handle import ReplyWaiter, WorkerHandle
+from ...workers.handle import SLICE_SECONDS, ReplyWaiter, WorkerHandle
 from ...workers.memory import allocate
 from ...workers.pool import CLOSE_SECONDS
 from ...workers.process import start_worker
@@ -27,7 +27,7 @@ from .worker import A3CSetup, actor_learner
 
 
 class ActorLearners:
-    """One process for each environment, all learning from the start of `go` on.
+    """One process for each environment, all learning unless they are held.
 
     Args:
         policy: its weights become views of the shared ones, with the values that they have.
@@ -35,7 +35,7 @@ class ActorLearners:
 
     Attributes:
         shared: what parent and workers share.
-        restarts: how often each worker has been replaced: never, as nobody could say where it stood.
+        restarts: how often each worker has been replaced.
 
     Raises:
         WorkerError: a worker could not be started.
@@ -49,29 +49,35 @@ class ActorLearners:
             num_parameters=sum(parameter.numel() for parameter in policy.parameters()),
             optimizer=config.optim.name,
         )
-        context = boot_workers(config)
-        memory = allocate(layout, context)
-        self.shared = SharedMemory(layout, memory)
+        self._setup = A3CSetup(0, 0, config, info, layout, None if log_path is None else str(log_path))
+        self._memory = allocate(layout, boot_workers(config))
+        self.shared = SharedMemory(layout, self._memory)
         self.shared.held = True
         self.shared.weights.copy_(nn.utils.parameters_to_vector(policy.parameters()).detach())
         lay_out(policy, self.shared.weights)
         self.restarts = [0] * self.num_workers
         self.workers: list[WorkerHandle] = []
+        self._poll = select.poll()
+        self._by_descriptor: dict[int, WorkerHandle] = {}
+        self._silent = [0.0] * self.num_workers
+        self._asked_at = time.monotonic()
+        self._watched: WatchGame | None = None
         try:
             for index in range(self.num_workers):
-                setup = A3CSetup(index, config, info, layout, None if log_path is None else str(log_path))
-                started = start_worker(context, setup, memory, actor_learner)
-                handle = WorkerHandle(index, slice(index, index + 1), *started, streams=True)
-                handle.replied = False
-                self.workers.append(handle)
+                self.workers.append(self._start(index))
         except BaseException:
             self.close()
             raise
-        self._heard_at = [time.monotonic()] * self.num_workers
-        self._poll = select.poll()
-        self._by_descriptor = {handle.pipe.fileno(): handle for handle in self.workers}
-        for descriptor in self._by_descriptor:
-            self._poll.register(descriptor, select.POLLIN)
+
+    def _start(self, index: int) -> WorkerHandle:
+        setup = self._setup._replace(index=index, restarts=self.restarts[index])
+        context = boot_workers(setup.config)  # starts the fork server again where that was killed too
+        process, pipe = start_worker(context, setup, self._memory, actor_learner)
+        handle = WorkerHandle(index, slice(index, index + 1), process, pipe, streams=True)
+        handle.replied = False
+        self._by_descriptor[pipe.fileno()] = handle
+        self._poll.register(pipe.fileno(), select.POLLIN)
+        return handle
 
     def group_envs(self, group: int) -> slice:
         """Each worker decides for its own environment alone."""
@@ -87,35 +93,53 @@ class ActorLearners:
 
     def hold(self, held: bool) -> None:
         """Let the workers wait after their next gradient, or go on."""
-        self._heard_at = [time.monotonic()] * self.num_workers
+        self._silent = [min(seconds, 0.0) for seconds in self._silent]
         self.shared.held = held
 
     def receive(self, seconds: float) -> Iterator[tuple[int, Any]]:
         """What has arrived, waiting up to `seconds` for the first of it: (worker, what it sent).
 
-        Raises:
-            WorkerError: a worker died, raised, or has been silent for too long.
+        In the place of what a worker sent comes a `WorkerError` where it died, raised, or has been silent for too long.
         """
         for descriptor, _ in self._poll.poll(seconds * 1000):
             handle = self._by_descriptor[descriptor]  # also readable where the process is gone
             handle.replied = False
-            payload = handle.receive()
-            self._heard_at[handle.index] = time.monotonic()
-            if handle.replied:
+            try:
+                payload = handle.receive()
+            except WorkerError as error:
+                yield handle.index, error
+                continue
+            self._silent[handle.index] = 0.0
+            if handle.replied and payload is not None:  # None comes from a new one that is ready
                 yield handle.index, payload
         now = time.monotonic()
-        for handle, heard_at in zip(self.workers, self._heard_at, strict=True):
-            if now - heard_at > self._timeout:
-                raise WorkerError(
-                    f"no word from worker {handle.index} (pid {handle.process.pid}) for {self._timeout:g} s",
-                    hint="its environment hangs, or is slower than workers.step_timeout allows",
-                )
+        elapsed, self._asked_at = min(now - self._asked_at, SLICE_SECONDS), now
+        for handle in list(self.workers):
+            self._silent[handle.index] += elapsed
+            if self._silent[handle.index] > self._timeout:
+                yield handle.index, handle.lose(handle.silence(self._timeout))
+
+    def replace(self, index: int) -> None:
+        """Kill worker `index` where it still lives, and start another one, which begins an episode of its own."""
+        lost = self.workers[index]
+        self._poll.unregister(lost.pipe)
+        del self._by_descriptor[lost.pipe.fileno()]
+        lost.join(deadline=time.monotonic())
+        self.restarts[index] += 1
+        self._silent[index] = self._timeout - self._start_timeout  # that much longer until it counts as hung
+        self.workers[index] = self._start(index)
+        if self._watched:
+            self._let_film(self.workers[index], self._watched)
 
     def watch(self, command: WatchGame) -> None:
         """Let the worker of this environment send clips of it, and the others none."""
+        self._watched = command
         for handle in self.workers:
-            own = msgspec.structs.replace(command, env=0 if handle.index == command.env else None)
-            handle.send(wire.encode(Request.FILM, own))
+            self._let_film(handle, command)
+
+    def _let_film(self, handle: WorkerHandle, command: WatchGame) -> None:
+        own = msgspec.structs.replace(command, env=0 if handle.index == command.env else None)
+        handle.send(wire.encode(Request.FILM, own))
 
     def close(self) -> None:
         """End the workers; those that have not after `CLOSE_SECONDS` are killed."""
@@ -124,4 +148,4 @@ class ActorLearners:
             handle.ask_to_end()
         for handle in self.workers:
             handle.join(deadline)
-        self.workers: Sequence[WorkerHandle] = []
+        self.workers = []

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 
 import msgspec
 import numpy as np
 import torch
 
 from ...envs import EnvInfo
+from ...errors import WorkerError
 from ...ppo import build_policy
-from ...protocol import CommandRefused, EpisodeFinished, Event, GameClip, SetValue, WatchGame
+from ...protocol import Alarm, CommandRefused, EpisodeFinished, Event, GameClip, Level, SetValue, WatchGame
 from ..collector import CollectorState
 from ..machine import Threads
 from ..trainer import Trainer
@@ -55,6 +57,8 @@ class A3CTrainer(Trainer):
         self.learner.reset()
         self._workers = WorkersView(self.pool)
         self._collector = _Elsewhere()
+        self._losses: Counter[int] = Counter()
+        self._steps_since_loss: Counter[int] = Counter()
 
     def _hold(self, paused: bool) -> None:
         super()._hold(paused)
@@ -98,17 +102,41 @@ class A3CTrainer(Trainer):
         steps_each = self._taken // self.pool.num_workers
         self._emit(self._workers.waiting(steps_each, self._clock.seconds - began))
 
-    def _take(self, worker: int, payload: Progress | Event) -> None:
-        """Take in what a worker has sent."""
+    def _take(self, worker: int, payload: Progress | Event | WorkerError) -> None:
+        """Take in what a worker has sent, or that nothing will come from it any more."""
+        if isinstance(payload, WorkerError):
+            self._replace(worker, payload)
+            return
         if isinstance(payload, GameClip):
             self._emit(msgspec.structs.replace(payload, env=worker, step=self.step))
             return
         self._taken += payload.steps
         self._round.append(payload)
+        self._steps_since_loss[worker] += payload.steps
+        if self._steps_since_loss[worker] >= self.config.batch_size:
+            del self._losses[worker]
         for episode_return, length in payload.episodes:
             self._note_episode(
                 EpisodeFinished(env=worker, episode_return=episode_return, length=length, step=self.step + self._taken)
             )
+
+    def _replace(self, worker: int, error: WorkerError) -> None:
+        """Let another worker learn in the place of a lost one: all that was learnt is in the shared weights.
+
+        Raises:
+            WorkerError: it was lost too often without taking the steps of a whole round between.
+        """
+        allowed = self.config.workers.max_restarts
+        self._losses[worker] += 1
+        self._steps_since_loss[worker] = 0
+        if self._losses[worker] > allowed:
+            if allowed:
+                error.message += f", after {allowed} restarts without a whole round between"
+            raise error
+        self.pool.replace(worker)
+        message = f"{error.message}, restarted {self._losses[worker]}/{allowed}, in a new episode"
+        self._emit(Alarm(level=Level.WARNING, message=message, details="\n".join(getattr(error, "__notes__", ()))))
+        self._emit(self._workers.changed())
 
     def _learn(self) -> None:
         """The workers have; this is what they say of it."""

@@ -33,14 +33,21 @@ class A3CSetup(NamedTuple):
     """All that an actor-learner needs to know.
 
     Attributes:
-        index: its rank. Environment and actions are seeded with the run's seed plus the rank.
+        index: its rank.
+        restarts: how often the worker of this rank has been replaced.
     """
 
     index: int
+    restarts: int
     config: Config
     info: EnvInfo
     layout: SharedLayout
     log_path: str | None
+
+    @property
+    def seed(self) -> int:
+        """Of environment and actions: the run's plus the rank, and one that nobody has had yet after each restart."""
+        return self.config.run.seed + self.index + self.layout.num_workers * self.restarts
 
 
 class Progress(NamedTuple):
@@ -80,7 +87,7 @@ class ActorLearner:
 
     def __init__(self, setup: A3CSetup, shared: SharedMemory, pipe: Connection) -> None:
         torch.set_num_threads(1)
-        config, info, seed = setup.config, setup.info, setup.config.run.seed + setup.index
+        config, info, seed = setup.config, setup.info, setup.seed
         self._index, self._pipe, self._shared = setup.index, pipe, shared
         self._steps = config.rollout.steps
         self._config_hyper = Hyperparameters.from_config(config)

@@ -1,0 +1,115 @@
+"""Writes ``docs/settings.md`` from the definitions that validation and the editor read: ``python docs/write_settings.py``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from msgspec import inspect as types
+
+from ppo_tui.config import Config
+from ppo_tui.config.live import Live
+
+PAGE = Path(__file__).with_name("settings.md")
+
+_HEAD = """# Settings
+
+<!-- Written by docs/write_settings.py. -->
+
+A preset is a TOML file of these tables; `ppo-tui presets NAME` prints one to start from. On the command line each is
+`--set section.key=value`, with the value as TOML writes it. What is not named, or has a value that is not allowed, is
+refused with the rule and a remedy before anything starts.
+
+Settings with a ⚡ may be changed while a run trains: with `e` on the screen, `ppo-tui ctl RUN set KEY VALUE` from a
+script, or any of their short names in the palette (`ctrl+p`, then `lr 1e-4`). The range after the ⚡ is what the editor
+offers.
+"""
+
+_BOUNDS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([_HEAD, *_tables(Config, "")])
+
+
+def _tables(section: type[msgspec.Struct], prefix: str) -> Iterator[str]:
+    """A table of the fields of `section`, then those of the sections within it."""
+    fields = types.type_info(section).fields
+    own = [field for field in fields if _section(field.type) is None]
+    if own:
+        yield f"## {prefix}\n\n{inspect.cleandoc(section.__doc__ or '')}\n"
+        yield "| setting | values | default | |\n|---|---|---|---|"
+        yield from (_row(field, prefix) for field in own)
+        yield ""
+    for field in fields:
+        if nested := _section(field.type):
+            yield from _tables(nested, f"{prefix}.{field.name}" if prefix else field.name)
+
+
+def _section(kind: types.Type) -> type[msgspec.Struct] | None:
+    """The section that a field holds, perhaps."""
+    for one in _alternatives(kind):
+        if isinstance(one, types.StructType):
+            return one.cls
+    return None
+
+
+def _alternatives(kind: types.Type) -> tuple[types.Type, ...]:
+    kind = kind.type if isinstance(kind, types.Metadata) else kind
+    return kind.types if isinstance(kind, types.UnionType) else (kind,)
+
+
+def _row(field: types.Field, prefix: str) -> str:
+    meta = field.type if isinstance(field.type, types.Metadata) else None
+    described = (meta.extra_json_schema or {}).get("description", "") if meta else ""
+    live: Live | None = ((meta.extra or {}) if meta else {}).get("live")
+    cells = [f"`{field.name}`", " or ".join(map(_values, _alternatives(field.type))), _default(field)]
+    text = described + (f" ⚡ {live.low:g} to {live.high:g}{_aliases(live)}" if live else "")
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in (*cells, text))} |"
+
+
+def _aliases(live: Live) -> str:
+    return f", short: {', '.join(f'`{name}`' for name in live.aliases)}" if live.aliases else ""
+
+
+def _values(kind: types.Type) -> str:
+    """The values that a type allows, in words."""
+    kind = kind.type if isinstance(kind, types.Metadata) else kind
+    match kind:
+        case types.LiteralType(values=values):
+            return ", ".join(f"`{value}`" for value in values)
+        case types.NoneType():
+            return "`none`"
+        case types.BoolType():
+            return "`true`, `false`"
+        case types.IntType() | types.FloatType():
+            name = "integer" if isinstance(kind, types.IntType) else "number"
+            bounds = [f"{sign} {getattr(kind, key):g}" for key, sign in _BOUNDS if getattr(kind, key) is not None]
+            return " ".join([name, ", ".join(bounds)]).strip()
+        case types.StrType():
+            return "text"
+        case types.VarTupleType(item_type=item) | types.ListType(item_type=item):
+            return f"list of {_values(item)}"
+        case types.DictType():
+            return "table"
+    return "any value"
+
+
+def _default(field: types.Field) -> str:
+    if field.required:
+        return "required"
+    value = field.default
+    if value is msgspec.NODEFAULT:
+        value = field.default_factory()
+    if value is None:
+        return "`none`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{list(value)}`" if isinstance(value, tuple) else f"`{value}`"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")

@@ -1,0 +1,43 @@
+"""The pages of docs/: generated ones are current, examples run, and all of them make a site."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+DOCS = ROOT / "docs"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def python(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("name", ["keys", "settings"])
+def test_a_generated_page_is_up_to_date(name: str):
+    done = python("-c", f"import write_{name}; print(write_{name}.page(), end='')", cwd=DOCS)
+    assert (DOCS / f"{name}.md").read_text("utf-8") == done.stdout, f"run python docs/write_{name}.py\n{done.stderr}"
+
+
+def test_the_example_of_a_sink_runs_as_it_stands(tmp_path: Path):
+    (example,) = re.findall(r"```python\n(.*?)```", (DOCS / "extending.md").read_text("utf-8"), re.DOTALL)
+    (tmp_path / "example.py").write_text(example, "utf-8")
+    done = python("example.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "best game" in done.stdout
+
+
+def test_the_pages_make_a_site_without_a_warning(tmp_path: Path):
+    """Broken links, pages that no table of contents names and code that has moved are warnings."""
+    done = python("-m", "sphinx", "--fail-on-warning", "--quiet", "-b", "html", DOCS, tmp_path / "site", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    mathematics = (tmp_path / "site" / "mathematics.html").read_text("utf-8")
+    assert "def</span>" in mathematics or "clipped_surrogate_loss" in mathematics
