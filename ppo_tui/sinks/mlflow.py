@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..runs import RunDirectory
+
+if TYPE_CHECKING:
+    from mlflow.utils.async_logging.run_operations import RunOperations
 
 MOST_CHARACTERS = 500
 """Of a parameter, everywhere."""
@@ -16,6 +19,7 @@ class MLflow:
 
     def __init__(self, run: RunDirectory, *, uri: str, experiment: str) -> None:
         self._directory, self._uri, self._experiment = run, uri, experiment
+        self._sent: RunOperations | None = None
 
     def begin(self, run: str, settings: dict[str, Any]) -> None:
         from mlflow import MlflowClient
@@ -43,15 +47,14 @@ class MLflow:
         from mlflow.entities import Metric
 
         stamp = round(1000 * time)
-        self._client.log_batch(
-            self._run, metrics=[Metric(key, value, stamp, step) for key, value in metrics.items()], synchronous=False
-        )
+        points = [Metric(key, value, stamp, step) for key, value in metrics.items()]
+        # From a thread of MLflow's own, in order: no server that is slow holds up the training.
+        self._sent = self._client.log_batch(self._run, metrics=points, synchronous=False)
 
     def note(self, text: str, step: int, time: float) -> None:
         self._client.set_tag(self._run, f"setting.{step}", text[:MOST_CHARACTERS])
 
     def end(self, exit_code: int) -> None:
-        from mlflow import flush_async_logging
-
-        flush_async_logging()
+        if self._sent is not None:
+            self._sent.wait()
         self._client.set_terminated(self._run, "FINISHED" if exit_code == 0 else "FAILED")
