@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from .environment import EnvConfig
 from .live import Live
+from .outside import NotifyConfig, TrackingConfig
 from .section import Section
 
 
@@ -322,6 +323,8 @@ class Config(Section, frozen=True, kw_only=True):
     optim: OptimConfig = OptimConfig()
     eval: EvalConfig = EvalConfig()
     run: RunConfig = RunConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    notify: NotifyConfig = NotifyConfig()
 
     @property
     def batch_size(self) -> int:
