@@ -297,7 +297,7 @@ class RunConfig(Section, frozen=True, kw_only=True):
         bool,
         Meta(
             description="Collect the next rollout while learning from the last one, with the weights from before that "
-            "update: one update stale, and no core or GPU idle."
+            "update, which is one update stale."
         ),
     ] = False
     checkpoint_seconds: Annotated[
