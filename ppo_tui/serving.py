@@ -12,6 +12,7 @@ import secrets
 import shlex
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -57,7 +58,7 @@ class PrivateServer(Server):
         address: where a browser begins; it holds the secret.
     """
 
-    def __init__(self, command: str, **arguments) -> None:
+    def __init__(self, command: str, **arguments: Any) -> None:
         super().__init__(command, **arguments)
         self._token = secrets.token_urlsafe(24)
         self._authority = urlsplit(self.public_url).netloc
@@ -86,7 +87,7 @@ class PrivateServer(Server):
     def _announce(self) -> None:
         print(f"{self.title} is at {self.address}\nCtrl+C ends this; the run goes on", flush=True)
 
-    def _guard(self):
+    def _guard(self) -> Callable[..., Awaitable[web.StreamResponse]]:
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             # A page elsewhere may have its name point here, or open a socket to here: it cannot hide where it is from.
