@@ -98,7 +98,7 @@ def test_tensorboard_has_settings_and_their_changes(story):
 def test_tensorboard_forgets_what_a_rewind_or_a_crash_made_void(story):
     pytest.importorskip("tensorboard")
     rewound = Rewound(path="x", step=256, update=1)
-    run, _ = story(events=(update(1, 1.0), update(2, 2.0), update(3, 3.0), rewound, update(2, 22.0)))
+    run, _ = story(events=(update(1, 1.0), update(2, 2.0), update(3, 3.0), rewound, update(2, 22.0), END))
     resumed = RunResumed(path="x", step=256, update=1)
     assert scalars(run, "rollout/ep_rew_mean") == [(256, 1.0), (512, 22.0)]
     story(events=(resumed, update(2, 222.0), END))
