@@ -23,6 +23,9 @@ from .runs import RunDirectory
 
 COOKIE = "ppo-tui-token"
 
+CLOSING_SECONDS = 2.0
+"""How long the server waits for open tabs when it ends."""
+
 POLICY = "default-src 'self' 'unsafe-inline' data: blob:"
 """The page of textual-serve asks elsewhere for a font, which tells others of it, and fails without a network."""
 
@@ -74,7 +77,14 @@ class PrivateServer(Server):
             OSError: nothing can listen there.
         """
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
-        web.run_app(self._make_app(), host=self.host, port=self.port, print=lambda _: self._announce())
+        logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of the screens of tabs that end with the server
+        web.run_app(
+            self._make_app(),
+            host=self.host,
+            port=self.port,
+            print=lambda _: self._announce(),
+            shutdown_timeout=CLOSING_SECONDS,
+        )
 
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()
