@@ -113,8 +113,10 @@ class StateChanged(Event, frozen=True, kw_only=True, tag="state"):
 class RolloutProgress(Event, frozen=True, kw_only=True, tag="rollout"):
     """Transient: vector step `t` of the `length` steps of this rollout is done.
 
+    Where collecting and learning overlap, those of a rollout come between the `UpdateProgress` of the update before.
+
     Attributes:
-        step: environment steps of the whole run so far (all environments together).
+        step: environment steps that the whole run has taken so far (all environments together).
         update: 1-based number of the update that this rollout feeds.
         fps: environment steps per second over the last updates, learning included.
     """
@@ -261,13 +263,33 @@ class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
     Attributes:
         seconds: how long the training waited for it.
         reason: ``periodic``, ``best``, ``manual``, ``stop``, ``signal``, ``failure`` (at the last whole update before
-            one) or ``final``.
+            one), ``evaluation`` or ``final``.
     """
 
     path: str
     step: int
     update: int
     reason: str
+    seconds: float
+
+
+class Evaluated(Event, frozen=True, kw_only=True, tag="evaluated"):
+    """A policy of this run has played full games, in a process of its own; the training is further by now.
+
+    Attributes:
+        path: the checkpoint with its weights.
+        step, update: of these weights.
+        metrics: the line written to ``metrics.jsonl``: mean, standard deviation and 95 % interval of the raw returns
+            (``eval/ep_rew_mean``, ``_std``, ``_low``, ``_high``), the mean length, and how many games these are of.
+        best: no policy of this run has scored higher so far; the link ``best`` names its checkpoint.
+        seconds: how long it took.
+    """
+
+    path: str
+    step: int
+    update: int
+    metrics: dict[str, float | None]
+    best: bool
     seconds: float
 
 
@@ -333,6 +355,7 @@ AnyEvent = (
     | SettingChanged
     | CommandRefused
     | CheckpointSaved
+    | Evaluated
     | RunResumed
     | Rewound
     | Alarm

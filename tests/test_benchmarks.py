@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import io
 import json
@@ -22,7 +23,11 @@ from rich.console import Console
 from benchmarks.__main__ import measure_suite, require_peers
 from benchmarks.cleanrl_style import CleanRLStyle
 from benchmarks.effort import QUICK
+from benchmarks.experiments import find_experiments
+from benchmarks.reference_curves import STRETCH, course_lines, read_course, read_reference
 from benchmarks.report import SuiteResult, as_json, shown, table
+from benchmarks.results import read_scores, score, train
+from benchmarks.results_table import BEGIN, END, Score, over_seeds, table_lines, write_results
 from benchmarks.statistics import Summary, growth, paired_ratios
 from benchmarks.suites import SUITES, Case, Suite, find_case, find_suites
 from benchmarks.terminal import Terminal
@@ -30,6 +35,7 @@ from benchmarks.timing import update_rate
 from benchmarks.work import breakout
 from ppo_tui.errors import RunFailedError, UsageError
 from ppo_tui.ppo import build_policy, gae
+from ppo_tui.protocol import EpisodeFinished, RunState, StateChanged, encode
 from tests.conftest import ROOT
 
 RATES = st.floats(min_value=1.0, max_value=1e5)
@@ -254,3 +260,83 @@ def test_one_command_measures_prints_a_table_and_writes_json(tmp_path):
     for case in found["suites"]["workers"]["cases"].values():
         assert len(case["rounds"]) == 2
         assert all(once["steps_per_second"] > 0 for once in case["rounds"])
+
+
+# ── Results ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def scored(preset: str, seed: int, returns: Sequence[float], actions: str = "greedy", step: int = 1000) -> Score:
+    (experiment,) = find_experiments([preset])
+    return Score(experiment, seed, actions, step, tuple(returns), tuple(1 for _ in returns))
+
+
+def test_the_interval_of_a_score_is_that_of_the_seeds_and_not_of_their_games():
+    alike = [scored("cartpole", seed, [0.0, 1000.0]) for seed in (1, 2, 3)]
+    assert tuple(map(float, over_seeds(alike))) == (500, 500, 500), "however much the games of each differ"
+    apart = [scored("cartpole", 1, [10.0, 10.0]), scored("cartpole", 2, [30.0, 30.0])]
+    assert tuple(map(float, over_seeds(apart))) == (20, 10, 30)
+
+
+def test_the_table_says_which_targets_are_reached_and_shows_sampled_actions_apart():
+    scores = [
+        scored("acrobot", 1, [-70.0, -90.0]),
+        scored("acrobot", 2, [-80.0, -90.0]),
+        scored("cartpole", 1, [500.0, 500.0]),
+        scored("pong", 1, [-5.0, -7.0], "greedy"),
+        scored("pong", 1, [3.0, 5.0], "sampled"),
+    ]
+    lines = {line.split(" | ")[0].strip("| `"): line for line in table_lines(scores)}
+    assert "| −82.5 [−85.0, −80.0] | −80.0 · −85.0 | −80.0: missed |" in lines["acrobot"]
+    assert "| 500.0 | 500.0 | 500.0: reached |" in lines["cartpole"], "one seed has no interval"
+    pong = [line for line in table_lines(scores) if "`pong`" in line]
+    assert ["| greedy | −6.0 |" in pong[0], "| sampled | 4.0 |" in pong[1]] == [True, True]
+
+
+def test_the_course_of_a_training_stands_beside_that_of_the_reference(tmp_path):
+    events = tmp_path / "events.jsonl"
+    games = [(99_990, 1.0), (100_000, 2.0), (100_001, -7.0), (300_000, 9.0)]
+    lines = [encode(EpisodeFinished(env=0, episode_return=number, length=5, step=step)) for step, number in games]
+    events.write_bytes(b"\n".join([*lines, encode(StateChanged(state=RunState.FINISHED))]))
+    course = read_course(events)
+    assert course == {100_000: [1.0, 2.0], 200_000: [-7.0], 300_000: [9.0]}
+    reference = {100_000: (3, 1.25), 200_000: (4, -6.0), 400_000: (5, 8.0)}
+    assert list(course_lines("pong", [course, {100_000: [6.0]}], reference))[2:] == [
+        "| 100,000 | 3 | 3.00 | 3 | 1.25 |",
+        "| 200,000 | 1 | −7.00 | 4 | −6.00 |",
+    ]
+
+
+def test_every_stretch_of_the_reference_is_one_of_ours():
+    reference = read_reference(ROOT / "docs" / "results" / "reference.csv")
+    assert set(reference) == {"breakout", "pong"}
+    for stretches in reference.values():
+        assert list(stretches) == [STRETCH * number for number in range(1, 11)]
+
+
+def test_an_unknown_experiment_is_refused_with_the_nearest():
+    with pytest.raises(UsageError, match="'acrobat'.*\n  did you mean 'acrobot'"):
+        find_experiments(["acrobat"])
+
+
+@pytest.mark.slow
+def test_results_are_trained_scored_and_written_once(tmp_path, monkeypatch):
+    short = dataclasses.replace(find_experiments(["cartpole"])[0], until=1_000)
+    monkeypatch.setattr("benchmarks.experiments.EXPERIMENTS", (short,))
+    docs, runs = tmp_path / "docs", tmp_path / "runs"
+    docs.mkdir()
+    (docs / "results.md").write_text(f"# Results\n\n{BEGIN}\n{END}\n\nThe end.\n", "utf-8")
+    for seed in (1, 2):
+        train(short, seed, runs)
+        score(short, seed, runs, episodes=3)
+    write_results(read_scores(runs), runs, docs)
+    page = (docs / "results.md").read_text("utf-8")
+    assert "| `cartpole` |" in page
+    assert page.endswith(f"{END}\n\nThe end.\n")
+    games = (docs / "results" / "games.csv").read_text().splitlines()
+    assert len(games) == 1 + 2 * 3
+    assert len((docs / "results" / "cartpole.csv").read_text().splitlines()) > 1
+
+    files = {path: path.stat().st_mtime_ns for path in runs.rglob("*") if path.is_file()}
+    train(short, 1, runs)
+    score(short, 1, runs, episodes=3)
+    assert {path: path.stat().st_mtime_ns for path in runs.rglob("*") if path.is_file()} == files

@@ -1,6 +1,7 @@
 """The configuration: what can be set (`schema`), what can change while it runs (`live`), where it comes from
 (`loading`, `presets`)."""
 
+from .environment import AtariConfig, EnvConfig, is_atari
 from .live import LIVE_FIELDS, Live, LiveField, find_live_key, parse_live_value
 from .loading import (
     PRIVATE_SECTIONS,
@@ -16,16 +17,14 @@ from .loading import (
 from .outside import NotifyConfig, TrackingConfig
 from .presets import imports_code, list_presets, load_preset, preset_path, read_preset, refuse_command, refuse_import
 from .schema import (
-    AtariConfig,
     Config,
-    EnvConfig,
+    EvalConfig,
     OptimConfig,
     PolicyConfig,
     PPOConfig,
     RolloutConfig,
     RunConfig,
     WorkersConfig,
-    is_atari,
 )
 
 __all__ = [
@@ -34,6 +33,7 @@ __all__ = [
     "AtariConfig",
     "Config",
     "EnvConfig",
+    "EvalConfig",
     "Live",
     "LiveField",
     "NotifyConfig",

@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from ..errors import ConfigError, UsageError, did_you_mean, nearest
-from .schema import AtariConfig, Config, is_atari
+from .environment import AtariConfig, is_atari
+from .schema import Config
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -290,6 +291,7 @@ _A3C = {
     "optim.learning_rate_schedule": ("constant", "linear"),
     "workers.groups": ("auto", 1),
     "run.device": ("auto", "cpu"),
+    "run.overlap": (False,),
 }
 """What A3C leaves no choice about: each of its gradients is a single step, on the CPU of its own worker."""
 

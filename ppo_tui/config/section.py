@@ -1,4 +1,4 @@
-"""What all sections of the configuration are."""
+"""What all sections of the configuration have in common."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from ale_py import roms
 from gymnasium.spaces import Box, Discrete
 from gymnasium.utils import seeding
 
-from ..config.schema import AtariConfig
+from ..config.environment import AtariConfig
 from ..errors import ConfigError
 from .episodes import episode_info
 from .screen import PooledScreen

@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium
 
-from ..config.schema import AtariConfig, EnvConfig, is_atari
+from ..config.environment import AtariConfig, EnvConfig, is_atari
 from .ids import find_spec
 from .spaces import adapt_spaces, check_spaces, hide_numbers
 from .state import RecordedEpisode

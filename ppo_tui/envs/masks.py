@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Discrete, MultiDiscrete, Space
 
-from ..config.schema import EnvConfig
+from ..config.environment import EnvConfig
 from ..errors import ConfigError
 
 _HINT = "set env.action_masks = false, or let the environment give masks by info['action_mask'] or action_masks()"

@@ -12,7 +12,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Space
 
-from ..config.schema import AtariConfig, EnvConfig, is_atari
+from ..config.environment import AtariConfig, EnvConfig, is_atari
 from ..errors import ConfigError, did_you_mean
 from .ids import find_spec, newest_id
 from .making import make_env

@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium
 
-from ..config.schema import EnvConfig
+from ..config.environment import EnvConfig
 from .making import make_env
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple, flatten_space
 from gymnasium.wrappers import FlattenObservation, TransformAction, TransformObservation
 
-from ..config.schema import EnvConfig
+from ..config.environment import EnvConfig
 from ..errors import ConfigError
 from .tolerance import BadValueError
 

@@ -22,7 +22,7 @@ class _EventLine(msgspec.Struct):
 
 
 class _MetricsLine(msgspec.Struct):
-    elapsed: float | None = msgspec.field(name="time/time_elapsed", default=None)
+    elapsed: float | None = msgspec.field(name="time/time_elapsed", default=None)  # an update's line has it
 
 
 _event_decoder = msgspec.json.Decoder(_EventLine)
@@ -50,26 +50,32 @@ def set_aside_after(run: RunDirectory, seconds: float) -> int:
         return (_metrics_decoder.decode(line).elapsed or 0.0) > seconds
 
     _move_tail(run.events, event_is_later)
-    return _move_tail(run.metrics, metrics_are_later)
+    return sum(map(_is_update, _move_tail(run.metrics, metrics_are_later)))
 
 
-def _move_tail(file: Path, is_later: Callable[[bytes], bool]) -> int:
-    """Move everything from the first later line on from ``X.jsonl`` to ``X.abandoned.jsonl``; how many lines."""
+def _is_update(line: bytes) -> bool:
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        return _metrics_decoder.decode(line).elapsed is not None
+    return False
+
+
+def _move_tail(file: Path, is_later: Callable[[bytes], bool]) -> list[bytes]:
+    """Move everything from the first later line on from ``X.jsonl`` to ``X.abandoned.jsonl``; the lines."""
     try:
         with file.open("rb") as lines:
             keep = _length_to_keep(lines, is_later)
             lines.seek(keep)
             tail = lines.read()
     except FileNotFoundError:
-        return 0
+        return []
     if not tail:
-        return 0
+        return []
     with file.with_name(f"{file.stem}.abandoned.jsonl").open("ab") as aside:
         aside.write(tail if tail.endswith(b"\n") else tail + b"\n")
         aside.flush()
         os.fsync(aside.fileno())
     os.truncate(file, keep)
-    return tail.count(b"\n")
+    return tail.splitlines()
 
 
 def _length_to_keep(lines: Iterator[bytes], is_later: Callable[[bytes], bool]) -> int:

@@ -52,9 +52,9 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Metrics(msgspec.Struct):
-    """What a summary takes from a line of ``metrics.jsonl``."""
+    """What a summary takes from an update's line of ``metrics.jsonl``."""
 
-    step: int = msgspec.field(name="time/total_timesteps", default=0)
+    step: int = msgspec.field(name="time/total_timesteps")
     mean_return: float | None = msgspec.field(name="rollout/ep_rew_mean", default=None)
 
 
@@ -122,7 +122,7 @@ def _progress(metrics: Path) -> tuple[int, float | None, float | None]:
     step, last, best = 0, None, None
     with contextlib.suppress(OSError), metrics.open("rb") as lines:
         for line in lines:
-            with contextlib.suppress(msgspec.DecodeError):
+            with contextlib.suppress(msgspec.DecodeError):  # an evaluation's line too
                 update = _metrics_decoder.decode(line)
                 step, last = update.step, update.mean_return
                 if last is not None:

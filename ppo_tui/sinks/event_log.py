@@ -8,7 +8,7 @@ import time
 
 import msgspec
 
-from ..protocol import TRANSIENT, Event, RunFinished, RunStarted, UpdateFinished, encode
+from ..protocol import TRANSIENT, Evaluated, Event, RunFinished, RunStarted, UpdateFinished, encode
 from ..runs import RunDirectory
 from ..training.hub import SinkBehind
 from .appending import AppendedFile
@@ -38,7 +38,7 @@ class EventLog:
         if isinstance(event, TRANSIENT):
             return
         problem = self._append(self._events, encode(event) + b"\n")
-        if isinstance(event, UpdateFinished):
+        if isinstance(event, UpdateFinished | Evaluated):
             problem = self._append(self._metrics, msgspec.json.encode(_finite(event.metrics)) + b"\n") or problem
         if text := describe(event):
             stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))

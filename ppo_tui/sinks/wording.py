@@ -6,6 +6,7 @@ from ..protocol import (
     Alarm,
     CheckpointSaved,
     CommandRefused,
+    Evaluated,
     Event,
     Rewound,
     RunFinished,
@@ -37,6 +38,8 @@ def describe(event: Event) -> str | None:
             return f"refused: {message}"
         case CheckpointSaved():
             return f"checkpoint ({event.reason}) saved in {event.seconds:.2f} s: {event.path}"
+        case Evaluated():
+            return describe_evaluated(event)
         case RunResumed():
             return _describe_resumed(event)
         case Rewound():
@@ -46,6 +49,17 @@ def describe(event: Event) -> str | None:
         case RunFinished():
             return f"{event.state} at step {event.step:,} after {event.elapsed:.1f} s: {event.reason}"
     return None
+
+
+def describe_evaluated(event: Evaluated) -> str:
+    """Such as: evaluated step 20,480: return 487.25 [471.10, 499.00] over 20 games, the best so far."""
+    metrics = event.metrics
+    text = f"evaluated step {event.step:,}: return {metrics['eval/ep_rew_mean']:,.2f}"
+    if metrics["eval/ep_rew_low"] is not None:
+        text += " [{:,.2f}, {:,.2f}]".format(metrics["eval/ep_rew_low"], metrics["eval/ep_rew_high"])
+    games = metrics["eval/episodes"]
+    text += f" over {games} {'game' if games == 1 else 'games'}"
+    return f"{text}, the best so far" if event.best else text
 
 
 def _describe_resumed(event: RunResumed) -> str:

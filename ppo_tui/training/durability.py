@@ -1,4 +1,7 @@
-"""How a run survives: it marks each update boundary, saves itself in time, goes on from a checkpoint or back to one."""
+"""How a run survives: it marks each update boundary, saves itself in time, goes on from a checkpoint or back to one.
+
+The policies that are evaluated while it trains are among those that are saved.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,25 @@ from typing import NamedTuple
 
 import torch
 
-from ..config import Config
+from ..config import Config, build_config
 from ..errors import RunFailedError, UsageError
-from ..protocol import Alarm, CommandRefused, Event, Level, Rewound, RunResumed, RunState, StateChanged
+from ..protocol import (
+    Alarm,
+    CheckpointSaved,
+    CommandRefused,
+    Event,
+    Level,
+    Rewound,
+    RunResumed,
+    RunState,
+    StateChanged,
+)
 from .checkpoint import Snapshot, read_checkpoint
 from .checkpoint_state import CheckpointState, newest_checkpoint
 from .control import Controls
 from .keeper import MIN_BEST_EPISODES, CheckpointKeeper
 from .metrics import EpisodeWindow
+from .periodic import PeriodicEvaluation
 from .resuming import differences
 from .snapshots import Snapshots
 
@@ -40,6 +54,9 @@ class Durability:
         directory: where checkpoints go; None keeps none.
         position: asked whenever the run is saved.
         resumed: the checkpoint that the run goes on from, which `snapshots` has loaded.
+
+    Raises:
+        UsageError: policies are to be evaluated, and no checkpoints are kept.
     """
 
     def __init__(
@@ -54,8 +71,13 @@ class Durability:
         position: Callable[[], Position],
         resumed: Snapshot | None,
     ) -> None:
+        if config.eval.every and directory is None:
+            raise UsageError(
+                f"eval.every = {config.eval.every}: checkpoints are what is evaluated, and this trainer keeps none",
+                hint="give it a checkpoint_dir, or set eval.every to 0",
+            )
         self._config, self._snapshots, self._episodes = config, snapshots, episodes
-        self._emit, self._position = emit, position
+        self._emit, self._position, self._check = emit, position, controls.check
         self._weights_whole = True
         self._kept: Snapshot | None = None
         self._keep_again_at = 0.0
@@ -66,10 +88,18 @@ class Durability:
                 directory,
                 seconds=config.run.checkpoint_seconds,
                 keep=config.run.keep_checkpoints,
-                emit=emit,
+                emit=self._note_checkpoint,
                 on_written=lambda: controls.call_soon(self._keeper.report),
-                best=resumed.state.best if resumed else None,
+                best=_best_before(resumed, config) if resumed else None,
+                needed=lambda: self._evaluation.checkpoint,
             )
+        self._saved: CheckpointSaved | None = None
+        self._evaluation = PeriodicEvaluation(
+            config,
+            emit=emit,
+            call_soon=controls.call_soon,
+            on_score=lambda path, score: self._keeper.note_score(path, score),
+        )
 
     # ── Boundaries ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -77,6 +107,7 @@ class Durability:
         """Start the first episodes, or go on with those of the checkpoint at `path`, and say what is not as it was."""
         restarted = self._snapshots.begin(resumed)
         if resumed:
+            self._evaluation.stand_at(resumed.state.step)
             found = differences(resumed.state, self._config, self._snapshots.origin)
             self._emit(
                 RunResumed(
@@ -135,9 +166,41 @@ class Durability:
             self._keeper.wait()
 
     def save_if_due(self) -> None:
-        """Save where the last checkpoint is old enough, or the policy better than ever."""
-        if self._keeper and (reason := self._keeper.due(self._score)):
+        """Save if the policy is to be evaluated, the last checkpoint is old enough, or the policy better than ever."""
+        if self._keeper is None:
+            return
+        if self._evaluation.due(self._position().step):
+            self.save("evaluation")
+        elif reason := self._keeper.due(self._score):
             self.save(reason)
+
+    def finish(self) -> None:
+        """All steps are done: save the last policy, and wait for its score where policies are evaluated.
+
+        Raises:
+            StopTraining: somebody would not wait.
+        """
+        self._await_evaluation()
+        self.save("final", wait=True)
+        if self._evaluation.active and self._saved and self._saved.step == self._position().step:
+            self._evaluation.start(self._saved)
+            self._await_evaluation()
+
+    def _await_evaluation(self) -> None:
+        self._wait_for_disk()
+        if (step := self._evaluation.step) is not None:
+            self._emit(StateChanged(state=RunState.SAVING, reason=f"the evaluation of step {step:,} is awaited"))
+            self._evaluation.wait(self._check)
+
+    def _note_checkpoint(self, event: Event) -> None:
+        """A checkpoint is on the disk, or could not be written."""
+        self._emit(event)
+        if not isinstance(event, CheckpointSaved):
+            self._evaluation.cancel_turn()
+            return
+        self._saved = event
+        if event.reason == "evaluation":
+            self._evaluation.start(event)
 
     def save_after_failure(self) -> None:
         """Keep what the last whole update has learnt, after a failure in the rollout or the update that followed it."""
@@ -149,13 +212,18 @@ class Durability:
             self._keeper.wait()
 
     def close(self) -> None:
-        """Wait until everything is on the disk."""
+        """Wait until everything is on the disk; nothing is evaluated any more."""
+        self._wait_for_disk()
+        self._evaluation.cancel()
+
+    def _wait_for_disk(self) -> None:
         if self._keeper:
             self._keeper.wait()
 
     @property
     def _score(self) -> float | None:
-        return self._episodes.score(MIN_BEST_EPISODES)
+        """What decides which policy is the best, where evaluations do not."""
+        return None if self._evaluation.active else self._episodes.score(MIN_BEST_EPISODES)
 
     # ── Going back ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -165,7 +233,7 @@ class Durability:
         Returns:
             Where the run is now; None where the command was refused, and nothing has changed.
         """
-        self.close()
+        self._wait_for_disk()
         try:
             path = self._find(text)
             snapshot = read_checkpoint(path)
@@ -175,13 +243,14 @@ class Durability:
             return None
         restarted = self._snapshots.begin(snapshot)
         self._kept, self._keep_again_at = None, 0.0
+        self._evaluation.stand_at(snapshot.state.step)
         self._emit(Rewound(path=str(path), step=snapshot.state.step, update=snapshot.state.update))
         self._warn(restarted, "could not be restored and begin new episodes")
         return snapshot.state
 
     def rewind_to_newest(self) -> CheckpointState | None:
         """As `rewind`, to the newest whole checkpoint; None where there is none."""
-        self.close()
+        self._wait_for_disk()
         try:
             path, _ = newest_checkpoint(self._keeper.directory) if self._keeper else (None, ())
         except RunFailedError:
@@ -201,3 +270,9 @@ class Durability:
             names = ", ".join(map(str, envs))
             message = f"environments {names} {what}: {next(iter(envs.values()))}"
             self._emit(Alarm(level=Level.WARNING, message=message))
+
+
+def _best_before(resumed: Snapshot, config: Config) -> float | None:
+    """The score of the best policy so far, where it was of the same kind as those to come."""
+    evaluated = build_config(resumed.state.config).eval.every > 0
+    return resumed.state.best if evaluated == (config.eval.every > 0) else None

@@ -83,6 +83,7 @@ def evaluate(
     seed: int = 0,
     greedy: bool | None = None,
     device: str = "auto",
+    cores: int | None = None,
     allow_import: bool = False,
     on_game: Callable[[int, float], None] = lambda done, mean: None,
 ) -> Evaluation:
@@ -92,7 +93,7 @@ def evaluate(
     short games are no likelier to be counted than long ones.
 
     Args:
-        seed, greedy, device, allow_import: as for `start_stage`.
+        seed, greedy, device, cores, allow_import: as for `start_stage`.
         on_game: told after each game how many are done, and their mean return.
 
     Raises:
@@ -107,6 +108,7 @@ def evaluate(
         seed=seed,
         greedy=greedy,
         device=device,
+        cores=cores,
         allow_import=allow_import,
     )
     returns, lengths = np.full(episodes, np.nan), np.zeros(episodes, int)

@@ -37,6 +37,7 @@ class CheckpointKeeper:
         emit: receives `CheckpointSaved` and `Alarm`, when `report` is called.
         on_written: called by the writing thread when there is something to `report`.
         best: the highest mean return that was saved so far.
+        needed: asked for a checkpoint that somebody reads and that must stay, or None.
     """
 
     def __init__(
@@ -48,11 +49,12 @@ class CheckpointKeeper:
         emit: Callable[[Event], None],
         on_written: Callable[[], None],
         best: float | None = None,
+        needed: Callable[[], Path | None] = lambda: None,
     ) -> None:
         self.directory = directory
         self.best = best
         self._seconds, self._keep = seconds, keep
-        self._emit, self._on_written = emit, on_written
+        self._emit, self._on_written, self._needed = emit, on_written, needed
         self._asked_at = time.monotonic()
         self._due = self._asked_at + seconds
         self._best_due = 0.0
@@ -99,6 +101,17 @@ class CheckpointKeeper:
             target=functools.partial(self._write, snapshot, reason, serial, is_best, waited), name="checkpoint"
         )
         self._writer.start()
+
+    def note_score(self, path: Path, score: float) -> bool:
+        """Point ``best`` to the checkpoint at `path`, if its score is the highest so far; returns whether it is."""
+        if not path.is_dir() or (self.best is not None and score <= self.best):
+            return False
+        try:
+            point_link(self.directory / "best", path)
+        except OSError:  # the next one that is as good tries again
+            return False
+        self.best = score
+        return True
 
     def wait(self) -> None:
         """Wait until what is being written is on the disk, and report it."""
@@ -157,10 +170,11 @@ class CheckpointKeeper:
 
     def _delete_old(self) -> None:
         """Delete the automatic checkpoints beyond the newest few, and never what a link names."""
-        linked = {(self.directory / link).resolve() for link in ("latest", "best")}
+        links = (self.directory / "latest", self.directory / "best", self._needed())
+        kept = {path.resolve() for path in links if path}
         automatic = [path for path, manifest in list_checkpoints(self.directory)[0] if manifest.reason != "manual"]
         for path in automatic[self._keep :]:
-            if path.resolve() not in linked:
+            if path.resolve() not in kept:
                 # Under another name first: what is half deleted must not look like a checkpoint.
                 gone = path.rename(path.with_name(f".{path.name}.deleted.tmp"))
                 shutil.rmtree(gone, ignore_errors=True)

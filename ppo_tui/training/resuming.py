@@ -29,6 +29,9 @@ whole of ``policy`` belongs to them, but for its precision."""
 
 _HARMLESS = (
     "env.on_bad_value",
+    "eval.every",
+    "eval.episodes",
+    "eval.greedy",
     "run.max_episodes",
     "run.checkpoint_seconds",
     "run.keep_checkpoints",

@@ -54,6 +54,7 @@ def start_stage(
     seed: int = 0,
     greedy: bool | None = None,
     device: str = "auto",
+    cores: int | None = None,
     allow_import: bool = False,
 ) -> Stage:
     """Read the checkpoint at `path` and start workers for it, which need not be ready when this returns.
@@ -63,6 +64,7 @@ def start_stage(
         steps: vector steps of one rollout.
         greedy: None does as the published scores were made: Atari's are of sampled actions, all others greedy.
         device: where the networks will live, as in ``run.device``.
+        cores: for workers and PyTorch each; None takes those that there are.
         allow_import: accept a checkpoint that names code to import.
 
     Raises:
@@ -78,7 +80,8 @@ def start_stage(
         trained,
         env=full_games(trained.env),
         rollout=RolloutConfig(num_envs=num_envs, steps=steps),
-        workers=msgspec.structs.replace(trained.workers, count="auto", groups="auto"),
+        workers=msgspec.structs.replace(trained.workers, count=cores or "auto", groups="auto"),
+        run=msgspec.structs.replace(trained.run, torch_threads=cores or trained.run.torch_threads),
     )
     info = examine(config)
     boot_workers(config)

@@ -12,7 +12,10 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 STEP_KEY = "time/total_timesteps"
-"""The metric that tells the step of a line of ``metrics.jsonl``."""
+"""The metric that tells the step of an update's line of ``metrics.jsonl``."""
+
+EVALUATED_STEP_KEY = "eval/total_timesteps"
+"""The same of an evaluation's line, which comes when the training is further."""
 
 
 class Series:
@@ -106,12 +109,13 @@ def read_metrics(path: Path) -> dict[str, Series]:
             metrics = decoder.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             continue
-        if (step := metrics.get(STEP_KEY)) is None:
+        if (step := metrics.get(STEP_KEY)) is not None:
+            if step <= newest:
+                for series in curves.values():
+                    series.rewind(np.nextafter(step, -np.inf))
+            newest = step
+        elif (step := metrics.get(EVALUATED_STEP_KEY)) is None:
             continue
-        if step <= newest:
-            for series in curves.values():
-                series.rewind(np.nextafter(step, -np.inf))
-        newest = step
         for key, value in metrics.items():
             curves.setdefault(key, Series()).append(step, value)
     return curves

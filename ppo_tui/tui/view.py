@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import defaultdict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatchmethod
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..protocol import (
     CheckpointSaved,
     CommandRefused,
     EpisodeFinished,
+    Evaluated,
     Event,
     Level,
     Rewound,
@@ -41,6 +42,8 @@ EPISODE_RETURNS = "episode/return"
 
 MEAN_RETURN = "rollout/ep_rew_mean"
 
+EVALUATED_RETURN = "eval/ep_rew_mean"
+
 EFFECTIVE_METRICS = {"train/learning_rate": "optim.learning_rate", "train/clip_range": "ppo.clip_range"}
 """Metrics that tell what a scheduled setting has come down to."""
 
@@ -54,6 +57,7 @@ class Kind(enum.Enum):
     STATE = "state"
     EPISODE = "episode"
     CHECKPOINT = "checkpoint"
+    EVALUATION = "evaluation"
     EDIT = "edit"
     INFO = "info"
     WARNING = "warning"
@@ -71,10 +75,11 @@ class LogEntry:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint with the mean return of the games before it, NaN where there were none."""
+    """A checkpoint with the mean return of the games before it and that of its evaluation, NaN where there was none."""
 
     saved: CheckpointSaved
     score: float
+    evaluated: float = float("nan")
 
 
 class RunView:
@@ -210,7 +215,7 @@ class RunView:
             return
         self.step = max(self.step, event.step)
         self.rollout = event
-        if self.learning and self.learning.update < event.update:
+        if self.learning and self.learning.update <= self.update:
             self.learning = None
 
     @_on.register
@@ -265,6 +270,19 @@ class RunView:
         what = f"checkpoint at {formats.count(event.step)}"
         self.marks.append(Mark(event.step, MarkKind.CHECKPOINT, f"checkpoint ({event.reason})"))
         self._write(event, Kind.CHECKPOINT, f"{what} ({event.reason}, {event.seconds:.2f} s)")
+
+    @_on.register
+    def _(self, event: Evaluated) -> None:
+        for key, value in event.metrics.items():
+            self.series[key].append(event.step, value)
+        score = event.metrics[EVALUATED_RETURN]
+        self.checkpoints = [
+            replace(each, evaluated=score) if each.saved.path == event.path else each for each in self.checkpoints
+        ]
+        best = ", the best so far" if event.best else ""
+        self._write(
+            event, Kind.EVALUATION, f"evaluated at {formats.count(event.step)}: return {formats.number(score)}{best}"
+        )
 
     @_on.register
     def _(self, event: Rewound) -> None:

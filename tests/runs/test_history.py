@@ -43,6 +43,16 @@ def test_updates_after_the_checkpoint_are_moved_and_what_belongs_to_it_stays(tmp
     assert len((tmp_path / "metrics.abandoned.jsonl").read_text().splitlines()) == 4
 
 
+def test_evaluations_are_set_aside_with_the_updates_before_them_and_count_for_none(tmp_path):
+    run = record(tmp_path, 2)
+    with run.metrics.open("ab") as file:
+        file.write(b'{"eval/total_timesteps": 2, "eval/ep_rew_mean": 1.0}\n')
+    assert set_aside_after(run, 2.0) == 0
+    assert len(run.metrics.read_text().splitlines()) == 3
+    assert set_aside_after(run, 1.0) == 1
+    assert len(run.metrics.read_text().splitlines()) == 1
+
+
 def test_a_clean_stop_leaves_the_record_as_it_is(tmp_path):
     run = record(tmp_path, 3)
     end = RunFinished(state=RunState.STOPPED, exit_code=143, reason="", step=3, update=3, elapsed=3.5)

@@ -12,6 +12,7 @@ from ppo_tui.protocol import (
     Alarm,
     Cause,
     CheckpointSaved,
+    Evaluated,
     Level,
     Pause,
     Rewind,
@@ -247,6 +248,22 @@ async def test_checkpoints_are_listed_with_their_scores_and_one_can_be_gone_back
         await it.say(Rewound(path="step-2048", step=2048, update=2))
         assert it.app.run_controller.view.step == 2048
         assert "going back" not in it.text(Header)
+
+
+async def test_the_best_checkpoint_is_the_best_evaluated_where_there_are_evaluations():
+    events = []
+    for number, (score, evaluated) in enumerate(((10.0, 400.0), (30.0, 500.0), (90.0, None)), start=1):
+        step = 1024 * number
+        events += [UpdateFinished(update=number, step=step, metrics={"rollout/ep_rew_mean": score}), saved(step)]
+        if evaluated:
+            metrics = {"eval/ep_rew_mean": evaluated}
+            path = saved(step).path
+            events.append(Evaluated(path=path, step=step, update=number, metrics=metrics, best=True, seconds=1.0))
+    async with desk(*recorded(1), *events) as it:
+        await it.press("C")
+        best = next(line for line in it.picture.splitlines() if "★" in line)
+        assert "30.0" in best
+        assert "500" in best
 
 
 async def test_a_checkpoint_that_made_room_for_newer_ones_says_so(tmp_path):

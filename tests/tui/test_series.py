@@ -133,6 +133,25 @@ def test_the_curves_of_a_run_are_read_from_its_file(tmp_path):
         read_metrics(tmp_path / "nowhere")
 
 
+def test_scores_of_evaluations_stand_at_the_step_of_their_weights(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    lines = [
+        '{"time/total_timesteps": 1024, "train/loss": 3.0}',
+        '{"time/total_timesteps": 2048, "train/loss": 2.0}',
+        '{"eval/total_timesteps": 1024, "eval/ep_rew_mean": 10.0}',
+        '{"time/total_timesteps": 3072, "train/loss": 1.0}',
+        '{"eval/total_timesteps": 3072, "eval/ep_rew_mean": 30.0}',
+        '{"time/total_timesteps": 2048, "train/loss": 4.0}',
+        '{"eval/total_timesteps": 2048, "eval/ep_rew_mean": 20.0}',
+    ]
+    file.write_text("\n".join(lines), "utf-8")
+    curves = read_metrics(file)
+    scores = curves["eval/ep_rew_mean"]
+    assert dict(zip(scores.steps.tolist(), scores.values.tolist(), strict=True)) == {1024: 10.0, 2048: 20.0}
+    assert [steps.tolist() for steps, _ in scores.branches] == [[1024, 3072]]
+    assert curves["train/loss"].values.tolist() == [3.0, 4.0]
+
+
 def test_bucket_means_are_means_of_neighbours():
     assert bucket_means(np.array([1.0, 3.0, np.nan, 7.0]), 2).tolist() == [2.0, 7.0]
 

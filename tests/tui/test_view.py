@@ -10,6 +10,7 @@ from ppo_tui.protocol import (
     Alarm,
     CheckpointSaved,
     EpisodeFinished,
+    Evaluated,
     Event,
     Level,
     Rewound,
@@ -23,6 +24,7 @@ from ppo_tui.protocol import (
     decode_event,
     encode,
 )
+from ppo_tui.tui import formats
 from ppo_tui.tui.view import EPISODE_RETURNS, Kind, RunView
 
 from .fake import BATCH, TOTAL, recorded, started
@@ -87,9 +89,17 @@ def test_a_new_rollout_clears_the_bar_of_the_last_update():
     view = view_of(
         started(),
         UpdateProgress(update=1, epoch=4, epochs=4, minibatch=4, minibatches=4),
+        update(1, 1.0),
         RolloutProgress(step=BATCH + 8, update=2, t=1, length=128, fps=1.0),
     )
     assert view.learning is None
+
+
+def test_a_rollout_that_is_collected_meanwhile_leaves_the_bar_of_the_update():
+    learning = UpdateProgress(update=1, epoch=2, epochs=4, minibatch=1, minibatches=4)
+    rollout = RolloutProgress(step=BATCH + 8, update=2, t=1, length=128, fps=1.0)
+    view = view_of(started(), learning, rollout)
+    assert (view.learning, view.rollout) == (learning, rollout)
 
 
 def test_missing_metrics_are_gaps():
@@ -128,6 +138,26 @@ def test_the_end_stands():
     assert view.state is RunState.FAILED
     assert view.log[-1].kind is Kind.ERROR
     assert view.eta is None
+
+
+def test_an_evaluation_is_a_point_of_its_own_curve_and_a_line_of_the_log():
+    saved = CheckpointSaved(path="p", step=BATCH, update=1, reason="evaluation", seconds=0.1)
+    metrics = {"eval/ep_rew_mean": 471.5, "eval/episodes": 20}
+    view = view_of(
+        started(),
+        saved,
+        update(2, 2.0),
+        Evaluated(path="p", step=BATCH, update=1, metrics=metrics, best=True, seconds=3.0),
+    )
+    series = view.series["eval/ep_rew_mean"]
+    assert (series.steps.tolist(), series.values.tolist()) == ([BATCH], [471.5])
+    assert view.checkpoints[-1].evaluated == 471.5
+    assert (view.log[-1].kind, view.log[-1].text) == (
+        Kind.EVALUATION,
+        f"evaluated at {formats.count(BATCH)}: return 472, the best so far",
+    )
+    view.apply(Rewound(path="q", step=BATCH - 1, update=0))
+    assert not len(series), "what was evaluated is abandoned with its branch"
 
 
 def test_edits_and_checkpoints_mark_the_curves():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 
 from textual.content import Content
@@ -14,7 +15,7 @@ from .run_screen import ListScreen
 
 
 class CheckpointScreen(ListScreen[Checkpoint]):
-    """Newest first, each with the mean return of the games before it; the best is starred."""
+    """Newest first, each with the mean return of the games before it and of its evaluation; the best is starred."""
 
     NAME = "Checkpoints"
     EMPTY = "no checkpoint yet: c saves one at the next update"
@@ -23,18 +24,26 @@ class CheckpointScreen(ListScreen[Checkpoint]):
         return self.run.view.checkpoints[::-1]
 
     def heading(self) -> str:
-        return f"{'at':>8}  {'step':>8} {'update':>7} {'return':>8}   {'reason':<10} {'took':>7}"
+        return f"{'at':>8}  {'step':>8} {'update':>7} {'return':>8} {'eval':>8}   {'reason':<10} {'took':>7}"
 
     def row(self, item: Checkpoint) -> Content:
         saved = item.saved
-        best = item.score == max((each.score for each in self.run.view.checkpoints), default=item.score)
         return Content.assemble(
             (f"{formats.duration(saved.elapsed):>8}  ", "$quiet"),
-            f"{formats.count(saved.step):>8} {saved.update:>7,} {formats.number(item.score):>8} ",
-            ("★ " if best else "  ", "$primary"),
+            f"{formats.count(saved.step):>8} {saved.update:>7,} ",
+            f"{formats.number(item.score):>8} {formats.number(item.evaluated):>8} ",
+            ("★ " if item is self._best() else "  ", "$primary"),
             f"{formats.one_line(saved.reason):<10} {saved.seconds:>5.2f} s",
             ("" if _is_there(saved.path) else "  gone", "$warning"),
         )
+
+    def _best(self) -> Checkpoint | None:
+        """By evaluation where there was one, else by the games of the training; of equals the first."""
+        found = self.run.view.checkpoints
+        evaluated = [each for each in found if isfinite(each.evaluated)]
+        if evaluated:
+            return max(evaluated, key=lambda each: each.evaluated)
+        return max((each for each in found if isfinite(each.score)), key=lambda each: each.score, default=None)
 
     def describe(self, item: Checkpoint) -> Content:
         return Content.assemble(

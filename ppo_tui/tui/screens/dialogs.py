@@ -163,5 +163,5 @@ _SIGNS = (
     "Behind a curve lie the raw values; behind the return, every single game.",
     "┊ a setting was changed, ▴ a checkpoint was saved, ↶ the run was rewound; what it abandoned is a dashed shadow.",
     "Workers: ◂ the others wait for this one, ↻ it was restarted, ✗ it is dead.",
-    "Events: ★ best game, ↓ checkpoint, ± change, ! warning, ✗ error, • state.",
+    "Events: ★ best game, ↓ checkpoint, ◆ evaluation, ± change, ! warning, ✗ error, • state.",
 )

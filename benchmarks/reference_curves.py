@@ -1,0 +1,60 @@
+"""The course of a training beside that of a published one: mean returns of the games that ended in each stretch."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import fmean
+
+import msgspec
+
+STRETCH = 100_000
+"""Environment steps that a line of the table covers."""
+
+
+class _Episode(msgspec.Struct, tag_field="event", tag="episode"):
+    """What is needed of an `EpisodeFinished`."""
+
+    step: int
+    episode_return: float
+
+
+Course = dict[int, list[float]]
+"""Returns of the games that ended in a stretch, by the step that the stretch ends with."""
+
+
+def read_course(events: Path) -> Course:
+    """The course of a run from its ``events.jsonl``."""
+    decoder = msgspec.json.Decoder(_Episode)
+    course: Course = defaultdict(list)
+    with events.open("rb") as lines:
+        for line in lines:
+            if b'"episode_return"' in line:
+                episode = decoder.decode(line)
+                course[-(-episode.step // STRETCH) * STRETCH].append(episode.episode_return)
+    return course
+
+
+def read_reference(file: Path) -> dict[str, dict[int, tuple[int, float]]]:
+    """By preset and the step that a stretch ends with: how many games ended in it, and their mean return."""
+    reference: dict[str, dict[int, tuple[int, float]]] = defaultdict(dict)
+    with file.open(newline="", encoding="utf-8") as lines:
+        for line in csv.DictReader(lines):
+            reference[line["preset"]][int(line["until"])] = int(line["games"]), float(line["mean"])
+    return reference
+
+
+def course_lines(preset: str, courses: Sequence[Course], reference: dict[int, tuple[int, float]]) -> Iterator[str]:
+    """A Markdown table of the stretches that `courses`, together, have come to the end of."""
+    yield f"| `{preset}`, until step | games | mean return | reference: games | mean return |"
+    yield "|--:|--:|--:|--:|--:|"
+    for until, (games, mean) in sorted(reference.items()):
+        returns = [number for course in courses for number in course.get(until, ())]
+        if returns:
+            yield f"| {until:,} | {len(returns)} | {_number(fmean(returns))} | {games} | {_number(mean)} |"
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
