@@ -49,12 +49,14 @@ def has_screen() -> bool:
     return "TEXTUAL_DRIVER" in os.environ or (sys.stdout.isatty() and sys.stdin.isatty())
 
 
-def line_options(log_format: str, quiet: bool) -> LineOptions:
-    """What the command line says about the lines of a headless run.
+def line_options(log_format: str, quiet: bool) -> LineOptions | None:
+    """What the command line says about the lines of a headless run; None where it says nothing.
 
     Raises:
         UsageError: there is no such format.
     """
+    if log_format == "auto" and not quiet:
+        return None
     from .sinks.console import LOG_FORMATS, LineOptions
 
     if log_format not in LOG_FORMATS:

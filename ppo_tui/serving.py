@@ -12,6 +12,7 @@ import secrets
 import shlex
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -21,6 +22,9 @@ from .errors import UsageError
 from .runs import RunDirectory
 
 COOKIE = "ppo-tui-token"
+
+CLOSING_SECONDS = 2.0
+"""How long the server waits for open tabs when it ends."""
 
 POLICY = "default-src 'self' 'unsafe-inline' data: blob:"
 """The page of textual-serve asks elsewhere for a font, which tells others of it, and fails without a network."""
@@ -57,7 +61,7 @@ class PrivateServer(Server):
         address: where a browser begins; it holds the secret.
     """
 
-    def __init__(self, command: str, **arguments) -> None:
+    def __init__(self, command: str, **arguments: Any) -> None:
         super().__init__(command, **arguments)
         self._token = secrets.token_urlsafe(24)
         self._authority = urlsplit(self.public_url).netloc
@@ -73,7 +77,14 @@ class PrivateServer(Server):
             OSError: nothing can listen there.
         """
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
-        web.run_app(self._make_app(), host=self.host, port=self.port, print=lambda _: self._announce())
+        logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of the screens of tabs that end with the server
+        web.run_app(
+            self._make_app(),
+            host=self.host,
+            port=self.port,
+            print=lambda _: self._announce(),
+            shutdown_timeout=CLOSING_SECONDS,
+        )
 
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()
@@ -86,7 +97,7 @@ class PrivateServer(Server):
     def _announce(self) -> None:
         print(f"{self.title} is at {self.address}\nCtrl+C ends this; the run goes on", flush=True)
 
-    def _guard(self):
+    def _guard(self) -> Callable[..., Awaitable[web.StreamResponse]]:
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             # A page elsewhere may have its name point here, or open a socket to here: it cannot hide where it is from.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .config import Config
+from .config import Config, imports_code
 from .errors import UsageError
 from .launch import PreparedRun, prepare, prepare_resume
 from .runs import RUNS_DIR, RunDirectory
@@ -40,6 +40,8 @@ def prepare_or_resume(
         if _is_done(run, config):
             return None
         if any(list_checkpoints(run.checkpoints)):
+            # What this command line names or allows was allowed when the run began, too.
+            allow_import = allow_import or imports_code(config)
             return prepare_resume(run, overrides=overrides, allow_import=allow_import, screen=screen)
         _put_aside(run)
     return prepare(config, label=label, name=name, run_dir=run_dir, screen=screen)

@@ -109,7 +109,7 @@ def _figure(key: str, records: Sequence[RunRecord], steps: DataRange1d, points: 
         height=260,
         sizing_mode="stretch_width",
         x_range=steps,
-        tools="xpan,xbox_zoom,xwheel_zoom,reset",
+        tools="xbox_zoom,xpan,xwheel_zoom,reset",
         active_scroll=None,
         toolbar_location="above",
         toolbar_inner=True,

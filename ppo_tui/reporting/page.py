@@ -57,7 +57,7 @@ class Shown:
         record, summary = self.record, self.record.summary
         total = f" of {_number(summary.total_steps)}" if summary.total_steps else ""
         yield "steps", _number(summary.step) + total
-        yield "return, last 100 games", _number(summary.last_return)
+        yield "mean return", _number(summary.last_return)
         yield "at its best", _number(summary.best_return)
         yield "games", _number(len(record.episodes))
         if record.seconds:

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 
 import msgspec
 
@@ -86,7 +87,7 @@ class Notifier:
                 thread.start()
                 self._deliveries.append(thread)
 
-    def _deliver(self, send, wanted: str, message: dict[str, object]) -> None:
+    def _deliver(self, send: Callable[[str, dict[str, object]], None], wanted: str, message: dict[str, object]) -> None:
         try:
             send(wanted, message)
         except Exception as error:  # an address that is wrong, a command that is not there: the run does not care

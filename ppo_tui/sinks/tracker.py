@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ..config import PRIVATE_SECTIONS, Config, flat_settings
 from ..errors import ConfigError
-from ..protocol import Event, Rewound, RunFinished, RunResumed, RunStarted, SettingChanged, UpdateFinished
+from ..protocol import Evaluated, Event, Rewound, RunFinished, RunResumed, RunStarted, SettingChanged, UpdateFinished
 from ..runs import RunDirectory
 
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
@@ -24,7 +24,7 @@ class Tracker(Protocol):
         """What comes next follows `step`; what was told of later ones is void."""
 
     def log(self, metrics: dict[str, float], step: int, time: float) -> None:
-        """The finite metrics of an update, at `time` in seconds since the Unix epoch."""
+        """The finite metrics of an update or an evaluation, at `time` in seconds since the Unix epoch."""
 
     def note(self, text: str, step: int, time: float) -> None:
         """A change of settings, in words."""
@@ -48,7 +48,7 @@ class TrackingSink:
                 self._tracker.begin(event.run, trackable_settings(event.config))
             case RunResumed() | Rewound():
                 self._tracker.stand_at(event.step)
-            case UpdateFinished():
+            case UpdateFinished() | Evaluated():
                 values = {key: value for key, value in event.metrics.items() if _is_finite(value)}
                 self._tracker.log(values, event.step, event.time)
             case SettingChanged():

@@ -39,7 +39,7 @@ class WandB:
         pass
 
     def log(self, metrics: dict[str, float], step: int, time: float) -> None:
-        self._run.log(metrics)
+        self._run.log({STEP: step, **metrics})
 
     def note(self, text: str, step: int, time: float) -> None:
         self._run.summary[f"setting at step {step}"] = text

@@ -13,6 +13,7 @@ from ppo_tui.config import load_preset
 from ppo_tui.errors import ConfigError
 from ppo_tui.protocol import (
     Alarm,
+    Evaluated,
     Rewound,
     RunFinished,
     RunResumed,
@@ -72,8 +73,17 @@ def scalars(run: RunDirectory, tag: str) -> list[tuple[int, float]]:
 
 def test_tensorboard_has_the_metrics_under_their_names(story):
     pytest.importorskip("tensorboard")
-    run, alarms = story()
+    late = Evaluated(
+        path="x",
+        step=256,
+        update=1,
+        metrics={"eval/ep_rew_mean": 12.0, "eval/ep_rew_std": None},
+        best=True,
+        seconds=1.0,
+    )
+    run, alarms = story(events=(update(1, 10.0), update(2, 20.0), late, END))
     assert scalars(run, "rollout/ep_rew_mean") == [(256, 10.0), (512, 20.0)]
+    assert scalars(run, "eval/ep_rew_mean") == [(256, 12.0)]
     assert scalars(run, "time/total_timesteps") == [(256, 256.0), (512, 512.0)]
     assert alarms == []
 
@@ -98,7 +108,7 @@ def test_tensorboard_has_settings_and_their_changes(story):
 def test_tensorboard_forgets_what_a_rewind_or_a_crash_made_void(story):
     pytest.importorskip("tensorboard")
     rewound = Rewound(path="x", step=256, update=1)
-    run, _ = story(events=(update(1, 1.0), update(2, 2.0), update(3, 3.0), rewound, update(2, 22.0)))
+    run, _ = story(events=(update(1, 1.0), update(2, 2.0), update(3, 3.0), rewound, update(2, 22.0), END))
     resumed = RunResumed(path="x", step=256, update=1)
     assert scalars(run, "rollout/ep_rew_mean") == [(256, 1.0), (512, 22.0)]
     story(events=(resumed, update(2, 222.0), END))
