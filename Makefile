@@ -5,6 +5,7 @@ ARGS ?= --preset breakout
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
+TEST_STAMP := $(VENV)/.installed-test
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .PHONY: run test test-slow test-faults check docs bench clean
@@ -12,15 +13,15 @@ BENCH_STAMP := $(VENV)/.installed-bench
 run: $(STAMP)
 	$(VENV)/bin/ppo-tui $(ARGS)
 
-test: $(STAMP) check
+test: $(TEST_STAMP) check
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
 # What trains to a score, kills a process at a hundred moments, or goes through all games: about ten minutes.
-test-slow: $(STAMP)
+test-slow: $(TEST_STAMP)
 	$(VENV)/bin/python -m pytest -m "slow and not faults" $(PYTEST_ARGS)
 
 # Every fault of the catalogue (docs/reliability.md), the long tests too: about ten minutes, then two of random faults.
-test-faults: $(STAMP)
+test-faults: $(TEST_STAMP)
 	$(VENV)/bin/python -m pytest -m "" $$($(VENV)/bin/python -m tests.faults.catalogue) $(PYTEST_ARGS)
 	$(VENV)/bin/python -m tests.faults.chaos $(CHAOS_ARGS)
 
@@ -43,6 +44,11 @@ clean:
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,docs,box2d,tensorboard,plot,record]"
+	touch $@
+
+# What is optional, and the programs that the tests read its results with.
+$(TEST_STAMP): $(STAMP)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[report,export,serve,wandb,mlflow,peers]"
 	touch $@
 
 $(BENCH_STAMP): $(STAMP)

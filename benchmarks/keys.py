@@ -13,30 +13,47 @@ from .screen import TIMEOUT_SECONDS, update_times
 from .terminal import Terminal
 
 PRESSES = 100
-ASKS, ANSWER, TAKES_BACK = "?", "Pause, or go on", "q"
-"""A key that opens a page with a text of its own, the text, and the key that closes it again."""
+"""Of each kind."""
+
+PANELS, CHOSEN = "31", "┏"
+"""Keys that go from one panel to another, and the corner of the border that the chosen one gets."""
+
+PAGE, PAGE_SHOWN, PAGE_LEFT = "?", "Pause, or go on", "q"
+"""A key that opens a page of its own, a text on it, and the key that closes it again: the most that a key does."""
 
 PAUSE_SECONDS = 0.15
-"""Between two presses: a person's pace, and enough for the page to be gone."""
+"""Between two presses: a person's pace, and enough for what the last one asked for to be done."""
 
 
 def reaction(effort: Effort) -> dict[str, float]:
-    """Milliseconds from a key to the first byte of its answer, on a Breakout run at work."""
+    """Milliseconds from a key to the answer on the terminal, on a Breakout run at work."""
     with tempfile.TemporaryDirectory() as directory:
         run = Path(directory) / "run"
         command = [sys.executable, "-m", "ppo_tui", "--preset", "breakout", "--device", "cpu", "--run-dir", str(run)]
         with Terminal(command) as terminal:
             terminal.read_until(lambda: len(update_times(run)) >= 1, timeout=TIMEOUT_SECONDS)
-            seconds = []
+            panels = [_answered(terminal, key, CHOSEN) for key in PANELS * (PRESSES // len(PANELS))]
+            pages = []
             for _ in range(PRESSES):
-                terminal.forget()
-                pressed = time.perf_counter()
-                terminal.type(ASKS)
-                terminal.read_until_text(ANSWER, timeout=TIMEOUT_SECONDS)
-                seconds.append(time.perf_counter() - pressed)
-                terminal.type(TAKES_BACK)
+                pages.append(_answered(terminal, PAGE, PAGE_SHOWN))
+                terminal.type(PAGE_LEFT)
                 terminal.read_for(PAUSE_SECONDS)
             terminal.type("qn")
             terminal.read_to_end(timeout=TIMEOUT_SECONDS)
+    return {**_percentiles("panel", panels), **_percentiles("page", pages)}
+
+
+def _answered(terminal: Terminal, key: str, answer: str) -> float:
+    """Press `key` and return the seconds until `answer` has been written."""
+    terminal.forget()
+    pressed = time.perf_counter()
+    terminal.type(key)
+    terminal.read_until_text(answer, timeout=TIMEOUT_SECONDS)
+    seconds = time.perf_counter() - pressed
+    terminal.read_for(PAUSE_SECONDS)
+    return seconds
+
+
+def _percentiles(name: str, seconds: list[float]) -> dict[str, float]:
     deciles = statistics.quantiles(seconds, n=10)
-    return {"reaction_p50_ms": 1e3 * statistics.median(seconds), "reaction_p90_ms": 1e3 * deciles[8]}
+    return {f"{name}_p50_ms": 1e3 * statistics.median(seconds), f"{name}_p90_ms": 1e3 * deciles[8]}

@@ -1,4 +1,4 @@
-"""Writes ``docs/settings.md`` from the definitions that validation and the editor read: ``python docs/write_settings.py``."""
+"""Writes ``docs/settings.md`` from what validation and the editor read: ``python docs/write_settings.py``."""
 
 from __future__ import annotations
 

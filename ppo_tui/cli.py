@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import __version__, scoring
+from . import __version__, scoring, sharing
 from .errors import PPOTuiError, UsageError
-from .options import AsciiOption, FpsOption, RunArgument, ThemeOption, screen_options
+from .options import (
+    AsciiOption,
+    FpsOption,
+    LogFormatOption,
+    QuietOption,
+    ResumeModeOption,
+    RunArgument,
+    ThemeOption,
+    has_screen,
+    line_options,
+    screen_options,
+)
 
 if TYPE_CHECKING:
     from .config import Config
@@ -80,6 +91,9 @@ def train(
     run_dir: Annotated[Path | None, typer.Option(help="The very directory of the run.")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name; it lives in ./runs/NAME.")] = None,
     headless: Annotated[bool, typer.Option("--headless", help="No screen: a progress bar, or plain lines.")] = False,
+    resume_mode: ResumeModeOption = None,
+    log_format: LogFormatOption = "auto",
+    quiet: QuietOption = False,
     detached: Annotated[
         bool, typer.Option("--detached", help="Train in the background, and attach the screen where there is one.")
     ] = False,
@@ -107,6 +121,8 @@ def train(
         raise UsageError("which preset? for example: ppo-tui --preset breakout", hint="ppo-tui presets lists them")
     from .config import load_preset, preset_path
 
+    if resume_mode not in (None, "auto"):
+        raise UsageError(f"--resume {resume_mode!r}: expected auto", hint="ppo-tui resume RUN goes on with a run")
     overrides = list(settings or [])
     for key, value in (
         ("run.seed", seed),
@@ -119,15 +135,34 @@ def train(
             overrides.append(f"{key}={value}")
     config = load_preset(preset, overrides=overrides, allow_import=allow_import)
 
-    screen = not headless and sys.stdout.isatty() and sys.stdin.isatty()
+    screen = not headless and has_screen()
     label = preset_path(preset).stem
     options = screen_options(theme, ascii, fps)
+    lines = line_options(log_format, quiet)
     if detached:
+        if resume_mode is not None:
+            raise UsageError("--resume and --detached exclude each other", hint="use --headless")
         return _train_detached(config, options if screen else None, label=label, name=name, run_dir=run_dir)
     from .launch import prepare, run_headless, run_with_screen
 
-    prepared = prepare(config, label=label, name=name, run_dir=run_dir, screen=screen)
-    return run_with_screen(prepared, options) if screen else run_headless(prepared)
+    if resume_mode is None:
+        prepared = prepare(config, label=label, name=name, run_dir=run_dir, screen=screen)
+    else:
+        from .unattended import prepare_or_resume
+
+        prepared = prepare_or_resume(
+            config,
+            overrides=overrides,
+            label=label,
+            name=name,
+            run_dir=run_dir,
+            allow_import=allow_import,
+            screen=screen,
+        )
+        if prepared is None:
+            print(f"{name or run_dir} is done already", file=sys.stderr)
+            return 0
+    return run_with_screen(prepared, options) if screen else run_headless(prepared, lines)
 
 
 def _train_detached(
@@ -155,6 +190,8 @@ def resume(
         list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a setting from here on.")
     ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="No screen: a progress bar, or plain lines.")] = False,
+    log_format: LogFormatOption = "auto",
+    quiet: QuietOption = False,
     force: Annotated[
         bool, typer.Option("--force", help="Go on although the program or config.toml has changed since.")
     ] = False,
@@ -171,12 +208,12 @@ def resume(
     found = find_run(run)
     overrides = [*(settings or []), *([f"run.total_steps={total_steps}"] if total_steps is not None else [])]
 
-    options = screen_options(theme, ascii, fps)
+    options, lines = screen_options(theme, ascii, fps), line_options(log_format, quiet)
     from .launch import prepare_resume, run_headless, run_with_screen
 
-    screen = not headless and sys.stdout.isatty() and sys.stdin.isatty()
+    screen = not headless and has_screen()
     prepared = prepare_resume(found, overrides=overrides, force=force, allow_import=allow_import, screen=screen)
-    return run_with_screen(prepared, options) if screen else run_headless(prepared)
+    return run_with_screen(prepared, options) if screen else run_headless(prepared, lines)
 
 
 @app.command()
@@ -302,10 +339,14 @@ def ctl(
 
 
 def _require_terminal(command: str, hint: str) -> None:
-    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+    if not has_screen():
         raise UsageError(f"{command} needs a terminal", hint=hint)
 
 
 app.command("eval")(scoring.evaluate)
 app.command("watch")(scoring.watch)
 app.command("compare")(scoring.compare)
+app.command("report")(sharing.report)
+app.command("export")(sharing.export)
+app.command("import")(sharing.import_sb3)
+app.command("serve")(sharing.serve)

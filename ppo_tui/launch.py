@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from .config import Config, build_config, read_preset, refuse_import
+from .config import Config, build_config, imports_code, read_preset, refuse_command, refuse_import
 from .envs import EnvInfo
 from .errors import PPOTuiError, UsageError
 from .protocol import Command, Event, RunState, StateChanged, Stop
@@ -25,12 +25,14 @@ from .runs.hangup import ignore_hangups, let_go_of_terminal, told_of_hangups, wr
 from .runs.history import past_events, set_aside_after
 from .runs.server import ControlServer
 from .sinks import describe
+from .sinks.tracker import check_tracking, tracking_sinks
 from .training import boot_workers, engine_class, examine, start_pool
 from .training.relay import CommandRelay
 from .training.resuming import ResumePoint, changed_settings
 from .workers import WorkerPool
 
 if TYPE_CHECKING:
+    from .sinks.console import LineOptions
     from .training import Trainer
     from .training.hub import Sink
     from .tui.look import ScreenOptions
@@ -68,11 +70,13 @@ class PreparedRun:
             attended: see `Trainer`.
         """
         from .sinks import EventLog
+        from .sinks.notifier import notifying_sinks
 
+        beside = [*tracking_sinks(self.config, self.directory), *notifying_sinks(self.config, self.directory)]
         try:
             return engine_class(self.config)(
                 self.config,
-                sinks=[EventLog(self.directory), *sinks],
+                sinks=[EventLog(self.directory), *beside, *sinks],
                 name=self.directory.name,
                 run_dir=self.directory.path,
                 checkpoint_dir=self.directory.checkpoints,
@@ -104,6 +108,7 @@ def prepare(config: Config, *, label: str, name: str | None, run_dir: Path | Non
         UsageError: nothing was started; the message says why.
     """
     ignore_hangups()
+    check_tracking(config)
     env_info = examine(config)
     directory = RunDirectory.create(config, label=label, name=name, path=run_dir)
     return PreparedRun(config, directory, env_info, _start_workers(config, env_info, directory, screen))
@@ -149,7 +154,9 @@ def _prepare_resume(
     tables = _config_to_resume(directory, point, force=force)
     if not allow_import:
         refuse_import(tables, f"{directory.name}'s config.toml")
+        refuse_command(tables, f"{directory.name}'s config.toml")
     config = point.config(tables, overrides)
+    check_tracking(config)
     env_info = examine(config)
     abandoned = set_aside_after(directory, point.state.seconds)
     directory.reopen(config)
@@ -195,14 +202,14 @@ def _start_workers(config: Config, env_info: EnvInfo, directory: RunDirectory, s
     return start_pool(config, info=env_info, log_path=directory.workers_log, wait=False)
 
 
-def run_headless(prepared: PreparedRun) -> int:
+def run_headless(prepared: PreparedRun, lines: LineOptions | None = None) -> int:
     """Train with a progress bar on a terminal, or lines elsewhere, and return the exit code.
 
     A run whose stdout is its own ``run.log`` prints nothing: the log has it all already.
     """
     from .sinks.console import console_sink
 
-    sink = None if writes_to(prepared.directory.log) else console_sink()
+    sink = None if writes_to(prepared.directory.log) else console_sink(lines=lines)
     relay = CommandRelay()
     try:
         with (
@@ -246,7 +253,7 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
         finally:
             prepared.close()
     if outcome.departure is Departure.DETACHED:
-        return hand_over(run, allow_import=":" in prepared.config.env.id)
+        return hand_over(run, allow_import=imports_code(prepared.config))
     if session.finished is not None:
         print(f"{run.name}: {describe(session.finished)}")
     print(f"everything about the run is in {run.path}")
@@ -267,7 +274,7 @@ def hand_over(run: RunDirectory, *, allow_import: bool) -> int:
     """Go on with a run that this process has stopped and saved, in a process in the background.
 
     Args:
-        allow_import: the run's environment is one named as module:Id, which this process was allowed to import.
+        allow_import: the run's configuration names code, which this process was allowed to import or to run.
 
     Raises:
         UsageError, RunFailedError: it could not go on; the message says why. Its checkpoint stands.

@@ -113,8 +113,10 @@ class StateChanged(Event, frozen=True, kw_only=True, tag="state"):
 class RolloutProgress(Event, frozen=True, kw_only=True, tag="rollout"):
     """Transient: vector step `t` of the `length` steps of this rollout is done.
 
+    Where collecting and learning overlap, those of a rollout come between the `UpdateProgress` of the update before.
+
     Attributes:
-        step: environment steps of the whole run so far (all environments together).
+        step: environment steps that the whole run has taken so far (all environments together).
         update: 1-based number of the update that this rollout feeds.
         fps: environment steps per second over the last updates, learning included.
     """

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .errors import UsageError, did_you_mean
-from .options import AsciiOption, FpsOption, ThemeOption, screen_options
+from .options import AsciiOption, FpsOption, ThemeOption, has_screen, screen_options
 
 SEEDED_GAMES = 1_000
 """Games that have a seed each where there is no end to them; those after them follow from the last."""
@@ -50,7 +50,7 @@ def evaluate(
     from .runs.chosen import find_checkpoint
 
     chosen = find_checkpoint(run, checkpoint)
-    _say_skipped(chosen.skipped)
+    say_skipped(chosen.skipped)
     from .sinks.evaluation_table import evaluation_progress, print_evaluation
     from .training.evaluation import evaluate as score
 
@@ -85,13 +85,13 @@ def watch(
     allow_import: AllowImportOption = False,
 ) -> int:
     """Watch a trained policy play the games of eval, with its probabilities and values; nothing is learnt."""
-    screen = sys.stdout.isatty() and sys.stdin.isatty()
+    screen = has_screen()
     if record is None and not screen:
         raise UsageError("watch needs a terminal", hint="or a file: --record game.gif")
     from .runs.chosen import find_checkpoint
 
     chosen = find_checkpoint(run, checkpoint)
-    _say_skipped(chosen.skipped)
+    say_skipped(chosen.skipped)
     name = chosen.run.name if chosen.run else chosen.path.name
     if record is not None:
         from .sinks.recording import check_recording
@@ -111,9 +111,10 @@ def watch(
         device=device,
         allow_import=allow_import,
     )
+    board = chosen.run.tensorboard if chosen.run else None
     if screen:
-        return watch_on_screen(stage, options, name=name, episodes=episodes, record=record)
-    return watch_into_file(stage, record, name=name, episodes=episodes or 1)
+        return watch_on_screen(stage, options, name=name, episodes=episodes, record=record, board=board)
+    return watch_into_file(stage, record, name=name, episodes=episodes or 1, board=board)
 
 
 def compare(
@@ -158,6 +159,7 @@ def _one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
         raise UsageError(f"{option} {value!r}: there is no such choice", hint=hint)
 
 
-def _say_skipped(problems: tuple[str, ...]) -> None:
+def say_skipped(problems: tuple[str, ...]) -> None:
+    """Say on stderr what was wrong with newer checkpoints than the one that is used."""
     for problem in problems:
         print(f"passed over: {problem}", file=sys.stderr)

@@ -17,9 +17,19 @@ if TYPE_CHECKING:
 
 
 def watch_on_screen(
-    stage: Stage, options: ScreenOptions, *, name: str, episodes: int | None, record: Path | None
+    stage: Stage,
+    options: ScreenOptions,
+    *,
+    name: str,
+    episodes: int | None,
+    record: Path | None,
+    board: Path | None = None,
 ) -> int:
-    """Play on the screen until the user leaves, and return the exit code."""
+    """Play on the screen until the user leaves, and return the exit code.
+
+    Args:
+        board: the run's directory of TensorBoard, which shows a recorded GIF too.
+    """
     from .tui import terminal
     from .tui.session import WatchSession
 
@@ -41,15 +51,15 @@ def watch_on_screen(
         outcome = terminal.run_screen(session, options)
     finally:
         stage.pool.close()
-        _finish(recording, record)
+        _finish(recording, record, board, stage.state.step)
     if session.finished is not None and session.finished.exit_code:
         print(f"{name}: {session.finished.reason}", file=sys.stderr)
         return session.finished.exit_code
     return outcome.exit_code
 
 
-def watch_into_file(stage: Stage, record: Path, *, name: str, episodes: int) -> int:
-    """Play as fast as it goes, record the games, and return the exit code."""
+def watch_into_file(stage: Stage, record: Path, *, name: str, episodes: int, board: Path | None = None) -> int:
+    """Play as fast as it goes, record the games, and return the exit code; `board` as for `watch_on_screen`."""
     from .training.watching import Watching
 
     recording = _recording(record)
@@ -62,7 +72,7 @@ def watch_into_file(stage: Stage, record: Path, *, name: str, episodes: int) -> 
     try:
         Watching(stage, name=name, episodes=episodes, emit=emit, fps=None).run()
     finally:
-        _finish(recording, record)
+        _finish(recording, record, board, stage.state.step)
     return 0
 
 
@@ -74,8 +84,13 @@ def _recording(record: Path | None) -> Recording | None:
     return Recording(record)
 
 
-def _finish(recording: Recording | None, record: Path | None) -> None:
-    if recording:
-        recording.close()
-        if recording.frames:
-            print(f"{recording.frames:,} frames in {record}")
+def _finish(recording: Recording | None, record: Path | None, board: Path | None, step: int) -> None:
+    if not recording:
+        return
+    recording.close()
+    if recording.frames:
+        print(f"{recording.frames:,} frames in {record}")
+        if record.suffix.lower() == ".gif" and board is not None and board.is_dir():
+            from .sinks.tensorboard import add_film
+
+            add_film(board, record, step)

@@ -3,8 +3,19 @@
 
 from .environment import AtariConfig, EnvConfig, is_atari
 from .live import LIVE_FIELDS, Live, LiveField, find_live_key, parse_live_value
-from .loading import apply_overrides, build_config, check_config, get_value, replace_value, to_tables, to_toml
-from .presets import list_presets, load_preset, preset_path, read_preset, refuse_import
+from .loading import (
+    PRIVATE_SECTIONS,
+    apply_overrides,
+    build_config,
+    check_config,
+    flat_settings,
+    get_value,
+    replace_value,
+    to_tables,
+    to_toml,
+)
+from .outside import NotifyConfig, TrackingConfig
+from .presets import imports_code, list_presets, load_preset, preset_path, read_preset, refuse_command, refuse_import
 from .schema import (
     Config,
     EvalConfig,
@@ -18,29 +29,35 @@ from .schema import (
 
 __all__ = [
     "LIVE_FIELDS",
+    "PRIVATE_SECTIONS",
     "AtariConfig",
     "Config",
     "EnvConfig",
     "EvalConfig",
     "Live",
     "LiveField",
+    "NotifyConfig",
     "OptimConfig",
     "PPOConfig",
     "PolicyConfig",
     "RolloutConfig",
     "RunConfig",
+    "TrackingConfig",
     "WorkersConfig",
     "apply_overrides",
     "build_config",
     "check_config",
     "find_live_key",
+    "flat_settings",
     "get_value",
+    "imports_code",
     "is_atari",
     "list_presets",
     "load_preset",
     "parse_live_value",
     "preset_path",
     "read_preset",
+    "refuse_command",
     "refuse_import",
     "replace_value",
     "to_tables",

@@ -7,7 +7,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -17,6 +17,9 @@ from .environment import AtariConfig, is_atari
 from .schema import Config
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+PRIVATE_SECTIONS = ("notify",)
+"""Sections that nothing shows or sends elsewhere: they hold addresses, and those hold secrets."""
 
 _PLAIN_TYPES = {
     "`int | str`": "a whole number or a name",
@@ -288,6 +291,7 @@ _A3C = {
     "optim.learning_rate_schedule": ("constant", "linear"),
     "workers.groups": ("auto", 1),
     "run.device": ("auto", "cpu"),
+    "run.overlap": (False,),
 }
 """What A3C leaves no choice about: each of its gradients is a single step, on the CPU of its own worker."""
 
@@ -342,7 +346,7 @@ def _check_env(config: Config) -> None:
             )
 
 
-_BARE_WORD = re.compile(r"[A-Za-z_][\w./:-]*")
+_BARE_WORD = re.compile(r"[A-Za-z_/][\w./:-]*")
 
 
 def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
@@ -415,3 +419,12 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
     return value
+
+
+def flat_settings(tables: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted name and value of every setting in these tables; ``env.kwargs`` counts as one."""
+    for key, value in tables.items():
+        if isinstance(value, dict) and prefix + key != "env.kwargs":
+            yield from flat_settings(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

@@ -113,6 +113,7 @@ def load_preset(name: str, *, overrides: Iterable[str] = (), allow_import: bool 
     data = read_preset(path)
     if not allow_import:
         refuse_import(data, f"the preset {path.name}")
+        refuse_command(data, f"the preset {path.name}")
     return build_config(apply_overrides(data, overrides))
 
 
@@ -134,3 +135,22 @@ def refuse_import(data: dict[str, Any], source: str) -> None:
                 f"that {source} names",
                 hint=f"if you trust it, add --allow-import, or name it yourself with --set {section}.{key}=…",
             )
+
+
+def refuse_command(data: dict[str, Any], source: str) -> None:
+    """Refuse tables that name a command to run; the arguments are those of `refuse_import`.
+
+    Raises:
+        ConfigError: with the command.
+    """
+    notify = data.get("notify")
+    if isinstance(notify, dict) and notify.get("command") is not None:
+        raise ConfigError(
+            f"notify.command = {notify['command']!r}: {source} names a command to run",
+            hint="if you trust it, add --allow-import, or name it yourself with --set notify.command=…",
+        )
+
+
+def imports_code(config: Config) -> bool:
+    """Whether `config` names code to import or to run, which its user has typed or allowed."""
+    return ":" in config.env.id or ":" in config.policy.network or config.notify.command is not None

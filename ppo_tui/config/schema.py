@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from .environment import EnvConfig
 from .live import Live
+from .outside import NotifyConfig, TrackingConfig
 from .section import Section
 
 
@@ -292,6 +293,13 @@ class RunConfig(Section, frozen=True, kw_only=True):
     torch_threads: Annotated[
         int | Literal["auto"], Meta(description="Threads that PyTorch computes with; auto takes the cores.")
     ] = "auto"
+    overlap: Annotated[
+        bool,
+        Meta(
+            description="Collect the next rollout while learning from the last one, with the weights from before that "
+            "update: one update stale, and no core or GPU idle."
+        ),
+    ] = False
     checkpoint_seconds: Annotated[
         float,
         Meta(gt=0, le=86_400, description="Seconds between checkpoints: the most work that a crash can cost."),
@@ -315,6 +323,8 @@ class Config(Section, frozen=True, kw_only=True):
     optim: OptimConfig = OptimConfig()
     eval: EvalConfig = EvalConfig()
     run: RunConfig = RunConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    notify: NotifyConfig = NotifyConfig()
 
     @property
     def batch_size(self) -> int:

@@ -193,17 +193,21 @@ def build_policy(
     policy: PolicyConfig,
     *,
     frame_stack: int,
+    seed: int | None = None,
 ) -> ActorCritic:
     """The networks that `policy` describes, for one environment's spaces.
 
-    The initial weights come from PyTorch's global generator: seed it first where the run is to be repeated.
-
     Args:
         frame_stack: newest observations that the policy sees at once, K.
+        seed: of the initial weights; without one they come from PyTorch's global generator.
 
     Raises:
         ConfigError: the spaces are of a kind that the policy cannot handle, or the network does not fit them.
     """
+    if seed is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return build_policy(observation_space, action_space, policy, frame_stack=frame_stack)
     observation_space = _checked_observation_space(observation_space)
     actions = action_kind(action_space, squash=policy.squash_actions)
     check_spaces_of_policy(observation_space, action_space, policy, frame_stack)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from .observations import has_stack_axis
 from .policy import Decision
 
 ALL_ENVS = slice(None)
+
+_LEARNERS_OWN = ("advantages", "returns")
+"""What the learner writes into a rollout."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -213,12 +216,9 @@ class RolloutBuffer:
         cut = self.num_steps - num_steps
         if not cut:
             return self
-        head = copy.copy(self)
-        head.num_steps = num_steps
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor) and name != "last_values":
-                setattr(head, name, value[: len(value) - cut])
-        return head
+        return self._with(
+            {name: tensor[: len(tensor) - cut] for name, tensor in self._tensors() if name != "last_values"}
+        )
 
     def carry_over(self) -> None:
         """Begin the next rollout: the newest K frames move to the front, and the values of final frames are 0."""
@@ -282,13 +282,36 @@ class RolloutBuffer:
         """This rollout where it already is on `device`, else a copy there, each frame moved once."""
         if self.frames.device == device:
             return self
-        moved = copy.copy(self)
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                # From page-locked memory a GPU fetches the frames by itself, while this thread goes on.
-                source = value.pin_memory() if device.type == "cuda" else value
-                setattr(moved, name, source.to(device, non_blocking=True))
-        return moved
+
+        def move(tensor: Tensor) -> Tensor:
+            # From page-locked memory a GPU fetches the frames by itself, while this thread goes on.
+            source = tensor.pin_memory() if device.type == "cuda" else tensor
+            return source.to(device, non_blocking=True)
+
+        return self._with({name: move(tensor) for name, tensor in self._tensors()})
+
+    def clone(self) -> RolloutBuffer:
+        """A copy on memory of its own, which nobody fills any more."""
+        return self._with({name: tensor.clone() for name, tensor in self._tensors()})
+
+    def experience_dict(self) -> dict[str, Tensor]:
+        """All that a learner reads of a rollout that has been collected, by attribute; not copied."""
+        return {name: tensor for name, tensor in self._tensors() if name not in _LEARNERS_OWN}
+
+    def with_experience(self, experience: dict[str, Tensor]) -> RolloutBuffer:
+        """A rollout of this kind whose `experience_dict` is `experience`."""
+        own = {name: torch.zeros_like(experience["values"]) for name in _LEARNERS_OWN}
+        return self._with({**experience, **own})
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        return ((name, value) for name, value in vars(self).items() if isinstance(value, Tensor))
+
+    def _with(self, tensors: dict[str, Tensor]) -> RolloutBuffer:
+        """This rollout with other tensors."""
+        other = copy.copy(self)
+        vars(other).update(tensors)
+        other.num_steps = len(other.rewards)
+        return other
 
     def minibatch(self, indices: Tensor) -> Minibatch:
         """The steps of these `indices`, int64 `[B]`; step t of environment n has index t × N + n.

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..config import Config, to_toml
+from ..config import Config, imports_code, to_toml
 from ..errors import RunFailedError, UsageError
 from ..protocol import RunState
 from .client import ControlClient
@@ -40,7 +40,7 @@ def start_detached(config: Config, *, label: str, name: str | None, run_dir: Pat
         ) from None
     arguments = ["--preset", str(run.config_path), "--run-dir", str(run.path), "--headless"]
     arguments += ["--name", name] if name is not None else []
-    arguments += ["--allow-import"] if ":" in config.env.id else []  # which the user has typed or allowed
+    arguments += ["--allow-import"] if imports_code(config) else []
     try:
         start_process(run, arguments)
     except UsageError:

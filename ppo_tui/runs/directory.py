@@ -195,6 +195,10 @@ class RunDirectory:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
     def read(self) -> dict[str, Any]:
         """What ``run.json`` says; empty where there is none or it is damaged."""
         with contextlib.suppress(OSError, ValueError):

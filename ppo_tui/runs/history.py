@@ -90,14 +90,14 @@ def _length_to_keep(lines: Iterator[bytes], is_later: Callable[[bytes], bool]) -
     return length
 
 
-def past_events(run: RunDirectory) -> Iterator[Event]:
-    """What the run's record tells of its earlier life, for a screen; its earlier ends are left out.
-
-    Lines of another version, or damaged ones, are passed over.
-    """
+def recorded_events(run: RunDirectory) -> Iterator[Event]:
+    """All that the run's record tells. Lines of another version, or damaged ones, are passed over."""
     with contextlib.suppress(FileNotFoundError), run.events.open("rb") as lines:
         for line in lines:
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-                event = decode_event(line)
-                if not isinstance(event, RunFinished):
-                    yield event
+                yield decode_event(line)
+
+
+def past_events(run: RunDirectory) -> Iterator[Event]:
+    """What the run's record tells of its earlier life, for a screen; its earlier ends are left out."""
+    return (event for event in recorded_events(run) if not isinstance(event, RunFinished))

@@ -1,14 +1,30 @@
-"""The headless front end: a progress bar on a terminal, timestamped lines anywhere else."""
+"""The headless front end: a progress bar on a terminal, timestamped lines anywhere else, or lines of JSON."""
 
 from __future__ import annotations
 
+import sys
 import time
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ..protocol import Event, RolloutProgress, RunFinished, RunStarted, RunState, StateChanged, UpdateFinished
+from ..protocol import (
+    TRANSIENT,
+    Alarm,
+    CommandRefused,
+    Event,
+    Level,
+    RolloutProgress,
+    RunFinished,
+    RunStarted,
+    RunState,
+    StateChanged,
+    UpdateFinished,
+    encode,
+)
 from .wording import describe
 
 LINE_SECONDS = 5.0
@@ -99,7 +115,66 @@ class ProgressConsole:
         self._progress.stop()
 
 
-def console_sink(console: Console | None = None) -> PlainConsole | ProgressConsole:
-    """What fits stdout: the bar on a terminal, lines elsewhere."""
-    console = console or Console()
-    return ProgressConsole(console) if console.is_terminal else PlainConsole(console)
+class JsonConsole:
+    """Every event of the record as one line of JSON, as ``events.jsonl`` has it, in UTF-8 whatever the locale."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def emit(self, event: Event) -> None:
+        if not isinstance(event, TRANSIENT):
+            self._stream.write(encode(event) + b"\n")
+            self._stream.flush()
+
+    def close(self) -> None:
+        pass
+
+
+class QuietConsole:
+    """Passes on warnings, errors, and how the run ended."""
+
+    def __init__(self, console: ConsoleSink) -> None:
+        self._console = console
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, RunFinished | CommandRefused) or (isinstance(event, Alarm) and event.level != Level.INFO):
+            self._console.emit(event)
+
+    def close(self) -> None:
+        self._console.close()
+
+
+class ConsoleSink(Protocol):
+    """A sink that is to be closed when the run is over."""
+
+    def emit(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class LineOptions:
+    """What a headless run prints.
+
+    Attributes:
+        format: one of `LOG_FORMATS`.
+        quiet: only problems, and how the run ended.
+    """
+
+    format: str = "auto"
+    quiet: bool = False
+
+
+LOG_FORMATS = ("auto", "plain", "json")
+
+
+def console_sink(console: Console | None = None, *, lines: LineOptions | None = None) -> ConsoleSink:
+    """What fits stdout, the bar on a terminal and lines elsewhere, unless `lines` says otherwise."""
+    console, lines = console or Console(), lines or LineOptions()
+    if lines.format == "json":
+        sink: ConsoleSink = JsonConsole(sys.stdout.buffer)
+    elif console.is_terminal and lines.format == "auto" and not lines.quiet:
+        sink = ProgressConsole(console)
+    else:
+        sink = PlainConsole(console)
+    return QuietConsole(sink) if lines.quiet else sink

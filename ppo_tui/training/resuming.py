@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import LIVE_FIELDS, Config, apply_overrides, build_config, get_value, to_tables
+from ..config import LIVE_FIELDS, Config, apply_overrides, build_config, flat_settings, get_value, to_tables
 from ..errors import UsageError
 from .checkpoint_state import CheckpointState, Origin, newest_checkpoint, read_state
 from .versions import code_fingerprint
@@ -44,6 +44,9 @@ _HARMLESS = (
     "workers.start_timeout",
 )
 """Settings that change no number, or only through what `Origin` compares anyway."""
+
+_OUTSIDE = ("tracking.", "notify.")
+"""Sections whose settings change no number."""
 
 _SCHEDULES = ("optim.learning_rate_schedule", "ppo.clip_range_schedule")
 
@@ -117,7 +120,7 @@ class ResumePoint:
 
 def changed_settings(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
     """Dotted name → value before and after, of the settings that differ."""
-    old, new = dict(_flat(to_tables(before))), dict(_flat(to_tables(after)))
+    old, new = dict(flat_settings(to_tables(before))), dict(flat_settings(to_tables(after)))
     keys = dict.fromkeys([*old, *new])
     return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
 
@@ -130,11 +133,15 @@ def changed_fixed_settings(before: Config, after: Config) -> dict[str, tuple[Any
 def changed_experiment(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
     """As `changed_settings`, those that make another experiment of it: all but the seed and what changes no number."""
     changes = changed_settings(before, after)
-    return {key: values for key, values in changes.items() if key != "run.seed" and key not in _HARMLESS}
+    return {key: values for key, values in changes.items() if key != "run.seed" and not _is_harmless(key)}
 
 
 def _is_fixed(key: str) -> bool:
     return key in _FIXED or (key.startswith("policy.") and key != "policy.precision")
+
+
+def _is_harmless(key: str) -> bool:
+    return key in _HARMLESS or key.startswith(_OUTSIDE)
 
 
 def live_changes(before: Config, after: Config) -> dict[str, Any]:
@@ -150,7 +157,7 @@ def differences(saved: CheckpointState, config: Config, origin: Origin) -> tuple
         if key == "run.total_steps":
             if any(get_value(config, schedule) != "constant" for schedule in _SCHEDULES):
                 found.append(f"{key} {old:,} → {new:,}: annealing now ends there")
-        elif key not in _HARMLESS:
+        elif not _is_harmless(key):
             found.append(f"{key} {old} → {new}")
     if config.run.algorithm == "a3c":
         found.append("workers begin new episodes, and learn in an order that only their timing decides")
@@ -173,11 +180,3 @@ def _differing_origin(before: Origin, after: Origin) -> Iterator[str]:
         old, new = getattr(before, name), getattr(after, name)
         if old != new:
             yield f"{words} {old} → {new}"
-
-
-def _flat(tables: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tables.items():
-        if isinstance(value, dict) and prefix + key != "env.kwargs":
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value

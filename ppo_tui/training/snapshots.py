@@ -12,10 +12,11 @@ from ..ppo import ActorCritic, Learner
 from ..workers import WorkerPool
 from .checkpoint import Snapshot, Tensors, load_weights, on_cpu
 from .checkpoint_state import CheckpointState, Origin
-from .collector import Collector, CollectorState
+from .collector import CollectorState
 from .machine import Threads
 from .metrics import EpisodeWindow
 from .resuming import changed_fixed_settings
+from .rollouts import Rollouts
 from .settings import LiveSettings
 from .versions import code_fingerprint, cpu_model, versions
 
@@ -33,13 +34,13 @@ class Snapshots:
         *,
         policy: ActorCritic,
         learner: Learner,
-        collector: Collector,
+        rollouts: Rollouts,
         settings: LiveSettings,
         episodes: EpisodeWindow,
         origin: Origin,
     ) -> None:
         self._config, self.origin = config, origin
-        self._policy, self._learner, self._collector = policy, learner, collector
+        self._policy, self._learner, self._rollouts = policy, learner, rollouts
         self._settings, self._episodes = settings, episodes
         self._start: CollectorState | None = None
 
@@ -54,7 +55,7 @@ class Snapshots:
         This costs a millisecond or two for eight Atari games, and lets a run stop in the middle of a rollout at once,
         without losing an exact bit: the rollout is played again.
         """
-        self._start = self._collector.save_state()
+        self._start = self._rollouts.save_state()
 
     def take(
         self, *, step: int, update: int, seconds: float, metrics: dict[str, float | None], best: float | None
@@ -108,10 +109,10 @@ class Snapshots:
             The environments that could not be restored and have begun a new episode, each with the reason.
         """
         if snapshot is None or not snapshot.envs:
-            self._collector.reset()
+            self._rollouts.reset()
             restarted = {}
         else:
-            restarted = self._collector.load_state(CollectorState(snapshot.rollout, snapshot.envs))
+            restarted = self._rollouts.load_state(CollectorState(snapshot.rollout, snapshot.envs))
         self.mark()
         return restarted
 

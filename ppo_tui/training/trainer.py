@@ -2,57 +2,49 @@
 
 from __future__ import annotations
 
+import copy
 import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..config import Config, build_config, to_tables
+from ..config import Config, build_config
 from ..envs import EnvInfo
 from ..errors import DivergedError, PPOTuiError, UsageError
 from ..ppo import Learner, build_policy
 from ..protocol import (
     Alarm,
     Command,
-    EpisodeFinished,
-    Event,
     Level,
     Pause,
-    RolloutProgress,
     RunFinished,
-    RunStarted,
     RunState,
     SettingChanged,
     SetValue,
     StateChanged,
     UpdateFinished,
-    UpdateProgress,
     WatchGame,
 )
 from ..workers import WorkerPool
+from .bookkeeping import Bookkeeping, run_started
 from .checkpoint import read_checkpoint, write_checkpoint
 from .checkpoint_state import CheckpointState
-from .collector import Collector, wrap_rollout
 from .control import Controls, StopTraining
 from .durability import Durability, Position
-from .gameview import GameView
 from .health import GradientWatch
 from .hub import EventHub, Sink
+from .learning import Learning
 from .machine import Threads, choose_threads, keep_freed_memory, resolve_device
-from .metrics import EpisodeWindow, PhaseTimes, RecentRate, TrainingClock
-from .recovery import Recovery
+from .metrics import TrainingClock
 from .result import RunResult
 from .resuming import ResumePoint, live_changes
+from .rollouts import Rollouts
 from .settings import LiveSettings
 from .snapshots import Snapshots, describe_origin
 from .start import examine, start_pool
-from .usage import MachineUsage
-from .versions import versions
-from .workers_view import WorkersView
 
 
 class Trainer:
@@ -107,17 +99,15 @@ class Trainer:
         self._run_dir, self._notes, self._attended = run_dir, notes, attended
         self._clock = TrainingClock()
         self._hub = EventHub(sinks, lambda: self._clock.seconds)
-        self._gradients = GradientWatch(self._hub.emit)
-        self._controls = Controls(self._hub.emit, self._hold, self._watch)
+        self._emit = self._hub.emit
+        self._gradients = GradientWatch(self._emit)
+        self._controls = Controls(self._emit, self._hold, self._watch)
         self._settings = LiveSettings(config)
-        self._times = PhaseTimes(self._clock)
-        self._rate = RecentRate()
-        self._episodes = EpisodeWindow()
         self._metrics: dict[str, float | None] = {}
         info = env_info or examine(config)
         self.device = self._choose_device()
         self.pool = pool or self._start_workers(info)
-        self._usage = MachineUsage(self.device)
+        self._books = Bookkeeping(config, self.pool, self.device, clock=self._clock, emit=self._emit)
         self._threads = self._choose_threads(info)
         if resumed and config.run.torch_threads == "auto":
             # The last bits of sums depend on how many threads compute them.
@@ -149,36 +139,35 @@ class Trainer:
         # The last bits of the initial weights depend on the number of threads that compute them.
         torch.set_num_threads(self._threads.learn)
         policy_seed, action_seed, env_seed = np.random.SeedSequence(config.run.seed).spawn(3)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(policy_seed.generate_state(1)[0]))
-            self.policy = build_policy(
-                info.observation_space, info.action_space, config.policy, frame_stack=config.env.frame_stack
-            ).to(self.device)
+        self.policy = build_policy(
+            info.observation_space,
+            info.action_space,
+            config.policy,
+            frame_stack=config.env.frame_stack,
+            seed=int(policy_seed.generate_state(1)[0]),
+        ).to(self.device)
         self.learner = Learner(self.policy, config, self.device)
-        self.rollout = wrap_rollout(self.pool.shared, self.policy, config, masked=info.num_masked > 0)
-        self._workers = WorkersView(self.pool)
-        self._game = GameView(
-            self.pool, self.policy, self.rollout, action_names=info.action_meanings or (), emit=self._emit
-        )
-        env_seeds = [int(seed) for seed in env_seed.generate_state(config.rollout.num_envs) >> 1]
-        recovery = Recovery(
-            self.pool,
-            self.policy,
-            self.rollout,
-            max_restarts=config.workers.max_restarts,
-            env_seeds=env_seeds,
+        self._learning = Learning(
+            self.learner,
+            minibatches=config.ppo.minibatches,
+            threads=self._threads.learn,
+            times=self._books.times,
+            check=lambda: self._controls.check(mid_update=True),
             emit=self._emit,
-            on_change=lambda: self._emit(self._workers.changed()),
         )
-        self._collector = Collector(
+        self._acting = copy.deepcopy(self.policy) if config.run.overlap else self.policy
+        self._rollouts = Rollouts(
+            config,
+            info,
             self.pool,
-            self.policy,
-            self.rollout,
-            times=self._times,
-            action_seed=int(action_seed.generate_state(1)[0]),
-            env_seeds=env_seeds,
-            recovery=recovery,
+            self._acting,
+            action_seed=action_seed,
+            env_seed=env_seed,
+            books=self._books,
+            check=self._between_steps,
+            emit=self._emit,
         )
+        self.rollout = self._rollouts.buffer
 
     def _prepare_checkpoints(self, directory: Path | None) -> None:
         """What saves the run; with a checkpoint to go on from, all but the environments stands there."""
@@ -186,9 +175,9 @@ class Trainer:
             self.config,
             policy=self.policy,
             learner=self.learner,
-            collector=self._collector,
+            rollouts=self._rollouts,
             settings=self._settings,
-            episodes=self._episodes,
+            episodes=self._books.episodes,
             origin=describe_origin(self.pool, self.device, self._threads),
         )
         if self._resumed:
@@ -197,9 +186,9 @@ class Trainer:
         self._durability = Durability(
             self.config,
             snapshots,
-            self._episodes,
+            self._books.episodes,
             directory,
-            emit=self._hub.emit,
+            emit=self._emit,
             controls=self._controls,
             position=lambda: Position(self.step, self.update, self._clock.seconds, self._metrics),
             resumed=self._resumed,
@@ -239,9 +228,7 @@ class Trainer:
     def __enter__(self) -> Trainer:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def run(self) -> RunResult:
@@ -250,7 +237,8 @@ class Trainer:
         Never raises for what befalls the run: the result and the last event carry it. The workers are closed.
         """
         self._clock.start(self._resumed.state.seconds if self._resumed else 0.0)
-        self._emit(self._run_started())
+        started = run_started(self.name, self.config, self.pool, self.policy, self.device, self._run_dir)
+        self._emit(started)
         details = ""
         try:
             self._train()
@@ -284,7 +272,7 @@ class Trainer:
         while not self._done:
             self._controls.check()
             self._durability.keep()
-            self._times.begin()
+            self._books.times.begin()
             self._collect()
             self._learn()
             self._report()
@@ -304,8 +292,12 @@ class Trainer:
 
     @property
     def _done(self) -> bool:
+        return self._rollouts.ahead is None and not self._wants_more(self.step)
+
+    def _wants_more(self, collected: int) -> bool:
+        """Whether a run that has taken so many steps needs another rollout."""
         limit = self.config.run.max_episodes
-        return self.step >= self.config.planned_steps or (limit is not None and self._episodes.total >= limit)
+        return collected < self.config.planned_steps and (limit is None or self._books.episodes.total < limit)
 
     @property
     def progress(self) -> float:
@@ -313,28 +305,19 @@ class Trainer:
         return self.step / self.config.planned_steps
 
     def _collect(self) -> None:
-        """Fill the rollout with the experience of the policy as it is."""
-        began = self._clock.seconds
+        """Take the rollout that was collected ahead, else collect one with the policy as it is."""
         torch.set_num_threads(self._threads.act)
-        self._emit(self._workers.stepping())
-        self._game.before_rollout(self.step)
-        for t in range(self.config.rollout.steps):
-            self._collector.step(t)
-            self._emit_rollout_progress(t + 1)
-            self._controls.check()
-            if self.config.rollout.whole_episodes and self._collector.all_ended(t):
-                break
-        self._experience = self._collector.finish(steps=t + 1)
+        if self.config.run.overlap:
+            self._acting.load_state_dict(self.policy.state_dict())
+            if self._rollouts.ahead is None:
+                self._rollouts.collect_ahead(self.step, self.update + 1)
+        self._experience = self._rollouts.next(self.step, self.update + 1)
         self._taken = len(self._experience)
-        self._game.after_rollout()
-        for episode in self._collector.finished_episodes(self.step, steps=t + 1):
-            self._note_episode(episode)
-        self._emit(self._workers.waiting(t + 1, self._clock.seconds - began))
 
-    def _note_episode(self, episode: EpisodeFinished) -> None:
-        self._episodes.add(episode.episode_return, episode.length)
-        self._workers.add_episode(episode.env, episode.episode_return)
-        self._emit(episode)
+    def _between_steps(self) -> None:
+        """After each vector step of a rollout."""
+        self._learning.tell()
+        self._controls.check(mid_update=self._learning.under_way)
 
     def _learn(self) -> None:
         """Improve the policy on the rollout.
@@ -342,45 +325,21 @@ class Trainer:
         `progress` still is what it was when the rollout began: the first update uses the full learning rate.
         """
         hyper = self._settings.hyperparameters(self.progress)
-
-        def on_minibatch(epoch: int, minibatch: int) -> None:
-            self._emit(
-                UpdateProgress(
-                    update=self.update + 1,
-                    epoch=epoch,
-                    epochs=hyper.epochs,
-                    minibatch=minibatch,
-                    minibatches=self.config.ppo.minibatches,
-                )
-            )
-            self._controls.check(mid_update=True)
-
-        torch.set_num_threads(self._threads.learn)
+        collected, number = self.step + self._taken, self.update + 1
         self._durability.learning()
-        with self._times.phase("learn"):
-            self._metrics = self.learner.update(self._experience, hyper, on_minibatch=on_minibatch)
-        with self._times.phase("copy"):
-            self._experience.carry_over()
-        self.update += 1
-        self.step += self._taken
+        if self.config.run.overlap and self._wants_more(collected):
+            self._metrics = self._learning.update_during(
+                lambda: self._rollouts.collect_ahead(collected, number + 1), self._experience, hyper, number
+            )
+        else:
+            self._metrics = self._learning.update(self._experience, hyper, number)
+            with self._books.times.phase("copy"):
+                self._experience.carry_over()
+        self.update, self.step = number, collected
 
     def _report(self) -> None:
         """One line of metrics for this update."""
-        seconds = self._times.total
-        self._rate.add(self._taken, seconds)
-        elapsed = self._clock.seconds
-        self._metrics = {
-            "time/total_timesteps": self.step,
-            "time/iterations": self.update,
-            "time/time_elapsed": elapsed,
-            "time/fps": self.step / max(elapsed, 1e-9),
-            "time/fps_update": self._taken / seconds,
-            **self._times.shares(),
-            "time/workers_busy": self._workers.busy_share,
-            **self._usage.metrics(),
-            **self._episodes.metrics(),
-            **self._metrics,
-        }
+        self._metrics = self._books.metrics(self.step, self.update, self._taken, self._metrics)
         self._emit(UpdateFinished(update=self.update, step=self.step, metrics=self._metrics))
         if diverged := self._gradients.check(self._metrics, self.update, self.step):
             self._give_up_branch(diverged)
@@ -430,40 +389,9 @@ class Trainer:
             )
         )
 
-    # ── Events ──────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _emit(self, event: Event) -> None:
-        self._hub.emit(event)
-
     def _hold(self, paused: bool) -> None:
         self._clock.hold(paused)
+        self._learning.hold(paused)
 
     def _watch(self, command: WatchGame) -> None:
-        self._game.watch(command)
-
-    def _emit_rollout_progress(self, t: int) -> None:
-        self._emit(
-            RolloutProgress(
-                step=self.step + t * self.config.rollout.num_envs,
-                update=self.update + 1,
-                t=t,
-                length=self.config.rollout.steps,
-                fps=self._rate.per_second,
-            )
-        )
-
-    def _run_started(self) -> RunStarted:
-        return RunStarted(
-            run=self.name,
-            config=to_tables(self.config),
-            seed=self.config.run.seed,
-            total_steps=self.config.planned_steps,
-            num_envs=self.config.rollout.num_envs,
-            num_workers=self.pool.num_workers,
-            rollout_steps=self.config.rollout.steps,
-            env_slices=tuple((worker.envs.start, worker.envs.stop) for worker in self.pool.workers),
-            device=str(self.device),
-            parameters=sum(parameter.numel() for parameter in self.policy.parameters()),
-            versions=versions(),
-            run_dir=None if self._run_dir is None else str(self._run_dir),
-        )
+        self._rollouts.game.watch(command)

@@ -166,7 +166,10 @@ class PpoTuiApp(App[None]):
         if self.run_controller.session.status != self._status:
             self._status = self.run_controller.session.status
             self.screen.refresh_bindings()
-        self.run_controller.watch_game(any(game.to_be_seen for game in self.screen.query(Game)))
+        games = list(self.screen.query(Game))
+        for game in games:
+            game.renew_facts()
+        self.run_controller.watch_game(any(game.to_be_seen for game in games))
         self._leave_when_due()
 
     # ── Steering ────────────────────────────────────────────────────────────────────────────────────────────

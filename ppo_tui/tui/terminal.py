@@ -55,7 +55,8 @@ def run_screen(session: Session, options: ScreenOptions | None = None) -> Outcom
     messages: Messages = deque(maxlen=100)
     with _switch_interval(SWITCH_INTERVAL), _captured_logging(messages), _own_terminal(messages):
         app = PpoTuiApp(session, fps=fps, look=options.look, keymap=options.keymap)
-        app.driver_class = LastingDriver
+        if "TEXTUAL_DRIVER" not in os.environ:  # which names the one that talks to a browser
+            app.driver_class = LastingDriver
         app.run_controller.diagnostics = messages
         try:
             asyncio.run(_run(app))

@@ -215,7 +215,7 @@ class RunView:
             return
         self.step = max(self.step, event.step)
         self.rollout = event
-        if self.learning and self.learning.update < event.update:
+        if self.learning and self.learning.update <= self.update:
             self.learning = None
 
     @_on.register

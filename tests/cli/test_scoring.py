@@ -89,7 +89,13 @@ def test_watch_records_without_a_terminal(ppo_tui, few, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "frames in game.gif" in done.stdout
     assert done.stderr.count("return ") == 2
-    assert (tmp_path / "game.gif").read_bytes().startswith(b"GIF89a")
+    film = (tmp_path / "game.gif").read_bytes()
+    assert film.startswith(b"GIF89a")
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    board = accumulator.EventAccumulator(str(few / "tensorboard"))
+    board.Reload()
+    (image,) = board.Images("eval/game")
+    assert (image.step, image.encoded_image_string) == (2048, film)
 
 
 def test_watch_shows_the_game_and_what_the_policy_makes_of_it(few, terminal):  # noqa: F811

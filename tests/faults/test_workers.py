@@ -162,7 +162,7 @@ def test_a_message_too_large_for_the_pipe_of_a_stopped_worker_blocks_nobody():
     trainer = Trainer(faulty())
     try:
         pool = trainer.pool
-        trainer._collector.reset()
+        trainer._rollouts.reset()
         states = pool.save_states()
         kill(0, number=signal.SIGSTOP)(trainer)
         handle = pool.workers[0]

@@ -135,7 +135,7 @@ def test_a_run_can_end_with_its_episodes():
     config = small("CartPole-v1", run={"total_steps": 100_000, "max_episodes": 10})
     trainer, metrics = trained(config)
     assert trainer.update == len(metrics) < 20
-    assert trainer._episodes.total >= 10
+    assert trainer._books.episodes.total >= 10
 
 
 class TestWholeEpisodes:

@@ -68,10 +68,12 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(*events: Event, size: tuple[int, int] = (120, 40), **options) -> AsyncIterator[Desk]:
+async def desk(
+    *events: Event, size: tuple[int, int] = (120, 40), notifications: bool = False, **options
+) -> AsyncIterator[Desk]:
     """The desk of a test; without an `fps` in `options` there is no game on the screen."""
     made = Desk(list(events) or list(recorded(30)), **{"fps": 0.0, **options})
-    async with made.app.run_test(size=size) as pilot:
+    async with made.app.run_test(size=size, notifications=notifications) as pilot:
         made.pilot = pilot
         await made.say()
         yield made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+import pyte
 import pytest
 from rich.console import Console
 
@@ -120,7 +121,8 @@ desk = functools.partial(any_desk, fps=SLOW)
 
 async def play(it: Desk, frames: int = 1) -> None:
     """Let time pass for the game: as many frames as that."""
-    game = it.app.screen.query_one(Game)
+    shown = it.app.screen.query(Game) or it.app.main.query(Game)
+    game = shown.first()
     for _ in range(frames):
         game._play()
         await it.pilot.pause()
@@ -244,6 +246,7 @@ async def test_a_clip_costs_few_bytes_and_a_still_picture_none():
         played = len("".join(written).encode())
         assert 45 * 20 < played < 45 * BUDGET / 2
         await play(it, 13)
+        await it.pass_time(1.0)
         written.clear()
         await play(it, 30)
         assert sum(map(len, written)) == 0
@@ -269,3 +272,24 @@ async def test_the_game_at_any_size():
             await it.press("V")
             await play(it, 2)
             await it.press("escape")
+
+
+async def test_a_terminal_shows_the_game_as_the_compositor_has_it_dialogs_and_notifications_above_it():
+    terminal = pyte.Screen(120, 40)
+    stream, console = pyte.Stream(terminal), Console(force_terminal=True, color_system="truecolor")
+    async with desk(started(), notifications=True) as it:
+        it.app._display = lambda screen, update: update and stream.feed(update.render_segments(console))
+        it.app.screen.refresh()
+        await it.say(clip(20))
+        for keys in ((), ("q",), ("escape",), ("question_mark",), ("escape",)):
+            await it.press(*keys)
+            await play(it, 5)
+            assert "\n".join(terminal.display) == it.picture
+        await it.press("V")
+        it.app.notify("a notification that lies above the game's lower right corner " * 5)
+        await it.pilot.pause()
+        assert "lower right corner" in it.picture
+        await it.say(clip(16, first=60))  # the ball comes down to the corner
+        for _ in range(16):
+            await play(it)
+            assert "\n".join(terminal.display) == it.picture

@@ -89,9 +89,17 @@ def test_a_new_rollout_clears_the_bar_of_the_last_update():
     view = view_of(
         started(),
         UpdateProgress(update=1, epoch=4, epochs=4, minibatch=4, minibatches=4),
+        update(1, 1.0),
         RolloutProgress(step=BATCH + 8, update=2, t=1, length=128, fps=1.0),
     )
     assert view.learning is None
+
+
+def test_a_rollout_that_is_collected_meanwhile_leaves_the_bar_of_the_update():
+    learning = UpdateProgress(update=1, epoch=2, epochs=4, minibatch=1, minibatches=4)
+    rollout = RolloutProgress(step=BATCH + 8, update=2, t=1, length=128, fps=1.0)
+    view = view_of(started(), learning, rollout)
+    assert (view.learning, view.rollout) == (learning, rollout)
 
 
 def test_missing_metrics_are_gaps():

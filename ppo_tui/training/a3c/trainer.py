@@ -16,7 +16,6 @@ from ...protocol import Alarm, CommandRefused, EpisodeFinished, Event, GameClip,
 from ..collector import CollectorState
 from ..machine import Threads
 from ..trainer import Trainer
-from ..workers_view import WorkersView
 from .pool import ActorLearners
 from .shared import LIVE, SharedOptimizer
 from .worker import STATISTICS, Progress
@@ -44,24 +43,25 @@ class A3CTrainer(Trainer):
     def _start_workers(self, info: EnvInfo) -> ActorLearners:
         config = self.config
         torch.set_num_threads(1)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.run.seed)
-            self.policy = build_policy(
-                info.observation_space, info.action_space, config.policy, frame_stack=config.env.frame_stack
-            )
+        self.policy = build_policy(
+            info.observation_space,
+            info.action_space,
+            config.policy,
+            frame_stack=config.env.frame_stack,
+            seed=config.run.seed,
+        )
         log_path = None if self._run_dir is None else self._run_dir / "workers.log"
         return ActorLearners(config, info, self.policy, log_path)
 
     def _build(self, info: EnvInfo) -> None:
         self.learner = SharedOptimizer(self.pool.shared, self.config.optim)
         self.learner.reset()
-        self._workers = WorkersView(self.pool)
-        self._collector = _Elsewhere()
+        self._rollouts = _Elsewhere()
         self._losses: Counter[int] = Counter()
         self._steps_since_loss: Counter[int] = Counter()
 
     def _hold(self, paused: bool) -> None:
-        super()._hold(paused)
+        self._clock.hold(paused)
         self.pool.hold(paused)
 
     def _watch(self, command: WatchGame) -> None:
@@ -88,19 +88,18 @@ class A3CTrainer(Trainer):
 
     def _collect(self) -> None:
         """Listen to the workers for one round."""
-        began = self._clock.seconds
         self._write_hyperparameters()
-        self._emit(self._workers.stepping())
+        self._books.rollout_begins()
         self._round: list[Progress] = []
         self._taken = 0
-        with self._times.phase("wait"):
+        with self._books.times.phase("wait"):
             while self._taken < self.config.batch_size:
                 for worker, payload in self.pool.receive(PATIENCE_SECONDS):
                     self._take(worker, payload)
-                self._emit_rollout_progress(min(self._taken // self.pool.num_envs, self.config.rollout.steps))
+                t = min(self._taken // self.pool.num_envs, self.config.rollout.steps)
+                self._books.rollout_progress(self.step, self.update + 1, t)
                 self._controls.check()
-        steps_each = self._taken // self.pool.num_workers
-        self._emit(self._workers.waiting(steps_each, self._clock.seconds - began))
+        self._books.rollout_done(self._taken // self.pool.num_workers)
 
     def _take(self, worker: int, payload: Progress | Event | WorkerError) -> None:
         """Take in what a worker has sent, or that nothing will come from it any more."""
@@ -116,7 +115,7 @@ class A3CTrainer(Trainer):
         if self._steps_since_loss[worker] >= self.config.batch_size:
             del self._losses[worker]
         for episode_return, length in payload.episodes:
-            self._note_episode(
+            self._books.episode_finished(
                 EpisodeFinished(env=worker, episode_return=episode_return, length=length, step=self.step + self._taken)
             )
 
@@ -136,7 +135,7 @@ class A3CTrainer(Trainer):
         self.pool.replace(worker)
         message = f"{error.message}, restarted {self._losses[worker]}/{allowed}, in a new episode"
         self._emit(Alarm(level=Level.WARNING, message=message, details="\n".join(getattr(error, "__notes__", ()))))
-        self._emit(self._workers.changed())
+        self._emit(self._books.workers.changed())
 
     def _learn(self) -> None:
         """The workers have; this is what they say of it."""
@@ -153,7 +152,9 @@ class A3CTrainer(Trainer):
 
 
 class _Elsewhere:
-    """In place of a `Collector`, for checkpoints: the environments are the workers', who begin new episodes."""
+    """In place of `Rollouts`, for checkpoints: the environments are the workers', who begin new episodes."""
+
+    ahead = None
 
     def reset(self) -> None:
         """The workers do so when they start."""

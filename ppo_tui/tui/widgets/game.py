@@ -17,9 +17,6 @@ _FACTS_WIDTH = 20
 _BESIDE_WIDTH = 40
 """Cells from which on the facts stand beside the picture and not below it."""
 
-_FACTS_EVERY = 3
-"""Numbers change with every third frame: to be read, and to spare a slow line."""
-
 
 class Game(Container):
     """Plays what the spectator is given, while it is to be seen."""
@@ -33,7 +30,6 @@ class Game(Container):
         self._picture = GamePicture(run, id="game-picture")
         self._observation = GameObservation(run, id="game-observation")
         self._facts = GameFacts(run, id="game-facts")
-        self._frames = 0
 
     def compose(self) -> ComposeResult:
         yield self._picture
@@ -65,7 +61,7 @@ class Game(Container):
     def renew(self) -> None:
         """Show what there is now, a waiting line included."""
         self.entitle()
-        pictures = self.run.game.frame is None or self.run.game.frame.picture is not None
+        pictures = self._is_picture
         if self._picture.display != pictures:
             self._picture.display, self._observation.display = pictures, not pictures
         self._picture.renew()
@@ -78,11 +74,20 @@ class Game(Container):
     def _play(self) -> None:
         if not (self.to_be_seen and self.size.area and self.run.game.advance()):
             return
-        self._frames += 1
-        if self._frames % _FACTS_EVERY == 1:
-            self.renew()
-        else:
+        if self._is_picture == self._picture.display:
             self._picture.renew()
+            self._observation.renew()
+        else:
+            self.renew()
+
+    def renew_facts(self) -> None:
+        """Show the numbers of the frame that is played: less often than frames, to be read."""
+        if self.to_be_seen:
+            self._facts.renew()
+
+    @property
+    def _is_picture(self) -> bool:
+        return self.run.game.frame is None or self.run.game.frame.picture is not None
 
 
 class GameFacts(Panel):

@@ -1,0 +1,1 @@
+"""Policies on their way out to other programs, and in from Stable-Baselines3."""

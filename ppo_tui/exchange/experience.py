@@ -1,0 +1,122 @@
+"""Real observations, what a policy decided on them, and whether another form of it decides the same."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config import Config
+from ..envs import EnvInfo
+from ..errors import RunFailedError
+from ..ppo import ActorCritic
+from ..ppo.actions import action_kind
+from ..training.playing import Play
+from ..training.stage import start_stage
+
+NUM_ENVS, STEPS = 4, 32
+
+TOLERANCE = 1e-4
+"""How far numbers may be apart, absolutely or relatively: sums in another order differ in their last bits."""
+
+Run = Callable[[tuple[Tensor, ...]], tuple[np.ndarray, ...]]
+"""A policy in another form: from the inputs of `DeployedPolicy` to its outputs, the first three of them at least."""
+
+
+class Experience(NamedTuple):
+    """B real observations and what the live policy made of them.
+
+    Attributes:
+        inputs: of `DeployedPolicy.forward`.
+        masks: the possible actions, bool `[B, A]`, or None where all are.
+        decisions: the greedy actions that were taken, as the policy counts them, `[B, *action_shape]`.
+        actions: the same as the environment took them.
+        log_probs, values: of them, `[B]`.
+    """
+
+    policy: ActorCritic
+    config: Config
+    info: EnvInfo
+    step: int
+    inputs: tuple[Tensor, ...]
+    masks: Tensor | None
+    decisions: Tensor
+    actions: np.ndarray
+    log_probs: Tensor
+    values: Tensor
+
+
+def gather_experience(path: Path, *, allow_import: bool = False) -> Experience:
+    """Let the checkpoint at `path` play greedily on the CPU, in float32, and keep what it saw and did.
+
+    Raises:
+        As `start_stage` and `Play` do.
+    """
+    stage = start_stage(
+        path, episodes=NUM_ENVS, num_envs=NUM_ENVS, steps=STEPS, greedy=True, device="cpu", allow_import=allow_import
+    )
+    precise = msgspec.structs.replace(stage.config.policy, precision="float32")
+    stage = dataclasses.replace(stage, config=msgspec.structs.replace(stage.config, policy=precise))
+    try:
+        play = Play(stage)
+        list(play.advance())
+        batch = play.rollout.minibatch(torch.arange(NUM_ENVS * STEPS))
+    finally:
+        stage.pool.close()
+    others = [*([batch.masks] if batch.masks is not None else []), *([batch.past.states] if batch.past else [])]
+    return Experience(
+        policy=play.policy,
+        config=stage.config,
+        info=stage.info,
+        step=stage.state.step,
+        inputs=tuple(tensor.clone() for tensor in (batch.observations, *others)),
+        masks=batch.masks,
+        decisions=batch.actions.clone(),
+        actions=play.policy.env_actions(batch.actions),
+        log_probs=batch.log_probs.clone(),
+        values=batch.values.clone(),
+    )
+
+
+def check_same(run: Run, experience: Experience, name: str) -> float:
+    """The largest difference between the numbers of `run` and those of the live policy.
+
+    Raises:
+        RunFailedError: they are not the same policy; nothing should be done with the other form.
+    """
+    actions, scores, values = run(experience.inputs)[:3]
+    policy, space = experience.policy, experience.policy.action_space
+    kind = action_kind(space, squash=experience.config.policy.squash_actions)
+    with torch.inference_mode():
+        distribution = kind.distribution(torch.from_numpy(np.array(scores)), policy.log_std, experience.masks)
+        # Of a near tie either action is right: the other one is as probable.
+        regret = experience.log_probs - distribution.log_prob(experience.decisions)
+    differences = [np.abs(values - experience.values.numpy()), regret.abs().numpy()]
+    reach = 1.0 + max(float(np.abs(values).max()), float(experience.log_probs.abs().max()))
+    different = _different(actions, experience.actions)
+    tied = (distribution.log_prob(distribution.mode()) - experience.log_probs).abs() < TOLERANCE
+    worst = float(max(part.max() for part in differences))
+    count = int((different & ~tied.numpy()).sum())
+    if count or not worst <= TOLERANCE * reach:
+        raise RunFailedError(
+            f"{name} is not the same policy: of {len(actions)} observations of {experience.config.env.id} it acts "
+            f"differently on {count}, and its numbers differ by up to {worst:.2g}",
+            hint="nothing was kept of it; please report this, with the run's config.toml",
+        )
+    return worst
+
+
+def _different(actions: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Which of B actions are others, bool `[B]`."""
+    assert actions.shape == expected.shape, f"actions {actions.shape}, expected {expected.shape}"
+    if np.issubdtype(expected.dtype, np.floating):
+        close = np.isclose(actions, expected, rtol=TOLERANCE, atol=TOLERANCE)
+    else:
+        close = actions == expected
+    return ~close.reshape(len(close), -1).all(axis=1)

@@ -1,0 +1,205 @@
+"""The formats of an exported policy: each knows how to write one, and how to run what was written."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from ..errors import RunFailedError, UsageError, did_you_mean
+from ..ppo import build_policy
+from ..training.checkpoint import on_cpu
+from .deployed import DeployedPolicy, Facts, example_inputs
+from .experience import Experience, Run, check_same
+
+METADATA = "ppo-tui"
+"""The key of the `Facts` in a file's own metadata."""
+
+
+class Format(Protocol):
+    """A file format.
+
+    Attributes:
+        suffix: of its files.
+        packages: that it takes besides PyTorch, by the names that they are imported as.
+    """
+
+    suffix: str
+    packages: tuple[str, ...]
+
+    def write(self, path: Path, policy: DeployedPolicy, example: tuple[Tensor, ...], facts: Facts) -> None: ...
+
+    def load(self, path: Path, experience: Experience) -> Run: ...
+
+
+class Safetensors:
+    """The weights by name, and what they are in the metadata: for programs that build the network themselves."""
+
+    suffix = ".safetensors"
+    packages = ()
+
+    def write(self, path: Path, policy: DeployedPolicy, example: tuple[Tensor, ...], facts: Facts) -> None:
+        tensors = on_cpu(policy.policy.state_dict())
+        path.write_bytes(safetensors.torch.save(tensors, metadata={METADATA: facts.to_json()}))
+
+    def load(self, path: Path, experience: Experience) -> Run:
+        config, info = experience.config, experience.info
+        policy = build_policy(
+            info.observation_space, info.action_space, config.policy, frame_stack=config.env.frame_stack
+        )
+        with safe_open(path, framework="pt") as file:
+            policy.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        deployed = deploy(experience, policy.eval())
+        return lambda inputs: _arrays(deployed(*inputs))
+
+
+class TorchScript:
+    """A traced module that `torch.jit.load` runs, in C++ too, without this program."""
+
+    suffix = ".pt"
+    packages = ()
+
+    def write(self, path: Path, policy: DeployedPolicy, example: tuple[Tensor, ...], facts: Facts) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecated in favour of torch.export, which C++ does not load yet
+            traced = torch.jit.trace(policy, example, check_trace=False)
+            torch.jit.save(traced, path, _extra_files={METADATA: facts.to_json()})
+
+    def load(self, path: Path, experience: Experience) -> Run:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            loaded = torch.jit.load(path)
+        return lambda inputs: _arrays(loaded(*inputs))
+
+
+class Onnx:
+    """A graph for onnxruntime and everything else that reads ONNX; the size of the batch is free."""
+
+    suffix = ".onnx"
+    packages = ("onnx", "onnxscript", "onnxruntime")
+
+    def write(self, path: Path, policy: DeployedPolicy, example: tuple[Tensor, ...], facts: Facts) -> None:
+        batch = torch.export.Dim("batch", min=1)
+        first, *others = [{0: batch} for _ in example]
+        with _quiet():
+            program = torch.onnx.export(
+                policy,
+                example,
+                dynamo=True,
+                input_names=policy.inputs,
+                output_names=policy.outputs,
+                dynamic_shapes=(first, tuple(others)) if others else (first,),
+                verbose=False,
+            )
+        program.model.metadata_props[METADATA] = facts.to_json()
+        program.save(path)
+
+    def load(self, path: Path, experience: Experience) -> Run:
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        names = [tensor.name for tensor in session.get_inputs()]
+        return lambda inputs: tuple(
+            session.run(None, {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)})
+        )
+
+
+FORMATS: dict[str, Format] = {"safetensors": Safetensors(), "torchscript": TorchScript(), "onnx": Onnx()}
+
+
+def check_export(name: str, path: Path | None) -> Format:
+    """The format of this name.
+
+    Raises:
+        UsageError: there is none, what it takes is not installed, or there is no directory for `path`.
+    """
+    if name not in FORMATS:
+        hint = did_you_mean(name, FORMATS, otherwise=f"use one of {', '.join(FORMATS)}")
+        raise UsageError(f"--format {name!r}: there is no such format", hint=hint)
+    form = FORMATS[name]
+    missing = [package for package in form.packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise UsageError(
+            f"--format {name}: it takes {', '.join(missing)}, which is not installed",
+            hint="pip install 'ppo-tui[export]'",
+        )
+    if path is not None and not path.absolute().parent.is_dir():
+        raise UsageError(f"--output {str(path)!r}: there is no directory {path.absolute().parent}")
+    return form
+
+
+def deploy(experience: Experience, policy: torch.nn.Module | None = None) -> DeployedPolicy:
+    """The policy that made this experience, or another one on the same spaces, as other programs use it."""
+    return DeployedPolicy(
+        policy or experience.policy,
+        masked=experience.masks is not None,
+        squashed=experience.config.policy.squash_actions,
+    ).eval()
+
+
+def write_policy(path: Path, form: Format, experience: Experience, facts: Facts) -> float:
+    """Write the policy to `path`, once what was written has decided the same as the live one on real observations.
+
+    Returns:
+        The largest difference of any number.
+
+    Raises:
+        UsageError: the file cannot be written.
+        RunFailedError: the network cannot be written in this format, or decides something else there.
+    """
+    example = example_inputs(experience.policy, experience.info, experience.config)
+    temporary = path.with_name(f".{path.stem}.tmp{form.suffix}")
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            _write(temporary, form, deploy(experience), example, facts)
+            difference = check_same(form.load(temporary, experience), experience, path.name)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror or error}", hint="choose another --output"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return difference
+
+
+def _write(path: Path, form: Format, policy: DeployedPolicy, example: tuple[Tensor, ...], facts: Facts) -> None:
+    try:
+        form.write(path, policy, example, facts)
+    except OSError:
+        raise
+    except Exception as error:  # whatever the exporters raise for a network that they do not understand
+        brief = str(error).strip().splitlines() or [""]
+        raise RunFailedError(
+            f"this network cannot be written as {form.suffix}: {type(error).__name__}: {brief[0][:200]}",
+            hint="--format safetensors writes the weights of any network",
+        ) from error
+
+
+def _arrays(tensors: tuple[Tensor, ...]) -> tuple[np.ndarray, ...]:
+    return tuple(tensor.detach().numpy() for tensor in tensors)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress off stdout, which carries results, and its advice to developers off stderr."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)

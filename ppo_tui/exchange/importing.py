@@ -1,0 +1,67 @@
+"""A run out of a model that Stable-Baselines3 has trained."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config import Config
+from ..ppo.actions import action_kind
+from ..runs import RunDirectory
+from ..training import Trainer, examine
+from ..training.checkpoint_files import point_link
+from .experience import check_same, gather_experience
+from .sb3 import Sb3Model, config_for, load_into, runner
+
+
+def import_model(
+    model: Sb3Model, config: Config, *, label: str, name: str | None, run_dir: Path | None
+) -> tuple[RunDirectory, int]:
+    """Make a run that has the weights of `model`, and stands before its first step.
+
+    What it decides has been compared with what the model decides on real observations.
+
+    Args:
+        config: of the run; its networks become those of the model.
+
+    Returns:
+        The run, and on how many observations the two agreed.
+
+    Raises:
+        UsageError: the model does not fit `config`, or the directory cannot be written; nothing is left of it.
+        RunFailedError: the imported policy decides otherwise; nothing is left of it.
+    """
+    config = config_for(model, config)
+    info = examine(config)
+    planned = RunDirectory.plan(label=label, name=name, path=run_dir)
+    ours = not planned.path.exists()
+    run = RunDirectory.create(config, label=label, name=name, path=planned.path)
+    try:
+        path = run.checkpoints / f"step-{0:012d}"
+        with Trainer(config, env_info=info) as trainer:
+            load_into(trainer.policy, model)
+            trainer.save(path)
+        point_link(run.checkpoints / "latest", path)
+        experience = gather_experience(path, allow_import=True)
+        kind = action_kind(info.action_space, squash=False)
+
+        def to_env(scores: Tensor) -> np.ndarray:
+            log_std = experience.policy.log_std
+            return kind.to_env(kind.distribution(scores, log_std, experience.masks).mode().detach().numpy())
+
+        with torch.inference_mode():
+            check_same(runner(model, to_env), experience, model.path.name)
+        by = f"Stable-Baselines3 {model.version}".strip()
+        reason = f"imported from {model.path.name}, which {by} trained for {model.steps:,} steps"
+        run.update(status="stopped", reason=reason, pid=None)
+    except BaseException:
+        run.release()
+        if ours:
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    run.release()
+    return run, len(experience.actions)

@@ -1,0 +1,178 @@
+"""The page: the records of some runs in HTML, with style, script and pictures inside."""
+
+from __future__ import annotations
+
+import importlib.util
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..errors import UsageError
+from ..tui.formats import duration
+from .charts import COLOURS, draw
+from .games import Film
+from .record import Line, RunRecord
+
+MOST_LINES = 1_000
+"""Events of a run that the page shows; a run of days has more."""
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A run as the page shows it.
+
+    Attributes:
+        film: its game; None where there are no pictures.
+        no_film: why there are none; empty where none were asked for.
+    """
+
+    record: RunRecord
+    colour: str
+    film: Film | None = None
+    no_film: str = ""
+
+    @property
+    def lines(self) -> list[Line]:
+        return self.record.lines[-MOST_LINES:]
+
+    @property
+    def left_out(self) -> int:
+        return len(self.record.lines) - len(self.lines)
+
+    @property
+    def steps_done(self) -> str:
+        """What a run that has ended as planned gives as its reason: nothing worth saying."""
+        return f"{self.record.summary.step:,} steps done"
+
+    @property
+    def figures(self) -> Iterator[tuple[str, str]]:
+        """The most important numbers, with what they are."""
+        record, summary = self.record, self.record.summary
+        total = f" of {_number(summary.total_steps)}" if summary.total_steps else ""
+        yield "steps", _number(summary.step) + total
+        yield "return, last 100 games", _number(summary.last_return)
+        yield "at its best", _number(summary.best_return)
+        yield "games", _number(len(record.episodes))
+        if record.seconds:
+            yield "time", duration(record.seconds)
+            yield "steps a second", _number(round(summary.step / record.seconds))
+        yield "seed", _number(summary.seed)
+
+
+def check_report(path: Path) -> None:
+    """Refuse a report that could not be written, before anything is read or played.
+
+    Raises:
+        UsageError: a library that it takes is not installed, or there is no such directory.
+    """
+    missing = [name for name in ("bokeh", "jinja2") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"a report is made with {' and '.join(missing)}, which is not installed",
+            hint="pip install 'ppo-tui[report]'",
+        )
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"--output {str(path)!r}: there is no directory {path.absolute().parent}")
+
+
+def render(runs: Sequence[Shown]) -> str:
+    """The page."""
+    from bokeh.resources import Resources
+    from jinja2 import Environment, FileSystemLoader
+
+    charts, script = draw([run.record for run in runs])
+    environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"date": _date, "number": _number}
+    settings = _settings(runs)
+    return environment.get_template("page.html").render(
+        title=", ".join(run.record.name for run in runs) if len(runs) <= 3 else f"{len(runs)} runs",
+        version=__version__,
+        written=time.time(),
+        nonce=secrets.token_urlsafe(16),
+        css=(_HERE / "page.css").read_text("utf-8"),
+        behaviour=(_HERE / "page.js").read_text("utf-8"),
+        bokeh="\n".join(Resources(mode="inline", components=["bokeh"]).js_raw) if charts else "",
+        script=script,
+        groups=[(group, list(members)) for group, members in groupby(charts, key=lambda chart: chart.group)],
+        runs=runs,
+        games=any(run.film or run.no_film for run in runs),
+        settings=settings,
+        differing=[(key, values) for key, values in settings if len(set(values)) > 1],
+        environment=_environment(runs),
+    )
+
+
+def write_report(path: Path, runs: Sequence[Shown]) -> int:
+    """Write the page to `path` and return its length in bytes.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    page = render(runs).encode("utf-8")
+    try:
+        path.write_bytes(page)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", hint="choose another --output") from None
+    return len(page)
+
+
+def colour(index: int) -> str:
+    """Of the run of this index, the same as in the charts."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def _settings(runs: Sequence[Shown]) -> list[tuple[str, list[str]]]:
+    keys = dict.fromkeys(key for run in runs for key in run.record.settings)
+    return [(key, [_value(run.record.settings.get(key)) for run in runs]) for key in keys]
+
+
+def _environment(runs: Sequence[Shown]) -> list[tuple[str, list[Any]]]:
+    """What the runs ran on; rows that no run has anything for are left out."""
+    packages = dict.fromkeys(name for run in runs for name in run.record.facts.get("versions") or {})
+    rows = [
+        ("processor", [run.record.origin.cpu if run.record.origin else None for run in runs]),
+        ("device", [run.record.facts.get("device") for run in runs]),
+        ("threads while learning", [run.record.origin.learn_threads if run.record.origin else None for run in runs]),
+        ("workers", [run.record.started.num_workers if run.record.started else None for run in runs]),
+        ("weights", [_number(run.record.started.parameters) if run.record.started else None for run in runs]),
+        ("preset", [run.record.facts.get("preset") for run in runs]),
+        ("git commit", [run.record.facts.get("git") for run in runs]),
+        ("code", [run.record.origin.code if run.record.origin else None for run in runs]),
+        *((name, [(run.record.facts.get("versions") or {}).get(name) for run in runs]) for name in packages),
+        ("started", [_date(run.record.summary.started) for run in runs]),
+    ]
+    return [(label, _dashed(values)) for label, values in rows if any(value is not None for value in values)]
+
+
+def _dashed(values: Iterable[Any]) -> list[Any]:
+    return ["–" if value is None else value for value in values]
+
+
+def _value(value: Any) -> str:
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return str(value).lower()
+        case int():
+            return _number(value)
+        case list():
+            return ", ".join(map(str, value)) or "none"
+    return str(value)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
+def _date(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else "–"

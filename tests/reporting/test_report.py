@@ -1,0 +1,133 @@
+"""`report` writes a page that stands alone, on real runs, looked at by a real browser."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ppo_tui.protocol import RunFinished, RunState, SettingChanged, encode
+from ppo_tui.reporting.page import Shown, colour, render
+from ppo_tui.reporting.record import read_record
+from ppo_tui.runs import RunDirectory
+from tests.browser import chromium  # noqa: F401
+from tests.cli.test_scoring import trained  # noqa: F401
+
+pytest.importorskip("bokeh", reason="reports are drawn by Bokeh: pip install 'ppo-tui[report]'")
+
+HOSTILE = "<script>document.title='owned'</script>$$x$$"
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path) -> Path:  # noqa: F811
+    """Two runs, ``few`` and one with an edit, a hostile name and hostile words in its record."""
+    shutil.copytree(trained, tmp_path / "runs", symlinks=True)
+    other = tmp_path / "runs" / "other"
+    shutil.copytree(tmp_path / "runs" / "few", other, symlinks=True)
+    facts = json.loads((other / "run.json").read_text())
+    (other / "run.json").write_text(json.dumps(facts | {"name": HOSTILE, "started": facts["started"] - 60}))
+    with (other / "events.jsonl").open("ab") as events:
+        edit = SettingChanged(key="optim.learning_rate", old=1e-3, new=5e-4, by=HOSTILE, step=1024, update=4)
+        end = RunFinished(state=RunState.FAILED, exit_code=3, reason=HOSTILE, step=2048, update=8)
+        events.write(encode(edit) + b"\n" + encode(end) + b"\n")
+    shutil.rmtree(other / "checkpoints")  # so that there is nobody to play
+    config = (other / "config.toml").read_text()
+    (other / "config.toml").write_text(config.replace("seed = 1", "seed = 7"))
+    return tmp_path / "runs"
+
+
+def open_page(browser, path: Path, scheme: str = "light"):
+    """The page, and what the browser complained about or asked the network for."""
+    context = browser.new_context(color_scheme=scheme, viewport={"width": 1200, "height": 900})
+    page, complaints = context.new_page(), []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None)
+    page.on(
+        "request", lambda r: complaints.append(r.url) if not r.url.startswith(("file:", "data:", "blob:")) else None
+    )
+    page.goto(path.as_uri())
+    page.wait_for_selector("body[data-ready]", state="attached")
+    page.wait_for_function("Bokeh.documents.every((document) => document.is_idle)")
+    return page, complaints
+
+
+def axis_colour(page) -> str:
+    return page.evaluate(
+        "[...Bokeh.documents[0].all_models].find((m) => m.type === 'LinearAxis').major_label_text_color"
+    )
+
+
+def test_a_report_of_two_runs_in_a_browser(ppo_tui, runs, tmp_path, chromium):  # noqa: F811
+    done = ppo_tui("report", "few", "other", "--output", "page.html")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("page.html (")
+    path = tmp_path / "page.html"
+    assert path.stat().st_size < 6e6
+
+    page, complaints = open_page(chromium, path)
+    assert page.title() == f"few, {HOSTILE}"
+    text = page.inner_text("body")
+    for words in (
+        "rollout/ep_rew_mean",
+        "CartPole-v1",
+        "optim.learning_rate",
+        "0.0005",
+        "run.seed",
+        "torch",
+        "2,048",
+        "No pictures: ",
+    ):
+        assert words in text
+    assert page.locator("figure .bk-Figure").count() >= 10
+    assert page.locator(".stills img").count() == 6
+    assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+    # What the canvas shows: each run's colour, and no longer that of a run that was switched off.
+    shown = "[...Bokeh.documents[0].all_models].filter((m) => m.tags.includes('run-1') && m.visible).length"
+    assert page.evaluate(shown) > 10
+    page.click("nav button >> nth=1")
+    assert page.evaluate(shown) == 0
+    assert complaints == []
+
+    light = axis_colour(page)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("getComputedStyle(document.body).backgroundColor === 'rgb(20, 23, 26)'")
+    assert axis_colour(page) != light
+
+
+@pytest.mark.slow
+def test_a_report_of_a_run_that_has_done_nothing(ppo_tui, runs, tmp_path):
+    run = runs / "few"
+    for name in ("metrics.jsonl", "events.jsonl"):
+        (run / name).unlink()
+    shutil.rmtree(run / "checkpoints")
+    done = ppo_tui("report", "few")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "few-report.html").read_text("utf-8")
+    assert "no curves yet" in page
+    assert "holds no whole checkpoint" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["report", "fwe"], ["no run 'fwe'", "did you mean 'few'"]),
+        (["report", "few", "-o", "nowhere/x.html"], ["no directory"]),
+    ],
+)
+def test_bad_arguments(ppo_tui, runs, arguments, words):
+    done = ppo_tui(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    for word in words:
+        assert word in done.stderr
+
+
+def test_private_settings_stay_out(runs):
+    file = runs / "few" / "config.toml"
+    config = file.read_text("utf-8").replace("[notify]\n", '[notify]\nwebhook = "https://hooks.example/secret-token"\n')
+    assert "secret-token" in config
+    file.write_text(config)
+    page = render([Shown(read_record(RunDirectory(runs / "few")), colour(0))])
+    assert "CartPole-v1" in page
+    assert "secret-token" not in page

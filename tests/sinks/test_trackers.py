@@ -1,0 +1,183 @@
+"""TensorBoard, Weights & Biases and MLflow get what `metrics.jsonl` gets, read back by their own readers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ppo_tui.config import load_preset
+from ppo_tui.errors import ConfigError
+from ppo_tui.protocol import (
+    Alarm,
+    Rewound,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    RunState,
+    SettingChanged,
+    UpdateFinished,
+)
+from ppo_tui.runs import RunDirectory
+from ppo_tui.sinks.tracker import check_tracking, tracking_sinks
+from ppo_tui.training.hub import EventHub, FunctionSink
+
+
+def started(config) -> RunStarted:
+    from ppo_tui.config import to_tables
+
+    return RunStarted(
+        run="pole", config=to_tables(config), seed=1, total_steps=1000, num_envs=8, num_workers=2,
+        rollout_steps=32, env_slices=((0, 4), (4, 8)), device="cpu", parameters=9155, versions={},
+    )  # fmt: skip
+
+
+def update(number: int, value: float) -> UpdateFinished:
+    metrics = {"rollout/ep_rew_mean": value, "train/value_loss": None, "train/approx_kl": float("nan")}
+    return UpdateFinished(update=number, step=256 * number, metrics=metrics | {"time/total_timesteps": 256 * number})
+
+
+END = RunFinished(state=RunState.FINISHED, exit_code=0, reason="done", step=768, update=3)
+EDIT = SettingChanged(key="ppo.clip_range", old=0.1, new=0.2, by="ada", step=256, update=1)
+
+
+@pytest.fixture
+def story(tmp_path):
+    """Tell a run to the trackers that these settings ask for; what the run heard of them comes back."""
+
+    def tell(*overrides: str, events=None) -> tuple[RunDirectory, list[Alarm]]:
+        config = load_preset("cartpole", overrides=overrides)
+        path = tmp_path / "pole"
+        run = RunDirectory(path) if path.exists() else RunDirectory.create(config, label="cartpole", path=path)
+        alarms: list[Alarm] = []
+        keep = FunctionSink(lambda event: alarms.append(event) if isinstance(event, Alarm) else None)
+        hub = EventHub([*tracking_sinks(config, run), keep], lambda: 0.0)
+        for event in (started(config), *(events or (update(1, 10.0), EDIT, update(2, 20.0), END))):
+            hub.emit(event)
+        return run, alarms
+
+    return tell
+
+
+def scalars(run: RunDirectory, tag: str) -> list[tuple[int, float]]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    accumulator = EventAccumulator(str(run.tensorboard))
+    accumulator.Reload()
+    return [(event.step, event.value) for event in accumulator.Scalars(tag)]
+
+
+def test_tensorboard_has_the_metrics_under_their_names(story):
+    pytest.importorskip("tensorboard")
+    run, alarms = story()
+    assert scalars(run, "rollout/ep_rew_mean") == [(256, 10.0), (512, 20.0)]
+    assert scalars(run, "time/total_timesteps") == [(256, 256.0), (512, 512.0)]
+    assert alarms == []
+
+
+def test_tensorboard_has_settings_and_their_changes(story):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    run, _ = story("notify.webhook=http://localhost:1/secret")
+    accumulator = EventAccumulator(str(run.tensorboard))
+    accumulator.Reload()
+    plugin_data = accumulator.SummaryMetadata("_hparams_/session_start_info").plugin_data
+    content = HParamsPluginData.FromString(plugin_data.content).session_start_info
+    assert content.hparams["optim.learning_rate"].number_value == pytest.approx(1e-3)
+    assert content.hparams["env.id"].string_value == "CartPole-v1"
+    assert not any(key.startswith("notify") for key in content.hparams)
+    (tensor,) = accumulator.Tensors("settings/text_summary")
+    assert tensor.tensor_proto.string_val[0] == b"ppo.clip_range: 0.1 \xe2\x86\x92 0.2, by ada"
+
+
+def test_tensorboard_forgets_what_a_rewind_or_a_crash_made_void(story):
+    pytest.importorskip("tensorboard")
+    rewound = Rewound(path="x", step=256, update=1)
+    run, _ = story(events=(update(1, 1.0), update(2, 2.0), update(3, 3.0), rewound, update(2, 22.0)))
+    resumed = RunResumed(path="x", step=256, update=1)
+    assert scalars(run, "rollout/ep_rew_mean") == [(256, 1.0), (512, 22.0)]
+    story(events=(resumed, update(2, 222.0), END))
+    assert scalars(run, "rollout/ep_rew_mean") == [(256, 1.0), (512, 222.0)]
+
+
+def test_tensorboard_is_written_where_it_is_installed_and_can_be_turned_off(story):
+    pytest.importorskip("tensorboard")
+    run, _ = story("tracking.tensorboard=false")
+    assert not run.tensorboard.exists()
+
+
+def test_mlflow_has_metrics_parameters_and_the_end(story, tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    uri = tmp_path / "mlflow"
+    _, alarms = story(f"tracking.mlflow={uri}", "tracking.tensorboard=false")
+    assert alarms == []
+    client = mlflow.MlflowClient(tracking_uri=str(uri))
+    (kept,) = client.search_runs([client.get_experiment_by_name("ppo-tui").experiment_id])
+    assert (kept.info.run_name, kept.info.status) == ("pole", "FINISHED")
+    assert kept.data.params["optim.learning_rate"] == "0.001"
+    history = client.get_metric_history(kept.info.run_id, "rollout/ep_rew_mean")
+    assert [(point.step, point.value) for point in history] == [(256, 10.0), (512, 20.0)]
+    # A resumed run goes on with the same one.
+    story(f"tracking.mlflow={uri}", "tracking.tensorboard=false", events=(update(3, 30.0), END))
+    (kept,) = client.search_runs([kept.info.experiment_id])
+    assert kept.data.metrics["rollout/ep_rew_mean"] == 30.0
+
+
+def wandb_records(path: Path) -> Iterator[Any]:
+    """What Weights & Biases wrote: protocol buffers in LevelDB's log format, blocks of 32 KiB after a short header."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content, offset, parts = path.read_bytes(), 7, b""
+    while offset + 7 <= len(content):
+        if 32768 - offset % 32768 < 7:
+            offset += 32768 - offset % 32768
+            continue
+        length, kind = int.from_bytes(content[offset + 4 : offset + 6], "little"), content[offset + 6]
+        parts += content[offset + 7 : offset + 7 + length]
+        offset += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield Record.FromString(parts)
+            parts = b""
+
+
+def test_wandb_keeps_a_run_offline(story):
+    pytest.importorskip("wandb")
+    run, alarms = story("tracking.wandb=offline", "tracking.tensorboard=false")
+    assert alarms == []
+    (file,) = run.path.glob("wandb/offline-run-*/*.wandb")
+    records = list(wandb_records(file))
+    rows = [
+        {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+        for record in records
+        if record.WhichOneof("record_type") == "history"
+    ]
+    assert [(row["time/total_timesteps"], row["rollout/ep_rew_mean"]) for row in rows] == [(256, 10.0), (512, 20.0)]
+    (begun,) = [record.run for record in records if record.WhichOneof("record_type") == "run"]
+    assert begun.display_name == "pole"
+    config = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in begun.config.update}
+    assert config["env.id"] == "CartPole-v1"
+
+
+def test_a_tracker_that_fails_is_let_go_with_a_word_and_the_others_go_on(story, tmp_path):
+    pytest.importorskip("tensorboard")
+    (tmp_path / "pole").mkdir()
+    (tmp_path / "pole" / "tensorboard").write_text("in the way")
+    config = load_preset("cartpole")
+    run = RunDirectory.create(config, label="cartpole", path=tmp_path / "pole")
+    assert run.path.exists()
+    _, alarms = story()
+    (alarm,) = alarms
+    assert "TensorBoard failed and was detached" in alarm.message
+
+
+@pytest.mark.parametrize("name", ["tensorboard=true", "wandb=online", "mlflow=here"])
+def test_what_is_not_installed_is_refused_before_the_run(name, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
+    with pytest.raises(ConfigError, match="is not installed\n  pip install 'ppo-tui") as caught:
+        check_tracking(load_preset("cartpole", overrides=[f"tracking.{name}"]))
+    assert f"tracking.{name.partition('=')[0]}" in str(caught.value)
