@@ -14,11 +14,12 @@ STRETCH = 100_000
 """Environment steps that a line of the table covers."""
 
 
-class _Episode(msgspec.Struct, tag_field="event", tag="episode"):
-    """What is needed of an `EpisodeFinished`."""
+class _Line(msgspec.Struct):
+    """What is needed of a line of ``events.jsonl``."""
 
-    step: int
-    episode_return: float
+    event: str
+    step: int = 0
+    episode_return: float = 0.0
 
 
 Course = dict[int, list[float]]
@@ -26,15 +27,18 @@ Course = dict[int, list[float]]
 
 
 def read_course(events: Path) -> Course:
-    """The course of a run from its ``events.jsonl``."""
-    decoder = msgspec.json.Decoder(_Episode)
+    """The course of a run from its ``events.jsonl``, without the stretch that it has not come to the end of."""
+    decoder = msgspec.json.Decoder(_Line)
     course: Course = defaultdict(list)
+    furthest = 0
     with events.open("rb") as lines:
-        for line in lines:
-            if b'"episode_return"' in line:
-                episode = decoder.decode(line)
-                course[-(-episode.step // STRETCH) * STRETCH].append(episode.episode_return)
-    return course
+        for line in filter(lambda line: line.endswith(b"\n"), lines):
+            said = decoder.decode(line)
+            if said.event == "episode":
+                course[-(-said.step // STRETCH) * STRETCH].append(said.episode_return)
+            elif said.event == "update":
+                furthest = max(furthest, said.step)
+    return {until: returns for until, returns in course.items() if until <= furthest}
 
 
 def read_reference(file: Path) -> dict[str, dict[int, tuple[int, float]]]:
@@ -47,7 +51,7 @@ def read_reference(file: Path) -> dict[str, dict[int, tuple[int, float]]]:
 
 
 def course_lines(preset: str, courses: Sequence[Course], reference: dict[int, tuple[int, float]]) -> Iterator[str]:
-    """A Markdown table of the stretches that `courses`, together, have come to the end of."""
+    """A Markdown table of the stretches that any of the `courses` has come to the end of."""
     yield f"| `{preset}`, until step | games | mean return | reference: games | mean return |"
     yield "|--:|--:|--:|--:|--:|"
     for until, (games, mean) in sorted(reference.items()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,7 @@ def main(
     table_only: Annotated[bool, typer.Option("--table", help="Train nothing: write what has been scored.")] = False,
 ) -> None:
     """Train and score, then write the table, the scores and the curves of all that has been scored so far."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
     try:
         chosen = find_experiments(presets.split(",") if presets else [])
         check_page(docs)
@@ -73,9 +75,18 @@ def train(experiment: Experiment, seed: int, runs: Path) -> None:
         if experiment.one_core:
             arguments += ["--workers", "1", "--set", "run.torch_threads=1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "ppo_tui", *arguments], cwd=ROOT, env=_environment(), stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "ppo_tui", *arguments],
+        cwd=ROOT,
+        env=_environment(),
+        stdout=subprocess.DEVNULL,
+        process_group=0,  # a signal to all of us must not reach it twice
     )
-    code = _wait(process, experiment, path)
+    try:
+        code = _wait(process, experiment, path)
+    except (KeyboardInterrupt, SystemExit):
+        process.terminate()
+        process.wait()  # until it has saved, so that another call can go on with it
+        raise
     if code not in (0, STOPPED):
         raise RunFailedError(f"{experiment.preset}, seed {seed}: exit code {code}", hint=f"{path}/run.log tells why")
     if code == STOPPED and not _is_far_enough(experiment, path):

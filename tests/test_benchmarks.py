@@ -35,7 +35,7 @@ from benchmarks.timing import update_rate
 from benchmarks.work import breakout
 from ppo_tui.errors import RunFailedError, UsageError
 from ppo_tui.ppo import build_policy, gae
-from ppo_tui.protocol import EpisodeFinished, RunState, StateChanged, encode
+from ppo_tui.protocol import EpisodeFinished, RunState, StateChanged, UpdateFinished, encode
 from tests.conftest import ROOT
 
 RATES = st.floats(min_value=1.0, max_value=1e5)
@@ -296,9 +296,11 @@ def test_the_course_of_a_training_stands_beside_that_of_the_reference(tmp_path):
     events = tmp_path / "events.jsonl"
     games = [(99_990, 1.0), (100_000, 2.0), (100_001, -7.0), (300_000, 9.0)]
     lines = [encode(EpisodeFinished(env=0, episode_return=number, length=5, step=step)) for step, number in games]
-    events.write_bytes(b"\n".join([*lines, encode(StateChanged(state=RunState.FINISHED))]))
+    lines.append(encode(UpdateFinished(update=9, step=290_000, metrics={})))
+    lines.append(encode(StateChanged(state=RunState.FINISHED)))
+    events.write_bytes(b"".join(line + b"\n" for line in lines) + lines[0][:20])
     course = read_course(events)
-    assert course == {100_000: [1.0, 2.0], 200_000: [-7.0], 300_000: [9.0]}
+    assert course == {100_000: [1.0, 2.0], 200_000: [-7.0]}, "the third stretch is not over"
     reference = {100_000: (3, 1.25), 200_000: (4, -6.0), 400_000: (5, 8.0)}
     assert list(course_lines("pong", [course, {100_000: [6.0]}], reference))[2:] == [
         "| 100,000 | 3 | 3.00 | 3 | 1.25 |",

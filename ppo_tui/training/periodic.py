@@ -105,8 +105,8 @@ class PeriodicEvaluation:
             self._emit(
                 Alarm(
                     level=Level.INFO,
-                    message=f"step {step:,} is not evaluated, and neither are those until step "
-                    f"{self._turn:,} has been: raise eval.every, or lower eval.episodes, to leave out none",
+                    message=f"step {step:,} is not evaluated while step {self._turn:,} still is: raise eval.every or "
+                    "lower eval.episodes",
                 )
             )
         return False

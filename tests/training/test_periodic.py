@@ -82,7 +82,7 @@ def test_late_evaluations_are_left_out_aloud_and_nobody_has_to_wait_for_the_last
     _, result, record = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), stop_at_the_end)
     assert (result.state, result.exit_code, result.step) == (RunState.STOPPED, 143, 6 * BATCH)
     (told,) = [event.message for event in record.of(Alarm)]
-    assert told.startswith(f"step {2 * BATCH} is not evaluated, and neither are those until step {BATCH} has been")
+    assert told.startswith(f"step {2 * BATCH} is not evaluated while step {BATCH} still is: raise eval.every")
     assert "the evaluation of step 144 is awaited" in [event.reason for event in record.of(StateChanged)]
     assert not record.of(Evaluated)
 
