@@ -51,7 +51,7 @@ def read_reference(file: Path) -> dict[str, dict[int, tuple[int, float]]]:
 
 
 def course_lines(preset: str, courses: Sequence[Course], reference: dict[int, tuple[int, float]]) -> Iterator[str]:
-    """A Markdown table of the stretches that any of the `courses` has come to the end of; nothing where there is none."""
+    """A Markdown table of the stretches that any of the `courses` has come to the end of; nothing without any."""
     seen = {until: [number for course in courses for number in course.get(until, ())] for until in sorted(reference)}
     if not any(seen.values()):
         return
