@@ -51,11 +51,14 @@ def read_reference(file: Path) -> dict[str, dict[int, tuple[int, float]]]:
 
 
 def course_lines(preset: str, courses: Sequence[Course], reference: dict[int, tuple[int, float]]) -> Iterator[str]:
-    """A Markdown table of the stretches that any of the `courses` has come to the end of."""
+    """A Markdown table of the stretches that any of the `courses` has come to the end of; nothing without any."""
+    seen = {until: [number for course in courses for number in course.get(until, ())] for until in sorted(reference)}
+    if not any(seen.values()):
+        return
     yield f"| `{preset}`, until step | games | mean return | reference: games | mean return |"
     yield "|--:|--:|--:|--:|--:|"
-    for until, (games, mean) in sorted(reference.items()):
-        returns = [number for course in courses for number in course.get(until, ())]
+    for until, returns in seen.items():
+        games, mean = reference[until]
         if returns:
             yield f"| {until:,} | {len(returns)} | {_number(fmean(returns))} | {games} | {_number(mean)} |"
 
