@@ -81,8 +81,9 @@ class Game(Container):
             self.renew()
 
     def renew_facts(self) -> None:
-        """Show the numbers of the frame that is played: less often than frames, to be read."""
+        """Show whose game it is and the numbers of the frame: less often than frames, to be read."""
         if self.to_be_seen:
+            self.entitle()
             self._facts.renew()
 
     @property
