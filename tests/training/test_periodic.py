@@ -146,6 +146,7 @@ def test_without_checkpoints_there_is_nothing_to_evaluate():
         Trainer(evaluating(BATCH))
 
 
+@pytest.mark.slow
 def test_on_the_command_line_scores_are_recorded_and_compared(ppo_tui, tmp_path):
     settings = ["--set", "eval.every=100000", "--set", "eval.episodes=2", "--total-steps", "1500", "--name", "scored"]
     done = ppo_tui("--preset", "cartpole", "--headless", *settings)
@@ -170,7 +171,7 @@ def test_nothing_goes_on_playing_when_the_training_is_killed(tmp_path):
     process = subprocess.Popen([sys.executable, "-m", "ppo_tui", *command], env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:
         training = psutil.Process(process.pid)
-        wait_until(lambda: players(training))
+        wait_until(lambda: players(training), seconds=120)  # of lowest priority: on a busy machine it starts late
         family = training.children(recursive=True)
         assert players(training)[0].nice() == LOWEST_PRIORITY
     finally:

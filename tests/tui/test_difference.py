@@ -53,14 +53,14 @@ def shown(
     return [[screen.buffer[y][x] for x in range(width)] for y in range(height)], (screen.cursor.y, screen.cursor.x)
 
 
-@settings(max_examples=1500)
+@settings(max_examples=500)
 @given(WRITES)
 def test_the_terminal_shows_the_same(writes: list[str]):
     difference = Difference()
     assert shown([difference.reduce(data) for data in writes]) == shown(writes)
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(WRITES, WRITES)
 def test_what_is_not_understood_is_passed_on_and_nothing_relied_upon_afterwards(before: list[str], after: list[str]):
     difference = Difference()
@@ -68,7 +68,7 @@ def test_what_is_not_understood_is_passed_on_and_nothing_relied_upon_afterwards(
     assert shown([difference.reduce(data) for data in everything]) == shown(everything)
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(pieces())
 def test_the_same_again_is_not_written_again(piece: str):
     difference = Difference()
