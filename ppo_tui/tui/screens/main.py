@@ -264,6 +264,7 @@ class MainScreen(ChartActions, Screen[None]):
             chosen = name == self._panel
             self.set_class(chosen, f"-at-{name}")
             self.query_one(f"#{name}").set_class(chosen, "-focused")
+        self.charts.renew()  # a key is answered at once, however lately they were painted
         self.call_after_refresh(self.renew)
 
     def on_click(self, event: events.Click) -> None:
