@@ -16,7 +16,7 @@ run: $(STAMP)
 test: $(TEST_STAMP) check
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
-# What trains to a score, kills a process at a hundred moments, or goes through all games: about ten minutes.
+# What trains to a score, kills a process at a hundred moments, or goes through all games.
 test-slow: $(TEST_STAMP)
 	$(VENV)/bin/python -m pytest -m "slow and not faults" $(PYTEST_ARGS)
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from ..config import to_tables
 from ..protocol import (
     Command,
     EpisodeFinished,
@@ -20,10 +19,10 @@ from ..protocol import (
     Stop,
 )
 from ..workers.camera import GAME_FPS
+from .bookkeeping import run_started
 from .clips import Cutter, Take
 from .playing import Play
 from .stage import Stage
-from .versions import versions
 
 CLIP_SECONDS = 2.0
 
@@ -123,17 +122,6 @@ class Watching:
         self._emit_to(msgspec.structs.replace(event, time=time.time(), elapsed=elapsed))
 
     def _started(self, play: Play) -> RunStarted:
-        config, pool = self._stage.config, self._stage.pool
-        return RunStarted(
-            run=self._name,
-            config=to_tables(config),
-            seed=self._stage.seed,
-            total_steps=config.planned_steps,
-            num_envs=config.rollout.num_envs,
-            num_workers=pool.num_workers,
-            rollout_steps=config.rollout.steps,
-            env_slices=tuple((worker.envs.start, worker.envs.stop) for worker in pool.workers),
-            device=str(next(play.policy.parameters()).device),
-            parameters=sum(parameter.numel() for parameter in play.policy.parameters()),
-            versions=versions(),
-        )
+        device = next(play.policy.parameters()).device
+        started = run_started(self._name, self._stage.config, self._stage.pool, play.policy, device, run_dir=None)
+        return msgspec.structs.replace(started, seed=self._stage.seed)

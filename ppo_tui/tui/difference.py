@@ -58,14 +58,21 @@ class Difference:
     """
 
     def __init__(self) -> None:
-        self.forget()
+        self._began = False
+        self._know_nothing()
 
     def forget(self) -> None:
-        """From now on nothing is known of the terminal: it was resized, or somebody else has written there."""
+        """From now on nothing is known of the terminal: it was resized, or somebody else has written there.
+
+        May be called from any thread, also while another one is in `reduce`: it counts from the next call on.
+        """
+        self._doubtful = True
+
+    def _know_nothing(self) -> None:
+        self._doubtful = False
         self._rows: dict[int, list[tuple[str, str]]] = {}
         self._at: tuple[int, int] | None = None
         self._style: Style | None = None
-        self._began = False
 
     def reduce(self, data: str) -> str:
         """The least that has to be written for the terminal to look as if `data` had been, its cursor included."""
@@ -76,12 +83,13 @@ class Difference:
             ended = "" if self._began else SYNC_END
             self._began = False
             return ended
+        if self._doubtful:
+            self._know_nothing()
         try:
             written = self._reduced(data)
         except NotUnderstoodError:
-            began = self._began
-            self.forget()
-            return (SYNC_START if began else "") + data
+            self._know_nothing()
+            written = data
         if written and self._began:
             self._began = False
             return SYNC_START + written
@@ -112,7 +120,7 @@ class Difference:
             self._at = at
         return "".join(out)
 
-    def _write(self, out: list[str], text: str, at: tuple[int, int] | None, style: Style) -> tuple[int, int] | None:
+    def _write(self, out: list[str], text: str, at: tuple[int, int] | None, style: Style) -> tuple[int, int]:
         """Write what differs of `text`, which begins at cell `at`; returns the cell behind it."""
         if at is None:
             raise NotUnderstoodError("text at an unknown place")

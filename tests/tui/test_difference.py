@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from ppo_tui.tui import difference as difference_module
 from ppo_tui.tui.difference import SYNC_END, SYNC_START, Difference
 
 from .clips import clip
@@ -140,3 +141,21 @@ async def test_a_whole_session_looks_the_same():
         assert less.display == full.display
     assert shown(reduced, 120, 40) == shown(written, 120, 40)
     assert len("".join(reduced)) < 0.5 * len("".join(written))
+
+
+def test_news_of_another_size_may_come_from_another_thread_in_the_middle_of_an_update():
+    difference = Difference()
+    data = "\x1b[1;1H\x1b[1mrollout\x1b[0m\x1b[1;1H"
+    difference.reduce(data)
+    tokens = difference_module._tokens
+
+    def interrupted(text: str):
+        for token in tokens(text):
+            difference.forget()
+            yield token
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(difference_module, "_tokens", interrupted)
+        assert "progress" in difference.reduce(data.replace("rollout", "progress"))
+    assert difference.reduce(SYNC_START) == ""
+    assert "progress" in difference.reduce(data.replace("rollout", "progress"))
