@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PAGE = Path(__file__).parent / "session.md"
-COLUMNS, LINES = 96, 26
+COLUMNS, LINES = 112, 28
 RUN = "server"
 STEPS = 200_000
 PATIENCE_SECONDS = 900.0
@@ -60,7 +60,7 @@ class Terminal:
         self.type(line)
         self.press("Enter")
         self.wait_for(lambda: self.picture().endswith("\n$"))
-        return self.picture().removesuffix("\n$")
+        return self.picture().removesuffix("\n$").rstrip()
 
     def picture(self) -> str:
         """The text of the terminal, without blank ends."""
@@ -113,6 +113,7 @@ def take(terminal: Terminal, runs: Path, page: Page) -> None:
 
     page.say("Steer", "`ctrl+p` opens the palette, which takes settings as `lr 1e-4`.")
     terminal.press("C-p")
+    terminal.wait_for(lambda: "Search for commands" in terminal.picture())
     terminal.type("lr 1e-4")
     terminal.wait_for(lambda: "1e-4" in terminal.picture() and "learning" in terminal.picture())
     terminal.press("Enter")
@@ -134,7 +135,7 @@ def take(terminal: Terminal, runs: Path, page: Page) -> None:
     page.show(terminal.command("ppo-tui runs"))
 
     page.say("Resume", "It goes on from its newest checkpoint, bit for bit, on the same curves.")
-    page.show(terminal.command(f"ppo-tui resume {RUN} --headless | cut -c-94 | (head -4; tail -4)"))
+    page.show(terminal.command(f"ppo-tui resume {RUN} --headless | cut -c-110 | (head -4; tail -4)"))
 
     page.say("Score", "Games that training has never seen, by a process of its own.")
     page.show(terminal.command(f"ppo-tui eval {RUN} --episodes 50"))
