@@ -54,11 +54,12 @@ def hosts() -> Iterator[list[str]]:
 def torchrun_on(host: int, name: str, directory: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """One rank on this host, which restarts with the other."""
     directory.mkdir()
+    nodes = ("--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "3")
+    meeting = ("--rdzv-backend", "c10d", "--rdzv-id", "two-hosts", "--rdzv-endpoint", f"{ADDRESSES[0]}:29477")
+    train = ("-m", "ppo_tui", "--preset", "cartpole", "--headless", "--log-format", "json")
+    torchrun = ("ip", "netns", "exec", name, sys.executable, "-m", "torch.distributed.run")
     process = subprocess.Popen(
-        ["ip", "netns", "exec", name, sys.executable, "-m", "torch.distributed.run", "--nnodes", "2"]
-        + ["--nproc-per-node", "1", "--max-restarts", "3", "--rdzv-backend", "c10d", "--rdzv-id", "two-hosts"]
-        + ["--rdzv-endpoint", f"{ADDRESSES[0]}:29477", "--local-addr", ADDRESSES[host]]
-        + ["-m", "ppo_tui", "--preset", "cartpole", "--headless", "--log-format", "json", *arguments],
+        [*torchrun, *nodes, *meeting, "--local-addr", ADDRESSES[host], *train, *arguments],
         cwd=directory,
         env={**ENVIRONMENT, "GLOO_SOCKET_IFNAME": f"cable{host}"},
         stdout=subprocess.PIPE,

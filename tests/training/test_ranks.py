@@ -187,6 +187,20 @@ def test_sigterm_to_torchrun_saves_and_one_process_can_go_on(tmp_path, ppo_tui):
 
 
 @pytest.mark.slow
+def test_a_torchrun_that_is_killed_leaves_a_saved_run_and_no_process(tmp_path):
+    with started(tmp_path, "--name", "it") as process:
+        until(process, UpdateFinished)
+        ranks = [psutil.Process(pid_of_rank(rank, process.pid)) for rank in range(RANKS)]
+        everybody = [*ranks, *(child for rank in ranks for child in rank.children(recursive=True))]
+        process.kill()
+        _, left = psutil.wait_procs(everybody, timeout=30)
+        assert not left
+    run = RunDirectory(tmp_path / "runs" / "it")
+    assert (run.read()["status"], run.holder) == ("stopped", None)
+    assert run.read()["step"] == events_of(run.path, CheckpointSaved)[-1].step
+
+
+@pytest.mark.slow
 def test_a_mistake_of_rank_0_ends_all_of_them_with_its_message(tmp_path):
     (tmp_path / "runs" / "it").mkdir(parents=True)
     (tmp_path / "runs" / "it" / "run.json").write_text("{}")
