@@ -225,10 +225,11 @@ class Learner:
 
     def _learn(self, batch: Minibatch, hyper: Hyperparameters, totals: _Totals) -> Tensor:
         """One optimiser step; the largest |rₜ − 1| before it."""
-        loss, ratio_error = None, torch.zeros((), device=self.device)
-        means = torch.zeros(len(_Totals.NAMES) - 1, device=self.device)
         if batch.share:
             loss, means, ratio_error = self._evaluate(batch, hyper)
+        else:
+            loss, means = None, torch.zeros(len(_Totals.NAMES) - 1, device=self.device)
+            ratio_error = torch.zeros((), device=self.device)
         self._optimizer.zero_grad(set_to_none=True)
         means = self._ranks.backward(loss, means, batch.share, self._parameters)
         grad_norm, finite = self._descend(means[_Totals.LOSS], hyper.max_grad_norm)

@@ -125,6 +125,7 @@ def test_two_ranks_learn_what_one_process_learns_and_one_of_them_writes(tmp_path
         assert_close(weights[name], weight, rtol=1e-5, atol=1e-5, msg=name)
 
 
+@pytest.mark.slow
 def test_they_obey_together_show_all_workers_and_go_on_with_the_same_bits(tmp_path):
     """Stopped between two updates, and resumed: by as many processes, exactly."""
     run = tmp_path / "run"
@@ -155,6 +156,7 @@ def test_they_obey_together_show_all_workers_and_go_on_with_the_same_bits(tmp_pa
     assert events_of(run, RunFinished)[-1].step == total
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_killed_costs_a_restart_from_the_newest_checkpoint(tmp_path):
     arguments = ("--total-steps", "40_000", "--set", "run.checkpoint_seconds=0.3", "--set", "ppo.epochs=2")
     with started(tmp_path, *arguments, torchrun=["--max-restarts", "3"]) as process:
