@@ -5,12 +5,12 @@ Rank 0 prepares the run, writes its directory and prints; the others are told wh
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import dataclasses
 import os
+import select
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from .ppo.ranks import ProcessGroup
     from .sinks.console import LineOptions
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class _Plan(msgspec.Struct):
@@ -167,9 +165,20 @@ def _device(place: Place, config: Config) -> torch.device:
 
 
 def _end_with_torchrun() -> None:
-    """Let this process be told by SIGTERM when torchrun is gone: nobody would start it again, or wait for it."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    """Let this process be told by SIGTERM when torchrun is gone: nobody would start it again, or wait for it.
+
+    The kernel could do so by itself (PR_SET_PDEATHSIG), but does it once for each of torchrun's threads.
+    """
+    try:
+        torchrun = os.pidfd_open(os.getppid())
+    except (AttributeError, OSError):  # not on Linux, or it is gone already
+        return
+
+    def watch() -> None:
+        select.select([torchrun], [], [])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="torchrun", daemon=True).start()
 
 
 # ── Beginning, and beginning again ──────────────────────────────────────────────────────────────────────────

@@ -129,18 +129,23 @@ class Bookkeeping:
 
 
 def run_started(
-    name: str, config: Config, workers: WorkersView, policy: ActorCritic, device: torch.device, run_dir: Path | None
+    name: str,
+    config: Config,
+    env_slices: tuple[tuple[int, int], ...],
+    policy: ActorCritic,
+    device: torch.device,
+    run_dir: Path | None,
 ) -> RunStarted:
-    """The first event of a run: what it is."""
+    """The first event of a run: what it is; `env_slices` are the environments of each worker, as start and stop."""
     return RunStarted(
         run=name,
         config=to_tables(config),
         seed=config.run.seed,
         total_steps=config.planned_steps,
         num_envs=config.rollout.num_envs,
-        num_workers=len(workers.env_slices),
+        num_workers=len(env_slices),
         rollout_steps=config.rollout.steps,
-        env_slices=workers.env_slices,
+        env_slices=env_slices,
         device=str(device),
         parameters=sum(parameter.numel() for parameter in policy.parameters()),
         versions=versions(),

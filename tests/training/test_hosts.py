@@ -56,10 +56,11 @@ def torchrun_on(host: int, name: str, directory: Path, *arguments: str) -> Itera
     directory.mkdir()
     nodes = ("--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "3")
     meeting = ("--rdzv-backend", "c10d", "--rdzv-id", "two-hosts", "--rdzv-endpoint", f"{ADDRESSES[0]}:29477")
+    is_host = f"is_host={int(host == 0)}"  # which it tells by its name, and both have the same one
     train = ("-m", "ppo_tui", "--preset", "cartpole", "--headless", "--log-format", "json")
     torchrun = ("ip", "netns", "exec", name, sys.executable, "-m", "torch.distributed.run")
     process = subprocess.Popen(
-        [*torchrun, *nodes, *meeting, "--local-addr", ADDRESSES[host], *train, *arguments],
+        [*torchrun, *nodes, *meeting, "--rdzv-conf", is_host, "--local-addr", ADDRESSES[host], *train, *arguments],
         cwd=directory,
         env={**ENVIRONMENT, "GLOO_SOCKET_IFNAME": f"cable{host}"},
         stdout=subprocess.PIPE,
