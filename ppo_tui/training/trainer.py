@@ -249,10 +249,8 @@ class Trainer:
         Never raises for what befalls the run: the result and the last event carry it. The workers are closed.
         """
         self._clock.start(self._resumed.state.seconds if self._resumed else 0.0)
-        started = run_started(
-            self.name, self.config, self._books.workers.env_slices, self.policy, self.device, self._run_dir
-        )
-        self._emit(started)
+        slices = self._books.workers.env_slices
+        self._emit(run_started(self.name, self.config, slices, self.policy, self.device, self._run_dir))
         details = ""
         try:
             self._train()
