@@ -159,8 +159,7 @@ def train(
 
         prepare_run = functools.partial(
             prepare_for_job,
-            place,
-            config,
+            config=config,
             overrides=overrides,
             label=label,
             name=name,
@@ -245,7 +244,7 @@ def resume(
     if place.by_torchrun:
         from .together import train_together
 
-        return train_together(place, prepare, lines)
+        return train_together(place, lambda _: prepare(), lines)
     prepared = prepare()
     from .launch import run_headless, run_with_screen
 

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from .sinks.console import LineOptions
 
 
+PrepareRun = Callable[[Place], PreparedRun | None]
+
+
 class _Plan(msgspec.Struct):
     """What rank 0 tells the others before they begin.
 
@@ -51,7 +54,7 @@ class _Plan(msgspec.Struct):
 
 def train_together(
     place: Place,
-    prepare_run: Callable[[], PreparedRun | None],
+    prepare_run: PrepareRun,
     lines: LineOptions,
     *,
     config: Config | None = None,
@@ -59,7 +62,7 @@ def train_together(
     """Train with the other processes of torchrun and return the exit code.
 
     Args:
-        prepare_run: called on rank 0 alone; None where there is nothing left to do.
+        prepare_run: called on rank 0 alone, with its place; None where there is nothing left to do.
         lines: how rank 0 prints.
         config: of the run, where every rank knows it before they meet.
 
@@ -71,20 +74,22 @@ def train_together(
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     _end_with_torchrun()
     if place.size == 1:
-        prepared = prepare_run()
+        prepared = prepare_run(place)
         return 0 if prepared is None else run_headless(prepared, lines)
     from .ppo.ranks import ProcessGroup
 
     group = ProcessGroup(local_size=place.local_size)
     try:
+        # torchrun counts restarts on each machine by itself, those alone that were for a rank there.
+        place = dataclasses.replace(place, restart=max(group.exchange(place.restart, int)))
         return _lead(place, group, prepare_run, lines) if group.leads else _follow(place, group)
     finally:
         group.close()
 
 
-def _lead(place: Place, group: ProcessGroup, prepare_run: Callable[[], PreparedRun | None], lines: LineOptions) -> int:
+def _lead(place: Place, group: ProcessGroup, prepare_run: PrepareRun, lines: LineOptions) -> int:
     try:
-        prepared = prepare_run()
+        prepared = prepare_run(place)
     except PPOTuiError as error:
         code = error.exit_code
         group.agree(lambda: _Plan(exit_code=code), _Plan)
@@ -221,8 +226,8 @@ def prepare_for_job(
     if begun is None:
         return prepared
     point = f"update {prepared.resume.state.update:,}" if prepared.resume else "the beginning: there was no checkpoint"
-    count = f"restart {place.restart}/{place.max_restarts}" if place.restart else "restart by the same job"
-    return dataclasses.replace(prepared, notes=(f"{count} from {point}", *prepared.notes))
+    note = f"restart {place.restart}/{place.max_restarts} from {point}"
+    return dataclasses.replace(prepared, notes=(note, *prepared.notes))
 
 
 def _run_of(place: Place, label: str, name: str | None, run_dir: Path | None) -> RunDirectory | None:
