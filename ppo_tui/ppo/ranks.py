@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import functools
+import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -24,6 +26,9 @@ T = TypeVar("T")
 COLLECTIVE_SECONDS = 600.0
 """How long a rank waits for the others, who may be starting their environments. One that has died is noticed at once,
 as its connections close; this is for machines that vanish without a word."""
+
+MEETING_PAUSE = 0.02
+"""Seconds after which rank 0 looks again who has come."""
 
 
 class Ranks:
@@ -139,13 +144,15 @@ class ProcessGroup(Ranks):
         size: int = -1,
         timeout: float = COLLECTIVE_SECONDS,
     ) -> None:
+        patience = datetime.timedelta(seconds=timeout)
         with _telling_of_losses(rank):
+            store, rank, size = next(dist.rendezvous(init_method, rank, size, timeout=patience))
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-                init_method=init_method,
+                store=dist.PrefixStore(_meet(store, rank, size, timeout), store),
                 rank=rank,
                 world_size=size,
-                timeout=datetime.timedelta(seconds=timeout),
+                timeout=patience,
             )
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self.local_size = local_size
@@ -240,6 +247,34 @@ class ProcessGroup(Ranks):
         return _telling_of_losses(self.rank)
 
 
+def _meet(store: dist.Store, rank: int, size: int, timeout: float) -> str:
+    """A name that these processes, and none before them, have for what they put into `store`.
+
+    torchrun keeps one store over its restarts, so that a rank would find the addresses of dead ones there, and its own
+    count of restarts differs from machine to machine. So each rank leaves a word that is its own; rank 0 answers every
+    such word with the name, until all have acknowledged it. Words of the dead are answered in vain.
+    """
+    deadline = time.monotonic() + timeout
+    own = uuid.uuid4().hex
+    if rank:
+        store.set(f"ppo-tui/word/{rank}", own)
+        store.wait([f"ppo-tui/answer/{own}"], datetime.timedelta(seconds=timeout))
+        name = store.get(f"ppo-tui/answer/{own}").decode()
+        store.set(f"ppo-tui/{name}/{rank}", "here")
+        return name
+    missing = set(range(1, size))
+    while missing:
+        for other in list(missing):
+            if store.check([f"ppo-tui/{own}/{other}"]):
+                missing.discard(other)
+            elif store.check([f"ppo-tui/word/{other}"]):
+                store.set(f"ppo-tui/answer/{store.get(f'ppo-tui/word/{other}').decode()}", own)
+        if missing and time.monotonic() > deadline:
+            raise RuntimeError(f"ranks {sorted(missing)} have not come within {timeout:.0f} s")
+        time.sleep(MEETING_PAUSE)
+    return own
+
+
 @contextlib.contextmanager
 def _telling_of_losses(rank: int) -> Iterator[None]:
     try:
@@ -247,7 +282,7 @@ def _telling_of_losses(rank: int) -> Iterator[None]:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RankLostError(
-            f"rank {rank} has lost the others: {reason[:300]}",
+            f"{'this rank' if rank < 0 else f'rank {rank}'} has lost the others: {reason[:300]}",
             hint="torchrun --max-restarts N starts all ranks again, and the run goes on from its newest checkpoint",
         ) from error
 
