@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +27,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from .config import Config
+    from .launch import PreparedRun
     from .tui.look import ScreenOptions
 
 app = typer.Typer(
@@ -47,7 +50,7 @@ def run() -> int:
     except PPOTuiError as error:
         if _debug:
             raise
-        print(f"ppo-tui: {_printable(str(error))}", file=sys.stderr)
+        print(f"ppo-tui: {_rank()}{_printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -58,6 +61,12 @@ def run() -> int:
             error.show()
             return error.exit_code
         raise
+
+
+def _rank() -> str:
+    """Which of torchrun's processes this is, where it is not the one that prints everything else."""
+    rank = os.environ.get("RANK", "0") if "TORCHELASTIC_RUN_ID" in os.environ else "0"
+    return "" if rank == "0" else f"rank {rank}: "
 
 
 def _printable(text: str) -> str:
@@ -120,6 +129,7 @@ def train(
     if preset is None:
         raise UsageError("which preset? for example: ppo-tui --preset breakout", hint="ppo-tui presets lists them")
     from .config import load_preset, preset_path
+    from .training.torchrun import Place
 
     if resume_mode not in (None, "auto"):
         raise UsageError(f"--resume {resume_mode!r}: expected auto", hint="ppo-tui resume RUN goes on with a run")
@@ -140,9 +150,24 @@ def train(
     options = screen_options(theme, ascii, fps)
     lines = line_options(log_format, quiet)
     if detached:
-        if resume_mode is not None:
-            raise UsageError("--resume and --detached exclude each other", hint="use --headless")
+        if resume_mode is not None or Place.here().by_torchrun:
+            what = "torchrun" if resume_mode is None else "--resume"
+            raise UsageError(f"{what} and --detached exclude each other", hint="use --headless")
         return _train_detached(config, options if screen else None, label=label, name=name, run_dir=run_dir)
+    if (place := Place.here()).by_torchrun:
+        from .together import prepare_for_job, train_together
+
+        prepare_run = functools.partial(
+            prepare_for_job,
+            config=config,
+            overrides=overrides,
+            label=label,
+            name=name,
+            run_dir=run_dir,
+            allow_import=allow_import,
+            resume=resume_mode is not None,
+        )
+        return train_together(place, prepare_run, lines, config=config)
     from .launch import prepare, run_headless, run_with_screen
 
     if resume_mode is None:
@@ -204,15 +229,25 @@ def resume(
 ) -> int:
     """Go on with a run exactly where its newest checkpoint stands."""
     from .runs import find_run
+    from .training.torchrun import Place
 
-    found = find_run(run)
     overrides = [*(settings or []), *([f"run.total_steps={total_steps}"] if total_steps is not None else [])]
-
     options, lines = screen_options(theme, ascii, fps), line_options(log_format, quiet)
-    from .launch import prepare_resume, run_headless, run_with_screen
+    place = Place.here()
+    screen = not headless and has_screen() and not place.by_torchrun
 
-    screen = not headless and has_screen()
-    prepared = prepare_resume(found, overrides=overrides, force=force, allow_import=allow_import, screen=screen)
+    def prepare() -> PreparedRun:
+        from .launch import prepare_resume
+
+        return prepare_resume(find_run(run), overrides=overrides, force=force, allow_import=allow_import, screen=screen)
+
+    if place.by_torchrun:
+        from .together import train_together
+
+        return train_together(place, lambda _: prepare(), lines)
+    prepared = prepare()
+    from .launch import run_headless, run_with_screen
+
     return run_with_screen(prepared, options) if screen else run_headless(prepared, lines)
 
 

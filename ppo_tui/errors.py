@@ -66,6 +66,10 @@ class WorkerLostError(WorkerError):
         self.replies: dict[int, Any] = {}
 
 
+class RankLostError(RunFailedError):
+    """Another process of those that train together is gone; the rest of them cannot go on without it."""
+
+
 class DivergedError(PPOTuiError):
     """The training produced NaN or infinite losses."""
 

@@ -26,12 +26,14 @@ from .runs.history import past_events, set_aside_after
 from .runs.server import ControlServer
 from .sinks import describe
 from .sinks.tracker import check_tracking, tracking_sinks
-from .training import boot_workers, engine_class, examine, start_pool
+from .training import boot_workers, engine_class, examine, share_of_config, start_pool
 from .training.relay import CommandRelay
 from .training.resuming import ResumePoint, changed_settings
+from .training.torchrun import Place
 from .workers import WorkerPool
 
 if TYPE_CHECKING:
+    from .ppo.ranks import Ranks
     from .sinks.console import LineOptions
     from .training import Trainer
     from .training.hub import Sink
@@ -54,6 +56,7 @@ class PreparedRun:
 
     Attributes:
         pool: None where the workers learn themselves, which the engine starts.
+        ranks: the processes that train the run together; None for this one alone.
     """
 
     config: Config
@@ -62,6 +65,7 @@ class PreparedRun:
     pool: WorkerPool | None
     resume: ResumePoint | None = None
     notes: tuple[str, ...] = ()
+    ranks: Ranks | None = None
 
     def trainer(self, sinks: Sequence[Sink], *, attended: bool = False) -> Trainer:
         """The engine, which loads PyTorch; it records itself in the run directory and tells `sinks`.
@@ -85,6 +89,7 @@ class PreparedRun:
                 resume_from=self.resume.path if self.resume else None,
                 notes=self.notes,
                 attended=attended,
+                **({"ranks": self.ranks} if self.ranks else {}),
             )
         except BaseException as error:
             self.directory.update(status="failed", reason=str(error), ended=time.time())
@@ -110,8 +115,9 @@ def prepare(config: Config, *, label: str, name: str | None, run_dir: Path | Non
     ignore_hangups()
     check_tracking(config)
     env_info = examine(config)
+    share = _own_share(config)
     directory = RunDirectory.create(config, label=label, name=name, path=run_dir)
-    return PreparedRun(config, directory, env_info, _start_workers(config, env_info, directory, screen))
+    return PreparedRun(config, directory, env_info, _start_workers(share, env_info, directory, screen))
 
 
 def prepare_resume(
@@ -158,6 +164,7 @@ def _prepare_resume(
     config = point.config(tables, overrides)
     check_tracking(config)
     env_info = examine(config)
+    share = _own_share(config)
     abandoned = set_aside_after(directory, point.state.seconds)
     directory.reopen(config)
     notes = [f"passed over: {problem}" for problem in point.skipped]
@@ -166,7 +173,7 @@ def _prepare_resume(
             f"{abandoned} updates after the checkpoint at step {point.state.step:,} are trained anew; "
             "what was recorded of them is in metrics.abandoned.jsonl and events.abandoned.jsonl"
         )
-    pool = _start_workers(config, env_info, directory, screen)
+    pool = _start_workers(share, env_info, directory, screen)
     return PreparedRun(config, directory, env_info, pool, point, tuple(notes))
 
 
@@ -192,6 +199,12 @@ def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: boo
     return tables
 
 
+def _own_share(config: Config) -> Config:
+    """What of `config` this process hosts, where torchrun has started several."""
+    place = Place.here()
+    return share_of_config(config, place.size, place.local_size)
+
+
 def _start_workers(config: Config, env_info: EnvInfo, directory: RunDirectory, screen: bool) -> WorkerPool | None:
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read once, when PyTorch is loaded
     boot_workers(config)
@@ -213,7 +226,7 @@ def run_headless(prepared: PreparedRun, lines: LineOptions | None = None) -> int
     relay = CommandRelay()
     try:
         with (
-            _signals_to(relay.send, prepared.directory.log),
+            signals_to(relay.send, prepared.directory.log),
             _logging_to(prepared.directory.log),
             _served(prepared.directory, relay.send) as server,
         ):
@@ -264,7 +277,7 @@ def _go_on_without_screen(session: LocalSession, run: RunDirectory) -> int:
     """The terminal is gone: train on in this process, which its socket still reaches."""
     let_go_of_terminal(run.log)
     _log.warning("the terminal went away; the run goes on: ppo-tui attach %s", run.path)
-    with _signals_to(session.send, run.log):
+    with signals_to(session.send, run.log):
         session.start()  # which the screen may not have come to
         session.wait()
     return session.exit_code or 0
@@ -347,7 +360,7 @@ def _logging_to(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals_to(send: Callable[[Command], None], log: Path) -> Iterator[None]:
+def signals_to(send: Callable[[Command], None], log: Path) -> Iterator[None]:
     """Turn SIGINT and SIGTERM into a stop with a checkpoint; a second one soon after leaves at once.
 
     SIGHUP means that the terminal is gone: the run lets go of it and goes on.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,9 +13,11 @@ from ..config import Config
 from . import losses
 from .adaptive import Adaptive, adapted_kl_coef, adapted_learning_rate
 from .distributions import Distribution
+from .minibatches import Minibatches
 from .normalizers import RewardNormalizer
 from .optimizers import make_optimizer
 from .policy import ActorCritic
+from .ranks import ALONE, Ranks
 from .rollout import Minibatch, RolloutBuffer
 
 KL_TOLERANCE = 1.5
@@ -60,6 +62,7 @@ class _Totals:
     """
 
     NAMES = ("policy_gradient_loss", "value_loss", "entropy_loss", "loss", "approx_kl", "clip_fraction", "grad_norm")
+    LOSS = NAMES.index("loss")
     _KL = NAMES.index("approx_kl")
 
     def __init__(self, device: torch.device) -> None:
@@ -99,20 +102,25 @@ class Learner:
         policy: moved to `device`, in the channels-last memory format where it is convolutional.
         config: read for the settings that stay fixed over a run, and for the seed of the shuffling.
         device: where the policy lives and learns.
+        ranks: those who learn together, each from its own part of the rollout: every one of them has to make the same
+            calls, and all of them end each update with the same weights, those that one process would have learnt from
+            the whole rollout, but for the order in which sums are taken.
 
     Attributes:
         epochs_done: passes over a rollout since the start of the run.
     """
 
-    def __init__(self, policy: ActorCritic, config: Config, device: torch.device) -> None:
+    def __init__(self, policy: ActorCritic, config: Config, device: torch.device, ranks: Ranks = ALONE) -> None:
         convolutional = any(isinstance(module, nn.Conv2d) for module in policy.modules())
         self.policy = policy.to(device, memory_format=torch.channels_last) if convolutional else policy.to(device)
         self.device = device
         self.epochs_done = 0
+        self._ranks = ranks
+        self._parameters = list(policy.parameters())
         self._ppo = config.ppo
         self._optimizer_name = config.optim.name
         self._optimizer = make_optimizer(policy.parameters(), config.optim)
-        self._rewards = RewardNormalizer(config.rollout.num_envs) if config.ppo.normalize_rewards else None
+        self._rewards = RewardNormalizer(config.rollout.num_envs, ranks) if config.ppo.normalize_rewards else None
         self._kl_coef = config.ppo.kl_coef
         self._adaptive: dict[str, Adaptive] = {}
         if config.ppo.surrogate == "kl-adaptive":
@@ -149,13 +157,23 @@ class Learner:
         rollout.compute_advantages(
             gamma=hyper.gamma, gae_lambda=hyper.gae_lambda, rewards=self._normalized_rewards(rollout, hyper.gamma)
         )
-        explained_variance = losses.explained_variance(rollout.values, rollout.returns)
+        values, returns, advantages = (
+            self._ranks.concatenate(own, dim=1) for own in (rollout.values, rollout.returns, rollout.advantages)
+        )
+        explained_variance = losses.explained_variance(values, returns)
         self._set_learning_rate(hyper.learning_rate)
         experience = rollout.to(self.device)
+        minibatches = Minibatches(
+            experience,
+            count=self._ppo.minibatches,
+            whole_envs=self.policy.state_size > 0,
+            advantages=advantages.to(self.device) if self._ranks.size > 1 else None,
+            ranks=self._ranks,
+        )
         totals = _Totals(self.device)
         ratio_error_first = None
         for epoch in range(1, hyper.epochs + 1):
-            for number, batch in enumerate(self._shuffled_minibatches(experience), start=1):
+            for number, batch in enumerate(minibatches.shuffled(self._generator), start=1):
                 ratio_error = self._learn(batch, hyper, totals)
                 if ratio_error_first is None:
                     ratio_error_first = ratio_error
@@ -164,11 +182,11 @@ class Learner:
             self.epochs_done += 1
             if hyper.target_kl is not None and totals.epoch_kl() > KL_TOLERANCE * hyper.target_kl:
                 break
-        adaptation = self._follow_divergence(experience)
+        adaptation = self._follow_divergence(minibatches, values.numel())
         if self.policy.normalizer is not None:
-            self.policy.normalizer.merge(experience.step_frames())
+            self.policy.normalizer.merge(experience.step_frames(), self._ranks)
         return totals.read() | {
-            "train/ratio_error_first": ratio_error_first.item(),
+            "train/ratio_error_first": self._ranks.largest(ratio_error_first).item(),
             "train/explained_variance": explained_variance.item(),
             "train/n_updates": self.epochs_done,
             "train/learning_rate": hyper.learning_rate,
@@ -190,51 +208,52 @@ class Learner:
         return self._rewards(rollout.rewards, rollout.terminations | rollout.truncations, gamma)
 
     @torch.no_grad()
-    def _follow_divergence(self, experience: RolloutBuffer) -> dict[str, float]:
-        """Measure KL[π_θold, π_θ] over the rollout, where anything follows it; the metrics of that, by key."""
+    def _follow_divergence(self, minibatches: Minibatches, steps: int) -> dict[str, float]:
+        """Measure KL[π_θold, π_θ] over the rollout of so many steps, where anything follows it; its metrics, by key."""
         if not self._adaptive:
             return {}
         used = {f"train/{name}": number.value for name, number in self._adaptive.items()}
         total = torch.zeros((), device=self.device)
-        for batch in self._minibatches(experience, torch.arange(self._num_samples(experience))):
-            distribution, _ = self.policy(batch.observations, batch.masks, batch.past)
-            total += distribution.kl_from(batch.old_distributions).sum()
-        kl = (total / len(experience)).item()
+        for batch in minibatches.in_order():
+            if batch.share:
+                distribution, _ = self.policy(batch.observations, batch.masks, batch.past)
+                total += distribution.kl_from(batch.old_distributions).sum()
+        kl = (self._ranks.add_up(total) / steps).item()
         for number in self._adaptive.values():
             number.follow(kl)
         return used | {"train/kl": kl}
 
-    def _shuffled_minibatches(self, experience: RolloutBuffer) -> Iterator[Minibatch]:
-        return self._minibatches(experience, torch.randperm(self._num_samples(experience), generator=self._generator))
-
-    def _num_samples(self, experience: RolloutBuffer) -> int:
-        """What minibatches are made of: steps, or whole environments where steps depend on those before them."""
-        return experience.num_envs if self.policy.state_size else len(experience)
-
-    def _minibatches(self, experience: RolloutBuffer, order: Tensor) -> Iterator[Minibatch]:
-        """The samples of these indices, split into minibatches."""
-        choose = experience.sequences if self.policy.state_size else experience.minibatch
-        return map(choose, order.to(self.device).tensor_split(self._ppo.minibatches))
-
     def _learn(self, batch: Minibatch, hyper: Hyperparameters, totals: _Totals) -> Tensor:
         """One optimiser step; the largest |rₜ − 1| before it."""
+        if batch.share:
+            loss, means, ratio_error = self._evaluate(batch, hyper)
+        else:
+            loss, means = None, torch.zeros(len(_Totals.NAMES) - 1, device=self.device)
+            ratio_error = torch.zeros((), device=self.device)
+        self._optimizer.zero_grad(set_to_none=True)
+        means = self._ranks.backward(loss, means, batch.share, self._parameters)
+        grad_norm, finite = self._descend(means[_Totals.LOSS], hyper.max_grad_norm)
+        totals.add(torch.cat([means, grad_norm.unsqueeze(0)]), finite)
+        return ratio_error
+
+    def _evaluate(self, batch: Minibatch, hyper: Hyperparameters) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss of a minibatch, what `_Totals` counts of it but the gradient's norm, and the largest |rₜ − 1|."""
         distribution, values = self.policy(batch.observations, batch.masks, batch.past)
         log_probs = distribution.log_prob(batch.actions)
         ratio = losses.probability_ratio(log_probs, batch.log_probs)
-        advantages = losses.normalize(batch.advantages) if self._ppo.normalize_advantage else batch.advantages
+        advantages = batch.advantages
+        if self._ppo.normalize_advantage:
+            advantages = losses.normalize(advantages, over=batch.whole_advantages)
 
         policy_loss = self._policy_loss(ratio, advantages, distribution, batch, hyper)
         value_loss = self._value_loss(values, batch, hyper)
         entropy_loss = losses.entropy_loss(distribution.entropy())
         loss = policy_loss + hyper.value_coef * value_loss + hyper.entropy_coef * entropy_loss
-        grad_norm, finite = self._descend(loss, hyper.max_grad_norm)
-
         with torch.no_grad():
             approx_kl = losses.approximate_kl(log_probs, batch.log_probs)
             clip_fraction = losses.clip_fraction(ratio, hyper.clip_range)
-            statistics = (policy_loss, value_loss, entropy_loss, loss, approx_kl, clip_fraction, grad_norm)
-            totals.add(torch.stack(statistics), finite)
-            return (ratio - 1.0).abs().max()
+            means = torch.stack((policy_loss, value_loss, entropy_loss, loss, approx_kl, clip_fraction))
+            return loss, means, (ratio - 1.0).abs().max()
 
     def _policy_loss(
         self, ratio: Tensor, advantages: Tensor, distribution: Distribution, batch: Minibatch, hyper: Hyperparameters
@@ -254,15 +273,13 @@ class Learner:
         return losses.value_loss(values, batch.returns, delta)
 
     def _descend(self, loss: Tensor, max_grad_norm: float) -> tuple[Tensor, Tensor]:
-        """Step down the clipped gradient of `loss`; the gradient's norm before clipping, and whether all was finite.
+        """Step down the gradient of `loss`, clipped; its norm before clipping, and whether all was finite.
 
         The fused optimiser skips a step for which `found_inf` is 1, on the device and without anybody waiting for
         the answer. It is the interface through which `torch.amp.GradScaler` skips its steps.
         """
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        grad_norm = nn.utils.clip_grad_norm_(self.policy.parameters(), max_grad_norm)
-        finite = torch.isfinite(loss.detach()) & torch.isfinite(grad_norm)
+        grad_norm = nn.utils.clip_grad_norm_(self._parameters, max_grad_norm)
+        finite = torch.isfinite(loss) & torch.isfinite(grad_norm)
         self._optimizer.found_inf = (~finite).float()
         self._optimizer.step()
         return grad_norm, finite

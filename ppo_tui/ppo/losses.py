@@ -132,8 +132,13 @@ def explained_variance(values: Tensor, returns: Tensor) -> Tensor:
     return torch.where(spread, 1.0 - unexplained, torch.nan)
 
 
-def normalize(x: Tensor, eps: float = 1e-8) -> Tensor:
-    """(x − mean) / (standard deviation + eps) over all of `x`; a single number is returned as it is."""
-    if x.numel() < 2:
+def normalize(x: Tensor, eps: float = 1e-8, *, over: Tensor | None = None) -> Tensor:
+    """(x − mean) / (standard deviation + eps).
+
+    Args:
+        over: what mean and standard deviation are of; by default all of `x`. A single number changes nothing.
+    """
+    over = x if over is None else over
+    if over.numel() < 2:
         return x
-    return (x - x.mean()) / (x.std() + eps)
+    return (x - over.mean()) / (over.std() + eps)

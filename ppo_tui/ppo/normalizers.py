@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .ranks import ALONE, Ranks
+
 NORMALIZED_LIMIT = 10.0
 """Normalised observations and rewards are clipped to ± this, as in Stable-Baselines3's ``VecNormalize``."""
 
@@ -32,17 +34,16 @@ class RunningMoments(nn.Module):
         self.register_buffer("variance", torch.ones(tuple(shape), dtype=torch.float64))
 
     @torch.no_grad()
-    def merge(self, samples: Tensor) -> None:
-        """Take in more samples, `[M, *shape]`.
+    def merge(self, samples: Tensor, ranks: Ranks = ALONE) -> None:
+        """Take in more samples, `[M, *shape]`, those of all `ranks`.
 
         The parallel algorithm (Chan, Golub & LeVeque, 1979, equations 2.1a and 2.1b): however the samples are split
         into calls, the moments are those of all of them.
         """
-        samples = samples.double()
-        size = len(samples)
+        size, mean, variance = ranks.moments(samples.double())
         total = self.count + size
-        delta = samples.mean(0) - self.mean
-        squares = self.variance * self.count + samples.var(0, correction=0) * size
+        delta = mean - self.mean
+        squares = self.variance * self.count + variance * size
         self.variance.copy_((squares + delta.square() * self.count * size / total) / total)
         self.mean.add_(delta * size / total)
         self.count.copy_(total)
@@ -68,15 +69,16 @@ class RewardNormalizer:
     rollout includes the rollout itself.
 
     Args:
-        num_envs: N.
+        num_envs: environments of all `ranks` together.
     """
 
-    def __init__(self, num_envs: int) -> None:
+    def __init__(self, num_envs: int, ranks: Ranks = ALONE) -> None:
+        self._ranks = ranks
         self._moments = RunningMoments()
-        self._returns = torch.zeros(num_envs, dtype=torch.float64)
+        self._returns = torch.zeros(num_envs, dtype=torch.float64)[ranks.share(num_envs)]
 
     def __call__(self, rewards: Tensor, episode_ends: Tensor, gamma: float) -> Tensor:
-        """Take in a rollout's rewards, `[T, N]`, and return them normalised.
+        """Take in a rollout's rewards, `[T, N]` of this rank's N environments, and return them normalised.
 
         Args:
             episode_ends: bool `[T, N]`; R starts anew after them.
@@ -87,16 +89,18 @@ class RewardNormalizer:
             returns.append(running)
             running = running.masked_fill(ended, 0.0)
         self._returns = running
-        self._moments.merge(torch.stack(returns).flatten())
+        self._moments.merge(torch.stack(returns).flatten(), self._ranks)
         scale = torch.rsqrt(self._moments.variance + EPSILON)
         return (rewards * scale).clamp(-NORMALIZED_LIMIT, NORMALIZED_LIMIT)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {"returns": self._returns.clone()} | {
+        """That of all ranks, who all have to ask for it."""
+        return {"returns": self._ranks.concatenate(self._returns.clone(), dim=0)} | {
             name: tensor.clone() for name, tensor in self._moments.state_dict().items()
         }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         moments = dict(state)
-        self._returns = moments.pop("returns").clone()
+        returns = moments.pop("returns")
+        self._returns = returns[self._ranks.share(len(returns))].clone()
         self._moments.load_state_dict(moments)

@@ -36,6 +36,8 @@ class Minibatch:
         masks: the possible actions, bool `[B, A]`, or None where all are.
         old_distributions: parameters of the distributions that the actions came from, `[B, P]`, where they are kept.
         past: what a recurrent policy remembers before them; None without memory.
+        share: B over the steps of the whole minibatch, where other ranks hold the rest of it.
+        whole_advantages: those of the whole minibatch then; else None.
     """
 
     observations: Tensor
@@ -47,6 +49,8 @@ class Minibatch:
     masks: Tensor | None = None
     old_distributions: Tensor | None = None
     past: Past | None = None
+    share: float = 1.0
+    whole_advantages: Tensor | None = None
 
 
 class RolloutBuffer:

@@ -86,7 +86,12 @@ def find_run(text: str | Path, *, runs_dir: Path = RUNS_DIR) -> RunDirectory:
 
 def list_runs(runs_dir: Path = RUNS_DIR) -> list[RunSummary]:
     """All runs below `runs_dir`, the one started last first."""
-    return [summarise(run) for run in sorted(_directories(runs_dir), key=_started, reverse=True)]
+    return [summarise(run) for run in run_directories(runs_dir)]
+
+
+def run_directories(runs_dir: Path = RUNS_DIR) -> list[RunDirectory]:
+    """Their directories, in the same order."""
+    return sorted(_directories(runs_dir), key=_started, reverse=True)
 
 
 def summarise(run: RunDirectory) -> RunSummary:

@@ -13,15 +13,25 @@ _EXPORTS = {
     "engine_class": ".start",
     "examine": ".start",
     "load_policy": ".checkpoint",
+    "share_of_config": ".start",
     "start_pool": ".start",
 }
 
-__all__ = ["RunResult", "Trainer", "boot_workers", "engine_class", "examine", "load_policy", "start_pool"]
+__all__ = [
+    "RunResult",
+    "Trainer",
+    "boot_workers",
+    "engine_class",
+    "examine",
+    "load_policy",
+    "share_of_config",
+    "start_pool",
+]
 
 if TYPE_CHECKING:
     from .checkpoint import load_policy
     from .result import RunResult
-    from .start import boot_workers, engine_class, examine, start_pool
+    from .start import boot_workers, engine_class, examine, share_of_config, start_pool
     from .trainer import Trainer
 
 __getattr__ = lazy_exports(__name__, _EXPORTS)

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+import msgspec
 import torch
 
 from ..config import Config, to_tables
 from ..ppo import ActorCritic
-from ..protocol import EpisodeFinished, Event, RolloutProgress, RunStarted
+from ..ppo.ranks import ALONE, Ranks
+from ..protocol import Alarm, CommandRefused, EpisodeFinished, Event, GameClip, RolloutProgress, RunStarted
 from ..workers import WorkerPool
 from .metrics import EpisodeWindow, PhaseTimes, RecentRate, TrainingClock
 from .usage import MachineUsage
 from .versions import versions
 from .workers_view import WorkersView
+
+
+class _News(msgspec.Struct):
+    """What a rank has to say after a rollout: the games that ended in it, and what befell its workers."""
+
+    episodes: tuple[EpisodeFinished, ...]
+    events: tuple[Alarm | GameClip | CommandRefused, ...]
 
 
 class Bookkeeping:
@@ -23,6 +33,7 @@ class Bookkeeping:
     Args:
         device: where the networks live.
         emit: takes the events.
+        ranks: those who train together: what all of them say is told by rank 0, after each rollout.
 
     Attributes:
         times: how long each phase of the update takes.
@@ -38,11 +49,13 @@ class Bookkeeping:
         *,
         clock: TrainingClock,
         emit: Callable[[Event], None],
+        ranks: Ranks = ALONE,
     ) -> None:
-        self._config, self._clock, self._emit = config, clock, emit
+        self._config, self._clock, self._emit, self._ranks = config, clock, emit, ranks
+        self._untold: list[Event] = []
         self.times = PhaseTimes(clock)
         self.episodes = EpisodeWindow()
-        self.workers = WorkersView(pool)
+        self.workers = WorkersView(pool, ranks)
         self._rate = RecentRate()
         self._usage = MachineUsage(device)
         self._rollout_began = 0.0
@@ -63,8 +76,24 @@ class Bookkeeping:
             )
         )
 
-    def rollout_done(self, steps: int) -> None:
-        """`steps` steps of each environment have been collected."""
+    def tell(self, event: Event) -> None:
+        """Emit what happened on this rank alone, soon."""
+        if self._ranks.leads:
+            self._emit(event)
+        elif isinstance(event, Alarm | GameClip | CommandRefused):
+            self._untold.append(event)
+
+    def rollout_done(self, steps: int, episodes: Iterable[EpisodeFinished] = ()) -> None:
+        """`steps` steps of each environment have been collected, in which these games ended on this rank."""
+        news, self._untold = _News(tuple(episodes), tuple(self._untold)), []
+        told = self._ranks.exchange(news, _News)
+        ended = itertools.chain.from_iterable(of_rank.episodes for of_rank in told)
+        for episode in sorted(ended, key=lambda episode: (episode.step, episode.env)):
+            self.episode_finished(episode)
+        for rank, of_rank in enumerate(told):
+            for event in of_rank.events:
+                named = isinstance(event, Alarm)
+                self._emit(msgspec.structs.replace(event, message=f"rank {rank}: {event.message}") if named else event)
         self._emit(self.workers.waiting(steps, self._clock.seconds - self._rollout_began))
 
     def episode_finished(self, episode: EpisodeFinished) -> None:
@@ -100,18 +129,23 @@ class Bookkeeping:
 
 
 def run_started(
-    name: str, config: Config, pool: WorkerPool, policy: ActorCritic, device: torch.device, run_dir: Path | None
+    name: str,
+    config: Config,
+    env_slices: tuple[tuple[int, int], ...],
+    policy: ActorCritic,
+    device: torch.device,
+    run_dir: Path | None,
 ) -> RunStarted:
-    """The first event of a run: what it is."""
+    """The first event of a run: what it is; `env_slices` are the environments of each worker, as start and stop."""
     return RunStarted(
         run=name,
         config=to_tables(config),
         seed=config.run.seed,
         total_steps=config.planned_steps,
         num_envs=config.rollout.num_envs,
-        num_workers=pool.num_workers,
+        num_workers=len(env_slices),
         rollout_steps=config.rollout.steps,
-        env_slices=tuple((worker.envs.start, worker.envs.stop) for worker in pool.workers),
+        env_slices=env_slices,
         device=str(device),
         parameters=sum(parameter.numel() for parameter in policy.parameters()),
         versions=versions(),

@@ -20,6 +20,7 @@ from ..config import Config, build_config, refuse_import
 from ..envs import EnvInfo, probe_env
 from ..errors import UsageError
 from ..ppo import ActorCritic, build_policy
+from ..ppo.ranks import ALONE, Ranks
 from .checkpoint_files import Manifest, read_checkpoint_files, write_checkpoint_files
 from .checkpoint_state import STATE_FILE, CheckpointState, decode_state, newest_checkpoint
 
@@ -67,13 +68,21 @@ def write_checkpoint(path: Path, snapshot: Snapshot, *, serial: int = 0, reason:
     return write_checkpoint_files(path, files, serial=serial, step=state.step, update=state.update, reason=reason)
 
 
-def read_checkpoint(path: Path) -> Snapshot:
-    """The snapshot that `write_checkpoint` wrote.
+def read_checkpoint(path: Path, ranks: Ranks = ALONE) -> Snapshot:
+    """The snapshot that `write_checkpoint` wrote; rank 0 reads it, and all of `ranks` are given it.
 
     Raises:
         UsageError: there is no whole checkpoint of this version at `path`.
     """
-    _, files = read_checkpoint_files(path)
+    return decode_checkpoint(path, ranks.agree(lambda: read_checkpoint_files(path)[1], dict[str, bytes]))
+
+
+def decode_checkpoint(path: Path, files: dict[str, bytes]) -> Snapshot:
+    """The snapshot in the `files` of the checkpoint at `path`.
+
+    Raises:
+        UsageError: they are not of this version.
+    """
     state = decode_state(path, files)
     return Snapshot(
         state=state,

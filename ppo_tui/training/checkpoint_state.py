@@ -27,6 +27,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         code: fingerprint of the source that decides a run's numbers.
         act_threads, learn_threads: PyTorch's threads while the workers step, and while they wait.
         groups: environments whose actions are computed together, as start and stop.
+        ranks: processes that learn together.
     """
 
     versions: dict[str, str]
@@ -36,6 +37,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     act_threads: int
     learn_threads: int
     groups: tuple[tuple[int, int], ...]
+    ranks: int = 1
 
 
 class CheckpointState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

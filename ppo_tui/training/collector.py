@@ -12,6 +12,7 @@ from ..config import Config
 from ..envs.state import unsaved_reason
 from ..errors import WorkerLostError
 from ..ppo import ActorCritic, RolloutBuffer
+from ..ppo.ranks import ALONE, Ranks
 from ..ppo.rollout import ALL_ENVS
 from ..protocol import EpisodeFinished
 from ..workers import WorkerPool
@@ -66,11 +67,12 @@ class Collector:
     by the worker, into the row after it.
 
     Args:
-        action_seed: of the noise that actions are sampled with; drawn for all environments at once, so that the
-            split into groups changes no action's noise.
+        action_seed: of the noise that actions are sampled with; drawn for all environments of all ranks at once, so
+            that the split into ranks and groups changes no action's noise.
         env_seeds: one for each environment, or None where they seed themselves.
         greedy: take the most probable actions instead of sampling them.
         recovery: replaces the workers that are lost on the way, where there are any.
+        ranks: those who collect together, each with as many environments.
     """
 
     def __init__(
@@ -84,7 +86,10 @@ class Collector:
         env_seeds: Sequence[int | None],
         greedy: bool = False,
         recovery: Recovery | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self._all_envs = pool.num_envs * ranks.size
+        self._share = ranks.share(self._all_envs)
         self._pool, self._policy, self._rollout, self._times = pool, policy, rollout, times
         self._recovery = recovery
         self._generator = torch.Generator().manual_seed(action_seed)
@@ -151,7 +156,7 @@ class Collector:
         """Act at step `t` of the rollout, group by group; each group then steps on its own."""
         if t == 0 and self._recovery:
             self._recovery.rollout_begins()
-        noise = self._policy.draw_noise(self._pool.num_envs, self._generator)
+        noise = self._policy.draw_noise(self._all_envs, self._generator)[self._share]
         for group, envs in enumerate(self._groups):
             self._receive(group)
             with self._times.phase("copy"):
@@ -216,18 +221,18 @@ class Collector:
         self._rollout.mark_boundaries(t, envs)
 
     def finished_episodes(self, first_step: int, steps: int) -> Iterator[EpisodeFinished]:
-        """The full games that ended in the rollout of so many steps, in the order of these.
+        """The full games that ended in the rollout of so many steps, in the order of these, as all ranks count them.
 
         Args:
             first_step: environment steps of the run before this rollout.
         """
-        shared, num_envs = self._pool.shared, self._pool.num_envs
+        shared = self._pool.shared
         first = self._first_row + 1
         lengths = shared.episode_lengths[first : first + steps]
         for t, env in np.argwhere(lengths > 0):
             yield EpisodeFinished(
-                env=int(env),
+                env=self._share.start + int(env),
                 episode_return=float(shared.episode_returns[first + t, env]),
                 length=int(lengths[t, env]),
-                step=first_step + (int(t) + 1) * num_envs,
+                step=first_step + (int(t) + 1) * self._all_envs,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 from collections.abc import Callable
 
@@ -9,7 +10,9 @@ import msgspec
 
 from ..config import parse_live_value
 from ..errors import ConfigError
+from ..ppo.ranks import Ranks
 from ..protocol import (
+    AnyCommand,
     Command,
     CommandRefused,
     Event,
@@ -25,6 +28,9 @@ from ..protocol import (
     WatchGame,
     WithdrawValue,
 )
+
+MEETING_SECONDS = 1.0
+"""How often ranks that are paused tell each other that they are there."""
 
 
 class StopTraining(Exception):
@@ -80,15 +86,23 @@ class Controls:
         Raises:
             StopTraining: the run is to end here.
         """
-        while not self._queue.empty():
-            self._obey(self._queue.get())
+        self._take_in()
         if self._paused and self._stop is None:
             self._hold()
         if self._stop is not None and not (mid_update and self._stop.save):
             raise StopTraining(self._stop)
 
+    def meet(self) -> None:
+        """Where ranks meet between updates: obey what any of them was asked. A single process has obeyed already."""
+
+    def _take_in(self) -> None:
+        """Obey what has arrived."""
+        while not self._queue.empty():
+            self._obey(self._queue.get())
+
     def at_boundary(self) -> tuple[list[SetValue], bool]:
         """Between updates: the settings to change, with values that have been checked, and whether to save."""
+        self.meet()
         if self._updates_until_pause is not None:
             self._updates_until_pause -= 1
             if self._updates_until_pause <= 0:
@@ -101,10 +115,14 @@ class Controls:
         self._on_pause(True)
         self._emit(StateChanged(state=RunState.PAUSED))
         while self._paused and self._stop is None:
-            self._obey(self._queue.get())
+            self._wait_for_commands()
         self._on_pause(False)
         if self._stop is None:
             self._emit(StateChanged(state=RunState.TRAINING))
+
+    def _wait_for_commands(self) -> None:
+        """While held: until there is one, and obey it."""
+        self._obey(self._queue.get())
 
     def take_rewind(self) -> str | None:
         """Between updates: the checkpoint to go back to, once."""
@@ -137,3 +155,45 @@ class Controls:
                 self._stop = command
             case _ if callable(command):
                 command()
+
+
+class GroupControls(Controls):
+    """Those of one of several ranks, who all do the same after the same update: what any of them is asked waits for it.
+
+    `meet`, and so `at_boundary`, has to be called by all ranks at the same time. While paused they keep meeting: nobody
+    waits in vain for one that has died, and none takes a long pause for a death.
+    """
+
+    def __init__(
+        self,
+        emit: Callable[[Event], None],
+        on_pause: Callable[[bool], None],
+        on_watch: Callable[[WatchGame], None],
+        ranks: Ranks,
+    ) -> None:
+        super().__init__(emit, on_pause, on_watch)
+        self._ranks = ranks
+        self._waiting: list[Command] = []
+
+    def meet(self) -> None:
+        self._take_in()
+        own, self._waiting = tuple(self._waiting), []
+        for commands in self._ranks.exchange(own, tuple[AnyCommand, ...]):
+            for command in commands:
+                self._obey(command)
+
+    def _take_in(self) -> None:
+        while not self._queue.empty():
+            self._put_aside(self._queue.get())
+
+    def _put_aside(self, arrived: Command | Callable[[], None]) -> None:
+        if isinstance(arrived, Command):
+            self._waiting.append(arrived)
+        else:
+            arrived()
+
+    def _wait_for_commands(self) -> None:
+        if self._ranks.leads:
+            with contextlib.suppress(queue.Empty):
+                self._put_aside(self._queue.get(timeout=MEETING_SECONDS))
+        self.meet()

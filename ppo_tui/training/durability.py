@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import torch
 
 from ..config import Config, build_config
 from ..errors import RunFailedError, UsageError
+from ..ppo.ranks import ALONE, Ranks
 from ..protocol import (
     Alarm,
     CheckpointSaved,
@@ -25,7 +27,8 @@ from ..protocol import (
     RunState,
     StateChanged,
 )
-from .checkpoint import Snapshot, read_checkpoint
+from .checkpoint import Snapshot, decode_checkpoint
+from .checkpoint_files import read_checkpoint_files
 from .checkpoint_state import CheckpointState, newest_checkpoint
 from .control import Controls
 from .keeper import MIN_BEST_EPISODES, CheckpointKeeper
@@ -47,13 +50,24 @@ class Position(NamedTuple):
     metrics: dict[str, float | None]
 
 
+class _Found(msgspec.Struct):
+    """The files of a checkpoint to go back to, or why there is none."""
+
+    path: str = ""
+    files: dict[str, bytes] = {}
+    problem: str | None = None
+
+
 class Durability:
     """The checkpoints of a run in progress. All methods belong to the training thread.
+
+    Where several ranks train together, rank 0 decides and writes; the others make the same calls at the same time.
 
     Args:
         directory: where checkpoints go; None keeps none.
         position: asked whenever the run is saved.
         resumed: the checkpoint that the run goes on from, which `snapshots` has loaded.
+        ranks: those who train together.
 
     Raises:
         UsageError: policies are to be evaluated, and no checkpoints are kept.
@@ -70,14 +84,15 @@ class Durability:
         controls: Controls,
         position: Callable[[], Position],
         resumed: Snapshot | None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        if config.eval.every and directory is None:
+        if config.eval.every and directory is None and ranks.leads:
             raise UsageError(
                 f"eval.every = {config.eval.every}: checkpoints are what is evaluated, and this trainer keeps none",
                 hint="give it a checkpoint_dir, or set eval.every to 0",
             )
         self._config, self._snapshots, self._episodes = config, snapshots, episodes
-        self._emit, self._position, self._check = emit, position, controls.check
+        self._emit, self._position, self._controls, self._ranks = emit, position, controls, ranks
         self._weights_whole = True
         self._kept: Snapshot | None = None
         self._keep_again_at = 0.0
@@ -93,6 +108,7 @@ class Durability:
                 best=_best_before(resumed, config) if resumed else None,
                 needed=lambda: self._evaluation.checkpoint,
             )
+        self._keeps = ranks.agree(lambda: directory is not None, bool)
         self._saved: CheckpointSaved | None = None
         self._evaluation = PeriodicEvaluation(
             config,
@@ -124,10 +140,11 @@ class Durability:
     def keep(self) -> None:
         """A rollout begins: keep what was learnt until now in memory, as often as that costs next to no time.
 
-        It is what remains of the run when the update fails that follows the rollout.
+        It is what remains of the run when the update fails that follows the rollout. Several ranks do not: when one of
+        them fails, the others cannot be asked for their part any more.
         """
         began = time.monotonic()
-        if self._keeper and began >= self._keep_again_at:
+        if self._keeper and self._ranks.size == 1 and began >= self._keep_again_at:
             self._kept = self.take()
             now = time.monotonic()
             self._keep_again_at = now + (now - began) / KEEP_SHARE
@@ -143,8 +160,8 @@ class Durability:
 
     # ── Saving ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def take(self) -> Snapshot:
-        """The run as it was at the last boundary."""
+    def take(self) -> Snapshot | None:
+        """The run as it was at the last boundary; rank 0 has it."""
         best = self._keeper.best if self._keeper else None
         return self._snapshots.take(**self._position()._asdict(), best=best)
 
@@ -154,25 +171,27 @@ class Durability:
         Args:
             wait: return only when it is on the disk.
         """
-        if self._keeper is None:
+        if not self._keeps:
             return
         if wait:
             self._emit(StateChanged(state=RunState.SAVING))
         began = time.perf_counter()
         snapshot = self.take()
-        self._keeper.save(snapshot, reason, score=self._score, waited=time.perf_counter() - began)
+        if self._keeper:
+            self._keeper.save(snapshot, reason, score=self._score, waited=time.perf_counter() - began)
         self._warn(self._snapshots.unsaved(), "will begin new episodes when the run goes on from this checkpoint")
         if wait:
-            self._keeper.wait()
+            self._wait_for_disk()
 
     def save_if_due(self) -> None:
         """Save if the policy is to be evaluated, the last checkpoint is old enough, or the policy better than ever."""
-        if self._keeper is None:
-            return
-        if self._evaluation.due(self._position().step):
-            self.save("evaluation")
-        elif reason := self._keeper.due(self._score):
+        if self._keeps and (reason := self._ranks.agree(self._reason_to_save, str | None)):
             self.save(reason)
+
+    def _reason_to_save(self) -> str | None:
+        if self._evaluation.due(self._position().step):
+            return "evaluation"
+        return self._keeper.due(self._score)
 
     def finish(self) -> None:
         """All steps are done: save the last policy, and wait for its score where policies are evaluated.
@@ -184,13 +203,18 @@ class Durability:
         self.save("final", wait=True)
         if self._evaluation.active and self._saved and self._saved.step == self._position().step:
             self._evaluation.start(self._saved)
-            self._await_evaluation()
+        self._await_evaluation()
 
     def _await_evaluation(self) -> None:
         self._wait_for_disk()
-        if (step := self._evaluation.step) is not None:
-            self._emit(StateChanged(state=RunState.SAVING, reason=f"the evaluation of step {step:,} is awaited"))
-            self._evaluation.wait(self._check)
+        told = False
+        while (step := self._ranks.agree(lambda: self._evaluation.step, int | None)) is not None:
+            if not told:
+                self._emit(StateChanged(state=RunState.SAVING, reason=f"the evaluation of step {step:,} is awaited"))
+                told = True
+            self._evaluation.wait()
+            self._controls.meet()
+            self._controls.check()
 
     def _note_checkpoint(self, event: Event) -> None:
         """A checkpoint is on the disk, or could not be written."""
@@ -203,8 +227,11 @@ class Durability:
             self._evaluation.start(event)
 
     def save_after_failure(self) -> None:
-        """Keep what the last whole update has learnt, after a failure in the rollout or the update that followed it."""
-        if self._keeper is None or not self._snapshots.marked:
+        """Keep what the last whole update has learnt, after a failure in the rollout or the update that followed it.
+
+        Several ranks do not (see `keep`): their newest checkpoint is what there is.
+        """
+        if self._keeper is None or self._ranks.size > 1 or not self._snapshots.marked:
             return
         snapshot = self.take() if self._weights_whole else self._kept
         if snapshot and all(bool(torch.isfinite(weights).all()) for weights in snapshot.policy.values()):
@@ -234,9 +261,12 @@ class Durability:
             Where the run is now; None where the command was refused, and nothing has changed.
         """
         self._wait_for_disk()
+        found = self._ranks.agree(lambda: self._find(text), _Found)
+        path = Path(found.path)
         try:
-            path = self._find(text)
-            snapshot = read_checkpoint(path)
+            if found.problem is not None:
+                raise UsageError(found.problem)
+            snapshot = decode_checkpoint(path, found.files)
             self._snapshots.load(snapshot)
         except UsageError as error:
             self._emit(CommandRefused(message=str(error)))
@@ -257,11 +287,15 @@ class Durability:
             return None
         return self.rewind(str(path)) if path else None
 
-    def _find(self, text: str) -> Path:
+    def _find(self, text: str) -> _Found:
         path = Path(text)
         if self._keeper and not path.is_absolute() and not path.exists():
             path = self._keeper.directory / text
-        return path.resolve()
+        path = path.resolve()
+        try:
+            return _Found(path=str(path), files=read_checkpoint_files(path)[1])
+        except UsageError as error:
+            return _Found(problem=str(error))
 
     def _warn(self, envs: dict[int, str], what: str) -> None:
         """One warning about these environments, each with its reason; none where they have been warned about."""

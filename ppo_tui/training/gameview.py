@@ -7,8 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from ..errors import WorkerError
 from ..ppo import ActorCritic, RolloutBuffer
+from ..ppo.ranks import ALONE, Ranks
 from ..protocol import WATCH_SECONDS, CommandRefused, Event, WatchGame
 from ..workers import WorkerPool
 from .clips import Cutter, Take
@@ -34,6 +37,7 @@ class GameView:
         action_names: of the discrete actions, or nothing.
         emit: takes the clips.
         clock: seconds, monotonic.
+        ranks: those who train together; each obeys the same watchers and records its own environments.
     """
 
     def __init__(
@@ -45,7 +49,10 @@ class GameView:
         action_names: Sequence[str],
         emit: Callable[[Event], None],
         clock: Callable[[], float] = time.monotonic,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self._ranks = ranks
+        self._first_env = ranks.rank * pool.num_envs
         self._pool, self._emit, self._clock = pool, emit, clock
         self._cutter = Cutter(policy, rollout, action_names=action_names)
         self._watched: WatchGame | None = None
@@ -57,14 +64,17 @@ class GameView:
 
     def watch(self, command: WatchGame) -> None:
         """Obey a watcher. A command that names no environment of the run is refused."""
-        last = self._pool.num_envs - 1
+        last = self._pool.num_envs * self._ranks.size - 1
         if command.env is not None and not (0 <= command.env <= last and 0 < command.fps <= 60):
             message = (
                 f"watch env {command.env} at {command.fps:g} fps: envs are 0 to {last}, fps more than 0, at most 60"
             )
-            self._emit(CommandRefused(message=message, by=command.by))
+            if self._ranks.leads:
+                self._emit(CommandRefused(message=message, by=command.by))
             return
-        watched = command if command.env is not None else None
+        watched = None
+        if command.env is not None and 0 <= command.env - self._first_env < self._pool.num_envs:
+            watched = msgspec.structs.replace(command, env=command.env - self._first_env)
         if watched is None or self._watched is None or watched.env != self._watched.env:
             self._supplied_until = 0.0
         self._watched = watched
@@ -127,4 +137,5 @@ class GameView:
         if not take.frames:
             return
         self._supplied_until = max(now, self._supplied_until) + len(take.frames) / take.fps
-        self._emit(self._cutter.clip(take))
+        clip = self._cutter.clip(take)
+        self._emit(msgspec.structs.replace(clip, env=self._first_env + clip.env))

@@ -142,15 +142,10 @@ class PeriodicEvaluation:
         if self._job is None:
             self._turn = None
 
-    def wait(self, check: Callable[[], None]) -> None:
-        """Return when nothing is being evaluated any more.
-
-        Args:
-            check: called all the while; what it raises is raised here.
-        """
-        while self._job is not None:
+    def wait(self) -> None:
+        """Return when what is being evaluated is done, or after `WAIT_SECONDS`."""
+        if self._job is not None:
             self._waiter.join(WAIT_SECONDS)
-            check()
 
     def cancel(self) -> None:
         """End what is going on or was to begin; nothing will be said of it."""

@@ -176,6 +176,7 @@ def _differing_origin(before: Origin, after: Origin) -> Iterator[str]:
         ("act_threads", "threads while acting"),
         ("learn_threads", "threads while learning"),
         ("groups", "groups of workers"),
+        ("ranks", "processes that learn together"),
     ):
         old, new = getattr(before, name), getattr(after, name)
         if old != new:

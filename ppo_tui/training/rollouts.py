@@ -9,6 +9,7 @@ import numpy as np
 from ..config import Config
 from ..envs import EnvInfo
 from ..ppo import ActorCritic, RolloutBuffer
+from ..ppo.ranks import ALONE, Ranks
 from ..protocol import Event
 from ..workers import WorkerPool
 from .bookkeeping import Bookkeeping
@@ -29,6 +30,7 @@ class Rollouts:
         env_seed: of the environments' first episodes.
         books: is told of progress and episodes.
         check: called after every vector step; may raise to abandon the rollout.
+        ranks: those who collect together, each from its own environments.
 
     Attributes:
         buffer: what the workers write into; each rollout lies in it until the next one begins.
@@ -48,12 +50,15 @@ class Rollouts:
         books: Bookkeeping,
         check: Callable[[], None],
         emit: Callable[[Event], None],
+        ranks: Ranks = ALONE,
     ) -> None:
         self._config, self._books, self._check = config, books, check
         self.ahead: RolloutBuffer | None = None
         self.buffer = wrap_rollout(pool.shared, policy, config, masked=info.num_masked > 0)
-        self.game = GameView(pool, policy, self.buffer, action_names=info.action_meanings or (), emit=emit)
-        env_seeds = [int(seed) for seed in env_seed.generate_state(config.rollout.num_envs) >> 1]
+        names = info.action_meanings or ()
+        self.game = GameView(pool, policy, self.buffer, action_names=names, emit=emit, ranks=ranks)
+        num_envs = config.rollout.num_envs
+        env_seeds = [int(seed) for seed in env_seed.generate_state(num_envs) >> 1][ranks.share(num_envs)]
         recovery = Recovery(
             pool,
             policy,
@@ -71,6 +76,7 @@ class Rollouts:
             action_seed=int(action_seed.generate_state(1)[0]),
             env_seeds=env_seeds,
             recovery=recovery,
+            ranks=ranks,
         )
 
     def next(self, step: int, update: int) -> RolloutBuffer:
@@ -103,9 +109,7 @@ class Rollouts:
                 break
         experience = self._collector.finish(steps=t + 1)
         self.game.after_rollout()
-        for episode in self._collector.finished_episodes(step, steps=t + 1):
-            self._books.episode_finished(episode)
-        self._books.rollout_done(t + 1)
+        self._books.rollout_done(t + 1, self._collector.finished_episodes(step, steps=t + 1))
         return experience
 
     def reset(self) -> None:

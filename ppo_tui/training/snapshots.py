@@ -9,12 +9,14 @@ import torch
 from ..config import Config, build_config, to_tables
 from ..errors import UsageError
 from ..ppo import ActorCritic, Learner
+from ..ppo.ranks import ALONE, Ranks
 from ..workers import WorkerPool
 from .checkpoint import Snapshot, Tensors, load_weights, on_cpu
 from .checkpoint_state import CheckpointState, Origin
 from .collector import CollectorState
 from .machine import Threads
 from .metrics import EpisodeWindow
+from .parts import gathered, of_all_envs, own_part
 from .resuming import changed_fixed_settings
 from .rollouts import Rollouts
 from .settings import LiveSettings
@@ -26,6 +28,7 @@ class Snapshots:
 
     Args:
         origin: what this process computes on.
+        ranks: those who train together. Snapshots are of all of them, and every rank has to make the same calls.
     """
 
     def __init__(
@@ -38,8 +41,10 @@ class Snapshots:
         settings: LiveSettings,
         episodes: EpisodeWindow,
         origin: Origin,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self._config, self.origin = config, origin
+        self._config, self.origin, self._ranks = config, origin, ranks
+        self._num_envs = config.rollout.num_envs // ranks.size
         self._policy, self._learner, self._rollouts = policy, learner, rollouts
         self._settings, self._episodes = settings, episodes
         self._start: CollectorState | None = None
@@ -59,10 +64,15 @@ class Snapshots:
 
     def take(
         self, *, step: int, update: int, seconds: float, metrics: dict[str, float | None], best: float | None
-    ) -> Snapshot:
-        """The run as it was at the last `mark`, with weights as they are: not to be called while the learner learns."""
+    ) -> Snapshot | None:
+        """The run as it was at the last `mark`, with weights as they are: not to be called while the learner learns.
+
+        Only rank 0 has it.
+        """
         learner = self._learner.state_dict()
-        start = self._start or CollectorState({}, ())
+        start = gathered(self._start or CollectorState({}, ()), self._ranks)
+        if not self._ranks.leads:
+            return None
         state = CheckpointState(
             step=step,
             update=update,
@@ -112,18 +122,22 @@ class Snapshots:
             self._rollouts.reset()
             restarted = {}
         else:
-            restarted = self._rollouts.load_state(CollectorState(snapshot.rollout, snapshot.envs))
+            restarted = self._rollouts.load_state(
+                own_part(CollectorState(snapshot.rollout, snapshot.envs), self._ranks)
+            )
         self.mark()
-        return restarted
+        return of_all_envs(restarted, self._num_envs, self._ranks)
 
     def unsaved(self) -> dict[int, str]:
         """The environments that the last `mark` could not save, each with the reason."""
-        return self._start.unsaved() if self._start else {}
+        return of_all_envs(self._start.unsaved() if self._start else {}, self._num_envs, self._ranks)
 
 
-def describe_origin(pool: WorkerPool, device: torch.device, threads: Threads) -> Origin:
-    """What this process computes on."""
-    groups = [pool.group_envs(group) for group in range(pool.num_groups)]
+def describe_origin(pool: WorkerPool, device: torch.device, threads: Threads, ranks: Ranks = ALONE) -> Origin:
+    """What this process, and those who train with it, compute on."""
+    first = ranks.rank * pool.num_envs
+    own = [pool.group_envs(group) for group in range(pool.num_groups)]
+    groups = ranks.exchange([(first + envs.start, first + envs.stop) for envs in own], list[tuple[int, int]])
     return Origin(
         versions=versions(),
         code=code_fingerprint(),
@@ -131,7 +145,8 @@ def describe_origin(pool: WorkerPool, device: torch.device, threads: Threads) ->
         device=str(device),
         act_threads=threads.act,
         learn_threads=threads.learn,
-        groups=tuple((envs.start, envs.stop) for envs in groups),
+        groups=tuple(envs for of_rank in groups for envs in of_rank),
+        ranks=ranks.size,
     )
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gymnasium
+import msgspec
 
 from ..config import Config
 from ..envs import EnvInfo, make_env, probe_env
 from ..envs.tolerance import TolerantEnv
+from ..errors import ConfigError
 from ..ppo import check_spaces_of_policy
-from ..workers import WorkerPool, worker_context
+from ..workers import WorkerPool, own_cores, resolve_workers, worker_context
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -92,6 +94,57 @@ def start_pool(
         preload=_preload(config),
         wait=wait,
     )
+
+
+def share_of_config(config: Config, ranks: int, local_ranks: int) -> Config:
+    """What each of `ranks` processes hosts of the environments and workers that `config` counts.
+
+    Args:
+        local_ranks: processes on this machine, which share its cores where the number of workers is not set.
+
+    Raises:
+        ConfigError: they cannot be split, or what the configuration asks for is no thing that several processes do.
+    """
+    if ranks == 1:
+        return config
+    for key, value, allowed in (
+        ("run.algorithm", config.run.algorithm, "ppo"),
+        ("run.overlap", config.run.overlap, False),
+        ("rollout.whole_episodes", config.rollout.whole_episodes, False),
+    ):
+        if value != allowed:
+            raise ConfigError(
+                f"{key} = {str(value).lower()}: several processes train together only with {str(allowed).lower()}",
+                hint="start it without torchrun",
+            )
+    num_envs, count = config.rollout.num_envs, config.workers.count
+    if num_envs % ranks:
+        raise ConfigError(
+            f"rollout.num_envs = {num_envs}: the environments of a run cannot be split among {ranks} processes",
+            hint=f"use --envs {_multiple(num_envs, ranks)}, or another number of processes",
+        )
+    if count != "auto" and count % ranks:
+        raise ConfigError(
+            f"workers.count = {count}: the workers of a run cannot be split among {ranks} processes",
+            hint=f"use --workers {_multiple(count, ranks)}, or leave it out to fit the machines",
+        )
+    own_envs = num_envs // ranks
+    own_count, _ = resolve_workers(
+        count if count == "auto" else count // ranks, config.workers.groups, own_envs, own_cores(local_ranks)
+    )
+    if config.workers.groups == 2 and own_count < 2:
+        raise ConfigError(
+            f"workers.groups = 2: each of {ranks} processes has one worker, which cannot be split into two groups",
+            hint=f"use --workers {2 * ranks}, or leave workers.groups out",
+        )
+    rollout = msgspec.structs.replace(config.rollout, num_envs=own_envs)
+    workers = msgspec.structs.replace(config.workers, count=own_count)
+    return msgspec.structs.replace(config, rollout=rollout, workers=workers)
+
+
+def _multiple(count: int, of: int) -> int:
+    """The multiple of `of` that is nearest to `count`, at least one of it."""
+    return max(1, round(count / of)) * of
 
 
 def _preload(config: Config) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from ..config import Config, build_config
 from ..envs import EnvInfo
 from ..errors import DivergedError, PPOTuiError, UsageError
 from ..ppo import Learner, build_policy
+from ..ppo.ranks import ALONE, Ranks
 from ..protocol import (
     Alarm,
     Command,
@@ -28,11 +29,11 @@ from ..protocol import (
     UpdateFinished,
     WatchGame,
 )
-from ..workers import WorkerPool
+from ..workers import WorkerPool, own_cores
 from .bookkeeping import Bookkeeping, run_started
 from .checkpoint import read_checkpoint, write_checkpoint
 from .checkpoint_state import CheckpointState
-from .control import Controls, StopTraining
+from .control import Controls, GroupControls, StopTraining
 from .durability import Durability, Position
 from .health import GradientWatch
 from .hub import EventHub, Sink
@@ -44,7 +45,7 @@ from .resuming import ResumePoint, live_changes
 from .rollouts import Rollouts
 from .settings import LiveSettings
 from .snapshots import Snapshots, describe_origin
-from .start import examine, start_pool
+from .start import examine, share_of_config, start_pool
 
 
 class Trainer:
@@ -62,6 +63,9 @@ class Trainer:
         notes: warnings that are part of the record, given when the run begins.
         attended: somebody can change a setting: a training that diverges goes back to the last good checkpoint and
             pauses, instead of ending.
+        ranks: the processes that train together, each of which makes such a trainer with the same arguments, but for a
+            pool of its own, and calls `run`. `config` counts the environments and workers of all of them. Give sinks
+            and directories to rank 0 alone, which reads the checkpoint too.
 
     Raises:
         UsageError: `resume_from` is no whole checkpoint, or another run's; the configuration is another algorithm's.
@@ -84,6 +88,7 @@ class Trainer:
         resume_from: Path | None = None,
         notes: Sequence[str] = (),
         attended: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
         if config.run.algorithm != self.ALGORITHM:
             raise UsageError(
@@ -94,20 +99,21 @@ class Trainer:
         self.name = name
         self.step = 0
         self.update = 0
-        self._resume_from = resume_from
-        resumed = self._resumed = None if resume_from is None else read_checkpoint(resume_from)
+        self._resume_from, self._ranks = resume_from, ranks
+        resumed = self._resumed = None if resume_from is None else read_checkpoint(resume_from, ranks)
         self._run_dir, self._notes, self._attended = run_dir, notes, attended
         self._clock = TrainingClock()
         self._hub = EventHub(sinks, lambda: self._clock.seconds)
         self._emit = self._hub.emit
         self._gradients = GradientWatch(self._emit)
-        self._controls = Controls(self._emit, self._hold, self._watch)
+        told = (self._emit, self._hold, self._watch)
+        self._controls = Controls(*told) if ranks.size == 1 else GroupControls(*told, ranks)
         self._settings = LiveSettings(config)
         self._metrics: dict[str, float | None] = {}
         info = env_info or examine(config)
         self.device = self._choose_device()
         self.pool = pool or self._start_workers(info)
-        self._books = Bookkeeping(config, self.pool, self.device, clock=self._clock, emit=self._emit)
+        self._books = Bookkeeping(config, self.pool, self.device, clock=self._clock, emit=self._emit, ranks=ranks)
         self._threads = self._choose_threads(info)
         if resumed and config.run.torch_threads == "auto":
             # The last bits of sums depend on how many threads compute them.
@@ -125,13 +131,13 @@ class Trainer:
     # What another algorithm does in its own way.
 
     def _choose_device(self) -> torch.device:
-        return resolve_device(self.config.run.device)
+        return self._ranks.device or resolve_device(self.config.run.device)
 
     def _start_workers(self, info: EnvInfo) -> WorkerPool:
-        return start_pool(self.config, info=info)
+        return start_pool(share_of_config(self.config, self._ranks.size, self._ranks.local_size), info=info)
 
     def _choose_threads(self, info: EnvInfo) -> Threads:
-        return choose_threads(self.config, info, self.pool.num_workers)
+        return choose_threads(self.config, info, self.pool.num_workers, own_cores(self._ranks.local_size))
 
     def _build(self, info: EnvInfo) -> None:
         """Networks, learner and rollout, all from the run's seed."""
@@ -146,7 +152,7 @@ class Trainer:
             frame_stack=config.env.frame_stack,
             seed=int(policy_seed.generate_state(1)[0]),
         ).to(self.device)
-        self.learner = Learner(self.policy, config, self.device)
+        self.learner = Learner(self.policy, config, self.device, self._ranks)
         self._learning = Learning(
             self.learner,
             minibatches=config.ppo.minibatches,
@@ -165,7 +171,8 @@ class Trainer:
             env_seed=env_seed,
             books=self._books,
             check=self._between_steps,
-            emit=self._emit,
+            emit=self._books.tell,
+            ranks=self._ranks,
         )
         self.rollout = self._rollouts.buffer
 
@@ -178,11 +185,14 @@ class Trainer:
             rollouts=self._rollouts,
             settings=self._settings,
             episodes=self._books.episodes,
-            origin=describe_origin(self.pool, self.device, self._threads),
+            origin=describe_origin(self.pool, self.device, self._threads, self._ranks),
+            ranks=self._ranks,
         )
         if self._resumed:
             snapshots.load(self._resumed)
             self._stand_at(self._resumed.state)
+        # On another kind of processor the same seed may give other last bits.
+        self._ranks.lead(list(self.policy.state_dict().values()))
         self._durability = Durability(
             self.config,
             snapshots,
@@ -192,6 +202,7 @@ class Trainer:
             controls=self._controls,
             position=lambda: Position(self.step, self.update, self._clock.seconds, self._metrics),
             resumed=self._resumed,
+            ranks=self._ranks,
         )
 
     def _stand_at(self, state: CheckpointState) -> None:
@@ -205,7 +216,8 @@ class Trainer:
 
     def save(self, path: str | Path) -> Path:
         """Write a checkpoint directory at `path`; not while `run` runs in another thread (send `SaveCheckpoint`)."""
-        write_checkpoint(Path(path), self._durability.take())
+        if snapshot := self._durability.take():
+            write_checkpoint(Path(path), snapshot)
         return Path(path)
 
     def close(self) -> None:
@@ -237,8 +249,8 @@ class Trainer:
         Never raises for what befalls the run: the result and the last event carry it. The workers are closed.
         """
         self._clock.start(self._resumed.state.seconds if self._resumed else 0.0)
-        started = run_started(self.name, self.config, self.pool, self.policy, self.device, self._run_dir)
-        self._emit(started)
+        slices = self._books.workers.env_slices
+        self._emit(run_started(self.name, self.config, slices, self.policy, self.device, self._run_dir))
         details = ""
         try:
             self._train()
@@ -312,7 +324,7 @@ class Trainer:
             if self._rollouts.ahead is None:
                 self._rollouts.collect_ahead(self.step, self.update + 1)
         self._experience = self._rollouts.next(self.step, self.update + 1)
-        self._taken = len(self._experience)
+        self._taken = len(self._experience) * self._ranks.size
 
     def _between_steps(self) -> None:
         """After each vector step of a rollout."""

@@ -123,5 +123,6 @@ class Watching:
 
     def _started(self, play: Play) -> RunStarted:
         device = next(play.policy.parameters()).device
-        started = run_started(self._name, self._stage.config, self._stage.pool, play.policy, device, run_dir=None)
+        slices = tuple((worker.envs.start, worker.envs.stop) for worker in self._stage.pool.workers)
+        started = run_started(self._name, self._stage.config, slices, play.policy, device, run_dir=None)
         return msgspec.structs.replace(started, seed=self._stage.seed)

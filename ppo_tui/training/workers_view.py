@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
+from collections.abc import Iterable
 
 import msgspec
 import numpy as np
 import psutil
 
+from ..ppo.ranks import ALONE, Ranks
 from ..protocol import WorkerInfo, WorkersStatus, WorkerState
 from ..workers import WorkerPool
 
@@ -17,10 +20,17 @@ MEMORY_SECONDS = 5.0
 
 
 class WorkersView:
-    """Turns the pool's counters into a `WorkersStatus` at the start and at the end of each rollout."""
+    """Turns the pool's counters into a `WorkersStatus` at the start and at the end of each rollout.
 
-    def __init__(self, pool: WorkerPool) -> None:
-        self._pool = pool
+    Where several ranks collect together, it is of the workers of all of them, numbered one after the other.
+
+    Args:
+        ranks: who all make such a view at the same time, and call `waiting` at the same time.
+    """
+
+    def __init__(self, pool: WorkerPool, ranks: Ranks = ALONE) -> None:
+        self._pool, self._ranks = pool, ranks
+        self._first_env = ranks.rank * pool.num_envs
         self._busy = pool.shared.busy_seconds.copy()
         self._episodes = np.zeros(pool.num_workers, dtype=np.int64)
         self._last_returns: list[float | None] = [None] * pool.num_workers
@@ -29,37 +39,37 @@ class WorkersView:
         self._owner = np.empty(pool.num_envs, dtype=np.int64)
         for worker in pool.workers:
             self._owner[worker.envs] = worker.index
-        self._newest = [
+        starting = [
             WorkerInfo(
                 index=worker.index, pid=worker.process.pid, state=WorkerState.STARTING, num_envs=_count(worker.envs)
             )
             for worker in pool.workers
         ]
+        self._newest = self._ranks.exchange(starting, list[WorkerInfo])
 
     def add_episode(self, env: int, episode_return: float) -> None:
-        worker = self._owner[env]
+        """A game of environment `env`, as all ranks count them, is over."""
+        if not 0 <= env - self._first_env < self._pool.num_envs:
+            return
+        worker = self._owner[env - self._first_env]
         self._episodes[worker] += 1
         self._last_returns[worker] = episode_return
 
     def stepping(self) -> WorkersStatus:
         """The workers at the start of a rollout, with the figures of the last one."""
-        return WorkersStatus(
-            workers=tuple(msgspec.structs.replace(worker, state=WorkerState.STEPPING) for worker in self._newest)
-        )
+        return self._status([])
 
     def changed(self) -> WorkersStatus:
         """The workers in the middle of a rollout in which some have been lost: those, and who took their place."""
         lost = {worker.index: worker.loss is not None for worker in self._pool.workers}
-        return WorkersStatus(
-            workers=tuple(
-                msgspec.structs.replace(
-                    info,
-                    pid=worker.process.pid,
-                    state=WorkerState.STARTING if lost[worker.index] else WorkerState.STEPPING,
-                    restarts=self._pool.restarts[worker.index] + lost[worker.index],
-                )
-                for info, worker in zip(self._newest, self._pool.workers, strict=True)
+        return self._status(
+            msgspec.structs.replace(
+                info,
+                pid=worker.process.pid,
+                state=WorkerState.STARTING if lost[worker.index] else WorkerState.STEPPING,
+                restarts=self._pool.restarts[worker.index] + lost[worker.index],
             )
+            for info, worker in zip(self._newest[self._ranks.rank], self._pool.workers, strict=True)
         )
 
     def waiting(self, steps: int, seconds: float) -> WorkersStatus:
@@ -68,7 +78,7 @@ class WorkersView:
         self._busy = self._pool.shared.busy_seconds.copy()
         self._read_memory()
         seconds = max(seconds, 1e-9)
-        self._newest = [
+        own = [
             WorkerInfo(
                 index=worker.index,
                 pid=worker.process.pid,
@@ -83,12 +93,34 @@ class WorkersView:
             )
             for worker in self._pool.workers
         ]
-        return WorkersStatus(workers=tuple(self._newest))
+        self._newest = self._ranks.exchange(own, list[WorkerInfo])
+        return WorkersStatus(workers=tuple(self._numbered(self._newest)))
 
     @property
     def busy_share(self) -> float:
         """Share (0..1) of the last rollout that the workers spent stepping, on average."""
-        return 1.0 - sum(worker.wait_share for worker in self._newest) / len(self._newest)
+        waits = [worker.wait_share for worker in itertools.chain(*self._newest)]
+        return 1.0 - sum(waits) / len(waits)
+
+    @property
+    def env_slices(self) -> tuple[tuple[int, int], ...]:
+        """First environment of each worker, and the one after its last."""
+        stops = list(itertools.accumulate(worker.num_envs for worker in itertools.chain(*self._newest)))
+        return tuple(itertools.pairwise([0, *stops]))
+
+    def _status(self, own: Iterable[WorkerInfo]) -> WorkersStatus:
+        """The workers while they step; `own` are this rank's, where more is known of them."""
+        reports = [
+            [msgspec.structs.replace(info, state=WorkerState.STEPPING) for info in part] for part in self._newest
+        ]
+        reports[self._ranks.rank] = list(own) or reports[self._ranks.rank]
+        return WorkersStatus(workers=tuple(self._numbered(reports)))
+
+    def _numbered(self, reports: Iterable[Iterable[WorkerInfo]]) -> Iterable[WorkerInfo]:
+        if self._ranks.size == 1:
+            return itertools.chain(*reports)
+        workers = enumerate(itertools.chain(*reports))
+        return (msgspec.structs.replace(worker, index=index) for index, worker in workers)
 
     def _read_memory(self) -> None:
         now = time.monotonic()

@@ -3,6 +3,14 @@
 from .pool import WorkerPool
 from .process import worker_context
 from .roster import Replacement
-from .sizing import available_cores, env_slices, resolve_workers
+from .sizing import available_cores, env_slices, own_cores, resolve_workers
 
-__all__ = ["Replacement", "WorkerPool", "available_cores", "env_slices", "resolve_workers", "worker_context"]
+__all__ = [
+    "Replacement",
+    "WorkerPool",
+    "available_cores",
+    "env_slices",
+    "own_cores",
+    "resolve_workers",
+    "worker_context",
+]

@@ -14,6 +14,11 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def own_cores(processes: int) -> int:
+    """Cores for one of so many processes that train side by side on this machine, at least one."""
+    return max(1, available_cores() // processes)
+
+
 def resolve_workers(
     count: int | Literal["auto"], groups: int | Literal["auto"], num_envs: int, cores: int | None = None
 ) -> tuple[int, int]:

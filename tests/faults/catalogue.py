@@ -32,6 +32,7 @@ SERVER = "tests/runs/test_server.py"
 BACKGROUND = "tests/cli/test_background.py"
 RESUME = "tests/cli/test_resume.py"
 TERMINAL = "tests/cli/test_terminal.py"
+RANKS = "tests/training/test_ranks.py"
 A3C = "tests/training/test_a3c.py::TestRun"
 
 CATALOGUE: dict[int, Fault] = {
@@ -142,13 +143,21 @@ CATALOGUE: dict[int, Fault] = {
         "an exception while learning", "exit code 3, its traceback in the log, a checkpoint of the update before",
         (LEARNING, "tests/tui/test_session.py"),
     ),
+    29: Fault(
+        "kill -9 of one of several processes that train together",
+        "the others leave, torchrun starts all again, and the run goes on from its newest checkpoint",
+        (
+            f"{RANKS}::test_a_rank_that_is_killed_costs_a_restart_from_the_newest_checkpoint",
+            f"{RANKS}::test_a_torchrun_that_is_killed_leaves_a_saved_run_and_no_process",
+        ),
+    ),
     30: Fault(
         "preset or program changed before resuming", "the difference is shown; refused, or --force",
         (f"{RESUME}::test_a_changed_config_file_is_refused_unless_forced_and_a_set_is_kept",
          "tests/training/test_resume.py"),
     ),
 }  # fmt: skip
-"""By number; 29, a process of several that train together, has no place yet."""
+"""By number."""
 
 
 def all_tests() -> list[str]:

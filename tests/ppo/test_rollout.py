@@ -234,6 +234,6 @@ def test_a_copy_on_another_device_gathers_there():
     rollout = allocate(frame_stack=4, shape=(84, 84))
     meta = torch.device("meta")
     batch = rollout.to(meta).minibatch(torch.arange(3, device=meta))
-    assert {tensor.device for tensor in vars(batch).values() if tensor is not None} == {meta}
+    assert {tensor.device for tensor in vars(batch).values() if isinstance(tensor, torch.Tensor)} == {meta}
     assert batch.observations.shape == (3, 4, 84, 84)
     assert rollout.frames.device.type == "cpu"

@@ -1,0 +1,76 @@
+"""Which of the processes that torchrun has started this one is. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import UsageError
+
+_NO_ID = "none"
+"""What torchrun calls a job that nobody has named."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One process among those that train together.
+
+    Attributes:
+        rank: 0 to `size` − 1, over all machines.
+        local_rank: 0 to `local_size` − 1, on this one.
+        job: names what torchrun was started for, in all restarts of it; empty for a process that trains alone.
+        restart, max_restarts: how often torchrun has started all processes anew, and how often it would.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+    job: str = ""
+    restart: int = 0
+    max_restarts: int = 0
+
+    @classmethod
+    def here(cls, environment: Mapping[str, str] = os.environ) -> Place:
+        """This process's, as torchrun says it in the environment; one that it has not started trains alone.
+
+        Raises:
+            UsageError: the environment makes no sense.
+        """
+        if not {"RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID"} <= environment.keys():
+            return cls()
+        place = cls(
+            rank=_number(environment, "RANK"),
+            size=_number(environment, "WORLD_SIZE"),
+            local_rank=_number(environment, "LOCAL_RANK"),
+            local_size=_number(environment, "LOCAL_WORLD_SIZE"),
+            job=_job(environment["TORCHELASTIC_RUN_ID"]),
+            restart=_number(environment, "TORCHELASTIC_RESTART_COUNT"),
+            max_restarts=_number(environment, "TORCHELASTIC_MAX_RESTARTS"),
+        )
+        for key, value, size in (
+            ("RANK", place.rank, place.size),
+            ("LOCAL_RANK", place.local_rank, place.local_size),
+        ):
+            if value >= size:
+                raise UsageError(f"{key} = {value}: there are {size} processes", hint="let torchrun set it")
+        return place
+
+    @property
+    def by_torchrun(self) -> bool:
+        """Whether torchrun has started this process."""
+        return bool(self.job)
+
+
+def _number(environment: Mapping[str, str], key: str) -> int:
+    text = environment.get(key, "0")
+    if not text.isdecimal():
+        raise UsageError(f"{key} = {text!r} in the environment: expected a whole number", hint="let torchrun set it")
+    return int(text)
+
+
+def _job(run_id: str) -> str:
+    """A job that nobody has named is the torchrun process that started it."""
+    return run_id if run_id != _NO_ID else f"{socket.gethostname()}:{os.getppid()}"
