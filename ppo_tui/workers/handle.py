@@ -38,6 +38,7 @@ class WorkerHandle:
 
     Attributes:
         replied: whether nothing is awaited from it.
+        awaited_seconds: how long its replies were waited for; while several are missing, each has an equal part of that.
         loss: why nothing more can be asked of it, or None. What comes from it afterwards is never read: a late reply
             would be taken for the answer to the next question.
     """
@@ -50,6 +51,7 @@ class WorkerHandle:
         self.process = process
         self.pipe = pipe
         self.replied = True
+        self.awaited_seconds = 0.0
         self.loss: WorkerLostError | None = None
         self._streams = streams
         self._unsent = b""
@@ -225,6 +227,8 @@ class ReplyWaiter:
         while missing:
             events, seconds = self._poll_once(missing, remaining)
             remaining -= seconds
+            for handle in missing.values():
+                handle.awaited_seconds += seconds / len(missing)
             # A worker's last words lie in its pipe when its sentinel fires: read pipes first.
             for descriptor, _ in events:
                 if (handle := self._by_descriptor.get(descriptor)) and handle.index in missing:
