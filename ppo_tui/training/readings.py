@@ -160,8 +160,10 @@ class Readings:
     @property
     def stuck_games(self) -> int:
         """Newest games in a row with one return, unless they are as good as any before: 0 then."""
+        if self._last_game is None:
+            return 0
         never_another = self.equal_games == self.games
-        worse = self._last_game is not None and self._last_game < self._best_mean
+        worse = self._last_game < self._best_mean and not math.isclose(self._last_game, self._best_mean)
         return self.equal_games if never_another or worse else 0
 
     @property

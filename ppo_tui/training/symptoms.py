@@ -106,14 +106,14 @@ SYMPTOMS: tuple[Symptom, ...] = (
         patience=1,
         applies=lambda run: not run.configured("run.overlap") and run.configured("policy.precision") == "float32",
         reason=lambda value, run: (
-            f"the probability ratio is {value:.2g} away from 1 before the first step of an update: the policy that learns "
-            "is not the one that acted; a network with dropout or batch normalisation does this"
+            f"the probability ratio is {value:.2g} away from 1 before the first step of an update: the policy that "
+            "learns is not the one that acted; a network with dropout or batch normalisation does this"
         ),
-        source="Before the first step both policies are the same one: the ratio is 1 but for rounding, which stays below "
-        "1e-5 here (Huang et al., 2022, “37 details”, debugging). Not with `run.overlap`, where it is stale on purpose, "
-        "nor in bf16",
-        remedy="take dropout and batch normalisation out of `policy.network`; see that action masks depend on the state "
-        "alone",
+        source="Before the first step both policies are the same one: the ratio is 1 but for rounding, which stays "
+        "below 1e-5 here (Huang et al., 2022, “37 details”, debugging). Not with `run.overlap`, where it is stale on "
+        "purpose, nor in bf16",
+        remedy="take dropout and batch normalisation out of `policy.network`; see that action masks depend on the "
+        "state alone",
     ),
     Symptom(
         name="kl-spike",
@@ -124,14 +124,14 @@ SYMPTOMS: tuple[Symptom, ...] = (
         well=0.1,
         patience=1,
         reason=lambda value, run: (
-            f"the policy moved too far in one update: KL {value:.2g}, ten times what is usual and more; {_is(run, RATE)}"
+            f"the policy moved too far in one update: KL {value:.2g} is ten times the usual and more; {_is(run, RATE)}"
         ),
         edit=_slower,
-        source="KL usually stays below 0.02 (Huang et al., 2022), and early stopping aims at 0.01 to 0.03 (Spinning Up, "
-        "rl-baselines3-zoo); the highest in healthy runs of the presets here was 0.09. Observations that are not scaled "
-        "make it explode at the first update",
-        remedy="a lower learning rate, fewer `ppo.epochs`, a `ppo.target_kl`; observations scaled or normalised; back to "
-        "a checkpoint before it",
+        source="KL usually stays below 0.02 (Huang et al., 2022), and early stopping aims at 0.01 to 0.03 (Spinning "
+        "Up, rl-baselines3-zoo); the highest in healthy runs of the presets here was 0.09. Observations that are not "
+        "scaled make it explode at the first update",
+        remedy="a lower learning rate, fewer `ppo.epochs`, a `ppo.target_kl`; observations scaled or normalised; back "
+        "to a checkpoint before it",
         after=("ratio-not-one",),
     ),
     Symptom(
@@ -163,8 +163,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
         patience=20,
         applies=_clips,
         reason=lambda value, run: (
-            f"updates hardly move the policy: KL {value:.1g} and {run.metric('train/clip_fraction') or 0.0:.0%} clipped, in "
-            f"20 updates in a row; {_is(run, RATE)}"
+            f"updates hardly move the policy: KL {value:.1g} and {run.metric('train/clip_fraction') or 0.0:.0%} "
+            f"clipped, in 20 updates in a row; {_is(run, RATE)}"
         ),
         edit=_times(RATE, 10.0, at_least=1e-5),
         source="Nothing is ever clipped there, and steps are a hundredth of those for a KL of 0.01. Healthy runs come "
@@ -180,14 +180,14 @@ SYMPTOMS: tuple[Symptom, ...] = (
         well=0.4,
         patience=3,
         reason=lambda value, run: (
-            f"{value:.0%} of the network's units are dead: zero (ReLU) or saturated (tanh) on whole minibatches, so that "
-            f"nothing behind them learns; {_is(run, RATE)}"
+            f"{value:.0%} of the network's units are dead: zero (ReLU) or saturated (tanh) on whole minibatches, so "
+            f"that nothing behind them learns; {_is(run, RATE)}"
         ),
         edit=_times(RATE, 0.3),
         source="Dead units lose the network's capacity and come back by themselves hardly ever (Sokar et al., 2023, "
         "arXiv:2302.12902)",
-        remedy="a lower learning rate, inputs scaled or normalised, another `policy.activation`; units that are dead stay "
-        "dead: go back to a checkpoint before it",
+        remedy="a lower learning rate, inputs scaled or normalised, another `policy.activation`; units that are dead "
+        "stay dead: go back to a checkpoint before it",
         after=("kl-spike",),
     ),
     Symptom(
@@ -201,12 +201,12 @@ SYMPTOMS: tuple[Symptom, ...] = (
         well=0.05,
         patience=3,
         reason=lambda value, run: (
-            f"the policy has stopped to explore: {value:.1%} of its first entropy are left, and its return is no better "
-            f"than it was; {_is(run, ENTROPY)}"
+            f"the policy has stopped to explore: {value:.1%} of its first entropy are left, and its return is no "
+            f"better than it was; {_is(run, ENTROPY)}"
         ),
         edit=_times(ENTROPY, 2.0, at_least=0.01),
-        source="A policy that has learnt its task may be as certain as it likes (Acrobot: 8 % of its first entropy when "
-        "solved); one that is and has gained nothing will gain nothing more",
+        source="A policy that has learnt its task may be as certain as it likes (Acrobot: 8 % of its first entropy "
+        "when solved); one that is and has gained nothing will gain nothing more",
         remedy="a higher `ppo.entropy_coef`, a lower learning rate; back to a checkpoint before it",
         after=("kl-spike", "dead-units"),
     ),
@@ -243,22 +243,22 @@ SYMPTOMS: tuple[Symptom, ...] = (
             and run.batch_size >= 128
         ),
         reason=lambda value, run: (
-            f"the critic explains nothing of the returns: explained variance {value:.2g}, at most 0.05 in 30 updates in a "
-            f"row; {_is(run, VALUE)}"
+            f"the critic explains nothing of the returns: explained variance {value:.2g}, at most 0.05 in 30 updates "
+            f"in a row; {_is(run, VALUE)}"
         ),
         edit=_times(VALUE, 2.0, at_least=0.5),
-        source="1 is a perfect critic, 0 is as good as a constant, less is worse than none (Stable-Baselines3, Spinning "
-        "Up). Healthy runs of the presets stay there for eleven updates in a row at most. Rollouts below 128 steps, or "
-        "of single games, say too little",
-        remedy="a higher `ppo.value_coef`; a critic of its own (`policy.shared = false`); `ppo.normalize_rewards` where "
-        "returns are large",
+        source="1 is a perfect critic, 0 is as good as a constant, less is worse than none (Stable-Baselines3, "
+        "Spinning Up). Healthy runs of the presets stay there for eleven updates in a row at most. Rollouts below 128 "
+        "steps, or of single games, say too little",
+        remedy="a higher `ppo.value_coef`; a critic of its own (`policy.shared = false`); `ppo.normalize_rewards` "
+        "where returns are large",
         after=("ratio-not-one", "kl-spike", "dead-units", "stalled-return"),
     ),
     Symptom(
         name="slow-worker",
         title="one worker holds up the others",
-        measured="the share of rollouts' time in which one worker alone is waited for, if it is over three times that of "
-        "all others together; median over two seconds and more",
+        measured="the share of rollouts' time in which one worker alone is waited for, if it is over three times that "
+        "of all others together; median over two seconds and more",
         measure=lambda run: None if run.straggler is None else run.straggler[1],
         limit=0.3,
         well=0.15,
@@ -270,8 +270,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         name="starved-learner",
         title="the learner starves",
-        measured="the share of time that is spent waiting for workers (`time/share_wait`), over 20 updates and two seconds "
-        "and more",
+        measured="the share of time that is spent waiting for workers (`time/share_wait`), over 20 updates and two "
+        "seconds and more",
         measure=lambda run: run.wait_share,
         limit=0.8,
         well=0.7,

@@ -38,7 +38,7 @@ class WorkerHandle:
 
     Attributes:
         replied: whether nothing is awaited from it.
-        awaited_seconds: how long its replies were waited for; while several are missing, each has an equal part of that.
+        awaited_seconds: how long its replies were waited for; of a wait for several workers, each has an equal part.
         loss: why nothing more can be asked of it, or None. What comes from it afterwards is never read: a late reply
             would be taken for the answer to the next question.
     """
