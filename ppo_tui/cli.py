@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import __version__, scoring, sharing
+from . import __version__, scoring, sharing, upkeep
 from .errors import PPOTuiError, UsageError
 from .options import (
     AsciiOption,
@@ -350,3 +350,4 @@ app.command("report")(sharing.report)
 app.command("export")(sharing.export)
 app.command("import")(sharing.import_sb3)
 app.command("serve")(sharing.serve)
+app.command("doctor")(upkeep.doctor)
