@@ -108,13 +108,15 @@ def check_disk() -> Finding:
     from ..runs import RUNS_DIR
 
     place = _existing(RUNS_DIR.absolute())
+    if RUNS_DIR.exists() and not RUNS_DIR.is_dir():
+        return Finding(Status.FAIL, f"{RUNS_DIR} here is no directory", "move it away, or start from another directory")
     try:
         with tempfile.TemporaryFile(dir=place) as file:
             file.write(b"x")
             file.flush()
     except OSError as error:
         remedy = "start from a directory of your own, or give each run one: --run-dir DIR"
-        return Finding(Status.FAIL, f"{place} cannot be written: {error.strerror}", remedy)
+        return Finding(Status.FAIL, f"{place.resolve()} cannot be written: {error.strerror}", remedy)
     free = shutil.disk_usage(place).free
     found = f"{_size(free)} free for {RUNS_DIR}"
     if free < LITTLE_DISK:
