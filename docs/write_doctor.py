@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from ppo_tui.checkup import CHECKS
 from ppo_tui.training.health import MAX_BAD_UPDATES, NAME, REMEDY
 from ppo_tui.training.symptoms import SYMPTOMS, Symptom
 
@@ -43,10 +44,22 @@ phenomenon in deep reinforcement learning](https://arxiv.org/abs/2302.12902). â€
 `acrobot`, `breakout`, `cartpole`, `cartpole-masked` and `pendulum`.
 """
 
+_MACHINE = """
+## This machine
+
+`ppo-tui doctor` checks the installation and the machine before anything is trained, each in a line: `ok`, `warn` where
+something is slower or plainer than it could be, `fail` where a training would fail too, with what to do about it.
+`--json` prints the same for scripts. The exit code is 0 where nothing has failed, else 3.
+
+| check | |
+|---|---|
+"""
+
 
 def page() -> str:
     """The whole page."""
-    return "".join([_HEAD, *map(_row, SYMPTOMS), _NON_FINITE, _SOURCES, *_sections()])
+    checks = (f"| {name} | {(check.__doc__ or '').splitlines()[0]} |\n" for name, check in CHECKS.items())
+    return "".join([_HEAD, *map(_row, SYMPTOMS), _NON_FINITE, _SOURCES, *_sections(), _MACHINE, *checks])
 
 
 _NON_FINITE = (
