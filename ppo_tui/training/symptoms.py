@@ -281,7 +281,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
             f"the learner starves: {value:.0%} of the time it waits for environments to step, four times as much as it "
             f"can be learning; workers.count is {run.configured('workers.count')}, {len(run.pids)} are at work"
         ),
-        source="Atari on two cores waits for 30 to 50 %; beyond 80 % a faster learner or a GPU would gain nothing",
+        source="The presets wait for 3 % (Breakout) to 30 % (Acrobot) of the time on two cores; beyond 80 % a faster "
+        "learner or a GPU gains next to nothing",
         remedy="more workers and environments where there are cores (`ppo-tui bench` finds the fastest layout), "
         "`run.overlap`, a faster environment; more `ppo.epochs` cost next to nothing then",
         after=("slow-worker",),
