@@ -68,8 +68,10 @@ class RunProcess:
             self._process.terminate()
 
     def join(self) -> None:
+        """Wait for its end, after which nothing more is asked of this."""
         if self._process is not None:
             self._process.wait()
+        self._errors.close()
 
     def milestones(self) -> list[float]:
         """The metric when 1/20, 2/20, … of the steps were done, as far as the run is; NaN where it had no value yet."""

@@ -52,6 +52,10 @@ class _Active:
         for run in self.runs:
             run.stop()
 
+    def join(self) -> None:
+        for run in self.runs:
+            run.join()
+
     def prune_if_hopeless(self) -> None:
         """Report each milestone that all seeds have passed; stop where the others were better at it."""
         for step, values in enumerate(zip(*(run.milestones() for run in self.runs), strict=False)):
@@ -112,8 +116,8 @@ class Sweep:
         finally:
             for active in self._active:
                 active.stop()
-            for run in (run for active in self._active for run in active.runs):
-                run.join()
+            for active in self._active:
+                active.join()
 
     def results(self) -> list[Result]:
         """Of the trials that are over, the best first."""
@@ -190,6 +194,7 @@ class Sweep:
         else:
             self._study.tell(active.trial, state=TrialState.FAIL)
             self._say(f"{name} failed: it has no {self._definition.metric}")
+        active.join()
 
 
 def _described(settings: dict[str, str]) -> str:
