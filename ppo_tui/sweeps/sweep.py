@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import TrialState
 
 from ..config import load_preset
+from ..errors import ConfigError
 from .definition import Definition
 from .processes import RunProcess
 from .space import Choice, Span
@@ -153,7 +154,13 @@ class Sweep:
             return None
         settings = {one.key: one.suggest(trial) for one in self._search}
         index = trial.user_attrs[INDEX]
-        active = _Active(trial, settings, [self._process(path, settings, seed) for path, seed in self._places(index)])
+        try:
+            runs = [self._process(path, settings, seed) for path, seed in self._places(index)]
+        except ConfigError as error:  # each value is valid, but not with the others
+            self._study.tell(trial, state=TrialState.FAIL)
+            self._say(f"trial {index} failed: {error.message}")
+            return self._begin()
+        active = _Active(trial, settings, runs)
         self._active.append(active)
         self._say(f"trial {index} begins{_described(settings)}")
         return active
