@@ -144,8 +144,8 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         steps_per_second: environment steps a second over the last rollout, all its environments together.
         wait_share: share of the last rollout (0..1) that it spent waiting for actions.
-        awaited_share: share of the last rollout (0..1) in which the training waited for it; while it waits for several
-            workers, each has an equal part of that.
+        answer_share: share of the last rollout (0..1) in which it had actions and not yet answered, whether it was at
+            work or had no core.
         episodes: full games finished in its environments since the start.
         last_return: raw return of the last of them, or None before the first.
         memory_mb: private memory of the process in megabytes (10⁶ bytes).
@@ -157,7 +157,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     num_envs: int
     steps_per_second: float = 0.0
     wait_share: float = 0.0
-    awaited_share: float = 0.0
+    answer_share: float = 0.0
     episodes: int = 0
     last_return: float | None = None
     restarts: int = 0

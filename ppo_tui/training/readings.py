@@ -27,6 +27,12 @@ NEWEST = 20
 SECONDS = 2.0
 """Of training that averages of times span at least: rollouts of CartPole take milliseconds, which say nothing."""
 
+CRITIC_UPDATES = 30
+"""Updates over which a critic is judged: what it explains of one rollout of a few hundred steps is half chance."""
+
+IDLE_SHARE = 0.3
+"""Share of a rollout's time below which nobody waits long for a worker, however slow it is."""
+
 FIRST_GAMES = 20
 """Games that tell how good the policy was in the beginning."""
 
@@ -50,8 +56,10 @@ class Readings:
         self._newest: Mapping[str, float | None] = {}
         self._first: dict[str, float] = {}
         self._shares: deque[tuple[float, float]] = deque()  # (seconds of the run, share of waiting) of updates
-        self._awaited: deque[tuple[float, dict[int, float]]] = deque()  # the same of rollouts, by worker
+        self._answers: deque[tuple[float, dict[int, float]]] = deque()  # the same of each worker's answers
+        self._most_envs = 1
         self.pids: dict[int, int] = {}
+        self._explained: deque[float] = deque(maxlen=CRITIC_UPDATES)
         self._first_games: list[float] = []
         self._last_game: float | None = None
         self.equal_games = 0
@@ -89,9 +97,11 @@ class Readings:
     def _take_workers(self, event: WorkersStatus) -> None:
         if any(worker.state is not WorkerState.WAITING for worker in event.workers):
             return  # in the middle of a rollout
-        self._awaited.append((event.elapsed, {worker.index: worker.awaited_share for worker in event.workers}))
+        shares = {worker.index: worker.answer_share / worker.num_envs for worker in event.workers}
+        self._answers.append((event.elapsed, shares))
+        self._most_envs = max(worker.num_envs for worker in event.workers)
         self.pids = {worker.index: worker.pid for worker in event.workers}
-        _forget(self._awaited)
+        _forget(self._answers)
 
     def _take_update(self, event: UpdateFinished) -> None:
         self.updates += 1
@@ -99,6 +109,8 @@ class Readings:
         for key in ("train/entropy_loss", "train/std"):
             if (value := self.metric(key)) is not None:
                 self._first.setdefault(key, value)
+        if (explained := self.metric("train/explained_variance")) is not None:
+            self._explained.append(max(0.0, explained))
         if (share := self.metric("time/share_wait")) is not None:
             self._shares.append((event.elapsed, share))
             _forget(self._shares)
@@ -142,6 +154,16 @@ class Readings:
         return None
 
     @property
+    def explained(self) -> float | None:
+        """Mean explained variance, less than nothing counted as nothing; None where it is too early to tell.
+
+        None too where all newest games are alike: no difference is left to explain.
+        """
+        if len(self._explained) < CRITIC_UPDATES or self.equal_games >= 100:
+            return None
+        return statistics.fmean(self._explained)
+
+    @property
     def mean_return(self) -> float | None:
         return self.metric("rollout/ep_rew_mean")
 
@@ -151,11 +173,6 @@ class Readings:
         if self.mean_return is None or len(self._first_games) < FIRST_GAMES:
             return False
         return self.mean_return > statistics.fmean(self._first_games) + statistics.pstdev(self._first_games)
-
-    @property
-    def games_all_alike(self) -> bool:
-        """Whether the newest hundred games have one return."""
-        return self.equal_games >= 100
 
     @property
     def stuck_games(self) -> int:
@@ -169,25 +186,27 @@ class Readings:
     @property
     def wait_share(self) -> float | None:
         """Share of the time that the training waited for workers; None before there is enough of it."""
-        if len(self._shares) < NEWEST or not _long_enough(self._shares):
+        if len(self._shares) < NEWEST // 2 or not _long_enough(self._shares):
             return None
         return statistics.fmean(share for _, share in self._shares)
 
     @property
     def straggler(self) -> tuple[int, float] | None:
-        """The worker that is waited for most, and in which share of the rollouts' time it alone was; None: too early.
+        """The slowest worker, and how many times as long as the median of the others it takes for a step.
 
-        Medians over rollouts: a worker that hung once, and was replaced, is no straggler. What is waited for the others
-        is taken off three times: of workers that are equally fast, none is one.
+        None too early, or where the slowest has its answers in too small a part of the time to matter. Medians over
+        rollouts: a worker that hung once, and was replaced, is no straggler.
         """
-        if len(self._awaited) < NEWEST // 4 or not _long_enough(self._awaited) or len(self.pids) < 2:
+        if len(self._answers) < NEWEST // 4 or not _long_enough(self._answers) or len(self.pids) < 2:
             return None
         medians = {
-            worker: statistics.median(shares.get(worker, 0.0) for _, shares in self._awaited) for worker in self.pids
+            worker: statistics.median(shares.get(worker, 0.0) for _, shares in self._answers) for worker in self.pids
         }
         worst = max(medians, key=medians.__getitem__)
-        others = sum(medians.values()) - medians[worst]
-        return worst, medians[worst] if medians[worst] > 3 * others else 0.0
+        others = statistics.median(share for worker, share in medians.items() if worker != worst)
+        if medians[worst] * self._most_envs < IDLE_SHARE:
+            return worst, 1.0
+        return worst, medians[worst] / max(others, 1e-9)
 
 
 def _forget(timed: deque[tuple[float, Any]]) -> None:

@@ -22,7 +22,7 @@ class WorkersView:
     def __init__(self, pool: WorkerPool) -> None:
         self._pool = pool
         self._busy = pool.shared.busy_seconds.copy()
-        self._awaited = self._awaited_seconds()
+        self._answering = self._answer_seconds()
         self._episodes = np.zeros(pool.num_workers, dtype=np.int64)
         self._last_returns: list[float | None] = [None] * pool.num_workers
         self._memory = [0.0] * pool.num_workers
@@ -67,8 +67,8 @@ class WorkersView:
         """The workers after a rollout of `steps` steps of each environment that took `seconds`."""
         busy = self._pool.shared.busy_seconds - self._busy
         self._busy = self._pool.shared.busy_seconds.copy()
-        awaited, before = self._awaited_seconds(), self._awaited
-        self._awaited = awaited
+        answering, before = self._answer_seconds(), self._answering
+        self._answering = answering
         self._read_memory()
         seconds = max(seconds, 1e-9)
         self._newest = [
@@ -79,7 +79,7 @@ class WorkersView:
                 num_envs=_count(worker.envs),
                 steps_per_second=steps * _count(worker.envs) / seconds,
                 wait_share=float(np.clip(1.0 - busy[worker.index] / seconds, 0.0, 1.0)),
-                awaited_share=float(np.clip((awaited - before)[worker.index] / seconds, 0.0, 1.0)),
+                answer_share=float(np.clip((answering - before)[worker.index] / seconds, 0.0, 1.0)),
                 episodes=int(self._episodes[worker.index]),
                 last_return=self._last_returns[worker.index],
                 restarts=self._pool.restarts[worker.index],
@@ -89,8 +89,8 @@ class WorkersView:
         ]
         return WorkersStatus(workers=tuple(self._newest))
 
-    def _awaited_seconds(self) -> np.ndarray:
-        return np.array([worker.awaited_seconds for worker in self._pool.workers])
+    def _answer_seconds(self) -> np.ndarray:
+        return np.array([worker.answer_seconds for worker in self._pool.workers])
 
     @property
     def busy_share(self) -> float:

@@ -38,7 +38,8 @@ class WorkerHandle:
 
     Attributes:
         replied: whether nothing is awaited from it.
-        awaited_seconds: how long its replies were waited for; of a wait for several workers, each has an equal part.
+        sent_at: when it was last asked something, in seconds of `time.perf_counter`.
+        answer_seconds: how long its answers to steps have taken in all.
         loss: why nothing more can be asked of it, or None. What comes from it afterwards is never read: a late reply
             would be taken for the answer to the next question.
     """
@@ -51,7 +52,8 @@ class WorkerHandle:
         self.process = process
         self.pipe = pipe
         self.replied = True
-        self.awaited_seconds = 0.0
+        self.sent_at = 0.0
+        self.answer_seconds = 0.0
         self.loss: WorkerLostError | None = None
         self._streams = streams
         self._unsent = b""
@@ -61,6 +63,7 @@ class WorkerHandle:
     def send(self, message: bytes) -> None:
         """Ask something of the worker. That it is gone shows when its reply is awaited."""
         self.replied = False
+        self.sent_at = time.perf_counter()
         self._unsent = _LENGTH.pack(len(message)) + message
         self.flush()
 
@@ -227,8 +230,6 @@ class ReplyWaiter:
         while missing:
             events, seconds = self._poll_once(missing, remaining)
             remaining -= seconds
-            for handle in missing.values():
-                handle.awaited_seconds += seconds / len(missing)
             # A worker's last words lie in its pipe when its sentinel fires: read pipes first.
             for descriptor, _ in events:
                 if (handle := self._by_descriptor.get(descriptor)) and handle.index in missing:

@@ -42,18 +42,18 @@ class Constant(_Noise):
 
 
 class Bait(_Noise):
-    """Action 0 earns 1 at once, and costs as much when the game ends: a policy that takes it always gains nothing."""
+    """Action 0 earns 1 at once and costs as much a step later: a policy that always takes it gains nothing."""
 
     def _reward(self, action: int, ended: bool) -> float:
-        self.taken = (self.taken if self.step_number > 1 else 0) + (action == 0)
-        return float(action == 0) - (self.taken + self.np_random.normal() if ended else 0.0)
+        before, self.taken = (self.taken if self.step_number > 1 else 0), int(action == 0)
+        return self.taken - before + (self.np_random.normal() if ended else 0.0)
 
 
 class Slow(CartPoleEnv):
     """A step takes its time."""
 
     def step(self, action: int):
-        time.sleep(0.003)
+        time.sleep(0.02)
         return super().step(action)
 
 
