@@ -12,7 +12,7 @@ from .config import load_preset, preset_path
 from .errors import RunFailedError, UsageError
 from .runs import RUNS_DIR
 from .runs.lock import RunLock
-from .sweeps import Definition, read_search
+from .sweeps import Definition, read_search, read_seeds
 from .sweeps.show import print_results
 from .sweeps.space import default_search
 from .sweeps.sweep import Sweep
@@ -52,7 +52,7 @@ def run_sweep(
         preset=preset,
         overrides=tuple(overrides),
         search=tuple(search),
-        seeds=_seeds(seeds) or (config.run.seed,),
+        seeds=read_seeds(seeds) or (config.run.seed,),
         metric=metric,
     )
     directory = (RUNS_DIR / (name or f"{preset_path(preset).stem}-sweep")).absolute()
@@ -76,18 +76,6 @@ def run_sweep(
         results = sweep.results()
     print_results(results, metric=metric, as_json=as_json)
     return 0 if any(result.state == "complete" for result in results) else RunFailedError.exit_code
-
-
-def _seeds(text: str | None) -> tuple[int, ...]:
-    if text is None:
-        return ()
-    try:
-        seeds = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"--seeds {text!r}: expected whole numbers with commas, such as 1,2,3") from None
-    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise UsageError(f"--seeds {text!r}: seeds are different numbers from 0 on")
-    return seeds
 
 
 @contextlib.contextmanager

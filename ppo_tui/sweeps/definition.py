@@ -56,6 +56,23 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
 
+def read_seeds(text: str | None) -> tuple[int, ...]:
+    """The seeds that ``--seeds`` names; none without it.
+
+    Raises:
+        UsageError: they are no whole numbers, or not different ones.
+    """
+    if text is None:
+        return ()
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--seeds {text!r}: expected whole numbers with commas, such as 1,2,3") from None
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise UsageError(f"--seeds {text!r}: seeds are different numbers from 0 on")
+    return seeds
+
+
 def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 

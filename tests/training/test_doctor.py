@@ -62,7 +62,7 @@ ILL_RUNS = {
     "a learning rate 100 times too high": (["optim.learning_rate=0.1"], "kl-spike", 2),
     "dropout": ([f"policy.network={ILL}Dropout", "policy.shared=true"], "ratio-not-one", 1),
     "a clip range far too small": (
-        ["ppo.clip_range=0.01", "optim.learning_rate=3e-3", "ppo.epochs=10"],
+        ["ppo.clip_range=0.01", "optim.learning_rate=0.01", "ppo.epochs=10"],
         "clip-fraction-high",
         10,
     ),
@@ -75,7 +75,11 @@ ILL_RUNS = {
     ),
     "a frozen critic": (["ppo.value_coef=0"], "explained-variance", 40),
     "a constant reward": ([f"env.id={ILL}Constant-v0"], "stalled-return", 10),
-    "slow environments": ([f"env.id={ILL}Slow-v0", "rollout.num_envs=2", "ppo.epochs=1"], "starved-learner", 11),
+    "slow environments": (
+        [f"env.id={ILL}Slow-v0", "rollout.num_envs=2", "rollout.steps=16", "ppo.epochs=1"],
+        "starved-learner",
+        11,
+    ),
 }
 
 
