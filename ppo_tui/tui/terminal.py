@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import os
 import signal
@@ -25,6 +26,11 @@ from .view import Kind
 
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread hands over: keeps keys prompt while the learner runs Python (default 0.005)."""
+
+GARBAGE_SECONDS = 10.0
+"""Between two collections of all garbage."""
+
+_NEVER = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -83,13 +89,34 @@ async def _run(app: PpoTuiApp) -> None:
         loop.add_signal_handler(number, functools.partial(on_end, number))
     # A terminal that closes may hang up several times; the loop would leave a moment without any handler.
     signal.signal(signal.SIGHUP, on_hang_up)
+    collector = asyncio.create_task(_collect_garbage())
     try:
         with told_of_hangups():
             await app.run_async()
     finally:
+        collector.cancel()
         ignore_hangups()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+async def _collect_garbage() -> None:
+    """Collect all garbage now and then, and never because a key asked for many objects, as Python does by itself.
+
+    What start-up made, torch's and Textual's modules above all, stays for good: to go through that too takes 100 ms.
+    """
+    thresholds = gc.get_threshold()
+    gc.set_threshold(*thresholds[:2], _NEVER)
+    try:
+        await asyncio.sleep(GARBAGE_SECONDS)
+        gc.collect()
+        gc.freeze()
+        while True:
+            await asyncio.sleep(GARBAGE_SECONDS)
+            gc.collect()
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
 
 
 @contextlib.contextmanager

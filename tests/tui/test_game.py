@@ -284,6 +284,7 @@ async def test_a_terminal_shows_the_game_as_the_compositor_has_it_dialogs_and_no
         for keys in ((), ("q",), ("escape",), ("question_mark",), ("escape",)):
             await it.press(*keys)
             await play(it, 5)
+            await it.say()
             assert "\n".join(terminal.display) == it.picture
         await it.press("V")
         it.app.notify("a notification that lies above the game's lower right corner " * 5)
@@ -292,4 +293,5 @@ async def test_a_terminal_shows_the_game_as_the_compositor_has_it_dialogs_and_no
         await it.say(clip(16, first=60))  # the ball comes down to the corner
         for _ in range(16):
             await play(it)
+            await it.say()
             assert "\n".join(terminal.display) == it.picture

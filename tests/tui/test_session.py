@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -193,24 +190,3 @@ def test_no_durable_event_is_lost_to_a_reader_at_work():
         seen += mailbox.drain()
     seen += mailbox.drain()
     assert [e.update for e in seen if isinstance(e, UpdateFinished)] == list(range(count))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness of their own")
-def test_the_training_and_what_it_starts_let_the_screen_go_first():
-    niceness = []
-
-    class Engine:
-        def send(self, command) -> None: ...
-
-        def run(self) -> None:
-            niceness.append(os.getpriority(os.PRIO_PROCESS, 0))
-            asked = subprocess.run(
-                [sys.executable, "-c", "import os; print(os.nice(0))"], capture_output=True, text=True
-            )
-            niceness.append(int(asked.stdout))
-
-    session = LocalSession(lambda emit: Engine())
-    session.start()
-    session.wait()
-    own = os.getpriority(os.PRIO_PROCESS, 0)
-    assert [each - own for each in niceness] == [3, 3]

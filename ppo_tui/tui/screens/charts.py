@@ -12,7 +12,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Footer, Input, OptionList
+from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from .. import formats, keys
@@ -23,6 +23,7 @@ from ..view import EPISODE_RETURNS
 from ..widgets.chart import Chart
 from ..widgets.chart_grid import ChartGrid
 from ..widgets.curves import CurvesWidget
+from ..widgets.key_line import KeyLine
 from ..widgets.panel import FAR
 from .run_screen import RunScreen
 
@@ -114,14 +115,14 @@ class ChartScreen(ChartActions, RunScreen):
         super().__init__(run)
         self._charts = charts
         self._zoomed = Chart(charts.run, charts.chosen.spec, charts.view)
-        self._zoomed.add_class("-chosen", "-active")
+        self._zoomed.chosen = self._zoomed.active = True
         self._readings = Readings(self._zoomed)
 
     def compose(self) -> ComposeResult:
         yield self.header
         yield self._zoomed
         yield self._readings
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self._charts.seen_instead = self.renew_charts

@@ -8,12 +8,13 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from ...config.live import LIVE_FIELDS
 from ...protocol import RunState
 from .. import formats, keys
 from ..controller import Controller
+from ..widgets.key_line import KeyLine
 from ..widgets.listing import Listing
 from ..widgets.value_input import ValueInput
 from .run_screen import RunScreen
@@ -40,7 +41,7 @@ class EditScreen(RunScreen):
             yield self._details
             yield self._preview
         yield self._value
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self._preview.border_title = "Draft"

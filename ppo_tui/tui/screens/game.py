@@ -7,11 +7,11 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from .. import keys
 from ..controller import Controller
 from ..widgets.game import Game
+from ..widgets.key_line import KeyLine
 
 
 class GameScreen(Screen[None]):
@@ -26,7 +26,7 @@ class GameScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield self._game
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def action_choose_env(self, direction: int) -> None:
         self._run.choose_game(direction)

@@ -11,7 +11,7 @@ from textual.binding import BindingType
 from textual.containers import Container
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 
 from ...protocol import RunState
 from .. import keys
@@ -23,6 +23,7 @@ from ..widgets.events import Events
 from ..widgets.filter_line import FilterLine
 from ..widgets.game import Game
 from ..widgets.header import Header, StatusLine
+from ..widgets.key_line import KeyLine
 from ..widgets.metrics_table import MetricsTable
 from ..widgets.panel import Panel
 from ..widgets.settings import Settings
@@ -79,7 +80,7 @@ class MainScreen(ChartActions, Screen[None]):
         yield self._metrics
         yield Container(self._workers, self._settings, self._events, id="bottom")
         yield self._filter
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self.charts.ascii = self.app.look.ascii
@@ -260,10 +261,11 @@ class MainScreen(ChartActions, Screen[None]):
             self.add_class("-maximised")
         elif self._panel in ("charts", "game"):
             self.remove_class("-maximised")
-        for name in PANELS:
-            chosen = name == self._panel
-            self.set_class(chosen, f"-at-{name}")
-            self.query_one(f"#{name}").set_class(chosen, "-focused")
+        # A class that the screen itself gains or loses has everything on it styled anew, which holds up the key.
+        self.set_class(self._panel == "metrics", "-at-metrics")
+        for panel in (self._game, *self._text_panels.values()):
+            panel.set_class(panel.id == self._panel, "-focused")
+        self.charts.has_keys = self._panel == "charts"
         self.charts.renew()  # a key is answered at once, however lately they were painted
         self.call_after_refresh(self.renew)
 

@@ -10,12 +10,13 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from .. import keys
 from ..controller import Controller
 from ..widgets.filter_line import FilterLine, matches
 from ..widgets.header import Header
+from ..widgets.key_line import KeyLine
 from ..widgets.listing import Listing
 
 T = TypeVar("T")
@@ -83,7 +84,7 @@ class ListScreen(RunScreen, Generic[T]):
             yield self._listing
             yield self._details
         yield self._filter
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self.call_after_refresh(self.renew)

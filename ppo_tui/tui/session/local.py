@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 import threading
 import time
 import traceback
@@ -17,9 +14,6 @@ from ...training.relay import CommandRelay, Receiver
 from .base import Mailbox, Session
 
 Emit = Callable[[Event], None]
-
-NICENESS = 3
-"""Of the training, above the screen's: it takes all cores for hours, and a key wants a few milliseconds at once."""
 
 
 class Engine(Receiver, Protocol):
@@ -100,7 +94,6 @@ class LocalSession(Session):
 
     def _learn(self) -> None:
         # A thread dies in silence, so whatever ends this one (SystemExit too) becomes an event.
-        _make_way()
         try:
             engine = self._make_engine(self.emit)
             self._relay.connect(engine)
@@ -124,10 +117,3 @@ class LocalSession(Session):
                 details=details,
             )
         )
-
-
-def _make_way() -> None:
-    """Let the screen's thread go before this one and before all threads and processes that this one starts."""
-    if sys.platform == "linux":  # elsewhere a whole process has one niceness
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)

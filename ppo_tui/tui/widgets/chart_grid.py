@@ -60,6 +60,7 @@ class ChartGrid(Container):
 
     Attributes:
         view: the window and the cursor of all charts.
+        has_keys: whether keys go to the charts, not to another panel.
         seen_instead: paints what is seen in their place while one of them has a screen of its own, else None.
     """
 
@@ -72,6 +73,7 @@ class ChartGrid(Container):
         super().__init__(id=id)
         self.run = run
         self.view = ChartView()
+        self.has_keys = False
         self.seen_instead: Callable[[], None] | None = None
         self.charts = [Chart(run, spec, self.view) for spec in CHARTS]
         self._chosen = 0
@@ -105,7 +107,7 @@ class ChartGrid(Container):
             self.seen_instead()
             return
         for chart in self.charts:
-            chart.set_class(chart is self.chosen and self.has_class("-focused"), "-active")
+            chart.active = self.has_keys and chart is self.chosen
             chart.renew()
 
     # ── Which charts ────────────────────────────────────────────────────────────────────────────────────────
@@ -115,7 +117,7 @@ class ChartGrid(Container):
         if 0 <= index < len(self.charts):
             self._chosen = index
             for position, chart in enumerate(self.charts):
-                chart.set_class(position == index, "-chosen")
+                chart.chosen = position == index
             self._arrange()
 
     def choose_next(self, direction: int) -> None:

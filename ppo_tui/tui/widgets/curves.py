@@ -51,6 +51,8 @@ class CurvesWidget(Widget):
     Attributes:
         view: the window and the cursor, which several charts may share.
         options: axes and smoothing, of this chart alone.
+        chosen: whether it is the one of its kind that keys would go to; it shows the step under the cursor.
+        active: whether keys do go to it; its frame is a heavy one.
     """
 
     DEFAULT_CSS = """
@@ -84,6 +86,8 @@ class CurvesWidget(Widget):
         super().__init__(id=id)
         self.view = view
         self.options = options
+        # Not style classes: each change of one would style all of the widget's components anew.
+        self.chosen = self.active = False
         self._shown: tuple[object, ...] = ()
         self._picture: Picture | None = None
         self._plotted: Plotted | None = None
@@ -177,8 +181,8 @@ class CurvesWidget(Widget):
             self.view.fingerprint,
             self.options.log_axis,
             self.options.smoothing,
-            self.has_class("-chosen"),
-            self.has_class("-active"),
+            self.chosen,
+            self.active,
             *self.fingerprint(),
         )
         if self._picture is not None and shown == self._shown:
@@ -234,10 +238,9 @@ class CurvesWidget(Widget):
             glyphs=self.glyphs,
         )
         if inset:
-            chosen = self.has_class("-chosen")
-            draw_frame(picture, self.glyphs, active=self.has_class("-active"))
+            draw_frame(picture, self.glyphs, active=self.active)
             write_legend(picture, self.glyphs, self.title(), self.legend())
-            write_foot(picture, self.glyphs, self._under_cursor() if chosen else "", " · ".join(self.notes()))
+            write_foot(picture, self.glyphs, self._under_cursor() if self.chosen else "", " · ".join(self.notes()))
         picture.paste(plotted.picture, inset, inset)
         return picture
 

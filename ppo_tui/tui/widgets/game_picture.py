@@ -2,47 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import lru_cache
 
 import numpy as np
 from rich.color import Color
-from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
-from textual._compositor import CompositorUpdate
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
 from ..controller import Controller
+from .painting import filtered, is_uncovered, paint
 from .raster import RAMP, Shrinker, changed_spans, fitted_size, half_block_cells, ramp_cells
 
 _COLOURFUL = ("truecolor", "256")
 """Colour systems with enough colours for a picture."""
 
 
-class PaintedSpans(CompositorUpdate):
-    """Pieces of lines, to be written where they belong on the terminal.
-
-    Args:
-        spans: row and column of the terminal, from 0, and what stands there.
-    """
-
-    def __init__(self, spans: list[tuple[int, int, Strip]]) -> None:
-        self._spans = spans
-
-    def render_segments(self, console: Console) -> str:
-        return "".join(f"\x1b[{row + 1};{column + 1}H{strip.render(console)}" for row, column, strip in self._spans)
-
-
 class GamePicture(Widget):
     """What the spectator sees, centred, as large as fits.
 
     A terminal without enough colours, or whose user wants none, gets characters from dark to bright.
-
-    Fifteen times a second is often for a screen that shares its cores with the training, so while nothing lies above
-    the picture it writes what changed by itself: going through the compositor takes many times as long.
     """
 
     def __init__(self, run: Controller, *, id: str | None = None) -> None:
@@ -97,23 +78,10 @@ class GamePicture(Widget):
             return
         for line in {line for line, _, _ in spans}:
             self._strips[line] = self._strip(line)
-        if self._is_uncovered:
-            x, y = self.region.offset
-            pieces = [
-                (y + top + line, x + left + first, self._strips[line].crop(first, last)) for line, first, last in spans
-            ]
-            self.app._display(self.screen, PaintedSpans(pieces))
+        if is_uncovered(self):
+            paint(self, ((top + line, left + at, self._strips[line].crop(at, end)) for line, at, end in spans))
         else:
             self.refresh(*(Region(left + first, top + line, last - first, 1) for line, first, last in spans))
-
-    @property
-    def _is_uncovered(self) -> bool:
-        """Whether no dialog and no notification covers any of it: those come from the edges of the screen."""
-        if self.screen is not self.app.screen:
-            return False
-        x, y, width, height = self.region
-        corners = itertools.product((x, x + width - 1), (y, y + height - 1))
-        return all(self.screen.get_widget_at(*corner)[0] is self for corner in corners)
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """As they are now; kept by nobody, because they may have been written past the compositor."""
@@ -153,10 +121,7 @@ class GamePicture(Widget):
             starts = np.flatnonzero(np.append(True, cells[1:] != cells[:-1])).tolist()
             ends = [*starts[1:], len(cells)]
             segments = [_half_blocks(int(cells[start]), end - start) for start, end in zip(starts, ends, strict=True)]
-        strip = Strip(segments, len(cells))
-        for line_filter in self.get_line_filters():
-            strip = strip.apply_filter(line_filter, self.background_colors[1])
-        return strip
+        return filtered(self, Strip(segments, len(cells)))
 
 
 @lru_cache(maxsize=16_384)

@@ -32,7 +32,7 @@ class Overlay(CurvesWidget):
 
     def __init__(self, view: ChartView, *, id: str | None = None) -> None:
         super().__init__(view, CurveOptions(), id=id)
-        self.add_class("-chosen", "-active")
+        self.chosen = self.active = True
         self.metric = RETURN
         self._runs: tuple[RunCurves, ...] = ()
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from textual.content import Content
 from textual.geometry import Region
+from textual.strip import Strip
+from textual.visual import Visual
 from textual.widget import Widget
 
 from ..controller import Controller
+from .painting import filtered, is_uncovered, paint
 
 FAR = 1_000_000
 """Rows that lie beyond the end of every list."""
@@ -45,9 +48,20 @@ class Panel(Widget):
             return
         pairs = enumerate(zip(lines, shown, strict=True))
         changed = [y for y, (new, old) in pairs if _fingerprint(new) != _fingerprint(old)]
-        if changed:
-            width = self.content_size.width
-            self.refresh(*(Region(0, y, width, 1) for y in changed))
+        if not changed:
+            return
+        width = self.content_size.width
+        regions = [Region(0, y, width, 1) for y in changed]
+        if is_uncovered(self):
+            self._shown = lines
+            paint(self, ((y, 0, self._as_strip(lines[y], width)) for y in changed))
+            self._set_dirty(*regions)  # what Textual keeps of them has gone out of date
+            self.refresh(repaint=False)
+        else:
+            self.refresh(*regions)
+
+    def _as_strip(self, line: Content, width: int) -> Strip:
+        return filtered(self, Visual.to_strips(self, line, width, 1, self.visual_style)[0])
 
     def entitle(self, title: str = "", subtitle: str = "") -> None:
         """Write into the border. Textual repaints the whole panel for each title that it is given, new or not."""

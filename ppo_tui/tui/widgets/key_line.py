@@ -1,0 +1,89 @@
+"""The last line: what the keys do on this screen."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from textual import events
+from textual.content import Content
+from textual.screen import Screen
+from textual.widget import Widget
+
+_MARGIN = 1
+"""Cells between two entries."""
+
+
+class Entry(NamedTuple):
+    """One key of the line; `enabled` is False for what does nothing at the moment."""
+
+    key: str
+    display: str
+    label: str
+    enabled: bool
+
+    @property
+    def width(self) -> int:
+        return len(self.display) + 1 + len(self.label)
+
+
+class KeyLine(Widget):
+    """The keys that have a label, in the order of their bindings, as many as there is room for.
+
+    Textual's `Footer` says the same with a widget for each key, which it makes anew at each change of screen or
+    focus: that took longer than everything else that a key asks for.
+    """
+
+    ALLOW_SELECT = False
+    DEFAULT_CSS = """
+    KeyLine { dock: bottom; height: 1; padding: 0 1; text-wrap: nowrap; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._entries: list[Entry] = []
+
+    def on_mount(self) -> None:
+        self.screen.bindings_updated_signal.subscribe(self, self._renew)
+
+    def on_unmount(self) -> None:
+        self.screen.bindings_updated_signal.unsubscribe(self)
+
+    def _renew(self, screen: Screen[object]) -> None:
+        first_of_action: dict[str, Entry] = {}
+        for _, binding, enabled, _ in screen.active_bindings.values():
+            if binding.show:
+                display = self.app.get_key_display(binding)
+                first_of_action.setdefault(binding.action, Entry(binding.key, display, binding.description, enabled))
+        entries = list(first_of_action.values())
+        if entries != self._entries:
+            self._entries = entries
+            self.refresh()
+
+    @property
+    def _seen(self) -> list[Entry]:
+        """The entries that there is room for."""
+        seen, left = [], self.content_size.width
+        for entry in self._entries:
+            left -= entry.width
+            if left < 0:
+                break
+            seen.append(entry)
+            left -= _MARGIN
+        return seen
+
+    def render(self) -> Content:
+        return Content(" " * _MARGIN).join(
+            Content.assemble(
+                (entry.display, f"bold {'' if entry.enabled else 'dim '}$footer-key-foreground"),
+                (f" {entry.label}", f"{'' if entry.enabled else 'dim '}$footer-description-foreground"),
+            )
+            for entry in self._seen
+        )
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """A click on an entry is the key; on what does nothing at the moment, the bell."""
+        start = self.content_region.x - self.region.x
+        for entry in self._seen:
+            if start <= event.x < start + entry.width:
+                self.app.simulate_key(entry.key) if entry.enabled else self.app.bell()
+            start += entry.width + _MARGIN
