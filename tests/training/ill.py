@@ -53,7 +53,7 @@ class Slow(CartPoleEnv):
     """A step takes its time."""
 
     def step(self, action: int):
-        time.sleep(0.02)
+        time.sleep(0.05)
         return super().step(action)
 
 

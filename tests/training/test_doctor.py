@@ -132,7 +132,7 @@ def test_a_worker_that_is_stopped_again_and_again_is_named():
 HEALTHY = {
     "cartpole": ("cartpole", [], 391),
     "acrobot": ("acrobot", [], 60),
-    "breakout": ("breakout", [], 60),
+    "breakout": ("breakout", [], 40),
     "pendulum": ("pendulum", [], 25),
     "a2c": ("a2c-cartpole", [], 1500),
 }
