@@ -24,7 +24,7 @@ from ..protocol import (
 NEWEST = 20
 """Updates that averages are taken over."""
 
-SECONDS = 2.0
+SECONDS = 4.0
 """Of training that averages of times span at least: rollouts of CartPole take milliseconds, which say nothing."""
 
 CRITIC_UPDATES = 30

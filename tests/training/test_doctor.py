@@ -78,7 +78,7 @@ ILL_RUNS = {
     "slow environments": (
         [f"env.id={ILL}Slow-v0", "rollout.num_envs=2", "rollout.steps=16", "ppo.epochs=1"],
         "starved-learner",
-        11,
+        15,
     ),
 }
 
