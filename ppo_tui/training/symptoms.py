@@ -262,8 +262,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
         well=2.5,
         patience=1,
         reason=_slow_worker,
-        source="All wait for the slowest, and equal workers take equally long; on a machine that others use too, one may "
-        "be three times as slow for seconds",
+        source="All wait for the slowest, and equal workers take equally long; on a machine that others use too, one "
+        "may be three times as slow for seconds",
         remedy="see what else runs on its core; a machine that is not shared; environments of equal cost",
     ),
     Symptom(
