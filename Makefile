@@ -13,8 +13,9 @@ BENCH_STAMP := $(VENV)/.installed-bench
 run: $(STAMP)
 	$(VENV)/bin/ppo-tui $(ARGS)
 
+# Two processes, as most tests wait for something. A file's tests stay in one of them.
 test: $(TEST_STAMP) check
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 # What trains to a score, kills a process at a hundred moments, or goes through all games.
 test-slow: $(TEST_STAMP)

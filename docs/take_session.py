@@ -23,8 +23,8 @@ from pathlib import Path
 PAGE = Path(__file__).parent / "session.md"
 COLUMNS, LINES = 96, 26
 RUN = "server"
-STEPS = 400_000
-PATIENCE_SECONDS = 120.0
+STEPS = 200_000
+PATIENCE_SECONDS = 900.0
 
 INTRODUCTION = """# A whole session
 
@@ -121,7 +121,8 @@ def take(terminal: Terminal, runs: Path, page: Page) -> None:
     terminal.press("A")
     terminal.wait_for(lambda: f"{change['key'].partition('.')[2]}" in terminal.picture())
     page.show(terminal.picture())
-    terminal.press("Escape")
+    terminal.press("A")
+    terminal.wait_for(lambda: "Changes ·" not in terminal.picture())
 
     page.say("Leave", "`d` leaves the screen; the run does not notice. Then somebody pulls the plug.")
     terminal.press("d")
@@ -133,7 +134,7 @@ def take(terminal: Terminal, runs: Path, page: Page) -> None:
     page.show(terminal.command("ppo-tui runs"))
 
     page.say("Resume", "It goes on from its newest checkpoint, bit for bit, on the same curves.")
-    page.show(terminal.command(f"ppo-tui resume {RUN} --headless --log-format plain | cut -c-94 | (head -4; tail -4)"))
+    page.show(terminal.command(f"ppo-tui resume {RUN} --headless | cut -c-94 | (head -4; tail -4)"))
 
     page.say("Score", "Games that training has never seen, by a process of its own.")
     page.show(terminal.command(f"ppo-tui eval {RUN} --episodes 50"))
@@ -145,7 +146,7 @@ def take(terminal: Terminal, runs: Path, page: Page) -> None:
 def main() -> None:
     if not shutil.which("tmux"):
         raise SystemExit("needs tmux")
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         terminal, page = Terminal(Path(directory)), Page()
         try:
             take(terminal, Path(directory) / "runs", page)

@@ -22,7 +22,7 @@ def faulty(*overrides: str, env_id: str = FAULTY, preset: str = "cartpole", **kw
         "ppo.minibatches=2",
         "ppo.epochs=2",
         "workers.count=2",
-        "workers.step_timeout=1.0",
+        "workers.step_timeout=3.0",
         f"run.total_steps={UPDATES * 4 * 32}",
         f"env.id={env_id}",
         *(f"env.kwargs.{key}={value!r}" for key, value in kwargs.items() if value is not None),

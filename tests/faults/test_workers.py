@@ -139,7 +139,7 @@ def test_the_fork_server_may_die_too():
         ("kill", r"worker 0 killed \(SIGKILL\)"),
         ("segfault", r"worker 0 killed \(SIGSEGV\)"),
         ("exit", "worker 0 exited with code 7"),
-        ("hang", r"worker 0 hung \(no reply for 1 s\)"),
+        ("hang", r"worker 0 hung \(no reply for 3 s\)"),
         ("garbage", "worker 0 stopped after a protocol error"),
         ("huge", "worker 0 stopped after a protocol error"),
         ("cut", "worker 0 stopped after a protocol error|worker 0 hung"),
@@ -155,7 +155,7 @@ def test_a_fault_in_the_middle_of_a_step(what: str, words: str, tmp_path):
 
 def test_a_stopped_worker_is_killed_and_replaced():
     recorder = check_same(faulty(), at_step(2, 7, kill(1, number=signal.SIGSTOP)))
-    assert "worker 1 hung (no reply for 1 s), restarted 1/5" in alarms(recorder)[0]
+    assert "worker 1 hung (no reply for 3 s), restarted 1/5" in alarms(recorder)[0]
 
 
 def test_a_message_too_large_for_the_pipe_of_a_stopped_worker_blocks_nobody():
