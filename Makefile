@@ -49,7 +49,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # What is optional, and the programs that the tests read its results with.
 $(TEST_STAMP): $(STAMP)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[report,export,serve,wandb,mlflow,peers]"
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[report,export,serve,sweep,wandb,mlflow,peers]"
 	touch $@
 
 $(BENCH_STAMP): $(STAMP)

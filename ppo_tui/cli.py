@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import __version__, scoring, sharing
+from . import __version__, scoring, sharing, upkeep
 from .errors import PPOTuiError, UsageError
 from .options import (
     AsciiOption,
@@ -385,3 +385,5 @@ app.command("report")(sharing.report)
 app.command("export")(sharing.export)
 app.command("import")(sharing.import_sb3)
 app.command("serve")(sharing.serve)
+app.command("doctor")(upkeep.doctor)
+app.command("sweep")(upkeep.sweep)

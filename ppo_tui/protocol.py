@@ -144,6 +144,8 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         steps_per_second: environment steps a second over the last rollout, all its environments together.
         wait_share: share of the last rollout (0..1) that it spent waiting for actions.
+        answer_share: share of the last rollout (0..1) in which it had actions and not yet answered, whether it was at
+            work or had no core.
         episodes: full games finished in its environments since the start.
         last_return: raw return of the last of them, or None before the first.
         memory_mb: private memory of the process in megabytes (10⁶ bytes).
@@ -155,6 +157,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     num_envs: int
     steps_per_second: float = 0.0
     wait_share: float = 0.0
+    answer_share: float = 0.0
     episodes: int = 0
     last_return: float | None = None
     restarts: int = 0
@@ -320,11 +323,23 @@ class Rewound(Event, frozen=True, kw_only=True, tag="rewound"):
 
 
 class Alarm(Event, frozen=True, kw_only=True, tag="alarm"):
-    """Something that the user should know, with what to do about it in `message`."""
+    """Something that the user should know, with what to do about it in `message`.
+
+    Attributes:
+        name: which of the doctor's alarms it is (docs/doctor.md), such as ``kl-spike``; empty for any other.
+        suggestion: the edit that the doctor suggests, as `ctl` takes it: ``set optim.learning_rate 2.5e-05``; or empty.
+    """
 
     level: Level
     message: str
     details: str = ""
+    name: str = ""
+    suggestion: str = ""
+
+    @property
+    def text(self) -> str:
+        """The message, with the suggestion where there is one."""
+        return f"{self.message}; try: {self.suggestion}" if self.suggestion else self.message
 
 
 class RunFinished(Event, frozen=True, kw_only=True, tag="run-finished"):

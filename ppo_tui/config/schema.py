@@ -300,6 +300,10 @@ class RunConfig(Section, frozen=True, kw_only=True):
             "update, which is one update stale."
         ),
     ] = False
+    doctor: Annotated[
+        bool,
+        Meta(description="Watch the training and say what is wrong with it, with an edit to try; changes no number."),
+    ] = True
     checkpoint_seconds: Annotated[
         float,
         Meta(gt=0, le=86_400, description="Seconds between checkpoints: the most work that a crash can cost."),

@@ -19,9 +19,13 @@ from .optimizers import make_optimizer
 from .policy import ActorCritic
 from .ranks import ALONE, Ranks
 from .rollout import Minibatch, RolloutBuffer
+from .units import DeadUnits
 
 KL_TOLERANCE = 1.5
 """An update ends early once its approximate KL passes this many times the target, as in Spinning Up and SB3."""
+
+DEAD_UNITS_EVERY = 10
+"""Passes over a rollout from one count of dead units to the next: one costs a fraction of a minibatch."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,7 +155,10 @@ class Learner:
             The metrics by key. Losses, ``train/approx_kl``, ``train/clip_fraction`` and ``train/grad_norm`` (before
             clipping) are means over all finite minibatches; ``train/nonfinite`` counts the others;
             ``train/explained_variance`` judges the critic before the update; ``train/ratio_error_first`` is the
-            largest |rₜ − 1| of the first minibatch, which is 0 up to rounding unless the rollout is another policy's.
+            largest |rₜ − 1| of the first minibatch, which is 0 up to rounding unless the rollout is another policy's;
+            ``train/dead_units`` is the share of dead units (see `DeadUnits`) in the first minibatch of a pass, where
+            this update had one in which they were counted; ``train/std`` the mean standard deviation of continuous
+            actions.
         """
         hyper = self._adapted(hyper)
         rollout.compute_advantages(
@@ -171,10 +178,11 @@ class Learner:
             ranks=self._ranks,
         )
         totals = _Totals(self.device)
-        ratio_error_first = None
+        ratio_error_first, dead_units = None, DeadUnits(self.policy)
         for epoch in range(1, hyper.epochs + 1):
             for number, batch in enumerate(minibatches.shuffled(self._generator), start=1):
-                ratio_error = self._learn(batch, hyper, totals)
+                with dead_units.counted(number == 1 and self.epochs_done % DEAD_UNITS_EVERY == 0):
+                    ratio_error = self._learn(batch, hyper, totals)
                 if ratio_error_first is None:
                     ratio_error_first = ratio_error
                 if on_minibatch is not None:
@@ -191,6 +199,8 @@ class Learner:
             "train/n_updates": self.epochs_done,
             "train/learning_rate": hyper.learning_rate,
             "train/clip_range": hyper.clip_range,
+            **({} if self.policy.log_std is None else {"train/std": self.policy.log_std.exp().mean().item()}),
+            **({} if (dead := dead_units.share) is None else {"train/dead_units": dead}),
             **adaptation,
         }
 

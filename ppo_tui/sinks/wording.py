@@ -45,7 +45,7 @@ def describe(event: Event) -> str | None:
         case Rewound():
             return f"back at step {event.step:,} (update {event.update}): {event.path}"
         case Alarm():
-            return f"{event.level.upper()}: {event.message}"
+            return f"{event.level.upper()}: {event.text}"
         case RunFinished():
             return f"{event.state} at step {event.step:,} after {event.elapsed:.1f} s: {event.reason}"
     return None

@@ -12,6 +12,9 @@ from ..protocol import Alarm, Event, Level
 MAX_BAD_UPDATES = 3
 """Updates in a row without one finite gradient after which the training counts as diverged."""
 
+NAME = "non-finite"
+"""Of these alarms; the others are the doctor's (`ppo_tui.training.symptoms`)."""
+
 REMEDY = "try a lower optim.learning_rate, a smaller ppo.clip_range, or rewards of a smaller scale"
 
 
@@ -30,14 +33,14 @@ class GradientWatch:
             self.bad_updates = 0
             if bad:
                 message = f"update {update}: {bad:.0f} minibatches with a non-finite gradient were skipped"
-                self._emit(Alarm(level=Level.WARNING, message=message))
+                self._alarm(Level.WARNING, message, metrics)
             return None
         self.bad_updates += 1
         message = (
             f"update {update} (step {step:,}) was skipped: its losses or gradients are NaN or infinite "
             f"({self.bad_updates}/{MAX_BAD_UPDATES} in a row)"
         )
-        self._emit(Alarm(level=Level.ERROR, message=message))
+        self._alarm(Level.ERROR, message, metrics)
         if self.bad_updates < MAX_BAD_UPDATES:
             return None
         self.bad_updates = 0
@@ -46,3 +49,8 @@ class GradientWatch:
             "infinite losses or gradients",
             hint=REMEDY,
         )
+
+    def _alarm(self, level: Level, message: str, metrics: Mapping[str, float | None]) -> None:
+        rate = metrics["train/learning_rate"]
+        suggestion = f"set optim.learning_rate {rate / 10:.3g}" if rate else ""
+        self._emit(Alarm(level=level, name=NAME, message=message, suggestion=suggestion))

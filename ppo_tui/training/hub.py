@@ -42,6 +42,10 @@ class EventHub:
         self._sinks = list(sinks)
         self._elapsed = elapsed
 
+    def add(self, sink: Sink) -> None:
+        """Give `sink` every event from now on, after all others have had it."""
+        self._sinks.append(sink)
+
     def emit(self, event: Event) -> None:
         """Stamp `event` with the time and give it to every sink."""
         event = msgspec.structs.replace(event, time=time.time(), elapsed=self._elapsed())

@@ -35,6 +35,7 @@ _HARMLESS = (
     "run.max_episodes",
     "run.checkpoint_seconds",
     "run.keep_checkpoints",
+    "run.doctor",
     "run.device",
     "run.torch_threads",
     "workers.count",

@@ -34,6 +34,7 @@ from .bookkeeping import Bookkeeping, run_started
 from .checkpoint import read_checkpoint, write_checkpoint
 from .checkpoint_state import CheckpointState
 from .control import Controls, GroupControls, StopTraining
+from .doctor import Doctor
 from .durability import Durability, Position
 from .health import GradientWatch
 from .hub import EventHub, Sink
@@ -105,6 +106,8 @@ class Trainer:
         self._clock = TrainingClock()
         self._hub = EventHub(sinks, lambda: self._clock.seconds)
         self._emit = self._hub.emit
+        if config.run.doctor:
+            self._hub.add(Doctor(self._emit))
         self._gradients = GradientWatch(self._emit)
         told = (self._emit, self._hold, self._watch)
         self._controls = Controls(*told) if ranks.size == 1 else GroupControls(*told, ranks)

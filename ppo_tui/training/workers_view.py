@@ -32,6 +32,7 @@ class WorkersView:
         self._pool, self._ranks = pool, ranks
         self._first_env = ranks.rank * pool.num_envs
         self._busy = pool.shared.busy_seconds.copy()
+        self._answering = self._answer_seconds()
         self._episodes = np.zeros(pool.num_workers, dtype=np.int64)
         self._last_returns: list[float | None] = [None] * pool.num_workers
         self._memory = [0.0] * pool.num_workers
@@ -76,6 +77,8 @@ class WorkersView:
         """The workers after a rollout of `steps` steps of each environment that took `seconds`."""
         busy = self._pool.shared.busy_seconds - self._busy
         self._busy = self._pool.shared.busy_seconds.copy()
+        answering, before = self._answer_seconds(), self._answering
+        self._answering = answering
         self._read_memory()
         seconds = max(seconds, 1e-9)
         own = [
@@ -86,6 +89,7 @@ class WorkersView:
                 num_envs=_count(worker.envs),
                 steps_per_second=steps * _count(worker.envs) / seconds,
                 wait_share=float(np.clip(1.0 - busy[worker.index] / seconds, 0.0, 1.0)),
+                answer_share=float(np.clip((answering - before)[worker.index] / seconds, 0.0, 1.0)),
                 episodes=int(self._episodes[worker.index]),
                 last_return=self._last_returns[worker.index],
                 restarts=self._pool.restarts[worker.index],
@@ -95,6 +99,9 @@ class WorkersView:
         ]
         self._newest = self._ranks.exchange(own, list[WorkerInfo])
         return WorkersStatus(workers=tuple(self._numbered(self._newest)))
+
+    def _answer_seconds(self) -> np.ndarray:
+        return np.array([worker.answer_seconds for worker in self._pool.workers])
 
     @property
     def busy_share(self) -> float:

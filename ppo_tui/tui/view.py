@@ -305,7 +305,7 @@ class RunView:
     @_on.register
     def _(self, event: Alarm) -> None:
         kind = {Level.WARNING: Kind.WARNING, Level.ERROR: Kind.ERROR}.get(event.level, Kind.INFO)
-        self._write(event, kind, event.message)
+        self._write(event, kind, event.text)
 
     @_on.register
     def _(self, event: RunFinished) -> None:

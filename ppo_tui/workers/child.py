@@ -120,7 +120,8 @@ class EnvHost:
             reply = self._develop(wire.decode(message))
         else:
             raise ValueError(f"unknown request {request}")
-        self._arrays.busy_seconds[self._setup.index] += time.perf_counter() - started
+        answered = self._arrays.answered_at[self._setup.index] = time.perf_counter()
+        self._arrays.busy_seconds[self._setup.index] += answered - started
         self.current_env = None
         return reply
 

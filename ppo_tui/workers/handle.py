@@ -38,6 +38,8 @@ class WorkerHandle:
 
     Attributes:
         replied: whether nothing is awaited from it.
+        sent_at: when it was last asked something, in seconds of `time.perf_counter`.
+        answer_seconds: how long its answers to steps have taken in all.
         loss: why nothing more can be asked of it, or None. What comes from it afterwards is never read: a late reply
             would be taken for the answer to the next question.
     """
@@ -50,6 +52,8 @@ class WorkerHandle:
         self.process = process
         self.pipe = pipe
         self.replied = True
+        self.sent_at = 0.0
+        self.answer_seconds = 0.0
         self.loss: WorkerLostError | None = None
         self._streams = streams
         self._unsent = b""
@@ -59,6 +63,7 @@ class WorkerHandle:
     def send(self, message: bytes) -> None:
         """Ask something of the worker. That it is gone shows when its reply is awaited."""
         self.replied = False
+        self.sent_at = time.perf_counter()
         self._unsent = _LENGTH.pack(len(message)) + message
         self.flush()
 

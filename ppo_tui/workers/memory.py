@@ -55,6 +55,7 @@ class Layout:
             "action_masks": ((*moments, self.num_masked), np.dtype(np.bool_)),
             "actions": ((self.num_envs, *self.action_shape), np.dtype(self.action_dtype)),
             "busy_seconds": ((self.num_workers,), np.dtype(np.float64)),
+            "answered_at": ((self.num_workers,), np.dtype(np.float64)),
         }
 
 
@@ -70,6 +71,8 @@ class SharedArrays:
         action_masks: ``[S, N, A]``, which actions are possible in the state that the slot shows.
         actions: ``[N, *A]``, what the parent asks for.
         busy_seconds: ``[W]``, time that each worker has spent stepping and resetting since it started.
+        answered_at: ``[W]``, when each worker last had its answer, in seconds of `time.perf_counter`, whose clock is
+            the same in all processes.
     """
 
     observations: np.ndarray
@@ -82,6 +85,7 @@ class SharedArrays:
     action_masks: np.ndarray
     actions: np.ndarray
     busy_seconds: np.ndarray
+    answered_at: np.ndarray
 
 
 class AnyLayout(Protocol):

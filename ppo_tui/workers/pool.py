@@ -193,6 +193,8 @@ class WorkerPool(VectorEnv):
         self._expect(group, PoolState.STEPPING, "wait_step")
         self._group_states[group] = PoolState.IDLE
         replies = self._waiters[group].wait(self.step_timeout if timeout is None else timeout)
+        for worker in self.workers[self._groups[group]]:
+            worker.answer_seconds += self.shared.answered_at[worker.index] - worker.sent_at
         return [pair for reply in replies if reply for pair in reply]
 
     def reset_into(

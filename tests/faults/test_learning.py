@@ -59,6 +59,8 @@ def test_an_update_of_nan_gradients_is_skipped_and_named():
     assert errors(recorder) == [
         "update 2 (step 256) was skipped: its losses or gradients are NaN or infinite (1/3 in a row)"
     ]
+    (alarm,) = recorder.of(Alarm)
+    assert (alarm.name, alarm.suggestion) == ("non-finite", "set optim.learning_rate 7.5e-05")
     one, two, three = (corrupted.weights[update] for update in (1, 2, 3))
     assert all(map(torch.equal, one, two)), "nothing was learnt from it"
     assert not all(map(torch.equal, two, three)), "and learning goes on"

@@ -34,6 +34,7 @@ METRICS = {
     "train/clip_range",
     "train/ratio_error_first",
     "train/nonfinite",
+    "train/dead_units",
 }
 
 

@@ -1,0 +1,95 @@
+"""Writes ``docs/doctor.md`` from the table that the doctor works by: ``python docs/write_doctor.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ppo_tui.checkup import CHECKS
+from ppo_tui.training.health import MAX_BAD_UPDATES, NAME, REMEDY
+from ppo_tui.training.symptoms import SYMPTOMS, Symptom
+
+PAGE = Path(__file__).with_name("doctor.md")
+
+_HEAD = """# The doctor
+
+<!-- Written by docs/write_doctor.py. -->
+
+## While a run trains
+
+A doctor follows each run and raises an alarm where something is wrong with it: on the screen (the events, `4`), in
+`run.log` and the lines of a headless run, in the report, and as `Alarm` events with a `name` and a `suggestion` in
+`events.jsonl`, for scripts. Where a setting helps that can be changed while the run trains, the alarm ends with the
+edit:
+
+```
+WARNING: the policy moved too far in one update: KL 1.4 is ten times the usual and more; optim.learning_rate is 0.1;
+try: set optim.learning_rate 0.012
+```
+
+`ppo-tui ctl RUN set optim.learning_rate 0.012` does it from a script, and on the screen `ctrl+p`, then `lr 0.012`.
+
+Each alarm is raised once, and again only after the run was healthy in between. One that another explains is not raised
+while that one stands: after too large a step, much else looks ill too. The doctor reads what the run says of itself and
+changes no bit of it; `--set run.doctor=false` sends it away.
+
+| alarm | raised when | healthy again at |
+|---|---|---|
+"""
+
+_SOURCES = """
+Sources: Huang et al., 2022, [The 37 implementation details of
+PPO](https://iclr-blog-track.github.io/2022/03/25/ppo-implementation-details/); Sokar et al., 2023, [The dormant neuron
+phenomenon in deep reinforcement learning](https://arxiv.org/abs/2302.12902). “Healthy runs” are those of the presets
+`acrobot`, `breakout`, `cartpole`, `cartpole-masked` and `pendulum`.
+"""
+
+_MACHINE = """
+## This machine
+
+`ppo-tui doctor` checks the installation and the machine before anything is trained, each in a line: `ok`, `warn` where
+something is slower or plainer than it could be, `fail` where a training would fail too, with what to do about it.
+`--json` prints the same for scripts. The exit code is 0 where nothing has failed, else 3.
+
+| check | |
+|---|---|
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    checks = (f"| {name} | {(check.__doc__ or '').splitlines()[0]} |\n" for name, check in CHECKS.items())
+    return "".join([_HEAD, *map(_row, SYMPTOMS), _NON_FINITE, _SOURCES, *_sections(), _MACHINE, *checks])
+
+
+_NON_FINITE = (
+    f"| `{NAME}` | losses or gradients of a minibatch are NaN or infinite: it is skipped; {MAX_BAD_UPDATES} whole "
+    "updates in a row end the run, or pause it behind a screen ([reliability](reliability.md)) | any finite one |\n"
+)
+
+
+def _row(symptom: Symptom) -> str:
+    sign, better = (">", "≤") if symptom.above else ("<", "≥")
+    updates = f", {symptom.patience} updates in a row" if symptom.patience > 1 else ""
+    return (
+        f"| [`{symptom.name}`](#{symptom.name}) | {symptom.measured} {sign} {symptom.limit:g}{updates} | "
+        f"{better} {symptom.well:g} |\n"
+    )
+
+
+def _sections() -> Iterator[str]:
+    for symptom in SYMPTOMS:
+        yield f"\n({symptom.name})=\n### {symptom.title.capitalize()}: `{symptom.name}`\n\n"
+        yield f"*Why this limit:* {symptom.source}.\n\n*What helps:* {symptom.remedy}.\n"
+        if symptom.after:
+            yield f"\nNot raised while {_either(symptom.after)} stands.\n"
+    yield f"\n### Not a number: `{NAME}`\n\n*What helps:* {REMEDY}.\n"
+
+
+def _either(names: tuple[str, ...]) -> str:
+    *others, last = (f"`{name}`" for name in names)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")

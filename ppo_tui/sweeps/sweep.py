@@ -1,0 +1,208 @@
+"""Running a sweep: asks the study for trials, keeps processes at work, prunes, and tells the study the scores."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState
+
+from ..config import load_preset
+from ..errors import ConfigError
+from .definition import Definition
+from .processes import RunProcess
+from .space import Choice, Span
+from .trials import INDEX, Result, ask, open_study, settled
+
+LOOK_SECONDS = 0.5
+"""How often the runs are looked at."""
+
+
+class _Active:
+    """A trial under way: one run for each seed."""
+
+    def __init__(self, trial: optuna.Trial, settings: dict[str, str], runs: Sequence[RunProcess]) -> None:
+        self.trial, self.settings, self.runs = trial, settings, runs
+        self.index: int = trial.user_attrs[INDEX]
+        self.pruned = False
+        self._reported = 0
+
+    @property
+    def failed(self) -> RunProcess | None:
+        return next((run for run in self.runs if run.code), None)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it runs any more, or will."""
+        if self.pruned or self.failed:
+            return all(run.poll() for run in self.runs if run.started)
+        return all(run.poll() for run in self.runs)
+
+    @property
+    def waiting(self) -> RunProcess | None:
+        """The next of its runs to start."""
+        if self.pruned or self.failed:
+            return None
+        return next((run for run in self.runs if not run.started), None)
+
+    def stop(self) -> None:
+        for run in self.runs:
+            run.stop()
+
+    def join(self) -> None:
+        for run in self.runs:
+            run.join()
+
+    def prune_if_hopeless(self) -> None:
+        """Report each milestone that all seeds have passed; stop where the others were better at it."""
+        for step, values in enumerate(zip(*(run.milestones() for run in self.runs), strict=False)):
+            if step < self._reported:
+                continue
+            self._reported = step + 1
+            if (mean := statistics.fmean(values)) == mean:
+                self.trial.report(mean, step)
+                if self.trial.should_prune():
+                    self.pruned = True
+                    self.stop()
+                    return
+
+
+class Sweep:
+    """A sweep in its directory, which this process has locked.
+
+    Args:
+        search: what the trials differ in.
+        trials: how many there are to be, those of earlier commands included.
+        processes: runs at a time.
+        prune: whether trials that lag behind are cut short.
+        say: takes a line about each trial that begins or ends.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        definition: Definition,
+        search: Sequence[Span | Choice],
+        *,
+        trials: int,
+        processes: int,
+        prune: bool = True,
+        allow_import: bool = False,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._directory, self._definition, self._search = directory, definition, search
+        self._trials, self._processes, self._prune, self._say = trials, processes, prune, say
+        self._allow_import = allow_import
+        self._study = open_study(directory / "study.db", seed=definition.seeds[0])
+        self._active: list[_Active] = []
+
+    def run(self) -> None:
+        """Until all trials are over. What this raises leaves the runs saved, and the trials to be gone on with."""
+        try:
+            while self._start_some() or self._active:
+                for active in self._active:
+                    if self._prune and not active.pruned and not active.failed:
+                        active.prune_if_hopeless()
+                    if active.failed:
+                        active.stop()
+                for active in [active for active in self._active if active.over]:
+                    self._active.remove(active)
+                    self._settle(active)
+                if self._active:
+                    time.sleep(LOOK_SECONDS)
+        finally:
+            for active in self._active:
+                active.stop()
+            for active in self._active:
+                active.join()
+
+    def results(self) -> list[Result]:
+        """Of the trials that are over, the best first."""
+        names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
+        return [
+            Result(
+                trial=trial.user_attrs[INDEX],
+                score=trial.value,
+                state=names.get(trial.state, "failed"),
+                settings=trial.params,
+                runs=tuple(str(path) for path in self._paths(trial.user_attrs[INDEX]) if path.exists()),
+            )
+            for trial in settled(self._study)
+        ]
+
+    # ── Starting ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _start_some(self) -> bool:
+        """Fill the free places with runs; whether any was started."""
+        started = False
+        at_work = sum(run.started and not run.poll() for active in self._active for run in active.runs)
+        while at_work < self._processes:
+            active = next((active for active in self._active if active.waiting), None) or self._begin()
+            if active is None or not active.waiting.free:
+                break
+            active.waiting.start()
+            at_work, started = at_work + 1, True
+        return started
+
+    def _begin(self) -> _Active | None:
+        trial = ask(self._study, self._trials)
+        if trial is None:
+            return None
+        settings = {one.key: one.suggest(trial) for one in self._search}
+        index = trial.user_attrs[INDEX]
+        try:
+            runs = [self._process(path, settings, seed) for path, seed in self._places(index)]
+        except ConfigError as error:  # each value is valid, but not with the others
+            self._study.tell(trial, state=TrialState.FAIL)
+            self._say(f"trial {index} failed: {error.message}")
+            return self._begin()
+        active = _Active(trial, settings, runs)
+        self._active.append(active)
+        self._say(f"trial {index} begins{_described(settings)}")
+        return active
+
+    def _places(self, index: int) -> list[tuple[Path, int]]:
+        return list(zip(self._paths(index), self._definition.seeds, strict=True))
+
+    def _paths(self, index: int) -> list[Path]:
+        seeds = self._definition.seeds
+        stem = self._directory / f"trial-{index:03}"
+        return [stem] if len(seeds) == 1 else [stem.with_name(f"{stem.name}-seed-{seed}") for seed in seeds]
+
+    def _process(self, path: Path, settings: dict[str, str], seed: int) -> RunProcess:
+        definition = self._definition
+        overrides = [*definition.overrides, *(f"{key}={value}" for key, value in settings.items()), f"run.seed={seed}"]
+        config = load_preset(definition.preset, overrides=overrides, allow_import=self._allow_import)
+        # One core for each run: they are as many as there is room for.
+        overrides += ["run.torch_threads=1"] if config.run.torch_threads == "auto" else []
+        overrides += ["workers.count=1"] if config.workers.count == "auto" and config.run.algorithm == "ppo" else []
+        arguments = ["--preset", definition.preset, *(part for one in overrides for part in ("--set", one))]
+        arguments += ["--allow-import"] if self._allow_import else []
+        return RunProcess(path, arguments, steps=config.planned_steps, metric=definition.metric)
+
+    # ── Ending ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _settle(self, active: _Active) -> None:
+        """Tell the study what came of a trial."""
+        name = f"trial {active.index}"
+        if active.pruned:
+            self._study.tell(active.trial, state=TrialState.PRUNED)
+            self._say(f"{name} pruned: others had better scores by then")
+        elif failed := active.failed:
+            self._study.tell(active.trial, state=TrialState.FAIL)
+            self._say(f"{name} failed: {failed.failure()}")
+        elif math.isfinite(score := statistics.fmean(run.score() for run in active.runs)):
+            self._study.tell(active.trial, score)
+            self._say(f"{name}: {score:,.2f}{_described(active.settings)}")
+        else:
+            self._study.tell(active.trial, state=TrialState.FAIL)
+            self._say(f"{name} failed: it has no {self._definition.metric}")
+        active.join()
+
+
+def _described(settings: dict[str, str]) -> str:
+    return f" with {', '.join(f'{key}={value}' for key, value in settings.items())}" if settings else ""
