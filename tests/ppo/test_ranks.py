@@ -119,6 +119,8 @@ def test_they_learn_what_one_process_learns(case: str, of_ranks):
         for key, value in state.items():
             torch.testing.assert_close(ranks_state[key], value, rtol=1e-5, atol=1e-5, msg=key)
         for ours, theirs in zip(metrics, ranks_metrics, strict=True):
+            for each in (ours, theirs):  # each rank looks for dead units in its own part of the minibatch
+                each.pop("train/dead_units", None)
             assert theirs == pytest.approx(ours, rel=1e-3, abs=1e-5, nan_ok=True)
 
 
