@@ -22,10 +22,8 @@ from .driver import LastingDriver
 from .look import ScreenOptions
 from .session import Session
 from .spectator import default_fps
+from .turns import SHORT_SECONDS, take_turns_of
 from .view import Kind
-
-SWITCH_INTERVAL = 0.0005
-"""Seconds after which a thread hands over: keeps keys prompt while the learner runs Python (default 0.005)."""
 
 GARBAGE_SECONDS = 10.0
 """Between two collections of all garbage."""
@@ -59,7 +57,8 @@ def run_screen(session: Session, options: ScreenOptions | None = None) -> Outcom
     options = options or ScreenOptions()
     fps = frame_rate(options)
     messages: Messages = deque(maxlen=100)
-    with _switch_interval(SWITCH_INTERVAL), _captured_logging(messages), _own_terminal(messages):
+    take_turns_of(SHORT_SECONDS)  # and so do Textual's threads, which read keys and write to the terminal
+    with _captured_logging(messages), _own_terminal(messages):
         app = PpoTuiApp(session, fps=fps, look=options.look, keymap=options.keymap)
         if "TEXTUAL_DRIVER" not in os.environ:  # which names the one that talks to a browser
             app.driver_class = LastingDriver
@@ -157,16 +156,6 @@ def _note_lines(reader: int, messages: Messages) -> None:
         for line in lines:
             if line.strip():
                 messages.append((Kind.INFO, line))
-
-
-@contextlib.contextmanager
-def _switch_interval(seconds: float) -> Iterator[None]:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(seconds)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
 
 
 class _ScreenLog(logging.Handler):

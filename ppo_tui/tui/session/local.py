@@ -11,6 +11,7 @@ from typing import Protocol
 from ...errors import PPOTuiError, RunFailedError
 from ...protocol import Command, Event, RunFinished, RunState, Stop, UpdateFinished
 from ...training.relay import CommandRelay, Receiver
+from ..turns import take_turns_of
 from .base import Mailbox, Session
 
 Emit = Callable[[Event], None]
@@ -93,6 +94,7 @@ class LocalSession(Session):
         return not self._thread.is_alive()
 
     def _learn(self) -> None:
+        take_turns_of(0.0)  # whatever the screen's thread, which has started this one, takes
         # A thread dies in silence, so whatever ends this one (SystemExit too) becomes an event.
         try:
             engine = self._make_engine(self.emit)
