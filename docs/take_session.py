@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PAGE = Path(__file__).parent / "session.md"
-COLUMNS, LINES = 112, 28
+COLUMNS, LINES = 118, 28
 RUN = "server"
 STEPS = 200_000
 PATIENCE_SECONDS = 900.0
@@ -135,7 +135,7 @@ def take(terminal: Terminal, runs: Path, page: Page) -> None:
     page.show(terminal.command("ppo-tui runs"))
 
     page.say("Resume", "It goes on from its newest checkpoint, bit for bit, on the same curves.")
-    page.show(terminal.command(f"ppo-tui resume {RUN} --headless | cut -c-110 | (head -4; tail -4)"))
+    page.show(terminal.command(f"ppo-tui resume {RUN} --headless | cut -c-116 > log; head -4 log; tail -4 log"))
 
     page.say("Score", "Games that training has never seen, by a process of its own.")
     page.show(terminal.command(f"ppo-tui eval {RUN} --episodes 50"))

@@ -27,8 +27,12 @@ NEWEST = 20
 SECONDS = 4.0
 """Of training that averages of times span at least: rollouts of CartPole take milliseconds, which say nothing."""
 
-CRITIC_UPDATES = 30
+CRITIC_UPDATES = 40
 """Updates over which a critic is judged: what it explains of one rollout of a few hundred steps is half chance."""
+
+CRITIC_WORKS = 0.3
+"""Explained variance of a single update that no critic comes to by chance. One that has is not frozen: in CartPole it
+explains much at one time and nothing at another, when all that differs between games is how long they lasted."""
 
 IDLE_SHARE = 0.3
 """Share of a rollout's time below which nobody waits long for a worker, however slow it is."""
@@ -60,6 +64,7 @@ class Readings:
         self._most_envs = 1
         self.pids: dict[int, int] = {}
         self._explained: deque[float] = deque(maxlen=CRITIC_UPDATES)
+        self._critic_works = False
         self._first_games: list[float] = []
         self._last_game: float | None = None
         self.equal_games = 0
@@ -111,6 +116,7 @@ class Readings:
                 self._first.setdefault(key, value)
         if (explained := self.metric("train/explained_variance")) is not None:
             self._explained.append(max(0.0, explained))
+            self._critic_works = self._critic_works or explained >= CRITIC_WORKS
         if (share := self.metric("time/share_wait")) is not None:
             self._shares.append((event.elapsed, share))
             _forget(self._shares)
@@ -157,11 +163,12 @@ class Readings:
     def explained(self) -> float | None:
         """Mean explained variance, less than nothing counted as nothing; None where it is too early to tell.
 
-        None too where all newest games are alike: no difference is left to explain.
+        `CRITIC_WORKS` where it has been seen to work at all. None too where all newest games are alike:
+        no difference is left to explain.
         """
         if len(self._explained) < CRITIC_UPDATES or self.equal_games >= 100:
             return None
-        return statistics.fmean(self._explained)
+        return CRITIC_WORKS if self._critic_works else statistics.fmean(self._explained)
 
     @property
     def mean_return(self) -> float | None:

@@ -228,10 +228,10 @@ SYMPTOMS: tuple[Symptom, ...] = (
         name="explained-variance",
         title="the critic explains nothing",
         measured="the share of the returns' variance that the critic explains (`train/explained_variance`, less than 0 "
-        "counted as 0), mean of 30 updates",
+        "counted as 0), mean of 40 updates, in a run that has never come to 0.3",
         measure=lambda run: run.explained,
         above=False,
-        limit=0.03,
+        limit=0.02,
         well=0.1,
         patience=1,
         applies=lambda run: (
@@ -240,13 +240,13 @@ SYMPTOMS: tuple[Symptom, ...] = (
             and run.batch_size >= 128
         ),
         reason=lambda value, run: (
-            f"the critic explains nothing of the returns: {value:.1%} of their variance, over 30 updates; "
+            f"the critic explains nothing of the returns: {value:.1%} of their variance, over 40 updates; "
             f"{_is(run, VALUE)}"
         ),
         edit=_times(VALUE, 2.0, at_least=0.5),
         source="1 is a perfect critic, 0 is as good as a constant, less is worse than none (Stable-Baselines3, "
-        "Spinning Up). A frozen critic comes to 0.01 here by chance, healthy runs of the presets to 0.06 and more. "
-        "Rollouts below 128 steps, or of single games, say too little",
+        "Spinning Up). A frozen critic comes to 0.01 here by chance, Pong in its first 40 updates to 0.03, other presets "
+        "to 0.2. Rollouts below 128 steps, or of single games, say too little",
         remedy="a higher `ppo.value_coef`; a critic of its own (`policy.shared = false`); `ppo.normalize_rewards` "
         "where returns are large",
         after=("ratio-not-one", "kl-spike", "dead-units", "entropy-collapse", "stalled-return"),
