@@ -245,7 +245,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         ),
         edit=_times(VALUE, 2.0, at_least=0.5),
         source="1 is a perfect critic, 0 is as good as a constant, less is worse than none (Stable-Baselines3, "
-        "Spinning Up). A frozen critic comes to 0.01 here by chance, Pong in its first 40 updates to 0.03, other presets "
+        "Spinning Up). A frozen critic comes to 0.01 here by chance, Pong in its first 40 updates to 0.03, others "
         "to 0.2. Rollouts below 128 steps, or of single games, say too little",
         remedy="a higher `ppo.value_coef`; a critic of its own (`policy.shared = false`); `ppo.normalize_rewards` "
         "where returns are large",
