@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -217,3 +218,16 @@ def test_the_slurm_script_of_the_documentation_saves_and_puts_the_job_back(tmp_p
     assert job.returncode == 143, rest
     assert "checkpoint (signal) saved" in rest
     assert (tmp_path / "asked").read_text() == "requeue 42\n"
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze, which reads the unit")
+def test_systemd_understands_the_unit_of_the_documentation(tmp_path):
+    page = (ROOT / "docs" / "servers.md").read_text("utf-8")
+    text = page.partition("### systemd\n\n```ini\n")[2].partition("```")[0]
+    program = "/opt/ppo-tui/bin/ppo-tui"
+    assert program in text
+    unit = tmp_path / "breakout.service"
+    unit.write_text(text.replace(program, sys.executable).replace("User=trainer\n", ""))
+    verified = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60)
+    assert verified.returncode == 0
+    assert "breakout.service" not in verified.stderr, "no key or value that systemd ignores"
