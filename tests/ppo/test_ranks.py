@@ -96,9 +96,10 @@ def as_rank(rank: int, directory: Path) -> None:
 def of_ranks(tmp_path_factory) -> list[dict]:
     """By rank and case, what two processes came to."""
     directory = tmp_path_factory.mktemp("ranks")
+    # They end without tearing PyTorch down: gloo's threads, which still hold the lost connection, may abort in that.
     script = (
-        "import sys, pathlib; from tests.ppo.test_ranks import as_rank; "
-        "as_rank(int(sys.argv[1]), pathlib.Path(sys.argv[2]))"
+        "import os, sys, pathlib; from tests.ppo.test_ranks import as_rank; "
+        "as_rank(int(sys.argv[1]), pathlib.Path(sys.argv[2])); os._exit(0)"
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", script, str(rank), str(directory)], cwd=ROOT, stderr=subprocess.PIPE)
