@@ -22,7 +22,7 @@ from .driver import LastingDriver
 from .look import ScreenOptions
 from .session import Session
 from .spectator import default_fps
-from .turns import SHORT_SECONDS, take_turns_of
+from .turns import short_turns
 from .view import Kind
 
 GARBAGE_SECONDS = 10.0
@@ -57,8 +57,9 @@ def run_screen(session: Session, options: ScreenOptions | None = None) -> Outcom
     options = options or ScreenOptions()
     fps = frame_rate(options)
     messages: Messages = deque(maxlen=100)
-    take_turns_of(SHORT_SECONDS)  # and so do Textual's threads, which read keys and write to the terminal
-    with _captured_logging(messages), _own_terminal(messages):
+    # Textual's threads, which read keys and write to the terminal, take short turns too; a run in the background, which
+    # this one may be handed over to once the screen is gone, does not.
+    with short_turns(), _captured_logging(messages), _own_terminal(messages):
         app = PpoTuiApp(session, fps=fps, look=options.look, keymap=options.keymap)
         if "TEXTUAL_DRIVER" not in os.environ:  # which names the one that talks to a browser
             app.driver_class = LastingDriver

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
 import sys
+from collections.abc import Iterator
 
 SHORT_SECONDS = 0.0001
 """The shortest turn that the kernel grants."""
@@ -44,3 +46,14 @@ def take_turns_of(seconds: float) -> bool:
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     attributes = _Attributes(ctypes.sizeof(_Attributes), os.SCHED_OTHER, 0, nice, 0, int(seconds * 1e9), 0, 0)
     return ctypes.CDLL(None).syscall(number, 0, ctypes.byref(attributes), 0) == 0
+
+
+@contextlib.contextmanager
+def short_turns() -> Iterator[None]:
+    """Short ones for this thread and those that it starts inside; what it starts afterwards takes usual ones again."""
+    changed = take_turns_of(SHORT_SECONDS)
+    try:
+        yield
+    finally:
+        if changed:
+            take_turns_of(0.0)

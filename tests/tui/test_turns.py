@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from ppo_tui.tui.session import LocalSession
-from ppo_tui.tui.turns import SHORT_SECONDS, take_turns_of
+from ppo_tui.tui.turns import SHORT_SECONDS, short_turns, take_turns_of
 
 
 def turn() -> int:
@@ -58,3 +60,21 @@ def test_a_thread_takes_short_turns_and_the_training_that_it_starts_takes_usual_
 def test_where_there_is_no_such_call_nothing_happens(monkeypatch):
     monkeypatch.setattr("platform.machine", lambda: "a machine of its own kind")
     assert take_turns_of(SHORT_SECONDS) is False
+
+
+def test_what_is_started_after_the_screen_takes_usual_turns():
+    """The run in the background that a run of this process is handed over to, above all."""
+
+    def as_the_screen() -> tuple[int, int]:
+        with short_turns():
+            inside = turn()
+        child = subprocess.run(
+            [sys.executable, "-c", "print(open('/proc/self/sched').read())"], capture_output=True, text=True, check=True
+        )
+        return inside, next(int(line.split()[-1]) for line in child.stdout.splitlines() if line.startswith("se.slice"))
+
+    turn()  # skips where the kernel does not tell
+    inside, afterwards = in_a_thread(as_the_screen)
+    if inside != 100_000:
+        pytest.skip("this kernel has no turns to choose")
+    assert afterwards > inside
