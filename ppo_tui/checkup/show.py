@@ -8,6 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from ..sinks.stdout import print_json
 from .finding import Finding, Status
 
 _COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
@@ -21,7 +22,7 @@ def print_findings(found: Iterable[tuple[str, Finding]], *, as_json: bool) -> bo
 
 def _print_json(found: Iterable[tuple[str, Finding]]) -> bool:
     findings = [{"check": name, **msgspec.structs.asdict(finding)} for name, finding in found]
-    print(msgspec.json.format(msgspec.json.encode(findings), indent=2).decode())
+    print_json(findings)
     return all(finding["status"] is not Status.FAIL for finding in findings)
 
 

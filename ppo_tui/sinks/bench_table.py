@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..training.bench import BenchReport, Layout
+from .stdout import print_json
 
 
 @contextlib.contextmanager
@@ -24,7 +25,7 @@ def print_report(report: BenchReport, *, as_json: bool) -> None:
     """Print the measurements on stdout, as a table or as one JSON object."""
     if as_json:
         content = msgspec.to_builtins(report) | {"suggestion": report.suggestion}
-        print(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
+        print_json(content)
         return
     console = Console()
     machine = f"{report.cores} cores of {report.cpu}, PyTorch {report.versions['torch']} on {report.device}"

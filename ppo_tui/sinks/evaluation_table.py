@@ -11,6 +11,7 @@ import msgspec
 from rich.console import Console
 
 from ..training.evaluation import Evaluation, Summary
+from .stdout import print_json
 
 LINE_SECONDS = 5.0
 """At most one line of progress in this time, where stderr is no terminal."""
@@ -39,7 +40,7 @@ def print_evaluation(name: str, evaluation: Evaluation, *, as_json: bool) -> Non
     """Print a score on stdout, as lines or as one JSON object."""
     if as_json:
         content = {"run": name, **msgspec.to_builtins(evaluation)}
-        print(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
+        print_json(content)
         return
     games = "game" if evaluation.episodes == 1 else "games"
     print(f"{name}, {evaluation.env} at step {evaluation.step:,}: {evaluation.episodes} {games}")

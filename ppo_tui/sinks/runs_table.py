@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 
-import msgspec
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..runs import RunSummary
+from .stdout import print_json, table_console
 
 _COLOURS = {"running": "green", "training": "green", "finished": "bold", "failed": "red", "crashed": "red"}
 
@@ -20,13 +18,12 @@ _COLOURS = {"running": "green", "training": "green", "finished": "bold", "failed
 def print_runs(runs: Sequence[RunSummary], *, as_json: bool) -> None:
     """Print a list of runs on stdout, as a table or as a JSON array."""
     if as_json:
-        print(msgspec.json.format(msgspec.json.encode(runs), indent=2).decode())
+        print_json(runs)
         return
     if not runs:
         print("there are no runs in ./runs yet; start one: ppo-tui --preset breakout")
         return
-    # A file or a pipe has no width to fit into.
-    console = Console() if sys.stdout.isatty() else Console(width=500)
+    console = table_console()
     headings = [heading for heading in _HEADINGS if heading != "started" or console.width >= _ROOMY]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in headings:
@@ -45,7 +42,7 @@ def print_runs(runs: Sequence[RunSummary], *, as_json: bool) -> None:
 def print_run(run: RunSummary, *, as_json: bool) -> None:
     """Print one run on stdout, as lines or as a JSON object."""
     if as_json:
-        print(msgspec.json.format(msgspec.json.encode(run), indent=2).decode())
+        print_json(run)
         return
     process = f" (pid {run.pid})" if run.pid else ""
     cells = _cells(run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import numpy as np
 
 from ..runs import RunDirectory
 from ..tui.series import read_metrics
+from ..workers.parent import signal_when_parent_ends
 from .definition import MILESTONES
 
 
@@ -53,7 +53,7 @@ class RunProcess:
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
             start_new_session=True,  # ctrl+C is the sweep's business
-            preexec_fn=_end_with_parent,
+            preexec_fn=_end_with_sweep,
         )
 
     def poll(self) -> bool:
@@ -91,12 +91,7 @@ class RunProcess:
             return []
         done = steps.last
         at = np.arange(1, MILESTONES + 1) / MILESTONES * self._steps
-        values = []
-        for step in at[at <= done]:
-            known = series.values[series.steps <= step] if series else np.empty(0)
-            known = known[np.isfinite(known)]
-            values.append(float(known[-1]) if len(known) else float("nan"))
-        return values
+        return [_last(series.values[series.steps <= step]) if series else float("nan") for step in at[at <= done]]
 
     def score(self) -> float:
         """The metric's last value; NaN where it never had one."""
@@ -104,8 +99,7 @@ class RunProcess:
             series = read_metrics(self.run.metrics).get(self._metric)
         except OSError:
             return float("nan")
-        finite = series.values[np.isfinite(series.values)] if series else np.empty(0)
-        return float(finite[-1]) if len(finite) else float("nan")
+        return _last(series.values) if series else float("nan")
 
     def failure(self) -> str:
         """Why it failed, in a line."""
@@ -115,8 +109,12 @@ class RunProcess:
         return str(reason or (said[-1] if said else f"exit code {self.code}")).splitlines()[0]
 
 
-def _end_with_parent() -> None:
+def _last(values: np.ndarray) -> float:
+    """The last number among them; NaN without any."""
+    known = values[np.isfinite(values)]
+    return float(known[-1]) if len(known) else float("nan")
+
+
+def _end_with_sweep() -> None:
     """Let the run save and end when the sweep is killed; other systems than Linux let it go on, and it is awaited."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+    signal_when_parent_ends(signal.SIGTERM)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..runs import RUNS_DIR
+from ..sinks.stdout import print_json, table_console
 from .trials import Result
 
 _COMPARED = 3
@@ -21,10 +19,9 @@ _COMPARED = 3
 def print_results(results: Sequence[Result], *, metric: str, as_json: bool) -> None:
     """Print them on stdout, as a table or as a JSON array."""
     if as_json:
-        print(msgspec.json.format(msgspec.json.encode(results), indent=2).decode())
+        print_json(results)
         return
-    # A file or a pipe has no width to fit into.
-    console = Console() if sys.stdout.isatty() else Console(width=300)
+    console = table_console()
     keys = list(dict.fromkeys(key for result in results for key in result.settings))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("", "trial", metric, *keys, "state"):

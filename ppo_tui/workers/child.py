@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import io
 import multiprocessing.forkserver
 import os
@@ -26,6 +25,7 @@ from ..envs.tolerance import TolerantEnv
 from . import wire
 from .camera import Camera
 from .memory import Layout, SharedArrays, map_arrays
+from .parent import signal_when_parent_ends
 from .wire import Reply, Request, WorkerFailure
 
 FAILURES = "ppo_tui.failures"
@@ -333,13 +333,11 @@ def _die_with_parent() -> None:
 
     Under forkserver the process that created this one is the fork server. It ends when the last copy of its
     "alive" pipe closes, and this process would hold one for nothing: with that closed, the server ends with the
-    parent, and the kernel then kills this process (PR_SET_PDEATHSIG), whatever state it is in.
+    parent, and the kernel then kills this process, whatever state it is in.
     """
     server = getattr(multiprocessing.forkserver, "_forkserver", None)
     alive = getattr(server, "_forkserver_alive_fd", None)
     if alive is not None:
         os.close(alive)
         server._forkserver_alive_fd = None
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    signal_when_parent_ends(signal.SIGKILL)
