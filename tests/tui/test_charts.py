@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from textual import events
 from textual.app import App, ComposeResult
-from textual.geometry import Region
 from textual.widgets import OptionList
 
 from ppo_tui.protocol import CheckpointSaved, Rewound, SettingChanged, UpdateFinished
@@ -18,6 +17,7 @@ from ppo_tui.tui.series import Series, read_metrics
 from ppo_tui.tui.widgets.chart import Chart
 from ppo_tui.tui.widgets.chart_grid import ChartGrid
 from ppo_tui.tui.widgets.overlay import Overlay, RunCurves
+from ppo_tui.tui.widgets.painting import PaintedSpans
 
 from .desk import DONE, Desk, desk
 from .fake import BATCH, recorded
@@ -236,14 +236,14 @@ async def test_a_filter_that_finds_nothing_says_so():
 async def test_a_new_point_paints_a_few_cells_and_nothing_is_painted_twice(monkeypatch):
     async with desk(*recorded(600)) as it:
         chart = it.app.screen.query_one("#chart-return", Chart)
-        painted: list[tuple[Region, ...]] = []
-        monkeypatch.setattr(chart, "refresh", lambda *regions, **_: painted.append(regions))
+        painted: list[PaintedSpans] = []
+        monkeypatch.setattr(it.app, "_display", lambda _, update: painted.append(update))
         chart.renew()
         assert painted == []
         it.app.run_controller.view.apply(updates(601, **{"rollout/ep_rew_mean": 11.0})[0])
         chart.renew()
-        (regions,) = painted
-        assert 0 < sum(region.area for region in regions) < chart.region.area / 20
+        (spans,) = painted
+        assert 0 < spans.cells < chart.region.area / 20
 
 
 async def test_all_steps_are_shown_to_the_edge_once_the_run_has_ended():

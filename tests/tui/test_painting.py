@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pyte
 import pytest
 from rich.console import Console
@@ -24,7 +26,9 @@ async def test_the_terminal_shows_what_the_compositor_would_have_shown(size):
     terminal = pyte.Screen(*size)
     stream, console = pyte.Stream(terminal), Console(force_terminal=True, color_system="truecolor")
     past_the_compositor = []
-    async with desk(size=size, notifications=True) as it:
+    before = len(list(recorded(40)))
+    later = iter(list(recorded(400))[before:])
+    async with desk(*recorded(40), size=size, notifications=True) as it:
 
         def display(screen, update) -> None:
             if update:
@@ -37,7 +41,8 @@ async def test_the_terminal_shows_what_the_compositor_would_have_shown(size):
             await it.press(*keys)
             past_the_compositor.clear()
             for number in range(3):  # the first ones fill lines that were not there
-                await it.say(*alarms(4, f"after {keys}, {number},"))
+                await it.say(*alarms(4, f"after {keys}, {number},"), *itertools.islice(later, 10))
+                await it.pass_time(1.0)
             assert any(past_the_compositor) != (len(it.app.screen_stack) > 1)
             assert "\n".join(terminal.display) == it.picture
         it.app.notify("a notification that lies above the events " * 9)
@@ -56,6 +61,30 @@ async def test_each_line_of_a_panel_is_the_newest_after_it_was_covered():
         await it.press("escape")
         assert "meanwhile 0" in it.picture
         assert it.text(Events).splitlines()[-1].strip() in it.picture
+
+
+async def test_a_theme_chosen_meanwhile_colours_what_reads_the_same():
+    async with desk(*recorded(40)) as it:
+        panel = it.app.screen.query_one(Events)
+        dark = panel.render_line(0)
+        it.app.theme = "ppo-light"
+        await it.pilot.pause()
+        light = panel.render_line(0)
+        assert light.text == dark.text
+        assert light != dark
+
+
+async def test_the_mouse_selects_over_lines_of_a_panel():
+    async with desk(*recorded(40)) as it:
+        await it.say(*alarms(2, "number"))
+        rows = it.picture.splitlines()
+        first = next(y for y, row in enumerate(rows) if "number 0" in row)
+        end = rows[first + 1].index("number 1") + len("number"), first + 1
+        await it.pilot.mouse_down(offset=(rows[first].index("number 0"), first))
+        await it.pilot.hover(offset=end)
+        await it.pilot.mouse_up(offset=end)
+        selected = it.app.screen.get_selected_text().splitlines()
+        assert [selected[0].strip(), selected[1][-9:]] == ["number 0", "! number "]
 
 
 class TestKeyLine:

@@ -10,7 +10,6 @@ from typing import ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -21,6 +20,7 @@ from ..metrics import SMOOTHINGS
 from ..series import FloatArray
 from .braille import ASCII, BRAILLE, Glyphs
 from .frame import Entry, Pieces, draw_frame, write_foot, write_legend
+from .painting import filtered, repaint
 from .picture import STYLES, Picture
 from .plot import Line, Plotted, plot
 
@@ -191,7 +191,8 @@ class CurvesWidget(Widget):
         if before is None or (before.width, before.height) != self.size:
             self.refresh()
         elif spans := self._picture.changes(before):
-            self.refresh(*(Region(column, row, width, 1) for row, column, width in spans))
+            strips = ((row, column, self.render_line(row).crop(column, column + width)) for row, column, width in spans)
+            repaint(self, [(row, column, filtered(self, strip)) for row, column, strip in strips])
 
     def render_line(self, y: int) -> Strip:
         width, height = self.size

@@ -13,7 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from ..controller import Controller
-from .painting import filtered, is_uncovered, paint
+from .painting import filtered, repaint
 from .raster import RAMP, Shrinker, changed_spans, fitted_size, half_block_cells, ramp_cells
 
 _COLOURFUL = ("truecolor", "256")
@@ -78,10 +78,7 @@ class GamePicture(Widget):
             return
         for line in {line for line, _, _ in spans}:
             self._strips[line] = self._strip(line)
-        if is_uncovered(self):
-            paint(self, ((top + line, left + at, self._strips[line].crop(at, end)) for line, at, end in spans))
-        else:
-            self.refresh(*(Region(left + first, top + line, last - first, 1) for line, first, last in spans))
+        repaint(self, [(top + line, left + at, self._strips[line].crop(at, end)) for line, at, end in spans])
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """As they are now; kept by nobody, because they may have been written past the compositor."""

@@ -6,10 +6,11 @@ many times as long as the line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from textual._compositor import CompositorUpdate
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -22,7 +23,12 @@ class PaintedSpans(CompositorUpdate):
     """
 
     def __init__(self, spans: Iterable[tuple[int, int, Strip]]) -> None:
-        self._spans = spans
+        self._spans = list(spans)
+
+    @property
+    def cells(self) -> int:
+        """How many cells are painted."""
+        return sum(strip.cell_length for _, _, strip in self._spans)
 
     def render_segments(self, console: Console) -> str:
         return "".join(f"\x1b[{row + 1};{column + 1}H{strip.render(console)}" for row, column, strip in self._spans)
@@ -48,15 +54,20 @@ def is_uncovered(widget: Widget) -> bool:
     return True
 
 
-def paint(widget: Widget, spans: Iterable[tuple[int, int, Strip]]) -> None:
-    """Write pieces of the lines of an uncovered widget.
+def repaint(widget: Widget, pieces: Sequence[tuple[int, int, Strip]]) -> None:
+    """Show pieces of a widget's content, which its ``render_line`` returns from now on as well.
 
     Args:
-        spans: line and column of the widget's content, and what stands there from now on, as `filtered`.
+        pieces: line and column of the content, and what stands there, as `filtered`.
     """
+    regions = [Region(column, line, strip.cell_length, 1) for line, column, strip in pieces]
+    if not is_uncovered(widget):
+        widget.refresh(*regions)
+        return
     left, top = widget.content_region.offset
-    pieces = [(top + line, left + column, strip) for line, column, strip in spans]
-    widget.app._display(widget.screen, PaintedSpans(pieces))
+    spans = [(top + line, left + column, strip) for line, column, strip in pieces]
+    widget.app._display(widget.screen, PaintedSpans(spans))
+    widget._styles_cache.set_dirty(*(region.translate(widget.content_offset) for region in regions))
 
 
 def filtered(widget: Widget, strip: Strip) -> Strip:

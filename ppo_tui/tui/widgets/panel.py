@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from textual.content import Content
-from textual.geometry import Region
 from textual.strip import Strip
 from textual.visual import Visual
 from textual.widget import Widget
 
 from ..controller import Controller
-from .painting import filtered, is_uncovered, paint
+from .painting import filtered, repaint
 
 FAR = 1_000_000
 """Rows that lie beyond the end of every list."""
@@ -21,7 +20,9 @@ class Panel(Widget):
     def __init__(self, run: Controller, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.run = run
-        self._shown: list[Content] | None = None
+        self._shown: list[Content] = []
+        self._strips: dict[int, Strip] = {}
+        self._look: tuple[object, ...] = ()
 
     def draw(self, width: int, height: int) -> Content:
         """The text for `width` × `height` cells; blank unless a panel says otherwise."""
@@ -42,26 +43,42 @@ class Panel(Widget):
         """Repaint the lines that have changed, if they are to be seen."""
         if not self.content_size.area:
             return
-        lines, shown = self.draw(*self.content_size).split("\n"), self._shown
-        if shown is None or len(lines) != len(shown):
+        changed = self._draw_anew()
+        if changed is None or (changed and self.text_selection is not None):
             self.refresh()
-            return
-        pairs = enumerate(zip(lines, shown, strict=True))
-        changed = [y for y, (new, old) in pairs if _fingerprint(new) != _fingerprint(old)]
-        if not changed:
-            return
-        width = self.content_size.width
-        regions = [Region(0, y, width, 1) for y in changed]
-        if is_uncovered(self):
-            self._shown = lines
-            paint(self, ((y, 0, self._as_strip(lines[y], width)) for y in changed))
-            self._set_dirty(*regions)  # what Textual keeps of them has gone out of date
-            self.refresh(repaint=False)
-        else:
-            self.refresh(*regions)
+        elif changed:
+            repaint(self, [(y, 0, filtered(self, self.render_line(y))) for y in changed])
 
-    def _as_strip(self, line: Content, width: int) -> Strip:
-        return filtered(self, Visual.to_strips(self, line, width, 1, self.visual_style)[0])
+    def render_line(self, y: int) -> Strip:
+        """A line of the content. Textual would render all lines anew for one that has changed, or for a new border."""
+        if self.text_selection is not None:  # which reaches over lines
+            return super().render_line(y)
+        if self._look != self._present_look():
+            self._draw_anew()
+        if y >= len(self._shown) or not self.content_size.width:
+            return Strip.blank(self.content_size.width, self.visual_style.rich_style)
+        if y not in self._strips:
+            strip = Visual.to_strips(self, self._shown[y], self.content_size.width, 1, self.visual_style)[0]
+            self._strips[y] = strip.apply_offsets(0, y)
+        return self._strips[y]
+
+    def _draw_anew(self) -> list[int] | None:
+        """Draw, and return which lines look different; None where all do."""
+        look, shown = self._present_look(), self._shown
+        self._shown = self.draw(*self.content_size).split("\n")
+        if look != self._look or len(shown) != len(self._shown):
+            self._look = look
+            self._strips.clear()
+            return None
+        pairs = enumerate(zip(self._shown, shown, strict=True))
+        changed = [y for y, (new, old) in pairs if _fingerprint(new) != _fingerprint(old)]
+        for y in changed:
+            self._strips.pop(y, None)
+        return changed
+
+    def _present_look(self) -> tuple[object, ...]:
+        """What lines look different with, though they read the same."""
+        return self.content_size, self.visual_style, self.app.theme
 
     def entitle(self, title: str = "", subtitle: str = "") -> None:
         """Write into the border. Textual repaints the whole panel for each title that it is given, new or not."""
@@ -69,9 +86,7 @@ class Panel(Widget):
             self.border_title, self.border_subtitle = title, subtitle
 
     def render(self) -> Content:
-        content = self.draw(*self.content_size)
-        self._shown = list(content.split("\n"))
-        return content
+        return self.draw(*self.content_size)
 
 
 def _fingerprint(content: Content) -> tuple[object, ...]:
