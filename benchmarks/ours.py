@@ -26,9 +26,9 @@ class UpdateClock:
             self.boundaries.append(event.elapsed)
 
 
-def training(effort: Effort, num_envs: int = 8) -> dict[str, float]:
+def training(effort: Effort, num_envs: int = 8, overrides: tuple[str, ...] = ()) -> dict[str, float]:
     """Collecting and learning together."""
-    config = breakout(num_updates=effort.updates, num_envs=num_envs)
+    config = breakout(num_updates=effort.updates, num_envs=num_envs, overrides=overrides)
     clock = UpdateClock()
     result = Trainer(config, sinks=[clock]).run()
     if result.state is not RunState.FINISHED:

@@ -43,6 +43,7 @@ class Suite:
     one_round: bool = False
 
 
+_OVERLAP = ("run.overlap=true",)
 _SB3, _ENVPOOL = "stable-baselines3", "envpool"
 
 SUITES = (
@@ -51,6 +52,8 @@ SUITES = (
         "Training, Breakout, 8 envs × 128 steps",
         (
             Case("ours", "benchmarks.ours:training"),
+            Case("ours-overlap", "benchmarks.ours:training", {"overrides": _OVERLAP}),
+            Case("ours-overlap-bf16", "benchmarks.ours:training", {"overrides": (*_OVERLAP, "policy.precision=bf16")}),
             Case("sb3-dummy", "benchmarks.sb3:training", {"vec_env": "DummyVecEnv"}, needs=_SB3),
             Case("sb3-subproc", "benchmarks.sb3:training", {"vec_env": "SubprocVecEnv"}, needs=_SB3),
             Case("envpool-cleanrl", "benchmarks.envpool_peer:training", needs=_ENVPOOL),
@@ -92,6 +95,12 @@ SUITES = (
             Case("screen-off", "benchmarks.screen:training", {"screen": False}),
         ),
         reference="screen-on",
+    ),
+    Suite(
+        "screen-within",
+        "Training behind the screen, within one run",
+        (Case("screen-cost", "benchmarks.dimmed:cost"),),
+        one_round=True,
     ),
     Suite(
         "charts",

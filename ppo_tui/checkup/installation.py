@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import platform
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
 
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
 from .finding import Finding, Status
 
 _PACKAGE = "ppo-tui"
-_REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?P<extras>\[[\w,.-]+\])?(?P<ranges>[^;]*)(;(?P<marker>.*))?")
-_EXTRA = re.compile(r"extra\s*==\s*['\"]([\w-]+)['\"]")
 _FOR_DEVELOPERS = ("bench", "dev", "docs", "peers")
 _PROBE = (
     "from ppo_tui.config import load_preset; from ppo_tui.envs import probe_env; probe_env(load_preset('breakout').env)"
@@ -33,10 +33,9 @@ def check_python() -> Finding:
 def check_packages() -> Finding:
     """Every required package against its range."""
     problems, count = [], 0
-    for name, ranges, extra in _requirements():
-        if extra is None:
-            count += 1
-            problems += _problems(name, ranges)
+    for requirement in _required():
+        count += 1
+        problems += _problems(requirement)
     if problems:
         return Finding(Status.FAIL, "; ".join(problems), "pip install --upgrade ppo-tui, in this very environment")
     return Finding(Status.OK, f"ppo-tui {metadata.version(_PACKAGE)}, its {count} packages in the ranges it needs")
@@ -45,14 +44,11 @@ def check_packages() -> Finding:
 def check_extras() -> Finding:
     """What is optional: which of it is there, and whether that is of a version that works."""
     extras: dict[str, list[str]] = {}
-    wrong = []
-    for name, ranges, extra in _requirements():
-        if extra is None or extra in _FOR_DEVELOPERS:
-            continue
-        extras.setdefault(extra, [])
-        if problems := _problems(name, ranges):
-            extras[extra] += problems
-            wrong += [problem for problem in problems if "is not installed" not in problem]
+    wrong: list[str] = []
+    for extra in metadata.metadata(_PACKAGE).get_all("Provides-Extra", ()):
+        if extra not in _FOR_DEVELOPERS:
+            extras[extra] = [problem for requirement in _required(extra) for problem in _problems(requirement)]
+            wrong += [problem for problem in extras[extra] if "is not installed" not in problem]
     there = [extra for extra, problems in extras.items() if not problems]
     absent = [extra for extra, problems in extras.items() if problems]
     found = "; ".join(
@@ -87,15 +83,17 @@ INSTALLATION: dict[str, Callable[[], Finding]] = {
 }
 
 
-def _requirements() -> Iterator[tuple[str, str, str | None]]:
-    """Name, ranges and extra of everything that the package requires."""
+def _required(extra: str = "") -> Iterator[Requirement]:
+    """What the package needs on this system, or what an extra adds to that."""
     for line in metadata.requires(_PACKAGE) or ():
-        found = _REQUIREMENT.fullmatch(line)
-        extra = _EXTRA.search(found["marker"] or "")
-        yield found["name"], found["ranges"].strip(), extra[1] if extra else None
+        requirement = Requirement(line)
+        marker = requirement.marker
+        if not extra if marker is None else marker.evaluate({"extra": extra}):
+            yield requirement
 
 
-def _problems(name: str, ranges: str) -> list[str]:
+def _problems(requirement: Requirement) -> list[str]:
+    name, ranges = requirement.name, str(requirement.specifier)
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -104,19 +102,5 @@ def _problems(name: str, ranges: str) -> list[str]:
 
 
 def within(version: str, ranges: str) -> bool:
-    """Whether `version` is in all of `ranges`, such as ``<3,>=2.6``; of versions, the numbers at the front count."""
-    return all(_holds(version, one.strip()) for one in ranges.split(",") if one.strip())
-
-
-def _holds(version: str, one: str) -> bool:
-    sign, bound = re.fullmatch(r"(>=|<=|<|>|==|!=)\s*([\w.]+)", one).groups()
-    left, right = _numbers(version), _numbers(bound)
-    length = max(len(left), len(right))
-    left, right = left + [0] * (length - len(left)), right + [0] * (length - len(right))
-    return {">=": left >= right, "<=": left <= right, "<": left < right, ">": left > right}.get(
-        sign, (left == right) is (sign == "==")
-    )
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(number) for number in re.match(r"\d+(\.\d+)*", version)[0].split(".")]
+    """Whether `version` is in all of `ranges`, such as ``<3,>=2.6``; versions before a release count."""
+    return SpecifierSet(ranges).contains(version, prereleases=True)

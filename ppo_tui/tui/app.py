@@ -28,6 +28,7 @@ from .screens.audit import AuditScreen
 from .screens.checkpoints import CheckpointScreen
 from .screens.dialogs import CountDialog, Leave, LeaveDialog, TextScreen, help_text
 from .screens.edit import EditScreen
+from .screens.game import GameScreen
 from .screens.main import MainScreen
 from .screens.replay import ReplayScreen
 from .screens.run_screen import RunScreen
@@ -35,7 +36,6 @@ from .screens.runs import RunsScreen
 from .session import ReplaySession, Session
 from .spectator import DEFAULT_FPS
 from .view import Kind
-from .widgets.game import Game
 
 SAVE_SECONDS = 60.0
 """How long a stop with a checkpoint may take before the screen is left without it."""
@@ -166,10 +166,10 @@ class PpoTuiApp(App[None]):
         if self.run_controller.session.status != self._status:
             self._status = self.run_controller.session.status
             self.screen.refresh_bindings()
-        games = list(self.screen.query(Game))
-        for game in games:
-            game.renew_facts()
-        self.run_controller.watch_game(any(game.to_be_seen for game in games))
+        shows_game = isinstance(self.screen, MainScreen | GameScreen)
+        if shows_game:
+            self.screen.game.renew_facts()
+        self.run_controller.watch_game(shows_game and self.screen.game.to_be_seen)
         self._leave_when_due()
 
     # ── Steering ────────────────────────────────────────────────────────────────────────────────────────────

@@ -93,6 +93,7 @@ class RunView:
         history: the edits of the present branch, to undo and redo.
         checkpoints: oldest first; one saved to the same place takes the place of the one before.
         version: grows with every event; a screen that has shown it has nothing to do.
+        logged: grows with every line of the log.
     """
 
     def __init__(self) -> None:
@@ -115,7 +116,7 @@ class RunView:
         self.best: EpisodeFinished | None = None
         self.checkpoints: list[Checkpoint] = []
         self.log: deque[LogEntry] = deque(maxlen=_LOG_LENGTH)
-        self.version = 0
+        self.version = self.logged = 0
         self._paused_since: float | None = None
         self._paused_seconds = 0.0
         self._pace: deque[tuple[int, float]] = deque(maxlen=_RATE_UPDATES + 1)  # (step, seconds at work)
@@ -129,7 +130,7 @@ class RunView:
     def note(self, kind: Kind, text: str) -> None:
         """Add a line of the screen's own to the log."""
         self.version += 1
-        self.log.append(LogEntry(self.elapsed, kind, formats.one_line(text)))
+        self._log(LogEntry(self.elapsed, kind, formats.one_line(text)))
 
     # ── What follows from the state ─────────────────────────────────────────────────────────────────────────
 
@@ -184,9 +185,9 @@ class RunView:
 
     @_on.register
     def _(self, event: HistoryRestarted) -> None:
-        version = self.version
+        version, logged = self.version, self.logged
         self.__init__()
-        self.version = version
+        self.version, self.logged = version, logged + 1
 
     @_on.register
     def _(self, event: RunStarted) -> None:
@@ -318,4 +319,8 @@ class RunView:
         self._write(event, kind, f"{event.state}: {event.reason}" if event.reason else str(event.state))
 
     def _write(self, event: Event, kind: Kind, text: str) -> None:
-        self.log.append(LogEntry(event.elapsed, kind, formats.one_line(text)))
+        self._log(LogEntry(event.elapsed, kind, formats.one_line(text)))
+
+    def _log(self, entry: LogEntry) -> None:
+        self.log.append(entry)
+        self.logged += 1

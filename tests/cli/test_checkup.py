@@ -41,6 +41,8 @@ def test_a_directory_that_cannot_be_written_fails_with_a_remedy_and_code_3(ppo_t
     [
         ("2.6.0", "<3,>=2.6", True),
         ("2.13.0+cpu", "<3,>=2.6", True),
+        ("2.14.0.dev20260101+cpu", "<3,>=2.6", True),
+        ("3.0.0rc1", "<3,>=2.6", False),
         ("2.5.9", "<3,>=2.6", False),
         ("3.0", "<3,>=2.6", False),
         ("0.12.1", "<0.13,>=0.11", True),
@@ -50,7 +52,9 @@ def test_a_directory_that_cannot_be_written_fails_with_a_remedy_and_code_3(ppo_t
         ("7.0", "", True),
     ],
 )
-def test_versions_are_compared_by_their_numbers(version: str, ranges: str, expected: bool):
+def test_versions_are_compared_as_installers_do_and_those_before_a_release_count(
+    version: str, ranges: str, expected: bool
+):
     assert within(version, ranges) is expected
 
 

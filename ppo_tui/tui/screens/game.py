@@ -22,15 +22,15 @@ class GameScreen(Screen[None]):
     def __init__(self, run: Controller) -> None:
         super().__init__()
         self._run = run
-        self._game = Game(run)
+        self.game = Game(run)
 
     def compose(self) -> ComposeResult:
-        yield self._game
+        yield self.game
         yield KeyLine()
 
     def action_choose_env(self, direction: int) -> None:
         self._run.choose_game(direction)
-        self._game.renew()
+        self.game.renew()
 
     def on_game_zoomed(self) -> None:
         self.dismiss()

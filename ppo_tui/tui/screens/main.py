@@ -62,7 +62,7 @@ class MainScreen(ChartActions, Screen[None]):
         self._banner = Banner(run, id="banner")
         self._tiles = Tiles(run, id="tiles")
         self.charts = ChartGrid(run.view, id="charts")
-        self._game = Game(run, id="game")
+        self.game = Game(run, id="game")
         self.set_class(bool(run.game_missing), "-game-off")
         self._workers = Workers(run, id="workers")
         self._settings = Settings(run, id="settings")
@@ -76,7 +76,7 @@ class MainScreen(ChartActions, Screen[None]):
         yield self._header
         yield self._banner
         yield self._tiles
-        yield Container(self.charts, self._game, id="middle")
+        yield Container(self.charts, self.game, id="middle")
         yield self._metrics
         yield Container(self._workers, self._settings, self._events, id="bottom")
         yield self._filter
@@ -181,15 +181,15 @@ class MainScreen(ChartActions, Screen[None]):
     def action_game(self) -> None:
         if self._game_is_off():
             return
-        self._show_game(not self._game.display)
-        if not self._game.display and self._panel == "game":
+        self._show_game(not self.game.display)
+        if not self.game.display and self._panel == "game":
             self._panel = "charts"
             self._show_panel()
 
     def _show_game(self, shown: bool) -> None:
         self.set_class(not shown, "-game-off")
         self.set_class(shown, "-game-on")
-        self._game.renew()
+        self.game.renew()
 
     def action_zoom_game(self) -> None:
         if not self._game_is_off():
@@ -205,7 +205,7 @@ class MainScreen(ChartActions, Screen[None]):
 
     def action_choose_env(self, direction: int) -> None:
         self._run.choose_game(direction)
-        self._game.renew()
+        self.game.renew()
 
     # ── Panels ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -225,7 +225,7 @@ class MainScreen(ChartActions, Screen[None]):
 
     def _to_be_seen(self, panel: str) -> bool:
         if panel == "game":
-            return self._game.display
+            return self.game.display
         return panel != "metrics" or self.maximised
 
     @property
@@ -263,7 +263,7 @@ class MainScreen(ChartActions, Screen[None]):
             self.remove_class("-maximised")
         # A class that the screen itself gains or loses has everything on it styled anew, which holds up the key.
         self.set_class(self._panel == "metrics", "-at-metrics")
-        for panel in (self._game, *self._text_panels.values()):
+        for panel in (self.game, *self._text_panels.values()):
             panel.set_class(panel.id == self._panel, "-focused")
         self.charts.has_keys = self._panel == "charts"
         self.charts.renew()  # a key is answered at once, however lately they were painted

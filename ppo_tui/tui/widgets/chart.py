@@ -35,7 +35,10 @@ class Chart(CurvesWidget):
     def fingerprint(self) -> tuple[object, ...]:
         keys = [key for curve in self.spec.curves for key in (curve.metric.key, curve.shadow) if key]
         versions = (self.run.series[key].version for key in keys)
-        return self.spec.id, self.grows, len(self.run.marks), self.extent(), *versions
+        # Every game lengthens the run, but the window only now and then: the other charts stay as they are.
+        extent = self.extent()
+        window = self.view.window(extent, grows=self.grows)
+        return self.spec.id, self.grows, len(self.run.marks), window, self.view.span and extent, *versions
 
     @property
     def grows(self) -> bool:

@@ -63,6 +63,9 @@ class Events(Panel):
         self._back = max(0, min(self._back - down, len(self._lines(self.content_size.width)) - room))
         self.renew()
 
+    def drawn_from(self) -> object:
+        return self.run.view.logged, self.filter, self._back
+
     def draw(self, width: int, height: int) -> Content:
         if width < 1 or height < 1:
             return Content("")

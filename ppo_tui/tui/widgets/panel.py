@@ -23,10 +23,15 @@ class Panel(Widget):
         self._shown: list[Content] = []
         self._strips: dict[int, Strip] = {}
         self._look: tuple[object, ...] = ()
+        self._drawn_from: object = None
 
     def draw(self, width: int, height: int) -> Content:
         """The text for `width` × `height` cells; blank unless a panel says otherwise."""
         return Content("")
+
+    def drawn_from(self) -> object:
+        """What the text follows from: while it is equal, nothing is drawn. None where it has to be drawn to know."""
+        return None
 
     def move(self, across: int, down: int) -> None:
         """The arrow keys; a panel that has nothing to move through stays as it is."""
@@ -42,6 +47,12 @@ class Panel(Widget):
     def renew(self) -> None:
         """Repaint the lines that have changed, if they are to be seen."""
         if not self.content_size.area:
+            return
+        if (
+            self._drawn_from is not None
+            and self._drawn_from == self.drawn_from()
+            and self._look == self._present_look()
+        ):
             return
         changed = self._draw_anew()
         if changed is None or (changed and self.text_selection is not None):
@@ -65,6 +76,7 @@ class Panel(Widget):
     def _draw_anew(self) -> list[int] | None:
         """Draw, and return which lines look different; None where all do."""
         look, shown = self._present_look(), self._shown
+        self._drawn_from = self.drawn_from()
         self._shown = self.draw(*self.content_size).split("\n")
         if look != self._look or len(shown) != len(self._shown):
             self._look = look

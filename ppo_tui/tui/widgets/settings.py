@@ -27,6 +27,10 @@ class Settings(Panel):
             self.run.editor.select(max(-here, min(steps, len(keys) - 1 - here)) if abs(steps) > 1 else steps)
             self.renew()
 
+    def drawn_from(self) -> object:
+        view, editor = self.run.view, self.run.editor
+        return view.started, dict(view.settings), dict(editor.pending), editor.selected
+
     def draw(self, width: int, height: int) -> Content:
         editor = self.run.editor
         if not editor.keys:

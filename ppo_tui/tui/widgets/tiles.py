@@ -22,13 +22,9 @@ class Tile(Panel):
         super().__init__(run, id=f"tile-{metric.label.replace(' ', '-').replace('.', '').replace('-%', '')}")
         self.metric = metric
         self.border_title = metric.label
-        self._drawn: tuple[object, ...] = ()
 
-    def renew(self) -> None:
-        of = self.run.view.series.get(self.metric.key, _NO_DATA).version, self.content_size
-        if of != self._drawn:
-            self._drawn = of
-            super().renew()
+    def drawn_from(self) -> object:
+        return self.run.view.series.get(self.metric.key, _NO_DATA).version
 
     def draw(self, width: int, height: int) -> Content:
         values = self.metric.values(self.run.view.series.get(self.metric.key, _NO_DATA))

@@ -43,6 +43,9 @@ class Workers(Panel):
         self._first = max(0, min(self._first + down, len(self.run.view.workers) - room))
         self.renew()
 
+    def drawn_from(self) -> object:
+        return self.run.view.workers, self._first
+
     def draw(self, width: int, height: int) -> Content:
         workers = self.run.view.workers
         if not workers:
