@@ -52,9 +52,7 @@ def test_a_directory_that_cannot_be_written_fails_with_a_remedy_and_code_3(ppo_t
         ("7.0", "", True),
     ],
 )
-def test_versions_are_compared_as_installers_do_and_those_before_a_release_count(
-    version: str, ranges: str, expected: bool
-):
+def test_versions_are_compared_as_installers_compare_them(version: str, ranges: str, expected: bool):
     assert within(version, ranges) is expected
 
 
