@@ -14,6 +14,7 @@ from ..ppo import ActorCritic, Categorical, DiagonalGaussian, Minibatch, Rollout
 from ..ppo.memory import Past
 from ..protocol import GameClip, GameFrame
 from ..workers.camera import FilmStrip, fit_picture
+from .randomness import global_generators_untouched
 
 
 @dataclass
@@ -78,7 +79,8 @@ class Cutter:
         """What the policy, which has not learnt since, makes of these F steps, by field of the frame."""
         masks = None if batch.masks is None else batch.masks.to(self._device)
         past = None if batch.past is None else Past(*(tensor.to(self._device) for tensor in batch.past))
-        distribution, _ = self._policy(batch.observations.to(self._device), masks, past)
+        with global_generators_untouched(self._device):
+            distribution, _ = self._policy(batch.observations.to(self._device), masks, past)
         actions, entropy = batch.actions, _numbers(distribution.entropy())
         if isinstance(distribution, Categorical):
             return {

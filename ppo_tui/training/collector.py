@@ -18,6 +18,7 @@ from ..protocol import EpisodeFinished
 from ..workers import WorkerPool
 from ..workers.memory import SharedArrays
 from .metrics import PhaseTimes
+from .randomness import load_global_generators, save_global_generators
 from .recovery import Pairs, Recovery
 
 _Reply = TypeVar("_Reply")
@@ -135,6 +136,7 @@ class Collector:
         envs = tuple(self._recovering(self._pool.save_states))
         self._restore_point, self._steps_since = envs, 0
         tensors = {**self._rollout.state_dict(), "action_generator": self._generator.get_state()}
+        tensors |= save_global_generators(self._device)
         return CollectorState(tensors=tensors, envs=envs)
 
     def load_state(self, state: CollectorState) -> dict[int, str]:
@@ -147,6 +149,7 @@ class Collector:
         rollout.load_state_dict(state.tensors)
         rollout.final_values.zero_()
         self._generator.set_state(state.tensors["action_generator"])
+        load_global_generators(state.tensors, self._device)
         self._restore_point, self._steps_since = state.envs, 0
         restarted = self._recovering(lambda: self._pool.restore_states(state.envs, row))
         self._begin_episodes(list(restarted))

@@ -41,6 +41,7 @@ from .hub import EventHub, Sink
 from .learning import Learning
 from .machine import Threads, choose_threads, keep_freed_memory, resolve_device
 from .metrics import TrainingClock
+from .randomness import seed_global_generators
 from .result import RunResult
 from .resuming import ResumePoint, live_changes
 from .rollouts import Rollouts
@@ -147,7 +148,8 @@ class Trainer:
         config = self.config
         # The last bits of the initial weights depend on the number of threads that compute them.
         torch.set_num_threads(self._threads.learn)
-        policy_seed, action_seed, env_seed = np.random.SeedSequence(config.run.seed).spawn(3)
+        policy_seed, action_seed, env_seed, layer_seed = np.random.SeedSequence(config.run.seed).spawn(4)
+        seed_global_generators(int(layer_seed.generate_state(1)[0]) + self._ranks.rank)
         self.policy = build_policy(
             info.observation_space,
             info.action_space,

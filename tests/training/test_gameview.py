@@ -54,6 +54,7 @@ CARTPOLE = ("rollout.num_envs=4", "rollout.steps=128", "run.total_steps=2048", "
         ("breakout", BREAKOUT),
         ("cartpole", CARTPOLE),
         ("lunarlander", ("rollout.num_envs=4", "rollout.steps=128", "run.total_steps=2048", "ppo.epochs=1")),
+        ("cartpole", (*CARTPOLE, "policy.network=tests.training.ill:Dropout", "policy.shared=true")),
     ],
 )
 def test_watching_changes_not_a_bit_of_the_run(preset, overrides):

@@ -133,6 +133,11 @@ def test_what_a_policy_remembers_is_not_forgotten(recurrent: str, tmp_path):
     check_exact(small("CartPole-v1", *overrides, "workers.groups=2"), tmp_path, stop_at(4, 20))
 
 
+def test_what_random_layers_draw_goes_on_bit_for_bit(tmp_path):
+    network = ["policy.network=tests.training.ill:Dropout", "policy.shared=true"]
+    check_exact(small("CartPole-v1", *network), tmp_path, stop_at(3, 17))
+
+
 def test_a_stop_between_whole_episodes_costs_no_bit(tmp_path):
     config = load_preset("cartpole-tutorial", overrides=["run.max_episodes=8"])
     check_exact(config, tmp_path, stop_at(5, 6))
