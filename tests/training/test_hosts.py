@@ -67,7 +67,7 @@ def torchrun_on(host: int, name: str, directory: Path, *arguments: str) -> Itera
         stderr=(directory / "errors").open("w"),
         text=True,
     )
-    watchdog = threading.Timer(180, process.kill)
+    watchdog = threading.Timer(600, process.kill)
     watchdog.start()
     try:
         yield process
@@ -80,8 +80,8 @@ def torchrun_on(host: int, name: str, directory: Path, *arguments: str) -> Itera
         watchdog.cancel()
 
 
-def test_two_hosts_finish_a_run_although_a_rank_of_one_is_killed(hosts, tmp_path):
-    arguments = ("--total-steps", "40_000", "--set", "ppo.epochs=4", "--set", "run.checkpoint_seconds=1")
+def test_two_hosts_solve_cartpole_although_a_rank_of_one_is_killed(hosts, tmp_path):
+    arguments = ("--seed", "1", "--set", "run.checkpoint_seconds=1")
     first, second = tmp_path / "first", tmp_path / "second"
     with (
         torchrun_on(0, hosts[0], first, *arguments) as one,
@@ -112,4 +112,4 @@ def test_two_hosts_finish_a_run_although_a_rank_of_one_is_killed(hosts, tmp_path
     (resumed,) = events_of(run, RunResumed)
     assert f"restart 1/3 from update {resumed.update:,}" in [event.message for event in events_of(run, Alarm)]
     assert events_of(run, RunFinished)[-1].exit_code == 0
-    assert events_of(run, UpdateFinished)[-1].step >= 40_000
+    assert events_of(run, UpdateFinished)[-1].metrics["rollout/ep_rew_mean"] >= 475
