@@ -151,9 +151,9 @@ def pester_socket(victim: Victim, rng: random.Random) -> None:
 
 
 def kill_run(victim: Victim, rng: random.Random) -> None:
-    workers = victim.workers
+    workers = {worker.pid for worker in victim.workers}
     victim.end(signal.SIGKILL)
-    if psutil.wait_procs(workers, timeout=2)[1]:
+    if alive(workers):
         raise RuntimeError("workers outlived the run")
     victim.start(RESUME)
 
@@ -194,15 +194,22 @@ def wreak(victim: Victim, seconds: float, rng: random.Random) -> Counter[str]:
     return done
 
 
-def alive(pids: set[int]) -> list[psutil.Process]:
+def alive(pids: set[int]) -> list[int]:
     """Those of these processes that have not ended within two seconds."""
-    processes = []
-    for pid in pids:
-        with contextlib.suppress(psutil.Error):
-            process = psutil.Process(pid)
-            if process.status() != psutil.STATUS_ZOMBIE:  # dead, and waiting for a lazy init to notice
-                processes.append(process)
-    return psutil.wait_procs(processes, timeout=2)[1]
+    deadline = time.monotonic() + 2
+    while left := [pid for pid in pids if _runs(pid)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    return left
+
+
+def _runs(pid: int) -> bool:
+    """Whether the process is there, and not merely dead and waiting for a lazy init to notice."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def main() -> int:
