@@ -148,8 +148,10 @@ def test_the_fork_server_may_die_too():
 )
 def test_a_fault_in_the_middle_of_a_step(what: str, words: str, tmp_path):
     """Both environments of the worker are in their 40th step, in the second rollout."""
-    reference = faulty(what="nothing")
-    recorder = check_same(faulty(what=what, at=40, flag=str(tmp_path / "flag")), lambda *_: None, reference)
+    # Where a worker says that something is wrong, a busy machine may take its time to say so.
+    patience = f"workers.step_timeout={3.0 if what in ('hang', 'cut') else 30.0}"
+    reference = faulty(patience, what="nothing")
+    recorder = check_same(faulty(patience, what=what, at=40, flag=str(tmp_path / "flag")), lambda *_: None, reference)
     assert re.search(rf"({words}).* restarted 1/5", alarms(recorder)[0].replace("worker 1", "worker 0"))
 
 

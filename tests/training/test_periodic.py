@@ -183,8 +183,12 @@ def test_nothing_goes_on_playing_when_the_training_is_killed(tmp_path):
 def players(training: psutil.Process) -> list[psutil.Process]:
     """Workers of an evaluator of this training."""
     return [
-        player
-        for child in training.children()
-        if "ppo_tui.training.evaluator" in child.cmdline()
-        for player in child.children(recursive=True)
+        player for child in training.children() if _is_evaluator(child) for player in child.children(recursive=True)
     ]
+
+
+def _is_evaluator(process: psutil.Process) -> bool:
+    try:
+        return "ppo_tui.training.evaluator" in process.cmdline()
+    except psutil.NoSuchProcess:  # ended, or about to be
+        return False
