@@ -101,6 +101,9 @@ class ControlServer:
         if self._thread.is_alive():
             self._wake_up.send(b"\0")
             self._thread.join(timeout + 1)
+        if not self._thread.is_alive():  # not by the thread, which may end before it is woken
+            self._wake_up.close()
+            self._woken.close()
 
     # ── The thread ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -116,9 +119,8 @@ class ControlServer:
         finally:
             for peer in list(self._peers):
                 self._drop(peer)
-            for end in (self._listener, self._wake_up, self._woken):
-                if end is not None:
-                    end.close()
+            if self._listener is not None:
+                self._listener.close()
             remove_socket(self._path)
 
     def _done(self) -> bool:

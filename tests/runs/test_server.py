@@ -140,6 +140,28 @@ def test_the_end_reaches_everybody_before_the_server_closes(served):
         ControlClient(served.directory)
 
 
+def test_a_server_whose_thread_ends_before_it_is_woken_closes_quietly(served):
+    """A thread that serves subscribers sees by itself that it should end, in the midst of `close`."""
+
+    class AfterTheThread:
+        def __init__(self, end: socket.socket) -> None:
+            self.end = end
+
+        def send(self, data: bytes) -> int:
+            served.server._thread.join(DEADLINE)
+            return self.end.send(data)
+
+        def close(self) -> None:
+            self.end.close()
+
+    with ControlClient(served.directory) as client:
+        client.subscribe(client="test", wish="watch", history=True)
+        wait_until(lambda: any(each.subscribed for each in served.server._peers))
+        served.server._wake_up = AfterTheThread(served.server._wake_up)
+        served.server.close()
+        assert not served.serves
+
+
 def test_a_reader_that_stops_reading_is_dropped_and_costs_neither_the_run_nor_the_others(served, monkeypatch):
     monkeypatch.setattr(peer, "STALL_SECONDS", 0.3)
     idle = raw(served)
