@@ -30,18 +30,18 @@ class NatureCNN(nn.Module):
         self.layout = layout
         self.convolutions = nn.Sequential(
             nn.Conv2d(layout.channels, 32, kernel_size=8, stride=4),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(32, 64, kernel_size=4, stride=2),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(64, 64, kernel_size=3, stride=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Flatten(),
         )
         with torch.no_grad():
             image = torch.zeros(1, layout.channels, layout.height, layout.width)
             flat_size = self.convolutions(image).shape[1]
         self.num_features = 512
-        self.linear = nn.Sequential(nn.Linear(flat_size, self.num_features), nn.ReLU())
+        self.linear = nn.Sequential(nn.Linear(flat_size, self.num_features), nn.ReLU(inplace=True))
 
     def forward(self, observations: Tensor) -> Tensor:
         """Features `[B, 512]` of uint8 observations, stacked or not (see `ImageLayout.fold`)."""

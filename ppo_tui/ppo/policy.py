@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from .memory import Memory, Past
 from .networks import CNNS, MLP, initialize_orthogonal
 from .normalizers import ObservationNormalizer
 from .observations import check_spaces_of_policy, has_stack_axis, image_layout
+from .packed import can_pack, pack
 
 
 class Decision(NamedTuple):
@@ -92,6 +94,10 @@ class ActorCritic(nn.Module):
         critic_features = actor_features if critic_trunk is None else (critic_memory or critic_trunk).num_features
         self.policy_head = nn.Linear(actor_features, actions.num_outputs)
         self.value_head = nn.Linear(critic_features, 1)
+        self._packed: dict[nn.Module, nn.Module] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_packed": {}}  # the weights of a copy may change
 
     def initial_states(self, num_envs: int) -> Tensor | None:
         """What a recurrent policy remembers when an episode begins, `[num_envs, M]`; None without memory."""
@@ -144,9 +150,23 @@ class ActorCritic(nn.Module):
         In mixed precision memories and heads stay float32: their outputs decide the probability ratio, in which the
         eight bits of a bfloat16 would drown the small steps of an update.
         """
+        if (packed := self._packed.get(trunk)) is not None and torch.is_inference_mode_enabled():
+            return packed(observations).float()
         with torch.autocast(observations.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision):
             features = trunk(observations)
         return features.float()
+
+    @contextlib.contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Act faster inside, where the weights stay as they are: on a CPU, trunks of convolutions are packed once."""
+        dtype = torch.bfloat16 if self.mixed_precision else torch.float32
+        trunks = [trunk for trunk in (self.actor_trunk, self.critic_trunk) if isinstance(trunk, tuple(CNNS.values()))]
+        if trunks and self.value_head.weight.device.type == "cpu" and can_pack(dtype):
+            self._packed = {trunk: pack(trunk, dtype) for trunk in trunks}
+        try:
+            yield
+        finally:
+            self._packed = {}
 
     @torch.inference_mode()
     def act(

@@ -67,9 +67,10 @@ class Play:
         """Play one rollout, and the games that end in it."""
         if self.step:
             self.rollout.carry_over()
-        for t in range(self._steps):
-            self._collector.step(t)
-        self._collector.finish(self._steps)
+        with self.policy.unchanged():
+            for t in range(self._steps):
+                self._collector.step(t)
+            self._collector.finish(self._steps)
         for episode in self._collector.finished_episodes(self.step, self._steps):
             number = episode.env + self._num_envs * self._played[episode.env]
             self._played[episode.env] += 1

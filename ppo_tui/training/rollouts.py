@@ -52,7 +52,7 @@ class Rollouts:
         emit: Callable[[Event], None],
         ranks: Ranks = ALONE,
     ) -> None:
-        self._config, self._books, self._check = config, books, check
+        self._config, self._policy, self._books, self._check = config, policy, books, check
         self.ahead: RolloutBuffer | None = None
         self.buffer = wrap_rollout(pool.shared, policy, config, masked=info.num_masked > 0)
         names = info.action_meanings or ()
@@ -101,13 +101,14 @@ class Rollouts:
     def _collect(self, step: int, update: int) -> RolloutBuffer:
         self._books.rollout_begins()
         self.game.before_rollout(step)
-        for t in range(self._config.rollout.steps):
-            self._collector.step(t)
-            self._books.rollout_progress(step, update, t + 1)
-            self._check()
-            if self._config.rollout.whole_episodes and self._collector.all_ended(t):
-                break
-        experience = self._collector.finish(steps=t + 1)
+        with self._policy.unchanged():
+            for t in range(self._config.rollout.steps):
+                self._collector.step(t)
+                self._books.rollout_progress(step, update, t + 1)
+                self._check()
+                if self._config.rollout.whole_episodes and self._collector.all_ended(t):
+                    break
+            experience = self._collector.finish(steps=t + 1)
         self.game.after_rollout()
         self._books.rollout_done(t + 1, self._collector.finished_episodes(step, steps=t + 1))
         return experience
