@@ -83,10 +83,11 @@ class Parts:
     def _infer(self) -> None:
         """Act once for each step of the rollout, for all environments at a time."""
         policy, rollout = self._trainer.policy, self._trainer.rollout
-        for t in range(self._config.rollout.steps):
-            noise = policy.draw_noise(len(self._envs), self._generator)
-            rollout.store(t, policy.act(rollout.observation(t), noise=noise))
-        rollout.last_values.copy_(policy.value(rollout.observation(self._config.rollout.steps)))
+        with policy.unchanged():
+            for t in range(self._config.rollout.steps):
+                noise = policy.draw_noise(len(self._envs), self._generator)
+                rollout.store(t, policy.act(rollout.observation(t), noise=noise))
+            rollout.last_values.copy_(policy.value(rollout.observation(self._config.rollout.steps)))
 
 
 @contextlib.contextmanager

@@ -43,7 +43,7 @@ class Suite:
     one_round: bool = False
 
 
-_OVERLAP = ("run.overlap=true",)
+_BF16, _OVERLAP = ("policy.precision=bf16",), ("run.overlap=true",)
 _SB3, _ENVPOOL = "stable-baselines3", "envpool"
 
 SUITES = (
@@ -52,8 +52,9 @@ SUITES = (
         "Training, Breakout, 8 envs × 128 steps",
         (
             Case("ours", "benchmarks.ours:training"),
+            Case("ours-bf16", "benchmarks.ours:training", {"overrides": _BF16}),
             Case("ours-overlap", "benchmarks.ours:training", {"overrides": _OVERLAP}),
-            Case("ours-overlap-bf16", "benchmarks.ours:training", {"overrides": (*_OVERLAP, "policy.precision=bf16")}),
+            Case("ours-overlap-bf16", "benchmarks.ours:training", {"overrides": (*_OVERLAP, *_BF16)}),
             Case("sb3-dummy", "benchmarks.sb3:training", {"vec_env": "DummyVecEnv"}, needs=_SB3),
             Case("sb3-subproc", "benchmarks.sb3:training", {"vec_env": "SubprocVecEnv"}, needs=_SB3),
             Case("envpool-cleanrl", "benchmarks.envpool_peer:training", needs=_ENVPOOL),

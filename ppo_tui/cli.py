@@ -273,10 +273,10 @@ def bench(
     settings: Annotated[
         list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Set a setting.")
     ] = None,
-    updates: Annotated[int, typer.Option(min=1, help="Updates to measure for each layout of workers.")] = 3,
+    updates: Annotated[int, typer.Option(min=1, help="Updates to measure for each variant.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,
 ) -> None:
-    """Measure training on this machine: steps/s, where the time goes, and which layout of workers is fastest."""
+    """Measure training on this machine: steps/s, where the time goes, and which settings would be faster."""
     from .config import load_preset
     from .training.start import examine
 

@@ -9,27 +9,41 @@ import msgspec
 import torch
 
 from ..config import Config
+from ..ppo.packed import can_pack
 from ..protocol import Event, UpdateFinished
 from ..workers import available_cores, resolve_workers
 from .start import engine_class
 from .versions import cpu_model, versions
 
 SIGNIFICANT = 1.05
-"""A layout is suggested only where it is this many times as fast as the automatic one: less is noise."""
+"""Settings are suggested only where they are this many times as fast as the present ones: less is noise."""
 
 
-class Layout(msgspec.Struct, frozen=True, kw_only=True):
-    """Workers and groups of one measurement."""
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of one measurement that the speed depends on. The last two change what is learnt, by a little."""
 
     workers: int
     groups: int
+    precision: str = "float32"
+    overlap: bool = False
 
-    def __str__(self) -> str:
-        return f"workers.count={self.workers} workers.groups={self.groups}"
+    def learns_as(self, other: Variant) -> bool:
+        """Whether the steps to the same weights are the same ones."""
+        return (self.precision, self.overlap) == (other.precision, other.overlap)
+
+    def difference(self, other: Variant) -> str:
+        """The options that make `other` this one."""
+        settings = {
+            "workers.count": (self.workers, other.workers),
+            "workers.groups": (self.groups, other.groups),
+            "policy.precision": (self.precision, other.precision),
+            "run.overlap": (str(self.overlap).lower(), str(other.overlap).lower()),
+        }
+        return " ".join(f"--set {key}={own}" for key, (own, others) in settings.items() if own != others)
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
-    """What training cost with one layout.
+    """What training cost with one variant.
 
     Attributes:
         steps_per_second: environment steps, learning included; the median over the measured updates.
@@ -37,7 +51,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         emulate_seconds: that all workers together spent stepping for one update, beside those phases.
     """
 
-    layout: Layout
+    variant: Variant
     steps_per_second: float
     seconds: dict[str, float]
     emulate_seconds: float
@@ -47,7 +61,7 @@ class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
     """The measurements of a configuration on this machine.
 
     Attributes:
-        measurements: the first is of the layout that the configuration gives by itself.
+        measurements: the first is of what the configuration does by itself.
     """
 
     env: str
@@ -59,14 +73,38 @@ class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def suggestion(self) -> str:
-        """What to change, in words, and what it would bring."""
-        own, best = self.measurements[0], max(self.measurements, key=lambda m: m.steps_per_second)
-        gain = best.steps_per_second / own.steps_per_second
-        if gain >= SIGNIFICANT:
-            return f"--set {str(best.layout).replace(' ', ' --set ')} was {gain - 1:.0%} faster here"
+        """What to change, in words, and what it would bring; nothing that it learns would change."""
+        own = self.measurements[0]
+        best = self._fastest(alike=True)
+        if best.steps_per_second >= SIGNIFICANT * own.steps_per_second:
+            return self._promise(best)
         phase = max(own.seconds, key=own.seconds.__getitem__)
         share = own.seconds[phase] / sum(own.seconds.values())
         return f"no layout was clearly faster; most time ({share:.0%}) goes into: {_EXPLAINED[phase]}"
+
+    @property
+    def tradeoff(self) -> str | None:
+        """What is faster than all that `suggestion` knows, and what it costs; None where nothing is."""
+        best = self._fastest(alike=False)
+        if best is None or best.steps_per_second < SIGNIFICANT * self._fastest(alike=True).steps_per_second:
+            return None
+        own = self.measurements[0].variant
+        costs = []
+        if best.variant.precision != own.precision:
+            costs.append("networks computed with three digits instead of seven")
+        if best.variant.overlap != own.overlap:
+            costs.append("rollouts of a policy one update old")
+        return f"{self._promise(best)}, at the price of {' and '.join(costs)}"
+
+    def _fastest(self, *, alike: bool) -> Measurement | None:
+        own = self.measurements[0].variant
+        candidates = [each for each in self.measurements if each.variant.learns_as(own) == alike]
+        return max(candidates, key=lambda each: each.steps_per_second, default=None)
+
+    def _promise(self, measurement: Measurement) -> str:
+        own = self.measurements[0]
+        gain = measurement.steps_per_second / own.steps_per_second - 1
+        return f"{measurement.variant.difference(own.variant)} was {gain:.0%} faster here"
 
 
 _EXPLAINED = {
@@ -78,8 +116,8 @@ _EXPLAINED = {
 }
 
 
-def bench(config: Config, *, updates: int, on_measure: Callable[[Layout], None] = lambda layout: None) -> BenchReport:
-    """Train for `updates` updates, after one to warm up, with each sensible layout of workers and groups.
+def bench(config: Config, *, updates: int, on_measure: Callable[[Variant], None] = lambda variant: None) -> BenchReport:
+    """Train for `updates` updates, after one to warm up, with each sensible variant of the configuration.
 
     Args:
         on_measure: called before each measurement.
@@ -88,12 +126,12 @@ def bench(config: Config, *, updates: int, on_measure: Callable[[Layout], None] 
         PPOTuiError: the configuration cannot run here.
     """
     measurements = []
-    for layout in layouts(config):
-        on_measure(layout)
-        measurements.append(_measure(config, layout, updates))
+    for variant in variants(config):
+        on_measure(variant)
+        measurements.append(_measure(config, variant, updates))
     return BenchReport(
         env=config.env.id,
-        device=config.run.device if config.run.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu",
+        device=_device(config),
         cores=available_cores(),
         cpu=cpu_model(),
         versions=versions(),
@@ -101,22 +139,42 @@ def bench(config: Config, *, updates: int, on_measure: Callable[[Layout], None] 
     )
 
 
-def layouts(config: Config, cores: int | None = None) -> list[Layout]:
-    """The layout of `config` itself, then the others worth trying on this many cores."""
+def variants(config: Config, cores: int | None = None) -> list[Variant]:
+    """What `config` does by itself, then the others worth trying on this many cores."""
     cores, num_envs = cores or available_cores(), config.rollout.num_envs
-    count, groups = resolve_workers(config.workers.count, config.workers.groups, num_envs, cores)
-    counts = sorted({1, max(1, cores // 2), cores, 2 * cores})
-    tried = [Layout(workers=count, groups=groups)]
     if config.run.algorithm == "a3c":  # whose workers are its environments
-        return [Layout(workers=num_envs, groups=1)]
-    tried += [Layout(workers=n, groups=g) for n in counts if n <= num_envs for g in (1, 2) if g <= n]
+        return [Variant(workers=num_envs, groups=1, precision=config.policy.precision)]
+    count, groups = resolve_workers(config.workers.count, config.workers.groups, num_envs, cores)
+    own = Variant(workers=count, groups=groups, precision=config.policy.precision, overlap=config.run.overlap)
+    counts = sorted({1, max(1, cores // 2), cores, 2 * cores})
+    layouts = [(n, g) for n in counts if n <= num_envs for g in (1, 2) if g <= n]
+    tried = [own, *(msgspec.structs.replace(own, workers=n, groups=g) for n, g in layouts)]
+    precisions = ["float32", "bf16"] if _has_bf16(config) else ["float32"]
+    tried += [
+        msgspec.structs.replace(own, precision=precision, overlap=overlap)
+        for overlap in (False, True)
+        for precision in precisions
+    ]
     return list(dict.fromkeys(tried))
 
 
-def _measure(config: Config, layout: Layout, updates: int) -> Measurement:
-    workers = msgspec.structs.replace(config.workers, count=layout.workers, groups=layout.groups)
-    run = msgspec.structs.replace(config.run, total_steps=(updates + 1) * config.batch_size)
-    config = msgspec.structs.replace(config, workers=workers, run=run)
+def _device(config: Config) -> str:
+    automatic = "cuda" if torch.cuda.is_available() else "cpu"
+    return automatic if config.run.device == "auto" else config.run.device
+
+
+def _has_bf16(config: Config) -> bool:
+    return _device(config) != "cpu" or can_pack(torch.bfloat16)
+
+
+def _measure(config: Config, variant: Variant, updates: int) -> Measurement:
+    replace = msgspec.structs.replace
+    config = replace(
+        config,
+        workers=replace(config.workers, count=variant.workers, groups=variant.groups),
+        policy=replace(config.policy, precision=variant.precision),
+        run=replace(config.run, total_steps=(updates + 1) * config.batch_size, overlap=variant.overlap),
+    )
     collected = _Collected()
     result = engine_class(config)(config, sinks=[collected]).run()
     result.raise_if_failed()
@@ -124,10 +182,10 @@ def _measure(config: Config, layout: Layout, updates: int) -> Measurement:
     seconds = {phase: statistics.fmean(values) for phase, values in _by_phase(measured, config.batch_size)}
     busy = statistics.fmean(line["time/workers_busy"] for line in measured)
     return Measurement(
-        layout=layout,
+        variant=variant,
         steps_per_second=statistics.median(line["time/fps_update"] for line in measured),
         seconds=seconds,
-        emulate_seconds=layout.workers * busy * (sum(seconds.values()) - seconds["learn"]),
+        emulate_seconds=variant.workers * busy * (sum(seconds.values()) - seconds["learn"]),
     )
 
 
