@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import WorkerError, WorkerLostError
 from . import wire
+from .process import kill_fork_server
 from .wire import Reply
 
 _LENGTH = struct.Struct("!i")
@@ -25,6 +26,9 @@ _CHUNK = 1 << 16
 SLICE_SECONDS = 1.0
 """The longest that silence is counted at a time: when this very process was stopped for an hour (ctrl+Z, a laptop's
 lid), its workers were too, and are given their time."""
+
+REAP_SECONDS = 10.0
+"""How long the fork server may take to tell that a worker which was killed has ended. A stopped one never would."""
 
 
 class WorkerHandle:
@@ -196,6 +200,9 @@ class WorkerHandle:
         self.process.join(max(0.0, deadline - time.monotonic()))
         if self.process.is_alive():
             self.process.kill()
+            self.process.join(REAP_SECONDS)
+        if self.process.is_alive():
+            kill_fork_server()
             self.process.join()
         self.process.close()
 

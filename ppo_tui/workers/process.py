@@ -53,6 +53,13 @@ def start_worker(
     return process, ours
 
 
+def kill_fork_server() -> None:
+    """End a fork server that answers no more; all its workers end with it. `worker_context` starts another one."""
+    if (pid := multiprocessing.forkserver._forkserver._forkserver_pid) is not None:
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # who starts the next one collects it
+
+
 @contextlib.contextmanager
 def _hidden_main() -> Iterator[None]:
     """Keep multiprocessing from importing the parent's ``__main__`` in the child.

@@ -23,6 +23,7 @@ from ppo_tui.protocol import (
     WorkersStatus,
     WorkerState,
 )
+from ppo_tui.workers import handle
 from tests.faults.conftest import UPDATES, faulty, train
 from tests.training.test_resume import same_state
 
@@ -129,6 +130,20 @@ def test_the_fork_server_may_die_too():
         import multiprocessing.forkserver as forkserver
 
         os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+
+    check_same(faulty(), at_step(2, 5, do))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_fork_server_that_is_stopped_is_replaced_with_all_its_workers(number: int, monkeypatch):
+    """It would never tell that a worker has ended, nor start another one."""
+    monkeypatch.setattr(handle, "REAP_SECONDS", 0.5)
+
+    def do(trainer: Trainer) -> None:
+        import multiprocessing.forkserver as forkserver
+
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGSTOP)
+        kill(1, number=number)(trainer)
 
     check_same(faulty(), at_step(2, 5, do))
 
