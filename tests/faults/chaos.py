@@ -28,7 +28,7 @@ import psutil
 from tests.conftest import ROOT
 
 MAX_STALL = 30.0
-BETWEEN_FAULTS = (1.0, 12.0)
+BETWEEN_FAULTS = (1.0, 8.0)
 
 START = [
     "--preset", "cartpole", "--headless", "--name", "chaos", "--total-steps", "1_000_000_000", "--workers", "3",
