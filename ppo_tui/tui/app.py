@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.content import Content
 from textual.screen import Screen
+from textual.theme import Theme
 from textual.widgets import Input
 
 from ..errors import RunFailedError
@@ -114,6 +115,7 @@ class PpoTuiApp(App[None]):
         self._leaving: Leaving | None = None
         self._handing_over = False
         self._status = ""
+        self._pages: dict[str, Screen[None]] = {}
         for own in theme.THEMES:
             self.register_theme(own)
         self.theme = chosen.name
@@ -132,6 +134,7 @@ class PpoTuiApp(App[None]):
 
     def on_mount(self) -> None:
         self.begin_capture_print(self)
+        self.theme_changed_signal.subscribe(self, self._restyle_pages)
         self.set_interval(self._poll_seconds, self.tick)
         if self.run_controller.session.opens_game:
             self.call_after_refresh(self.main.action_zoom_game)
@@ -233,6 +236,22 @@ class PpoTuiApp(App[None]):
 
     # ── Screens ─────────────────────────────────────────────────────────────────────────────────────────────
 
+    def show_page(self, name: str, make: Callable[[], Screen[None]]) -> None:
+        """Show the page of this name, which `make` makes at the first time.
+
+        It stays mounted when it is left: mounting and styling are most of what opening a page takes.
+        """
+        if name not in self._pages:
+            self._pages[name] = make()
+            self.install_screen(self._pages[name], name)
+        self.push_screen(name)
+
+    def _restyle_pages(self, _theme: Theme) -> None:
+        """Bring the theme to pages that are not to be seen, too."""
+        for page in self._pages.values():
+            if page not in self.screen_stack:
+                self.stylesheet.update(page)
+
     def action_edit(self) -> None:
         self._go_to(EditScreen)
 
@@ -251,14 +270,14 @@ class PpoTuiApp(App[None]):
         if len(self.screen_stack) > 1:
             self.pop_screen()
         if was is not kind:
-            self.push_screen(kind(self.run_controller))
+            self.show_page(kind.__name__, lambda: kind(self.run_controller))
 
     def action_traceback(self) -> None:
         if finished := self.run_controller.view.finished:
             self.push_screen(TextScreen(finished.reason.splitlines()[0], Content(finished.details), at_end=True))
 
     def action_help(self) -> None:
-        self.push_screen(TextScreen("Keys", help_text(self.user_keys)))
+        self.show_page("help", lambda: TextScreen("Keys", help_text(self.user_keys)))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:
         for command in super().get_system_commands(screen):

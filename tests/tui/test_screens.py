@@ -226,6 +226,51 @@ async def test_undo_and_redo_and_the_audit_trail():
         assert "Changes · 1 of 3" in it.picture
 
 
+# ── Pages that are opened again ─────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_page_is_mounted_once_and_shows_what_has_come_while_it_was_away():
+    async with desk(*recorded(3)) as it:
+        await it.press("A")
+        page = it.app.screen
+        assert "Changes · 1" in it.picture
+        await it.press("A")
+        await it.say(SettingChanged(key=LR, old=2e-4, new=4e-4, by="ana", step=2048, update=2, time=1.7e9))
+        await it.press("A")
+        assert it.app.screen is page
+        assert "0.0002 → 0.0004" in it.picture
+        assert "0.0002 → 0.0004" in it.said("#details")
+
+
+async def test_a_page_has_the_size_and_the_theme_that_were_chosen_while_it_was_away():
+    async with desk() as it:
+        await it.press("question_mark")
+        before = it.app.screen.query_one("VerticalScroll").styles.background
+        await it.press("escape")
+        it.app.theme = "ppo-light"
+        await it.pilot.resize_terminal(90, 30)
+        await it.press("question_mark")
+        assert it.app.screen.size == (90, 30)
+        assert it.app.screen.query_one("VerticalScroll").styles.background != before
+
+
+async def test_the_help_begins_at_its_top_each_time():
+    async with desk(size=(80, 24)) as it:
+        await it.press("question_mark", "end")
+        assert it.app.screen.query_one("VerticalScroll").scroll_y > 0
+        await it.press("escape", "question_mark")
+        assert it.app.screen.query_one("VerticalScroll").scroll_y == 0
+
+
+async def test_charts_on_the_main_screen_go_on_after_one_had_a_screen_of_its_own():
+    async with desk(*recorded(3)) as it:
+        for _ in range(2):
+            await it.press("m")
+            assert it.app.main.charts.seen_instead is not None
+            await it.press("m")
+            assert it.app.main.charts.seen_instead is None
+
+
 # ── Checkpoints ─────────────────────────────────────────────────────────────────────────────────────────────
 
 

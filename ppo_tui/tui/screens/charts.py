@@ -124,11 +124,12 @@ class ChartScreen(ChartActions, RunScreen):
         yield self._readings
         yield KeyLine()
 
-    def on_mount(self) -> None:
+    def on_screen_resume(self) -> None:
         self._charts.seen_instead = self.renew_charts
+        super().on_screen_resume()
         self.renew_charts()
 
-    def on_unmount(self) -> None:
+    def on_screen_suspend(self) -> None:
         self._charts.seen_instead = None
         self._charts.renew()
 

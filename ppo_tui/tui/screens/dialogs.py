@@ -143,6 +143,10 @@ class TextScreen(ModalScreen[None]):
         if self._at_end:
             self.call_after_refresh(box.scroll_end, animate=False)
 
+    def on_screen_resume(self) -> None:
+        if not self._at_end:
+            self.query_one(VerticalScroll).scroll_home(animate=False)
+
 
 def help_text(keymap: Mapping[str, str]) -> Content:
     """All keys by group, from the table that the bindings are made of, written as the user has them."""

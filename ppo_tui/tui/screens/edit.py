@@ -45,10 +45,12 @@ class EditScreen(RunScreen):
 
     def on_mount(self) -> None:
         self._preview.border_title = "Draft"
+
+    def on_screen_resume(self) -> None:
         editor = self.run.editor
         if editor.selected:
             self._listing.cursor = editor.keys.index(editor.selected)
-        self.call_after_refresh(self.renew)
+        super().on_screen_resume()
 
     def renew(self) -> None:
         super().renew()

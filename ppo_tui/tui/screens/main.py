@@ -235,7 +235,7 @@ class MainScreen(ChartActions, Screen[None]):
     def action_maximise(self) -> None:
         """Give the panel all the room, or put it back; charts, settings and the game have screens of their own."""
         if self._panel == "charts":
-            self.app.push_screen(ChartScreen(self._run, self.charts))
+            self.app.show_page("chart", lambda: ChartScreen(self._run, self.charts))
         elif self._panel == "game":
             self.action_zoom_game()
         elif self._panel == "settings" and not self.maximised:

@@ -34,6 +34,9 @@ class RunScreen(Screen[None]):
         """Keys belong to a line that is typed in."""
         return not isinstance(self.focused, Input)
 
+    def on_screen_resume(self) -> None:
+        self.call_after_refresh(self.renew)
+
     def renew(self) -> None:
         """Bring it up to date, as new events have come."""
         self.header.renew()
@@ -85,9 +88,6 @@ class ListScreen(RunScreen, Generic[T]):
             yield self._details
         yield self._filter
         yield KeyLine()
-
-    def on_mount(self) -> None:
-        self.call_after_refresh(self.renew)
 
     def renew(self) -> None:
         super().renew()

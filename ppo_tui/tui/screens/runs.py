@@ -45,8 +45,15 @@ class RunsScreen(ChartActions, ListScreen[RunSummary]):
         self._overlay.view.ascii = self.app.main.charts.ascii
         self._overlay.display = False
         self.query_one("#body").mount(self._overlay, before="#details")
+        self._reading = self.set_interval(REFRESH_SECONDS, self._read)
+
+    def on_screen_resume(self) -> None:
+        super().on_screen_resume()
         self._read()
-        self.set_interval(REFRESH_SECONDS, self._read)
+        self._reading.resume()
+
+    def on_screen_suspend(self) -> None:
+        self._reading.pause()
 
     @work(thread=True, exclusive=True)
     def _read(self) -> None:
