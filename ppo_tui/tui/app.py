@@ -14,7 +14,6 @@ from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.content import Content
 from textual.screen import Screen
-from textual.theme import Theme
 from textual.widgets import Input
 
 from ..errors import RunFailedError
@@ -134,7 +133,6 @@ class PpoTuiApp(App[None]):
 
     def on_mount(self) -> None:
         self.begin_capture_print(self)
-        self.theme_changed_signal.subscribe(self, self._restyle_pages)
         self.set_interval(self._poll_seconds, self.tick)
         if self.run_controller.session.opens_game:
             self.call_after_refresh(self.main.action_zoom_game)
@@ -245,12 +243,6 @@ class PpoTuiApp(App[None]):
             self._pages[name] = make()
             self.install_screen(self._pages[name], name)
         self.push_screen(name)
-
-    def _restyle_pages(self, _theme: Theme) -> None:
-        """Bring the theme to pages that are not to be seen, too."""
-        for page in self._pages.values():
-            if page not in self.screen_stack:
-                self.stylesheet.update(page)
 
     def action_edit(self) -> None:
         self._go_to(EditScreen)
