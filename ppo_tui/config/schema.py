@@ -96,8 +96,8 @@ class PolicyConfig(Section, frozen=True, kw_only=True):
     precision: Annotated[
         Literal["float32", "bf16"],
         Meta(
-            description="Arithmetic of the trunks: bf16 is faster on GPUs, and on CPUs that have it, but learnt "
-            "Breakout more slowly (docs/performance.md); weights, heads and losses stay float32."
+            description="Arithmetic of the trunks: bf16 is faster on GPUs, and on CPUs that have it; whether it learns "
+            "as much is open (docs/performance.md). Weights, heads and losses stay float32."
         ),
     ] = "float32"
     log_std_init: Annotated[
