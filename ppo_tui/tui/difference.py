@@ -46,6 +46,9 @@ class Style(NamedTuple):
 
 PLAIN = Style()
 
+_SEEN_ON_BLANK = frozenset("479")
+"""Underlined, reversed, struck through."""
+
 
 class NotUnderstoodError(ValueError):
     """A control sequence whose effect on the picture is not known."""
@@ -134,8 +137,8 @@ class Difference:
             return row, end
         if len(cells) < end:
             cells.extend([_UNKNOWN] * (end - len(cells)))
-        look = _sgr(style)
-        new = [(char, look) for char in text]
+        look, blank = _sgr(style), _sgr(_on_blank(style))
+        new = [(char, blank if char == " " else look) for char in text]
         old = cells[column:end]
         if new != old:
             cells[column:end] = new
@@ -147,7 +150,7 @@ class Difference:
     def _emit(self, out: list[str], text: str, at: tuple[int, int], style: Style) -> None:
         if at != self._at:
             out.append(f"\x1b[{at[0]};{at[1]}H")
-        if style != self._style:
+        if style != self._style and (text.strip(" ") or _on_blank(style) != _on_blank(self._style)):
             out.append(_transition(self._style, style))
             self._style = style
         out.append(text)
@@ -227,6 +230,12 @@ def _changed(style: Style, parameters: str) -> Style:
             raise NotUnderstoodError(parameters)
         i += 1
     return Style(attributes, foreground, background)
+
+
+@lru_cache(maxsize=4096)
+def _on_blank(style: Style) -> Style:
+    """What is to be seen of `style` where nothing stands: the background, unless lines or the foreground show there."""
+    return style if _SEEN_ON_BLANK.intersection(style.attributes) else Style(background=style.background)
 
 
 @lru_cache(maxsize=4096)

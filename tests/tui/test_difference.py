@@ -46,12 +46,20 @@ WRITES = st.lists(
 def shown(
     writes: list[str], width: int = WIDTH, height: int = HEIGHT
 ) -> tuple[list[list[pyte.screens.Char]], tuple[int, int]]:
-    """The cells of a terminal that is sent `writes`, and its cursor."""
+    """The cells of a terminal that is sent `writes`, as an eye sees them, and its cursor."""
     screen = pyte.Screen(width, height)
     stream = pyte.Stream(screen)
     for data in writes:
         stream.feed(data)
-    return [[screen.buffer[y][x] for x in range(width)] for y in range(height)], (screen.cursor.y, screen.cursor.x)
+    cells = [[as_seen(screen.buffer[y][x]) for x in range(width)] for y in range(height)]
+    return cells, (screen.cursor.y, screen.cursor.x)
+
+
+def as_seen(cell: pyte.screens.Char) -> pyte.screens.Char:
+    """Where nothing stands, the colour and weight of letters are not to be seen."""
+    if cell.data != " " or cell.underscore or cell.reverse or cell.strikethrough:
+        return cell
+    return cell._replace(fg="default", bold=False, italics=False)
 
 
 @settings(max_examples=500)
@@ -86,6 +94,14 @@ def test_of_a_line_only_the_cells_that_changed_are_written_with_what_changed_of_
         f"\x1b[2;1H\x1b[38;2;9;9;9;{dark}mloss 0.124 steps \x1b[0m\x1b[38;2;5;5;5;{dark}m1024\x1b[0m"
     )
     assert written == f"\x1b[2;10H\x1b[38;2;9;9;9;{dark}m4\x1b[2;18H\x1b[38;2;5;5;5m1024\x1b[0m"
+
+
+def test_a_blank_needs_no_colour_of_letters():
+    difference = Difference()
+    difference.reduce("\x1b[1;1H\x1b[31mloss 1\x1b[0m")
+    written = difference.reduce("\x1b[1;1H\x1b[31mloss\x1b[32m  \x1b[0m")
+    assert written == "\x1b[1;6H "
+    assert difference.reduce("\x1b[1;6H\x1b[4m \x1b[0m") == "\x1b[1;6H\x1b[4m \x1b[0m"
 
 
 def test_a_terminal_that_was_resized_is_told_everything():
