@@ -47,7 +47,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     Experiment("cartpole-tutorial"),
     Experiment("a2c-cartpole", "500 ± 0 at 500k", ZOO),
     Experiment("a3c-cartpole", one_core=False),
-    Experiment("breakout", "414.7 ± 28.1 at 10M", CLEANRL, until=328_000, atari=True, one_core=False),
+    Experiment("breakout", "414.7 ± 28.1 at 10M", CLEANRL, until=212_000, atari=True, one_core=False),
     Experiment("pong", "20.36 ± 0.20 at 10M", CLEANRL, until=50_000, atari=True, one_core=False),
     Experiment("pong-lstm", "19.81 ± 0.62 at 10M", CLEANRL, until=500_000, atari=True, one_core=False),
     Experiment("a3c-pong", until=500_000, atari=True, one_core=False),

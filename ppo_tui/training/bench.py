@@ -12,6 +12,7 @@ from ..config import Config
 from ..ppo.packed import can_pack
 from ..protocol import Event, UpdateFinished
 from ..workers import available_cores, resolve_workers
+from .machine import resolve_device
 from .start import engine_class
 from .versions import cpu_model, versions
 
@@ -131,7 +132,7 @@ def bench(config: Config, *, updates: int, on_measure: Callable[[Variant], None]
         measurements.append(_measure(config, variant, updates))
     return BenchReport(
         env=config.env.id,
-        device=_device(config),
+        device=str(resolve_device(config.run.device)),
         cores=available_cores(),
         cpu=cpu_model(),
         versions=versions(),
@@ -158,13 +159,8 @@ def variants(config: Config, cores: int | None = None) -> list[Variant]:
     return list(dict.fromkeys(tried))
 
 
-def _device(config: Config) -> str:
-    automatic = "cuda" if torch.cuda.is_available() else "cpu"
-    return automatic if config.run.device == "auto" else config.run.device
-
-
 def _has_bf16(config: Config) -> bool:
-    return _device(config) != "cpu" or can_pack(torch.bfloat16)
+    return resolve_device(config.run.device).type != "cpu" or can_pack(torch.bfloat16)
 
 
 def _measure(config: Config, variant: Variant, updates: int) -> Measurement:

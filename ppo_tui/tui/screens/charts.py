@@ -126,7 +126,6 @@ class ChartScreen(ChartActions, RunScreen):
 
     def on_screen_resume(self) -> None:
         self._charts.seen_instead = self.renew_charts
-        super().on_screen_resume()
         self.renew_charts()
 
     def on_screen_suspend(self) -> None:

@@ -50,7 +50,6 @@ class EditScreen(RunScreen):
         editor = self.run.editor
         if editor.selected:
             self._listing.cursor = editor.keys.index(editor.selected)
-        super().on_screen_resume()
 
     def renew(self) -> None:
         super().renew()

@@ -34,7 +34,7 @@ class RunScreen(Screen[None]):
         """Keys belong to a line that is typed in."""
         return not isinstance(self.focused, Input)
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self) -> None:  # Textual calls it after a subclass's own
         self.call_after_refresh(self.renew)
 
     def renew(self) -> None:

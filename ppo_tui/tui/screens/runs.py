@@ -48,7 +48,6 @@ class RunsScreen(ChartActions, ListScreen[RunSummary]):
         self._reading = self.set_interval(REFRESH_SECONDS, self._read)
 
     def on_screen_resume(self) -> None:
-        super().on_screen_resume()
         self._read()
         self._reading.resume()
 
