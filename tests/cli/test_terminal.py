@@ -67,6 +67,8 @@ def terminal(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Termina
     terminal = Terminal(tmp_path, *request.param)
     yield terminal
     terminal.close()
+    for process in left_behind(tmp_path):  # a run outlives its terminal
+        process.kill()
 
 
 def start(terminal: Terminal, arguments: str) -> None:
@@ -158,7 +160,10 @@ def test_a_dead_worker_is_replaced_behind_the_screen_and_the_run_goes_on(termina
     run = tmp_path / "runs" / "long"
     kill_a_worker(run)
     terminal.wait_for(r"1×? restarted")
-    assert "killed (SIGKILL), restarted 1/5" in (run / "run.log").read_text()
+    deadline = time.monotonic() + 30
+    while "killed (SIGKILL), restarted 1/5" not in (run / "run.log").read_text():  # written after it is shown
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     updates = (run / "metrics.jsonl").read_bytes().count(b"\n")
     deadline = time.monotonic() + 30
     while (run / "metrics.jsonl").read_bytes().count(b"\n") < updates + 3 and time.monotonic() < deadline:
