@@ -1,16 +1,14 @@
-"""The configuration: what can be set (`schema`), what can change while it runs (`live`), where it comes from
-(`loading`, `presets`)."""
+"""The configuration: what can be set (`schema`), what goes together (`combinations`), what can change while it runs
+(`live`), where it comes from (`loading`, `presets`)."""
 
+from .combinations import check_config
 from .environment import AtariConfig, EnvConfig, is_atari
 from .live import LIVE_FIELDS, Live, LiveField, find_live_key, parse_live_value
 from .loading import (
     PRIVATE_SECTIONS,
     apply_overrides,
     build_config,
-    check_config,
     flat_settings,
-    get_value,
-    replace_value,
     to_tables,
     to_toml,
 )
@@ -26,6 +24,7 @@ from .schema import (
     RunConfig,
     WorkersConfig,
 )
+from .values import get_value, replace_value
 
 __all__ = [
     "LIVE_FIELDS",

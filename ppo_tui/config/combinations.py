@@ -1,0 +1,168 @@
+"""Which settings go together, whatever machine and environment they meet."""
+
+from __future__ import annotations
+
+from ..errors import ConfigError, did_you_mean
+from .environment import is_atari
+from .schema import Config
+from .values import get_value, show, show_key
+
+
+def check_config(config: Config) -> None:
+    """Refuse combinations that no run could have.
+
+    Raises:
+        ConfigError: with the fields that do not go together and values that would.
+    """
+    _check_workers(config)
+    _check_whole_episodes(config)
+    _check_batch(config)
+    _check_env(config)
+    _check_algorithm(config)
+    _check_a3c(config)
+    if config.run.torch_threads != "auto" and config.run.torch_threads < 1:
+        raise ConfigError(f"run.torch_threads = {config.run.torch_threads}: expected at least 1, or auto")
+    if any(width < 1 for width in config.policy.hidden):
+        raise ConfigError(f"policy.hidden = {list(config.policy.hidden)}: every width must be at least 1")
+
+
+def _check_workers(config: Config) -> None:
+    count, num_envs = config.workers.count, config.rollout.num_envs
+    if count == "auto":
+        return
+    if count < 1:
+        raise ConfigError(
+            f"workers.count = {count}: a run needs at least one worker",
+            hint="leave it out, or set it to 'auto', to fit the machine",
+        )
+    if count > num_envs:
+        raise ConfigError(
+            f"workers.count = {count}: there are only {num_envs} environments to host (rollout.num_envs)",
+            hint=f"use at most {num_envs} workers, or --envs {count}",
+        )
+    if config.workers.groups == 2 and count < 2:
+        raise ConfigError(
+            "workers.groups = 2: one worker cannot be split into two groups",
+            hint="set workers.count to 2 or more, or workers.groups to 1",
+        )
+
+
+def _check_batch(config: Config) -> None:
+    size, parts = config.batch_size, config.ppo.minibatches
+    if size % parts:
+        raise ConfigError(
+            f"ppo.minibatches = {parts}: the {config.rollout.num_envs} × {config.rollout.steps} = {size} steps of a "
+            f"rollout cannot be split into {parts} equal minibatches",
+            hint=f"nearest that fit: {_nearest_divisors(size, parts)}",
+        )
+    num_envs = config.rollout.num_envs
+    if config.policy.recurrent != "none" and num_envs % parts:
+        raise ConfigError(
+            f"ppo.minibatches = {parts}: the minibatches of a recurrent policy are of whole environments, and "
+            f"{num_envs} of them (rollout.num_envs) cannot be split into {parts} equal parts",
+            hint=f"nearest that fit: {_nearest_divisors(num_envs, parts)}; or --envs {-(-num_envs // parts) * parts}",
+        )
+    if config.minibatch_size < 2 and config.ppo.normalize_advantage:
+        raise ConfigError(
+            f"ppo.minibatches = {parts}: minibatches of one step cannot be normalised",
+            hint="use fewer minibatches, or ppo.normalize_advantage = false",
+        )
+
+
+def _check_whole_episodes(config: Config) -> None:
+    for key, value in (("rollout.num_envs", config.rollout.num_envs), ("ppo.minibatches", config.ppo.minibatches)):
+        if config.rollout.whole_episodes and value != 1:
+            raise ConfigError(
+                f"rollout.whole_episodes = true: {key} = {value}; updates of whole episodes are made of one "
+                "environment and of one minibatch, because episodes differ in length",
+                hint=f"set {key} = 1, or leave rollout.whole_episodes out",
+            )
+
+
+def _nearest_divisors(size: int, wanted: int) -> str:
+    """The three divisors of `size` that are nearest to `wanted`, in words."""
+    divisors = [d for d in range(1, min(size, 4096) + 1) if size % d == 0]
+    return ", ".join(map(str, sorted(sorted(divisors, key=lambda d: abs(d - wanted))[:3])))
+
+
+def _check_algorithm(config: Config) -> None:
+    ppo = config.ppo
+    if ppo.dual_clip is not None and ppo.surrogate != "clip":
+        raise ConfigError(
+            f"ppo.dual_clip = {ppo.dual_clip}: the surrogate {show(ppo.surrogate)} clips nothing",
+            hint="set ppo.surrogate = 'clip', or leave ppo.dual_clip out",
+        )
+    if config.optim.learning_rate_schedule == "kl-adaptive" and config.optim.learning_rate == 0:
+        raise ConfigError(
+            "optim.learning_rate = 0: nothing can be adapted from there",
+            hint="give 'kl-adaptive' a learning rate to start from, such as 3e-4",
+        )
+
+
+_A3C = {
+    "ppo.surrogate": ("none",),
+    "ppo.epochs": (1,),
+    "ppo.minibatches": (1,),
+    "ppo.normalize_advantage": (False,),
+    "ppo.normalize_rewards": (False,),
+    "ppo.clip_value_loss": (False,),
+    "ppo.huber_delta": (None,),
+    "ppo.target_kl": (None,),
+    "policy.normalize_observations": (False,),
+    "rollout.whole_episodes": (False,),
+    "optim.learning_rate_schedule": ("constant", "linear"),
+    "workers.groups": ("auto", 1),
+    "run.device": ("auto", "cpu"),
+    "run.overlap": (False,),
+}
+"""What A3C leaves no choice about: each of its gradients is a single step, on the CPU of its own worker."""
+
+
+def _check_a3c(config: Config) -> None:
+    if config.run.algorithm != "a3c":
+        return
+    allowed = _A3C | {"workers.count": ("auto", config.rollout.num_envs)}
+    for key, values in allowed.items():
+        value = get_value(config, key)
+        if value not in values:
+            wanted = "left out" if values[0] is None else show(values[0])
+            raise ConfigError(
+                f"{key} = {show(value)}: with run.algorithm = 'a3c' it must be {wanted}",
+                hint="each worker learns from its own environment, one gradient a rollout; the preset a3c-cartpole is "
+                "a starting point, and --envs sets the number of workers",
+            )
+
+
+def _check_env(config: Config) -> None:
+    env = config.env
+    if not is_atari(env.id):
+        if env.atari is not None:
+            raise ConfigError(
+                f"env.atari: {show_key(env.id)} is not an Atari game",
+                hint="remove [env.atari], or choose an id such as 'ALE/Breakout-v5'",
+            )
+        return
+    assert env.atari is not None, "build_config fills it in"
+    if env.hide:
+        raise ConfigError(
+            f"env.hide = {list(env.hide)}: the observations of {env.id!r} are images",
+            hint="leave it out; it hides numbers of a vector",
+        )
+    for key, setting in (
+        ("frameskip", "env.atari.frame_skip"),
+        ("repeat_action_probability", "env.atari.sticky_actions"),
+        ("full_action_space", "env.atari.full_action_space"),
+        ("max_num_frames_per_episode", "env.atari.max_frames"),
+    ):
+        if key in env.kwargs:
+            extra = ""
+            if key == "frameskip":
+                extra = f": double frame skip, {env.kwargs[key]} × {env.atari.frame_skip} frames an action"
+            raise ConfigError(f"env.kwargs.{key} = {show(env.kwargs[key])}{extra}", hint=f"set {setting} instead")
+    allowed = ("mode", "difficulty")
+    for key in env.kwargs:
+        if key not in allowed:
+            raise ConfigError(
+                f"env.kwargs.{key}: the Atari pipeline does not take it",
+                hint=did_you_mean(key, allowed, otherwise=f"it takes {' and '.join(allowed)}"),
+            )
