@@ -97,6 +97,12 @@ def _check_algorithm(config: Config) -> None:
             "optim.learning_rate = 0: nothing can be adapted from there",
             hint="give 'kl-adaptive' a learning rate to start from, such as 3e-4",
         )
+    if config.run.compile and config.policy.recurrent != "none":
+        raise ConfigError(
+            f"run.compile = true: policy.recurrent = {show(config.policy.recurrent)}; what a memory learns from is of "
+            "another shape in each minibatch, and would be compiled anew",
+            hint="leave run.compile out",
+        )
 
 
 _A3C = {
@@ -114,6 +120,7 @@ _A3C = {
     "workers.groups": ("auto", 1),
     "run.device": ("auto", "cpu"),
     "run.overlap": (False,),
+    "run.compile": (False,),
 }
 """What A3C leaves no choice about: each of its gradients is a single step, on the CPU of its own worker."""
 

@@ -300,6 +300,13 @@ class RunConfig(Section, frozen=True, kw_only=True):
             "update, which is one update stale."
         ),
     ] = False
+    compile: Annotated[
+        bool,
+        Meta(
+            description="Compile what the learner computes (torch.compile), for GPUs: a few large kernels instead of "
+            "many small ones. The first update takes up to a minute longer."
+        ),
+    ] = False
     doctor: Annotated[
         bool,
         Meta(description="Watch the training and say what is wrong with it, with an edit to try; changes no number."),

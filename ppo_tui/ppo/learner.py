@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +13,10 @@ from torch import Tensor, nn
 from ..config import Config
 from . import losses
 from .adaptive import Adaptive, adapted_kl_coef, adapted_learning_rate
-from .distributions import Distribution
+from .compiled import compiled
 from .minibatches import Minibatches
 from .normalizers import RewardNormalizer
+from .objective import MEANS, Coefficients, Evaluation, Objective
 from .optimizers import make_optimizer
 from .policy import ActorCritic
 from .ranks import ALONE, Ranks
@@ -65,8 +67,7 @@ class _Totals:
     A minibatch whose loss or gradient is not finite counts in `nonfinite` and in nothing else.
     """
 
-    NAMES = ("policy_gradient_loss", "value_loss", "entropy_loss", "loss", "approx_kl", "clip_fraction", "grad_norm")
-    LOSS = NAMES.index("loss")
+    NAMES = (*MEANS, "grad_norm")
     _KL = NAMES.index("approx_kl")
 
     def __init__(self, device: torch.device) -> None:
@@ -132,6 +133,10 @@ class Learner:
         if config.optim.learning_rate_schedule == "kl-adaptive":
             self._adaptive["learning_rate"] = Adaptive(adapted_learning_rate, config.ppo.desired_kl)
         self._generator = torch.Generator().manual_seed(config.run.seed)
+        self._compiled = config.run.compile
+        self._evaluate = self._evaluate_often = Objective(self.policy, config.ppo).evaluate
+        if self._compiled:
+            self._evaluate_often = compiled(self._evaluate)
 
     def update(
         self,
@@ -178,11 +183,16 @@ class Learner:
             ranks=self._ranks,
         )
         totals = _Totals(self.device)
+        coefficients = self._coefficients(hyper)
         ratio_error_first, dead_units = None, DeadUnits(self.policy)
         for epoch in range(1, hyper.epochs + 1):
             for number, batch in enumerate(minibatches.shuffled(self._generator), start=1):
-                with dead_units.counted(number == 1 and self.epochs_done % DEAD_UNITS_EVERY == 0):
-                    ratio_error = self._learn(batch, hyper, totals)
+                counting = number == 1 and self.epochs_done % DEAD_UNITS_EVERY == 0
+                evaluate = self._evaluate if counting else self._evaluate_often  # compiled units cannot be seen
+                with dead_units.counted(counting):
+                    ratio_error = self._learn(
+                        batch, functools.partial(evaluate, coefficients=coefficients), hyper.max_grad_norm, totals
+                    )
                 if ratio_error_first is None:
                     ratio_error_first = ratio_error
                 if on_minibatch is not None:
@@ -233,54 +243,25 @@ class Learner:
             number.follow(kl)
         return used | {"train/kl": kl}
 
-    def _learn(self, batch: Minibatch, hyper: Hyperparameters, totals: _Totals) -> Tensor:
+    def _coefficients(self, hyper: Hyperparameters) -> Coefficients:
+        numbers = Coefficients(hyper.clip_range, hyper.value_coef, hyper.entropy_coef, self._kl_coef)
+        # What is compiled would be compiled anew for each other number.
+        return Coefficients(*torch.tensor(numbers, device=self.device)) if self._compiled else numbers
+
+    def _learn(
+        self, batch: Minibatch, evaluate: Callable[[Minibatch], Evaluation], max_grad_norm: float, totals: _Totals
+    ) -> Tensor:
         """One optimiser step; the largest |rₜ − 1| before it."""
         if batch.share:
-            loss, means, ratio_error = self._evaluate(batch, hyper)
+            loss, means, ratio_error = evaluate(batch)
         else:
-            loss, means = None, torch.zeros(len(_Totals.NAMES) - 1, device=self.device)
+            loss, means = None, torch.zeros(len(MEANS), device=self.device)
             ratio_error = torch.zeros((), device=self.device)
         self._optimizer.zero_grad(set_to_none=True)
         means = self._ranks.backward(loss, means, batch.share, self._parameters)
-        grad_norm, finite = self._descend(means[_Totals.LOSS], hyper.max_grad_norm)
+        grad_norm, finite = self._descend(means[MEANS.index("loss")], max_grad_norm)
         totals.add(torch.cat([means, grad_norm.unsqueeze(0)]), finite)
         return ratio_error
-
-    def _evaluate(self, batch: Minibatch, hyper: Hyperparameters) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss of a minibatch, what `_Totals` counts of it but the gradient's norm, and the largest |rₜ − 1|."""
-        distribution, values = self.policy(batch.observations, batch.masks, batch.past)
-        log_probs = distribution.log_prob(batch.actions)
-        ratio = losses.probability_ratio(log_probs, batch.log_probs)
-        advantages = batch.advantages
-        if self._ppo.normalize_advantage:
-            advantages = losses.normalize(advantages, over=batch.whole_advantages)
-
-        policy_loss = self._policy_loss(ratio, advantages, distribution, batch, hyper)
-        value_loss = self._value_loss(values, batch, hyper)
-        entropy_loss = losses.entropy_loss(distribution.entropy())
-        loss = policy_loss + hyper.value_coef * value_loss + hyper.entropy_coef * entropy_loss
-        with torch.no_grad():
-            approx_kl = losses.approximate_kl(log_probs, batch.log_probs)
-            clip_fraction = losses.clip_fraction(ratio, hyper.clip_range)
-            means = torch.stack((policy_loss, value_loss, entropy_loss, loss, approx_kl, clip_fraction))
-            return loss, means, (ratio - 1.0).abs().max()
-
-    def _policy_loss(
-        self, ratio: Tensor, advantages: Tensor, distribution: Distribution, batch: Minibatch, hyper: Hyperparameters
-    ) -> Tensor:
-        """The negative of the surrogate that the configuration names, the KL penalty included."""
-        if self._ppo.surrogate == "clip":
-            return losses.clipped_surrogate_loss(ratio, advantages, hyper.clip_range, self._ppo.dual_clip)
-        loss = losses.surrogate_loss(ratio, advantages)
-        if self._ppo.surrogate == "none":
-            return loss
-        return loss + losses.kl_penalty(distribution.kl_from(batch.old_distributions), self._kl_coef)
-
-    def _value_loss(self, values: Tensor, batch: Minibatch, hyper: Hyperparameters) -> Tensor:
-        delta = self._ppo.huber_delta
-        if self._ppo.clip_value_loss:
-            return losses.clipped_value_loss(values, batch.values, batch.returns, hyper.clip_range, delta)
-        return losses.value_loss(values, batch.returns, delta)
 
     def _descend(self, loss: Tensor, max_grad_norm: float) -> tuple[Tensor, Tensor]:
         """Step down the gradient of `loss`, clipped; its norm before clipping, and whether all was finite.

@@ -1,7 +1,7 @@
 """The terms of PPO's objective and the diagnostics beside them: one formula, one function.
 
 Every function takes and returns tensors; `[B]` is a minibatch of B steps and a result without a shape is a scalar.
-"PPO" is Schulman et al., 2017, arXiv:1707.06347.
+Coefficients are Python's numbers or scalar tensors. "PPO" is Schulman et al., 2017, arXiv:1707.06347.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def policy_gradient_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
 
 
 def clipped_surrogate_loss(
-    ratio: Tensor, advantages: Tensor, clip_range: float, dual_clip: float | None = None
+    ratio: Tensor, advantages: Tensor, clip_range: float | Tensor, dual_clip: float | None = None
 ) -> Tensor:
     """−L^CLIP = −mean(min(rₜ Âₜ, clip(rₜ, 1 − ε, 1 + ε) Âₜ)) (PPO, equation 7).
 
@@ -57,7 +57,7 @@ def clipped_surrogate_loss(
     return -gains.mean()
 
 
-def kl_penalty(divergences: Tensor, kl_coef: float) -> Tensor:
+def kl_penalty(divergences: Tensor, kl_coef: float | Tensor) -> Tensor:
     """β mean(KL[π_θold(·|sₜ), π_θ(·|sₜ)]), the penalty of L^KLPEN (PPO, equation 8).
 
     Args:
@@ -79,7 +79,7 @@ def value_loss(values: Tensor, returns: Tensor, huber_delta: float | None = None
 
 
 def clipped_value_loss(
-    values: Tensor, old_values: Tensor, returns: Tensor, clip_range: float, huber_delta: float | None = None
+    values: Tensor, old_values: Tensor, returns: Tensor, clip_range: float | Tensor, huber_delta: float | None = None
 ) -> Tensor:
     """½ mean(max((V − Vᵗᵃʳᵍ)², (V_old + clip(V − V_old, −ε, ε) − Vᵗᵃʳᵍ)²)).
 
@@ -117,7 +117,7 @@ def approximate_kl(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
     return (torch.expm1(log_ratio) - log_ratio).mean()
 
 
-def clip_fraction(ratio: Tensor, clip_range: float) -> Tensor:
+def clip_fraction(ratio: Tensor, clip_range: float | Tensor) -> Tensor:
     """Share (0..1) of the steps whose ratio rₜ `[B]` lies further than ε from 1."""
     return ((ratio - 1.0).abs() > clip_range).to(ratio.dtype).mean()
 

@@ -81,7 +81,7 @@ def start_stage(
         env=full_games(trained.env),
         rollout=RolloutConfig(num_envs=num_envs, steps=steps),
         workers=msgspec.structs.replace(trained.workers, count=cores or "auto", groups="auto"),
-        run=msgspec.structs.replace(trained.run, torch_threads=cores or trained.run.torch_threads),
+        run=msgspec.structs.replace(trained.run, compile=False, torch_threads=cores or trained.run.torch_threads),
     )
     info = examine(config)
     boot_workers(config)

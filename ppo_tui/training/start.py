@@ -25,18 +25,21 @@ if TYPE_CHECKING:
 def examine(config: Config) -> EnvInfo:
     """Check all of `config` that only its environment and this machine can tell, and describe the environment.
 
-    PyTorch is loaded only where a GPU is asked for by name.
+    PyTorch is loaded only where a GPU is asked for by name, or its compiler.
 
     Raises:
         ConfigError: the environment does not exist, is not installed or has spaces that are not supported; the
-            policy does not go with its spaces; the GPU is not there.
+            policy does not go with its spaces; the GPU is not there; nothing can be compiled here.
     """
     info = probe_env(config.env)
     check_spaces_of_policy(info.observation_space, info.action_space, config.policy, config.env.frame_stack)
-    if config.run.device.startswith("cuda"):
+    if config.run.device.startswith("cuda") or config.run.compile:
+        from ..ppo.compiled import check_compiler
         from .machine import resolve_device
 
-        resolve_device(config.run.device)
+        device = resolve_device(config.run.device)
+        if config.run.compile:
+            check_compiler(device)
     return info
 
 
@@ -110,6 +113,7 @@ def share_of_config(config: Config, ranks: int, local_ranks: int) -> Config:
     for key, value, allowed in (
         ("run.algorithm", config.run.algorithm, "ppo"),
         ("run.overlap", config.run.overlap, False),
+        ("run.compile", config.run.compile, False),
         ("rollout.whole_episodes", config.rollout.whole_episodes, False),
     ):
         if value != allowed:

@@ -47,6 +47,8 @@ def assert_refused(done, tmp_path, *words: str) -> None:
         (["--preset", "a2c-cartpole", "--set", "ppo.dual_clip=3"], ["ppo.dual_clip = 3.0", "'none' clips nothing"]),
         (["--preset", "breakout", "--set", "policy.normalize_observations=true"], ["normalize_observations", "images"]),
         (["--preset", "cartpole", "--set", "env.kwargs.colour=1"], ["colour"]),
+        (["--preset", "cartpole-masked", "--set", "run.compile=true"], ["run.compile = true", "policy.recurrent"]),
+        (["--preset", "a3c-cartpole", "--set", "run.compile=true"], ["run.compile = true", "'a3c'"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -72,6 +74,12 @@ def test_bad_usage(ppo_tui, arguments, words):
 def test_a_gpu_that_is_not_there(ppo_tui, tmp_path):
     done = ppo_tui("--preset", "cartpole", "--device", "cuda:7", CUDA_VISIBLE_DEVICES="")
     assert_refused(done, tmp_path, "run.device = 'cuda:7'", "no GPU", "--device cpu")
+
+
+def test_a_compiler_that_is_not_there(ppo_tui, tmp_path):
+    nothing = {"CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    done = ppo_tui("--preset", "cartpole", "--device", "cpu", "--set", "run.compile=true", **nothing)
+    assert_refused(done, tmp_path, "run.compile = true", "no-such-compiler", "a C++ compiler", "leave run.compile out")
 
 
 def test_a_preset_file_that_is_a_directory(ppo_tui, tmp_path):

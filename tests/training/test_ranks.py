@@ -231,6 +231,7 @@ def test_two_ranks_solve_cartpole(seed: int, tmp_path):
         (["rollout.num_envs=6", "workers.count=4"], ("workers.count = 4", "--workers 3")),
         (["rollout.num_envs=6", "workers.count=3", "workers.groups=2"], ("workers.groups = 2", "--workers 6")),
         (["rollout.num_envs=6", "run.overlap=true"], ("run.overlap = true", "without torchrun")),
+        (["rollout.num_envs=6", "run.compile=true"], ("run.compile = true", "without torchrun")),
     ],
 )
 def test_what_cannot_be_split_is_refused(overrides: list[str], words: Sequence[str]):
