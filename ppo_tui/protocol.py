@@ -104,7 +104,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run-started"):
 
 
 class StateChanged(Event, frozen=True, kw_only=True, tag="state"):
-    """The run enters `state`; `reason` says why where that is not plain."""
+    """The run enters `state`; `reason` says why where that is not plain. Of its end `RunFinished` tells."""
 
     state: RunState
     reason: str = ""

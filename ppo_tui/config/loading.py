@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import tomllib
@@ -53,7 +54,7 @@ def _build(struct: type[S], data: Any, path: str) -> S:
     """Fill `struct` field by field, so that an error knows the dotted name of its field."""
     if not isinstance(data, dict):
         raise ConfigError(f"{path} = {show(data)}: expected a table such as [{path}]")
-    fields = {field.name: field for field in msgspec.structs.fields(struct)}
+    fields = _fields(struct)
     for key in data:
         if key not in fields:
             raise _unknown_key(key, path, fields)
@@ -72,6 +73,12 @@ def _build(struct: type[S], data: Any, path: str) -> S:
     return struct(**values)
 
 
+@functools.cache
+def _fields(struct: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    """By name. msgspec evaluates all annotations anew whenever it is asked, which takes longer than the rest."""
+    return {field.name: field for field in msgspec.structs.fields(struct)}
+
+
 def _nested_struct(field_type: Any) -> type[msgspec.Struct] | None:
     """The struct that a field holds, directly or as ``Struct | None``."""
     options = typing.get_args(field_type) if isinstance(field_type, types.UnionType) else (field_type,)
@@ -83,8 +90,8 @@ def _nested_struct(field_type: Any) -> type[msgspec.Struct] | None:
 
 def _all_keys(struct: type[msgspec.Struct] = Config, path: str = "") -> list[str]:
     keys = []
-    for field in msgspec.structs.fields(struct):
-        dotted = f"{path}.{field.name}" if path else field.name
+    for name, field in _fields(struct).items():
+        dotted = f"{path}.{name}" if path else name
         nested = _nested_struct(field.type)
         keys += _all_keys(nested, dotted) if nested else [dotted]
     return keys

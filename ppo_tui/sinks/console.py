@@ -99,7 +99,7 @@ class ProgressConsole:
                 score = metrics.get("rollout/ep_rew_mean")
                 self._progress.update(self._task, completed=event.step, score="–" if score is None else f"{score:,.1f}")
                 return
-            case StateChanged(state=state):
+            case StateChanged(state=state) | RunFinished(state=state):
                 self._progress.update(self._task, state=str(state))
         if (text := describe(event)) and not self._is_plain_state(event):
             self._progress.console.print(text, markup=False, highlight=False)

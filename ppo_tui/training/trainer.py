@@ -275,7 +275,6 @@ class Trainer:
         finally:
             self.close()
             self._durability.close()
-        self._emit(StateChanged(state=state, reason=reason))
         self._emit(
             RunFinished(state=state, exit_code=code, reason=reason, step=self.step, update=self.update, details=details)
         )

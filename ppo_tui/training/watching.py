@@ -74,7 +74,6 @@ class Watching:
             self._stage.pool.close()
         state = RunState.STOPPED if self._stopped.is_set() else RunState.FINISHED
         reason = "1 game played" if number == 1 else f"{number:,} games played"
-        self._emit(StateChanged(state=state, reason=reason))
         self._emit(RunFinished(state=state, exit_code=0, reason=reason, step=play.step, update=0))
 
     def _done(self, number: int) -> bool:

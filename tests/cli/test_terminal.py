@@ -120,7 +120,7 @@ def test_breakout_is_paused_adjusted_resized_and_left(terminal: Terminal, tmp_pa
 
 def test_a_finished_run_stays_on_the_screen_until_it_is_left(terminal: Terminal, tmp_path: Path):
     start(terminal, "--preset cartpole --total-steps 1024 --name short")
-    terminal.wait_for(r"q leaves")  # the summary, which follows the state
+    terminal.wait_for(r"q leaves")
     terminal.press("q")
     terminal.wait_for(r"left with 0")
     assert (tmp_path / "before").read_text() == (tmp_path / "after").read_text()
