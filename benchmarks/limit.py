@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ppo_tui import Config, Trainer, make_env
-from ppo_tui.ppo import Hyperparameters
+from ppo_tui.ppo import ActorCritic, Hyperparameters
 from ppo_tui.workers import available_cores
 
 from .effort import Effort
@@ -49,6 +49,10 @@ class Parts:
         self._hyper = Hyperparameters.from_config(config)
         for env, frame in zip(self._envs, self._frames(0), strict=True):
             frame[:] = env.reset(seed=0)[0]
+
+    @property
+    def policy(self) -> ActorCritic:
+        return self._trainer.policy
 
     def close(self) -> None:
         self._trainer.close()

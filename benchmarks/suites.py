@@ -63,6 +63,11 @@ SUITES = (
         reference="ours",
     ),
     Suite(
+        "arithmetic",
+        "The learner's layers, one thread",
+        (Case("layers", "benchmarks.arithmetic:arithmetic"),),
+    ),
+    Suite(
         "sampling",
         "Sampling with random actions, 8 envs",
         (

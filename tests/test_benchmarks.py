@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from benchmarks.__main__ import measure_suite, require_peers
+from benchmarks.arithmetic import LayerPass, layers_of
 from benchmarks.cleanrl_style import CleanRLStyle
 from benchmarks.effort import QUICK
 from benchmarks.experiments import find_experiments
@@ -222,6 +223,19 @@ def test_a_program_that_leaves_too_early_is_reported_with_its_last_words():
         pytest.raises(RunFailedError, match="no such preset"),
     ):
         terminal.read_until(lambda: False, timeout=30)
+
+
+def test_the_operations_of_the_nature_cnn_are_those_of_its_shapes():
+    """Of each layer for two images: outputs × what each is summed from, twice (or thrice), as products and sums."""
+    policy = build_policy(Box(0, 255, (84, 84), np.uint8), Discrete(4), breakout(num_updates=1).policy, frame_stack=4)
+    met = layers_of(policy.actor_trunk, torch.zeros(2, 4, 84, 84, dtype=torch.uint8))
+    counted = [LayerPass(layer, given, first=number == 0).operations for number, (layer, given) in enumerate(met)]
+    assert counted == [
+        2 * 2 * (20 * 20 * 32) * (8 * 8 * 4) * 2,
+        2 * 3 * (9 * 9 * 64) * (4 * 4 * 32) * 2,
+        2 * 3 * (7 * 7 * 64) * (3 * 3 * 64) * 2,
+        2 * 3 * 512 * 3136 * 2,
+    ]
 
 
 # ── The driver ──────────────────────────────────────────────────────────────────────────────────────────────

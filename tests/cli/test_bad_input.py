@@ -76,12 +76,6 @@ def test_a_gpu_that_is_not_there(ppo_tui, tmp_path):
     assert_refused(done, tmp_path, "run.device = 'cuda:7'", "no GPU", "--device cpu")
 
 
-def test_a_compiler_that_is_not_there(ppo_tui, tmp_path):
-    nothing = {"CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
-    done = ppo_tui("--preset", "cartpole", "--device", "cpu", "--set", "run.compile=true", **nothing)
-    assert_refused(done, tmp_path, "run.compile = true", "no-such-compiler", "a C++ compiler", "leave run.compile out")
-
-
 def test_a_preset_file_that_is_a_directory(ppo_tui, tmp_path):
     (tmp_path / "mine.toml").mkdir()
     assert_refused(ppo_tui("--preset", "./mine.toml"), tmp_path, "is a directory")

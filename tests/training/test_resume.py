@@ -105,11 +105,10 @@ def test_a_stop_anywhere_in_a_rollout_costs_no_bit(env_id: str, tmp_path):
         ("Taxi-v4", ["ppo.surrogate=kl-adaptive", "optim.learning_rate_schedule=kl-adaptive"]),
         ("Pendulum-v1", ["policy.normalize_observations=true", "ppo.normalize_rewards=true", "optim.name=rmsprop"]),
         ("CartPole-v1", ["ppo.surrogate=none", "ppo.epochs=1", "ppo.minibatches=1", "optim.name=rmsprop-tf"]),
-        pytest.param("CartPole-v1", ["run.compile=true"], marks=pytest.mark.slow),
     ],
 )
 def test_every_algorithm_goes_on_bit_for_bit(env_id: str, overrides: list[str], tmp_path):
-    """With masks, what follows the divergence, running statistics, each optimiser; and compiled."""
+    """With masks, what follows the divergence, running statistics and each optimiser."""
     check_exact(small(env_id, *overrides), tmp_path, stop_at(3, 17))
 
 
