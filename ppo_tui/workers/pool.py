@@ -14,7 +14,7 @@ from gymnasium.error import AlreadyPendingCallError, ClosedEnvironmentError, NoA
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from ..errors import ConfigError
+from ..errors import ConfigError, WorkerLostError
 from . import wire
 from .camera import FilmStrip
 from .handle import ReplyWaiter, WorkerHandle
@@ -246,8 +246,10 @@ class WorkerPool(VectorEnv):
         """
         try:
             self._roster.replace(index, self._start_timeout)
-        finally:
+        except WorkerLostError:  # the new one, which may be replaced as well
             self._watch_workers()
+            raise
+        self._watch_workers()
         return Replacement(self.workers[index], self.shared.actions, self.step_timeout)
 
     def film(self, env: int, frames: int) -> None:

@@ -15,6 +15,7 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from ..errors import WorkerError
 from .child import worker_main
 
 _PRELOAD = ("ppo_tui.workers.child", "ppo_tui.envs")
@@ -38,18 +39,36 @@ def worker_context(preload: Sequence[str] = ()) -> BaseContext:
 
 
 def start_worker(
-    context: BaseContext, setup: Any, memory: Any, main: Callable[[Connection, Any, Any], None] = worker_main
+    boot: Callable[[], BaseContext], setup: Any, memory: Any, main: Callable[[Connection, Any, Any], None] = worker_main
 ) -> tuple[BaseProcess, Connection]:
     """Start one worker and return it with the parent's end of its pipe; it reports READY when it is.
 
     Args:
+        boot: starts the fork server where there is none, as `worker_context` does.
         setup: what `main` is given beside its pipe and `memory`; a `WorkerSetup` for `worker_main`.
+
+    Raises:
+        WorkerError: it could not be started.
     """
+    try:
+        return _started(boot(), setup, memory, main)
+    except (OSError, EOFError):
+        # The fork server has been killed but has not ended yet, or whoever tidies up old temporary files has taken its
+        # socket: another one does it.
+        kill_fork_server()
+    try:
+        return _started(boot(), setup, memory, main)
+    except (OSError, EOFError) as error:
+        raise WorkerError(f"worker {setup.index} could not be started: {error or type(error).__name__}") from error
+
+
+def _started(
+    context: BaseContext, setup: Any, memory: Any, main: Callable[[Connection, Any, Any], None]
+) -> tuple[BaseProcess, Connection]:
     ours, theirs = context.Pipe()
     process = context.Process(target=main, args=(theirs, setup, memory), name=f"worker-{setup.index}", daemon=True)
-    with _hidden_main():
+    with theirs, _hidden_main():
         process.start()
-    theirs.close()
     return process, ours
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -81,7 +82,6 @@ class Roster:
             WorkerError: the new one died, hung, or an environment could not be made.
         """
         self.workers[index].join(deadline=time.monotonic())
-        worker_context(self._preload)  # starts the fork server again where that was killed too
         self.workers[index] = self._start(self._setups[index])
         self.restarts[index] += 1
         ReplyWaiter([self.workers[index]]).wait(timeout)
@@ -96,7 +96,8 @@ class Roster:
 
     def _start(self, setup: WorkerSetup) -> WorkerHandle:
         envs = slice(setup.first_env, setup.first_env + setup.num_envs)
-        handle = WorkerHandle(setup.index, envs, *start_worker(worker_context(self._preload), setup, self._memory))
+        boot = functools.partial(worker_context, self._preload)
+        handle = WorkerHandle(setup.index, envs, *start_worker(boot, setup, self._memory))
         handle.replied = False
         return handle
 

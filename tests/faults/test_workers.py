@@ -134,6 +134,18 @@ def test_the_fork_server_may_die_too():
     check_same(faulty(), at_step(2, 5, do))
 
 
+def test_a_fork_server_that_cannot_be_reached_is_replaced_with_all_its_workers():
+    """Its socket is a temporary file, and what tidies those up takes old ones; one that is dying refuses, too."""
+
+    def do(trainer: Trainer) -> None:
+        import multiprocessing.forkserver as forkserver
+
+        os.unlink(forkserver._forkserver._forkserver_address)
+        kill(1)(trainer)
+
+    check_same(faulty(), at_step(2, 5, do))
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_fork_server_that_is_stopped_is_replaced_with_all_its_workers(number: int, monkeypatch):
     """It would never tell that a worker has ended, nor start another one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import select
 import time
 from collections.abc import Iterator
@@ -71,8 +72,8 @@ class ActorLearners:
 
     def _start(self, index: int) -> WorkerHandle:
         setup = self._setup._replace(index=index, restarts=self.restarts[index])
-        context = boot_workers(setup.config)  # starts the fork server again where that was killed too
-        process, pipe = start_worker(context, setup, self._memory, actor_learner)
+        boot = functools.partial(boot_workers, setup.config)
+        process, pipe = start_worker(boot, setup, self._memory, actor_learner)
         handle = WorkerHandle(index, slice(index, index + 1), process, pipe, streams=True)
         handle.replied = False
         self._by_descriptor[pipe.fileno()] = handle
