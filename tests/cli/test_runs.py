@@ -16,6 +16,7 @@ import pytest
 from ppo_tui.config import build_config, list_presets, load_preset
 from ppo_tui.protocol import RunFinished, RunStarted, UpdateFinished, decode_event
 from tests.conftest import ROOT
+from tests.processes import still_running
 
 
 def lines(path) -> list[dict]:
@@ -135,8 +136,7 @@ def test_a_signal_saves_and_leaves_with_its_code(number, code, tmp_path):
     assert (facts["status"], facts["exit_code"]) == ("stopped", code)
     state = json.loads((run / "checkpoints" / "latest" / "state.json").read_text())
     assert state["step"] == facts["step"] == lines(run / "metrics.jsonl")[-1]["time/total_timesteps"]
-    _, alive = psutil.wait_procs(children, timeout=5)
-    assert not alive
+    assert not still_running(children, seconds=5)
 
 
 def test_a_worker_that_may_not_be_replaced_ends_the_run_with_code_3_and_its_name(tmp_path):

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT
+from tests.processes import still_running
 
 pytestmark = pytest.mark.skipif(
     shutil.which("tmux") is None and "CI" not in os.environ, reason="needs tmux (apt-get install tmux); CI has it"
@@ -87,7 +88,7 @@ def left_behind(tmp_path: Path) -> list[psutil.Process]:
                 found.append(process)
         except psutil.Error:
             continue
-    return psutil.wait_procs(found, timeout=3)[1]
+    return still_running(found, seconds=3)
 
 
 @pytest.mark.slow

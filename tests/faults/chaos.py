@@ -26,6 +26,7 @@ from pathlib import Path
 import psutil
 
 from tests.conftest import ROOT
+from tests.processes import still_running
 
 MAX_STALL = 30.0
 BETWEEN_FAULTS = (1.0, 8.0)
@@ -46,7 +47,7 @@ class Victim:
         self.last_progress = time.monotonic()
         self.longest_stall = 0.0
         self.lines: list[str] = []
-        self.seen: set[int] = set()
+        self.seen: set[psutil.Process] = set()
         self.start(START)
 
     def start(self, arguments: list[str]) -> None:
@@ -72,7 +73,7 @@ class Victim:
     def workers(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
             family = psutil.Process(self.process.pid).children(recursive=True)
-            self.seen |= {process.pid for process in family}
+            self.seen |= set(family)
             return [process for process in family if process.ppid() != self.process.pid]
         return []
 
@@ -151,9 +152,9 @@ def pester_socket(victim: Victim, rng: random.Random) -> None:
 
 
 def kill_run(victim: Victim, rng: random.Random) -> None:
-    workers = {worker.pid for worker in victim.workers}
+    workers = victim.workers
     victim.end(signal.SIGKILL)
-    if alive(workers):
+    if still_running(workers, seconds=2):
         raise RuntimeError("workers outlived the run")
     victim.start(RESUME)
 
@@ -194,24 +195,6 @@ def wreak(victim: Victim, seconds: float, rng: random.Random) -> Counter[str]:
     return done
 
 
-def alive(pids: set[int]) -> list[int]:
-    """Those of these processes that have not ended within two seconds."""
-    deadline = time.monotonic() + 2
-    while left := [pid for pid in pids if _runs(pid)]:
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.02)
-    return left
-
-
-def _runs(pid: int) -> bool:
-    """Whether the process is there, and not merely dead and waiting for a lazy init to notice."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=120)
@@ -222,7 +205,7 @@ def main() -> int:
         try:
             done = wreak(victim, arguments.seconds, random.Random(arguments.seed))
             code = victim.end(signal.SIGTERM)
-            left = alive(victim.seen)
+            left = still_running(victim.seen, seconds=2)
             metrics = [json.loads(line) for line in (victim.run / "metrics.jsonl").read_text().splitlines()]
             updates = [line["time/iterations"] for line in metrics]
             whole = updates == list(range(1, len(updates) + 1))

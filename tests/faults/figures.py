@@ -28,6 +28,7 @@ from ppo_tui.training.checkpoint_files import list_checkpoints
 from ppo_tui.training.checkpoint_state import newest_checkpoint
 from tests.conftest import ROOT
 from tests.faults.test_processes import LiveRun, wait_until
+from tests.processes import still_running
 from tests.training.test_checkpoint_files import snapshot
 from tests.training.test_trainer import Recorder
 
@@ -220,7 +221,7 @@ def parents(directory: Path, count: int) -> str:
         assert len(family) >= 4
         process.kill()
         process.communicate()
-        assert not psutil.wait_procs(family, timeout=2)[1]
+        assert not still_running(family, seconds=2)
         assert set(os.listdir("/dev/shm")) <= before
     return f"{count} kills of a training process: no process two seconds later, nothing in /dev/shm"
 

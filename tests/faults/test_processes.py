@@ -22,6 +22,7 @@ from ppo_tui.runs import RunDirectory
 from ppo_tui.runs.client import ControlClient
 from ppo_tui.runs.messages import Hello
 from tests.conftest import ROOT
+from tests.processes import still_running
 
 COMMAND = [sys.executable, "-m", "ppo_tui", "--preset", "cartpole", "--headless", "--run-dir", "mine"]
 LONG = ["--total-steps", "10_000_000", "--set", "ppo.epochs=2"]
@@ -71,8 +72,9 @@ class LiveRun:
         self.process.send_signal(number)
         self.end()
 
-    def nobody_left(self) -> bool:
-        return not psutil.wait_procs(self.family, timeout=2)[1]
+    def left(self) -> list[psutil.Process]:
+        """Of it and its workers, who has not ended within two seconds."""
+        return still_running(self.family, seconds=2)
 
     def kill_all(self) -> None:
         for process in self.family:
@@ -105,7 +107,7 @@ def check_killed(start, directory: Path, kill: Callable[[LiveRun], None]) -> Non
     time.sleep(random.Random(str(directory)).uniform(0, 0.3))
     kill(run)
     run.process.communicate()
-    assert run.nobody_left(), "two seconds later no process is left"
+    assert not run.left()
     assert shared_memory() <= before
 
 
@@ -141,7 +143,7 @@ def test_fifty_interrupts_of_the_whole_group_make_no_storm(start):
     assert run.process.returncode == 130
     assert "Traceback" not in err
     assert err.count("\n") <= 3
-    assert run.nobody_left()
+    assert not run.left()
     workers_log = run.run / "workers.log"
     assert not workers_log.exists() or "Traceback" not in workers_log.read_text()
 

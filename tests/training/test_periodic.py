@@ -31,6 +31,7 @@ from ppo_tui.protocol import (
 from ppo_tui.training.evaluation import evaluate
 from ppo_tui.training.evaluator import LOWEST_PRIORITY, SELECTION_SEED
 from tests.conftest import ROOT
+from tests.processes import still_running
 from tests.runs.conftest import wait_until
 from tests.training.test_resume import run, same_state, small
 
@@ -177,7 +178,7 @@ def test_nothing_goes_on_playing_when_the_training_is_killed(tmp_path):
     finally:
         process.kill()
         process.wait()
-    assert not psutil.wait_procs(family, timeout=10)[1]
+    assert not still_running(family, seconds=10)
 
 
 def players(training: psutil.Process) -> list[psutil.Process]:

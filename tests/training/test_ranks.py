@@ -41,6 +41,7 @@ from ppo_tui.runs.steering import steer
 from ppo_tui.training import share_of_config
 from ppo_tui.training.torchrun import Place
 from tests.conftest import ROOT
+from tests.processes import still_running
 from tests.training.test_trainer import Recorder, cartpole
 
 RANKS = 2
@@ -195,8 +196,7 @@ def test_a_torchrun_that_is_killed_leaves_a_saved_run_and_no_process(tmp_path):
         ranks = [psutil.Process(pid_of_rank(rank, process.pid)) for rank in range(RANKS)]
         everybody = [*ranks, *(child for rank in ranks for child in rank.children(recursive=True))]
         process.kill()
-        _, left = psutil.wait_procs(everybody, timeout=30)
-        assert not left
+        assert not still_running(everybody, seconds=30)
     run = RunDirectory(tmp_path / "runs" / "it")
     assert (run.read()["status"], run.holder) == ("stopped", None)
     assert run.read()["step"] == events_of(run.path, CheckpointSaved)[-1].step

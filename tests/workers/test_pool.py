@@ -20,6 +20,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from ppo_tui.errors import ConfigError, WorkerError
 from ppo_tui.workers import WorkerPool
 from tests.conftest import ROOT
+from tests.processes import still_running
 from tests.workers.envs import Counter, Misbehaving
 
 
@@ -291,8 +292,7 @@ def test_no_worker_survives_a_killed_parent_not_even_a_hung_one():
     os.kill(workers[0].pid, signal.SIGSTOP)
     parent.kill()
     parent.wait()
-    _, alive = psutil.wait_procs([*workers, server], timeout=5)
-    assert not alive
+    assert not still_running([*workers, server], seconds=5)
 
 
 def test_a_script_that_imports_torch_costs_its_workers_nothing(tmp_path):
