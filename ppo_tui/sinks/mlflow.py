@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 from ..runs import RunDirectory
-
-if TYPE_CHECKING:
-    from mlflow.utils.async_logging.run_operations import RunOperations
 
 MOST_CHARACTERS = 500
 """Of a parameter, everywhere."""
 
 
 class MLflow:
-    """One run of an experiment; a resumed run goes on with it, by the identifier that ``run.json`` keeps."""
+    """One run of an experiment; a resumed run goes on with it, by the identifier that ``run.json`` keeps.
+
+    A thread sends it what happens, so that no server that is slow holds up the training. MLflow has threads for that
+    too, but ten of them, which store the points of a curve in any order.
+    """
 
     def __init__(self, run: RunDirectory, *, uri: str, experiment: str) -> None:
         self._directory, self._uri, self._experiment = run, uri, experiment
-        self._sent: RunOperations | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="mlflow")
+        self._sending: deque[Future[Any]] = deque()
 
     def begin(self, run: str, settings: dict[str, Any]) -> None:
         from mlflow import MlflowClient
@@ -47,14 +52,25 @@ class MLflow:
         from mlflow.entities import Metric
 
         stamp = round(1000 * time)
-        points = [Metric(key, value, stamp, step) for key, value in metrics.items()]
-        # From a thread of MLflow's own, in order: no server that is slow holds up the training.
-        self._sent = self._client.log_batch(self._run, metrics=points, synchronous=False)
+        self._send(self._client.log_batch, [Metric(key, value, stamp, step) for key, value in metrics.items()])
 
     def note(self, text: str, step: int, time: float) -> None:
-        self._client.set_tag(self._run, f"setting.{step}", text[:MOST_CHARACTERS])
+        self._send(self._client.set_tag, f"setting.{step}", text[:MOST_CHARACTERS])
 
     def end(self, exit_code: int) -> None:
-        if self._sent is not None:
-            self._sent.wait()
-        self._client.set_terminated(self._run, "FINISHED" if exit_code == 0 else "FAILED")
+        self._send(self._client.set_terminated, "FINISHED" if exit_code == 0 else "FAILED")
+        self._check(wait=True)
+        self._thread.shutdown()
+
+    def _send(self, send: Callable[..., Any], *what: Any) -> None:
+        self._check(wait=False)
+        self._sending.append(self._thread.submit(send, self._run, *what))
+
+    def _check(self, *, wait: bool) -> None:
+        """Raise what a call to MLflow raised: one that has come back or, if `wait`, any."""
+        try:
+            while self._sending and (wait or self._sending[0].done()):
+                self._sending.popleft().result()
+        except Exception:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+            raise

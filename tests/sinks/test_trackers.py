@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,12 +131,40 @@ def test_mlflow_has_metrics_parameters_and_the_end(story, tmp_path):
     (kept,) = client.search_runs([client.get_experiment_by_name("ppo-tui").experiment_id])
     assert (kept.info.run_name, kept.info.status) == ("pole", "FINISHED")
     assert kept.data.params["optim.learning_rate"] == "0.001"
-    history = client.get_metric_history(kept.info.run_id, "rollout/ep_rew_mean")
-    assert [(point.step, point.value) for point in history] == [(256, 10.0), (512, 20.0)]
+    assert curve(client, kept) == [(256, 10.0), (512, 20.0)]
     # A resumed run goes on with the same one.
     story(f"tracking.mlflow={uri}", "tracking.tensorboard=false", events=(update(3, 30.0), END))
     (kept,) = client.search_runs([kept.info.experiment_id])
     assert kept.data.metrics["rollout/ep_rew_mean"] == 30.0
+
+
+def curve(client, run) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, "rollout/ep_rew_mean")]
+
+
+def test_mlflow_has_a_curve_in_its_order(story, tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    uri = tmp_path / "mlflow"
+    numbers = range(1, 41)
+    story(f"tracking.mlflow={uri}", "tracking.tensorboard=false", events=[*(update(n, float(n)) for n in numbers), END])
+    client = mlflow.MlflowClient(tracking_uri=str(uri))
+    (kept,) = client.search_runs([client.get_experiment_by_name("ppo-tui").experiment_id])
+    assert curve(client, kept) == [(256 * n, float(n)) for n in numbers]
+
+
+def test_mlflow_tells_of_what_its_thread_could_not_send(story, tmp_path):
+    pytest.importorskip("mlflow")
+    from ppo_tui.sinks.mlflow import MLflow
+
+    uri = tmp_path / "mlflow"
+    run, _ = story("tracking.tensorboard=false")
+    tracker = MLflow(run, uri=str(uri), experiment="ppo-tui")
+    tracker.begin("pole", {})
+    shutil.rmtree(uri)
+    uri.write_text("in its place")
+    tracker.log({"rollout/ep_rew_mean": 10.0}, 256, 0.0)
+    with pytest.raises(Exception, match="mlflow"):
+        tracker.end(0)
 
 
 def wandb_records(path: Path) -> Iterator[Any]:
