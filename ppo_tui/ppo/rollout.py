@@ -168,6 +168,9 @@ class RolloutBuffer:
         row = self._row(t)
         if not self.stacked:
             return self.frames[row, envs]
+        oldest = row + 1 - self.frame_stack
+        if (self.starts.numpy()[row, envs] <= oldest).all():  # as nearly always: the frames of a stack are neighbours
+            return _stacked(self.frames[oldest : row + 1, envs].unbind())
         env_indices = torch.arange(self.num_envs)[envs]
         return self._gather_stacks(torch.full_like(env_indices, row), self.starts[row, envs], env_indices)
 
@@ -210,10 +213,11 @@ class RolloutBuffer:
         What is remembered of them is forgotten: a truncated step's final observation is to be valued before.
         """
         row = self._row(t)
-        ended = self.terminations[t, envs] | self.truncations[t, envs]
-        self.starts[row + 1, envs] = torch.where(ended, row + 1, self.starts[row, envs])
+        ended = self.terminations.numpy()[t, envs] | self.truncations.numpy()[t, envs]
+        starts = self.starts.numpy()  # this happens between any two actions, and NumPy is quicker with a few numbers
+        starts[row + 1, envs] = np.where(ended, row + 1, starts[row, envs])
         if self.states is not None:
-            self.states[t + 1, envs] = self.states[t + 1, envs].masked_fill(ended.unsqueeze(-1), 0.0)
+            self.states.numpy()[t + 1, envs][ended] = 0.0
 
     def first(self, num_steps: int) -> RolloutBuffer:
         """The first steps of this rollout, 1 to T of them, as a rollout of its own on the same memory."""
@@ -363,17 +367,14 @@ class RolloutBuffer:
         return self._gather_stacks(flat_rows // self.num_envs, self.starts.view(-1)[flat_rows], envs)
 
     def _gather_stacks(self, rows: Tensor, starts: Tensor, envs: Tensor) -> Tensor:
-        """The stacks `[B, K, *S]` that end in these rows of these environments, all three `[B]`.
-
-        Frame by frame the stack axis is written innermost. For grey images that is the channels-last format which
-        the convolutions want; a copy into that format afterwards takes twice as long.
-        """
+        """The stacks `[B, K, *S]` that end in these rows of these environments, all three `[B]`."""
         frames = self._flat_frames()
-        stack = [
-            frames.index_select(0, torch.maximum(rows - lag, starts) * self.num_envs + envs)  # [B, *S]
-            for lag in range(self.frame_stack - 1, -1, -1)
-        ]
-        return torch.stack(stack, dim=-1).movedim(-1, 1)
+        return _stacked(
+            [
+                frames.index_select(0, torch.maximum(rows - lag, starts) * self.num_envs + envs)  # [B, *S]
+                for lag in range(self.frame_stack - 1, -1, -1)
+            ]
+        )
 
     def _flat_frames(self) -> Tensor:
         return self.frames.view(-1, *self.frames.shape[2:])  # [(K+T)·N, *S]
@@ -381,3 +382,12 @@ class RolloutBuffer:
     def _row(self, t: int) -> int:
         """The row of `frames` before step t."""
         return self.frame_stack - 1 + t
+
+
+def _stacked(frames: Sequence[Tensor]) -> Tensor:
+    """Frames of B observations, oldest first, `[B, *S]` each, as stacks `[B, K, *S]`.
+
+    Frame by frame the stack axis is written innermost. For grey images that is the channels-last format which the
+    convolutions want; a copy into that format afterwards takes twice as long.
+    """
+    return torch.stack(frames, dim=-1).movedim(-1, 1)
