@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -30,7 +31,7 @@ def print_report(report: BenchReport, *, as_json: bool) -> None:
     console = Console()
     machine = f"{report.cores} cores of {report.cpu}, PyTorch {report.versions['torch']} on {report.device}"
     console.print(f"{report.env} on {machine}", markup=False, highlight=False)
-    table = Table(caption="seconds of one update: the training thread by phase, and all workers together (emulate)")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     phases = list(report.measurements[0].seconds)
     for heading in ("workers", "groups", "precision", "overlap", "steps/s", *phases, "emulate"):
         table.add_column(heading, justify="right")
@@ -46,6 +47,7 @@ def print_report(report: BenchReport, *, as_json: bool) -> None:
             style="bold" if index == 0 else "",
         )
     console.print(table)
+    console.print("Seconds of one update: the training thread by phase; all workers together: emulate.")
     console.print(f"The first row is what this configuration does by itself. {report.suggestion}.", markup=False)
     if report.tradeoff:
         console.print(f"Faster yet: {report.tradeoff}.", markup=False)

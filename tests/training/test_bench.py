@@ -7,6 +7,7 @@ import json
 import pytest
 
 from ppo_tui.config import load_preset
+from ppo_tui.sinks.bench_table import print_report
 from ppo_tui.training.bench import BenchReport, Measurement, Variant, variants
 
 
@@ -37,7 +38,7 @@ def report(*speeds: tuple[float, Variant]) -> BenchReport:
         )
         for speed, variant in speeds
     )
-    return BenchReport(env="x", device="cpu", cores=2, cpu="x", versions={}, measurements=measurements)
+    return BenchReport(env="x", device="cpu", cores=2, cpu="x", versions={"torch": "x"}, measurements=measurements)
 
 
 OWN, OTHER = Variant(workers=1, groups=1), Variant(workers=2, groups=1)
@@ -78,3 +79,13 @@ def test_the_command_measures_real_training(ppo_tui):
     table = ppo_tui("bench", "--preset", "cartpole", "--updates", "1")
     assert "steps/s" in table.stdout
     assert ppo_tui("bench", "--preset", "cartpol").returncode == 2
+
+
+def test_a_report_of_eighty_columns_has_every_figure_whole(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    print_report(report((12345, Variant(workers=16, groups=2)), (511, OTHER)), as_json=False)
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    header = next(line for line in printed.splitlines() if "workers" in line)
+    assert header.split()[4:] == ["steps/s", "wait", "infer", "copy", "learn", "other", "emulate"]
+    assert ["16", "2", "float32", "no", "12,345"] in [line.split()[:5] for line in printed.splitlines()]
