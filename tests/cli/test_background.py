@@ -23,7 +23,7 @@ from ppo_tui.runs import RunDirectory
 from ppo_tui.runs.client import ControlClient
 from ppo_tui.runs.steering import steer
 from tests.conftest import ROOT
-from tests.runs.conftest import wait_until
+from tests.waiting import wait_until
 
 LONG = ("--preset", "cartpole", "--total-steps", "10_000_000")
 COMMAND = [sys.executable, "-m", "ppo_tui"]

@@ -16,7 +16,7 @@ import pytest
 from ppo_tui.config import build_config, list_presets, load_preset
 from ppo_tui.protocol import RunFinished, RunStarted, UpdateFinished, decode_event
 from tests.conftest import ROOT
-from tests.processes import still_running
+from tests.waiting import still_running
 
 
 def lines(path) -> list[dict]:

@@ -26,7 +26,7 @@ from pathlib import Path
 import psutil
 
 from tests.conftest import ROOT
-from tests.processes import still_running
+from tests.waiting import still_running
 
 MAX_STALL = 30.0
 BETWEEN_FAULTS = (1.0, 8.0)

@@ -27,10 +27,10 @@ from ppo_tui.training.checkpoint import read_checkpoint, write_checkpoint
 from ppo_tui.training.checkpoint_files import list_checkpoints
 from ppo_tui.training.checkpoint_state import newest_checkpoint
 from tests.conftest import ROOT
-from tests.faults.test_processes import LiveRun, wait_until
-from tests.processes import still_running
+from tests.faults.test_processes import LiveRun
 from tests.training.test_checkpoint_files import snapshot
 from tests.training.test_trainer import Recorder
+from tests.waiting import still_running, wait_until
 
 
 def breakout(updates: int, *overrides: str, react: Callable[[Trainer, Event], None], directory: Path) -> Recorder:

@@ -22,17 +22,10 @@ from ppo_tui.runs import RunDirectory
 from ppo_tui.runs.client import ControlClient
 from ppo_tui.runs.messages import Hello
 from tests.conftest import ROOT
-from tests.processes import still_running
+from tests.waiting import still_running, wait_until
 
 COMMAND = [sys.executable, "-m", "ppo_tui", "--preset", "cartpole", "--headless", "--run-dir", "mine"]
 LONG = ["--total-steps", "10_000_000", "--set", "ppo.epochs=2"]
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 class LiveRun:

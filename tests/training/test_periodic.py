@@ -31,9 +31,8 @@ from ppo_tui.protocol import (
 from ppo_tui.training.evaluation import evaluate
 from ppo_tui.training.evaluator import LOWEST_PRIORITY, SELECTION_SEED
 from tests.conftest import ROOT
-from tests.processes import still_running
-from tests.runs.conftest import wait_until
 from tests.training.test_resume import run, same_state, small
+from tests.waiting import still_running, wait_until
 
 BATCH = 3 * 48
 

@@ -41,8 +41,8 @@ from ppo_tui.runs.steering import steer
 from ppo_tui.training import share_of_config
 from ppo_tui.training.torchrun import Place
 from tests.conftest import ROOT
-from tests.processes import still_running
 from tests.training.test_trainer import Recorder, cartpole
+from tests.waiting import still_running
 
 RANKS = 2
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(RANKS))

@@ -23,7 +23,8 @@ from ppo_tui.tui.controller import Controller
 from ppo_tui.tui.session import AttachedSession
 from ppo_tui.tui.session import attached as attached_module
 from ppo_tui.tui.view import Kind
-from tests.runs.conftest import ServedRun, wait_until
+from tests.runs.conftest import ServedRun
+from tests.waiting import wait_until
 
 from .fake import recorded
 

@@ -20,7 +20,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from ppo_tui.errors import ConfigError, WorkerError
 from ppo_tui.workers import WorkerPool
 from tests.conftest import ROOT
-from tests.processes import still_running
+from tests.waiting import still_running
 from tests.workers.envs import Counter, Misbehaving
 
 
