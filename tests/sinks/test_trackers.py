@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -160,11 +161,28 @@ def test_mlflow_tells_of_what_its_thread_could_not_send(story, tmp_path):
     run, _ = story("tracking.tensorboard=false")
     tracker = MLflow(run, uri=str(uri), experiment="ppo-tui")
     tracker.begin("pole", {})
+    tracker._sending[0].result()
     shutil.rmtree(uri)
     uri.write_text("in its place")
     tracker.log({"rollout/ep_rew_mean": 10.0}, 256, 0.0)
     with pytest.raises(Exception, match="mlflow"):
         tracker.end(0)
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """The address of a server that takes connections and never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_an_mlflow_server_that_does_not_answer_holds_up_nothing_but_the_end_and_that_not_for_long(
+    story, silent_server, monkeypatch
+):
+    pytest.importorskip("mlflow")
+    monkeypatch.setattr("ppo_tui.sinks.mlflow.END_SECONDS", 0.2)
+    _, (alarm,) = story(f"tracking.mlflow={silent_server}", "tracking.tensorboard=false")
+    assert alarm.message == f"MLflow failed and was detached: no answer from {silent_server} within 0.2 s"
 
 
 def wandb_records(path: Path) -> Iterator[Any]:
