@@ -31,7 +31,7 @@ def print_report(report: BenchReport, *, as_json: bool) -> None:
     console = Console()
     machine = f"{report.cores} cores of {report.cpu}, PyTorch {report.versions['torch']} on {report.device}"
     console.print(f"{report.env} on {machine}", markup=False, highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    table = Table(box=box.SIMPLE_HEAD, padding=0)
     phases = list(report.measurements[0].seconds)
     for heading in ("workers", "groups", "precision", "overlap", "steps/s", *phases, "emulate"):
         table.add_column(heading, justify="right")

@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-import time
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any
 
 from ..runs import RunDirectory
@@ -18,10 +15,6 @@ MOST_CHARACTERS = 500
 
 END_SECONDS = 30.0
 """How long the end of a run waits for what is still to be sent."""
-
-
-_Call = tuple[Callable[[], str | None], Future[str | None]]
-"""What is to be done, and where its result goes: the identifier of a run that has begun, or nothing."""
 
 
 class MLflow:
@@ -34,13 +27,15 @@ class MLflow:
 
     def __init__(self, run: RunDirectory, *, uri: str, experiment: str) -> None:
         self._directory, self._uri, self._experiment = run, uri, experiment
-        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self._sending: deque[Future[str | None]] = deque()
+        self._calls: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._make_calls, name="mlflow", daemon=True)
+        self._run = self._recorded = ""
+        self._failure: Exception | None = None
 
     def begin(self, run: str, settings: dict[str, Any]) -> None:
-        known = self._directory.read().get("mlflow_run")
-        threading.Thread(target=self._make_calls, name="mlflow", daemon=True).start()
-        self._send(lambda: self._open(run, settings, known))
+        self._recorded = str(self._directory.read().get("mlflow_run") or "")
+        self._thread.start()
+        self._send(lambda: self._open(run, settings))
 
     def stand_at(self, step: int) -> None:
         pass
@@ -54,60 +49,48 @@ class MLflow:
     def end(self, exit_code: int) -> None:
         self._send(lambda: self._client.set_terminated(self._run, "FINISHED" if exit_code == 0 else "FAILED"))
         self._calls.put(None)
-        self._check(END_SECONDS)
-
-    def _send(self, make: Callable[[], str | None]) -> None:
+        self._thread.join(END_SECONDS)
         self._check()
-        self._sending.append(Future())
-        self._calls.put((make, self._sending[-1]))
+        if self._thread.is_alive():
+            raise TimeoutError(f"no answer from {self._uri} within {END_SECONDS:g} s")
 
-    def _check(self, seconds: float = 0.0) -> None:
-        """Look at the calls that have come back, or wait so long for all of them.
+    def _send(self, call: Callable[[], Any]) -> None:
+        self._check()
+        self._calls.put(call)
 
-        Raises:
-            TimeoutError: some have not.
-            Exception: whatever one of them has raised; none after it is made.
-        """
-        deadline = time.monotonic() + seconds
-        while self._sending and (seconds or self._sending[0].done()):
-            try:
-                opened = self._sending[0].result(max(0.0, deadline - time.monotonic()))
-            except TimeoutError:
-                if self._sending[0].done():
-                    raise
-                raise TimeoutError(f"no answer from {self._uri} within {seconds:g} s") from None
-            self._sending.popleft()
-            if opened:
-                self._directory.update(mlflow_run=opened)
+    def _check(self) -> None:
+        """Note which run has begun meanwhile, and raise what a call has raised; none after it is made."""
+        if self._run and self._run != self._recorded:
+            self._recorded = self._run
+            self._directory.update(mlflow_run=self._run)
+        if self._failure:
+            raise self._failure
 
     def _make_calls(self) -> None:
         """Make one call after the other, until one fails or None comes; in a thread of its own."""
-        while call := self._calls.get():
-            make, result = call
-            try:
-                result.set_result(make())
-            except Exception as error:
-                result.set_exception(error)
-                return
+        try:
+            while call := self._calls.get():
+                call()
+        except Exception as error:
+            self._failure = error
 
-    def _open(self, run: str, settings: dict[str, Any], known: str | None) -> str | None:
-        """Go on with the run that is `known`, or begin one, and return its identifier."""
+    def _open(self, run: str, settings: dict[str, Any]) -> None:
+        """Go on with the run that is on record, or begin one."""
         from mlflow import MlflowClient
         from mlflow.entities import Param
 
         if "://" not in self._uri or self._uri.startswith("file:"):
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # which MLflow would rather see in a database
         self._client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
-        if known:
-            self._run = known
-            self._client.update_run(known, status="RUNNING")
-            return None
+        if self._recorded:
+            self._run = self._recorded
+            self._client.update_run(self._run, status="RUNNING")
+            return
         found = self._client.get_experiment_by_name(self._experiment)
         experiment = found.experiment_id if found else self._client.create_experiment(self._experiment)
         self._run = self._client.create_run(experiment, run_name=run).info.run_id
         params = [Param(key, str(value)[:MOST_CHARACTERS]) for key, value in settings.items()]
         self._client.log_batch(self._run, params=params)
-        return self._run
 
     def _add_points(self, metrics: dict[str, float], step: int, milliseconds: int) -> None:
         from mlflow.entities import Metric

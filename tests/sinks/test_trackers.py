@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,9 @@ def test_mlflow_tells_of_what_its_thread_could_not_send(story, tmp_path):
     run, _ = story("tracking.tensorboard=false")
     tracker = MLflow(run, uri=str(uri), experiment="ppo-tui")
     tracker.begin("pole", {})
-    tracker._sending[0].result()
+    begun = threading.Event()
+    tracker._send(begun.set)
+    assert begun.wait(60.0)
     shutil.rmtree(uri)
     uri.write_text("in its place")
     tracker.log({"rollout/ep_rew_mean": 10.0}, 256, 0.0)
