@@ -13,13 +13,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from benchmarks.effort import QUICK, Effort
+from benchmarks.machine import machine_facts
+from benchmarks.report import Figures, SuiteResult, as_json, machine_line, table
+from benchmarks.suites import Case, Suite, find_suites
+from benchmarks.terminal import ROOT
 from ppo_tui.errors import PPOTuiError, RunFailedError, UsageError
-
-from .effort import QUICK, Effort
-from .machine import machine_facts
-from .report import Figures, SuiteResult, as_json, machine_line, table
-from .suites import Case, Suite, find_suites
-from .terminal import ROOT
 
 CASE_TIMEOUT_SECONDS = 1800.0
 

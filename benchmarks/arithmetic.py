@@ -10,9 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .effort import Effort
-from .limit import Parts
-from .work import breakout
+from benchmarks.effort import Effort
+from benchmarks.limit import Parts
+from benchmarks.work import breakout
 
 PRODUCT = 2048
 """Rows and columns of the matrices: enough for the library to be at its best."""

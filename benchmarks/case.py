@@ -13,8 +13,8 @@ from typing import Annotated
 
 import typer
 
-from .effort import Effort
-from .suites import find_case
+from benchmarks.effort import Effort
+from benchmarks.suites import find_case
 
 
 def main(

@@ -7,12 +7,11 @@ from statistics import median
 
 import numpy as np
 
+from benchmarks.effort import Effort
+from ppo_tui.plotting.braille import Pattern
+from ppo_tui.plotting.plot import Line, plot
+from ppo_tui.plotting.series import smoothed
 from ppo_tui.tui.metrics import SMOOTHINGS
-from ppo_tui.tui.series import smoothed
-from ppo_tui.tui.widgets.braille import Pattern
-from ppo_tui.tui.widgets.plot import Line, plot
-
-from .effort import Effort
 
 POINTS, CURVES, WIDTH, HEIGHT = 20_000, 4, 120, 40
 

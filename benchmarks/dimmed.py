@@ -14,11 +14,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.effort import Effort
+from benchmarks.screen import TIMEOUT_SECONDS, update_times
+from benchmarks.terminal import Terminal
 from ppo_tui.protocol import Event, UpdateFinished
-
-from .effort import Effort
-from .screen import TIMEOUT_SECONDS, update_times
-from .terminal import Terminal
 
 STILL, WHOLE, WITHOUT_MOTION = range(3)
 """What the screen does in one update after the other: nothing; everything; all but the game's frames."""

@@ -7,12 +7,11 @@ import time
 import envpool
 import numpy as np
 
+from benchmarks.effort import Effort
+from benchmarks.timing import steps_per_second, update_rate
+from benchmarks.work import MAX_FRAMES, breakout
 from ppo_tui import Config
 from ppo_tui.workers import available_cores
-
-from .effort import Effort
-from .timing import steps_per_second, update_rate
-from .work import MAX_FRAMES, breakout
 
 
 def make(config: Config) -> envpool.python.protocol.EnvPool:
@@ -40,7 +39,7 @@ def make(config: Config) -> envpool.python.protocol.EnvPool:
 
 def training(effort: Effort) -> dict[str, float]:
     """Collecting and learning together."""
-    from .cleanrl_style import CleanRLStyle
+    from benchmarks.cleanrl_style import CleanRLStyle
 
     config = breakout(num_updates=effort.updates)
     envs = make(config)

@@ -8,9 +8,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from .effort import Effort
-from .screen import TIMEOUT_SECONDS, update_times
-from .terminal import Terminal
+from benchmarks.effort import Effort
+from benchmarks.screen import TIMEOUT_SECONDS, update_times
+from benchmarks.terminal import Terminal
 
 PRESSES = 100
 """Of each kind."""

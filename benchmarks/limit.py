@@ -10,12 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from benchmarks.effort import Effort
+from benchmarks.work import breakout
 from ppo_tui import Config, Trainer, make_env
 from ppo_tui.ppo import ActorCritic, Hyperparameters
 from ppo_tui.workers import available_cores
-
-from .effort import Effort
-from .work import breakout
 
 
 def limit(effort: Effort) -> dict[str, float]:

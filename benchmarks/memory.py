@@ -7,12 +7,11 @@ import statistics
 
 import psutil
 
+from benchmarks.effort import Effort
+from benchmarks.statistics import growth
+from benchmarks.work import breakout
 from ppo_tui import Trainer
 from ppo_tui.protocol import Event, UpdateFinished
-
-from .effort import Effort
-from .statistics import growth
-from .work import breakout
 
 SETTLED_UPDATES = 3
 """Updates after which everything that a run allocates has been allocated once."""

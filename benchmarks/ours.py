@@ -6,13 +6,12 @@ import contextlib
 
 import numpy as np
 
+from benchmarks.effort import Effort
+from benchmarks.timing import steps_per_second, update_rate
+from benchmarks.work import breakout
 from ppo_tui import Trainer, WorkerPool
 from ppo_tui.protocol import Event, RunState, UpdateFinished
 from ppo_tui.training import start_pool
-
-from .effort import Effort
-from .timing import steps_per_second, update_rate
-from .work import breakout
 
 
 class UpdateClock:

@@ -9,8 +9,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from .statistics import Summary, paired_ratios
-from .suites import RATE, Suite
+from benchmarks.statistics import Summary, paired_ratios
+from benchmarks.suites import RATE, Suite
 
 Figures = Mapping[str, float]
 """What one measurement found, by name."""

@@ -16,11 +16,10 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmarks.experiments import Experiment, find_experiments
+from benchmarks.results_table import Score, check_page, write_results
+from benchmarks.terminal import ROOT
 from ppo_tui.errors import PPOTuiError, RunFailedError
-
-from .experiments import Experiment, find_experiments
-from .results_table import Score, check_page, write_results
-from .terminal import ROOT
 
 STOPPED = 143
 """What a run leaves with after SIGTERM, its checkpoint written."""

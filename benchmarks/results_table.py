@@ -11,15 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.experiments import Experiment
+from benchmarks.reference_curves import course_lines, read_course, read_reference
 from ppo_tui.comparison.curves import group_curve
 from ppo_tui.comparison.export import write_csv
 from ppo_tui.comparison.groups import group_runs, read_run
 from ppo_tui.errors import UsageError
 from ppo_tui.runs import RunDirectory
 from ppo_tui.statistics import Estimate, bootstrap
-
-from .experiments import Experiment
-from .reference_curves import course_lines, read_course, read_reference
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 """What lies between these lines of ``results.md`` is written anew."""

@@ -15,12 +15,11 @@ from ale_py import roms
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, TransformReward
 
+from benchmarks.effort import Effort
+from benchmarks.timing import steps_per_second
+from benchmarks.work import GAME, MAX_FRAMES, breakout
 from ppo_tui import Config, make_env
 from ppo_tui.workers import available_cores
-
-from .effort import Effort
-from .timing import steps_per_second
-from .work import GAME, MAX_FRAMES, breakout
 
 
 def gymnasium_async(effort: Effort) -> dict[str, float]:

@@ -11,11 +11,10 @@ from stable_baselines3.common import vec_env as vec_envs
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_atari_env
 
+from benchmarks.effort import Effort
+from benchmarks.timing import update_rate
+from benchmarks.work import breakout
 from ppo_tui import Config
-
-from .effort import Effort
-from .timing import update_rate
-from .work import breakout
 
 
 class UpdateClock(BaseCallback):

@@ -7,12 +7,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.effort import Effort
+from benchmarks.terminal import Terminal
+from benchmarks.timing import update_rate
+from benchmarks.work import breakout
 from ppo_tui.errors import RunFailedError
-
-from .effort import Effort
-from .terminal import Terminal
-from .timing import update_rate
-from .work import breakout
 
 TIMEOUT_SECONDS = 600.0
 

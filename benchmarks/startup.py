@@ -12,11 +12,10 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.effort import Effort
+from benchmarks.terminal import ROOT, Terminal
+from benchmarks.work import breakout
 from ppo_tui.training import start_pool
-
-from .effort import Effort
-from .terminal import ROOT, Terminal
-from .work import breakout
 
 TIMEOUT_SECONDS = 60.0
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ppo_tui.checkup import CHECKS
-from ppo_tui.training.health import MAX_BAD_UPDATES, NAME, REMEDY
-from ppo_tui.training.symptoms import SYMPTOMS, Symptom
+from ppo_tui.training.diagnostics.health import MAX_BAD_UPDATES, NAME, REMEDY
+from ppo_tui.training.diagnostics.symptoms import SYMPTOMS, Symptom
 
 PAGE = Path(__file__).with_name("doctor.md")
 

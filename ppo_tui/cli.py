@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import __version__, scoring, sharing, upkeep
-from .errors import PPOTuiError, UsageError
-from .options import (
+from . import __version__
+from .commands import doctor as upkeep
+from .commands import evaluate as scoring
+from .commands import report as sharing
+from .commands.options import (
     AsciiOption,
     FpsOption,
     LogFormatOption,
@@ -24,6 +26,7 @@ from .options import (
     line_options,
     screen_options,
 )
+from .errors import PPOTuiError, UsageError
 
 if TYPE_CHECKING:
     from .config import Config
@@ -129,7 +132,7 @@ def train(
     if preset is None:
         raise UsageError("which preset? for example: ppo-tui --preset breakout", hint="ppo-tui presets lists them")
     from .config import load_preset, preset_path
-    from .training.torchrun import Place
+    from .distributed.torchrun import Place
 
     if resume_mode not in (None, "auto"):
         raise UsageError(f"--resume {resume_mode!r}: expected auto", hint="ppo-tui resume RUN goes on with a run")
@@ -155,7 +158,7 @@ def train(
             raise UsageError(f"{what} and --detached exclude each other", hint="use --headless")
         return _train_detached(config, options if screen else None, label=label, name=name, run_dir=run_dir)
     if (place := Place.here()).by_torchrun:
-        from .together import prepare_for_job, train_together
+        from .commands.torchrun import prepare_for_job, train_together
 
         prepare_run = functools.partial(
             prepare_for_job,
@@ -228,8 +231,8 @@ def resume(
     ascii: AsciiOption = False,
 ) -> int:
     """Go on with a run exactly where its newest checkpoint stands."""
+    from .distributed.torchrun import Place
     from .runs import find_run
-    from .training.torchrun import Place
 
     overrides = [*(settings or []), *([f"run.total_steps={total_steps}"] if total_steps is not None else [])]
     options, lines = screen_options(theme, ascii, fps), line_options(log_format, quiet)
@@ -242,7 +245,7 @@ def resume(
         return prepare_resume(find_run(run), overrides=overrides, force=force, allow_import=allow_import, screen=screen)
 
     if place.by_torchrun:
-        from .together import train_together
+        from .commands.torchrun import train_together
 
         return train_together(place, lambda _: prepare(), lines)
     prepared = prepare()
@@ -283,7 +286,7 @@ def bench(
     config = load_preset(preset, overrides=settings or [])
     examine(config)
 
-    from .sinks.bench_table import print_report, progress
+    from .commands.bench import print_report, progress
     from .training.bench import bench as measure
 
     with progress() as on_measure:
@@ -294,8 +297,8 @@ def bench(
 @app.command()
 def runs(as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False) -> None:
     """List the runs below ./runs, the newest first."""
+    from .commands.runs import print_runs
     from .runs import list_runs
-    from .sinks.runs_table import print_runs
 
     print_runs(list_runs(), as_json=as_json)
 
@@ -366,7 +369,7 @@ def ctl(
     if action == "status":
         if arguments:
             raise UsageError(f"status takes no arguments, got {' '.join(arguments)}")
-        from .sinks.runs_table import print_run
+        from .commands.runs import print_run
 
         print_run(status(found), as_json=as_json)
     else:

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from .config import Config, build_config, imports_code, read_preset, refuse_command, refuse_import
+from .distributed.torchrun import Place
 from .envs import EnvInfo
 from .errors import PPOTuiError, UsageError
 from .protocol import Command, Event, RunState, StateChanged, Stop
@@ -27,13 +28,12 @@ from .runs.server import ControlServer
 from .sinks import describe
 from .sinks.tracker import check_tracking, tracking_sinks
 from .training import boot_workers, engine_class, examine, share_of_config, start_pool
+from .training.checkpoint.resume import ResumePoint, changed_settings
 from .training.relay import CommandRelay
-from .training.resuming import ResumePoint, changed_settings
-from .training.torchrun import Place
 from .workers import WorkerPool
 
 if TYPE_CHECKING:
-    from .ppo.ranks import Ranks
+    from .distributed.ranks import Ranks
     from .sinks.console import LineOptions
     from .training import Trainer
     from .training.hub import Sink

@@ -9,7 +9,7 @@ from .config import Config, imports_code
 from .errors import UsageError
 from .launch import PreparedRun, prepare, prepare_resume
 from .runs import RUNS_DIR, RunDirectory
-from .training.checkpoint_files import list_checkpoints
+from .training.checkpoint.files import list_checkpoints
 
 
 def prepare_or_resume(

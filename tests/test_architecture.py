@@ -31,12 +31,12 @@ def loaded_after(code: str) -> set[str]:
         ("import ppo_tui.__main__", {"torch", "textual", "gymnasium", "numpy", "typer", "rich"}),
         ("import ppo_tui.cli", {"torch", "textual", "gymnasium", "numpy"}),
         ("from ppo_tui.config import load_preset; load_preset('breakout')", {"torch", "textual", "gymnasium"}),
-        ("import ppo_tui.workers.child, ppo_tui.envs.atari", {"torch", "textual", "rich", "typer"}),
+        ("import ppo_tui.workers.worker, ppo_tui.envs.atari", {"torch", "textual", "rich", "typer"}),
         ("from ppo_tui.training import start_pool", {"torch", "textual"}),
         ("import ppo_tui.launch", {"torch", "textual"}),
         ("import ppo_tui.tui", {"torch"}),
         ("from ppo_tui import Trainer; import ppo_tui.sinks.console", {"textual"}),
-        ("import ppo_tui.ppo.losses, ppo_tui.ppo.advantages", {"textual", "multiprocessing.pool"}),
+        ("import ppo_tui.ppo.losses, ppo_tui.ppo.gae", {"textual", "multiprocessing.pool"}),
     ],
 )
 def test_importing_loads_no_more_than_it_needs(code: str, absent: set[str]):

@@ -11,9 +11,9 @@ import numpy as np
 
 from ..config import Config, build_config, read_preset
 from ..errors import UsageError, did_you_mean
+from ..plotting.series import FloatArray, read_metrics
 from ..runs import RunDirectory
-from ..training.resuming import changed_experiment
-from ..tui.series import FloatArray, read_metrics
+from ..training.checkpoint.resume import changed_experiment
 
 Grouping = Literal["preset", "name", "env"]
 

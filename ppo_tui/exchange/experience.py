@@ -17,8 +17,8 @@ from ..envs import EnvInfo
 from ..errors import RunFailedError
 from ..ppo import ActorCritic
 from ..ppo.actions import action_kind
-from ..training.playing import Play
-from ..training.stage import start_stage
+from ..training.evaluation.playing import Play
+from ..training.evaluation.setup import start_stage
 
 NUM_ENVS, STEPS = 4, 32
 

@@ -13,7 +13,7 @@ from ..config import Config
 from ..ppo.actions import action_kind
 from ..runs import RunDirectory
 from ..training import Trainer, examine
-from ..training.checkpoint_files import point_link
+from ..training.checkpoint.files import point_link
 from .experience import check_same, gather_experience
 from .sb3 import Sb3Model, config_for, load_into, runner
 

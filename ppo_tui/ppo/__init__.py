@@ -21,15 +21,15 @@ _EXPORTS = {
     "Hyperparameters": ".learner",
     "ImpalaCNN": ".networks",
     "Learner": ".learner",
-    "Minibatch": ".rollout",
+    "Minibatch": ".buffer",
     "MultiCategorical": ".distributions",
     "NatureCNN": ".networks",
-    "RolloutBuffer": ".rollout",
+    "RolloutBuffer": ".buffer",
     "Schedule": ".schedules",
     "SquashedGaussian": ".distributions",
     "build_policy": ".policy",
     "check_spaces_of_policy": ".observations",
-    "gae": ".advantages",
+    "gae": ".gae",
     "image_layout": ".observations",
 }
 
@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .advantages import gae
+    from .buffer import Minibatch, RolloutBuffer
     from .distributions import (
         Bernoulli,
         Categorical,
@@ -66,11 +66,11 @@ if TYPE_CHECKING:
         MultiCategorical,
         SquashedGaussian,
     )
+    from .gae import gae
     from .learner import Hyperparameters, Learner
     from .networks import MLP, ImpalaCNN, NatureCNN
     from .observations import check_spaces_of_policy, image_layout
     from .policy import ActorCritic, Decision, build_policy
-    from .rollout import Minibatch, RolloutBuffer
     from .schedules import Schedule
 
 __getattr__ = lazy_exports(__name__, _EXPORTS)

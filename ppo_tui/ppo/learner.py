@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Config
+from ..distributed.ranks import ALONE, Ranks
 from . import losses
 from .adaptive import Adaptive, adapted_kl_coef, adapted_learning_rate
+from .buffer import Minibatch, RolloutBuffer
 from .compiled import compiled
 from .minibatches import Minibatches
 from .normalizers import RewardNormalizer
 from .objective import MEANS, Coefficients, Evaluation, Objective
 from .optimizers import make_optimizer
 from .policy import ActorCritic
-from .ranks import ALONE, Ranks
-from .rollout import Minibatch, RolloutBuffer
 from .units import DeadUnits
 
 KL_TOLERANCE = 1.5

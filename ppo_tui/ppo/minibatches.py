@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .ranks import ALONE, Ranks
-from .rollout import Minibatch, RolloutBuffer
+from ..distributed.ranks import ALONE, Ranks
+from .buffer import Minibatch, RolloutBuffer
 
 
 class Minibatches:

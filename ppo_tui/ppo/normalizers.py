@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .ranks import ALONE, Ranks
+from ..distributed.ranks import ALONE, Ranks
 
 NORMALIZED_LIMIT = 10.0
 """Normalised observations and rewards are clipped to ± this, as in Stable-Baselines3's ``VecNormalize``."""

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ..config import PPOConfig
 from . import losses
+from .buffer import Minibatch
 from .distributions import Distribution
 from .policy import ActorCritic
-from .rollout import Minibatch
 
 MEANS = ("policy_gradient_loss", "value_loss", "entropy_loss", "loss", "approx_kl", "clip_fraction")
 """Names of `Evaluation.means`."""

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from ..config import PolicyConfig
 from ..errors import ConfigError
 from .actions import ActionKind, action_kind
+from .cpu_inference import can_pack, pack
 from .custom import custom_network
 from .distributions import Distribution
-from .memory import Memory, Past
 from .networks import CNNS, MLP, initialize_orthogonal
 from .normalizers import ObservationNormalizer
 from .observations import check_spaces_of_policy, has_stack_axis, image_layout
-from .packed import can_pack, pack
+from .recurrent import Memory, Past
 
 
 class Decision(NamedTuple):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..tui.series import FloatArray, Series, bucketed, smoothed
+from ..plotting.series import FloatArray, Series, bucketed, smoothed
 from .record import RunRecord
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from pathlib import Path
 from ..errors import PPOTuiError
 from ..protocol import EpisodeFinished, Event, Stop
 from ..runs import RunDirectory
-from ..runs.chosen import find_checkpoint
 from ..runs.registry import LATEST
+from ..runs.select import find_checkpoint
 from ..sinks.recording import Recording
-from ..training.checkpoint_files import MANIFEST_FILE
-from ..training.stage import start_stage
+from ..training.checkpoint.files import MANIFEST_FILE
+from ..training.evaluation.setup import start_stage
 
 FILM_FRAMES = 300
 """Of the film in the page: twenty seconds of an Atari game."""
@@ -49,7 +49,7 @@ def film_run(run: RunDirectory, *, device: str = "auto", allow_import: bool = Fa
         PPOTuiError: there is no whole checkpoint; the environment is not installed here, shows no pictures, or its
             worker could not start.
     """
-    from ..training.watching import Watching
+    from ..training.evaluation.watch import Watching
 
     best = (run.checkpoints / BEST / MANIFEST_FILE).is_file()
     path = find_checkpoint(str(run.path), BEST if best else LATEST).path

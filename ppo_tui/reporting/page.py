@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import UsageError
-from ..tui.formats import duration
+from ..plotting.formats import duration
 from .charts import COLOURS, draw
 from .games import Film
 from .record import Line, RunRecord

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..config import PRIVATE_SECTIONS, build_config, flat_settings, read_preset, to_tables
 from ..errors import RunFailedError, UsageError
+from ..plotting.series import Series, read_metrics
 from ..protocol import (
     EpisodeFinished,
     Event,
@@ -20,8 +21,7 @@ from ..runs import RunDirectory, RunSummary
 from ..runs.history import recorded_events
 from ..runs.registry import summarise
 from ..sinks import describe
-from ..training.checkpoint_state import Origin, newest_checkpoint, read_state
-from ..tui.series import Series, read_metrics
+from ..training.checkpoint.state import Origin, newest_checkpoint, read_state
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..plotting.series import read_metrics
 from ..runs import RunDirectory
-from ..tui.series import read_metrics
 from ..workers.parent import signal_when_parent_ends
 from .definition import MILESTONES
 

@@ -12,7 +12,7 @@ _EXPORTS = {
     "boot_workers": ".start",
     "engine_class": ".start",
     "examine": ".start",
-    "load_policy": ".checkpoint",
+    "load_policy": ".checkpoint.contents",
     "share_of_config": ".start",
     "start_pool": ".start",
 }
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .checkpoint import load_policy
+    from .checkpoint.contents import load_policy
     from .result import RunResult
     from .start import boot_workers, engine_class, examine, share_of_config, start_pool
     from .trainer import Trainer

@@ -9,12 +9,12 @@ import msgspec
 import torch
 
 from ..config import Config
-from ..ppo.packed import can_pack
+from ..ppo.cpu_inference import can_pack
 from ..protocol import Event, UpdateFinished
 from ..workers import available_cores, resolve_workers
-from .machine import resolve_device
+from .checkpoint.versions import cpu_model, versions
+from .device import resolve_device
 from .start import engine_class
-from .versions import cpu_model, versions
 
 SIGNIFICANT = 1.05
 """Settings are suggested only where they are this many times as fast as the present ones: less is noise."""

@@ -10,13 +10,13 @@ import msgspec
 import torch
 
 from ..config import Config, to_tables
+from ..distributed.ranks import ALONE, Ranks
 from ..ppo import ActorCritic
-from ..ppo.ranks import ALONE, Ranks
 from ..protocol import Alarm, CommandRefused, EpisodeFinished, Event, GameClip, RolloutProgress, RunStarted
 from ..workers import WorkerPool
+from .checkpoint.versions import versions
 from .metrics import EpisodeWindow, PhaseTimes, RecentRate, TrainingClock
 from .usage import MachineUsage
-from .versions import versions
 from .workers_view import WorkersView
 
 

@@ -11,9 +11,9 @@ import torch
 
 from ..pictures import PictureEncoder
 from ..ppo import ActorCritic, Categorical, DiagonalGaussian, Minibatch, RolloutBuffer
-from ..ppo.memory import Past
+from ..ppo.recurrent import Past
 from ..protocol import GameClip, GameFrame
-from ..workers.camera import FilmStrip, fit_picture
+from ..workers.clip_recorder import FilmStrip, fit_picture
 from .randomness import global_generators_untouched
 
 

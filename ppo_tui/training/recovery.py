@@ -14,7 +14,7 @@ from ..errors import RunFailedError, WorkerLostError
 from ..ppo import ActorCritic, RolloutBuffer
 from ..protocol import Alarm, Event, Level
 from ..workers import Replacement, WorkerPool
-from ..workers.child import FAILURES
+from ..workers.worker import FAILURES
 
 MAX_ENV_FAILURES = 5
 """Failures of one environment in a row, without a finished episode or a whole rollout between, that end the run."""

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 
 from ..config import Config
+from ..distributed.ranks import ALONE, Ranks
 from ..envs import EnvInfo
 from ..ppo import ActorCritic, RolloutBuffer
-from ..ppo.ranks import ALONE, Ranks
 from ..protocol import Event
 from ..workers import WorkerPool
 from .bookkeeping import Bookkeeping
-from .collector import Collector, CollectorState, wrap_rollout
-from .gameview import GameView
+from .collect import Collector, CollectorState, wrap_rollout
+from .game_clips import GameView
 from .recovery import Recovery
 
 _AHEAD = "ahead/"

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ..config import LIVE_FIELDS, Config, get_value
 from ..ppo import Hyperparameters, Schedule
-from .checkpoint_state import SavedSchedule
+from .checkpoint.state import SavedSchedule
 
 _SCHEDULED = {
     "optim.learning_rate": "optim.learning_rate_schedule",

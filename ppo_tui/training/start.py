@@ -35,7 +35,7 @@ def examine(config: Config) -> EnvInfo:
     check_spaces_of_policy(info.observation_space, info.action_space, config.policy, config.env.frame_stack)
     if config.run.device.startswith("cuda") or config.run.compile:
         from ..ppo.compiled import check_compiler
-        from .machine import resolve_device
+        from .device import resolve_device
 
         device = resolve_device(config.run.device)
         if config.run.compile:

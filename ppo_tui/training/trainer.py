@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from ..config import Config, build_config
+from ..distributed.ranks import ALONE, Ranks
 from ..envs import EnvInfo
 from ..errors import DivergedError, PPOTuiError, UsageError
 from ..ppo import Learner, build_policy
-from ..ppo.ranks import ALONE, Ranks
 from ..protocol import (
     Alarm,
     Command,
@@ -31,22 +31,22 @@ from ..protocol import (
 )
 from ..workers import WorkerPool, own_cores
 from .bookkeeping import Bookkeeping, run_started
-from .checkpoint import read_checkpoint, write_checkpoint
-from .checkpoint_state import CheckpointState
-from .control import Controls, GroupControls, StopTraining
-from .doctor import Doctor
-from .durability import Durability, Position
-from .health import GradientWatch
+from .checkpoint.contents import read_checkpoint, write_checkpoint
+from .checkpoint.manager import Durability, Position
+from .checkpoint.resume import ResumePoint, live_changes
+from .checkpoint.snapshot import Snapshots, describe_origin
+from .checkpoint.state import CheckpointState
+from .controls import Controls, GroupControls, StopTraining
+from .device import Threads, choose_threads, keep_freed_memory, resolve_device
+from .diagnostics.health import GradientWatch
+from .diagnostics.monitor import Doctor
 from .hub import EventHub, Sink
-from .learning import Learning
-from .machine import Threads, choose_threads, keep_freed_memory, resolve_device
 from .metrics import TrainingClock
+from .overlap import Learning
 from .randomness import seed_global_generators
 from .result import RunResult
-from .resuming import ResumePoint, live_changes
 from .rollouts import Rollouts
 from .settings import LiveSettings
-from .snapshots import Snapshots, describe_origin
 from .start import examine, share_of_config, start_pool
 
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import psutil
 
-from ..ppo.ranks import ALONE, Ranks
+from ..distributed.ranks import ALONE, Ranks
 from ..protocol import WorkerInfo, WorkersStatus, WorkerState
 from ..workers import WorkerPool
 

@@ -19,6 +19,7 @@ from textual.widgets import Input
 from ..errors import RunFailedError
 from ..protocol import RunState, Stop
 from . import keys, theme
+from .clip_player import DEFAULT_FPS
 from .controller import Controller
 from .driver import LastingDriver
 from .look import Look
@@ -34,7 +35,6 @@ from .screens.replay import ReplayScreen
 from .screens.run_screen import RunScreen
 from .screens.runs import RunsScreen
 from .session import ReplaySession, Session
-from .spectator import DEFAULT_FPS
 from .view import Kind
 
 SAVE_SECONDS = 60.0

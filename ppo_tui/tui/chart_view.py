@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .series import FloatArray
+from ..plotting.series import FloatArray
 
 Extent = tuple[float, float]
 """The first and the last step of some curves."""

@@ -23,9 +23,9 @@ from ..protocol import (
     StepUpdates,
     Stop,
 )
+from .clip_player import DEFAULT_FPS, Spectator
 from .editor import Editor
 from .session import HistoryRestarted, Session
-from .spectator import DEFAULT_FPS, Spectator
 from .view import Kind, RunView
 
 Messages = deque[tuple[Kind, str]]

@@ -13,7 +13,7 @@ from textual.events import Resize
 from textual.message import Message
 from textual.messages import InBandWindowResize
 
-from .difference import Difference
+from .terminal_diff import Difference
 
 
 class LastingDriver(LinuxDriver):

@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from .series import FloatArray, Series
+from ..plotting.braille import Pattern
+from ..plotting.series import FloatArray, Series
 from .view import EPISODE_RETURNS
-from .widgets.braille import Pattern
 
 TREND_UPDATES = 10
 _SPARKS = "▁▂▃▄▅▆▇█"

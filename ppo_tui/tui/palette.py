@@ -12,7 +12,8 @@ from textual.content import Content
 
 from ..config.live import LIVE_FIELDS, find_live_key, parse_live_value, typed_value
 from ..errors import ConfigError
-from . import formats, keys
+from ..plotting import formats
+from . import keys
 
 if TYPE_CHECKING:
     from .app import PpoTuiApp

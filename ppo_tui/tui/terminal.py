@@ -17,12 +17,12 @@ from dataclasses import dataclass
 
 from ..runs.hangup import ignore_hangups, let_go_of_terminal, told_of_hangups
 from .app import Departure, PpoTuiApp
+from .clip_player import default_fps
 from .controller import Messages
 from .driver import LastingDriver
 from .look import ScreenOptions
+from .scheduling import short_turns
 from .session import Session
-from .spectator import default_fps
-from .turns import short_turns
 from .view import Kind
 
 GARBAGE_SECONDS = 10.0

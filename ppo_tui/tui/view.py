@@ -9,6 +9,9 @@ from functools import singledispatchmethod
 from typing import Any
 
 from ..config.live import LIVE_FIELDS
+from ..plotting import formats
+from ..plotting.marks import Mark, MarkKind
+from ..plotting.series import Series
 from ..protocol import (
     Alarm,
     Cause,
@@ -31,10 +34,7 @@ from ..protocol import (
     WorkerInfo,
     WorkersStatus,
 )
-from . import formats
 from .history import History
-from .marks import Mark, MarkKind
-from .series import Series
 from .session.base import HistoryRestarted
 
 EPISODE_RETURNS = "episode/return"

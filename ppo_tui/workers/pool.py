@@ -16,10 +16,10 @@ from gymnasium.vector.utils import batch_space
 
 from ..errors import ConfigError, WorkerLostError
 from . import wire
-from .camera import FilmStrip
-from .handle import ReplyWaiter, WorkerHandle
-from .memory import Layout
+from .clip_recorder import FilmStrip
+from .pipes import ReplyWaiter, WorkerHandle
 from .roster import RESTORE_SECONDS, Replacement, Roster
+from .shared_memory import Layout
 from .sizing import group_slices, resolve_workers
 from .wire import Request
 

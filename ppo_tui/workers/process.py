@@ -16,9 +16,9 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from ..errors import WorkerError
-from .child import worker_main
+from .worker import worker_main
 
-_PRELOAD = ("ppo_tui.workers.child", "ppo_tui.envs")
+_PRELOAD = ("ppo_tui.workers.worker", "ppo_tui.envs")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 

@@ -13,12 +13,12 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from . import wire
-from .child import WorkerSetup
-from .handle import ReplyWaiter, WorkerHandle
-from .memory import Layout, allocate, map_arrays
+from .pipes import ReplyWaiter, WorkerHandle
 from .process import start_worker, worker_context
+from .shared_memory import Layout, allocate, map_arrays
 from .sizing import env_slices
 from .wire import Request
+from .worker import WorkerSetup
 
 RESTORE_SECONDS = 120.0
 """How long restoring environments may take at least: some play a whole episode again."""

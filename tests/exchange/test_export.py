@@ -17,7 +17,7 @@ from ppo_tui.exchange.deployed import describe
 from ppo_tui.exchange.experience import gather_experience
 from ppo_tui.exchange.formats import FORMATS, deploy, write_policy
 from ppo_tui.training import Trainer
-from tests.cli.test_scoring import few, trained  # noqa: F401
+from tests.commands.test_evaluate import few, trained  # noqa: F401
 
 
 def checkpoint(path: Path, preset: str, *overrides: str, **tables) -> Path:

@@ -27,12 +27,12 @@ ENVS = "tests/faults/test_envs.py"
 LEARNING = "tests/faults/test_learning.py"
 PROCESSES = "tests/faults/test_processes.py"
 COMMANDS = "tests/faults/test_commands_and_clocks.py"
-CHECKPOINTS = "tests/training/test_checkpoint_files.py"
+CHECKPOINTS = "tests/training/checkpoint/test_files.py"
 SERVER = "tests/runs/test_server.py"
-BACKGROUND = "tests/cli/test_background.py"
-RESUME = "tests/cli/test_resume.py"
-TERMINAL = "tests/cli/test_terminal.py"
-RANKS = "tests/training/test_ranks.py"
+BACKGROUND = "tests/commands/test_detached.py"
+RESUME = "tests/commands/test_resume.py"
+TERMINAL = "tests/commands/test_train.py"
+RANKS = "tests/distributed/test_training.py"
 A3C = "tests/training/test_a3c.py::TestRun"
 
 CATALOGUE: dict[int, Fault] = {
@@ -79,7 +79,7 @@ CATALOGUE: dict[int, Fault] = {
     ),
     10: Fault(
         "SIGTERM", "saved, the terminal restored, exit code 143",
-        ("tests/cli/test_runs.py::test_a_signal_saves_and_leaves_with_its_code",
+        ("tests/commands/test_runs.py::test_a_signal_saves_and_leaves_with_its_code",
          f"{BACKGROUND}::test_sigterm_while_pytorch_loads_is_recorded",
          f"{TERMINAL}::test_sigterm_saves_and_restores_the_terminal"),
     ),
@@ -117,11 +117,11 @@ CATALOGUE: dict[int, Fault] = {
     ),
     21: Fault(
         "a bad preset", "file, key, what was expected and what was there; exit code 2",
-        (COMMANDS, "tests/config/test_loading.py", "tests/cli/test_bad_input.py"),
+        (COMMANDS, "tests/config/test_loading.py", "tests/commands/test_bad_input.py"),
     ),
     22: Fault(
         "an unknown environment, an unsupported space", "the nearest names, what is supported; exit code 2",
-        ("tests/envs/test_env_probing.py", "tests/envs/test_env_spaces.py"),
+        ("tests/envs/test_probing.py", "tests/envs/test_spaces.py"),
     ),
     23: Fault("a bogus ROM", "refused before anything starts", (ENVS,)),
     24: Fault(
@@ -154,7 +154,7 @@ CATALOGUE: dict[int, Fault] = {
     30: Fault(
         "preset or program changed before resuming", "the difference is shown; refused, or --force",
         (f"{RESUME}::test_a_changed_config_file_is_refused_unless_forced_and_a_set_is_kept",
-         "tests/training/test_resume.py"),
+         "tests/training/checkpoint/test_resume.py"),
     ),
 }  # fmt: skip
 """By number."""

@@ -23,12 +23,12 @@ import psutil
 from ppo_tui import Trainer, load_preset
 from ppo_tui.errors import UsageError
 from ppo_tui.protocol import Alarm, CheckpointSaved, Event, RolloutProgress
-from ppo_tui.training.checkpoint import read_checkpoint, write_checkpoint
-from ppo_tui.training.checkpoint_files import list_checkpoints
-from ppo_tui.training.checkpoint_state import newest_checkpoint
+from ppo_tui.training.checkpoint.contents import read_checkpoint, write_checkpoint
+from ppo_tui.training.checkpoint.files import list_checkpoints
+from ppo_tui.training.checkpoint.state import newest_checkpoint
 from tests.conftest import ROOT
 from tests.faults.test_processes import LiveRun
-from tests.training.test_checkpoint_files import snapshot
+from tests.training.checkpoint.test_files import snapshot
 from tests.training.test_trainer import Recorder
 from tests.waiting import still_running, wait_until
 

@@ -8,7 +8,7 @@ import pytest
 
 from ppo_tui.protocol import Alarm, RunState, UpdateFinished
 from tests.faults.conftest import UPDATES, faulty, train
-from tests.training.test_resume import same_state
+from tests.training.checkpoint.test_resume import same_state
 
 
 def test_an_environment_that_raises_now_and_then_begins_a_new_episode_and_the_run_repeats_itself():

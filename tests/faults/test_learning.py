@@ -17,10 +17,10 @@ from ppo_tui.protocol import (
     StateChanged,
     UpdateFinished,
 )
-from ppo_tui.training import durability
-from ppo_tui.training.checkpoint import read_checkpoint
+from ppo_tui.training.checkpoint import manager as durability
+from ppo_tui.training.checkpoint.contents import read_checkpoint
 from tests.faults.conftest import UPDATES, faulty, train
-from tests.training.test_resume import run, same_state
+from tests.training.checkpoint.test_resume import run, same_state
 
 
 class Corrupted:

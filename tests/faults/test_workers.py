@@ -23,9 +23,9 @@ from ppo_tui.protocol import (
     WorkersStatus,
     WorkerState,
 )
-from ppo_tui.workers import handle
+from ppo_tui.workers import pipes as handle
 from tests.faults.conftest import UPDATES, faulty, train
-from tests.training.test_resume import same_state
+from tests.training.checkpoint.test_resume import same_state
 
 
 def alarms(recorder) -> list[str]:

@@ -8,8 +8,7 @@ from gymnasium import spaces
 
 from ppo_tui.config import build_config
 from ppo_tui.ppo import Hyperparameters, Learner, build_policy
-
-from .test_learner import CPU, make_rollout
+from tests.ppo.test_learner import CPU, make_rollout
 
 sb3 = pytest.importorskip("stable_baselines3", reason="the peers are not installed: pip install 'ppo-tui[bench]'")
 

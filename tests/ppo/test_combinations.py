@@ -12,8 +12,7 @@ from torch import nn
 from ppo_tui.config import build_config
 from ppo_tui.errors import ConfigError
 from ppo_tui.ppo import MLP, Hyperparameters, ImpalaCNN, Learner, build_policy
-
-from .test_learner import CPU, make_rollout, weights_of
+from tests.ppo.test_learner import CPU, make_rollout, weights_of
 
 ALGORITHMS = {
     "ppo": {},

@@ -11,8 +11,7 @@ from gymnasium import spaces
 
 from ppo_tui.config import Config, build_config
 from ppo_tui.ppo import ActorCritic, Hyperparameters, Learner, RolloutBuffer, build_policy
-
-from .reference import updated_weights
+from tests.ppo.reference import updated_weights
 
 CPU = torch.device("cpu")
 VECTOR = spaces.Box(-np.inf, np.inf, (3,), np.float32)

@@ -10,10 +10,9 @@ from gymnasium import spaces
 from ppo_tui.config import build_config
 from ppo_tui.errors import ConfigError
 from ppo_tui.ppo import Hyperparameters, Learner, RolloutBuffer, build_policy
-from ppo_tui.ppo.memory import Memory, Past
-
-from .test_combinations import IMAGE, VECTOR
-from .test_learner import CPU, weights_of
+from ppo_tui.ppo.recurrent import Memory, Past
+from tests.ppo.test_combinations import IMAGE, VECTOR
+from tests.ppo.test_learner import CPU, weights_of
 
 KINDS = ("lstm", "gru")
 

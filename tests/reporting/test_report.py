@@ -13,7 +13,7 @@ from ppo_tui.reporting.page import Shown, colour, render
 from ppo_tui.reporting.record import read_record
 from ppo_tui.runs import RunDirectory
 from tests.browser import chromium  # noqa: F401
-from tests.cli.test_scoring import trained  # noqa: F401
+from tests.commands.test_evaluate import trained  # noqa: F401
 
 pytest.importorskip("bokeh", reason="reports are drawn by Bokeh: pip install 'ppo-tui[report]'")
 

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from ppo_tui.protocol import encode
 from ppo_tui.runs.client import ControlClient
-
-from .conftest import DEADLINE, ServedRun
+from tests.runs.conftest import DEADLINE, ServedRun
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),

@@ -15,8 +15,7 @@ import pytest
 from ppo_tui.errors import UsageError
 from ppo_tui.runs import RunDirectory, find_run, list_runs, summarise
 from tests.conftest import ROOT
-
-from .conftest import cartpole
+from tests.runs.conftest import cartpole
 
 
 def make(runs_dir, name, *, started=0.0, status="finished", metrics=()):

@@ -35,9 +35,8 @@ from ppo_tui.runs.client import ControlClient
 from ppo_tui.runs.messages import MAX_LINE_BYTES, Reply, Role
 from ppo_tui.runs.server import MAX_CLIENTS
 from tests.conftest import ROOT
+from tests.runs.conftest import DEADLINE, ServedRun
 from tests.waiting import wait_until
-
-from .conftest import DEADLINE, ServedRun
 
 
 def update(number: int) -> UpdateFinished:

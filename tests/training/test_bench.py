@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from ppo_tui.commands.bench import print_report
 from ppo_tui.config import load_preset
-from ppo_tui.sinks.bench_table import print_report
 from ppo_tui.training.bench import BenchReport, Measurement, Variant, variants
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.test_bad_input import assert_refused
-from tests.training.test_resume import check_exact, small, stop_at
+from tests.commands.test_bad_input import assert_refused
+from tests.training.checkpoint.test_resume import check_exact, small, stop_at
 
 
 def test_a_compiler_that_is_not_there(ppo_tui, tmp_path):

@@ -29,7 +29,7 @@ from ppo_tui.protocol import (
 )
 from tests.faults.conftest import faulty
 from tests.faults.test_workers import at_step, check_same, kill
-from tests.training.test_resume import check_exact, run, small, stop_at
+from tests.training.checkpoint.test_resume import check_exact, run, small, stop_at
 from tests.training.test_trainer import Recorder, cartpole
 
 OVERLAP = "run.overlap=true"

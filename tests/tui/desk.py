@@ -12,8 +12,7 @@ from ppo_tui.protocol import Event, RunFinished, RunState
 from ppo_tui.tui.app import PpoTuiApp
 from ppo_tui.tui.widgets.chart import Chart
 from ppo_tui.tui.widgets.panel import Panel
-
-from .fake import FakeSession, recorded
+from tests.tui.fake import FakeSession, recorded
 
 FAILURE = RunFinished(
     state=RunState.FAILED,

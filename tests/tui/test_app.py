@@ -29,9 +29,8 @@ from ppo_tui.tui.widgets.events import Events
 from ppo_tui.tui.widgets.header import Header
 from ppo_tui.tui.widgets.settings import Settings
 from ppo_tui.tui.widgets.workers import Workers
-
-from .desk import DONE, FAILURE, desk
-from .fake import recorded, started
+from tests.tui.desk import DONE, FAILURE, desk
+from tests.tui.fake import recorded, started
 
 # ── Steering ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -24,9 +24,8 @@ from ppo_tui.tui.session import AttachedSession
 from ppo_tui.tui.session import attached as attached_module
 from ppo_tui.tui.view import Kind
 from tests.runs.conftest import ServedRun
+from tests.tui.fake import recorded
 from tests.waiting import wait_until
-
-from .fake import recorded
 
 
 @pytest.fixture

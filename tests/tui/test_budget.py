@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from ppo_tui.protocol import Event, RolloutProgress, UpdateFinished, UpdateProgress
-from ppo_tui.tui.difference import Difference
+from ppo_tui.tui.terminal_diff import Difference
 from ppo_tui.tui.widgets.curves import CurvesWidget
-
-from .desk import Desk, desk
-from .fake import BATCH, ROLLOUT, SECONDS_PER_UPDATE, recorded
+from tests.tui.desk import Desk, desk
+from tests.tui.fake import BATCH, ROLLOUT, SECONDS_PER_UPDATE, recorded
 
 POLL_SECONDS = 0.2
 MINUTE = 60.0

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ppo_tui.plotting.marks import Mark, MarkKind, mark_near, neighbour
 from ppo_tui.tui.chart_view import ChartView, room_to_grow
-from ppo_tui.tui.marks import Mark, MarkKind, mark_near, neighbour
 from ppo_tui.tui.widgets.chart_grid import arrange
 
 STEPS = np.arange(1, 101) * 1000.0

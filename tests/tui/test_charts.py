@@ -9,18 +9,17 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.widgets import OptionList
 
+from ppo_tui.plotting.series import Series, read_metrics
 from ppo_tui.protocol import CheckpointSaved, Rewound, SettingChanged, UpdateFinished
 from ppo_tui.tui.chart_view import ChartView
 from ppo_tui.tui.metrics import Metric
 from ppo_tui.tui.screens.charts import ChartScreen, MetricPicker, Readings
-from ppo_tui.tui.series import Series, read_metrics
 from ppo_tui.tui.widgets.chart import Chart
 from ppo_tui.tui.widgets.chart_grid import ChartGrid
 from ppo_tui.tui.widgets.overlay import Overlay, RunCurves
 from ppo_tui.tui.widgets.painting import PaintedSpans
-
-from .desk import DONE, Desk, desk
-from .fake import BATCH, recorded
+from tests.tui.desk import DONE, Desk, desk
+from tests.tui.fake import BATCH, recorded
 
 
 def pictures(it: Desk) -> dict[str, list[str]]:

@@ -11,8 +11,7 @@ from ppo_tui.errors import ConfigError
 from ppo_tui.protocol import CommandRefused, SettingChanged, SetValue, UpdateFinished
 from ppo_tui.tui.editor import Editor
 from ppo_tui.tui.view import RunView
-
-from .fake import started
+from tests.tui.fake import started
 
 
 @pytest.fixture

@@ -10,15 +10,14 @@ from rich.console import Console
 
 from ppo_tui.protocol import WATCH_SECONDS, GameClip, WatchGame, decode_event, encode
 from ppo_tui.tui.app import PpoTuiApp
+from ppo_tui.tui.clip_player import Spectator, default_fps
 from ppo_tui.tui.screens.game import GameScreen
-from ppo_tui.tui.spectator import Spectator, default_fps
 from ppo_tui.tui.widgets.game import Game, GameFacts, GameObservation
 from ppo_tui.tui.widgets.game_picture import GamePicture
-
-from .clips import clip, numbers_clip, pong
-from .desk import DONE, Desk
-from .desk import desk as any_desk
-from .fake import FakeSession, started
+from tests.tui.clips import clip, numbers_clip, pong
+from tests.tui.desk import DONE, Desk
+from tests.tui.desk import desk as any_desk
+from tests.tui.fake import FakeSession, started
 
 BUDGET = 20_000 / 15
 """Bytes a frame that make 20 kB a second at 15 frames a second."""

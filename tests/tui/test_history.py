@@ -9,8 +9,7 @@ from ppo_tui.protocol import Cause, Rewound, SettingChanged, WithdrawValue, deco
 from ppo_tui.tui.editor import Editor
 from ppo_tui.tui.history import History
 from ppo_tui.tui.view import RunView
-
-from .fake import started
+from tests.tui.fake import started
 
 GAMMA, CLIP = "ppo.gamma", "ppo.clip_range"
 

@@ -12,9 +12,8 @@ from ppo_tui.protocol import Alarm, Level
 from ppo_tui.tui.widgets.events import Events
 from ppo_tui.tui.widgets.key_line import KeyLine
 from ppo_tui.tui.widgets.painting import PaintedSpans
-
-from .desk import DONE, desk
-from .fake import recorded
+from tests.tui.desk import DONE, desk
+from tests.tui.fake import recorded
 
 
 def alarms(count: int, word: str) -> list[Alarm]:

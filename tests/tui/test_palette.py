@@ -8,8 +8,7 @@ from ppo_tui.config.live import find_live_key
 from ppo_tui.errors import ConfigError
 from ppo_tui.protocol import Pause, SetValue
 from ppo_tui.tui.palette import RunCommands
-
-from .desk import Desk, desk
+from tests.tui.desk import Desk, desk
 
 
 async def hits(it: Desk, query: str):

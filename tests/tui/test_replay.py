@@ -12,8 +12,7 @@ from ppo_tui.tui.app import PpoTuiApp
 from ppo_tui.tui.controller import Controller
 from ppo_tui.tui.screens.replay import ReplayScreen
 from ppo_tui.tui.session import ReplaySession
-
-from .fake import SECONDS_PER_UPDATE, recorded
+from tests.tui.fake import SECONDS_PER_UPDATE, recorded
 
 UPDATES = 30
 

@@ -32,9 +32,8 @@ from ppo_tui.tui.screens.runs import RunsScreen
 from ppo_tui.tui.widgets.events import Events
 from ppo_tui.tui.widgets.header import Header
 from ppo_tui.tui.widgets.overlay import Overlay
-
-from .desk import desk
-from .fake import recorded
+from tests.tui.desk import desk
+from tests.tui.fake import recorded
 
 LR = "optim.learning_rate"
 

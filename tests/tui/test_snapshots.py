@@ -6,9 +6,8 @@ import pytest
 
 from ppo_tui.tui.app import PpoTuiApp
 from ppo_tui.tui.look import Look
-
-from .desk import DONE, FAILURE
-from .fake import FakeSession, recorded
+from tests.tui.desk import DONE, FAILURE
+from tests.tui.fake import FakeSession, recorded
 
 
 def frozen(*events, **options) -> PpoTuiApp:

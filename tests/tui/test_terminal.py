@@ -23,8 +23,7 @@ import pytest
 from ppo_tui.tui.controller import Controller
 from ppo_tui.tui.terminal import _captured_logging
 from ppo_tui.tui.view import Kind
-
-from .fake import FakeSession
+from tests.tui.fake import FakeSession
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 30.0

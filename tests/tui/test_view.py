@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from ppo_tui.plotting import formats
 from ppo_tui.protocol import (
     Alarm,
     CheckpointSaved,
@@ -24,10 +25,8 @@ from ppo_tui.protocol import (
     decode_event,
     encode,
 )
-from ppo_tui.tui import formats
 from ppo_tui.tui.view import EPISODE_RETURNS, Kind, RunView
-
-from .fake import BATCH, TOTAL, recorded, started
+from tests.tui.fake import BATCH, TOTAL, recorded, started
 
 
 def view_of(*events: Event) -> RunView:

@@ -12,10 +12,10 @@ from gymnasium.vector import AutoresetMode
 
 from ...envs import EnvInfo
 from ...workers import wire
-from ...workers.camera import FilmStrip
-from ...workers.child import EnvHost, WorkerSetup
-from ...workers.memory import Layout, allocate_private, map_arrays
+from ...workers.clip_recorder import FilmStrip
+from ...workers.shared_memory import Layout, allocate_private, map_arrays
 from ...workers.wire import Request
+from ...workers.worker import EnvHost, WorkerSetup
 
 
 class OwnEnvs:

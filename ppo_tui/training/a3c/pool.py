@@ -17,10 +17,10 @@ from ...envs import EnvInfo
 from ...errors import WorkerError
 from ...protocol import WatchGame
 from ...workers import wire
-from ...workers.handle import SLICE_SECONDS, ReplyWaiter, WorkerHandle
-from ...workers.memory import allocate
+from ...workers.pipes import SLICE_SECONDS, ReplyWaiter, WorkerHandle
 from ...workers.pool import CLOSE_SECONDS
 from ...workers.process import start_worker
+from ...workers.shared_memory import allocate
 from ...workers.wire import Request
 from ..start import boot_workers
 from .shared import SharedLayout, SharedMemory, lay_out

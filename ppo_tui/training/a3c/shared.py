@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ...config import OptimConfig
 from ...ppo import Hyperparameters
 from ...ppo.optimizers import make_optimizer
-from ...workers.memory import map_views
+from ...workers.shared_memory import map_views
 
 STATISTICS = {
     "adam": {"exp_avg": 0.0, "exp_avg_sq": 0.0},
@@ -27,7 +27,7 @@ LIVE = ("learning_rate", "gamma", "gae_lambda", "value_coef", "entropy_coef", "m
 
 @dataclass(frozen=True, kw_only=True)
 class SharedLayout:
-    """Shapes and types of the shared memory, for `ppo_tui.workers.memory`."""
+    """Shapes and types of the shared memory, for `ppo_tui.workers.shared_memory`."""
 
     num_workers: int
     num_parameters: int

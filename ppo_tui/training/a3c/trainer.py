@@ -13,8 +13,8 @@ from ...envs import EnvInfo
 from ...errors import WorkerError
 from ...ppo import build_policy
 from ...protocol import Alarm, CommandRefused, EpisodeFinished, Event, GameClip, Level, SetValue, WatchGame
-from ..collector import CollectorState
-from ..machine import Threads
+from ..collect import CollectorState
+from ..device import Threads
 from ..trainer import Trainer
 from .pool import ActorLearners
 from .shared import LIVE, SharedOptimizer

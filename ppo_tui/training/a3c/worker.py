@@ -15,10 +15,10 @@ from ...envs import EnvInfo, make_env
 from ...ppo import Hyperparameters, RolloutBuffer, build_policy, losses
 from ...protocol import Event, WatchGame
 from ...workers import wire
-from ...workers.child import become_worker, failure_reply
 from ...workers.wire import Reply, Request
-from ..collector import Collector, wrap_rollout
-from ..gameview import GameView
+from ...workers.worker import become_worker, failure_reply
+from ..collect import Collector, wrap_rollout
+from ..game_clips import GameView
 from ..metrics import PhaseTimes, TrainingClock
 from .own_envs import OwnEnvs
 from .shared import SharedLayout, SharedMemory, SharedOptimizer, lay_out

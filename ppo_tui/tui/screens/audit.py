@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
+from ...plotting import formats
 from ...protocol import Cause, SettingChanged
-from .. import formats
 from .run_screen import ListScreen
 
 

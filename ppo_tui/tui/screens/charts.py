@@ -15,9 +15,10 @@ from textual.widget import Widget
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
-from .. import formats, keys
+from ...plotting import formats
+from ...plotting.marks import neighbour
+from .. import keys
 from ..controller import Controller
-from ..marks import neighbour
 from ..metrics import Curve
 from ..view import EPISODE_RETURNS
 from ..widgets.chart import Chart

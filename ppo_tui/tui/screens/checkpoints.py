@@ -8,7 +8,7 @@ from pathlib import Path
 
 from textual.content import Content
 
-from .. import formats
+from ...plotting import formats
 from ..view import Checkpoint
 from .dialogs import ConfirmDialog
 from .run_screen import ListScreen

@@ -11,8 +11,9 @@ from textual.content import Content
 from textual.widgets import Static
 
 from ...config.live import LIVE_FIELDS
+from ...plotting import formats
 from ...protocol import RunState
-from .. import formats, keys
+from .. import keys
 from ..controller import Controller
 from ..widgets.key_line import KeyLine
 from ..widgets.listing import Listing

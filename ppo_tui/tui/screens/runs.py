@@ -10,11 +10,12 @@ from textual import work
 from textual.binding import BindingType
 from textual.content import Content
 
+from ...plotting import formats
+from ...plotting.series import Series, read_metrics
 from ...runs.registry import RunSummary, list_runs
-from .. import formats, keys
+from .. import keys
 from ..chart_view import ChartView
 from ..controller import Controller
-from ..series import Series, read_metrics
 from ..widgets.overlay import Overlay, RunCurves, run_letter
 from .charts import ChartActions
 from .run_screen import ListScreen

@@ -11,7 +11,7 @@ from typing import Protocol
 from ...errors import PPOTuiError, RunFailedError
 from ...protocol import Command, Event, RunFinished, RunState, Stop, UpdateFinished
 from ...training.relay import CommandRelay, Receiver
-from ..turns import take_turns_of
+from ..scheduling import take_turns_of
 from .base import Mailbox, Session
 
 Emit = Callable[[Event], None]

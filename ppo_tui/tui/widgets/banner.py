@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from textual.content import Content
 
+from ...plotting import formats
 from ...protocol import RunState
-from .. import formats
 from ..view import MEAN_RETURN
 from .header import STATES
 from .panel import Panel, fit

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .. import formats
+from ...plotting import formats
+from ...plotting.braille import Pattern
+from ...plotting.frame import Entry, Pieces
+from ...plotting.marks import Mark
+from ...plotting.plot import Line
+from ...plotting.series import FloatArray, Series, extent_of, smoothed
 from ..chart_view import ChartView, Extent
-from ..marks import Mark
 from ..metrics import ChartSpec, Curve
-from ..series import FloatArray, Series, extent_of, smoothed
 from ..view import RunView
-from .braille import Pattern
 from .curves import CurveOptions, CurvesWidget
-from .frame import Entry, Pieces
-from .plot import Line
 
 _BRANCHES = 8
 """Of more abandoned branches the newest are drawn."""

@@ -14,15 +14,15 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from ...plotting.braille import ASCII, BRAILLE, Glyphs
+from ...plotting.frame import Entry, Pieces, draw_frame, write_foot, write_legend
+from ...plotting.marks import Mark, mark_near
+from ...plotting.picture import STYLES, Picture
+from ...plotting.plot import Line, Plotted, plot
+from ...plotting.series import FloatArray
 from ..chart_view import ChartView, Extent
-from ..marks import Mark, mark_near
 from ..metrics import SMOOTHINGS
-from ..series import FloatArray
-from .braille import ASCII, BRAILLE, Glyphs
-from .frame import Entry, Pieces, draw_frame, write_foot, write_legend
 from .painting import filtered, repaint
-from .picture import STYLES, Picture
-from .plot import Line, Plotted, plot
 
 
 @dataclass

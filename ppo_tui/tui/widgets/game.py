@@ -7,8 +7,8 @@ from textual.containers import Container
 from textual.content import Content
 from textual.message import Message
 
+from ...plotting import formats
 from ...protocol import GameClip, GameFrame
-from .. import formats
 from ..controller import Controller
 from .game_picture import GamePicture
 from .panel import Panel, fit

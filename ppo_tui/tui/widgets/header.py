@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from textual.content import Content
 
+from ...plotting import formats
 from ...protocol import RunState
-from .. import formats
 from ..metrics import PHASES
 from ..view import MEAN_RETURN
 from .panel import Panel, bar, fit

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from textual.content import Content
 
-from .. import formats
+from ...plotting import formats
+from ...plotting.series import bucket_means
 from ..controller import Controller
 from ..metrics import sparkline
-from ..series import bucket_means
 from .panel import Panel, fit
 
 _NUMBERS = 10

@@ -6,22 +6,22 @@ import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .. import formats
+from ...plotting import formats
+from ...plotting.braille import Pattern
+from ...plotting.frame import Entry, Pieces
+from ...plotting.picture import CURVE_COLOURS
+from ...plotting.plot import Line
+from ...plotting.series import FloatArray, Series, extent_of, smoothed
 from ..chart_view import ChartView, Extent
 from ..metrics import RETURN, Metric
-from ..series import FloatArray, Series, extent_of, smoothed
-from .braille import Pattern
 from .curves import CurveOptions, CurvesWidget
-from .frame import Entry, Pieces
-from .picture import CURVE_COLOURS
-from .plot import Line
 
 _PATTERNS = (Pattern.SOLID, Pattern.DASHED, Pattern.DOTTED, Pattern.DASH_DOT)
 
 
 @dataclass(frozen=True, eq=False)
 class RunCurves:
-    """A run in the overlay: its name, and its curves by metric key, as `ppo_tui.tui.series.read_metrics` gives them."""
+    """A run in the overlay: its name, and its curves by metric key (see `ppo_tui.plotting.series.read_metrics`)."""
 
     label: str
     series: Mapping[str, Series]

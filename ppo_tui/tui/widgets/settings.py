@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from .. import formats
+from ...plotting import formats
 from .panel import Panel, fit
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from textual.containers import Horizontal
 from textual.content import Content
 
-from .. import formats
+from ...plotting import formats
+from ...plotting.series import Series, bucket_means
 from ..controller import Controller
 from ..metrics import CPU, GPU, TILES, Metric, sparkline, trend
-from ..series import Series, bucket_means
 from .panel import Panel, fit
 
 _NO_DATA = Series()

@@ -13,7 +13,7 @@ from textual.widgets import Input, Static
 
 from ...config.live import LiveField
 from ...errors import ConfigError
-from .. import formats
+from ...plotting import formats
 from ..controller import Controller
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from textual.content import Content
 
+from ...plotting import formats
 from ...protocol import WorkerInfo, WorkerState
-from .. import formats
 from ..controller import Controller
 from .panel import Panel, bar, fit
 

@@ -1,0 +1,1 @@
+"""Training one run in several processes: the ranks, and what torchrun says of each."""

@@ -1,0 +1,393 @@
+"""The storage of one rollout: T steps of N environments, with each frame kept once.
+
+Frame stacks are gathered when they are needed, so that a rollout of stacked frames takes a K-th of the memory.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .gae import gae
+from .observations import has_stack_axis
+from .policy import Decision
+from .recurrent import Past
+
+ALL_ENVS = slice(None)
+
+_LEARNERS_OWN = ("advantages", "returns")
+"""What the learner writes into a rollout."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Minibatch:
+    """B steps of a rollout in the order asked for; all `[B]` but the observations and vectors of actions.
+
+    Attributes:
+        observations: `[B, (K,) *S]`.
+        actions: `[B, *action_shape]`.
+        log_probs: log-probabilities of the actions under the policy that acted.
+        values: what the critic said during the rollout.
+        masks: the possible actions, bool `[B, A]`, or None where all are.
+        old_distributions: parameters of the distributions that the actions came from, `[B, P]`, where they are kept.
+        past: what a recurrent policy remembers before them; None without memory.
+        share: B over the steps of the whole minibatch, where other ranks hold the rest of it.
+        whole_advantages: those of the whole minibatch then; else None.
+    """
+
+    observations: Tensor
+    actions: Tensor
+    log_probs: Tensor
+    values: Tensor
+    advantages: Tensor
+    returns: Tensor
+    masks: Tensor | None = None
+    old_distributions: Tensor | None = None
+    past: Past | None = None
+    share: float = 1.0
+    whole_advantages: Tensor | None = None
+
+
+class RolloutBuffer:
+    """One rollout, around arrays that somebody else may be writing: they are wrapped and never copied.
+
+    Row K−1+t of `frames` is the observation before step t, for t = 0..T; the K−1 rows before it are the newest ones
+    of the rollout before. A stack never reaches beyond the start of its episode: there the first frame repeats, as
+    in gymnasium's ``FrameStackObservation``.
+
+    A rollout is filled so: for each t, `observation` → act → `store` → step the environments → `mark_boundaries`
+    (and `final_values[t, env]` where an episode was truncated). Then `last_values` is set from `observation(T)`,
+    the learner learns, and `carry_over` makes room for the next one.
+
+    Args:
+        frames: observations, `[K+T, N, *S]`.
+        rewards: `[T, N]`, float32 or float64.
+        terminations: bool `[T, N]`.
+        truncations: bool `[T, N]`.
+        frame_stack: K, the newest observations that the policy sees at once.
+        action_shape, action_dtype: of one action, as `ActorCritic` has them.
+        masks: which actions are possible, bool `[K+T, N, A]`, in the rows of `frames`; None where all always are.
+        distribution_size: P, to keep the parameters of the distributions that actions come from; 0 keeps none.
+        state_size: M, to keep what a recurrent policy remembers; 0 without memory.
+
+    Attributes:
+        actions: `[T, N, *action_shape]`.
+        log_probs, values: of the acting policy, `[T, N]`.
+        final_values: V(final observation) of the episode that was truncated at step t, `[T, N]`; 0 elsewhere.
+        last_values: V(s_T), `[N]`.
+        advantages, returns: `[T, N]`, from `compute_advantages`.
+        starts: row of `frames` in which the episode of each row began, int64 `[K+T, N]`; 0 where it
+            began before the first row.
+        states: what a recurrent policy remembers before step t = 0..T, `[T+1, N, M]`, zero where an episode begins;
+            None without memory.
+    """
+
+    def __init__(
+        self,
+        frames: np.ndarray,
+        rewards: np.ndarray,
+        terminations: np.ndarray,
+        truncations: np.ndarray,
+        *,
+        frame_stack: int,
+        action_shape: Sequence[int],
+        action_dtype: torch.dtype,
+        masks: np.ndarray | None = None,
+        distribution_size: int = 0,
+        state_size: int = 0,
+    ) -> None:
+        num_steps, num_envs = rewards.shape
+        assert frames.shape[:2] == (frame_stack + num_steps, num_envs), f"frames {frames.shape}: expected [K+T, N, *S]"
+        self.num_steps = num_steps
+        self.num_envs = num_envs
+        self.frame_stack = frame_stack
+        self.stacked = has_stack_axis(frames.shape[2:], frames.dtype, frame_stack)
+        self.frames = torch.from_numpy(frames)
+        self.rewards = torch.from_numpy(rewards)
+        self.terminations = torch.from_numpy(terminations)
+        self.truncations = torch.from_numpy(truncations)
+        self.starts = torch.full((frame_stack + num_steps, num_envs), frame_stack - 1)
+        self.actions = torch.zeros(num_steps, num_envs, *action_shape, dtype=action_dtype)
+        self.log_probs, self.values, self.final_values, self.advantages, self.returns = torch.zeros(
+            5, num_steps, num_envs
+        ).unbind()
+        self.last_values = torch.zeros(num_envs)
+        self.masks = None if masks is None else torch.from_numpy(masks)
+        self.distributions = torch.zeros(num_steps, num_envs, distribution_size) if distribution_size else None
+        self.states = torch.zeros(num_steps + 1, num_envs, state_size) if state_size else None
+
+    @classmethod
+    def allocate(
+        cls,
+        frame_shape: Sequence[int],
+        frame_dtype: np.typing.DTypeLike,
+        *,
+        num_steps: int,
+        num_envs: int,
+        frame_stack: int,
+        action_shape: Sequence[int],
+        action_dtype: torch.dtype,
+        num_masked: int = 0,
+        distribution_size: int = 0,
+        state_size: int = 0,
+    ) -> RolloutBuffer:
+        """A rollout with arrays of its own, for use without workers.
+
+        Args:
+            num_masked: A, to have masks, all True at first; 0 for none.
+        """
+        return cls(
+            np.zeros((frame_stack + num_steps, num_envs, *frame_shape), dtype=frame_dtype),
+            np.zeros((num_steps, num_envs), dtype=np.float32),
+            np.zeros((num_steps, num_envs), dtype=np.bool_),
+            np.zeros((num_steps, num_envs), dtype=np.bool_),
+            frame_stack=frame_stack,
+            action_shape=action_shape,
+            action_dtype=action_dtype,
+            masks=np.ones((frame_stack + num_steps, num_envs, num_masked), dtype=np.bool_) if num_masked else None,
+            distribution_size=distribution_size,
+            state_size=state_size,
+        )
+
+    def __len__(self) -> int:
+        """Environment steps in the rollout, T × N."""
+        return self.num_steps * self.num_envs
+
+    # ── While the rollout is collected ──────────────────────────────────────────────────────────────────────
+
+    def observation(self, t: int, envs: slice = ALL_ENVS) -> Tensor:
+        """What the policy sees before step t (0..T) in these n environments, `[n, (K,) *S]`.
+
+        Without a stack axis the result is a view of `frames`.
+        """
+        row = self._row(t)
+        if not self.stacked:
+            return self.frames[row, envs]
+        oldest = row + 1 - self.frame_stack
+        if (self.starts.numpy()[row, envs] <= oldest).all():  # as nearly always: the frames of a stack are neighbours
+            return _stacked(self.frames[oldest : row + 1, envs].unbind())
+        env_indices = torch.arange(self.num_envs)[envs]
+        return self._gather_stacks(torch.full_like(env_indices, row), self.starts[row, envs], env_indices)
+
+    def mask(self, t: int, envs: slice = ALL_ENVS) -> Tensor | None:
+        """The actions that are possible in step t in these n environments, bool `[n, A]`, or None where all are."""
+        return None if self.masks is None else self.masks[self._row(t), envs]
+
+    def state(self, t: int, envs: slice | int = ALL_ENVS) -> Tensor | None:
+        """What the policy remembers before step t (0..T) in these environments, `[n, M]`; None without memory."""
+        return None if self.states is None else self.states[t, envs]
+
+    def final_observation_stack(self, t: int, env: int, final_frame: np.ndarray) -> Tensor:
+        """What the policy would see in the final observation of the episode that step t ended, `[1, (K,) *S]`.
+
+        Args:
+            final_frame: the final observation itself, `[*S]`, whose place in `frames` the next episode has taken.
+        """
+        final = torch.from_numpy(np.asarray(final_frame)).unsqueeze(0)  # [1, *S]
+        if not self.stacked:
+            return final
+        newest = self._row(t)
+        lags = torch.arange(self.frame_stack - 2, -1, -1)  # oldest frame first
+        rows = torch.maximum(newest - lags, self.starts[newest, env])  # [K-1]
+        return torch.cat([self.frames[rows, env], final]).unsqueeze(0)
+
+    def store(self, t: int, decision: Decision, envs: slice = ALL_ENVS) -> None:
+        """Keep what the policy decided in step t for these environments."""
+        self.actions[t, envs] = decision.actions.to(self.actions.device)
+        self.log_probs[t, envs] = decision.log_probs.to(self.log_probs.device)
+        self.values[t, envs] = decision.values.to(self.values.device)
+        if self.distributions is not None:
+            parameters = decision.distribution.parameters.detach()
+            self.distributions[t, envs] = parameters.to(self.distributions.device)
+        if self.states is not None:
+            self.states[t + 1, envs] = decision.states.to(self.states.device)
+
+    def mark_boundaries(self, t: int, envs: slice = ALL_ENVS) -> None:
+        """Take notice of the episodes that step t ended, as `terminations` and `truncations` say by now.
+
+        What is remembered of them is forgotten: a truncated step's final observation is to be valued before.
+        """
+        row = self._row(t)
+        ended = self.terminations.numpy()[t, envs] | self.truncations.numpy()[t, envs]
+        starts = self.starts.numpy()  # this happens between any two actions, and NumPy is quicker with a few numbers
+        starts[row + 1, envs] = np.where(ended, row + 1, starts[row, envs])
+        if self.states is not None:
+            self.states.numpy()[t + 1, envs][ended] = 0.0
+
+    def first(self, num_steps: int) -> RolloutBuffer:
+        """The first steps of this rollout, 1 to T of them, as a rollout of its own on the same memory."""
+        cut = self.num_steps - num_steps
+        if not cut:
+            return self
+        return self._with(
+            {name: tensor[: len(tensor) - cut] for name, tensor in self._tensors() if name != "last_values"}
+        )
+
+    def carry_over(self) -> None:
+        """Begin the next rollout: the newest K frames move to the front, and the values of final frames are 0."""
+        frames = self.frames.numpy()
+        frames[: self.frame_stack] = frames[self.num_steps :]
+        self.starts[: self.frame_stack] = (self.starts[self.num_steps :] - self.num_steps).clamp(min=0)
+        if self.masks is not None:
+            self.masks[: self.frame_stack] = self.masks[self.num_steps :].clone()
+        if self.states is not None:
+            self.states[0] = self.states[self.num_steps]
+        self.final_values.zero_()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What `carry_over` left for the next rollout, copied.
+
+        ``frames`` `[K, N, *S]`, ``starts`` `[K, N]` and, where there are any, ``masks`` `[K, N, A]` of actions and
+        ``states`` `[N, M]` of a recurrent policy.
+        """
+        state = {
+            "frames": self.frames[: self.frame_stack].clone(),
+            "starts": self.starts[: self.frame_stack].clone(),
+        }
+        if self.masks is not None:
+            state["masks"] = self.masks[: self.frame_stack].clone()
+        if self.states is not None:
+            state["states"] = self.states[0].clone()
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Stand where `state_dict` was taken."""
+        self.frames[: self.frame_stack] = state["frames"]
+        self.starts[: self.frame_stack] = state["starts"]
+        if self.masks is not None:
+            self.masks[: self.frame_stack] = state["masks"]
+        if self.states is not None:
+            self.states[0] = state["states"]
+
+    # ── When it is learned from ─────────────────────────────────────────────────────────────────────────────
+
+    def compute_advantages(self, *, gamma: float, gae_lambda: float, rewards: Tensor | None = None) -> None:
+        """Fill `advantages` and `returns` by generalised advantage estimation (see `gae`).
+
+        Args:
+            rewards: `[T, N]`, in place of the environments' own.
+        """
+        rewards = self.rewards if rewards is None else rewards
+        advantages, returns = gae(
+            rewards.to(self.values.dtype),
+            self.values,
+            self.terminations,
+            self.truncations,
+            self.last_values,
+            self.final_values,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+        )
+        self.advantages.copy_(advantages)
+        self.returns.copy_(returns)
+
+    def to(self, device: torch.device) -> RolloutBuffer:
+        """This rollout where it already is on `device`, else a copy there, each frame moved once."""
+        if self.frames.device == device:
+            return self
+
+        def move(tensor: Tensor) -> Tensor:
+            # From page-locked memory a GPU fetches the frames by itself, while this thread goes on.
+            source = tensor.pin_memory() if device.type == "cuda" else tensor
+            return source.to(device, non_blocking=True)
+
+        return self._with({name: move(tensor) for name, tensor in self._tensors()})
+
+    def clone(self) -> RolloutBuffer:
+        """A copy on memory of its own, which nobody fills any more."""
+        return self._with({name: tensor.clone() for name, tensor in self._tensors()})
+
+    def experience_dict(self) -> dict[str, Tensor]:
+        """All that a learner reads of a rollout that has been collected, by attribute; not copied."""
+        return {name: tensor for name, tensor in self._tensors() if name not in _LEARNERS_OWN}
+
+    def with_experience(self, experience: dict[str, Tensor]) -> RolloutBuffer:
+        """A rollout of this kind whose `experience_dict` is `experience`."""
+        own = {name: torch.zeros_like(experience["values"]) for name in _LEARNERS_OWN}
+        return self._with({**experience, **own})
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        return ((name, value) for name, value in vars(self).items() if isinstance(value, Tensor))
+
+    def _with(self, tensors: dict[str, Tensor]) -> RolloutBuffer:
+        """This rollout with other tensors."""
+        other = copy.copy(self)
+        vars(other).update(tensors)
+        other.num_steps = len(other.rewards)
+        return other
+
+    def minibatch(self, indices: Tensor) -> Minibatch:
+        """The steps of these `indices`, int64 `[B]`; step t of environment n has index t × N + n.
+
+        For a recurrent policy each of them stands alone, after what was remembered then.
+        """
+        past = None
+        if self.states is not None:
+            states = self.states.flatten(0, 1)[indices]
+            past = Past(states, torch.zeros(1, len(indices), dtype=torch.bool, device=states.device))
+        return Minibatch(
+            observations=self._observations_at(indices),
+            actions=self.actions.flatten(0, 1)[indices],
+            log_probs=self.log_probs.view(-1)[indices],
+            values=self.values.view(-1)[indices],
+            advantages=self.advantages.view(-1)[indices],
+            returns=self.returns.view(-1)[indices],
+            masks=None if self.masks is None else self.masks.flatten(0, 1)[indices + self._row(0) * self.num_envs],
+            old_distributions=None if self.distributions is None else self.distributions.flatten(0, 1)[indices],
+            past=past,
+        )
+
+    def sequences(self, envs: Tensor) -> Minibatch:
+        """All steps of these environments, int64 `[n]`, step by step: T·n of them, for a recurrent policy.
+
+        What the steps remember comes from those before them, through which gradients flow; what the first ones do, from
+        the rollout before, as it was then.
+        """
+        times = torch.arange(self.num_steps, device=envs.device).unsqueeze(-1)
+        batch = self.minibatch((times * self.num_envs + envs).flatten())
+        resets = (self.terminations | self.truncations)[:, envs].roll(1, dims=0)
+        resets[0] = False  # where an episode begins there, its state is zero already
+        return dataclasses.replace(batch, past=Past(self.states[0, envs], resets))
+
+    def step_frames(self) -> Tensor:
+        """The newest frame before each step, `[T·N, *S]`."""
+        first = self._row(0)
+        return self.frames[first : first + self.num_steps].flatten(0, 1)
+
+    def _observations_at(self, indices: Tensor) -> Tensor:
+        flat_rows = indices + self._row(0) * self.num_envs  # of [K+T, N], flattened
+        if not self.stacked:
+            return self._flat_frames().index_select(0, flat_rows)
+        envs = indices % self.num_envs
+        return self._gather_stacks(flat_rows // self.num_envs, self.starts.view(-1)[flat_rows], envs)
+
+    def _gather_stacks(self, rows: Tensor, starts: Tensor, envs: Tensor) -> Tensor:
+        """The stacks `[B, K, *S]` that end in these rows of these environments, all three `[B]`."""
+        frames = self._flat_frames()
+        return _stacked(
+            [
+                frames.index_select(0, torch.maximum(rows - lag, starts) * self.num_envs + envs)  # [B, *S]
+                for lag in range(self.frame_stack - 1, -1, -1)
+            ]
+        )
+
+    def _flat_frames(self) -> Tensor:
+        return self.frames.view(-1, *self.frames.shape[2:])  # [(K+T)·N, *S]
+
+    def _row(self, t: int) -> int:
+        """The row of `frames` before step t."""
+        return self.frame_stack - 1 + t
+
+
+def _stacked(frames: Sequence[Tensor]) -> Tensor:
+    """Frames of B observations, oldest first, `[B, *S]` each, as stacks `[B, K, *S]`.
+
+    Frame by frame the stack axis is written innermost. For grey images that is the channels-last format which the
+    convolutions want; a copy into that format afterwards takes twice as long.
+    """
+    return torch.stack(frames, dim=-1).movedim(-1, 1)

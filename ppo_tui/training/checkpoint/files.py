@@ -1,0 +1,226 @@
+"""Checkpoint directories on the disk: written so that none is ever half there, and read only when whole.
+
+A checkpoint is a directory of files and a manifest with their checksums, and its own. It is written under a temporary
+name, each file flushed to the disk, the manifest last, and renamed: what has a valid manifest is complete. Nothing
+here looks into the files, and nothing imports torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ...errors import UsageError
+
+FORMAT_VERSION = 2
+MANIFEST_FILE = "manifest.json"
+MAX_MANIFEST_BYTES = 1_000_000
+
+_SYNTAX_ERRORS = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a checkpoint is, readable without its files.
+
+    Attributes:
+        serial: counts the checkpoints of a run in the order in which they were saved. The highest is the newest, which
+            the highest `step` need not be once a run has been rewound.
+        reason: as in `ppo_tui.protocol.CheckpointSaved`.
+        files: name → sha256 of the file.
+    """
+
+    format: int
+    serial: int
+    step: int
+    update: int
+    reason: str
+    files: dict[str, str]
+
+
+class _Seal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The manifest file: the manifest and the checksum of its text."""
+
+    manifest: msgspec.Raw
+    sha256: str
+
+
+class _FormatOnly(msgspec.Struct):
+    format: int
+
+
+class _AnySeal(msgspec.Struct):
+    """As much of a manifest file as every version has: it says its format, today's within the manifest."""
+
+    format: int | None = None
+    manifest: _FormatOnly | None = None
+
+
+def write_checkpoint_files(path: Path, files: Mapping[str, bytes], **facts: Any) -> Manifest:
+    """Write a checkpoint at `path`; one that stands there is replaced in a single step.
+
+    Args:
+        facts: the fields of the `Manifest` other than `format` and `files`.
+
+    Raises:
+        OSError: the disk is full or not writable; what stood at `path` still stands there.
+    """
+    sums = {name: _sha256(content) for name, content in files.items()}
+    manifest = Manifest(format=FORMAT_VERSION, files=sums, **facts)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+    temporary.mkdir(parents=True)
+    try:
+        for name, content in {**files, MANIFEST_FILE: _seal(manifest)}.items():
+            _write_through(temporary / name, content)
+        _flush(temporary)
+        _move_into_place(temporary, path)
+        _flush(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return manifest
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the checkpoint at `path`, whose files have not been looked at.
+
+    Raises:
+        UsageError: there is no checkpoint, its manifest is damaged, or another version wrote it.
+    """
+    file = path / MANIFEST_FILE
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_MANIFEST_BYTES + 1)
+    except FileNotFoundError:
+        raise UsageError(f"{path} is not a checkpoint: it has no {MANIFEST_FILE}") from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+    try:
+        said = msgspec.json.decode(content, type=_AnySeal)
+        version = said.manifest.format if said.manifest else said.format
+    except _SYNTAX_ERRORS:
+        raise _damaged(path, MANIFEST_FILE) from None
+    if version is not None and version != FORMAT_VERSION:
+        raise UsageError(
+            f"{path} has checkpoint format {version}; this version reads format {FORMAT_VERSION}",
+            hint="use the version of ppo-tui that wrote it",
+        )
+    try:
+        manifest = msgspec.json.decode(msgspec.json.decode(content, type=_Seal).manifest, type=Manifest)
+    except _SYNTAX_ERRORS:
+        raise _damaged(path, MANIFEST_FILE) from None
+    if _seal(manifest) != content:
+        raise _damaged(path, MANIFEST_FILE)
+    return manifest
+
+
+def read_checkpoint_files(path: Path) -> tuple[Manifest, dict[str, bytes]]:
+    """The manifest and the content of every file, all checked.
+
+    Raises:
+        UsageError: as `read_manifest`, or a file is missing or damaged.
+    """
+    manifest = read_manifest(path)
+    files = {}
+    for name, checksum in manifest.files.items():
+        try:
+            content = (path / name).read_bytes()
+        except OSError:
+            raise _damaged(path, name) from None
+        if _sha256(content) != checksum:
+            raise _damaged(path, name)
+        files[name] = content
+    return manifest, files
+
+
+def list_checkpoints(directory: Path) -> tuple[list[tuple[Path, Manifest]], list[str]]:
+    """The checkpoints in `directory` that have a valid manifest, newest first, and what is wrong with the others."""
+    found, problems = [], []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for path in directory.iterdir():
+            if path.is_symlink() or not path.is_dir() or path.suffix == ".tmp":
+                continue
+            try:
+                found.append((path, read_manifest(path)))
+            except UsageError as error:
+                problems.append(error.message)
+    return sorted(found, key=lambda pair: (pair[1].serial, pair[1].step), reverse=True), problems
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Remove what processes that were killed while they saved have left in `directory`."""
+    for path in directory.glob(".*.tmp"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def point_link(link: Path, target: Path) -> None:
+    """Let `link` name `target`, which stands beside it, in one atomic step."""
+    temporary = link.with_name(f".{link.name}.link.tmp")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target.name)
+    temporary.replace(link)
+
+
+def _seal(manifest: Manifest) -> bytes:
+    body = msgspec.json.encode(manifest)
+    return json.dumps({"manifest": json.loads(body), "sha256": _sha256(body)}, indent=1).encode()
+
+
+def _damaged(path: Path, name: str) -> UsageError:
+    return UsageError(f"{path}: {name} is missing or damaged", hint="use an older checkpoint")
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _write_through(file: Path, content: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
+    with file.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _flush(directory: Path) -> None:
+    """Wait until the names in a directory are on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _move_into_place(temporary: Path, path: Path) -> None:
+    """Let `temporary` become `path`. A checkpoint that stands there is exchanged for it, and is then in `temporary`.
+
+    Where the system cannot exchange two names, the old one waits under a hidden name for that moment, in which
+    `list_checkpoints` still finds it.
+    """
+    if not path.exists():
+        temporary.rename(path)
+    elif not _exchange(temporary, path):
+        aside = path.with_name(f".{path.name}.old")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+        temporary.rename(path)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two names atomically (Linux); whether that was possible."""
+    at_fdcwd, rename_exchange = -100, 2  # fcntl.h, linux/fs.h
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    return renameat2(at_fdcwd, os.fsencode(one), at_fdcwd, os.fsencode(other), rename_exchange) == 0

@@ -1,0 +1,184 @@
+"""Going on from a checkpoint: which configuration, what may have changed, and what that means. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...config import LIVE_FIELDS, Config, apply_overrides, build_config, flat_settings, get_value, to_tables
+from ...errors import UsageError
+from .state import CheckpointState, Origin, newest_checkpoint, read_state
+from .versions import code_fingerprint
+
+_FIXED = (
+    "env.id",
+    "env.frame_stack",
+    "env.hide",
+    "env.action_masks",
+    "env.atari.screen_size",
+    "env.atari.full_action_space",
+    "rollout.num_envs",
+    "optim.name",
+    "run.algorithm",
+    "run.seed",
+)
+"""Settings that a checkpoint cannot change: its tensors and states have their shape, or were drawn from them. The
+whole of ``policy`` belongs to them, but for its precision."""
+
+_HARMLESS = (
+    "env.on_bad_value",
+    "eval.every",
+    "eval.episodes",
+    "eval.greedy",
+    "run.max_episodes",
+    "run.checkpoint_seconds",
+    "run.keep_checkpoints",
+    "run.doctor",
+    "run.device",
+    "run.torch_threads",
+    "workers.count",
+    "workers.groups",
+    "workers.max_restarts",
+    "workers.step_timeout",
+    "workers.start_timeout",
+)
+"""Settings that change no number, or only through what `Origin` compares anyway."""
+
+_OUTSIDE = ("tracking.", "notify.")
+"""Sections whose settings change no number."""
+
+_SCHEDULES = ("optim.learning_rate_schedule", "ppo.clip_range_schedule")
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """A checkpoint to go on from.
+
+    Attributes:
+        skipped: what was wrong with newer checkpoints.
+    """
+
+    path: Path
+    state: CheckpointState
+    skipped: tuple[str, ...]
+
+    @classmethod
+    def newest(cls, checkpoints: Path) -> ResumePoint:
+        """The newest whole checkpoint in this directory.
+
+        Raises:
+            RunFailedError: there is none.
+        """
+        path, skipped = newest_checkpoint(checkpoints)
+        return cls(path, read_state(path), tuple(skipped))
+
+    @classmethod
+    def at(cls, path: Path) -> ResumePoint:
+        """The checkpoint at this very path.
+
+        Raises:
+            UsageError: there is no whole one.
+        """
+        return cls(path, read_state(path), ())
+
+    def config(self, tables: dict[str, Any] | None = None, overrides: Iterable[str] = ()) -> Config:
+        """The configuration to go on with: `tables`, by default the checkpoint's own, and `overrides` on top.
+
+        Raises:
+            UsageError: something changes that a checkpoint fixes, or there are no steps left to train.
+            ConfigError: an override is not valid.
+        """
+        config = build_config(apply_overrides(self.state.config if tables is None else tables, overrides))
+        for key, (old, new) in changed_fixed_settings(build_config(self.state.config), config).items():
+            raise UsageError(f"{key} = {new!r}: a resumed run keeps its {old!r}", hint="start a new run to change it")
+        if config.planned_steps <= self.state.step:
+            raise UsageError(
+                f"the run has done {self.state.step:,} steps of {config.run.total_steps:,}",
+                hint=f"extend it with --total-steps, for example {2 * self.state.step}",
+            )
+        limit = config.run.max_episodes
+        if limit is not None and self.state.episodes >= limit:
+            raise UsageError(
+                f"the run has done {self.state.episodes:,} games of run.max_episodes = {limit:,}",
+                hint=f"extend it with --set run.max_episodes={2 * limit}",
+            )
+        return config
+
+    def check_code(self) -> None:
+        """Refuse to go on with another program than the one that saved the checkpoint.
+
+        Raises:
+            UsageError: with both fingerprints.
+        """
+        if (code := code_fingerprint()) != self.state.origin.code:
+            raise UsageError(
+                f"the program has changed since the checkpoint: code {self.state.origin.code} → {code}",
+                hint="--force goes on with the program as it is now; its numbers may differ from the old one's",
+            )
+
+
+def changed_settings(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
+    """Dotted name → value before and after, of the settings that differ."""
+    old, new = dict(flat_settings(to_tables(before))), dict(flat_settings(to_tables(after)))
+    keys = dict.fromkeys([*old, *new])
+    return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
+
+
+def changed_fixed_settings(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
+    """As `changed_settings`, those that a checkpoint fixes."""
+    return {key: values for key, values in changed_settings(before, after).items() if _is_fixed(key)}
+
+
+def changed_experiment(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
+    """As `changed_settings`, those that make another experiment of it: all but the seed and what changes no number."""
+    changes = changed_settings(before, after)
+    return {key: values for key, values in changes.items() if key != "run.seed" and not _is_harmless(key)}
+
+
+def _is_fixed(key: str) -> bool:
+    return key in _FIXED or (key.startswith("policy.") and key != "policy.precision")
+
+
+def _is_harmless(key: str) -> bool:
+    return key in _HARMLESS or key.startswith(_OUTSIDE)
+
+
+def live_changes(before: Config, after: Config) -> dict[str, Any]:
+    """The live settings that differ: dotted name → value after."""
+    return {key: get_value(after, key) for key in LIVE_FIELDS if get_value(before, key) != get_value(after, key)}
+
+
+def differences(saved: CheckpointState, config: Config, origin: Origin) -> tuple[str, ...]:
+    """What differs between the process that saved and this one, so that its numbers may: in words, empty if nothing."""
+    before = build_config(saved.config)
+    found = []
+    for key, (old, new) in changed_settings(before, config).items():
+        if key == "run.total_steps":
+            if any(get_value(config, schedule) != "constant" for schedule in _SCHEDULES):
+                found.append(f"{key} {old:,} → {new:,}: annealing now ends there")
+        elif not _is_harmless(key):
+            found.append(f"{key} {old} → {new}")
+    if config.run.algorithm == "a3c":
+        found.append("workers begin new episodes, and learn in an order that only their timing decides")
+    return (*found, *_differing_origin(saved.origin, origin))
+
+
+def _differing_origin(before: Origin, after: Origin) -> Iterator[str]:
+    for package in dict.fromkeys([*before.versions, *after.versions]):
+        old, new = before.versions.get(package), after.versions.get(package)
+        if old != new:
+            yield f"{package} {old} → {new}"
+    for name, words in (
+        ("code", "code"),
+        ("cpu", "CPU"),
+        ("device", "device"),
+        ("act_threads", "threads while acting"),
+        ("learn_threads", "threads while learning"),
+        ("groups", "groups of workers"),
+        ("ranks", "processes that learn together"),
+    ):
+        old, new = getattr(before, name), getattr(after, name)
+        if old != new:
+            yield f"{words} {old} → {new}"

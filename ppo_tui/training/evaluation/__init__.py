@@ -1,0 +1,1 @@
+"""Playing a trained policy: scored, watched, in the background of a run."""

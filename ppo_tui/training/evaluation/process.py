@@ -1,0 +1,65 @@
+"""The process that evaluates policies: ``python -m ppo_tui.training.evaluation.process REQUEST``.
+
+It takes as little as it can from the training: one core at the lowest priority. It leaves when its stdin is closed,
+which the end of the training's process does too, however it comes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+
+from ...errors import PPOTuiError
+
+LOWEST_PRIORITY = 19
+
+SELECTION_SEED = 0x73656C65
+"""Games apart from those of ``ppo-tui eval``, which can so be trusted with the policy that was chosen by these."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What to evaluate; `greedy` as in `ppo_tui.training.evaluation.evaluate`."""
+
+    checkpoint: str
+    episodes: int
+    greedy: bool | None
+
+
+def main() -> int:
+    """Print the `Evaluation` as JSON, or what went wrong on stderr; returns the exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # meant for the training, which then closes our stdin
+        signal.signal(number, signal.SIG_IGN)
+    os.nice(LOWEST_PRIORITY)
+    threading.Thread(target=_leave_with_the_training, daemon=True).start()
+    request = msgspec.json.decode(sys.argv[1], type=Request)
+    from .evaluate import evaluate
+
+    try:
+        evaluation = evaluate(
+            Path(request.checkpoint),
+            episodes=request.episodes,
+            seed=SELECTION_SEED,
+            greedy=request.greedy,
+            device="cpu",
+            cores=1,
+            allow_import=True,  # which the training itself was allowed
+        )
+    except PPOTuiError as error:
+        print(error.message, file=sys.stderr)
+        return error.exit_code
+    sys.stdout.buffer.write(msgspec.json.encode(evaluation))
+    return 0
+
+
+def _leave_with_the_training() -> None:
+    os.read(0, 1)  # not by sys.stdin, whose lock this thread would hold when the interpreter ends
+    os._exit(0)  # the workers notice that this process is gone
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""Acting with packed weights: the same decisions as without, and never with weights of yesterday."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from ppo_tui.config import Config, load_preset
+from ppo_tui.ppo import ActorCritic
+from ppo_tui.ppo import cpu_inference as packed
+from ppo_tui.ppo.policy import build_policy
+from ppo_tui.training.trainer import Trainer
+
+TOLERANCE = {"float32": 1e-5, "bf16": 0.0}
+"""A packed layer may add in another order; what autocast rounds, it rounds to the same bits."""
+
+
+def atari_policy(precision: str, network: str, **overrides: str) -> ActorCritic:
+    settings = [f"policy.precision={precision}", f"policy.network={network}"]
+    config = load_preset("breakout", overrides=settings + [f"{key}={value}" for key, value in overrides.items()])
+    space = spaces.Box(0, 255, (84, 84), np.uint8)
+    policy = build_policy(space, spaces.Discrete(4), config.policy, frame_stack=4, seed=1)
+    return policy.to(memory_format=torch.channels_last)
+
+
+def frames(batch: int) -> torch.Tensor:
+    return torch.randint(0, 256, (batch, 4, 84, 84), dtype=torch.uint8, generator=torch.Generator().manual_seed(batch))
+
+
+def values(policy: ActorCritic, batch: int = 3) -> torch.Tensor:
+    return policy.value(frames(batch)).clone()
+
+
+@pytest.fixture(autouse=True)
+def _processor_that_packs() -> None:
+    if not packed.can_pack(torch.float32):
+        pytest.skip("this build of PyTorch has no oneDNN: nothing is packed")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("network", ["nature-cnn", "impala", "a3c-cnn"])
+def test_decisions_are_those_of_the_layers_themselves(network: str, precision: str, monkeypatch: pytest.MonkeyPatch):
+    """The first batch decides how weights lie; the others are as right."""
+    if precision == "bf16" and not packed.can_pack(torch.bfloat16):
+        pytest.skip("this processor has no arithmetic in bfloat16")
+    policy = atari_policy(precision, network)
+    computed: list[int] = []
+    compute = packed._Convolution._compute
+    monkeypatch.setattr(
+        packed._Convolution, "_compute", lambda layer, inputs: (computed.append(len(inputs)), compute(layer, inputs))[1]
+    )
+    close = {"rtol": TOLERANCE[precision], "atol": TOLERANCE[precision]}
+    with policy.unchanged():
+        decisions = [policy.act(frames(batch), noise=None) for batch in (4, 1, 7, 64)]
+    assert set(computed) == {4, 1, 7, 64}
+    for batch, decision in zip((4, 1, 7, 64), decisions, strict=True):
+        plain = policy.act(frames(batch), noise=None)
+        torch.testing.assert_close(decision.values, plain.values, **close)
+        torch.testing.assert_close(decision.log_probs, plain.log_probs, **close)
+
+
+def test_separate_trunks_are_packed_both():
+    policy = atari_policy("float32", "nature-cnn", **{"policy.shared": "false"})
+    with policy.unchanged():
+        decision = policy.act(frames(2), noise=None)
+    torch.testing.assert_close(decision.values, policy.act(frames(2), noise=None).values, rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_learnt_holds_from_the_next_rollout_on():
+    policy = atari_policy("float32", "nature-cnn")
+    with policy.unchanged():
+        before = values(policy)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.data.mul_(1.1)
+    after = values(policy)
+    assert not torch.allclose(after, before)
+    with policy.unchanged():
+        torch.testing.assert_close(values(policy), after, rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_flow_and_copies_are_made_while_weights_are_packed():
+    policy = atari_policy("float32", "nature-cnn")
+    with policy.unchanged():
+        values(policy)
+        _, learnt_from = policy(frames(2))
+        learnt_from.sum().backward()
+        twin = copy.deepcopy(policy)
+    assert all(parameter.grad is not None for parameter in policy.actor_trunk.parameters())
+    assert torch.equal(values(twin), values(policy))
+
+
+def test_without_packing_a_run_learns_from_the_same_episodes(monkeypatch: pytest.MonkeyPatch):
+    """A run on another processor, whose oneDNN packs nothing, differs by rounding alone."""
+
+    def train() -> tuple[list, dict]:
+        trainer = Trainer(small_breakout())
+        trainer.run()
+        return trainer._rollouts.buffer.actions.tolist(), trainer.policy.state_dict()
+
+    actions, weights = train()
+    monkeypatch.setattr("ppo_tui.ppo.policy.can_pack", lambda dtype: False)
+    plain_actions, plain_weights = train()
+    assert actions == plain_actions
+    for name, weight in weights.items():
+        torch.testing.assert_close(weight, plain_weights[name], rtol=1e-3, atol=1e-4)
+
+
+def small_breakout() -> Config:
+    overrides = ["rollout.num_envs=2", "rollout.steps=16", "ppo.epochs=1", "run.total_steps=64", "workers.count=1"]
+    return load_preset("breakout", overrides=overrides)
+
+
+def test_an_operator_that_is_missing_or_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch):
+    for broken in (AttributeError, RuntimeError, NotImplementedError):
+        packed.can_pack.cache_clear()
+
+        def refuse(*arguments: object, error: type[Exception] = broken) -> None:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(packed._Linear, "_compute", refuse)
+            assert not packed.can_pack(torch.float32)
+    packed.can_pack.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(packed._Linear, "_compute", lambda self, inputs: inputs[:, :2])
+        assert not packed.can_pack(torch.float32)
+    packed.can_pack.cache_clear()
+    assert packed.can_pack(torch.float32)

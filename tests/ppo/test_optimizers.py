@@ -1,0 +1,50 @@
+"""What the learner computes, compiled: it learns the same, and is compiled once."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from ppo_tui.config import replace_value
+from ppo_tui.ppo import Hyperparameters, Learner
+from tests.ppo.test_learner import CONTINUOUS, CPU, DISCRETE, VECTOR, make_config, make_policy, make_rollout, weights_of
+
+
+def learnt(config, action_space, mask_share: float) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+    """Metrics of three updates whose coefficients change from each to the next, and the weights after them."""
+    policy = make_policy(config, VECTOR, action_space)
+    rollout = make_rollout(policy, config, mask_share=mask_share)
+    learner, hyper = Learner(policy, config, CPU), Hyperparameters.from_config(config)
+    metrics = []
+    for part in (1.0, 0.9, 0.8):
+        changed = {name: part * getattr(hyper, name) for name in ("clip_range", "entropy_coef", "learning_rate")}
+        metrics.append(learner.update(rollout, dataclasses.replace(hyper, **changed)))
+    return metrics, weights_of(policy)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("action_space", "mask_share", "ppo"),
+    [
+        (DISCRETE, 0.3, {"clip_value_loss": True, "dual_clip": 3.0}),
+        (CONTINUOUS, 0.0, {"surrogate": "kl-adaptive", "huber_delta": 1.0}),
+    ],
+    ids=["clip", "kl-adaptive"],
+)
+def test_compiled_it_learns_the_same_and_changed_coefficients_compile_nothing(action_space, mask_share, ppo):
+    config = make_config(epochs=2, **ppo)
+    to_compile = replace_value(config, "run.compile", True)
+    expected_metrics, expected_weights = learnt(config, action_space, mask_share)
+    counters.clear()
+    torch._dynamo.reset()
+    metrics, weights = learnt(to_compile, action_space, mask_share)
+    for name, weight in weights.items():
+        torch.testing.assert_close(weight, expected_weights[name], atol=1e-5, rtol=1e-4, msg=name)
+    for ours, theirs in zip(metrics, expected_metrics, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-5, nan_ok=True)
+    assert "train/dead_units" in metrics[0]
+    assert counters["stats"]["unique_graphs"] == 1
+    assert not counters["graph_break"]

@@ -1,0 +1,194 @@
+"""Policies are evaluated while a run trains, which changes no number of the training."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ppo_tui import Trainer
+from ppo_tui.config import Config
+from ppo_tui.errors import UsageError
+from ppo_tui.protocol import (
+    Alarm,
+    CheckpointSaved,
+    Evaluated,
+    Pause,
+    Resume,
+    Rewind,
+    Rewound,
+    RunState,
+    StateChanged,
+    Stop,
+    UpdateFinished,
+)
+from ppo_tui.training.evaluation.evaluate import evaluate
+from ppo_tui.training.evaluation.process import LOWEST_PRIORITY, SELECTION_SEED
+from tests.conftest import ROOT
+from tests.training.checkpoint.test_resume import run, same_state, small
+from tests.waiting import still_running, wait_until
+
+BATCH = 3 * 48
+
+
+def evaluating(every: int, *overrides: str, updates: int = 6, episodes: int = 3) -> Config:
+    settings = [f"eval.every={every}", f"eval.episodes={episodes}", *overrides]
+    return small("CartPole-v1", *settings, updates=updates)
+
+
+def unhurried(trainer: Trainer, event) -> None:
+    """Pause where a policy is due to be evaluated until it has been, so that no evaluation is late."""
+    if isinstance(event, UpdateFinished) and event.step % trainer.config.eval.every == 0:
+        trainer.send(Pause())
+    elif isinstance(event, Evaluated | Alarm):
+        trainer.send(Resume())
+
+
+def test_scores_are_those_of_eval_the_highest_is_best_and_the_training_is_bit_for_bit_what_it_is_without(tmp_path):
+    config = evaluating(2 * BATCH, "run.keep_checkpoints=1")
+    trainer, result, record = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), unhurried)
+    assert result.state is RunState.FINISHED, result.reason
+    found = record.of(Evaluated)
+    assert [event.step for event in found] == [2 * BATCH, 4 * BATCH, 6 * BATCH]
+    means = [event.metrics["eval/ep_rew_mean"] for event in found]
+    assert [event.best for event in found] == [mean > max(means[:index], default=0) for index, mean in enumerate(means)]
+    best = [event for event in found if event.best][-1]
+    assert (tmp_path / "best").resolve() == Path(best.path)
+    assert "best" not in {event.reason for event in record.of(CheckpointSaved)}, "training returns decide nothing"
+
+    again = evaluate(tmp_path / "best", episodes=3, seed=SELECTION_SEED)
+    assert best.metrics["eval/ep_rew_mean"] == again.score.mean
+    assert best.metrics["eval/ep_rew_std"] == again.score.std
+    assert (best.metrics["eval/ep_rew_low"], best.metrics["eval/ep_rew_high"]) == again.score.interval
+    assert (best.metrics["eval/episodes"], best.metrics["eval/total_timesteps"]) == (3, best.step)
+
+    without, _, plain = run(lambda **kw: Trainer(small("CartPole-v1"), **kw))
+    same_state(trainer, without)
+    assert record.metrics == plain.metrics
+
+
+def test_late_evaluations_are_left_out_aloud_and_nobody_has_to_wait_for_the_last(tmp_path):
+    def stop_at_the_end(trainer: Trainer, event) -> None:
+        if isinstance(event, StateChanged) and event.state is RunState.SAVING:
+            trainer.send(Stop(exit_code=143))
+
+    config = evaluating(BATCH, episodes=100_000)
+    _, result, record = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), stop_at_the_end)
+    assert (result.state, result.exit_code, result.step) == (RunState.STOPPED, 143, 6 * BATCH)
+    (told,) = [event.message for event in record.of(Alarm)]
+    assert told.startswith(f"step {2 * BATCH} is not evaluated while step {BATCH} still is: raise eval.every")
+    assert "the evaluation of step 144 is awaited" in [event.reason for event in record.of(StateChanged)]
+    assert not record.of(Evaluated)
+
+
+def test_a_failed_evaluation_is_an_alarm_and_the_training_goes_on(tmp_path):
+    def take_away(trainer: Trainer, event) -> None:
+        if isinstance(event, CheckpointSaved) and event.reason == "evaluation":
+            shutil.rmtree(event.path)
+        unhurried(trainer, event)
+
+    config = evaluating(3 * BATCH, updates=5)
+    _, result, record = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), take_away)
+    assert result.state is RunState.FINISHED
+    (alarm,) = record.of(Alarm)
+    assert f"the evaluation of step {3 * BATCH} failed" in alarm.message
+    assert "is not a checkpoint" in alarm.message
+    assert [event.step for event in record.of(Evaluated)] == [5 * BATCH]
+
+
+def test_a_resumed_run_goes_on_evaluating_and_knows_the_best_score(tmp_path):
+    def stop(trainer: Trainer, event) -> None:
+        unhurried(trainer, event)
+        if isinstance(event, UpdateFinished) and event.update == 3:
+            trainer.send(Stop(exit_code=143))
+
+    config = evaluating(2 * BATCH, updates=4)
+    _, _, first = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), stop)
+    (before,) = first.of(Evaluated)
+    _, _, second = run(
+        lambda **kw: Trainer.from_checkpoint(tmp_path / "latest", checkpoint_dir=tmp_path, **kw), unhurried
+    )
+    after = second.of(Evaluated)
+    assert [before.step, *(event.step for event in after)] == [2 * BATCH, 4 * BATCH]
+    best = max([before, *after], key=lambda event: event.metrics["eval/ep_rew_mean"])
+    assert (tmp_path / "best").resolve() == Path(best.path)
+
+
+def test_going_back_ends_the_evaluation_of_what_is_abandoned(tmp_path):
+    players: list[subprocess.Popen] = []
+
+    def react(trainer: Trainer, event) -> None:
+        job = trainer._durability._evaluation._job
+        if job is not None and job.process not in players:
+            players.append(job.process)
+        if isinstance(event, CheckpointSaved) and not players:
+            trainer.send(Rewind(path=event.path))
+        elif isinstance(event, Rewound):
+            trainer.send(Stop(save=False))
+
+    config = evaluating(2 * BATCH, episodes=100_000)
+    _, result, record = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), react)
+    assert (result.state, result.step) == (RunState.STOPPED, 2 * BATCH)
+    (player,) = players
+    assert player.poll() is not None
+    assert record.of(Rewound)
+    assert not record.of(Alarm), "nobody asked for its score any more"
+
+
+def test_without_checkpoints_there_is_nothing_to_evaluate():
+    with pytest.raises(UsageError, match=r"eval\.every = 144.*keeps none\n  give it a checkpoint_dir"):
+        Trainer(evaluating(BATCH))
+
+
+@pytest.mark.slow
+def test_on_the_command_line_scores_are_recorded_and_compared(ppo_tui, tmp_path):
+    settings = ["--set", "eval.every=100000", "--set", "eval.episodes=2", "--total-steps", "1500", "--name", "scored"]
+    done = ppo_tui("--preset", "cartpole", "--headless", *settings)
+    assert done.returncode == 0, done.stderr
+    assert "evaluated step 1,536: return" in done.stdout
+    directory = tmp_path / "runs" / "scored"
+    lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    scored = [line for line in lines if "eval/ep_rew_mean" in line]
+    assert scored[-1]["eval/total_timesteps"] == 1536
+    assert "evaluated step 1,536" in (directory / "run.log").read_text()
+    compared = ppo_tui("compare", "scored", "--metric", "eval/ep_rew_mean")
+    assert compared.returncode == 0, compared.stderr
+    assert f"{scored[-1]['eval/ep_rew_mean']:.2f}"[:4] in compared.stdout
+    (listed,) = json.loads(ppo_tui("runs", "--json").stdout)
+    assert (listed["step"], listed["last_return"]) == (1536, lines[-2]["rollout/ep_rew_mean"])
+    assert ppo_tui("compare", "scored").returncode == 0
+
+
+def test_nothing_goes_on_playing_when_the_training_is_killed(tmp_path):
+    settings = ["--set", "eval.every=256", "--set", "eval.episodes=100000", "--set", "run.total_steps=1000000000"]
+    command = ["--preset", "cartpole", "--headless", "--run-dir", str(tmp_path / "run"), *settings]
+    process = subprocess.Popen([sys.executable, "-m", "ppo_tui", *command], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        training = psutil.Process(process.pid)
+        wait_until(lambda: players(training), seconds=120)  # of lowest priority: on a busy machine it starts late
+        family = training.children(recursive=True)
+        assert players(training)[0].nice() == LOWEST_PRIORITY
+    finally:
+        process.kill()
+        process.wait()
+    assert not still_running(family, seconds=10)
+
+
+def players(training: psutil.Process) -> list[psutil.Process]:
+    """Workers of an evaluator of this training."""
+    return [
+        player for child in training.children() if _is_evaluator(child) for player in child.children(recursive=True)
+    ]
+
+
+def _is_evaluator(process: psutil.Process) -> bool:
+    try:
+        return "ppo_tui.training.evaluation.process" in process.cmdline()
+    except psutil.NoSuchProcess:  # ended, or about to be
+        return False

@@ -1,0 +1,171 @@
+"""A score is that of full games which were chosen beforehand, played by a policy that stays as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ppo_tui import Trainer, load_policy, load_preset
+from ppo_tui.envs.seeded import make_seeded_env
+from ppo_tui.errors import ConfigError, UsageError
+from ppo_tui.protocol import EpisodeFinished, GameClip, RunFinished, RunState, Stop
+from ppo_tui.training.evaluation.evaluate import Evaluation, evaluate
+from ppo_tui.training.evaluation.playing import Play
+from ppo_tui.training.evaluation.setup import full_games, start_stage
+from ppo_tui.training.evaluation.watch import Watching
+from tests.training.scoreboard import LONG
+
+
+def checkpoint(path: Path, preset: str, *overrides: str) -> Path:
+    with Trainer(load_preset(preset, overrides=overrides)) as trainer:
+        trainer.run().raise_if_failed()
+        return trainer.save(path)
+
+
+@pytest.fixture(scope="module")
+def cartpole(tmp_path_factory) -> Path:
+    return checkpoint(tmp_path_factory.mktemp("cartpole") / "few", "cartpole", "run.total_steps=2048")
+
+
+@pytest.fixture(scope="module")
+def lottery(tmp_path_factory) -> Path:
+    env = "env.id=tests.training.scoreboard:Lottery-v0"
+    return checkpoint(tmp_path_factory.mktemp("lottery") / "few", "cartpole", env, "run.total_steps=256")
+
+
+def by_hand(path: Path, seeds: list[int]) -> list[float]:
+    """The return of a greedy game from each of these seeds, in one environment, step by step."""
+    policy = load_policy(path)
+    returns = []
+    env = make_seeded_env(load_preset("cartpole").env, seeds)
+    for _ in seeds:
+        observation, _ = env.reset()
+        total, over = 0.0, False
+        while not over:
+            decision = policy.act(torch.from_numpy(np.array(observation))[None], noise=None)
+            observation, reward, terminated, truncated, _ = env.step(int(policy.env_actions(decision.actions)[0]))
+            total, over = total + float(reward), terminated or truncated
+        returns.append(total)
+    env.close()
+    return returns
+
+
+def test_greedy_games_are_those_that_one_environment_plays_from_the_same_seeds(cartpole):
+    evaluation = evaluate(cartpole, episodes=20, seed=3)
+    stage = start_stage(cartpole, episodes=20, num_envs=1, steps=1, seed=3)
+    stage.pool.close()
+    seeds = list(stage.game_seeds)
+    assert len(set(seeds)) == 20
+    assert list(evaluation.returns) == by_hand(cartpole, seeds)
+    assert evaluation.returns == evaluation.lengths, "CartPole pays 1 a step"
+    assert len(set(evaluation.returns)) > 5
+    assert evaluation.score.mean == pytest.approx(np.mean(evaluation.returns))
+    low, high = evaluation.score.interval
+    assert min(evaluation.returns) <= low < evaluation.score.mean < high <= max(evaluation.returns)
+
+
+def test_the_same_seed_gives_the_same_games_and_more_games_begin_with_those_of_fewer(cartpole):
+    first, again, other, more = (
+        evaluate(cartpole, episodes=episodes, seed=seed, greedy=False)
+        for episodes, seed in ((16, 0), (16, 0), (16, 1), (32, 0))
+    )
+    assert first.returns == again.returns
+    assert first.returns != other.returns
+    greedy, longer = (evaluate(cartpole, episodes=episodes, greedy=True) for episodes in (16, 32))
+    assert longer.returns[:16] == greedy.returns
+    assert len(more.returns) == 32
+
+
+def test_short_games_count_no_more_often_than_long_ones(lottery):
+    """Taking whichever games end first would count hardly any long one."""
+    evaluation = evaluate(lottery, episodes=120, allow_import=True)
+    share = evaluation.returns.count(float(LONG)) / 120
+    assert share == pytest.approx(1 / 3, abs=0.13)  # three standard deviations
+    assert set(evaluation.returns) == {1.0, float(LONG)}
+
+
+def test_code_is_imported_only_where_that_is_allowed(lottery):
+    with pytest.raises(ConfigError, match=r"tests\.training\.scoreboard"):
+        evaluate(lottery, episodes=1)
+
+
+def test_playing_changes_neither_weights_nor_running_statistics(tmp_path):
+    path = checkpoint(tmp_path / "few", "acrobot", "run.total_steps=2048", "env.kwargs.max_episode_steps=60")
+    stage = start_stage(path, episodes=8, num_envs=4, steps=16)
+    try:
+        play = Play(stage)
+        before = {name: tensor.clone() for name, tensor in play.policy.state_dict().items()}
+        assert before["normalizer.count"] > 0
+        games = [game for _ in range(8) for game in play.advance()]
+    finally:
+        stage.pool.close()
+    assert len(games) >= 4
+    after = play.policy.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_lost_life_ends_no_game(tmp_path):
+    preset = "breakout-labml"  # which trains on games of one life
+    assert full_games(load_preset(preset).env).atari.life_loss == "none"
+    path = checkpoint(
+        tmp_path / "few", preset, "run.total_steps=64", "rollout.num_envs=2", "rollout.steps=32", "ppo.minibatches=2",
+        "ppo.epochs=1",
+    )  # fmt: skip
+    evaluation = evaluate(path, episodes=2)
+    assert min(evaluation.lengths) > 100, "five lives"
+    assert evaluation.protocol["actions"] == "sampled"
+    assert evaluation.protocol["sticky_actions"] == 0.0
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="not a checkpoint"):
+        evaluate(tmp_path, episodes=1)
+
+
+@pytest.mark.slow
+def test_a_trained_cartpole_is_solved(tmp_path):
+    path = checkpoint(tmp_path / "trained", "cartpole")
+    evaluation: Evaluation = evaluate(path, episodes=50)
+    assert evaluation.score.mean >= 475
+    assert evaluation.reward_threshold == 475
+
+
+# ── Watching ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def watch(path: Path, **options) -> list:
+    events: list = []
+    stage = start_stage(path, episodes=3, num_envs=1, steps=1)
+    Watching(stage, name="few", emit=events.append, **options).run()
+    return events
+
+
+def test_who_watches_sees_the_games_that_are_scored(cartpole):
+    events = watch(cartpole, episodes=3, fps=None)
+    games = [event.episode_return for event in events if isinstance(event, EpisodeFinished)]
+    assert games == list(evaluate(cartpole, episodes=3).returns)
+    frames = [frame for event in events if isinstance(event, GameClip) for frame in event.frames]
+    assert len(frames) >= sum(games) // 3, "one picture in three steps, at 50 steps a second"
+    assert all(frame.picture and len(frame.probabilities) == 2 for frame in frames)
+    assert all(frame.action == int(np.argmax(frame.probabilities)) for frame in frames), "greedy"
+    assert frames[0].score == 0.0
+    assert isinstance(events[-1], RunFinished)
+    assert events[-1].state is RunState.FINISHED
+
+
+def test_watching_ends_when_it_is_told_to(cartpole):
+    events: list = []
+
+    def stop_at_the_first_clip(event) -> None:
+        events.append(event)
+        if isinstance(event, GameClip):
+            watching.send(Stop())
+
+    stage = start_stage(cartpole, episodes=3, num_envs=1, steps=1)
+    watching = Watching(stage, name="few", episodes=None, emit=stop_at_the_first_clip, fps=15.0)
+    watching.run()
+    assert events[-1].state is RunState.STOPPED
+    assert sum(isinstance(event, GameClip) for event in events) == 1

@@ -1,0 +1,80 @@
+"""Turns of a thread, as the kernel has them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from ppo_tui.tui.scheduling import SHORT_SECONDS, short_turns, take_turns_of
+from ppo_tui.tui.session import LocalSession
+
+
+def turn() -> int:
+    """Nanoseconds that this thread's turns take; skips the test where the kernel does not tell."""
+    try:
+        lines = Path(f"/proc/self/task/{threading.get_native_id()}/sched").read_text().splitlines()
+    except OSError:
+        pytest.skip("this kernel says nothing of turns")
+    return next((int(line.split()[-1]) for line in lines if line.startswith("se.slice")), 0)
+
+
+def in_a_thread(call):
+    """What `call` returns in a thread of its own."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(call()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def test_a_thread_takes_short_turns_and_the_training_that_it_starts_takes_usual_ones():
+    turns = []
+
+    class Engine:
+        def send(self, command) -> None: ...
+
+        def run(self) -> None:
+            turns.append(turn())
+
+    def as_the_screen() -> tuple[int, int] | None:
+        if not take_turns_of(SHORT_SECONDS):
+            return None
+        session = LocalSession(lambda emit: Engine())
+        session.start()
+        session.wait()
+        return turn(), in_a_thread(turn)
+
+    usual = turn()
+    found = in_a_thread(as_the_screen)
+    if found is None:
+        pytest.skip("this kernel has no turns to choose")
+    assert found == (100_000, 100_000), "the screen's own threads, which it starts, are as prompt"
+    assert turns[0] > 100_000
+    assert turn() == usual, "other threads keep theirs"
+
+
+def test_where_there_is_no_such_call_nothing_happens(monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "a machine of its own kind")
+    assert take_turns_of(SHORT_SECONDS) is False
+
+
+def test_what_is_started_after_the_screen_takes_usual_turns():
+    """The run in the background that a run of this process is handed over to, above all."""
+
+    def as_the_screen() -> tuple[int, int]:
+        with short_turns():
+            inside = turn()
+        child = subprocess.run(
+            [sys.executable, "-c", "print(open('/proc/self/sched').read())"], capture_output=True, text=True, check=True
+        )
+        return inside, next(int(line.split()[-1]) for line in child.stdout.splitlines() if line.startswith("se.slice"))
+
+    turn()  # skips where the kernel does not tell
+    inside, afterwards = in_a_thread(as_the_screen)
+    if inside != 100_000:
+        pytest.skip("this kernel has no turns to choose")
+    assert afterwards > inside
