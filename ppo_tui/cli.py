@@ -31,7 +31,7 @@ from .errors import PPOTuiError, UsageError
 if TYPE_CHECKING:
     from .config import Config
     from .launch import PreparedRun
-    from .tui.look import ScreenOptions
+    from .tui.screen_options import ScreenOptions
 
 app = typer.Typer(
     name="ppo-tui",

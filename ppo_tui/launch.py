@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .sinks.console import LineOptions
     from .training import Trainer
     from .training.hub import Sink
-    from .tui.look import ScreenOptions
+    from .tui.screen_options import ScreenOptions
     from .tui.session import LocalSession
 
 _log = logging.getLogger(__name__)

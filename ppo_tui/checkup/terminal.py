@@ -23,7 +23,7 @@ def check_terminal() -> Finding:
 
 
 def _is_plain() -> bool:
-    from ..tui.look import choose_look
+    from ..tui.screen_options import choose_look
 
     return choose_look(None, False).ascii
 

@@ -12,7 +12,7 @@ from ..errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from ..sinks.console import LineOptions
-    from ..tui.look import ScreenOptions
+    from ..tui.screen_options import ScreenOptions
 
 FpsOption = Annotated[
     float | None,
@@ -39,7 +39,7 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, i
 
 def screen_options(theme: str | None, ascii: bool, fps: float | None) -> ScreenOptions:
     """What the command line says about the screen; loads what checks it."""
-    from ..tui.look import choose_screen
+    from ..tui.screen_options import choose_screen
 
     return choose_screen(theme, ascii, fps)
 

@@ -13,7 +13,7 @@ from ..training.evaluation.setup import Stage
 if TYPE_CHECKING:
     from ..sinks.recording import Recording
     from ..training.evaluation.watch import Watching
-    from ..tui.look import ScreenOptions
+    from ..tui.screen_options import ScreenOptions
 
 
 def watch_on_screen(

@@ -22,7 +22,7 @@ from . import keys, theme
 from .clip_player import DEFAULT_FPS
 from .controller import Controller
 from .driver import LastingDriver
-from .look import Look
+from .screen_options import Look
 from .palette import RunCommands
 from .plain import PlainCharacters
 from .screens.audit import AuditScreen

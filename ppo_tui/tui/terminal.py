@@ -20,7 +20,7 @@ from .app import Departure, PpoTuiApp
 from .clip_player import default_fps
 from .controller import Messages
 from .driver import LastingDriver
-from .look import ScreenOptions
+from .screen_options import ScreenOptions
 from .scheduling import short_turns
 from .session import Session
 from .view import Kind

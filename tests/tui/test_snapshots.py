@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ppo_tui.tui.app import PpoTuiApp
-from ppo_tui.tui.look import Look
+from ppo_tui.tui.screen_options import Look
 from tests.tui.desk import DONE, FAILURE
 from tests.tui.fake import FakeSession, recorded
 
