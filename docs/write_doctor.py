@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ppo_tui.checkup import CHECKS
-from ppo_tui.training.diagnostics.health import MAX_BAD_UPDATES, NAME, REMEDY
+from ppo_tui.training.diagnostics.monitor import MAX_BAD_UPDATES, NAME, REMEDY
 from ppo_tui.training.diagnostics.symptoms import SYMPTOMS, Symptom
 
 PAGE = Path(__file__).with_name("doctor.md")

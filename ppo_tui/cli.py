@@ -176,7 +176,7 @@ def train(
     if resume_mode is None:
         prepared = prepare(config, label=label, name=name, run_dir=run_dir, screen=screen)
     else:
-        from .unattended import prepare_or_resume
+        from .launch import prepare_or_resume
 
         prepared = prepare_or_resume(
             config,
@@ -363,7 +363,7 @@ def ctl(
     Exit codes: 0 done, 2 refused or not running, 3 the run ended first.
     """
     from .runs import find_run
-    from .runs.steering import command_from, status, steer
+    from .runs.client import command_from, status, steer
 
     found = find_run(run)
     if action == "status":

@@ -20,7 +20,7 @@ from .distributed.torchrun import Place
 from .envs import EnvInfo
 from .errors import PPOTuiError, UsageError
 from .protocol import Command, Event, RunState, StateChanged, Stop
-from .runs import RunDirectory
+from .runs import RUNS_DIR, RunDirectory
 from .runs.background import start_process
 from .runs.hangup import ignore_hangups, let_go_of_terminal, told_of_hangups, writes_to
 from .runs.history import past_events, set_aside_after
@@ -28,8 +28,9 @@ from .runs.server import ControlServer
 from .sinks import describe
 from .sinks.tracker import check_tracking, tracking_sinks
 from .training import boot_workers, engine_class, examine, share_of_config, start_pool
+from .training.checkpoint.files import list_checkpoints
 from .training.checkpoint.resume import ResumePoint, changed_settings
-from .training.relay import CommandRelay
+from .training.controls import CommandRelay
 from .workers import WorkerPool
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from .training.hub import Sink
     from .tui.screen_options import ScreenOptions
     from .tui.session import LocalSession
+
 
 _log = logging.getLogger(__name__)
 
@@ -387,3 +389,66 @@ def signals_to(send: Callable[[Command], None], log: Path) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def prepare_or_resume(
+    config: Config,
+    *,
+    overrides: Sequence[str],
+    label: str,
+    name: str | None,
+    run_dir: Path | None,
+    allow_import: bool,
+    screen: bool = False,
+) -> PreparedRun | None:
+    """Begin the run, or go on with it where its directory has a checkpoint; None where all its steps are done.
+
+    A run that ended before its first checkpoint begins anew; what was recorded of it is put aside.
+
+    Args:
+        overrides: settings of the command line, which a run that goes on takes too.
+
+    Raises:
+        UsageError: neither `name` nor `run_dir` says which run it is; or as `prepare` and `prepare_resume` do.
+        RunFailedError: there are checkpoints, and none of them is whole.
+    """
+    if name is None and run_dir is None:
+        raise UsageError("--resume auto: which run is it?", hint="add --name NAME or --run-dir DIR")
+    run = RunDirectory(run_dir or RUNS_DIR / str(name))
+    if run.json_path.exists():
+        if _is_done(run, config):
+            return None
+        if any(list_checkpoints(run.checkpoints)):
+            # What this command line names or allows was allowed when the run began, too.
+            allow_import = allow_import or imports_code(config)
+            return prepare_resume(run, overrides=overrides, allow_import=allow_import, screen=screen)
+        _put_aside(run)
+    return prepare(config, label=label, name=name, run_dir=run_dir, screen=screen)
+
+
+def _is_done(run: RunDirectory, config: Config) -> bool:
+    facts = run.read()
+    total = facts.get("total_steps")
+    return facts.get("status") == "finished" and isinstance(total, int) and config.planned_steps <= total
+
+
+def _put_aside(run: RunDirectory) -> None:
+    """Move the record of a run without checkpoints out of the way, as long as no process is at it.
+
+    Raises:
+        UsageError: one is, or the directory cannot be written.
+    """
+    try:
+        run.acquire()
+        try:
+            number = 1
+            while (aside := run.path / f"abandoned-{number}").exists():
+                number += 1
+            aside.mkdir()
+            for file in (run.json_path, run.config_path, run.events, run.metrics):
+                if file.exists():
+                    file.rename(aside / file.name)
+        finally:
+            run.release()
+    except OSError as error:
+        raise UsageError(f"the run directory {run.path} cannot be written: {error.strerror}") from None

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..config import load_preset, preset_path
 from ..errors import RunFailedError, UsageError
 from ..runs import RUNS_DIR
-from ..runs.lock import RunLock
+from ..runs.directory import RunLock
 from ..sweeps import Definition, read_search, read_seeds
 from ..sweeps.space import default_search
 from ..sweeps.sweep import Sweep

@@ -20,13 +20,12 @@ import msgspec
 from ..config import Config, build_config, to_tables
 from ..distributed.torchrun import Place
 from ..errors import ConfigError, PPOTuiError
-from ..launch import SPIN_COUNT, PreparedRun, prepare, run_headless, signals_to
+from ..launch import SPIN_COUNT, PreparedRun, prepare, prepare_or_resume, run_headless, signals_to
 from ..protocol import RunState
 from ..runs import RUNS_DIR, RunDirectory, run_directories
 from ..runs.hangup import ignore_hangups
 from ..training import engine_class, examine, share_of_config, start_pool
-from ..training.relay import CommandRelay
-from ..unattended import prepare_or_resume
+from ..training.controls import CommandRelay
 
 if TYPE_CHECKING:
     import torch

@@ -2,7 +2,6 @@
 (`live`), where it comes from (`loading`, `presets`)."""
 
 from .combinations import check_config
-from .environment import AtariConfig, EnvConfig, is_atari
 from .live import LIVE_FIELDS, Live, LiveField, find_live_key, parse_live_value
 from .loading import (
     PRIVATE_SECTIONS,
@@ -12,17 +11,21 @@ from .loading import (
     to_tables,
     to_toml,
 )
-from .outside import NotifyConfig, TrackingConfig
 from .presets import imports_code, list_presets, load_preset, preset_path, read_preset, refuse_command, refuse_import
 from .schema import (
+    AtariConfig,
     Config,
+    EnvConfig,
     EvalConfig,
+    NotifyConfig,
     OptimConfig,
     PolicyConfig,
     PPOConfig,
     RolloutConfig,
     RunConfig,
+    TrackingConfig,
     WorkersConfig,
+    is_atari,
 )
 from .values import get_value, replace_value
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ..errors import ConfigError, did_you_mean
-from .environment import is_atari
-from .schema import Config
+from .schema import Config, is_atari
 from .values import get_value, show, show_key
 
 

@@ -5,33 +5,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from ..errors import ConfigError, did_you_mean
+from .loading import convert_field
+from .schema import Config, Live
 
 _OFF_WORDS = ("off", "none")
-
-
-class Live(msgspec.Struct, frozen=True, kw_only=True):
-    """How a live field is edited.
-
-    Attributes:
-        low, high: what the editor offers; the field's own range may be wider.
-        step: what one nudge adds, or multiplies by on a log scale.
-        optional: whether None, for "off", is a value.
-        unit: what the number counts or measures.
-        aliases: short names that people type, besides the field's own.
-    """
-
-    low: float
-    high: float
-    step: float
-    scale: Literal["linear", "log"] = "linear"
-    optional: bool = False
-    unit: str = ""
-    aliases: tuple[str, ...] = ()
 
 
 class LiveField(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +39,6 @@ class LiveField(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _find_live_fields() -> Iterator[LiveField]:
-    from .schema import Config
-
     for section in msgspec.structs.fields(Config):
         for field in msgspec.structs.fields(section.type):
             for meta in getattr(field.type, "__metadata__", ()):
@@ -126,8 +106,6 @@ def parse_live_value(key: str, value: Any) -> Any:
             f"{key} cannot be changed while a run trains",
             hint=did_you_mean(key, LIVE_FIELDS, otherwise=f"these can: {', '.join(LIVE_FIELDS)}"),
         )
-    from .loading import convert_field
-
     converted = convert_field(key, value, field.type)
     if isinstance(converted, float) and not math.isfinite(converted):
         raise ConfigError(f"{key} = {value}: expected a finite number")

@@ -15,8 +15,7 @@ import msgspec
 
 from ..errors import ConfigError, UsageError, did_you_mean, nearest
 from .combinations import check_config
-from .environment import AtariConfig, is_atari
-from .schema import Config
+from .schema import AtariConfig, Config, is_atari
 from .values import show, show_key
 
 S = TypeVar("S", bound=msgspec.Struct)

@@ -22,11 +22,10 @@ from ale_py import roms
 from gymnasium.spaces import Box, Discrete
 from gymnasium.utils import seeding
 
-from ..config.environment import AtariConfig
+from ..config.schema import AtariConfig
 from ..errors import ConfigError
-from .episodes import episode_info
 from .screen import PooledScreen
-from .state import CannotRestoreError, generator_state, pack, set_generator_state, unpack
+from .state import CannotRestoreError, episode_info, generator_state, pack, set_generator_state, unpack
 
 NOOP = ale_py.Action.NOOP
 FIRE = ale_py.Action.FIRE

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
 
-from ..config.environment import AtariConfig, EnvConfig, is_atari
-from .ids import find_spec
+from ..config.schema import AtariConfig, EnvConfig, is_atari
+from ..errors import ConfigError, nearest
 from .spaces import adapt_spaces, check_spaces, hide_numbers
 from .state import RecordedEpisode
 
@@ -52,3 +56,106 @@ def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.
 def _make_kwargs(config: EnvConfig, render_mode: str | None) -> dict[str, Any]:
     """Environments that cannot render often take no `render_mode` at all: it is passed only where one is asked."""
     return config.kwargs if render_mode is None else {**config.kwargs, "render_mode": render_mode}
+
+
+_LEGACY_ATARI = re.compile(r"(\w+?)(?:-ram)?(?:Deterministic)?-v[04]")
+_VERSION = re.compile(r"-v\d+$")
+_VARIANT = re.compile(r"(-ram)?(Deterministic|NoFrameskip)?$")
+
+
+def find_spec(env_id: str) -> EnvSpec:
+    """The registration of `env_id`, which may be ``module:Name-v0``: the module is then imported first.
+
+    Raises:
+        ConfigError: the id is not registered, its module cannot be imported, or it is a legacy Atari id that skips
+            frames itself. The message names the nearest id that would do.
+    """
+    module, _, name = env_id.rpartition(":")
+    if module:
+        _import_module(env_id, module)
+    if name not in gymnasium.registry:
+        _register_atari()
+    if modern := _modern_atari_id(name):
+        raise ConfigError(
+            f"env.id = {env_id!r}: this old Atari id skips frames by itself, on top of env.atari.frame_skip",
+            hint=f"use id = {modern!r}; [env.atari] sets frame skip and sticky actions",
+        )
+    if (spec := gymnasium.registry.get(name)) is None:
+        raise _unknown_id(env_id, name)
+    return spec
+
+
+def newest_id(env_id: str) -> str | None:
+    """The registered id of the same name with the highest version, or None when the name is unknown."""
+    return _newest_ids().get(_bare_name(env_id))
+
+
+def _register_atari() -> None:
+    import ale_py
+
+    gymnasium.register_envs(ale_py)
+
+
+def _import_module(env_id: str, module: str) -> None:
+    try:
+        importlib.import_module(module)
+    # A module runs whatever it likes while it is imported, sys.exit included.
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"env.id = {env_id!r}: the module {module!r} cannot be imported ({type(error).__name__}: {error})",
+            hint="install the package that provides it, or leave the module out for an id that is registered already",
+        ) from error
+
+
+def _modern_atari_id(name: str) -> str | None:
+    """The ``ALE/…-v5`` id for a legacy Atari id such as ``BreakoutDeterministic-v4``; None for every other id."""
+    if not (match := _LEGACY_ATARI.fullmatch(name)):
+        return None
+    modern = f"ALE/{match[1]}-v5"
+    registered = gymnasium.registry.get(name)
+    if registered and not str(registered.entry_point).startswith("ale_py."):
+        return None
+    return modern if modern in gymnasium.registry else None
+
+
+def _unknown_id(env_id: str, name: str) -> ConfigError:
+    ids = _newest_ids()
+    meant = nearest(_bare_name(name), ids)
+    return ConfigError(
+        f"env.id = {env_id!r}: Gymnasium has no environment of this name and version",
+        hint=f"did you mean {ids[meant]!r}?"
+        if meant
+        else 'python -c "import gymnasium; gymnasium.pprint_registry()" lists them; '
+        "'module:Name-v0' imports the module that registers one",
+    )
+
+
+def _newest_ids() -> dict[str, str]:
+    """Bare name → its id of the highest version, which of an Atari game is the ``ALE/…-v5`` one."""
+    newest: dict[str, EnvSpec] = {}
+    for spec in gymnasium.registry.values():
+        rival = newest.get(_bare_name(spec.id))
+        if rival is None or (spec.version or 0) > (rival.version or 0):
+            newest[_bare_name(spec.id)] = spec
+    return {name: spec.id for name, spec in newest.items()}
+
+
+def _bare_name(env_id: str) -> str:
+    """``ALE/Breakout-v5``, ``breakout`` and ``BreakoutNoFrameskip-v4`` are all ``breakout``."""
+    return _VARIANT.sub("", _VERSION.sub("", env_id).rpartition("/")[2]).lower()
+
+
+class SeededEpisodes(gymnasium.Wrapper):
+    """Seeds each reset that names no seed with the next of `seeds`; those after them go on from the last one."""
+
+    def __init__(self, env: gymnasium.Env, seeds: Sequence[int]) -> None:
+        super().__init__(env)
+        self._seeds = iter(seeds)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        return self.env.reset(seed=next(self._seeds, None) if seed is None else seed, options=options)
+
+
+def make_seeded_env(config: EnvConfig, seeds: Sequence[int]) -> gymnasium.Env:
+    """`make_env` with a seed for each episode; raises as it does."""
+    return SeededEpisodes(make_env(config), seeds)

@@ -16,8 +16,8 @@ from ..config import Config
 from ..envs import EnvInfo
 from ..errors import RunFailedError
 from ..ppo import ActorCritic
-from ..ppo.actions import action_kind
-from ..training.evaluation.playing import Play
+from ..ppo.distributions import action_kind
+from ..training.evaluation.evaluate import Play
 from ..training.evaluation.setup import start_stage
 
 NUM_ENVS, STEPS = 4, 32

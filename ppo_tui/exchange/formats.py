@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..errors import RunFailedError, UsageError, did_you_mean
 from ..ppo import build_policy
-from ..training.checkpoint.contents import on_cpu
+from ..training.checkpoint.snapshot import on_cpu
 from .deployed import DeployedPolicy, Facts, example_inputs
 from .experience import Experience, Run, check_same
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..config import Config
-from ..ppo.actions import action_kind
+from ..ppo.distributions import action_kind
 from ..runs import RunDirectory
 from ..training import Trainer, examine
 from ..training.checkpoint.files import point_link

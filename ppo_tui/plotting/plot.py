@@ -2,16 +2,86 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from . import axis, braille
+from . import braille, formats
 from .braille import BRAILLE, FloatArray, Glyphs, Pattern
 from .marks import Mark, MarkKind
 from .picture import Picture
+
+
+def linear_ticks(low: float, high: float, most: int) -> list[float]:
+    """At most `most` multiples of 1, 2 or 5 times a power of ten within [low, high]."""
+    span = high - low
+    if most < 1 or not math.isfinite(span) or span <= 0:
+        return []
+    power = 10.0 ** math.floor(math.log10(span / most))
+    for factor in (1, 2, 5, 10, 20):
+        step = factor * power
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if step > 0 and last - first < most:
+            return [index * step for index in range(first, last + 1)]
+    return []
+
+
+def decade_ticks(low: float, high: float, most: int) -> list[float]:
+    """At most `most` ticks of a logarithmic axis: powers of ten, 1, 2 and 5 times them where there is room.
+
+    A part of a decade that holds fewer than two of these has ticks as on a linear axis.
+
+    Args:
+        low, high: the ends of the axis as exponents of ten.
+    """
+    inside = []
+    for factors in ((1, 2, 5), (1,)):
+        powers = range(math.floor(low), math.floor(high) + 1)
+        ticks = [float(f"{factor}e{power}") for power in powers for factor in factors]
+        inside = [tick for tick in ticks if tick > 0 and low <= math.log10(tick) <= high]
+        if len(inside) <= most:
+            break
+    if len(inside) < 2 and high - low < 1:
+        ends = 10.0**low, 10.0 ** min(high, 308.0)  # beyond lies no number
+        return [tick for tick in linear_ticks(*ends, most) if low <= math.log10(tick) <= high] or inside
+    return inside[:: -(-len(inside) // most)] if most and inside else []
+
+
+def labels_each(ticks: list[float]) -> list[str]:
+    """Labels where the ticks are decades apart: each as short as it can be, unless two would read the same."""
+    each = [labels([tick])[0] for tick in ticks]
+    return each if len(set(each)) == len(each) else labels(ticks)
+
+
+def labels(ticks: list[float]) -> list[str]:
+    """Short labels with as many decimals as the distance between the ticks needs: 0, 250K, 500K or 0.05, 0.10."""
+    if not ticks:
+        return []
+    largest = max(abs(tick) for tick in ticks)
+    distance = min((b - a for a, b in itertools.pairwise(ticks)), default=largest) or 1.0
+    if largest >= 1e15 or 0 < largest < 1e-3:
+        digits = 1 + math.floor(math.log10(largest)) - math.floor(math.log10(distance))
+        return ["0" if tick == 0 else formats.exponent(tick, min(max(digits, 2), 7)) for tick in ticks]
+    scale, suffix = next(
+        ((s, u) for s, u in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")) if largest >= s), (1, "")
+    )
+    if largest < 10_000 and scale == 1e3:
+        scale, suffix = 1, ""
+    decimals = _decimals(distance / scale)
+    return ["0" if tick == 0 else f"{tick / scale:.{decimals}f}{suffix}" for tick in ticks]
+
+
+def _decimals(distance: float) -> int:
+    """Decimals that tell apart numbers of this distance."""
+    for decimals in range(7):
+        scaled = distance * 10**decimals
+        if abs(scaled - round(scaled)) < 1e-6 * max(1.0, scaled):
+            return decimals
+    return 6
+
 
 _FEET = {MarkKind.CHECKPOINT: "▴", MarkKind.REWIND: "↶"}
 """What stands at the foot of a chart for a mark; the others have a dotted column alone."""
@@ -172,13 +242,13 @@ def _pane(lines: list[Line], extents: list[tuple[float, float]], height: int, lo
     most = max(2, (height + 2) // 3)
     if log:
         y_range = (low, high) if low < high else (low - 0.5, high + 0.5)
-        ticks = axis.decade_ticks(*y_range, most)
+        ticks = decade_ticks(*y_range, most)
         positions = np.log10(ticks)
-        texts = axis.labels_each(ticks)
+        texts = labels_each(ticks)
     else:
         y_range = _padded(low, high)
-        ticks = axis.linear_ticks(*y_range, most)
-        positions, texts = np.array(ticks), axis.labels(ticks)
+        ticks = linear_ticks(*y_range, most)
+        positions, texts = np.array(ticks), labels(ticks)
     rows = braille.rows_of(positions, y_range, height).astype(int).tolist()
     return _Pane(lines, height, y_range, dict(zip(rows, texts, strict=True)))
 
@@ -308,10 +378,10 @@ def _draw_axis(picture: Picture, pane: _Pane, top: int, gutter: int, glyphs: Gly
 def _x_labels(x_range: tuple[float, float], width: int) -> str:
     """Labels under their ticks; one that would touch its neighbour is left out."""
     start, stop = x_range
-    ticks = axis.linear_ticks(start, stop, max(3, width // 9))
+    ticks = linear_ticks(start, stop, max(3, width // 9))
     cells = [" "] * width
     free_from = 0
-    for tick, label in zip(ticks, axis.labels(ticks), strict=True):
+    for tick, label in zip(ticks, labels(ticks), strict=True):
         centre = round((tick - start) / (stop - start) * (width - 1))
         at = min(max(centre - len(label) // 2, 0), width - len(label))
         if at >= free_from:

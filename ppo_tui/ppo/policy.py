@@ -14,11 +14,9 @@ from torch import Tensor, nn
 
 from ..config import PolicyConfig
 from ..errors import ConfigError
-from .actions import ActionKind, action_kind
 from .cpu_inference import can_pack, pack
-from .custom import custom_network
-from .distributions import Distribution
-from .networks import CNNS, MLP, initialize_orthogonal
+from .distributions import ActionKind, Distribution, action_kind
+from .networks import CNNS, MLP, custom_network, initialize_orthogonal
 from .normalizers import ObservationNormalizer
 from .observations import check_spaces_of_policy, has_stack_axis, image_layout
 from .recurrent import Memory, Past

@@ -21,7 +21,7 @@ from ..runs import RunDirectory, RunSummary
 from ..runs.history import recorded_events
 from ..runs.registry import summarise
 from ..sinks import describe
-from ..training.checkpoint.state import Origin, newest_checkpoint, read_state
+from ..training.checkpoint.files import Origin, newest_checkpoint, read_state
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UsageError, did_you_mean
-from ..training.checkpoint.files import MANIFEST_FILE, list_checkpoints
-from ..training.checkpoint.state import newest_checkpoint
+from ..training.checkpoint.files import MANIFEST_FILE, list_checkpoints, newest_checkpoint
 from .directory import RunDirectory
 from .registry import LATEST, find_run
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy_exports
 
 _EXPORTS = {
-    "RunResult": ".result",
+    "RunResult": ".hub",
     "Trainer": ".trainer",
     "boot_workers": ".start",
-    "engine_class": ".start",
+    "engine_class": ".algorithms",
     "examine": ".start",
-    "load_policy": ".checkpoint.contents",
+    "load_policy": ".checkpoint.snapshot",
     "share_of_config": ".start",
     "start_pool": ".start",
 }
@@ -29,9 +29,10 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .checkpoint.contents import load_policy
-    from .result import RunResult
-    from .start import boot_workers, engine_class, examine, share_of_config, start_pool
+    from .algorithms import engine_class
+    from .checkpoint.snapshot import load_policy
+    from .hub import RunResult
+    from .start import boot_workers, examine, share_of_config, start_pool
     from .trainer import Trainer
 
 __getattr__ = lazy_exports(__name__, _EXPORTS)

@@ -12,9 +12,9 @@ from ..config import Config
 from ..ppo.cpu_inference import can_pack
 from ..protocol import Event, UpdateFinished
 from ..workers import available_cores, resolve_workers
-from .checkpoint.versions import cpu_model, versions
+from .algorithms import engine_class
+from .checkpoint.resume import cpu_model, versions
 from .device import resolve_device
-from .start import engine_class
 
 SIGNIFICANT = 1.05
 """Settings are suggested only where they are this many times as fast as the present ones: less is noise."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import queue
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
-from ..config import parse_live_value
-from ..distributed.ranks import Ranks
+from ..config import LIVE_FIELDS, Config, get_value, parse_live_value
 from ..errors import ConfigError
+from ..ppo.schedules import Schedule
 from ..protocol import (
     AnyCommand,
     Command,
@@ -28,6 +30,43 @@ from ..protocol import (
     WatchGame,
     WithdrawValue,
 )
+from .checkpoint.files import SavedSchedule
+
+if TYPE_CHECKING:
+    from ..distributed.ranks import Ranks
+    from ..ppo import Hyperparameters
+
+
+class Receiver(Protocol):
+    """What obeys commands."""
+
+    def send(self, command: Command) -> None:
+        """Take a command from any thread, without waiting for it to be obeyed."""
+
+
+class CommandRelay:
+    """Passes commands on, from any thread; those that come before there is an engine wait for it, in order."""
+
+    def __init__(self) -> None:
+        self._handover = threading.RLock()  # as a signal may arrive while its own thread is in here
+        self._engine: Receiver | None = None
+        self._early: list[Command] = []
+
+    def send(self, command: Command) -> None:
+        with self._handover:
+            if self._engine is None:
+                self._early.append(command)
+            else:
+                self._engine.send(command)
+
+    def connect(self, engine: Receiver) -> None:
+        """From now on `engine` obeys."""
+        with self._handover:
+            self._engine = engine
+            for command in self._early:
+                engine.send(command)
+            self._early.clear()
+
 
 MEETING_SECONDS = 1.0
 """How often ranks that are paused tell each other that they are there."""
@@ -197,3 +236,64 @@ class GroupControls(Controls):
             with contextlib.suppress(queue.Empty):
                 self._put_aside(self._queue.get(timeout=MEETING_SECONDS))
         self.meet()
+
+
+_SCHEDULED = {
+    "optim.learning_rate": "optim.learning_rate_schedule",
+    "ppo.clip_range": "ppo.clip_range_schedule",
+}
+"""Live fields that may be annealed → the field that says how."""
+
+
+def _kind(config: Config, key: str) -> Literal["constant", "linear"]:
+    """How `key` is annealed; what follows the divergence is not: the learner starts from it, and adapts it."""
+    return "linear" if key in _SCHEDULED and get_value(config, _SCHEDULED[key]) == "linear" else "constant"
+
+
+class LiveSettings:
+    """Current values of the live fields of a configuration.
+
+    An edited value holds exactly from the edit on; where its schedule is linear, it is annealed from there to 0.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._schedules = {
+            key: Schedule(
+                value=get_value(config, key),
+                kind=_kind(config, key),
+            )
+            for key in LIVE_FIELDS
+        }
+
+    def current(self, key: str, progress: float) -> Any:
+        """The value of `key` when a share `progress` (0..1) of the run is done."""
+        return self._schedules[key].at(progress)
+
+    def edit(self, key: str, value: Any, progress: float) -> Any:
+        """Set `key` to `value` from `progress` on and return what it was until now."""
+        old = self.current(key, progress)
+        self._schedules[key] = self._schedules[key].edited(value, progress)
+        return old
+
+    def hyperparameters(self, progress: float) -> Hyperparameters:
+        """All of them, as the learner wants them."""
+        from ..ppo import Hyperparameters
+
+        return Hyperparameters(**{key.partition(".")[2]: self.current(key, progress) for key in self._schedules})
+
+    def save(self) -> dict[str, SavedSchedule]:
+        """All of them with their schedules, for a checkpoint."""
+        return {
+            key: SavedSchedule(value=schedule.value, since=schedule.since) for key, schedule in self._schedules.items()
+        }
+
+    def restore(self, saved: Mapping[str, SavedSchedule], *, stretch: float = 1.0) -> None:
+        """Stand where `save` was called. How a setting is annealed is up to the configuration now.
+
+        Args:
+            stretch: planned steps of the saved run over those of this one. An edit stays at the step at which it was
+                made; the annealing, from there or from the start, ends with the run as it is planned now.
+        """
+        for key in self._schedules.keys() & saved.keys():
+            since = min(saved[key].since * stretch, 1.0)
+            self._schedules[key] = self._schedules[key].edited(saved[key].value, since)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 
-from ..protocol import Alarm, Event, Level
+from ..errors import DivergedError, RunFailedError
+from ..protocol import Alarm, Event, Level, RunState
 
 
 class Sink(Protocol):
@@ -64,3 +66,26 @@ class EventHub:
                         details=traceback.format_exc(),
                     )
                 )
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        state: FINISHED, STOPPED (by a command) or FAILED.
+        exit_code: what a process that ran it should leave with (see `ppo_tui.errors`).
+        metrics: those of the last update.
+    """
+
+    state: RunState
+    exit_code: int
+    reason: str
+    step: int
+    update: int
+    metrics: dict[str, float | None]
+
+    def raise_if_failed(self) -> None:
+        """Raises: DivergedError or RunFailedError, when the run failed, with its reason."""
+        if self.state is RunState.FAILED:
+            raise (DivergedError if self.exit_code == DivergedError.exit_code else RunFailedError)(self.reason)

@@ -3,11 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import psutil
+import torch
+
+from ..config import Config, to_tables
+from ..distributed.ranks import ALONE, Ranks
+from ..ppo import ActorCritic
+from ..protocol import (
+    Alarm,
+    CommandRefused,
+    EpisodeFinished,
+    Event,
+    GameClip,
+    RolloutProgress,
+    RunStarted,
+    WorkerInfo,
+    WorkersStatus,
+    WorkerState,
+)
+from ..workers import WorkerPool
+from .checkpoint.resume import versions
 
 EPISODE_WINDOW = 100
 """Episodes that ``rollout/ep_rew_mean`` averages over, as in Stable-Baselines3."""
@@ -125,3 +151,311 @@ class EpisodeWindow:
             "rollout/ep_rew_mean": sum(self.returns) / len(self.returns),
             "rollout/ep_len_mean": sum(self.lengths) / len(self.lengths),
         }
+
+
+class MachineUsage:
+    """Reads the use of the processors, once an update.
+
+    Args:
+        device: where the networks live; a GPU is measured through NVIDIA's driver library, where that is there.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        psutil.cpu_percent()  # counts from here on
+        self._gpu_percent = _gpu_meter(device)
+
+    def metrics(self) -> dict[str, float | None]:
+        """Percent (0..100) of all cores since the last call, and of the GPU over about the last second."""
+        metrics: dict[str, float | None] = {"time/cpu_percent": psutil.cpu_percent()}
+        if self._gpu_percent:
+            metrics["time/gpu_percent"] = self._gpu_percent()
+        return metrics
+
+
+class _Utilization(ctypes.Structure):
+    """``nvmlUtilization_t`` of NVIDIA's management library."""
+
+    _fields_ = (("gpu", ctypes.c_uint), ("memory", ctypes.c_uint))
+
+
+def _gpu_meter(device: torch.device) -> Callable[[], float | None] | None:
+    """A function that reads the percent of time that a kernel ran on `device`; None where nobody can say."""
+    if device.type != "cuda":
+        return None
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libnvidia-ml.so.1")
+        uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+        handle, usage = ctypes.c_void_p(), _Utilization()
+        if library.nvmlInit_v2() or library.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle)):
+            return None
+
+        def read() -> float | None:
+            failed = library.nvmlDeviceGetUtilizationRates(handle, ctypes.byref(usage))
+            return None if failed else float(usage.gpu)
+
+        return read
+    return None
+
+
+MEMORY_SECONDS = 5.0
+"""Reading a process's private memory walks its page tables (about a millisecond), so it is read only this often."""
+
+
+class WorkersView:
+    """Turns the pool's counters into a `WorkersStatus` at the start and at the end of each rollout.
+
+    Where several ranks collect together, it is of the workers of all of them, numbered one after the other.
+
+    Args:
+        ranks: who all make such a view at the same time, and call `waiting` at the same time.
+    """
+
+    def __init__(self, pool: WorkerPool, ranks: Ranks = ALONE) -> None:
+        self._pool, self._ranks = pool, ranks
+        self._first_env = ranks.rank * pool.num_envs
+        self._busy = pool.shared.busy_seconds.copy()
+        self._answering = self._answer_seconds()
+        self._episodes = np.zeros(pool.num_workers, dtype=np.int64)
+        self._last_returns: list[float | None] = [None] * pool.num_workers
+        self._memory = [0.0] * pool.num_workers
+        self._memory_read_at = float("-inf")
+        self._owner = np.empty(pool.num_envs, dtype=np.int64)
+        for worker in pool.workers:
+            self._owner[worker.envs] = worker.index
+        starting = [
+            WorkerInfo(
+                index=worker.index, pid=worker.process.pid, state=WorkerState.STARTING, num_envs=_count(worker.envs)
+            )
+            for worker in pool.workers
+        ]
+        self._newest = self._ranks.exchange(starting, list[WorkerInfo])
+
+    def add_episode(self, env: int, episode_return: float) -> None:
+        """A game of environment `env`, as all ranks count them, is over."""
+        if not 0 <= env - self._first_env < self._pool.num_envs:
+            return
+        worker = self._owner[env - self._first_env]
+        self._episodes[worker] += 1
+        self._last_returns[worker] = episode_return
+
+    def stepping(self) -> WorkersStatus:
+        """The workers at the start of a rollout, with the figures of the last one."""
+        return self._status([])
+
+    def changed(self) -> WorkersStatus:
+        """The workers in the middle of a rollout in which some have been lost: those, and who took their place."""
+        lost = {worker.index: worker.loss is not None for worker in self._pool.workers}
+        return self._status(
+            msgspec.structs.replace(
+                info,
+                pid=worker.process.pid,
+                state=WorkerState.STARTING if lost[worker.index] else WorkerState.STEPPING,
+                restarts=self._pool.restarts[worker.index] + lost[worker.index],
+            )
+            for info, worker in zip(self._newest[self._ranks.rank], self._pool.workers, strict=True)
+        )
+
+    def waiting(self, steps: int, seconds: float) -> WorkersStatus:
+        """The workers after a rollout of `steps` steps of each environment that took `seconds`."""
+        busy = self._pool.shared.busy_seconds - self._busy
+        self._busy = self._pool.shared.busy_seconds.copy()
+        answering, before = self._answer_seconds(), self._answering
+        self._answering = answering
+        self._read_memory()
+        seconds = max(seconds, 1e-9)
+        own = [
+            WorkerInfo(
+                index=worker.index,
+                pid=worker.process.pid,
+                state=WorkerState.WAITING,
+                num_envs=_count(worker.envs),
+                steps_per_second=steps * _count(worker.envs) / seconds,
+                wait_share=float(np.clip(1.0 - busy[worker.index] / seconds, 0.0, 1.0)),
+                answer_share=float(np.clip((answering - before)[worker.index] / seconds, 0.0, 1.0)),
+                episodes=int(self._episodes[worker.index]),
+                last_return=self._last_returns[worker.index],
+                restarts=self._pool.restarts[worker.index],
+                memory_mb=self._memory[worker.index],
+            )
+            for worker in self._pool.workers
+        ]
+        self._newest = self._ranks.exchange(own, list[WorkerInfo])
+        return WorkersStatus(workers=tuple(self._numbered(self._newest)))
+
+    def _answer_seconds(self) -> np.ndarray:
+        return np.array([worker.answer_seconds for worker in self._pool.workers])
+
+    @property
+    def busy_share(self) -> float:
+        """Share (0..1) of the last rollout that the workers spent stepping, on average."""
+        waits = [worker.wait_share for worker in itertools.chain(*self._newest)]
+        return 1.0 - sum(waits) / len(waits)
+
+    @property
+    def env_slices(self) -> tuple[tuple[int, int], ...]:
+        """First environment of each worker, and the one after its last."""
+        stops = list(itertools.accumulate(worker.num_envs for worker in itertools.chain(*self._newest)))
+        return tuple(itertools.pairwise([0, *stops]))
+
+    def _status(self, own: Iterable[WorkerInfo]) -> WorkersStatus:
+        """The workers while they step; `own` are this rank's, where more is known of them."""
+        reports = [
+            [msgspec.structs.replace(info, state=WorkerState.STEPPING) for info in part] for part in self._newest
+        ]
+        reports[self._ranks.rank] = list(own) or reports[self._ranks.rank]
+        return WorkersStatus(workers=tuple(self._numbered(reports)))
+
+    def _numbered(self, reports: Iterable[Iterable[WorkerInfo]]) -> Iterable[WorkerInfo]:
+        if self._ranks.size == 1:
+            return itertools.chain(*reports)
+        workers = enumerate(itertools.chain(*reports))
+        return (msgspec.structs.replace(worker, index=index) for index, worker in workers)
+
+    def _read_memory(self) -> None:
+        now = time.monotonic()
+        if now - self._memory_read_at >= MEMORY_SECONDS:
+            self._memory_read_at = now
+            self._memory = [_private_megabytes(worker.process.pid) for worker in self._pool.workers]
+
+
+def _count(envs: slice) -> int:
+    return envs.stop - envs.start
+
+
+def _private_megabytes(pid: int) -> float:
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).memory_full_info().uss / 1e6
+    return 0.0
+
+
+class _News(msgspec.Struct):
+    """What a rank has to say after a rollout: the games that ended in it, and what befell its workers."""
+
+    episodes: tuple[EpisodeFinished, ...]
+    events: tuple[Alarm | GameClip | CommandRefused, ...]
+
+
+class Bookkeeping:
+    """Counts episodes, steps and seconds, and tells of rollouts in progress, of the workers and of each update.
+
+    Args:
+        device: where the networks live.
+        emit: takes the events.
+        ranks: those who train together: what all of them say is told by rank 0, after each rollout.
+
+    Attributes:
+        times: how long each phase of the update takes.
+        episodes: the newest ones.
+        workers: what they are doing.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        pool: WorkerPool,
+        device: torch.device,
+        *,
+        clock: TrainingClock,
+        emit: Callable[[Event], None],
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self._config, self._clock, self._emit, self._ranks = config, clock, emit, ranks
+        self._untold: list[Event] = []
+        self.times = PhaseTimes(clock)
+        self.episodes = EpisodeWindow()
+        self.workers = WorkersView(pool, ranks)
+        self._rate = RecentRate()
+        self._usage = MachineUsage(device)
+        self._rollout_began = 0.0
+
+    def rollout_begins(self) -> None:
+        self._rollout_began = self._clock.seconds
+        self._emit(self.workers.stepping())
+
+    def rollout_progress(self, step: int, update: int, t: int) -> None:
+        """Vector step `t` is under way, of the rollout that `update` learns from and that began at `step`."""
+        self._emit(
+            RolloutProgress(
+                step=step + t * self._config.rollout.num_envs,
+                update=update,
+                t=t,
+                length=self._config.rollout.steps,
+                fps=self._rate.per_second,
+            )
+        )
+
+    def tell(self, event: Event) -> None:
+        """Emit what happened on this rank alone, soon."""
+        if self._ranks.leads:
+            self._emit(event)
+        elif isinstance(event, Alarm | GameClip | CommandRefused):
+            self._untold.append(event)
+
+    def rollout_done(self, steps: int, episodes: Iterable[EpisodeFinished] = ()) -> None:
+        """`steps` steps of each environment have been collected, in which these games ended on this rank."""
+        news, self._untold = _News(tuple(episodes), tuple(self._untold)), []
+        told = self._ranks.exchange(news, _News)
+        ended = itertools.chain.from_iterable(of_rank.episodes for of_rank in told)
+        for episode in sorted(ended, key=lambda episode: (episode.step, episode.env)):
+            self.episode_finished(episode)
+        for rank, of_rank in enumerate(told):
+            for event in of_rank.events:
+                named = isinstance(event, Alarm)
+                self._emit(msgspec.structs.replace(event, message=f"rank {rank}: {event.message}") if named else event)
+        self._emit(self.workers.waiting(steps, self._clock.seconds - self._rollout_began))
+
+    def episode_finished(self, episode: EpisodeFinished) -> None:
+        self.episodes.add(episode.episode_return, episode.length)
+        self.workers.add_episode(episode.env, episode.episode_return)
+        self._emit(episode)
+
+    def metrics(
+        self, step: int, update: int, taken: int, learning: Mapping[str, float | None]
+    ) -> dict[str, float | None]:
+        """All metrics of the update that was just done.
+
+        Args:
+            step: environment steps of the run, those of this update included.
+            taken: those of this update.
+            learning: what the learner says of it.
+        """
+        seconds = self.times.total
+        self._rate.add(taken, seconds)
+        elapsed = self._clock.seconds
+        return {
+            "time/total_timesteps": step,
+            "time/iterations": update,
+            "time/time_elapsed": elapsed,
+            "time/fps": step / max(elapsed, 1e-9),
+            "time/fps_update": taken / seconds,
+            **self.times.shares(),
+            "time/workers_busy": self.workers.busy_share,
+            **self._usage.metrics(),
+            **self.episodes.metrics(),
+            **learning,
+        }
+
+
+def run_started(
+    name: str,
+    config: Config,
+    env_slices: tuple[tuple[int, int], ...],
+    policy: ActorCritic,
+    device: torch.device,
+    run_dir: Path | None,
+) -> RunStarted:
+    """The first event of a run: what it is; `env_slices` are the environments of each worker, as start and stop."""
+    return RunStarted(
+        run=name,
+        config=to_tables(config),
+        seed=config.run.seed,
+        total_steps=config.planned_steps,
+        num_envs=config.rollout.num_envs,
+        num_workers=len(env_slices),
+        rollout_steps=config.rollout.steps,
+        env_slices=env_slices,
+        device=str(device),
+        parameters=sum(parameter.numel() for parameter in policy.parameters()),
+        versions=versions(),
+        run_dir=None if run_dir is None else str(run_dir),
+    )

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Sequence
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import gymnasium
 import msgspec
@@ -17,9 +16,6 @@ from ..envs.tolerance import TolerantEnv
 from ..errors import ConfigError
 from ..ppo import check_spaces_of_policy
 from ..workers import WorkerPool, own_cores, resolve_workers, worker_context
-
-if TYPE_CHECKING:
-    from .trainer import Trainer
 
 
 def examine(config: Config) -> EnvInfo:
@@ -34,24 +30,13 @@ def examine(config: Config) -> EnvInfo:
     info = probe_env(config.env)
     check_spaces_of_policy(info.observation_space, info.action_space, config.policy, config.env.frame_stack)
     if config.run.device.startswith("cuda") or config.run.compile:
-        from ..ppo.compiled import check_compiler
+        from ..ppo.optimizers import check_compiler
         from .device import resolve_device
 
         device = resolve_device(config.run.device)
         if config.run.compile:
             check_compiler(device)
     return info
-
-
-def engine_class(config: Config) -> type[Trainer]:
-    """The trainer for the algorithm of `config`; loads PyTorch."""
-    if config.run.algorithm == "a3c":
-        from .a3c import A3CTrainer
-
-        return A3CTrainer
-    from .trainer import Trainer
-
-    return Trainer
 
 
 def boot_workers(config: Config) -> BaseContext:

@@ -30,23 +30,17 @@ from ..protocol import (
     WatchGame,
 )
 from ..workers import WorkerPool, own_cores
-from .bookkeeping import Bookkeeping, run_started
-from .checkpoint.contents import read_checkpoint, write_checkpoint
+from .checkpoint.files import CheckpointState
 from .checkpoint.manager import Durability, Position
 from .checkpoint.resume import ResumePoint, live_changes
-from .checkpoint.snapshot import Snapshots, describe_origin
-from .checkpoint.state import CheckpointState
-from .controls import Controls, GroupControls, StopTraining
-from .device import Threads, choose_threads, keep_freed_memory, resolve_device
-from .diagnostics.health import GradientWatch
-from .diagnostics.monitor import Doctor
-from .hub import EventHub, Sink
-from .metrics import TrainingClock
+from .checkpoint.snapshot import Snapshots, describe_origin, read_checkpoint, write_checkpoint
+from .collect import Rollouts
+from .controls import Controls, GroupControls, LiveSettings, StopTraining
+from .device import Threads, choose_threads, keep_freed_memory, resolve_device, seed_global_generators
+from .diagnostics.monitor import Doctor, GradientWatch
+from .hub import EventHub, RunResult, Sink
+from .metrics import Bookkeeping, TrainingClock, run_started
 from .overlap import Learning
-from .randomness import seed_global_generators
-from .result import RunResult
-from .rollouts import Rollouts
-from .settings import LiveSettings
 from .start import examine, share_of_config, start_pool
 
 

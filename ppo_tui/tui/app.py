@@ -22,11 +22,9 @@ from . import keys, theme
 from .clip_player import DEFAULT_FPS
 from .controller import Controller
 from .driver import LastingDriver
-from .screen_options import Look
 from .palette import RunCommands
-from .plain import PlainCharacters
-from .screens.audit import AuditScreen
-from .screens.checkpoints import CheckpointScreen
+from .screen_options import Look
+from .screens.checkpoints import AuditScreen, CheckpointScreen
 from .screens.dialogs import CountDialog, Leave, LeaveDialog, TextScreen, help_text
 from .screens.edit import EditScreen
 from .screens.game import GameScreen
@@ -35,6 +33,7 @@ from .screens.replay import ReplayScreen
 from .screens.run_screen import RunScreen
 from .screens.runs import RunsScreen
 from .session import ReplaySession, Session
+from .theme import PlainCharacters
 from .view import Kind
 
 SAVE_SECONDS = 60.0

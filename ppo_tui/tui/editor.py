@@ -8,8 +8,7 @@ from typing import Any
 from ..config.live import LIVE_FIELDS, LiveField, parse_live_value, typed_value
 from ..errors import ConfigError
 from ..protocol import Cause, CommandRefused, Event, Rewound, SettingChanged, SetValue, UpdateFinished, WithdrawValue
-from .history import History
-from .view import RunView
+from .view import History, RunView
 
 _DEFAULT = "optim.learning_rate"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import UsageError, did_you_mean
-from .keymap import load_keymap
+from .keys import load_keymap
 
 THEMES = ("dark", "light", "ansi")
 """The last one uses the 16 colours that the user has given the terminal."""

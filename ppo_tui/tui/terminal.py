@@ -20,8 +20,8 @@ from .app import Departure, PpoTuiApp
 from .clip_player import default_fps
 from .controller import Messages
 from .driver import LastingDriver
-from .screen_options import ScreenOptions
 from .scheduling import short_turns
+from .screen_options import ScreenOptions
 from .session import Session
 from .view import Kind
 

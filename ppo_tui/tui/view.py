@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import singledispatchmethod
 from typing import Any
@@ -34,8 +35,53 @@ from ..protocol import (
     WorkerInfo,
     WorkersStatus,
 )
-from .history import History
 from .session.base import HistoryRestarted
+
+
+class History:
+    """The edits of a run, in the order in which they came into force.
+
+    Attributes:
+        applied: every change on the present branch of the run; going back to a checkpoint takes later ones away.
+        undoable, redoable: edits, the one whose turn is next at the end.
+    """
+
+    def __init__(self, changes: Iterable[SettingChanged] = ()) -> None:
+        self.applied: list[SettingChanged] = []
+        self.undoable: list[SettingChanged] = []
+        self.redoable: list[SettingChanged] = []
+        for change in changes:
+            self.apply(change)
+
+    def apply(self, change: SettingChanged) -> None:
+        """Fold in a change. One that undoes or redoes several edits of its setting at once counts for all of them."""
+        self.applied.append(change)
+        if change.cause is Cause.UNDO:
+            _move(self.undoable, self.redoable, change.key, lambda edit: edit.old == change.new)
+        elif change.cause is Cause.REDO:
+            _move(self.redoable, self.undoable, change.key, lambda edit: edit.new == change.new)
+        else:
+            self.undoable.append(change)
+            self.redoable.clear()
+
+    def rewind(self, update: int) -> list[SettingChanged]:
+        """Forget what came into force after `update`, and return it, newest first."""
+        kept = [change for change in self.applied if change.update <= update]
+        gone = [change for change in reversed(self.applied) if change.update > update]
+        self.__init__(kept)
+        return gone
+
+
+def _move(
+    source: list[SettingChanged], target: list[SettingChanged], key: str, is_last: Callable[[SettingChanged], bool]
+) -> None:
+    """Move the edits of `key` from the end of `source` over, up to the one that `is_last`; just one if none is."""
+    newest_first = [edit for edit in reversed(source) if edit.key == key]
+    count = next((number for number, edit in enumerate(newest_first, start=1) if is_last(edit)), 1)
+    for edit in newest_first[:count]:
+        source.remove(edit)
+        target.append(edit)
+
 
 EPISODE_RETURNS = "episode/return"
 """The series that holds the return of each single game; all others are keys of the metrics."""

@@ -55,7 +55,7 @@ class WorkerPool(VectorEnv):
         num_workers: processes, or ``"auto"`` for one a core.
         groups: groups that step independently of each other, or ``"auto"``.
         slots: moments that the shared memory holds (S ≥ 2).
-        num_masked: actions that each environment masks (see `ppo_tui.envs.masks`), whose masks are then in
+        num_masked: actions that each environment masks (see `ppo_tui.envs.spaces`), whose masks are then in
             ``shared.action_masks``; 0 where none does.
         observation_space, action_space: of one environment. Where they are not given, one environment is made
             and closed in this process to learn them.

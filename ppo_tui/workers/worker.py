@@ -19,7 +19,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from ..envs.masks import read_mask
+from ..envs.spaces import read_mask
 from ..envs.state import CannotRestoreError, restore_env, save_env
 from ..envs.tolerance import TolerantEnv
 from . import wire

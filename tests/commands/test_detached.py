@@ -20,8 +20,7 @@ import pytest
 
 from ppo_tui.protocol import Pause, RunFinished, RunState, Stop
 from ppo_tui.runs import RunDirectory
-from ppo_tui.runs.client import ControlClient
-from ppo_tui.runs.steering import steer
+from ppo_tui.runs.client import ControlClient, steer
 from tests.conftest import ROOT
 from tests.waiting import wait_until
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from ppo_tui.protocol import RunFinished, RunResumed, RunStarted, UpdateFinished, decode_event
-from ppo_tui.training.checkpoint.contents import read_checkpoint
-from ppo_tui.training.checkpoint.state import newest_checkpoint
+from ppo_tui.training.checkpoint.files import newest_checkpoint
+from ppo_tui.training.checkpoint.snapshot import read_checkpoint
 from tests.conftest import ROOT
 
 STEPS = "4096"

@@ -37,8 +37,7 @@ from ppo_tui.protocol import (
     decode_event,
 )
 from ppo_tui.runs import RunDirectory
-from ppo_tui.runs.client import ControlClient
-from ppo_tui.runs.steering import steer
+from ppo_tui.runs.client import ControlClient, steer
 from ppo_tui.training import share_of_config
 from tests.conftest import ROOT
 from tests.training.test_trainer import Recorder, cartpole

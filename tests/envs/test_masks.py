@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
-from ppo_tui.config.environment import EnvConfig
+from ppo_tui.config.schema import EnvConfig
 from ppo_tui.envs import probe_env
-from ppo_tui.envs.masks import read_mask
+from ppo_tui.envs.spaces import read_mask
 from ppo_tui.errors import ConfigError
 
 

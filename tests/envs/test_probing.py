@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from ppo_tui.config.environment import AtariConfig, EnvConfig
+from ppo_tui.config.schema import AtariConfig, EnvConfig
 from ppo_tui.envs import EnvInfo, make_env, probe_env
 from ppo_tui.errors import ConfigError
 
@@ -123,7 +123,7 @@ def test_the_module_of_an_id_is_imported(tmp_path, monkeypatch):
 def test_a_missing_package_gets_the_command_that_installs_it(env_id, package, command):
     code = (
         f"import sys; sys.modules[{package!r}] = None\n"
-        "from ppo_tui.config.environment import EnvConfig; from ppo_tui.envs import probe_env\n"
+        "from ppo_tui.config.schema import EnvConfig; from ppo_tui.envs import probe_env\n"
         "from ppo_tui.errors import ConfigError\n"
         f"try: probe_env(EnvConfig(id={env_id!r}))\n"
         "except ConfigError as error: print(error.message); print(error.hint)"
@@ -209,7 +209,7 @@ def test_nothing_is_printed_whatever_the_environment_prints(register, capfd):
 @pytest.mark.parametrize("env_id", ["ALE/Breakout-v5", "CarRacing-v3", "CartPole-v0", "Breakout-v4"])
 def test_a_fresh_process_probes_in_silence(env_id):
     code = (
-        "from ppo_tui.config.environment import EnvConfig; from ppo_tui.envs import probe_env\n"
+        "from ppo_tui.config.schema import EnvConfig; from ppo_tui.envs import probe_env\n"
         "from ppo_tui.errors import ConfigError\n"
         f"try: probe_env(EnvConfig(id={env_id!r}))\n"
         "except ConfigError: pass"
@@ -221,7 +221,7 @@ def test_a_fresh_process_probes_in_silence(env_id):
 def test_works_with_closed_standard_streams():
     code = (
         "import os; os.close(1); os.close(2)\n"
-        "from ppo_tui.config.environment import EnvConfig; from ppo_tui.envs import probe_env\n"
+        "from ppo_tui.config.schema import EnvConfig; from ppo_tui.envs import probe_env\n"
         "probe_env(EnvConfig(id='CartPole-v1')); os._exit(0)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -23,9 +23,8 @@ import psutil
 from ppo_tui import Trainer, load_preset
 from ppo_tui.errors import UsageError
 from ppo_tui.protocol import Alarm, CheckpointSaved, Event, RolloutProgress
-from ppo_tui.training.checkpoint.contents import read_checkpoint, write_checkpoint
-from ppo_tui.training.checkpoint.files import list_checkpoints
-from ppo_tui.training.checkpoint.state import newest_checkpoint
+from ppo_tui.training.checkpoint.files import list_checkpoints, newest_checkpoint
+from ppo_tui.training.checkpoint.snapshot import read_checkpoint, write_checkpoint
 from tests.conftest import ROOT
 from tests.faults.test_processes import LiveRun
 from tests.training.checkpoint.test_files import snapshot

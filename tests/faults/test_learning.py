@@ -17,8 +17,8 @@ from ppo_tui.protocol import (
     StateChanged,
     UpdateFinished,
 )
-from ppo_tui.training.checkpoint import manager as durability
-from ppo_tui.training.checkpoint.contents import read_checkpoint
+from ppo_tui.training.checkpoint import manager
+from ppo_tui.training.checkpoint.snapshot import read_checkpoint
 from tests.faults.conftest import UPDATES, faulty, train
 from tests.training.checkpoint.test_resume import run, same_state
 
@@ -96,7 +96,7 @@ def test_three_in_a_row_take_an_attended_run_back_to_its_last_good_checkpoint_an
 def test_an_exception_while_learning_leaves_the_last_whole_update_from_which_the_run_goes_on_bit_for_bit(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(durability, "KEEP_SHARE", 1e9)  # updates as short as these are not all of them kept
+    monkeypatch.setattr(manager, "KEEP_SHARE", 1e9)  # updates as short as these are not all of them kept
 
     def out_of_memory(gradient: torch.Tensor) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -23,7 +23,7 @@ from ppo_tui.protocol import (
     WorkersStatus,
     WorkerState,
 )
-from ppo_tui.workers import pipes as handle
+from ppo_tui.workers import pipes
 from tests.faults.conftest import UPDATES, faulty, train
 from tests.training.checkpoint.test_resume import same_state
 
@@ -149,7 +149,7 @@ def test_a_fork_server_that_cannot_be_reached_is_replaced_with_all_its_workers()
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_fork_server_that_is_stopped_is_replaced_with_all_its_workers(number: int, monkeypatch):
     """It would never tell that a worker has ended, nor start another one."""
-    monkeypatch.setattr(handle, "REAP_SECONDS", 0.5)
+    monkeypatch.setattr(pipes, "REAP_SECONDS", 0.5)
 
     def do(trainer: Trainer) -> None:
         import multiprocessing.forkserver as forkserver

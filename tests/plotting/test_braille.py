@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from ppo_tui.plotting import axis
+from ppo_tui.plotting import plot as plotting
 from ppo_tui.plotting.braille import ASCII, BRAILLE, Pattern, draw, envelope, pack
 from ppo_tui.plotting.marks import Mark, MarkKind
 from ppo_tui.plotting.picture import Picture
@@ -280,24 +280,24 @@ def test_a_growing_curve_changes_few_cells():
 )
 def test_ticks_are_few_round_and_within(low, span, most):
     high = low + span
-    ticks = axis.linear_ticks(low, high, most)
+    ticks = plotting.linear_ticks(low, high, most)
     assert len(ticks) <= most
     assert all(low - 1e-6 * span <= tick <= high + 1e-6 * span for tick in ticks)
 
 
 def test_labels_are_short_and_round():
-    assert axis.labels([0.0, 250_000.0, 500_000.0]) == ["0", "250K", "500K"]
-    assert axis.labels([0.0, 500_000.0, 1_000_000.0]) == ["0", "0.5M", "1.0M"]
-    assert axis.labels([0.05, 0.1, 0.15]) == ["0.05", "0.10", "0.15"]
-    assert axis.labels([-2e-5, 0.0, 2e-5]) == ["-2e-5", "0", "2e-5"]
-    assert axis.labels([1.01e-5, 1.02e-5, 1.03e-5]) == ["1.01e-5", "1.02e-5", "1.03e-5"]
-    assert axis.labels([1_000_000.0, 1_000_200.0]) == ["1.0000M", "1.0002M"]
+    assert plotting.labels([0.0, 250_000.0, 500_000.0]) == ["0", "250K", "500K"]
+    assert plotting.labels([0.0, 500_000.0, 1_000_000.0]) == ["0", "0.5M", "1.0M"]
+    assert plotting.labels([0.05, 0.1, 0.15]) == ["0.05", "0.10", "0.15"]
+    assert plotting.labels([-2e-5, 0.0, 2e-5]) == ["-2e-5", "0", "2e-5"]
+    assert plotting.labels([1.01e-5, 1.02e-5, 1.03e-5]) == ["1.01e-5", "1.02e-5", "1.03e-5"]
+    assert plotting.labels([1_000_000.0, 1_000_200.0]) == ["1.0000M", "1.0002M"]
 
 
 @settings(max_examples=30)
 @given(st.lists(st.floats(1e-9, 1e12), min_size=1, max_size=30))
 def test_logarithmic_ticks_lie_within(values):
     low, high = min(values), max(values)
-    ticks = axis.decade_ticks(np.log10(low), np.log10(high), 5)
+    ticks = plotting.decade_ticks(np.log10(low), np.log10(high), 5)
     assert all(low * (1 - 1e-9) <= tick <= high * (1 + 1e-9) for tick in ticks)
     assert len(ticks) <= 5

@@ -10,8 +10,7 @@ import torch
 from gymnasium import spaces
 
 from ppo_tui.config import Config, load_preset
-from ppo_tui.ppo import ActorCritic
-from ppo_tui.ppo import cpu_inference as packed
+from ppo_tui.ppo import ActorCritic, cpu_inference
 from ppo_tui.ppo.policy import build_policy
 from ppo_tui.training.trainer import Trainer
 
@@ -37,7 +36,7 @@ def values(policy: ActorCritic, batch: int = 3) -> torch.Tensor:
 
 @pytest.fixture(autouse=True)
 def _processor_that_packs() -> None:
-    if not packed.can_pack(torch.float32):
+    if not cpu_inference.can_pack(torch.float32):
         pytest.skip("this build of PyTorch has no oneDNN: nothing is packed")
 
 
@@ -45,13 +44,15 @@ def _processor_that_packs() -> None:
 @pytest.mark.parametrize("network", ["nature-cnn", "impala", "a3c-cnn"])
 def test_decisions_are_those_of_the_layers_themselves(network: str, precision: str, monkeypatch: pytest.MonkeyPatch):
     """The first batch decides how weights lie; the others are as right."""
-    if precision == "bf16" and not packed.can_pack(torch.bfloat16):
+    if precision == "bf16" and not cpu_inference.can_pack(torch.bfloat16):
         pytest.skip("this processor has no arithmetic in bfloat16")
     policy = atari_policy(precision, network)
     computed: list[int] = []
-    compute = packed._Convolution._compute
+    compute = cpu_inference._Convolution._compute
     monkeypatch.setattr(
-        packed._Convolution, "_compute", lambda layer, inputs: (computed.append(len(inputs)), compute(layer, inputs))[1]
+        cpu_inference._Convolution,
+        "_compute",
+        lambda layer, inputs: (computed.append(len(inputs)), compute(layer, inputs))[1],
     )
     close = {"rtol": TOLERANCE[precision], "atol": TOLERANCE[precision]}
     with policy.unchanged():
@@ -117,17 +118,17 @@ def small_breakout() -> Config:
 
 def test_an_operator_that_is_missing_or_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch):
     for broken in (AttributeError, RuntimeError, NotImplementedError):
-        packed.can_pack.cache_clear()
+        cpu_inference.can_pack.cache_clear()
 
         def refuse(*arguments: object, error: type[Exception] = broken) -> None:
             raise error
 
         with monkeypatch.context() as patch:
-            patch.setattr(packed._Linear, "_compute", refuse)
-            assert not packed.can_pack(torch.float32)
-    packed.can_pack.cache_clear()
+            patch.setattr(cpu_inference._Linear, "_compute", refuse)
+            assert not cpu_inference.can_pack(torch.float32)
+    cpu_inference.can_pack.cache_clear()
     with monkeypatch.context() as patch:
-        patch.setattr(packed._Linear, "_compute", lambda self, inputs: inputs[:, :2])
-        assert not packed.can_pack(torch.float32)
-    packed.can_pack.cache_clear()
-    assert packed.can_pack(torch.float32)
+        patch.setattr(cpu_inference._Linear, "_compute", lambda self, inputs: inputs[:, :2])
+        assert not cpu_inference.can_pack(torch.float32)
+    cpu_inference.can_pack.cache_clear()
+    assert cpu_inference.can_pack(torch.float32)

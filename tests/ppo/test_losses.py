@@ -6,7 +6,7 @@ import torch
 from hypothesis import strategies as st
 
 from ppo_tui.ppo import losses
-from ppo_tui.ppo.adaptive import adapted_kl_coef, adapted_learning_rate
+from ppo_tui.ppo.schedules import adapted_kl_coef, adapted_learning_rate
 
 EPSILON = 0.2
 

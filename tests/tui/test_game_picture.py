@@ -7,14 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ppo_tui.tui.widgets.raster import (
-    RAMP,
-    Shrinker,
-    changed_spans,
-    fitted_size,
-    half_block_cells,
-    ramp_cells,
-)
+from ppo_tui.tui.widgets.game_picture import RAMP, Shrinker, changed_spans, fitted_size, half_block_cells, ramp_cells
 
 HEIGHT, WIDTH = 210, 160
 

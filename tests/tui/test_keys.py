@@ -8,8 +8,7 @@ import pytest
 
 from ppo_tui.errors import ConfigError
 from ppo_tui.protocol import Pause, StepUpdates
-from ppo_tui.tui.keymap import _refuse_collisions, keymap_path, load_keymap
-from ppo_tui.tui.keys import KEYS
+from ppo_tui.tui.keys import KEYS, _refuse_collisions, keymap_path, load_keymap
 from tests.tui.desk import desk
 
 

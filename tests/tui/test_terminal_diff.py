@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from ppo_tui.tui import terminal_diff as difference_module
+from ppo_tui.tui import terminal_diff
 from ppo_tui.tui.terminal_diff import SYNC_END, SYNC_START, Difference
 from tests.tui.clips import clip
 from tests.tui.desk import desk
@@ -162,7 +162,7 @@ def test_news_of_another_size_may_come_from_another_thread_in_the_middle_of_an_u
     difference = Difference()
     data = "\x1b[1;1H\x1b[1mrollout\x1b[0m\x1b[1;1H"
     difference.reduce(data)
-    tokens = difference_module._tokens
+    tokens = terminal_diff._tokens
 
     def interrupted(text: str):
         for token in tokens(text):
@@ -170,7 +170,7 @@ def test_news_of_another_size_may_come_from_another_thread_in_the_middle_of_an_u
             yield token
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(difference_module, "_tokens", interrupted)
+        patch.setattr(terminal_diff, "_tokens", interrupted)
         assert "progress" in difference.reduce(data.replace("rollout", "progress"))
     assert difference.reduce(SYNC_START) == ""
     assert "progress" in difference.reduce(data.replace("rollout", "progress"))

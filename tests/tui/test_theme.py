@@ -11,7 +11,7 @@ from rich.style import Style
 from ppo_tui.errors import UsageError
 from ppo_tui.protocol import WorkerInfo, WorkersStatus, WorkerState
 from ppo_tui.tui.screen_options import Look, choose_look
-from ppo_tui.tui.plain import plain
+from ppo_tui.tui.theme import plain
 from ppo_tui.tui.widgets.workers import Workers, stragglers
 from tests.tui.desk import FAILURE, desk
 from tests.tui.fake import recorded

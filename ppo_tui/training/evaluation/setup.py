@@ -12,9 +12,9 @@ import numpy as np
 
 from ...config import Config, EnvConfig, RolloutConfig, apply_overrides, build_config, is_atari, refuse_import
 from ...envs import EnvInfo
-from ...envs.seeded import make_seeded_env
+from ...envs.making import make_seeded_env
 from ...workers import WorkerPool
-from ..checkpoint.state import CheckpointState, read_state
+from ..checkpoint.files import CheckpointState, read_state
 from ..start import boot_workers, examine, start_pool
 
 SEED_STREAM = 0x6576616C

@@ -10,9 +10,9 @@ import msgspec
 
 from ...protocol import Command, EpisodeFinished, Event, RunFinished, RunStarted, RunState, StateChanged, Stop
 from ...workers.clip_recorder import GAME_FPS
-from ..bookkeeping import run_started
-from ..clips import Cutter, Take
-from .playing import Play
+from ..game_clips import Cutter, Take
+from ..metrics import run_started
+from .evaluate import Play
 from .setup import Stage
 
 CLIP_SECONDS = 2.0

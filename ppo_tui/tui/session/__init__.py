@@ -6,9 +6,8 @@ one behind a socket (`AttachedSession`), or the file of a run that ended last we
 
 from .attached import AttachedSession
 from .base import HistoryRestarted, Mailbox, Session
-from .local import Engine, LocalSession
+from .local import Engine, LocalSession, WatchSession
 from .replay import ReplaySession
-from .watching import WatchSession
 
 __all__ = [
     "AttachedSession",

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ...errors import PPOTuiError, RunFailedError
 from ...protocol import Command, Event, RunFinished, RunState, Stop, UpdateFinished
-from ...training.relay import CommandRelay, Receiver
+from ...training.controls import CommandRelay, Receiver
 from ..scheduling import take_turns_of
 from .base import Mailbox, Session
 
@@ -119,3 +119,12 @@ class LocalSession(Session):
                 details=details,
             )
         )
+
+
+class WatchSession(LocalSession):
+    """There is nothing to steer, and nothing is lost when the screen is left."""
+
+    owns_run = False
+    can_steer = False
+    opens_game = True
+    status = "watching"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ...plotting import formats
 from ...plotting.braille import Pattern
-from ...plotting.frame import Entry, Pieces
 from ...plotting.marks import Mark
+from ...plotting.picture import Entry, Pieces
 from ...plotting.plot import Line
 from ...plotting.series import FloatArray, Series, extent_of, smoothed
 from ..chart_view import ChartView, Extent

@@ -15,9 +15,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from ...plotting.braille import ASCII, BRAILLE, Glyphs
-from ...plotting.frame import Entry, Pieces, draw_frame, write_foot, write_legend
 from ...plotting.marks import Mark, mark_near
-from ...plotting.picture import STYLES, Picture
+from ...plotting.picture import STYLES, Entry, Picture, Pieces, draw_frame, write_foot, write_legend
 from ...plotting.plot import Line, Plotted, plot
 from ...plotting.series import FloatArray
 from ..chart_view import ChartView, Extent

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from ...plotting import formats
 from ...plotting.braille import Pattern
-from ...plotting.frame import Entry, Pieces
-from ...plotting.picture import CURVE_COLOURS
+from ...plotting.picture import CURVE_COLOURS, Entry, Pieces
 from ...plotting.plot import Line
 from ...plotting.series import FloatArray, Series, extent_of, smoothed
 from ..chart_view import ChartView, Extent

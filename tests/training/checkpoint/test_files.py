@@ -21,11 +21,18 @@ from hypothesis import strategies as st
 from ppo_tui.errors import RunFailedError, UsageError
 from ppo_tui.protocol import Alarm, CheckpointSaved
 from ppo_tui.training.checkpoint import files as checkpoint_files
-from ppo_tui.training.checkpoint import keeper
-from ppo_tui.training.checkpoint.contents import Snapshot, read_checkpoint, write_checkpoint
-from ppo_tui.training.checkpoint.files import MANIFEST_FILE, list_checkpoints, write_checkpoint_files
-from ppo_tui.training.checkpoint.keeper import CheckpointKeeper
-from ppo_tui.training.checkpoint.state import CheckpointState, Origin, SavedSchedule, newest_checkpoint
+from ppo_tui.training.checkpoint import manager
+from ppo_tui.training.checkpoint.files import (
+    MANIFEST_FILE,
+    CheckpointState,
+    Origin,
+    SavedSchedule,
+    list_checkpoints,
+    newest_checkpoint,
+    write_checkpoint_files,
+)
+from ppo_tui.training.checkpoint.manager import CheckpointKeeper
+from ppo_tui.training.checkpoint.snapshot import Snapshot, read_checkpoint, write_checkpoint
 from tests.conftest import ROOT
 
 ORIGIN = Origin(
@@ -307,7 +314,7 @@ def test_what_is_due_is_the_first_score_a_better_one_and_an_old_checkpoint(tmp_p
 def test_a_checkpoint_is_saved_before_an_update_that_would_make_the_last_one_too_old(tmp_path, monkeypatch):
     """Saved every 60 s at most, with updates of 7 s: at 56 s, as at 63 s it would be too late."""
     now = [0.0]
-    monkeypatch.setattr(keeper.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(manager.time, "monotonic", lambda: now[0])
     kept = Kept(tmp_path, seconds=60.0)
     reasons = []
     for now[0] in range(7, 130, 7):
@@ -319,7 +326,7 @@ def test_a_checkpoint_is_saved_before_an_update_that_would_make_the_last_one_too
 
 def test_a_full_disk_is_an_alarm_that_names_what_is_kept_and_it_is_tried_again(tmp_path, monkeypatch):
     """The limit on file sizes is a real one: the system refuses the write as it does on a full disk."""
-    monkeypatch.setattr(keeper, "FIRST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(manager, "FIRST_RETRY_SECONDS", 0.05)
     kept = Kept(tmp_path, seconds=0.01)
     kept.save(1)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -30,8 +30,8 @@ from ppo_tui.protocol import (
     UpdateFinished,
     UpdateProgress,
 )
-from ppo_tui.training.checkpoint.contents import read_checkpoint
 from ppo_tui.training.checkpoint.resume import ResumePoint
+from ppo_tui.training.checkpoint.snapshot import read_checkpoint
 from tests.training.test_trainer import Recorder
 
 SMALL = ["rollout.num_envs=3", "rollout.steps=48", "ppo.minibatches=2", "ppo.epochs=2", "workers.count=2"]

@@ -9,11 +9,10 @@ import pytest
 import torch
 
 from ppo_tui import Trainer, load_policy, load_preset
-from ppo_tui.envs.seeded import make_seeded_env
+from ppo_tui.envs.making import make_seeded_env
 from ppo_tui.errors import ConfigError, UsageError
 from ppo_tui.protocol import EpisodeFinished, GameClip, RunFinished, RunState, Stop
-from ppo_tui.training.evaluation.evaluate import Evaluation, evaluate
-from ppo_tui.training.evaluation.playing import Play
+from ppo_tui.training.evaluation.evaluate import Evaluation, Play, evaluate
 from ppo_tui.training.evaluation.setup import full_games, start_stage
 from ppo_tui.training.evaluation.watch import Watching
 from tests.training.scoreboard import LONG
