@@ -4,6 +4,7 @@
 ARGS ?= --preset breakout
 PYTHON ?= python3
 VENV := .venv
+INSTALL := $(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
 BENCH_STAMP := $(VENV)/.installed-bench
@@ -26,12 +27,14 @@ test-faults: $(TEST_STAMP)
 	$(VENV)/bin/python -m pytest -m "" $$($(VENV)/bin/python -m tests.faults.catalogue) $(PYTEST_ARGS)
 	$(VENV)/bin/python -m tests.faults.chaos $(CHAOS_ARGS)
 
-check: $(STAMP)
+# Style and types.
+check: $(TEST_STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/basedpyright
 
 # The pages of docs/ as a site: docs/_build/html/index.html.
-docs: $(STAMP)
+docs: $(TEST_STAMP)
 	$(VENV)/bin/python -m sphinx --fail-on-warning --quiet -b html docs docs/_build/html
 
 # make bench BENCH_ARGS="training --rounds 3" measures less; docs/performance.md says what is measured.
@@ -41,17 +44,18 @@ bench: $(BENCH_STAMP)
 clean:
 	rm -rf $(VENV) build dist
 
-# The exact pins keep pip from choosing a PyTorch build of several gigabytes.
+# What a training on the screen needs, and no more. The exact pins keep pip from choosing a PyTorch build of several
+# gigabytes.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,docs,box2d,tensorboard,plot,record]"
+	$(INSTALL) -e .
 	touch $@
 
-# What is optional, and the programs that the tests read its results with.
+# The tools of a developer, what is optional, and the programs that the tests compare with.
 $(TEST_STAMP): $(STAMP)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[report,export,serve,sweep,wandb,mlflow,peers]"
+	$(INSTALL) -e ".[dev,docs,box2d,tensorboard,plot,record,report,export,serve,sweep,wandb,mlflow,peers]"
 	touch $@
 
 $(BENCH_STAMP): $(STAMP)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	$(INSTALL) -e ".[bench]"
 	touch $@
