@@ -44,16 +44,16 @@ bench: $(BENCH_STAMP)
 clean:
 	rm -rf $(VENV) build dist
 
-# What a training on the screen needs, and no more. The exact pins keep pip from choosing a PyTorch build of several
+# What runs and their presets need, and no more. The exact pins keep pip from choosing a PyTorch build of several
 # gigabytes.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) -e .
+	$(INSTALL) -e ".[box2d,tensorboard,plot,record]"
 	touch $@
 
 # The tools of a developer, what is optional, and the programs that the tests compare with.
 $(TEST_STAMP): $(STAMP)
-	$(INSTALL) -e ".[dev,docs,box2d,tensorboard,plot,record,report,export,serve,sweep,wandb,mlflow,peers]"
+	$(INSTALL) -e ".[dev,docs,report,export,serve,sweep,wandb,mlflow,peers]"
 	touch $@
 
 $(BENCH_STAMP): $(STAMP)
