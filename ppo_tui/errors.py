@@ -50,7 +50,7 @@ class WorkerError(RunFailedError):
     """A worker process died, hung or raised; names it and carries its traceback."""
 
 
-class WorkerLostError(WorkerError):
+class WorkerFailedError(WorkerError):
     """Worker processes died, hang or talk nonsense; nothing can be asked of them any more, but they can be replaced.
 
     Args:

@@ -98,10 +98,10 @@ def watch(
 
         check_recording(record)
     options = screen_options(theme, ascii, fps)
-    from ..training.evaluation.setup import start_stage
+    from ..training.evaluation.setup import start_evaluation
     from .watch import watch_into_file, watch_on_screen
 
-    stage = start_stage(
+    stage = start_evaluation(
         chosen.path,
         episodes=episodes or SEEDED_GAMES,
         num_envs=1,

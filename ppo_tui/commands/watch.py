@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..protocol import EpisodeFinished, Event
-from ..training.evaluation.setup import Stage
+from ..training.evaluation.setup import EvaluationSetup
 
 if TYPE_CHECKING:
     from ..sinks.recording import Recording
-    from ..training.evaluation.watch import Watching
+    from ..training.evaluation.watch import WatchEngine
     from ..tui.screen_options import ScreenOptions
 
 
 def watch_on_screen(
-    stage: Stage,
+    stage: EvaluationSetup,
     options: ScreenOptions,
     *,
     name: str,
@@ -36,15 +36,15 @@ def watch_on_screen(
     recording = _recording(record)
     fps = terminal.frame_rate(options)
 
-    def make_engine(emit: Callable[[Event], None]) -> Watching:
-        from ..training.evaluation.watch import Watching
+    def make_engine(emit: Callable[[Event], None]) -> WatchEngine:
+        from ..training.evaluation.watch import WatchEngine
 
         def emit_to_all(event: Event) -> None:
             emit(event)
             if recording:
                 recording.emit(event)
 
-        return Watching(stage, name=name, episodes=episodes, emit=emit_to_all, fps=fps)
+        return WatchEngine(stage, name=name, episodes=episodes, emit=emit_to_all, fps=fps)
 
     session = WatchSession(make_engine)
     try:
@@ -58,9 +58,11 @@ def watch_on_screen(
     return outcome.exit_code
 
 
-def watch_into_file(stage: Stage, record: Path, *, name: str, episodes: int, board: Path | None = None) -> int:
+def watch_into_file(
+    stage: EvaluationSetup, record: Path, *, name: str, episodes: int, board: Path | None = None
+) -> int:
     """Play as fast as it goes, record the games, and return the exit code; `board` as for `watch_on_screen`."""
-    from ..training.evaluation.watch import Watching
+    from ..training.evaluation.watch import WatchEngine
 
     recording = _recording(record)
 
@@ -70,7 +72,7 @@ def watch_into_file(stage: Stage, record: Path, *, name: str, episodes: int, boa
         recording.emit(event)
 
     try:
-        Watching(stage, name=name, episodes=episodes, emit=emit, fps=None).run()
+        WatchEngine(stage, name=name, episodes=episodes, emit=emit, fps=None).run()
     finally:
         _finish(recording, record, board, stage.state.step)
     return 0

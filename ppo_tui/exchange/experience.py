@@ -18,7 +18,7 @@ from ..errors import RunFailedError
 from ..ppo import ActorCritic
 from ..ppo.distributions import action_kind
 from ..training.evaluation.evaluate import Play
-from ..training.evaluation.setup import start_stage
+from ..training.evaluation.setup import start_evaluation
 
 NUM_ENVS, STEPS = 4, 32
 
@@ -56,9 +56,9 @@ def gather_experience(path: Path, *, allow_import: bool = False) -> Experience:
     """Let the checkpoint at `path` play greedily on the CPU, in float32, and keep what it saw and did.
 
     Raises:
-        As `start_stage` and `Play` do.
+        As `start_evaluation` and `Play` do.
     """
-    stage = start_stage(
+    stage = start_evaluation(
         path, episodes=NUM_ENVS, num_envs=NUM_ENVS, steps=STEPS, greedy=True, device="cpu", allow_import=allow_import
     )
     precise = msgspec.structs.replace(stage.config.policy, precision="float32")

@@ -15,7 +15,7 @@ from ..runs.registry import LATEST
 from ..runs.select import find_checkpoint
 from ..sinks.recording import Recording
 from ..training.checkpoint.files import MANIFEST_FILE
-from ..training.evaluation.setup import start_stage
+from ..training.evaluation.setup import start_evaluation
 
 FILM_FRAMES = 300
 """Of the film in the page: twenty seconds of an Atari game."""
@@ -49,11 +49,11 @@ def film_run(run: RunDirectory, *, device: str = "auto", allow_import: bool = Fa
         PPOTuiError: there is no whole checkpoint; the environment is not installed here, shows no pictures, or its
             worker could not start.
     """
-    from ..training.evaluation.watch import Watching
+    from ..training.evaluation.watch import WatchEngine
 
     best = (run.checkpoints / BEST / MANIFEST_FILE).is_file()
     path = find_checkpoint(str(run.path), BEST if best else LATEST).path
-    stage = start_stage(path, episodes=1, num_envs=1, steps=1, device=device, allow_import=allow_import)
+    stage = start_evaluation(path, episodes=1, num_envs=1, steps=1, device=device, allow_import=allow_import)
     score: float | None = None
     with tempfile.TemporaryDirectory() as directory:
         gif = Path(directory) / "game.gif"
@@ -67,7 +67,7 @@ def film_run(run: RunDirectory, *, device: str = "auto", allow_import: bool = Fa
             if recording.frames >= FILM_FRAMES:
                 watching.send(Stop())
 
-        watching = Watching(stage, name="report", episodes=1, emit=emit, fps=None)
+        watching = WatchEngine(stage, name="report", episodes=1, emit=emit, fps=None)
         watching.run()
         recording.close()
         if not recording.frames:

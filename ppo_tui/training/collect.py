@@ -12,14 +12,14 @@ from ..config import Config
 from ..distributed.ranks import ALONE, Ranks
 from ..envs import EnvInfo
 from ..envs.state import unsaved_reason
-from ..errors import WorkerLostError
+from ..errors import WorkerFailedError
 from ..ppo import ActorCritic, RolloutBuffer
 from ..ppo.buffer import ALL_ENVS
 from ..protocol import EpisodeFinished, Event
 from ..workers import WorkerPool
 from ..workers.shared_memory import SharedArrays
 from .device import load_global_generators, save_global_generators
-from .game_clips import GameView
+from .game_clips import GameClips
 from .metrics import Bookkeeping, PhaseTimes
 from .recovery import Pairs, Recovery
 
@@ -120,7 +120,7 @@ class Collector:
         while True:
             try:
                 return ask()
-            except WorkerLostError as lost:
+            except WorkerFailedError as lost:
                 if self._recovery is None:
                     raise
                 begun = self._recovery.between_rollouts(lost, self._restore_point, self._steps_since)
@@ -209,7 +209,7 @@ class Collector:
         with self._times.phase("wait"):
             try:
                 pairs = self._pool.wait_step(group)
-            except WorkerLostError as lost:
+            except WorkerFailedError as lost:
                 if self._recovery is None:
                     raise
                 pairs = self._recovery.in_step(lost, self._restore_point, t)
@@ -282,7 +282,7 @@ class Rollouts:
         self.ahead: RolloutBuffer | None = None
         self.buffer = wrap_rollout(pool.shared, policy, config, masked=info.num_masked > 0)
         names = info.action_meanings or ()
-        self.game = GameView(pool, policy, self.buffer, action_names=names, emit=emit, ranks=ranks)
+        self.game = GameClips(pool, policy, self.buffer, action_names=names, emit=emit, ranks=ranks)
         num_envs = config.rollout.num_envs
         env_seeds = [int(seed) for seed in env_seed.generate_state(num_envs) >> 1][ranks.share(num_envs)]
         recovery = Recovery(

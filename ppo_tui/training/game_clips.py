@@ -19,7 +19,7 @@ from ..ppo import ActorCritic, Categorical, DiagonalGaussian, Minibatch, Rollout
 from ..ppo.recurrent import Past
 from ..protocol import WATCH_SECONDS, CommandRefused, Event, GameClip, GameFrame, WatchGame
 from ..workers import WorkerPool
-from ..workers.clip_recorder import FilmStrip, fit_picture
+from ..workers.clip_recorder import RecordedFrames, fit_picture
 from .device import global_generators_untouched
 
 
@@ -37,7 +37,7 @@ class Take:
     encoder: PictureEncoder = field(default_factory=PictureEncoder)
 
 
-class Cutter:
+class ClipEncoder:
     """Makes clips out of the steps of a rollout, for these steps alone.
 
     Args:
@@ -62,7 +62,7 @@ class Cutter:
             frames=tuple(take.frames),
         )
 
-    def add(self, take: Take, strip: FilmStrip) -> None:
+    def add(self, take: Take, strip: RecordedFrames) -> None:
         """Append what was filmed in the steps of the rollout as it is now."""
         if not strip.steps:
             return
@@ -104,7 +104,7 @@ class Cutter:
             "entropy": entropy,
         }
 
-    def _sights(self, take: Take, strip: FilmStrip, observations: np.ndarray) -> dict[str, list[Any]]:
+    def _sights(self, take: Take, strip: RecordedFrames, observations: np.ndarray) -> dict[str, list[Any]]:
         """What there is to see: the worker's pictures, else the observations `[F, *S]` as pictures or as numbers."""
         if strip.pictures:
             take.shape = strip.shape
@@ -139,7 +139,7 @@ FIRST_SECONDS = 2.0
 """A watcher who has nothing to see is sent a clip as short as this."""
 
 
-class GameView:
+class GameClips:
     """Records the environment that is watched, often enough that its watcher never runs out of frames.
 
     A rollout is over in a fraction of a second and then the learner learns: single frames of it would jump. So
@@ -168,7 +168,7 @@ class GameView:
         self._ranks = ranks
         self._first_env = ranks.rank * pool.num_envs
         self._pool, self._emit, self._clock = pool, emit, clock
-        self._cutter = Cutter(policy, rollout, action_names=action_names)
+        self._cutter = ClipEncoder(policy, rollout, action_names=action_names)
         self._watched: WatchGame | None = None
         self._watched_until = 0.0
         self._supplied_until = 0.0
@@ -212,7 +212,7 @@ class GameView:
         watched = self._watched
         wanted = min(MAX_FRAMES, math.ceil(watched.fps * max(CLIP_SECONDS, period)))
         self._take = Take(watched.env, step, watched.fps, wanted, now)
-        self._with_workers(lambda: self._pool.film(watched.env, wanted))
+        self._with_workers(lambda: self._pool.start_recording(watched.env, wanted))
 
     def after_rollout(self) -> None:
         """Take what the camera has, and send the clip once it is long enough."""
@@ -222,7 +222,7 @@ class GameView:
             return
         watcher = self._viewer(now)
         wasted = watcher is None or watcher.env != take.env
-        strip = self._with_workers(lambda: self._pool.develop(take.env, stop=False))
+        strip = self._with_workers(lambda: self._pool.fetch_recording(take.env, stop=False))
         if strip is None or wasted:
             self._stop(take)
             return
@@ -245,7 +245,7 @@ class GameView:
 
     def _stop(self, take: Take) -> None:
         self._take = None
-        self._with_workers(lambda: self._pool.develop(take.env, stop=True))
+        self._with_workers(lambda: self._pool.fetch_recording(take.env, stop=True))
 
     def _send(self, take: Take, now: float) -> None:
         if not take.frames:

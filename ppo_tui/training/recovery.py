@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..envs.tolerance import EnvFailure
-from ..errors import RunFailedError, WorkerLostError
+from ..errors import RunFailedError, WorkerFailedError
 from ..ppo import ActorCritic, RolloutBuffer
 from ..protocol import Alarm, Event, Level
 from ..workers import Replacement, WorkerPool
@@ -86,7 +86,7 @@ class Recovery:
 
     # ── Workers ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def between_rollouts(self, lost: WorkerLostError, states: Sequence[bytes] | None, steps: int) -> list[int]:
+    def between_rollouts(self, lost: WorkerFailedError, states: Sequence[bytes] | None, steps: int) -> list[int]:
         """Bring the environments of the lost workers to where the next rollout starts.
 
         Args:
@@ -108,7 +108,7 @@ class Recovery:
         self._replace_all(lost, lead, place=-1)
         return begun
 
-    def in_step(self, lost: WorkerLostError, states: Sequence[bytes] | None, t: int) -> Pairs:
+    def in_step(self, lost: WorkerFailedError, states: Sequence[bytes] | None, t: int) -> Pairs:
         """Let the environments of the lost workers take step `t` of the rollout, as the others of their group have.
 
         Args:
@@ -134,7 +134,7 @@ class Recovery:
         self._replace_all(lost, lead, place=t)
         return pairs
 
-    def _replace_all(self, lost: WorkerLostError, lead: Callable[[Replacement], None], place: int) -> None:
+    def _replace_all(self, lost: WorkerFailedError, lead: Callable[[Replacement], None], place: int) -> None:
         """Replace the lost workers, and `lead` each new one to its place; who is lost on the way is replaced again."""
         causes = dict(lost.causes)
         while causes:
@@ -151,16 +151,16 @@ class Recovery:
             began = time.monotonic()
             try:
                 lead(self._pool.replace(index))
-            except WorkerLostError as again:
+            except WorkerFailedError as again:
                 lost, causes = again, causes | again.causes
                 continue
             self._tell_restarted(index, cause, time.monotonic() - began)
             self._on_change()
 
-    def _beyond_recovery(self, lost: WorkerLostError) -> WorkerLostError:
+    def _beyond_recovery(self, lost: WorkerFailedError) -> WorkerFailedError:
         if not self._max_restarts:
             return lost
-        return WorkerLostError(
+        return WorkerFailedError(
             f"{lost.message}, after {self._max_restarts} restarts without a whole rollout between",
             lost.causes,
             hint=lost.hint,

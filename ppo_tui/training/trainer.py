@@ -31,7 +31,7 @@ from ..protocol import (
 )
 from ..workers import WorkerPool, own_cores
 from .checkpoint.files import CheckpointState
-from .checkpoint.manager import Durability, Position
+from .checkpoint.manager import CheckpointManager, Position
 from .checkpoint.resume import ResumePoint, live_changes
 from .checkpoint.snapshot import Snapshots, describe_origin, read_checkpoint, write_checkpoint
 from .collect import Rollouts
@@ -192,7 +192,7 @@ class Trainer:
             self._stand_at(self._resumed.state)
         # On another kind of processor the same seed may give other last bits.
         self._ranks.lead(list(self.policy.state_dict().values()))
-        self._durability = Durability(
+        self._durability = CheckpointManager(
             self.config,
             snapshots,
             self._books.episodes,

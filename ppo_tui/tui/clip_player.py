@@ -21,7 +21,7 @@ def default_fps(environment: Mapping[str, str]) -> float:
     return REMOTE_FPS if environment.get("SSH_CONNECTION") else DEFAULT_FPS
 
 
-class Spectator:
+class ClipPlayer:
     """The state of watching, without a widget.
 
     Args:

@@ -23,7 +23,7 @@ from ..protocol import (
     StepUpdates,
     Stop,
 )
-from .clip_player import DEFAULT_FPS, Spectator
+from .clip_player import DEFAULT_FPS, ClipPlayer
 from .editor import Editor
 from .session import HistoryRestarted, Session
 from .view import Kind, RunView
@@ -45,7 +45,7 @@ class Controller:
         self.session = session
         self.view = RunView()
         self.editor = Editor(self.view)
-        self.game = Spectator(session, clock, fps)
+        self.game = ClipPlayer(session, clock, fps)
         self.request = ""
         self.diagnostics: Messages = deque(maxlen=100)
         self._clock = clock

@@ -13,7 +13,7 @@ from textual.events import Resize
 from textual.message import Message
 from textual.messages import InBandWindowResize
 
-from .terminal_diff import Difference
+from .terminal_diff import TerminalDiff
 
 
 class LastingDriver(LinuxDriver):
@@ -28,7 +28,7 @@ class LastingDriver(LinuxDriver):
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         self._file = _Lenient(self._file)  # type: ignore[assignment]
-        self._difference = Difference()
+        self._difference = TerminalDiff()
 
     def write(self, data: str) -> None:
         if reduced := self._difference.reduce(data):

@@ -54,7 +54,7 @@ class NotUnderstoodError(ValueError):
     """A control sequence whose effect on the picture is not known."""
 
 
-class Difference:
+class TerminalDiff:
     """Remembers the cells of a terminal and cuts what is written down to what changes them.
 
     What it does not understand it passes on as it is, and takes no cell for known any more.

@@ -20,7 +20,7 @@ MAX_BYTES = 256 * 1024
 """Encoded pictures of one film; a game whose picture changes all over gets a shorter film."""
 
 
-class FilmStrip(NamedTuple):
+class RecordedFrames(NamedTuple):
     """F frames, each taken before a step.
 
     Attributes:
@@ -40,7 +40,7 @@ class FilmStrip(NamedTuple):
     full: bool
 
 
-class Camera:
+class ClipRecorder:
     """Takes a frame of `env` before each step, or before every few in games that run faster than `GAME_FPS`.
 
     Most environments decide when they are made whether they can be rendered, and some of them (LunarLander) step more
@@ -88,9 +88,9 @@ class Camera:
             self._taken += 1
         self._step += 1
 
-    def develop(self) -> FilmStrip:
+    def fetch_recording(self) -> RecordedFrames:
         """The frames since the last call."""
-        strip = FilmStrip(self._steps, self._pictures, self._shape, self._scores, self._lives, self.full)
+        strip = RecordedFrames(self._steps, self._pictures, self._shape, self._scores, self._lives, self.full)
         self._begun_at = self._step
         self._reels()
         return strip

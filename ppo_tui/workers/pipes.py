@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from ..errors import WorkerError, WorkerLostError
+from ..errors import WorkerError, WorkerFailedError
 from . import wire
 from .process import kill_fork_server
 from .wire import Reply
@@ -58,7 +58,7 @@ class WorkerHandle:
         self.replied = True
         self.sent_at = 0.0
         self.answer_seconds = 0.0
-        self.loss: WorkerLostError | None = None
+        self.loss: WorkerFailedError | None = None
         self._streams = streams
         self._unsent = b""
         self._received = bytearray()
@@ -90,7 +90,7 @@ class WorkerHandle:
         """The payload of the reply; `replied` says whether it has come whole.
 
         Raises:
-            WorkerLostError: the worker is gone, or what arrived is no reply.
+            WorkerFailedError: the worker is gone, or what arrived is no reply.
             WorkerError: an environment in it raised.
         """
         message = None
@@ -140,12 +140,12 @@ class WorkerHandle:
 
     # ── Failures ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def lose(self, loss: WorkerLostError) -> WorkerLostError:
+    def lose(self, loss: WorkerFailedError) -> WorkerFailedError:
         """From now on nothing is expected of this worker; returns why, which is what came first."""
         self.loss = self.loss or loss
         return self.loss
 
-    def death(self) -> WorkerLostError:
+    def death(self) -> WorkerFailedError:
         """Why the process ended, for the user."""
         self.process.join(1.0)
         code = self.process.exitcode
@@ -159,18 +159,18 @@ class WorkerHandle:
         hint = "its own output, if any, is in workers.log"
         if code == -signal.SIGKILL:
             hint += "; SIGKILL often means that memory ran out"
-        return WorkerLostError(f"{self} {said}", {self.index: cause}, hint=hint)
+        return WorkerFailedError(f"{self} {said}", {self.index: cause}, hint=hint)
 
-    def silence(self, seconds: float) -> WorkerLostError:
+    def silence(self, seconds: float) -> WorkerFailedError:
         """It has not replied for so long."""
-        return WorkerLostError(
+        return WorkerFailedError(
             f"no reply from worker {self.index} (pid {self.process.pid}) for {seconds:g} s",
             {self.index: f"hung (no reply for {seconds:g} s)"},
             hint="an environment hangs, or is slower than workers.step_timeout allows",
         )
 
-    def _nonsense(self, what: str) -> WorkerLostError:
-        return WorkerLostError(
+    def _nonsense(self, what: str) -> WorkerFailedError:
+        return WorkerFailedError(
             f"worker {self.index} (pid {self.process.pid}) sent {what}",
             {self.index: "stopped after a protocol error"},
             hint="something in the environment writes to the worker's pipe",
@@ -225,7 +225,7 @@ class ReplyWaiter:
         """Every worker's payload, in the workers' order, once all have replied.
 
         Raises:
-            WorkerLostError: workers died, talked nonsense, or did not reply within `timeout` seconds. It names all of
+            WorkerFailedError: workers died, talked nonsense, or did not reply within `timeout` seconds. It names all of
                 them and has what the others replied.
             WorkerError: a worker raised; the others' replies have been received.
         """
@@ -243,7 +243,7 @@ class ReplyWaiter:
                     handle.flush()
                     try:
                         replies[handle.index] = handle.receive()
-                    except WorkerLostError:
+                    except WorkerFailedError:
                         self._unwatch_lost()
                     except WorkerError as error:
                         failure = failure or error
@@ -286,7 +286,7 @@ class ReplyWaiter:
         losses = [handle.loss for handle in self._handles if handle.loss is not None]
         if losses:
             causes = {index: cause for loss in losses for index, cause in loss.causes.items()}
-            error = WorkerLostError("; ".join(loss.message for loss in losses), causes, hint=losses[0].hint)
+            error = WorkerFailedError("; ".join(loss.message for loss in losses), causes, hint=losses[0].hint)
             error.replies = replies
             raise error
         if failure:

@@ -14,9 +14,9 @@ from gymnasium.error import AlreadyPendingCallError, ClosedEnvironmentError, NoA
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from ..errors import ConfigError, WorkerLostError
+from ..errors import ConfigError, WorkerFailedError
 from . import wire
-from .clip_recorder import FilmStrip
+from .clip_recorder import RecordedFrames
 from .pipes import ReplyWaiter, WorkerHandle
 from .roster import RESTORE_SECONDS, Replacement, Roster
 from .shared_memory import Layout
@@ -239,21 +239,21 @@ class WorkerPool(VectorEnv):
         return {env: reason for reply in replies for env, reason in reply}
 
     def replace(self, index: int) -> Replacement:
-        """Put a new worker in the place of one that a `WorkerLostError` named, whatever the other workers are doing.
+        """Put a new worker in the place of one that a `WorkerFailedError` named, whatever the other workers are doing.
 
         Raises:
             WorkerError: the new one died, hung, or an environment could not be made.
         """
         try:
             self._roster.replace(index, self._start_timeout)
-        except WorkerLostError:  # the new one, which may be replaced as well
+        except WorkerFailedError:  # the new one, which may be replaced as well
             self._watch_workers()
             raise
         self._watch_workers()
         return Replacement(self.workers[index], self.shared.actions, self.step_timeout)
 
-    def film(self, env: int, frames: int) -> None:
-        """Film environment `env`, from its next step on; see `Camera`. Nothing else may be pending in its group.
+    def start_recording(self, env: int, frames: int) -> None:
+        """Film environment `env`, from its next step on; see `ClipRecorder`. Nothing else may be pending in its group.
 
         Args:
             frames: after so many the camera stops.
@@ -261,15 +261,15 @@ class WorkerPool(VectorEnv):
         Raises:
             WorkerError: the worker died or hung.
         """
-        self._ask(env, wire.encode(Request.FILM, (env, frames)))
+        self._ask(env, wire.encode(Request.START_RECORDING, (env, frames)))
 
-    def develop(self, env: int, *, stop: bool) -> FilmStrip | None:
+    def fetch_recording(self, env: int, *, stop: bool) -> RecordedFrames | None:
         """What has been filmed of `env` since the last call, or None where nothing is; raises as `film` does.
 
         Args:
             stop: whether to film no more.
         """
-        return self._ask(env, wire.encode(Request.DEVELOP, stop))
+        return self._ask(env, wire.encode(Request.FETCH_RECORDING, stop))
 
     def _ask(self, env: int, message: bytes) -> Any:
         """Send the worker of `env` a message and return the payload of its reply."""

@@ -26,8 +26,8 @@ class Request(enum.IntEnum):
     CLOSE = 5
     SAVE_STATES = 6
     RESTORE_STATES = 7
-    FILM = 8
-    DEVELOP = 9
+    START_RECORDING = 8
+    FETCH_RECORDING = 9
 
 
 class Reply(enum.IntEnum):

@@ -23,7 +23,7 @@ from ..envs.spaces import read_mask
 from ..envs.state import CannotRestoreError, restore_env, save_env
 from ..envs.tolerance import TolerantEnv
 from . import wire
-from .clip_recorder import Camera
+from .clip_recorder import ClipRecorder
 from .parent import signal_when_parent_ends
 from .shared_memory import Layout, SharedArrays, map_arrays
 from .wire import Reply, Request, WorkerFailure
@@ -96,7 +96,7 @@ class EnvHost:
         self._needs_reset = np.zeros(len(self._envs), dtype=bool)
         self._scalar_actions = not setup.layout.action_shape
         self._shown_slot = 0
-        self._camera: Camera | None = None
+        self._camera: ClipRecorder | None = None
         self._filmed: int | None = None
 
     def handle(self, request: int, message: bytes) -> bytes:
@@ -114,9 +114,9 @@ class EnvHost:
             reply = self._save_states()
         elif request == Request.RESTORE_STATES:
             reply = self._restore_states(*wire.decode(message))
-        elif request == Request.FILM:
+        elif request == Request.START_RECORDING:
             reply = self._film(*wire.decode(message))
-        elif request == Request.DEVELOP:
+        elif request == Request.FETCH_RECORDING:
             reply = self._develop(wire.decode(message))
         else:
             raise ValueError(f"unknown request {request}")
@@ -253,13 +253,13 @@ class EnvHost:
     def _film(self, env: int, frames: int) -> bytes:
         self._stop_filming()
         self._filmed = env - self._setup.first_env
-        self._camera = Camera(self._envs[self._filmed], frames)
+        self._camera = ClipRecorder(self._envs[self._filmed], frames)
         return wire.encode(Reply.DONE)
 
     def _develop(self, stop: bool) -> bytes:
         if self._camera is None:  # this worker has taken the place of the one that filmed
             return wire.encode(Reply.DONE)
-        strip = self._camera.develop()
+        strip = self._camera.fetch_recording()
         if stop:
             self._stop_filming()
         return wire.encode(Reply.RESULT, strip)

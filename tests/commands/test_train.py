@@ -183,7 +183,7 @@ def test_a_worker_beyond_recovery_shows_on_the_screen_and_in_the_exit_code(termi
     terminal.wait_for(r"FAILED")
     terminal.wait_for(r"killed by SIGKILL")
     terminal.press("t")
-    terminal.wait_for(r"WorkerLostError|Traceback")
+    terminal.wait_for(r"WorkerFailedError|Traceback")
     terminal.press("q")
     terminal.wait_for(r"steps/s")
     terminal.press("q")

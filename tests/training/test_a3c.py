@@ -36,12 +36,12 @@ from ppo_tui.protocol import (
     WatchGame,
     WorkersStatus,
 )
+from ppo_tui.training import engine_class, examine
 from ppo_tui.training.a3c import A3CTrainer
 from ppo_tui.training.a3c.shared import SharedLayout, SharedMemory, SharedOptimizer
 from ppo_tui.training.a3c.worker import A3CSetup, ActorLearner
 from ppo_tui.training.checkpoint.resume import ResumePoint
 from ppo_tui.training.checkpoint.snapshot import read_checkpoint
-from ppo_tui.training import engine_class, examine
 from ppo_tui.workers.shared_memory import allocate_private
 from tests.training.test_trainer import Recorder
 

@@ -1,4 +1,4 @@
-"""Watching shows what happens, changes nothing, and costs nothing when nobody does."""
+"""WatchEngine shows what happens, changes nothing, and costs nothing when nobody does."""
 
 from __future__ import annotations
 

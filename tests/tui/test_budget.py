@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from ppo_tui.protocol import Event, RolloutProgress, UpdateFinished, UpdateProgress
-from ppo_tui.tui.terminal_diff import Difference
+from ppo_tui.tui.terminal_diff import TerminalDiff
 from ppo_tui.tui.widgets.curves import CurvesWidget
 from tests.tui.desk import Desk, desk
 from tests.tui.fake import BATCH, ROLLOUT, SECONDS_PER_UPDATE, recorded
@@ -49,7 +49,7 @@ def _progress(update: int, began: float) -> Iterator[tuple[float, Event]]:
 def counting(it: Desk, monkeypatch) -> Iterator[Counter]:
     """What the terminal would be given to write, and how often a chart is painted."""
     counts: Counter = Counter()
-    console, difference = Console(force_terminal=True, color_system="truecolor"), Difference()
+    console, difference = Console(force_terminal=True, color_system="truecolor"), TerminalDiff()
     paint = CurvesWidget._paint
 
     def painted(chart: CurvesWidget, width: int, height: int):

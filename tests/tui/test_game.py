@@ -1,4 +1,4 @@
-"""Watching the game: what the engine is asked for, what is played, and what is written to the terminal."""
+"""WatchEngine the game: what the engine is asked for, what is played, and what is written to the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ppo_tui.protocol import WATCH_SECONDS, GameClip, WatchGame, decode_event, encode
 from ppo_tui.tui.app import PpoTuiApp
-from ppo_tui.tui.clip_player import Spectator, default_fps
+from ppo_tui.tui.clip_player import ClipPlayer, default_fps
 from ppo_tui.tui.screens.game import GameScreen
 from ppo_tui.tui.widgets.game import Game, GameFacts, GameObservation
 from ppo_tui.tui.widgets.game_picture import GamePicture
@@ -23,9 +23,9 @@ BUDGET = 20_000 / 15
 """Bytes a frame that make 20 kB a second at 15 frames a second."""
 
 
-def spectator(fps: float = 15.0) -> tuple[Spectator, FakeSession, list[float]]:
+def spectator(fps: float = 15.0) -> tuple[ClipPlayer, FakeSession, list[float]]:
     session, now = FakeSession(), [0.0]
-    return Spectator(session, lambda: now[0], fps), session, now
+    return ClipPlayer(session, lambda: now[0], fps), session, now
 
 
 # ── Without a screen ────────────────────────────────────────────────────────────────────────────────────────

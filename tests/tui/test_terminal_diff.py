@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from ppo_tui.tui import terminal_diff
-from ppo_tui.tui.terminal_diff import SYNC_END, SYNC_START, Difference
+from ppo_tui.tui.terminal_diff import SYNC_END, SYNC_START, TerminalDiff
 from tests.tui.clips import clip
 from tests.tui.desk import desk
 from tests.tui.fake import recorded
@@ -64,14 +64,14 @@ def as_seen(cell: pyte.screens.Char) -> pyte.screens.Char:
 @settings(max_examples=500)
 @given(WRITES)
 def test_the_terminal_shows_the_same(writes: list[str]):
-    difference = Difference()
+    difference = TerminalDiff()
     assert shown([difference.reduce(data) for data in writes]) == shown(writes)
 
 
 @settings(max_examples=50)
 @given(WRITES, WRITES)
 def test_what_is_not_understood_is_passed_on_and_nothing_relied_upon_afterwards(before: list[str], after: list[str]):
-    difference = Difference()
+    difference = TerminalDiff()
     everything = [*before, "\x1b[2J", *after]
     assert shown([difference.reduce(data) for data in everything]) == shown(everything)
 
@@ -79,14 +79,14 @@ def test_what_is_not_understood_is_passed_on_and_nothing_relied_upon_afterwards(
 @settings(max_examples=50)
 @given(pieces())
 def test_the_same_again_is_not_written_again(piece: str):
-    difference = Difference()
+    difference = TerminalDiff()
     data = piece.replace("漢", "x").replace("字", "y") + ENDED
     difference.reduce(data)
     assert difference.reduce(data) == ""
 
 
 def test_of_a_line_only_the_cells_that_changed_are_written_with_what_changed_of_their_style():
-    difference = Difference()
+    difference = TerminalDiff()
     dark = "48;2;1;2;3"
     difference.reduce(f"\x1b[2;1H\x1b[38;2;9;9;9;{dark}mloss 0.123 steps 1024\x1b[0m")
     written = difference.reduce(
@@ -96,7 +96,7 @@ def test_of_a_line_only_the_cells_that_changed_are_written_with_what_changed_of_
 
 
 def test_a_blank_needs_no_colour_of_letters():
-    difference = Difference()
+    difference = TerminalDiff()
     difference.reduce("\x1b[1;1H\x1b[31mloss 1\x1b[0m")
     written = difference.reduce("\x1b[1;1H\x1b[31mloss\x1b[32m  \x1b[0m")
     assert written == "\x1b[1;6H "
@@ -104,7 +104,7 @@ def test_a_blank_needs_no_colour_of_letters():
 
 
 def test_a_terminal_that_was_resized_is_told_everything():
-    difference = Difference()
+    difference = TerminalDiff()
     data = "\x1b[1;1Hrollout\x1b[0m"
     assert "rollout" in difference.reduce(data)
     assert difference.reduce(data + "\x1b[1;1H") == "\x1b[1;1H"
@@ -114,11 +114,11 @@ def test_a_terminal_that_was_resized_is_told_everything():
 
 @pytest.mark.parametrize("data", ["\x1b[?1049h", "\x1b]52;c;YQ==\x07", "\x1b[5n", "\x1b[38;2;1m", "\x1b[?47h"])
 def test_other_sequences_go_out_as_they_are(data: str):
-    assert Difference().reduce(data) == data
+    assert TerminalDiff().reduce(data) == data
 
 
 def test_an_update_that_changes_nothing_is_not_even_announced():
-    difference = Difference()
+    difference = TerminalDiff()
     data = "\x1b[1;1Hrollout\x1b[1;1H"
     assert difference.reduce(SYNC_START) == ""
     assert difference.reduce(data).startswith(SYNC_START)
@@ -146,7 +146,7 @@ async def test_a_whole_session_looks_the_same():
         for key in ("question_mark", "q", "e", "down", "plus", "escape", "m", "left", "escape", "r", "escape", "tab"):
             await it.press(key)
             await it.pass_time(0.2)
-    difference = Difference()
+    difference = TerminalDiff()
     reduced = [difference.reduce(data) for data in written]
     full, less = (pyte.Screen(120, 40) for _ in range(2))
     streams = pyte.Stream(full), pyte.Stream(less)
@@ -159,7 +159,7 @@ async def test_a_whole_session_looks_the_same():
 
 
 def test_news_of_another_size_may_come_from_another_thread_in_the_middle_of_an_update():
-    difference = Difference()
+    difference = TerminalDiff()
     data = "\x1b[1;1H\x1b[1mrollout\x1b[0m\x1b[1;1H"
     difference.reduce(data)
     tokens = terminal_diff._tokens

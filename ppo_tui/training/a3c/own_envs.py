@@ -12,14 +12,14 @@ from gymnasium.vector import AutoresetMode
 
 from ...envs import EnvInfo
 from ...workers import wire
-from ...workers.clip_recorder import FilmStrip
+from ...workers.clip_recorder import RecordedFrames
 from ...workers.shared_memory import Layout, allocate_private, map_arrays
 from ...workers.wire import Request
 from ...workers.worker import EnvHost, WorkerSetup
 
 
 class OwnEnvs:
-    """One environment behind the methods of a `WorkerPool` that `Collector` and `GameView` use, in this very process.
+    """One environment behind the methods of a `WorkerPool` that `Collector` and `GameClips` use, in this very process.
 
     Args:
         slots: moments that the arrays hold.
@@ -65,11 +65,11 @@ class OwnEnvs:
     def reset_into(self, slot: int, seeds: Sequence[int]) -> None:
         self._ask(Request.RESET, wire.encode(Request.RESET, (slot, list(seeds), [True], None)))
 
-    def film(self, env: int, frames: int) -> None:
-        self._ask(Request.FILM, wire.encode(Request.FILM, (env, frames)))
+    def start_recording(self, env: int, frames: int) -> None:
+        self._ask(Request.START_RECORDING, wire.encode(Request.START_RECORDING, (env, frames)))
 
-    def develop(self, env: int, *, stop: bool) -> FilmStrip | None:
-        return self._ask(Request.DEVELOP, wire.encode(Request.DEVELOP, stop))
+    def fetch_recording(self, env: int, *, stop: bool) -> RecordedFrames | None:
+        return self._ask(Request.FETCH_RECORDING, wire.encode(Request.FETCH_RECORDING, stop))
 
     def close(self) -> None:
         self._host.close()

@@ -140,7 +140,7 @@ class ActorLearners:
 
     def _let_film(self, handle: WorkerHandle, command: WatchGame) -> None:
         own = msgspec.structs.replace(command, env=0 if handle.index == command.env else None)
-        handle.send(wire.encode(Request.FILM, own))
+        handle.send(wire.encode(Request.START_RECORDING, own))
 
     def close(self) -> None:
         """End the workers; those that have not after `CLOSE_SECONDS` are killed."""

@@ -18,7 +18,7 @@ from ...workers import wire
 from ...workers.wire import Reply, Request
 from ...workers.worker import become_worker, failure_reply
 from ..collect import Collector, wrap_rollout
-from ..game_clips import GameView
+from ..game_clips import GameClips
 from ..metrics import PhaseTimes, TrainingClock
 from .own_envs import OwnEnvs
 from .shared import SharedLayout, SharedMemory, SharedOptimizer, lay_out
@@ -108,7 +108,7 @@ class ActorLearner:
             action_seed=seed,
             env_seeds=[seed],
         )
-        self._game = GameView(
+        self._game = GameClips(
             self._envs,
             self._policy,
             self._rollout,

@@ -33,7 +33,7 @@ from ...protocol import (
     StateChanged,
 )
 from ..controls import Controls
-from ..evaluation.background import PeriodicEvaluation
+from ..evaluation.background import BackgroundEvaluation
 from ..metrics import EpisodeWindow
 from .files import (
     CheckpointState,
@@ -232,7 +232,7 @@ class _Found(msgspec.Struct):
     problem: str | None = None
 
 
-class Durability:
+class CheckpointManager:
     """The checkpoints of a run in progress. All methods belong to the training thread.
 
     Where several ranks train together, rank 0 decides and writes; the others make the same calls at the same time.
@@ -284,7 +284,7 @@ class Durability:
             )
         self._keeps = ranks.agree(lambda: directory is not None, bool)
         self._saved: CheckpointSaved | None = None
-        self._evaluation = PeriodicEvaluation(
+        self._evaluation = BackgroundEvaluation(
             config,
             emit=emit,
             call_soon=controls.call_soon,

@@ -1,1 +1,1 @@
-"""Watching a run for what goes wrong, and naming an edit to try."""
+"""WatchEngine a run for what goes wrong, and naming an edit to try."""

@@ -38,7 +38,7 @@ class _Job:
         self.process.wait()
 
 
-class PeriodicEvaluation:
+class BackgroundEvaluation:
     """Lets policies of a running training play full games, every so many steps.
 
     The games are played by another process from a checkpoint on the disk: no number of the training depends on them.

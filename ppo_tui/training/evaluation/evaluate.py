@@ -18,7 +18,7 @@ from ..checkpoint.snapshot import build_saved_policy, read_checkpoint
 from ..collect import Collector, wrap_rollout
 from ..device import choose_threads, resolve_device
 from ..metrics import PhaseTimes, TrainingClock
-from .setup import Stage, start_stage
+from .setup import EvaluationSetup, start_evaluation
 
 
 class Game(NamedTuple):
@@ -47,7 +47,7 @@ class Play:
         WorkerError: a worker could not start.
     """
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: EvaluationSetup) -> None:
         config, info, pool = stage.config, stage.info, stage.pool
         device = resolve_device(config.run.device)
         self.policy = build_saved_policy(read_checkpoint(stage.path), config, info, device)
@@ -162,14 +162,14 @@ def evaluate(
     short games are no likelier to be counted than long ones.
 
     Args:
-        seed, greedy, device, cores, allow_import: as for `start_stage`.
+        seed, greedy, device, cores, allow_import: as for `start_evaluation`.
         on_game: told after each game how many are done, and their mean return.
 
     Raises:
-        As `start_stage` and `Play` do.
+        As `start_evaluation` and `Play` do.
     """
     began = time.perf_counter()
-    stage = start_stage(
+    stage = start_evaluation(
         path,
         episodes=episodes,
         num_envs=min(episodes, MOST_ENVS),

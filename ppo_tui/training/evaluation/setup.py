@@ -22,7 +22,7 @@ SEED_STREAM = 0x6576616C
 
 
 @dataclass(frozen=True)
-class Stage:
+class EvaluationSetup:
     """A checkpoint, and the workers that it will play in.
 
     Attributes:
@@ -45,7 +45,7 @@ class Stage:
     greedy: bool
 
 
-def start_stage(
+def start_evaluation(
     path: Path,
     *,
     episodes: int,
@@ -56,7 +56,7 @@ def start_stage(
     device: str = "auto",
     cores: int | None = None,
     allow_import: bool = False,
-) -> Stage:
+) -> EvaluationSetup:
     """Read the checkpoint at `path` and start workers for it, which need not be ready when this returns.
 
     Args:
@@ -89,7 +89,7 @@ def start_stage(
     env_fns = [functools.partial(make_seeded_env, config.env, game_seeds[env::num_envs]) for env in range(num_envs)]
     pool = start_pool(config, info=info, log_path=Path(os.devnull), wait=False, env_fns=env_fns)
     sampled = is_atari(config.env.id) if greedy is None else not greedy
-    return Stage(path, config, state, info, pool, tuple(game_seeds), action_seed, seed, not sampled)
+    return EvaluationSetup(path, config, state, info, pool, tuple(game_seeds), action_seed, seed, not sampled)
 
 
 def full_games(env: EnvConfig) -> EnvConfig:

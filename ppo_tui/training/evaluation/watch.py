@@ -10,10 +10,10 @@ import msgspec
 
 from ...protocol import Command, EpisodeFinished, Event, RunFinished, RunStarted, RunState, StateChanged, Stop
 from ...workers.clip_recorder import GAME_FPS
-from ..game_clips import Cutter, Take
+from ..game_clips import ClipEncoder, Take
 from ..metrics import run_started
 from .evaluate import Play
-from .setup import Stage
+from .setup import EvaluationSetup
 
 CLIP_SECONDS = 2.0
 
@@ -23,7 +23,7 @@ LEAD_SECONDS = 1.0
 _ENV = 0
 
 
-class Watching:
+class WatchEngine:
     """Plays game after game in one environment.
 
     Args:
@@ -34,7 +34,13 @@ class Watching:
     """
 
     def __init__(
-        self, stage: Stage, *, name: str, episodes: int | None, emit: Callable[[Event], None], fps: float | None
+        self,
+        stage: EvaluationSetup,
+        *,
+        name: str,
+        episodes: int | None,
+        emit: Callable[[Event], None],
+        fps: float | None,
     ) -> None:
         self._stage, self._name, self._episodes, self._fps = stage, name, episodes, fps
         self._emit_to = emit
@@ -75,9 +81,9 @@ class Watching:
         fps = self._fps or GAME_FPS
         wanted = max(1, round(CLIP_SECONDS * fps))
         take = Take(_ENV, play.step, fps, wanted, time.monotonic())
-        cutter = Cutter(play.policy, play.rollout, action_names=self._stage.info.action_meanings or ())
+        cutter = ClipEncoder(play.policy, play.rollout, action_names=self._stage.info.action_meanings or ())
         pool = self._stage.pool
-        pool.film(_ENV, wanted)
+        pool.start_recording(_ENV, wanted)
         full = False
         while not (full or self._done(number)):
             for game in play.advance():
@@ -87,15 +93,15 @@ class Watching:
                         env=game.env, episode_return=game.episode_return, length=game.length, step=game.step
                     )
                 )
-            strip = pool.develop(_ENV, stop=False)
+            strip = pool.fetch_recording(_ENV, stop=False)
             if strip is not None:
                 cutter.add(take, strip)
                 full = strip.full
-        pool.develop(_ENV, stop=True)
+        pool.fetch_recording(_ENV, stop=True)
         self._deliver(take, cutter)
         return number
 
-    def _deliver(self, take: Take, cutter: Cutter) -> None:
+    def _deliver(self, take: Take, cutter: ClipEncoder) -> None:
         """Send a clip shortly before the one before it ends, and the games that ended in it with it."""
         now = time.monotonic()
         if self._fps and self._stopped.wait(max(0.0, self._shown_until - LEAD_SECONDS - now)):

@@ -13,8 +13,8 @@ from ppo_tui.envs.making import make_seeded_env
 from ppo_tui.errors import ConfigError, UsageError
 from ppo_tui.protocol import EpisodeFinished, GameClip, RunFinished, RunState, Stop
 from ppo_tui.training.evaluation.evaluate import Evaluation, Play, evaluate
-from ppo_tui.training.evaluation.setup import full_games, start_stage
-from ppo_tui.training.evaluation.watch import Watching
+from ppo_tui.training.evaluation.setup import full_games, start_evaluation
+from ppo_tui.training.evaluation.watch import WatchEngine
 from tests.training.scoreboard import LONG
 
 
@@ -54,7 +54,7 @@ def by_hand(path: Path, seeds: list[int]) -> list[float]:
 
 def test_greedy_games_are_those_that_one_environment_plays_from_the_same_seeds(cartpole):
     evaluation = evaluate(cartpole, episodes=20, seed=3)
-    stage = start_stage(cartpole, episodes=20, num_envs=1, steps=1, seed=3)
+    stage = start_evaluation(cartpole, episodes=20, num_envs=1, steps=1, seed=3)
     stage.pool.close()
     seeds = list(stage.game_seeds)
     assert len(set(seeds)) == 20
@@ -93,7 +93,7 @@ def test_code_is_imported_only_where_that_is_allowed(lottery):
 
 def test_playing_changes_neither_weights_nor_running_statistics(tmp_path):
     path = checkpoint(tmp_path / "few", "acrobot", "run.total_steps=2048", "env.kwargs.max_episode_steps=60")
-    stage = start_stage(path, episodes=8, num_envs=4, steps=16)
+    stage = start_evaluation(path, episodes=8, num_envs=4, steps=16)
     try:
         play = Play(stage)
         before = {name: tensor.clone() for name, tensor in play.policy.state_dict().items()}
@@ -132,13 +132,13 @@ def test_a_trained_cartpole_is_solved(tmp_path):
     assert evaluation.reward_threshold == 475
 
 
-# ── Watching ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── WatchEngine ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def watch(path: Path, **options) -> list:
     events: list = []
-    stage = start_stage(path, episodes=3, num_envs=1, steps=1)
-    Watching(stage, name="few", emit=events.append, **options).run()
+    stage = start_evaluation(path, episodes=3, num_envs=1, steps=1)
+    WatchEngine(stage, name="few", emit=events.append, **options).run()
     return events
 
 
@@ -163,8 +163,8 @@ def test_watching_ends_when_it_is_told_to(cartpole):
         if isinstance(event, GameClip):
             watching.send(Stop())
 
-    stage = start_stage(cartpole, episodes=3, num_envs=1, steps=1)
-    watching = Watching(stage, name="few", episodes=None, emit=stop_at_the_first_clip, fps=15.0)
+    stage = start_evaluation(cartpole, episodes=3, num_envs=1, steps=1)
+    watching = WatchEngine(stage, name="few", episodes=None, emit=stop_at_the_first_clip, fps=15.0)
     watching.run()
     assert events[-1].state is RunState.STOPPED
     assert sum(isinstance(event, GameClip) for event in events) == 1
