@@ -13,7 +13,7 @@ import numpy as np
 
 from ..plotting.series import read_metrics
 from ..runs import RunDirectory
-from ..workers.parent import signal_when_parent_ends
+from ..system import signal_when_parent_dies
 from .definition import MILESTONES
 
 
@@ -117,4 +117,4 @@ def _last(values: np.ndarray) -> float:
 
 def _end_with_sweep() -> None:
     """Let the run save and end when the sweep is killed; other systems than Linux let it go on, and it is awaited."""
-    signal_when_parent_ends(signal.SIGTERM)
+    signal_when_parent_dies(signal.SIGTERM)

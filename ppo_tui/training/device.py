@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,20 +59,6 @@ def choose_threads(config: Config, info: EnvInfo, num_workers: int, cores: int |
     else:
         learn = 1
     return Threads(act=max(1, min(learn, cores - num_workers)), learn=learn)
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep large blocks that are freed, instead of giving each back to the system.
-
-    Activations of 10 MB and more are allocated and freed in every minibatch. By default glibc maps each one anew, and
-    the kernel then has to clear its pages, which costs several percent of an update. Other C libraries are left alone.
-    """
-    m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
-    largest = 2**31 - 1
-    with contextlib.suppress(AttributeError, OSError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(m_mmap_threshold, 2**30)
-        mallopt(m_trim_threshold, largest)
 
 
 _CPU, _CUDA = "torch_generator", "cuda_generator"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import itertools
 import math
 import time
@@ -32,6 +31,7 @@ from ..protocol import (
     WorkersStatus,
     WorkerState,
 )
+from ..system import gpu_usage_reader
 from ..workers import WorkerPool
 from .checkpoint.resume import versions
 
@@ -172,29 +172,12 @@ class MachineUsage:
         return metrics
 
 
-class _Utilization(ctypes.Structure):
-    """``nvmlUtilization_t`` of NVIDIA's management library."""
-
-    _fields_ = (("gpu", ctypes.c_uint), ("memory", ctypes.c_uint))
-
-
 def _gpu_meter(device: torch.device) -> Callable[[], float | None] | None:
     """A function that reads the percent of time that a kernel ran on `device`; None where nobody can say."""
     if device.type != "cuda":
         return None
-    with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL("libnvidia-ml.so.1")
-        uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
-        handle, usage = ctypes.c_void_p(), _Utilization()
-        if library.nvmlInit_v2() or library.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle)):
-            return None
-
-        def read() -> float | None:
-            failed = library.nvmlDeviceGetUtilizationRates(handle, ctypes.byref(usage))
-            return None if failed else float(usage.gpu)
-
-        return read
-    return None
+    uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)  # not in every build of PyTorch
+    return uuid and gpu_usage_reader(f"GPU-{uuid}")
 
 
 MEMORY_SECONDS = 5.0

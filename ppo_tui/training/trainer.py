@@ -29,6 +29,7 @@ from ..protocol import (
     UpdateFinished,
     WatchGame,
 )
+from ..system import keep_freed_memory
 from ..workers import WorkerPool, own_cores
 from .checkpoint.files import CheckpointState
 from .checkpoint.manager import CheckpointManager, Position
@@ -36,7 +37,7 @@ from .checkpoint.resume import ResumePoint, live_changes
 from .checkpoint.snapshot import Snapshots, describe_origin, read_checkpoint, write_checkpoint
 from .collect import Rollouts
 from .controls import Controls, GroupControls, LiveSettings, StopTraining
-from .device import Threads, choose_threads, keep_freed_memory, resolve_device, seed_global_generators
+from .device import Threads, choose_threads, resolve_device, seed_global_generators
 from .diagnostics.monitor import Doctor, GradientWatch
 from .hub import EventHub, RunResult, Sink
 from .metrics import Bookkeeping, TrainingClock, run_started

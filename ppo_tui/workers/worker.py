@@ -22,9 +22,9 @@ from gymnasium.vector import AutoresetMode
 from ..envs.spaces import read_mask
 from ..envs.state import CannotRestoreError, restore_env, save_env
 from ..envs.tolerance import TolerantEnv
+from ..system import signal_when_parent_dies
 from . import wire
 from .clip_recorder import ClipRecorder
-from .parent import signal_when_parent_ends
 from .shared_memory import Layout, SharedArrays, map_arrays
 from .wire import Reply, Request, WorkerFailure
 
@@ -352,4 +352,4 @@ def _die_with_parent() -> None:
     if alive is not None:
         os.close(alive)
         server._forkserver_alive_fd = None
-    signal_when_parent_ends(signal.SIGKILL)
+    signal_when_parent_dies(signal.SIGKILL)

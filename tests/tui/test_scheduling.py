@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ppo_tui.tui.scheduling import SHORT_SECONDS, short_turns, take_turns_of
+from ppo_tui.system import request_scheduler_slice
+from ppo_tui.tui.scheduling import SHORT_SECONDS, short_turns
 from ppo_tui.tui.session import LocalSession
 
 
@@ -41,7 +42,7 @@ def test_a_thread_takes_short_turns_and_the_training_that_it_starts_takes_usual_
             turns.append(turn())
 
     def as_the_screen() -> tuple[int, int] | None:
-        if not take_turns_of(SHORT_SECONDS):
+        if not request_scheduler_slice(SHORT_SECONDS):
             return None
         session = LocalSession(lambda emit: Engine())
         session.start()
@@ -59,7 +60,7 @@ def test_a_thread_takes_short_turns_and_the_training_that_it_starts_takes_usual_
 
 def test_where_there_is_no_such_call_nothing_happens(monkeypatch):
     monkeypatch.setattr("platform.machine", lambda: "a machine of its own kind")
-    assert take_turns_of(SHORT_SECONDS) is False
+    assert request_scheduler_slice(SHORT_SECONDS) is False
 
 
 def test_what_is_started_after_the_screen_takes_usual_turns():

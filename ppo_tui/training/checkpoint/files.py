@@ -8,7 +8,6 @@ here looks into the files, and nothing imports torch.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from typing import Any
 import msgspec
 
 from ...errors import RunFailedError, UsageError
+from ...system import exchange_paths
 
 FORMAT_VERSION = 2
 MANIFEST_FILE = "manifest.json"
@@ -208,22 +208,12 @@ def _move_into_place(temporary: Path, path: Path) -> None:
     """
     if not path.exists():
         temporary.rename(path)
-    elif not _exchange(temporary, path):
+    elif not exchange_paths(temporary, path):
         aside = path.with_name(f".{path.name}.old")
         shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
         temporary.rename(path)
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Swap two names atomically (Linux); whether that was possible."""
-    at_fdcwd, rename_exchange = -100, 2  # fcntl.h, linux/fs.h
-    try:
-        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    except (AttributeError, OSError):
-        return False
-    return renameat2(at_fdcwd, os.fsencode(one), at_fdcwd, os.fsencode(other), rename_exchange) == 0
 
 
 STATE_FILE = "state.json"

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from ...errors import PPOTuiError, RunFailedError
 from ...protocol import Command, Event, RunFinished, RunState, Stop, UpdateFinished
+from ...system import request_scheduler_slice
 from ...training.controls import CommandRelay, Receiver
-from ..scheduling import take_turns_of
 from .base import Mailbox, Session
 
 Emit = Callable[[Event], None]
@@ -94,7 +94,7 @@ class LocalSession(Session):
         return not self._thread.is_alive()
 
     def _learn(self) -> None:
-        take_turns_of(0.0)  # whatever the screen's thread, which has started this one, takes
+        request_scheduler_slice(0.0)  # whatever the screen's thread, which has started this one, takes
         # A thread dies in silence, so whatever ends this one (SystemExit too) becomes an event.
         try:
             engine = self._make_engine(self.emit)

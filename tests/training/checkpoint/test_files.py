@@ -187,7 +187,7 @@ def test_another_versions_format_is_refused_by_name(version: int, written: Path,
 def test_a_checkpoint_is_replaced_without_a_moment_without_one(exchange: bool, tmp_path, monkeypatch):
     """Every system call that changes a name leaves a whole checkpoint behind, the old one or the new one."""
     if not exchange:  # as on systems that cannot swap two names
-        monkeypatch.setattr(checkpoint_files, "_exchange", lambda one, other: False)
+        monkeypatch.setattr(checkpoint_files, "exchange_paths", lambda one, other: False)
     write_checkpoint(tmp_path / "step", snapshot(1), serial=1)
     steps: list[int] = []
 

@@ -1,0 +1,117 @@
+"""Raw system calls and calls of C libraries: all that the program makes by ctypes, one small function each.
+
+Every function says whether it worked and does nothing where the platform lacks the call: the program must go on
+without it. The library is looked up at each call; none of these runs often.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
+"""Number of the system call, which neither Python nor the C library wraps."""
+
+
+def signal_when_parent_dies(number: signal.Signals) -> bool:
+    """Have the kernel send this process a signal when its parent dies (Linux: PR_SET_PDEATHSIG)."""
+    pr_set_pdeathsig = 1  # linux/prctl.h
+    prctl = _c_function("prctl") if sys.platform == "linux" else None
+    return prctl is not None and prctl(pr_set_pdeathsig, int(number)) == 0
+
+
+def request_scheduler_slice(seconds: float) -> bool:
+    """Request scheduler slices of this length for this thread (Linux 6.12 or later); 0 for the default.
+
+    Threads and processes that it starts afterwards inherit the request. A thread with short slices gets its next one
+    sooner and has no larger share of the core in the end (https://docs.kernel.org/scheduler/sched-eevdf.html). Other
+    scheduling policies than the default have no slices.
+    """
+    number = _SCHED_SETATTR.get(platform.machine())
+    syscall = _c_function("syscall") if sys.platform == "linux" else None
+    if number is None or syscall is None or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        return False
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    attributes = _SchedAttr(ctypes.sizeof(_SchedAttr), os.SCHED_OTHER, 0, nice, 0, int(seconds * 1e9), 0, 0)
+    return syscall(number, 0, ctypes.byref(attributes), 0) == 0
+
+
+def exchange_paths(one: Path, other: Path) -> bool:
+    """Swap two names of a file system in one atomic step (Linux: renameat2 with RENAME_EXCHANGE)."""
+    at_fdcwd, rename_exchange = -100, 2  # fcntl.h, linux/fs.h
+    renameat2 = _c_function("renameat2")
+    if renameat2 is None:
+        return False
+    return renameat2(at_fdcwd, os.fsencode(one), at_fdcwd, os.fsencode(other), rename_exchange) == 0
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library keep large freed blocks instead of returning each to the system (glibc: mallopt).
+
+    Activations of 10 MB and more are allocated and freed in every minibatch. By default glibc maps each one anew, and
+    the kernel then has to clear its pages, which costs several percent of an update.
+    """
+    m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
+    largest = 2**31 - 1
+    mallopt = _c_function("mallopt")
+    return mallopt is not None and mallopt(m_mmap_threshold, 2**30) == 1 and mallopt(m_trim_threshold, largest) == 1
+
+
+def gpu_usage_reader(uuid: str) -> Callable[[], float | None] | None:
+    """A function that reads the percent of time (0..100) in which a kernel ran on an NVIDIA GPU (NVML).
+
+    Args:
+        uuid: as NVIDIA's driver writes it, such as ``GPU-8c1ad4c8-…``.
+
+    Returns:
+        None without NVIDIA's management library or such a GPU; the function returns None where a reading fails.
+    """
+    try:
+        library = ctypes.CDLL("libnvidia-ml.so.1")
+        handle, usage = ctypes.c_void_p(), _NvmlUtilization()
+        if library.nvmlInit_v2() or library.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle)):
+            return None
+        get_rates = library.nvmlDeviceGetUtilizationRates
+    except (OSError, AttributeError):
+        return None
+
+    def read() -> float | None:
+        failed = get_rates(handle, ctypes.byref(usage))
+        return None if failed else float(usage.gpu)
+
+    return read
+
+
+class _SchedAttr(ctypes.Structure):
+    """``struct sched_attr`` of linux/sched/types.h, in its first version."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("policy", ctypes.c_uint32),
+        ("flags", ctypes.c_uint64),
+        ("nice", ctypes.c_int32),
+        ("priority", ctypes.c_uint32),
+        ("runtime", ctypes.c_uint64),
+        ("deadline", ctypes.c_uint64),
+        ("period", ctypes.c_uint64),
+    )
+
+
+class _NvmlUtilization(ctypes.Structure):
+    """``nvmlUtilization_t`` of NVIDIA's management library."""
+
+    _fields_ = (("gpu", ctypes.c_uint), ("memory", ctypes.c_uint))
+
+
+def _c_function(name: str) -> Any:
+    """A function of the C library, or None where there is none of this name."""
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (AttributeError, OSError):
+        return None
