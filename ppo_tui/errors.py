@@ -1,4 +1,4 @@
-"""One family of errors. Each carries the exit code that the command line leaves with.
+"""One family of errors. Each carries the exit code of the command line.
 
 Exit codes: 0 finished, 2 bad usage or configuration, 3 the run failed, 4 the training diverged,
 130 and 143 after SIGINT and SIGTERM.
@@ -12,10 +12,10 @@ from typing import Any
 
 
 class PPOTuiError(Exception):
-    """Something that the user should read as one message, never as a traceback.
+    """An error shown to the user as one message, never as a traceback.
 
     Args:
-        message: what is wrong, with the value that is.
+        message: what is wrong, with the offending value.
         hint: what to do about it, or None where the message says so already.
     """
 
@@ -31,53 +31,61 @@ class PPOTuiError(Exception):
 
 
 class UsageError(PPOTuiError):
-    """The command line asks for something impossible."""
+    """An impossible request on the command line."""
 
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    """A preset, an override or their combination is not a valid configuration."""
+    """An invalid preset, override or combination of settings."""
 
 
 class RunFailedError(PPOTuiError):
-    """The run cannot go on: its environments or workers are beyond recovery."""
+    """The end of a run whose environments or workers cannot recover."""
 
     exit_code = 3
 
 
 class WorkerError(RunFailedError):
-    """A worker process died, hung or raised; names it and carries its traceback."""
+    """Death, hang or exception of a worker; the message names it.
+
+    The traceback of an exception is among the error's notes.
+    """
 
 
 class WorkerFailedError(WorkerError):
-    """Worker processes died, hang or talk nonsense; nothing can be asked of them any more, but they can be replaced.
+    """Death, hang or protocol error of workers; the pool can replace them.
 
     Args:
-        causes: what befell each of them in a few words, by the worker's index.
-
-    Attributes:
-        replies: what the other workers had to say, by their index.
+        causes: worker → the reason in a few words.
+        replies: worker → the reply, of those that have not failed.
     """
 
-    def __init__(self, message: str, causes: Mapping[int, str], *, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        causes: Mapping[int, str],
+        *,
+        hint: str | None = None,
+        replies: Mapping[int, Any] | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.causes = dict(causes)
-        self.replies: dict[int, Any] = {}
+        self.replies = dict(replies or {})
 
 
 class RankLostError(RunFailedError):
-    """Another process of those that train together is gone; the rest of them cannot go on without it."""
+    """Death of another rank; the rest cannot train on without it."""
 
 
 class DivergedError(PPOTuiError):
-    """The training produced NaN or infinite losses."""
+    """NaN or infinite losses in training."""
 
     exit_code = 4
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that `name` was most likely meant to be, or None when nothing is near."""
+    """The candidate most similar to `name`, or None when none is near."""
     by_folded = {candidate.lower(): candidate for candidate in candidates}
     matches = difflib.get_close_matches(name.lower(), by_folded, n=1, cutoff=0.6)
     return by_folded[matches[0]] if matches else None

@@ -227,7 +227,7 @@ class WorkersView:
 
     def changed(self) -> WorkersStatus:
         """The workers in the middle of a rollout in which some have been lost: those, and who took their place."""
-        lost = {worker.index: worker.loss is not None for worker in self._pool.workers}
+        lost = {worker.index: worker.failure is not None for worker in self._pool.workers}
         return self._status(
             msgspec.structs.replace(
                 info,

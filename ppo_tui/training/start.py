@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import gymnasium
@@ -16,6 +15,7 @@ from ..envs.tolerance import TolerantEnv
 from ..errors import ConfigError
 from ..ppo import check_spaces_of_policy
 from ..workers import WorkerPool, own_cores, resolve_workers, worker_context
+from ..workers.process import WorkerContext
 
 
 def examine(config: Config) -> EnvInfo:
@@ -39,7 +39,7 @@ def examine(config: Config) -> EnvInfo:
     return info
 
 
-def boot_workers(config: Config) -> BaseContext:
+def boot_workers(config: Config) -> WorkerContext:
     """Let the process that workers are forked from load what they need, while this one goes on; how to start them."""
     return worker_context(_preload(config))
 

@@ -1,4 +1,4 @@
-"""Filming one environment from inside its worker, for whoever watches the training."""
+"""Record pictures of one environment inside its worker, for clips."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import numpy as np
 from ..pictures import PictureEncoder
 
 GAME_FPS = 15.0
-"""Frames filmed of a second of the game: an Atari agent acts as often, other games run at up to 125 steps a second."""
+"""Recorded frames per second of play: an Atari agent acts as often, other games run at up to 125 steps a second."""
 
 MAX_HEIGHT, MAX_WIDTH = 210, 320
 """Larger pictures are shrunk: even a large terminal shows no more pixels."""
 
 MAX_BYTES = 256 * 1024
-"""Encoded pictures of one film; a game whose picture changes all over gets a shorter film."""
+"""Encoded pictures of one recording; a game whose picture changes all over gets a shorter one."""
 
 
 class RecordedFrames(NamedTuple):
-    """F frames, each taken before a step.
+    """F recorded frames, each taken before a step.
 
     Attributes:
-        steps: which steps, counted from 0 since the strip before (or the start).
-        pictures: as a `PictureEncoder` gives them; empty where the environment shows none.
+        steps: which steps, counted from 0 since the last fetch (or the start).
+        pictures: as a `PictureEncoder` gives them; empty where the environment renders none.
         shape: `[H, W, C]` of the pictures.
         scores: raw return so far; None where the environment keeps none.
         lives: None where the environment has none.
-        full: the camera has stopped by itself.
+        full: the recording has reached its limit and takes no more frames.
     """
 
     steps: list[int]
@@ -41,80 +41,75 @@ class RecordedFrames(NamedTuple):
 
 
 class ClipRecorder:
-    """Takes a frame of `env` before each step, or before every few in games that run faster than `GAME_FPS`.
+    """Records a frame of `env` before each step, at `GAME_FPS` at most.
 
     Most environments decide when they are made whether they can be rendered, and some of them (LunarLander) step more
     slowly from then on. As Gymnasium's environments look at their `render_mode` only when they draw, it is set when
-    filming begins and taken back at the end: who is not filmed pays nothing. An environment that cannot draw, or
-    fails to, is filmed without pictures. Drawing takes no random numbers, so the run stays the same.
+    the recording starts and restored at the end: an unrecorded environment pays nothing. One that cannot render, or
+    fails to, is recorded without pictures. Rendering takes no random numbers, so the run stays the same.
 
     Args:
-        frames: after so many the camera stops.
+        frames: the recording stops after so many.
     """
 
     def __init__(self, env: gymnasium.Env, frames: int) -> None:
         self._env = env
         self._frames = frames
         self._mode_before = getattr(env.unwrapped, "render_mode", None)
-        self._draws = "rgb_array" in (env.metadata.get("render_modes") or ())
-        if self._draws:
+        self._renders = "rgb_array" in (env.metadata.get("render_modes") or ())
+        if self._renders:
             self._set_mode("rgb_array")
         self._stride = max(1, round((env.metadata.get("render_fps") or GAME_FPS) / GAME_FPS))
         self._encoder = PictureEncoder()
         self._shape: tuple[int, int, int] | None = None
         self._taken = 0
         self._step = 0
-        self._begun_at = 0
-        self._reels()
-
-    def _reels(self) -> None:
-        self._steps: list[int] = []
-        self._pictures: list[bytes] = []
-        self._scores: list[float | None] = []
-        self._lives: list[int | None] = []
+        self._fetched_step = 0
+        self._unfetched = _no_frames()
 
     @property
     def full(self) -> bool:
         return self._taken >= self._frames or self._encoder.nbytes >= MAX_BYTES
 
-    def shoot(self) -> None:
-        """Called before each step; takes a frame if one is due."""
+    def before_step(self) -> None:
+        """Record a frame if one is due; to be called before each step."""
         if self._step % self._stride == 0 and not self.full:
-            if self._draws:
-                self._draw()
-            self._steps.append(self._step - self._begun_at)
-            self._scores.append(self._attribute("episode_return"))
-            self._lives.append(self._attribute("lives"))
+            if self._renders:
+                self._record_picture()
+            self._unfetched.steps.append(self._step - self._fetched_step)
+            self._unfetched.scores.append(self._attribute("episode_return"))
+            self._unfetched.lives.append(self._attribute("lives"))
             self._taken += 1
         self._step += 1
 
     def fetch_recording(self) -> RecordedFrames:
         """The frames since the last call."""
-        strip = RecordedFrames(self._steps, self._pictures, self._shape, self._scores, self._lives, self.full)
-        self._begun_at = self._step
-        self._reels()
-        return strip
+        recorded = self._unfetched._replace(shape=self._shape, full=self.full)
+        self._fetched_step = self._step
+        self._unfetched = _no_frames()
+        return recorded
 
     def close(self) -> None:
         self._set_mode(self._mode_before)
 
     def _set_mode(self, mode: str | None) -> None:
-        with contextlib.suppress(AttributeError):  # of an environment that keeps its mode to itself
+        with contextlib.suppress(AttributeError):  # some environments have it read-only
             self._env.unwrapped.render_mode = mode
 
-    def _draw(self) -> None:
-        """Take a picture; an environment that cannot is not asked again."""
+    def _record_picture(self) -> None:
+        """Render and encode a picture; after a failure, record no more pictures."""
         try:
             picture = fit_picture(self._env.render())
             encoded = self._encoder.encode(picture)
-        except Exception as error:  # whatever someone else's drawing raises
+        except Exception as error:  # whatever the environment's own rendering raises
             print(f"the game is shown without pictures: rendering failed ({type(error).__name__}: {error})")
-            self._draws = False
-            self._pictures = []
+            self._renders = False
+            self._unfetched.pictures.clear()
             self._shape = None
             return
-        self._shape = picture.shape
-        self._pictures.append(encoded)
+        height, width, channels = picture.shape
+        self._shape = height, width, channels
+        self._unfetched.pictures.append(encoded)
 
     def _attribute(self, name: str) -> Any:
         with contextlib.suppress(AttributeError):
@@ -122,8 +117,12 @@ class ClipRecorder:
         return None
 
 
+def _no_frames() -> RecordedFrames:
+    return RecordedFrames(steps=[], pictures=[], shape=None, scores=[], lives=[], full=False)
+
+
 def fit_picture(picture: Any) -> np.ndarray:
-    """A picture as uint8 `[H, W, C]` of at most `MAX_HEIGHT` × `MAX_WIDTH`, shrunk by a whole number of times.
+    """A picture as uint8 `[H, W, C]`, shrunk by a whole factor to `MAX_HEIGHT` × `MAX_WIDTH` at most.
 
     Args:
         picture: uint8 `[H, W]` or `[H, W, C]` of 1 or 3 channels.

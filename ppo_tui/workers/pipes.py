@@ -1,4 +1,4 @@
-"""The parent's end of one worker, and waiting for several of them at once."""
+"""The parent's end of each worker's pipe, read and written without blocking."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import os
 import select
 import signal
-import struct
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
@@ -18,34 +17,31 @@ from . import wire
 from .process import kill_fork_server
 from .wire import Reply
 
-_LENGTH = struct.Struct("!i")
-"""What `multiprocessing.connection.Connection` puts before a message of less than 2 GiB."""
-
 _CHUNK = 1 << 16
 
 SLICE_SECONDS = 1.0
-"""The longest that silence is counted at a time: when this very process was stopped for an hour (ctrl+Z, a laptop's
-lid), its workers were too, and are given their time."""
+"""Silence is counted in slices of at most this length: when this process is stopped for an hour (ctrl+Z, a laptop's
+lid), its workers are too, and must not count as hung afterwards."""
 
 REAP_SECONDS = 10.0
-"""How long the fork server may take to tell that a worker which was killed has ended. A stopped one never would."""
+"""How long the fork server may take to report the end of a killed worker. A stopped one never does."""
 
 
 class WorkerHandle:
     """One worker process: its pipe, and its failures in words.
 
     Nothing here waits for the worker: messages are written as far as the pipe takes them, and read as far as they have
-    come. So a worker that reads nothing, or sends half a message, cannot hold this process up.
+    come. So a worker that reads nothing, or sends half a message, cannot block this process.
 
     Args:
-        streams: it sends messages of its own accord, and not one for each that it is sent.
+        streams: the worker sends messages unasked, and no reply to each request.
 
     Attributes:
-        replied: whether nothing is awaited from it.
-        sent_at: when it was last asked something, in seconds of `time.perf_counter`.
-        answer_seconds: how long its answers to steps have taken in all.
-        loss: why nothing more can be asked of it, or None. What comes from it afterwards is never read: a late reply
-            would be taken for the answer to the next question.
+        replied: whether no reply is awaited.
+        sent_at: when the last request was sent, in seconds of `time.perf_counter`.
+        answer_seconds: how long the replies to steps have taken in all.
+        failure: why the worker can take no more requests, or None. After a failure its pipe is not read: a late reply
+            would be taken for the reply to the next request.
     """
 
     def __init__(
@@ -58,36 +54,36 @@ class WorkerHandle:
         self.replied = True
         self.sent_at = 0.0
         self.answer_seconds = 0.0
-        self.loss: WorkerFailedError | None = None
+        self.failure: WorkerFailedError | None = None
         self._streams = streams
         self._unsent = b""
         self._received = bytearray()
         os.set_blocking(pipe.fileno(), False)
 
     def send(self, message: bytes) -> None:
-        """Ask something of the worker. That it is gone shows when its reply is awaited."""
+        """Send a request. A dead worker shows when its reply is awaited."""
         self.replied = False
         self.sent_at = time.perf_counter()
-        self._unsent = _LENGTH.pack(len(message)) + message
+        self._unsent = wire.frame(message)
         self.flush()
 
     @property
     def has_unsent(self) -> bool:
-        """Whether the pipe was too full for the whole message."""
+        """Whether the pipe was too full for the whole request."""
         return bool(self._unsent)
 
     def flush(self) -> None:
-        """Send what the pipe takes now."""
+        """Write as much of the request as the pipe takes now."""
         try:
-            while self._unsent and self.loss is None:
+            while self._unsent and self.failure is None:
                 self._unsent = self._unsent[os.write(self.pipe.fileno(), self._unsent) :]
         except BlockingIOError:
             pass
         except OSError:
-            self.lose(self.death())
+            self.fail(self.death_error())
 
     def receive(self) -> Any:
-        """The payload of the reply; `replied` says whether it has come whole.
+        """The payload of the reply, once it has come whole; `replied` says whether it has.
 
         Raises:
             WorkerFailedError: the worker is gone, or what arrived is no reply.
@@ -99,87 +95,87 @@ class WorkerHandle:
                 chunk = os.read(self.pipe.fileno(), self._wanted())
             except BlockingIOError:
                 return None
-            except OSError:  # it died and left unread what was sent to it
+            except OSError:  # it died with unread requests
                 chunk = b""
             if not chunk:
-                raise self.lose(self.death())
+                raise self.fail(self.death_error())
             self._received += chunk
             message = self._whole_message()
         self.replied = True
         try:
             kind, payload = Reply(message[0]), wire.decode(message)
         except Exception:
-            raise self.lose(self._nonsense(f"{len(message)} bytes that are no reply")) from None
+            raise self.fail(self._protocol_error(f"{len(message)} bytes that are no reply")) from None
         if kind is Reply.ERROR:
-            raise self._raised(payload)
+            raise self._error(payload)
         return payload
 
     def _wanted(self) -> int:
-        """Bytes to read next. Of a stream, not one of the next message: nobody would be told that it has come."""
+        """Bytes to read next. Of a stream, none beyond this message: `poll` would not report the next one."""
         if not self._streams:
             return _CHUNK
-        if len(self._received) < _LENGTH.size:
-            return _LENGTH.size - len(self._received)
-        return _LENGTH.size + _LENGTH.unpack_from(self._received)[0] - len(self._received)
+        if len(self._received) < wire.LENGTH.size:
+            return wire.LENGTH.size - len(self._received)
+        return wire.LENGTH.size + wire.LENGTH.unpack_from(self._received)[0] - len(self._received)
 
     def _whole_message(self) -> bytes | None:
-        """Take the message out of what has been received, once it is complete."""
-        if len(self._received) < _LENGTH.size:
+        """Take the message out of the received bytes, once it is complete."""
+        if len(self._received) < wire.LENGTH.size:
             return None
-        (length,) = _LENGTH.unpack_from(self._received)
+        (length,) = wire.LENGTH.unpack_from(self._received)
         if not 0 < length <= wire.MAX_MESSAGE_BYTES:
-            raise self.lose(self._nonsense(f"a message of {length} bytes"))
-        end = _LENGTH.size + length
+            raise self.fail(self._protocol_error(f"a message of {length} bytes"))
+        end = wire.LENGTH.size + length
         if len(self._received) < end:
             return None
         if len(self._received) > end:
-            raise self.lose(self._nonsense(f"{len(self._received) - end} bytes more than its reply"))
-        message = bytes(memoryview(self._received)[_LENGTH.size : end])
+            raise self.fail(self._protocol_error(f"{len(self._received) - end} bytes more than its reply"))
+        message = bytes(memoryview(self._received)[wire.LENGTH.size : end])
         self._received = bytearray()
         return message
 
     # ── Failures ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def lose(self, loss: WorkerFailedError) -> WorkerFailedError:
-        """From now on nothing is expected of this worker; returns why, which is what came first."""
-        self.loss = self.loss or loss
-        return self.loss
+    def fail(self, failure: WorkerFailedError) -> WorkerFailedError:
+        """Expect nothing more of this worker; returns its first failure."""
+        self.failure = self.failure or failure
+        return self.failure
 
-    def death(self) -> WorkerFailedError:
-        """Why the process ended, for the user."""
+    def death_error(self) -> WorkerFailedError:
+        """The failure of a process that has ended."""
         self.process.join(1.0)
         code = self.process.exitcode
         if code is None:
-            cause = said = "closed its pipe"
+            cause = end = "closed its pipe"
         elif code < 0:
             name = signal.Signals(-code).name
-            said, cause = f"was killed by {name}", f"killed ({name})"
+            end, cause = f"was killed by {name}", f"killed ({name})"
         else:
-            cause = said = f"exited with code {code}"
+            cause = end = f"exited with code {code}"
         hint = "its own output, if any, is in workers.log"
         if code == -signal.SIGKILL:
-            hint += "; SIGKILL often means that memory ran out"
-        return WorkerFailedError(f"{self} {said}", {self.index: cause}, hint=hint)
+            hint += "; SIGKILL often means that the machine ran out of memory"
+        return WorkerFailedError(f"{self} {end}", {self.index: cause}, hint=hint)
 
-    def silence(self, seconds: float) -> WorkerFailedError:
-        """It has not replied for so long."""
+    def hang_error(self, seconds: float) -> WorkerFailedError:
+        """The failure of a worker that has not replied for `seconds`."""
         return WorkerFailedError(
             f"no reply from worker {self.index} (pid {self.process.pid}) for {seconds:g} s",
             {self.index: f"hung (no reply for {seconds:g} s)"},
             hint="an environment hangs, or is slower than workers.step_timeout allows",
         )
 
-    def _nonsense(self, what: str) -> WorkerFailedError:
+    def _protocol_error(self, received: str) -> WorkerFailedError:
         return WorkerFailedError(
-            f"worker {self.index} (pid {self.process.pid}) sent {what}",
+            f"worker {self.index} (pid {self.process.pid}) sent {received}",
             {self.index: "stopped after a protocol error"},
             hint="something in the environment writes to the worker's pipe",
         )
 
-    def _raised(self, failure: wire.WorkerFailure) -> WorkerError:
-        where = "while starting" if failure.env is None else f"in environment {failure.env}"
-        error = WorkerError(f"worker {self.index} failed {where}: {failure.error}")
-        error.add_note(failure.traceback)
+    def _error(self, raised: wire.RaisedError) -> WorkerError:
+        where = "while starting" if raised.env is None else f"in environment {raised.env}"
+        error = WorkerError(f"worker {self.index} failed {where}: {raised.error}")
+        error.add_note(raised.traceback)
         return error
 
     def __str__(self) -> str:
@@ -188,9 +184,9 @@ class WorkerHandle:
     # ── The end ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def ask_to_end(self) -> None:
-        """Tell the worker to close its environments and end; `join` waits for it."""
+        """Ask the worker to close its environments and end; `join` waits for it."""
         with contextlib.suppress(OSError):
-            self.pipe.send_bytes(wire.encode(wire.Request.CLOSE))
+            os.write(self.pipe.fileno(), wire.frame(wire.encode(wire.Request.CLOSE)))
 
     def join(self, deadline: float) -> None:
         """Wait until the worker has ended; kill it if it has not by `deadline` (`time.monotonic` seconds)."""
@@ -201,10 +197,10 @@ class WorkerHandle:
         if self.process.is_alive():
             self.process.kill()
             self.process.join(REAP_SECONDS)
-        if self.process.is_alive():
-            kill_fork_server()
+        if self.process.is_alive() and kill_fork_server():
             self.process.join()
-        self.process.close()
+        if not self.process.is_alive():
+            self.process.close()
 
 
 class ReplyWaiter:
@@ -225,44 +221,44 @@ class ReplyWaiter:
         """Every worker's payload, in the workers' order, once all have replied.
 
         Raises:
-            WorkerFailedError: workers died, talked nonsense, or did not reply within `timeout` seconds. It names all of
-                them and has what the others replied.
+            WorkerFailedError: workers died, broke the protocol, or did not reply within `timeout` seconds. It names all
+                of them and holds the replies of the others.
             WorkerError: a worker raised; the others' replies have been received.
         """
         replies: dict[int, Any] = {}
-        failure: WorkerError | None = None
-        self._unwatch_lost()
-        missing = {handle.index: handle for handle in self._handles if not handle.replied and handle.loss is None}
+        first_error: WorkerError | None = None
+        self._unwatch_failed()
+        missing = {handle.index: handle for handle in self._handles if not handle.replied and handle.failure is None}
         remaining = timeout
         while missing:
             events, seconds = self._poll_once(missing, remaining)
             remaining -= seconds
-            # A worker's last words lie in its pipe when its sentinel fires: read pipes first.
+            # A worker's last message lies in its pipe when its sentinel fires: read pipes first.
             for descriptor, _ in events:
                 if (handle := self._by_descriptor.get(descriptor)) and handle.index in missing:
                     handle.flush()
                     try:
                         replies[handle.index] = handle.receive()
                     except WorkerFailedError:
-                        self._unwatch_lost()
+                        self._unwatch_failed()
                     except WorkerError as error:
-                        failure = failure or error
-                    if handle.replied or handle.loss is not None:
+                        first_error = first_error or error
+                    if handle.replied or handle.failure is not None:
                         del missing[handle.index]
             for descriptor, _ in events:
                 handle = self._by_sentinel.get(descriptor)
                 if handle and handle.index in missing and not handle.pipe.poll():
-                    handle.lose(handle.death())
-                    self._unwatch_lost()
+                    handle.fail(handle.death_error())
+                    self._unwatch_failed()
                     del missing[handle.index]
             if remaining <= 0:
                 for handle in missing.values():
-                    handle.lose(handle.silence(timeout))
+                    handle.fail(handle.hang_error(timeout))
                 break
-        return self._outcome(replies, failure)
+        return self._outcome(replies, first_error)
 
     def _poll_once(self, missing: dict[int, WorkerHandle], remaining: float) -> tuple[list[tuple[int, int]], float]:
-        """Wait a while for something to happen; what did, and the seconds that count as waited."""
+        """Wait for up to a slice of time; returns the events and the seconds that count as waited."""
         full = [handle.pipe.fileno() for handle in missing.values() if handle.has_unsent]
         for descriptor in full:
             self._poll.modify(descriptor, select.POLLIN | select.POLLOUT)
@@ -274,21 +270,20 @@ class ReplyWaiter:
             self._poll.modify(descriptor, select.POLLIN)
         return events, seconds
 
-    def _unwatch_lost(self) -> None:
-        """Watch those no more that are lost: what they leave behind would wake every poll."""
+    def _unwatch_failed(self) -> None:
+        """Stop watching failed workers: their closed descriptors would wake every poll."""
         for handle in self._handles:
-            if handle.loss is not None:
+            if handle.failure is not None:
                 for descriptor in (handle.pipe.fileno(), handle.process.sentinel):
                     with contextlib.suppress(KeyError):
                         self._poll.unregister(descriptor)
 
-    def _outcome(self, replies: dict[int, Any], failure: WorkerError | None) -> list[Any]:
-        losses = [handle.loss for handle in self._handles if handle.loss is not None]
-        if losses:
-            causes = {index: cause for loss in losses for index, cause in loss.causes.items()}
-            error = WorkerFailedError("; ".join(loss.message for loss in losses), causes, hint=losses[0].hint)
-            error.replies = replies
+    def _outcome(self, replies: dict[int, Any], error: WorkerError | None) -> list[Any]:
+        failures = [handle.failure for handle in self._handles if handle.failure is not None]
+        if failures:
+            causes = {index: cause for failed in failures for index, cause in failed.causes.items()}
+            message = "; ".join(failed.message for failed in failures)
+            raise WorkerFailedError(message, causes, hint=failures[0].hint, replies=replies)
+        if error:
             raise error
-        if failure:
-            raise failure
         return [replies.get(handle.index) for handle in self._handles]

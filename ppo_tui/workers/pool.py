@@ -1,4 +1,4 @@
-"""The parent's side of the worker pool: a `gymnasium.vector.VectorEnv` over processes that host several envs each."""
+"""The worker pool: a `gymnasium.vector.VectorEnv` over processes that host several environments each."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from .sizing import group_slices, resolve_workers
 from .wire import Request
 
 CLOSE_SECONDS = 2.0
-"""How long workers may take to end by themselves when the pool closes."""
+"""Time for workers to end by themselves when the pool closes."""
 
 
 class PoolState(enum.Enum):
-    """What the pool, or one group of it, waits for."""
+    """The pending request of a worker group."""
 
     IDLE = "idle"
     STEPPING = "step"
@@ -46,14 +46,14 @@ class WorkerPool(VectorEnv):
 
     - as any `gymnasium.vector.VectorEnv`: `reset`, `step`, `call`, `render`, `close`, with Gymnasium's seeding,
       autoreset modes and ``final_obs``;
-    - as a trainer does, in groups and slots: `send_step(group, actions, slot)` and `wait_step(group)` let one group
-      step while the actions of another are computed, and each step's data lands in the slot that was named, so that
-      T steps lie in `shared` as a rollout.
+    - as a trainer does, in worker groups and slots: `send_step(group, actions, slot)` and `wait_step(group)` let one
+      worker group step while the actions of another are computed, and each step's data lands in the named slot, so
+      that T steps lie in `shared` as a rollout.
 
     Args:
         env_fns: one constructor for each of the N environments; pickled by value, lambdas are welcome.
         num_workers: processes, or ``"auto"`` for one a core.
-        groups: groups that step independently of each other, or ``"auto"``.
+        groups: worker groups that step independently of each other, or ``"auto"``.
         slots: moments that the shared memory holds (S ≥ 2).
         num_masked: actions that each environment masks (see `ppo_tui.envs.spaces`), whose masks are then in
             ``shared.action_masks``; 0 where none does.
@@ -62,13 +62,13 @@ class WorkerPool(VectorEnv):
         autoreset_mode: what happens when an episode ends; Gymnasium's three modes.
         infos: collect the environments' info dictionaries (each costs a pickle).
         copy: return copies of the observations rather than views that later steps overwrite.
-        log_path: file that the workers' stdout and stderr are appended to; None leaves them as they are.
+        log_path: file for the workers' stdout and stderr, appended to; None leaves them as they are.
         step_timeout, start_timeout: seconds after which a silent worker counts as hung.
         preload: modules that the fork server imports once for all workers.
-        wait: whether to return only when every worker is ready; else `wait_until_ready` does.
+        wait: whether to return only when every worker is ready; else `wait_until_ready` waits for that.
 
     Raises:
-        ConfigError: spaces that are not arrays of a fixed shape.
+        ConfigError: a space is no array of a fixed shape.
         WorkerError: a worker died, hung, or an environment could not be made.
     """
 
@@ -128,7 +128,7 @@ class WorkerPool(VectorEnv):
             for group in self._groups
         ]
         self._group_states = [PoolState.IDLE] * self.num_groups
-        self._watch_workers()
+        self._all, *self._waiters = self._make_waiters()
         self._start_timeout, self._started = start_timeout, False
         if wait:
             try:
@@ -147,12 +147,12 @@ class WorkerPool(VectorEnv):
         """``[W]``: how often each worker has been replaced."""
         return self._roster.restarts
 
-    def _watch_workers(self) -> None:
-        self._all = ReplyWaiter(self.workers)
-        self._waiters = [ReplyWaiter(self.workers[group]) for group in self._groups]
+    def _make_waiters(self) -> list[ReplyWaiter]:
+        """One for all workers, then one for each worker group; a new worker needs new ones."""
+        return [ReplyWaiter(self.workers), *(ReplyWaiter(self.workers[group]) for group in self._groups)]
 
     def wait_until_ready(self) -> None:
-        """Wait until every worker has made its environments; returns at once where that is so already.
+        """Wait until every worker has made its environments; once that is so, return at once.
 
         Raises:
             WorkerError: a worker died, hung, or an environment could not be made.
@@ -161,20 +161,20 @@ class WorkerPool(VectorEnv):
             self._all.wait(self._start_timeout)
             self._started = True
 
-    # ── Groups and slots: the trainer's way ─────────────────────────────────────────────────────────────────
+    # ── Worker groups and slots: the trainer's way ──────────────────────────────────────────────────────────
 
     def group_envs(self, group: int) -> slice:
-        """The environments that the workers of `group` host."""
+        """The environments of worker group `group`."""
         return self._group_envs[group]
 
     def send_step(self, group: int, actions: np.ndarray, slot: int) -> None:
-        """Let the environments of `group` step; what comes of it is written into `slot`.
+        """Step the environments of worker group `group`; the results are written into `slot`.
 
         Args:
-            actions: ``[n, *A]``, one for each environment of the group.
+            actions: ``[n, *A]``, one for each environment of the worker group.
 
         Raises:
-            AlreadyPendingCallError: the group has not been waited for since it was last sent something.
+            AlreadyPendingCallError: the worker group has a pending request.
         """
         self._expect(group, PoolState.IDLE, "send_step")
         self.shared.actions[self.group_envs(group)] = actions
@@ -184,10 +184,10 @@ class WorkerPool(VectorEnv):
             worker.send(message)
 
     def wait_step(self, group: int, timeout: float | None = None) -> list[tuple[int, dict[str, Any]]]:
-        """Wait until `group` has stepped; returns (environment, info) pairs where infos are collected.
+        """Wait until worker group `group` has stepped; returns (environment, info) pairs.
 
         Raises:
-            NoAsyncCallError: nothing was sent to the group.
+            NoAsyncCallError: the worker group has no pending step.
             WorkerError: a worker died, hung, or an environment raised.
         """
         self._expect(group, PoolState.STEPPING, "wait_step")
@@ -200,7 +200,11 @@ class WorkerPool(VectorEnv):
     def reset_into(
         self, slot: int, seeds: Sequence[int | None], *, mask: Any = None, options: dict[str, Any] | None = None
     ) -> list[tuple[int, dict[str, Any]]]:
-        """Reset the environments (those in `mask`, ``[N]`` bool) and write their first observations into `slot`."""
+        """Reset the environments and write their first observations into `slot`.
+
+        Args:
+            mask: ``[N]`` bool, which of them; None for all.
+        """
         mask = np.ones(self.num_envs, dtype=bool) if mask is None else mask
         replies = self._ask_all(
             PoolState.RESETTING,
@@ -208,30 +212,30 @@ class WorkerPool(VectorEnv):
                 wire.encode(Request.RESET, (slot, list(seeds[w.envs]), list(mask[w.envs]), options))
                 for w in self.workers
             ],
-            timeout=max(self.step_timeout, self._start_timeout),  # first resets often load what the game needs
+            timeout=max(self.step_timeout, self._start_timeout),  # first resets often load a game
         )
         return [pair for reply in replies if reply for pair in reply]
 
     def save_states(self) -> list[bytes]:
         """The whole state of each environment, between two steps (see `ppo_tui.envs.state`).
 
-        A state is good for another pool of the same environments too, in another process.
+        Another pool of the same environments, in another process, can restore it.
         """
         message = wire.encode(Request.SAVE_STATES)
         replies = self._ask_all(PoolState.SAVING, [message] * self.num_workers)
         return [state for reply in replies for state in reply]
 
     def restore_states(self, states: Sequence[bytes], slot: int) -> dict[int, str]:
-        """Let each environment go on where its state was saved.
+        """Restore each environment from its state.
 
-        One that cannot begins a new episode, whose first observation is written into `slot`. Nothing else is written
-        into the shared memory: what the environments showed last is the caller's to keep.
+        One that cannot be restored begins a new episode, and its first observation is written into `slot`. Nothing
+        else is written into the shared memory: the caller keeps the last observations of the others.
 
         Args:
             states: one for each environment of the pool, as `save_states` gave them.
 
         Returns:
-            The environments that began a new episode, each with the reason.
+            Environment → the reason, of those that began a new episode.
         """
         messages = [wire.encode(Request.RESTORE_STATES, (slot, list(states[w.envs]))) for w in self.workers]
         timeout = max(self.step_timeout, RESTORE_SECONDS)
@@ -239,42 +243,48 @@ class WorkerPool(VectorEnv):
         return {env: reason for reply in replies for env, reason in reply}
 
     def replace(self, index: int) -> Replacement:
-        """Put a new worker in the place of one that a `WorkerFailedError` named, whatever the other workers are doing.
+        """Replace a failed worker; the others may have pending requests.
+
+        Args:
+            index: from the `causes` of a `WorkerFailedError`.
 
         Raises:
             WorkerError: the new one died, hung, or an environment could not be made.
         """
         try:
             self._roster.replace(index, self._start_timeout)
-        except WorkerFailedError:  # the new one, which may be replaced as well
-            self._watch_workers()
+        except WorkerFailedError:  # of the new one, which may be replaced as well
+            self._all, *self._waiters = self._make_waiters()
             raise
-        self._watch_workers()
+        self._all, *self._waiters = self._make_waiters()
         return Replacement(self.workers[index], self.shared.actions, self.step_timeout)
 
     def start_recording(self, env: int, frames: int) -> None:
-        """Film environment `env`, from its next step on; see `ClipRecorder`. Nothing else may be pending in its group.
+        """Record environment `env` from its next step on; see `ClipRecorder`.
 
         Args:
-            frames: after so many the camera stops.
+            frames: the recording stops after so many.
 
         Raises:
-            WorkerError: the worker died or hung.
+            AlreadyPendingCallError: its worker group has a pending request.
+            WorkerError: a worker died or hung.
         """
-        self._ask(env, wire.encode(Request.START_RECORDING, (env, frames)))
+        self._ask(env, wire.encode(Request.START_RECORDING, (env, frames)), "start_recording")
 
     def fetch_recording(self, env: int, *, stop: bool) -> RecordedFrames | None:
-        """What has been filmed of `env` since the last call, or None where nothing is; raises as `film` does.
+        """The frames of `env` recorded since the last call, or None where its worker has no recording.
+
+        Raises as `start_recording` does.
 
         Args:
-            stop: whether to film no more.
+            stop: whether to end the recording.
         """
-        return self._ask(env, wire.encode(Request.FETCH_RECORDING, stop))
+        return self._ask(env, wire.encode(Request.FETCH_RECORDING, stop), "fetch_recording")
 
-    def _ask(self, env: int, message: bytes) -> Any:
+    def _ask(self, env: int, message: bytes, caller: str) -> Any:
         """Send the worker of `env` a message and return the payload of its reply."""
         group = next(g for g, envs in enumerate(self._group_envs) if envs.start <= env < envs.stop)
-        self._expect(group, PoolState.IDLE, "film")
+        self._expect(group, PoolState.IDLE, caller)
         worker = next(worker for worker in self.workers if worker.envs.start <= env < worker.envs.stop)
         self._group_states[group] = PoolState.CALLING
         try:
@@ -303,16 +313,19 @@ class WorkerPool(VectorEnv):
 
     def _expect(self, group: int, state: PoolState, caller: str) -> None:
         if self.closed:
-            raise ClosedEnvironmentError(f"{caller} was called on a pool that is closed")
+            raise ClosedEnvironmentError(f"{caller} was called on a closed pool")
         self.wait_until_ready()
         pending = self._group_states[group]
         if pending is state:
             return
         if state is PoolState.IDLE:
             raise AlreadyPendingCallError(
-                f"{caller} was called while group {group} waits for its pending {pending.value!r}", pending.value
+                f"{caller} was called while worker group {group} has a pending {pending.value!r}: wait for it first",
+                pending.value,
             )
-        raise NoAsyncCallError(f"{caller} was called, but group {group} was sent no {state.value!r}", state.value)
+        raise NoAsyncCallError(
+            f"{caller} was called, but worker group {group} was sent no {state.value!r}", state.value
+        )
 
     # ── gymnasium.vector.VectorEnv ──────────────────────────────────────────────────────────────────────────
 
@@ -324,7 +337,7 @@ class WorkerPool(VectorEnv):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start new episodes: environment i is seeded with ``seed + i``, or with ``seed[i]``.
 
-        ``options["reset_mask"]``, ``[N]`` bool, restarts only the environments that it names.
+        ``options["reset_mask"]``, ``[N]`` bool, restricts that to some of the environments.
         """
         if seed is None or isinstance(seed, int):
             seed = [None if seed is None else seed + i for i in range(self.num_envs)]
@@ -336,7 +349,7 @@ class WorkerPool(VectorEnv):
         return self._observations(), self._merged(pairs)
 
     def step_async(self, actions: Any) -> None:
-        """Send every environment its action; `step_wait` collects what comes of them."""
+        """Send every environment its action; `step_wait` collects the results."""
         actions = np.asarray(actions, dtype=self._layout.action_dtype)
         if actions.shape != (self.num_envs, *self._layout.action_shape):
             raise ValueError(
@@ -349,7 +362,7 @@ class WorkerPool(VectorEnv):
     def step_wait(
         self, timeout: float | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """What came of the actions that `step_async` sent, as `step` returns it."""
+        """The results of the actions sent by `step_async`, as `step` returns them."""
         pairs = [pair for group in range(self.num_groups) for pair in self.wait_step(group, timeout)]
         shared, slot = self.shared, self._slot
         return (
@@ -386,11 +399,11 @@ class WorkerPool(VectorEnv):
         )
 
     def render(self) -> tuple[Any, ...]:
-        """What each environment renders."""
+        """The rendered picture of each environment."""
         return self.call("render")
 
     def close_extras(self, timeout: float = CLOSE_SECONDS, terminate: bool = False) -> None:
-        """End the workers; those that have not after `timeout` seconds (at once if `terminate`) are killed."""
+        """End the workers; kill those still alive after `timeout` seconds, or at once if `terminate`."""
         self._roster.stop(time.monotonic() + (0.0 if terminate else timeout))
 
     def _observations(self) -> np.ndarray:

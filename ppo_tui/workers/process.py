@@ -1,4 +1,9 @@
-"""Starting worker processes, quickly and without dragging the parent's imports along."""
+"""Start worker processes quickly and without the parent's imports.
+
+Everything that touches the private names of multiprocessing's fork server stands here. Where a Python version lacks
+them, the program goes on: a fork server that hangs cannot be ended then, and ends after the last worker instead of
+with the parent.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +12,29 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
-from multiprocessing.context import BaseContext
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from ..errors import WorkerError
-from .worker import worker_main
+
+WorkerContext = ForkServerContext | SpawnContext
+"""How worker processes are started."""
 
 _PRELOAD = ("ppo_tui.workers.worker", "ppo_tui.envs")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
+_DYING_SECONDS = 0.2
+"""How long a killed fork server may take to end."""
 
-def worker_context(preload: Sequence[str] = ()) -> BaseContext:
-    """The start method: forkserver where there is one, else spawn.
+
+def worker_context(preload: Sequence[str] = ()) -> WorkerContext:
+    """The start method: forkserver where the platform has it, else spawn.
 
     Plain fork is never used: it copies locks that other threads of the parent hold. The fork server is started
     here, before a Textual screen redirects stderr, because afterwards it cannot be.
@@ -34,49 +45,85 @@ def worker_context(preload: Sequence[str] = ()) -> BaseContext:
     context.set_forkserver_preload([*_PRELOAD, *preload])
     resource_tracker.ensure_running()  # which unblocks SIGTERM, so before it is blocked
     with _hidden_main(), _environment(dict.fromkeys(_ONE_THREAD, "1")), _sigterm_blocked():
-        multiprocessing.forkserver.ensure_running()
+        forkserver.ensure_running()
     return context
 
 
 def start_worker(
-    boot: Callable[[], BaseContext], setup: Any, memory: Any, main: Callable[[Connection, Any, Any], None] = worker_main
+    boot: Callable[[], WorkerContext],
+    setup: Any,
+    shared_memory: Any,
+    main: Callable[[Connection, Any, Any], None],
 ) -> tuple[BaseProcess, Connection]:
-    """Start one worker and return it with the parent's end of its pipe; it reports READY when it is.
+    """Start one worker and return it with the parent's end of its pipe; it replies READY when it is.
 
     Args:
-        boot: starts the fork server where there is none, as `worker_context` does.
-        setup: what `main` is given beside its pipe and `memory`; a `WorkerSetup` for `worker_main`.
+        boot: starts the fork server unless it is running, as `worker_context` does.
+        setup: the second argument of `main`, between its pipe and `shared_memory`; names the worker by its `index`.
+        main: runs in the worker.
 
     Raises:
         WorkerError: it could not be started.
     """
     try:
-        return _started(boot(), setup, memory, main)
+        return _started(boot(), setup, shared_memory, main)
     except (OSError, EOFError):
-        # The fork server has been killed but has not ended yet, or whoever tidies up old temporary files has taken its
-        # socket: another one does it.
-        kill_fork_server()
+        # The fork server has been killed but has not ended yet, or a cleaner of temporary files has removed its
+        # socket: end it, so that `boot` starts another one.
+        if not kill_fork_server():
+            time.sleep(_DYING_SECONDS)
     try:
-        return _started(boot(), setup, memory, main)
+        return _started(boot(), setup, shared_memory, main)
     except (OSError, EOFError) as error:
         raise WorkerError(f"worker {setup.index} could not be started: {error or type(error).__name__}") from error
 
 
 def _started(
-    context: BaseContext, setup: Any, memory: Any, main: Callable[[Connection, Any, Any], None]
+    context: WorkerContext, setup: Any, shared_memory: Any, main: Callable[[Connection, Any, Any], None]
 ) -> tuple[BaseProcess, Connection]:
     ours, theirs = context.Pipe()
-    process = context.Process(target=main, args=(theirs, setup, memory), name=f"worker-{setup.index}", daemon=True)
+    arguments = (theirs, setup, shared_memory)
+    process = context.Process(target=main, args=arguments, name=f"worker-{setup.index}", daemon=True)
     with theirs, _hidden_main():
         process.start()
     return process, ours
 
 
-def kill_fork_server() -> None:
-    """End a fork server that answers no more; all its workers end with it. `worker_context` starts another one."""
-    if (pid := multiprocessing.forkserver._forkserver._forkserver_pid) is not None:
-        os.kill(pid, signal.SIGKILL)
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # who starts the next one collects it
+# ── The fork server's private names ─────────────────────────────────────────────────────────────────────────
+
+
+def kill_fork_server() -> bool:
+    """Kill an unresponsive fork server and with it all workers; `worker_context` starts another one.
+
+    Returns:
+        Whether its pid was known, else nothing happened.
+    """
+    pid = getattr(_fork_server(), "_forkserver_pid", None)
+    if pid is None:
+        return False
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # left unreaped for `ensure_running`
+    return True
+
+
+def release_fork_server() -> None:
+    """In a worker: let the fork server end with the parent.
+
+    It ends when the last copy of its "alive" pipe closes, and each worker holds one for nothing.
+    """
+    server = _fork_server()
+    descriptor = getattr(server, "_forkserver_alive_fd", None)
+    if server is not None and descriptor is not None:
+        os.close(descriptor)
+        server._forkserver_alive_fd = None
+
+
+def _fork_server() -> Any:
+    """The object behind the functions of `multiprocessing.forkserver`, or None where it is not to be found."""
+    return getattr(forkserver, "_forkserver", None)
+
+
+# ── Around the start ────────────────────────────────────────────────────────────────────────────────────────
 
 
 @contextlib.contextmanager
@@ -96,10 +143,10 @@ def _hidden_main() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _sigterm_blocked() -> Iterator[None]:
-    """Let the processes that are started inside be deaf to SIGTERM.
+    """Block SIGTERM in the processes started inside.
 
-    Service managers and `timeout` send it to the whole group. The parent wants to finish its step and to save then, for
-    which it needs the fork server: the workers end when that does.
+    Service managers and `timeout` send it to the whole process group. The parent wants to finish its step and to save
+    then, for which it needs the fork server: the workers end when that does.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
@@ -110,7 +157,7 @@ def _sigterm_blocked() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """These environment variables for the duration."""
+    """Set these environment variables, for the duration of the context."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

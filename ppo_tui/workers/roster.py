@@ -1,4 +1,4 @@
-"""The worker processes of a pool: starting them, putting a new one in the place of a lost one, ending them."""
+"""The worker processes of a pool: start, replace and end them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from .process import start_worker, worker_context
 from .shared_memory import Layout, allocate, map_arrays
 from .sizing import env_slices
 from .wire import Request
-from .worker import WorkerSetup
+from .worker import WorkerSetup, worker_main
 
 RESTORE_SECONDS = 120.0
-"""How long restoring environments may take at least: some play a whole episode again."""
+"""Minimum timeout for restoring environments: some play a whole episode again."""
 
 
 class Roster:
-    """Starts W workers on shared memory of their own.
+    """The W workers of one pool, on one block of shared memory.
 
     Args:
         env_fns: one constructor for each environment; pickled by value.
         preload: modules that the fork server imports once for all workers.
 
     Attributes:
-        workers: the parent's ends, in order.
-        shared: the memory that all of them map.
+        workers: the parent's end of each, in order.
+        shared: views on the shared memory.
         restarts: ``[W]``, how often each has been replaced.
     """
 
@@ -49,8 +49,8 @@ class Roster:
     ) -> None:
         self._preload = preload
         context = worker_context(preload)
-        self._memory = allocate(layout, context)
-        self.shared = map_arrays(layout, self._memory)
+        self._shared_memory = allocate(layout, context)
+        self.shared = map_arrays(layout, self._shared_memory)
         self.restarts = [0] * layout.num_workers
         self._setups = [
             WorkerSetup(
@@ -74,9 +74,9 @@ class Roster:
             raise
 
     def replace(self, index: int, timeout: float) -> None:
-        """Kill worker `index` where it still lives, and wait until another one has made its environments.
+        """Kill worker `index` if it is alive, and wait until a new one has made its environments.
 
-        May be called from any thread, behind a Textual screen too: the fork server is the process that starts it.
+        Any thread may call it, under a Textual screen too: the fork server is the process that starts the worker.
 
         Raises:
             WorkerError: the new one died, hung, or an environment could not be made.
@@ -87,7 +87,7 @@ class Roster:
         ReplyWaiter([self.workers[index]]).wait(timeout)
 
     def stop(self, deadline: float) -> None:
-        """End the workers; those that have not by `deadline` (`time.monotonic` seconds) are killed."""
+        """End the workers; kill those still alive at `deadline` (`time.monotonic` seconds)."""
         for worker in self.workers:
             worker.ask_to_end()
         for worker in self.workers:
@@ -97,15 +97,15 @@ class Roster:
     def _start(self, setup: WorkerSetup) -> WorkerHandle:
         envs = slice(setup.first_env, setup.first_env + setup.num_envs)
         boot = functools.partial(worker_context, self._preload)
-        handle = WorkerHandle(setup.index, envs, *start_worker(boot, setup, self._memory))
+        handle = WorkerHandle(setup.index, envs, *start_worker(boot, setup, self._shared_memory, worker_main))
         handle.replied = False
         return handle
 
 
 class Replacement:
-    """A new worker that is led to where the lost one stood, by itself: the others may be in the middle of a step.
+    """A new worker, driven apart from the others to the state of the failed one.
 
-    Its methods raise `WorkerError` as those of `WorkerPool` do.
+    The others may be in the middle of a step. Its methods raise `WorkerError` as those of `WorkerPool` do.
 
     Args:
         timeout: seconds after which it counts as hung.
@@ -117,19 +117,19 @@ class Replacement:
         self._waiter = ReplyWaiter([worker])
 
     def restore(self, states: Sequence[bytes], slot: int) -> dict[int, str]:
-        """As `WorkerPool.restore_states`, with one state for each of its environments."""
+        """Restore its environments, as `WorkerPool.restore_states` does, from one state each."""
         reply = self._ask(
             wire.encode(Request.RESTORE_STATES, (slot, list(states))), max(self._timeout, RESTORE_SECONDS)
         )
         return dict(reply)
 
     def step(self, actions: np.ndarray, slot: int) -> list[tuple[int, dict[str, Any]]]:
-        """Step its n environments with actions ``[n, *A]``; what comes of it is written into `slot`."""
+        """Step its n environments with actions ``[n, *A]``; the results are written into `slot`."""
         self._actions[self.envs] = actions
         return self._ask(wire.encode_step(slot)) or []
 
     def reset(self, seeds: Sequence[int | None], slot: int, mask: Sequence[bool]) -> list[tuple[int, dict[str, Any]]]:
-        """Reset those of its environments that `mask` names, and write their first observations into `slot`."""
+        """Reset its environments in `mask`, and write their first observations into `slot`."""
         return self._ask(wire.encode(Request.RESET, (slot, list(seeds), list(mask), None))) or []
 
     def _ask(self, message: bytes, timeout: float | None = None) -> Any:

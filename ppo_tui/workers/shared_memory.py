@@ -1,7 +1,7 @@
-"""The shared memory that parent and workers exchange data in.
+"""The shared memory of a pool: parent and workers exchange data there.
 
-It is a `multiprocessing.RawArray`: an unlinked, memory-mapped file that vanishes with the last process that maps
-it, however that process ends, so nothing can leak.
+It is a `multiprocessing.RawArray`: an unlinked, memory-mapped file. It vanishes with the last process that maps it,
+however that process ends, so nothing can leak.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _ALIGNMENT = 64
 class Layout:
     """Shapes and types of everything shared.
 
-    A *slot* is one moment of all environments: the pool is told with each step which slot to write, so that the
-    observations of T steps lie in memory as the rollout itself, written once, by the worker.
+    A *slot* is one moment of all environments: each step names the slot to write, so that the observations of T steps
+    lie in shared memory as the rollout itself, written once, by the worker.
 
     Attributes:
-        slots: moments that the memory holds (S).
+        slots: moments that the shared memory holds (S).
         num_envs: environments (N).
         num_workers: worker processes (W).
-        num_masked: actions that each action mask tells about (A); 0 where nothing is masked.
+        num_masked: actions in each action mask (A); 0 without masks.
     """
 
     slots: int
@@ -42,7 +42,7 @@ class Layout:
     num_masked: int = 0
 
     def arrays(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        """Name → shape and dtype of each array, in the order in which they lie in memory."""
+        """Name → shape and dtype of each array, in the order of the shared memory."""
         moments = (self.slots, self.num_envs)
         return {
             "observations": ((*moments, *self.observation_shape), np.dtype(self.observation_dtype)),
@@ -64,15 +64,16 @@ class SharedArrays:
     """Views on the shared memory; the same bytes in the parent and in every worker.
 
     Attributes:
-        observations: ``[S, N, *S_obs]``, what each environment shows at each slot.
+        observations: ``[S, N, *S_obs]``, of each environment at each slot.
         rewards, terminations, truncations: ``[S, N]``, of the step that led to the slot.
-        episode_returns, episode_lengths: ``[S, N]``, of the full game that this step ended; length 0 where none did.
+        episode_returns, episode_lengths: ``[S, N]``, of the episode (raw, over all lives) that the step ended; length 0
+            where none did.
         final_observations: ``[N, *S_obs]``, the last observation of the episode that the newest step ended.
-        action_masks: ``[S, N, A]``, which actions are possible in the state that the slot shows.
-        actions: ``[N, *A]``, what the parent asks for.
-        busy_seconds: ``[W]``, time that each worker has spent stepping and resetting since it started.
-        answered_at: ``[W]``, when each worker last had its answer, in seconds of `time.perf_counter`, whose clock is
-            the same in all processes.
+        action_masks: ``[S, N, A]``, which actions are possible in the state at the slot.
+        actions: ``[N, *A]``, written by the parent.
+        busy_seconds: ``[W]``, seconds that each worker has spent on requests since the start of the pool.
+        answered_at: ``[W]``, when each worker last finished a request, in seconds of `time.perf_counter`, a clock that
+            all processes share.
     """
 
     observations: np.ndarray
@@ -89,31 +90,33 @@ class SharedArrays:
 
 
 class AnyLayout(Protocol):
-    """Name → shape and dtype of each array, in the order in which they lie in memory."""
+    """Shapes and types of arrays, in the order of the shared memory."""
 
-    def arrays(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]: ...
+    def arrays(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Name → shape and dtype."""
+        ...
 
 
 def allocate(layout: AnyLayout, context: BaseContext) -> Any:
-    """A zeroed `RawArray` large enough for `layout`, to be handed to the workers when they start."""
+    """A zeroed `RawArray` large enough for `layout`, for the workers to be started with."""
     return context.RawArray(ctypes.c_byte, _total_size(layout))
 
 
 def allocate_private(layout: AnyLayout) -> Any:
-    """As `allocate`, for this process alone."""
+    """Memory for `layout` in this process alone."""
     return bytearray(_total_size(layout))
 
 
-def map_arrays(layout: Layout, memory: Any) -> SharedArrays:
-    """Numpy views on `memory`, without copying."""
-    return SharedArrays(**map_views(layout, memory))
+def map_arrays(layout: Layout, buffer: Any) -> SharedArrays:
+    """Numpy views on the shared memory `buffer`, without copying."""
+    return SharedArrays(**map_views(layout, buffer))
 
 
-def map_views(layout: AnyLayout, memory: Any) -> dict[str, np.ndarray]:
-    """As `map_arrays`, for any layout: the views by name."""
+def map_views(layout: AnyLayout, buffer: Any) -> dict[str, np.ndarray]:
+    """Numpy views by name, for any layout."""
     views, offset = {}, 0
     for name, (shape, dtype) in layout.arrays().items():
-        views[name] = np.frombuffer(memory, dtype=dtype, count=math.prod(shape), offset=offset).reshape(shape)
+        views[name] = np.frombuffer(buffer, dtype=dtype, count=math.prod(shape), offset=offset).reshape(shape)
         offset += _aligned(_nbytes(shape, dtype))
     return views
 

@@ -1,4 +1,4 @@
-"""How many workers and groups a machine should have, and which environments each worker hosts."""
+"""Numbers of workers and worker groups for a machine, and the environments of each."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Literal
 
 
 def available_cores() -> int:
-    """Cores that this process may run on, which a container or ``taskset`` may have made fewer than the machine's."""
+    """Cores of this process; a container or ``taskset`` may have made them fewer than the machine's."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def own_cores(processes: int) -> int:
-    """Cores for one of so many processes that train side by side on this machine, at least one."""
+    """This process's share of the cores among `processes` on this machine, at least one."""
     return max(1, available_cores() // processes)
 
 
 def resolve_workers(
     count: int | Literal["auto"], groups: int | Literal["auto"], num_envs: int, cores: int | None = None
 ) -> tuple[int, int]:
-    """The worker count and group count for a configuration's ``workers.count`` and ``workers.groups``.
+    """Numbers of workers and worker groups for the settings ``workers.count`` and ``workers.groups``.
 
     A worker per core, never more than there are environments: more processes than cores only add switches between
     them. Two groups wherever there are two workers, so that one steps while the other's actions are computed.
@@ -46,5 +46,5 @@ def env_slices(num_envs: int, num_workers: int) -> list[slice]:
 
 
 def group_slices(slices: Sequence[slice], groups: int) -> list[slice]:
-    """The workers of each group: contiguous halves with as nearly as many workers each."""
+    """The workers of each worker group: contiguous, in order, sizes differing by one at most."""
     return env_slices(len(slices), groups)

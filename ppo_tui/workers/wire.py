@@ -1,23 +1,30 @@
-"""What travels over the pipes: a byte that says what it is, then a few bytes of payload.
+"""Messages of the pipes: a length, a byte for the kind, then a few bytes of payload.
 
-Arrays never travel here, they lie in shared memory; a step costs five bytes one way and one the other. Only the
+Arrays never travel here, they lie in shared memory; a step costs nine bytes one way and five the other. Only the
 rare messages (resets with seeds, calls by name, infos, errors) carry a pickle, between a parent and the children
 that it started itself.
+
+The framing is our own: the parent reads and writes pipes without blocking, which `Connection`'s methods cannot.
 """
 
 from __future__ import annotations
 
 import enum
+import os
 import pickle
 import struct
+from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
+LENGTH = struct.Struct("!i")
+"""Before each message: its bytes."""
+
 MAX_MESSAGE_BYTES = 1 << 28
-"""A longer message is garbage: refuse it instead of allocating what its header claims."""
+"""A longer message is garbage: refuse it instead of allocating what its length claims."""
 
 
 class Request(enum.IntEnum):
-    """What the parent asks of a worker."""
+    """Kinds of messages from the parent to a worker."""
 
     STEP = 1
     RESET = 2
@@ -31,7 +38,7 @@ class Request(enum.IntEnum):
 
 
 class Reply(enum.IntEnum):
-    """How a worker answers."""
+    """Kinds of messages from a worker to the parent."""
 
     READY = 1
     DONE = 2
@@ -39,11 +46,11 @@ class Reply(enum.IntEnum):
     ERROR = 4
 
 
-class WorkerFailure(NamedTuple):
-    """An exception inside a worker, as text: the exception itself may not survive the journey.
+class RaisedError(NamedTuple):
+    """An exception raised inside a worker, as text: the exception itself may not survive the journey.
 
     Attributes:
-        env: index of the environment that raised, or None where the worker itself did.
+        env: index of the environment that raised it, or None where the worker itself did.
     """
 
     env: int | None
@@ -71,3 +78,49 @@ def encode(kind: Request | Reply, payload: Any = None) -> bytes:
 def decode(message: bytes) -> Any:
     """The payload behind the first byte, or None."""
     return pickle.loads(memoryview(message)[1:]) if len(message) > 1 else None
+
+
+# ── In a worker, which waits for each message ───────────────────────────────────────────────────────────────
+
+
+def send(pipe: Connection, message: bytes) -> None:
+    """Send a whole message.
+
+    Raises:
+        OSError: the parent is gone.
+    """
+    rest = memoryview(frame(message))
+    while rest:
+        rest = rest[os.write(pipe.fileno(), rest) :]
+
+
+def receive(pipe: Connection) -> bytes:
+    """Wait for a message and return it.
+
+    Raises:
+        EOFError: the parent is gone.
+        OSError: the pipe failed, or what came is no message.
+    """
+    (length,) = LENGTH.unpack(_read(pipe, LENGTH.size))
+    if not 0 < length <= MAX_MESSAGE_BYTES:
+        raise OSError(f"a message of {length} bytes")
+    return _read(pipe, length)
+
+
+def frame(message: bytes) -> bytes:
+    """`message` behind its length."""
+    return LENGTH.pack(len(message)) + message
+
+
+def _read(pipe: Connection, size: int) -> bytes:
+    """Exactly `size` bytes."""
+    chunk = os.read(pipe.fileno(), size)
+    if len(chunk) == size:
+        return chunk
+    content = bytearray(chunk)
+    while len(content) < size:
+        if not chunk:
+            raise EOFError
+        chunk = os.read(pipe.fileno(), size - len(content))
+        content += chunk
+    return bytes(content)

@@ -1,10 +1,9 @@
-"""What runs inside a worker process: several environments, driven by messages, writing into shared memory."""
+"""Worker processes: several environments each, driven by messages, writing into shared memory."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import multiprocessing.forkserver
 import os
 import pickle
 import signal
@@ -12,8 +11,9 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -25,17 +25,20 @@ from ..envs.tolerance import TolerantEnv
 from ..system import signal_when_parent_dies
 from . import wire
 from .clip_recorder import ClipRecorder
+from .process import release_fork_server
 from .shared_memory import Layout, SharedArrays, map_arrays
-from .wire import Reply, Request, WorkerFailure
+from .wire import RaisedError, Reply, Request
 
 FAILURES = "ppo_tui.failures"
-"""Where in an environment's info the list of its `EnvFailure`s stands."""
+"""Key of the list of `EnvFailure`s in an environment's info."""
 
 
-class WorkerSetup(NamedTuple):
-    """All that a worker needs to know, and how it shows up in messages.
+@dataclass(frozen=True, kw_only=True)
+class WorkerSetup:
+    """Everything a worker is started with.
 
     Attributes:
+        index: names the worker in messages.
         env_fns: pickled list of the constructors of its environments.
         first_env: index of its first environment among all N.
         infos: send the environments' info dictionaries back.
@@ -52,13 +55,13 @@ class WorkerSetup(NamedTuple):
     log_path: str | None
 
 
-def worker_main(pipe: Connection, setup: WorkerSetup, memory: Any) -> None:
-    """Serve requests until told to close or until the parent is gone."""
+def worker_main(pipe: Connection, setup: WorkerSetup, shared_memory: Any) -> None:
+    """Serve requests until asked to close or until the parent is gone."""
     become_worker(setup.log_path)
     try:
-        host = EnvHost(setup, map_arrays(setup.layout, memory))
+        host = EnvHost(setup, map_arrays(setup.layout, shared_memory))
     except BaseException as error:
-        _send(pipe, failure_reply(None, error))
+        _send(pipe, error_reply(None, error))
         return
     _send(pipe, wire.encode(Reply.READY))
     try:
@@ -70,7 +73,7 @@ def worker_main(pipe: Connection, setup: WorkerSetup, memory: Any) -> None:
 def _serve(pipe: Connection, host: EnvHost) -> None:
     while True:
         try:
-            message = pipe.recv_bytes(wire.MAX_MESSAGE_BYTES)
+            message = wire.receive(pipe)
         except (EOFError, OSError):
             return  # the parent closed its end or died
         request = message[0]
@@ -79,7 +82,7 @@ def _serve(pipe: Connection, host: EnvHost) -> None:
         try:
             reply = host.handle(request, message)
         except Exception as error:
-            reply = failure_reply(host.current_env, error)
+            reply = error_reply(host.current_env, error)
         if not _send(pipe, reply):
             return
 
@@ -96,11 +99,11 @@ class EnvHost:
         self._needs_reset = np.zeros(len(self._envs), dtype=bool)
         self._scalar_actions = not setup.layout.action_shape
         self._shown_slot = 0
-        self._camera: ClipRecorder | None = None
-        self._filmed: int | None = None
+        self._recorder: ClipRecorder | None = None
+        self._recorded_env: int | None = None  # of this worker's, counted from 0
 
     def handle(self, request: int, message: bytes) -> bytes:
-        """Do what `message` asks and return the reply."""
+        """Obey `message`, of kind `request`, and return the reply."""
         started = time.perf_counter()
         if request == Request.STEP:
             reply = self._step_all(wire.decode_step(message))
@@ -115,9 +118,9 @@ class EnvHost:
         elif request == Request.RESTORE_STATES:
             reply = self._restore_states(*wire.decode(message))
         elif request == Request.START_RECORDING:
-            reply = self._film(*wire.decode(message))
+            reply = self._start_recording(*wire.decode(message))
         elif request == Request.FETCH_RECORDING:
-            reply = self._develop(wire.decode(message))
+            reply = self._fetch_recording(wire.decode(message))
         else:
             raise ValueError(f"unknown request {request}")
         answered = self._arrays.answered_at[self._setup.index] = time.perf_counter()
@@ -129,6 +132,8 @@ class EnvHost:
         infos = []
         for i, env in enumerate(self._envs):
             n = self.current_env = self._setup.first_env + i
+            if self._recorder is not None and i == self._recorded_env:
+                self._recorder.before_step()
             info = self._step(env, i, n, slot)
             if self._setup.infos and info:
                 infos.append((n, info))
@@ -137,15 +142,13 @@ class EnvHost:
         return wire.encode(Reply.DONE, infos or None)
 
     def _add_failures(self, infos: list[tuple[int, dict[str, Any]]], n: int, env: gymnasium.Env) -> None:
-        """Tell the parent, wanted infos or not, what a tolerant environment has swallowed."""
+        """Add the failures swallowed by a tolerant environment, whether or not infos are collected."""
         if isinstance(env, TolerantEnv) and (failures := env.take_failures()):
             infos.append((n, {FAILURES: failures}))
 
     def _step(self, env: gymnasium.Env, i: int, n: int, slot: int) -> dict[str, Any]:
-        """Step environment `n` with its action, write what came of it into `slot`, and return its info."""
+        """Step environment `n` with its action, write the result into `slot`, and return its info."""
         arrays, mode = self._arrays, self._setup.autoreset_mode
-        if i == self._filmed:
-            self._camera.shoot()
         if self._needs_reset[i]:
             if mode is AutoresetMode.DISABLED:
                 raise RuntimeError("stepped after its episode ended; autoreset is disabled: reset it first")
@@ -156,10 +159,10 @@ class EnvHost:
             return info
         action = arrays.actions[n].item() if self._scalar_actions else arrays.actions[n].copy()
         observation, reward, terminated, truncated, info = env.step(action)
-        if observation is None:  # the episode was given up: it ended with what was last seen of it
+        if observation is None:  # a failed episode, which ends with its last observation
             observation = arrays.observations[self._shown_slot, n].copy()
         self._write(slot, n, observation, reward, terminated, truncated)
-        self._note_episode(slot, n, info)
+        self._write_episode(slot, n, info)
         if not (terminated or truncated):
             self._write_mask(slot, n, env, info)
         else:
@@ -169,7 +172,7 @@ class EnvHost:
             arrays.final_observations[n] = observation
             final_info = info
             observation, info = env.reset()
-            self._note_episode(slot, n, info)
+            self._write_episode(slot, n, info)
             arrays.observations[slot, n] = observation
             self._write_mask(slot, n, env, info)
             if self._setup.infos:
@@ -185,12 +188,12 @@ class EnvHost:
         arrays.episode_lengths[slot, n] = 0
 
     def _write_mask(self, slot: int, n: int, env: gymnasium.Env, info: dict[str, Any]) -> None:
-        """Write down which actions the state allows that the slot shows now, where the environments say so."""
+        """Write the action mask of the state in the slot, where actions are masked."""
         if self._setup.layout.num_masked:
             self._arrays.action_masks[slot, n] = read_mask(env, info)
 
-    def _note_episode(self, slot: int, n: int, info: dict[str, Any]) -> None:
-        """Write down the full game that ended: in a step, or in the reset that goes on after a lost life."""
+    def _write_episode(self, slot: int, n: int, info: dict[str, Any]) -> None:
+        """Write return and length of the episode that ended: in a step, or in the reset after a lost life."""
         if episode := info.get("episode"):
             self._arrays.episode_returns[slot, n] = episode["r"]
             self._arrays.episode_lengths[slot, n] = episode["l"]
@@ -235,7 +238,7 @@ class EnvHost:
         return wire.encode(Reply.RESULT, states)
 
     def _restore_states(self, slot: int, states: Sequence[bytes]) -> bytes:
-        """Restore each environment; one that cannot be begins a new episode, whose first observation goes to `slot`."""
+        """Restore each environment, or else begin a new episode and write its first observation into `slot`."""
         restarted = []
         self._shown_slot = slot
         for i, (env, state) in enumerate(zip(self._envs, states, strict=True)):
@@ -250,24 +253,24 @@ class EnvHost:
                 self._write_mask(slot, n, env, info)
         return wire.encode(Reply.RESULT, restarted)
 
-    def _film(self, env: int, frames: int) -> bytes:
-        self._stop_filming()
-        self._filmed = env - self._setup.first_env
-        self._camera = ClipRecorder(self._envs[self._filmed], frames)
+    def _start_recording(self, env: int, frames: int) -> bytes:
+        self._stop_recording()
+        self._recorded_env = env - self._setup.first_env
+        self._recorder = ClipRecorder(self._envs[self._recorded_env], frames)
         return wire.encode(Reply.DONE)
 
-    def _develop(self, stop: bool) -> bytes:
-        if self._camera is None:  # this worker has taken the place of the one that filmed
+    def _fetch_recording(self, stop: bool) -> bytes:
+        if self._recorder is None:  # this worker replaces the one that recorded
             return wire.encode(Reply.DONE)
-        strip = self._camera.fetch_recording()
+        recorded = self._recorder.fetch_recording()
         if stop:
-            self._stop_filming()
-        return wire.encode(Reply.RESULT, strip)
+            self._stop_recording()
+        return wire.encode(Reply.RESULT, recorded)
 
-    def _stop_filming(self) -> None:
-        if self._camera is not None:
-            self._camera.close()
-        self._camera = self._filmed = None
+    def _stop_recording(self) -> None:
+        if self._recorder is not None:
+            self._recorder.close()
+        self._recorder = self._recorded_env = None
 
     def close(self) -> None:
         for env in self._envs:
@@ -275,30 +278,30 @@ class EnvHost:
 
 
 def _send(pipe: Connection, message: bytes) -> bool:
-    """Whether the parent was still there to be told."""
+    """Send a message; returns whether the parent was still there."""
     try:
-        pipe.send_bytes(message)
+        wire.send(pipe, message)
     except OSError:
         return False
     return True
 
 
-def failure_reply(env: int | None, error: BaseException) -> bytes:
-    """The message that tells the parent of `error`, while it is being handled.
+def error_reply(env: int | None, error: BaseException) -> bytes:
+    """The reply that carries `error` to the parent, to be made while it is handled.
 
     Args:
         env: index of the environment that raised it; None where none did.
     """
-    failure = WorkerFailure(env, f"{type(error).__name__}: {error}", traceback.format_exc())
-    return wire.encode(Reply.ERROR, failure)
+    raised = RaisedError(env, f"{type(error).__name__}: {error}", traceback.format_exc())
+    return wire.encode(Reply.ERROR, raised)
 
 
 def become_worker(log_path: str | None) -> None:
     """Leave signals to the parent, end with it, and send stdout and stderr to the log."""
-    # A whole group is sent these; the parent decides what comes of them.
+    # A terminal or service manager sends these to the whole process group; the parent decides how the workers end.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    _leave_parent_its_core()
+    _yield_cores_to_parent()
     _die_with_parent()
     if log_path is not None:
         _redirect_output(log_path)
@@ -314,9 +317,9 @@ def _redirect_output(log_path: str) -> None:
 
 
 class _Log(io.TextIOWrapper):
-    """What environments print to: a full disk, which is none of their business, must not make them fail."""
+    """stdout and stderr of environments; a full disk must not make them fail."""
 
-    def __init__(self, file: io.RawIOBase) -> None:
+    def __init__(self, file: io.FileIO) -> None:
         super().__init__(file, encoding="utf-8", errors="backslashreplace", write_through=True)
 
     def write(self, text: str) -> int:
@@ -329,10 +332,10 @@ class _Log(io.TextIOWrapper):
             super().flush()
 
 
-def _leave_parent_its_core() -> None:
-    """Have the same share of the processor as ever, but wait for a core instead of taking the one of whoever wakes us.
+def _yield_cores_to_parent() -> None:
+    """Take the usual share of the processor, but wait for a core instead of preempting the parent.
 
-    Else the parent, which wakes one worker after the other, is often displaced by the first before it gets to the
+    Otherwise the parent, which wakes one worker after the other, is often preempted by the first before it gets to the
     second. See `man 7 sched`, SCHED_BATCH; Linux alone has it.
     """
     if hasattr(os, "SCHED_BATCH"):
@@ -343,13 +346,9 @@ def _leave_parent_its_core() -> None:
 def _die_with_parent() -> None:
     """Leave no orphan behind, not even a stopped or hung one, when the parent is killed.
 
-    Under forkserver the process that created this one is the fork server. It ends when the last copy of its
-    "alive" pipe closes, and this process would hold one for nothing: with that closed, the server ends with the
-    parent, and the kernel then kills this process, whatever state it is in.
+    Under forkserver the process that created this one is the fork server. Once the workers release it, it ends with
+    the parent, and the kernel then kills this process, whatever its state. Without that, a worker ends when it finds
+    its pipe closed.
     """
-    server = getattr(multiprocessing.forkserver, "_forkserver", None)
-    alive = getattr(server, "_forkserver_alive_fd", None)
-    if alive is not None:
-        os.close(alive)
-        server._forkserver_alive_fd = None
+    release_fork_server()
     signal_when_parent_dies(signal.SIGKILL)

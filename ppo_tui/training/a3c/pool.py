@@ -118,7 +118,7 @@ class ActorLearners:
         for handle in list(self.workers):
             self._silent[handle.index] += elapsed
             if self._silent[handle.index] > self._timeout:
-                yield handle.index, handle.lose(handle.silence(self._timeout))
+                yield handle.index, handle.fail(handle.hang_error(self._timeout))
 
     def replace(self, index: int) -> None:
         """Kill worker `index` where it still lives, and start another one, which begins an episode of its own."""

@@ -16,7 +16,7 @@ from ...ppo import Hyperparameters, RolloutBuffer, build_policy, losses
 from ...protocol import Event, WatchGame
 from ...workers import wire
 from ...workers.wire import Reply, Request
-from ...workers.worker import become_worker, failure_reply
+from ...workers.worker import become_worker, error_reply
 from ..collect import Collector, wrap_rollout
 from ..game_clips import GameClips
 from ..metrics import PhaseTimes, TrainingClock
@@ -71,13 +71,13 @@ def actor_learner(pipe: Connection, setup: A3CSetup, memory: Any) -> None:
     become_worker(setup.log_path)
     try:
         learner = ActorLearner(setup, SharedMemory(setup.layout, memory), pipe)
-        pipe.send_bytes(wire.encode(Reply.READY))
+        wire.send(pipe, wire.encode(Reply.READY))
         learner.learn()
     except (BrokenPipeError, ConnectionResetError, EOFError):
         return  # the parent closed its end or died
     except BaseException as error:
         try:
-            pipe.send_bytes(failure_reply(setup.index, error))
+            wire.send(pipe, error_reply(setup.index, error))
         except OSError:
             return
 
@@ -144,7 +144,7 @@ class ActorLearner:
         """Take in what the parent has sent, and wait while it wants that; False where it wants the end."""
         while True:
             while self._pipe.poll(HELD_SECONDS if self._shared.held else 0):
-                message = self._pipe.recv_bytes(wire.MAX_MESSAGE_BYTES)
+                message = wire.receive(self._pipe)
                 if message[0] == Request.CLOSE:
                     return False
                 command: WatchGame = wire.decode(message)
@@ -193,4 +193,4 @@ class ActorLearner:
         return loss, {name: term.item() for name, term in terms.items()}
 
     def _send(self, payload: Progress | Event) -> None:
-        self._pipe.send_bytes(wire.encode(Reply.RESULT, payload))
+        wire.send(self._pipe, wire.encode(Reply.RESULT, payload))
