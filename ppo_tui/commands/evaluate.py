@@ -64,7 +64,7 @@ def evaluate(
             allow_import=allow_import,
             on_game=on_game,
         )
-    print_evaluation(chosen.run.name if chosen.run else chosen.path.name, evaluation, as_json=as_json)
+    print_evaluation(chosen.run_dir.name if chosen.run_dir else chosen.path.name, evaluation, as_json=as_json)
 
 
 def watch(
@@ -92,7 +92,7 @@ def watch(
 
     chosen = find_checkpoint(run, checkpoint)
     say_skipped(chosen.skipped)
-    name = chosen.run.name if chosen.run else chosen.path.name
+    name = chosen.run_dir.name if chosen.run_dir else chosen.path.name
     if record is not None:
         from ..sinks.recording import check_recording
 
@@ -111,7 +111,7 @@ def watch(
         device=device,
         allow_import=allow_import,
     )
-    board = chosen.run.tensorboard if chosen.run else None
+    board = chosen.run_dir.tensorboard if chosen.run_dir else None
     if screen:
         return watch_on_screen(stage, options, name=name, episodes=episodes, record=record, board=board)
     return watch_into_file(stage, record, name=name, episodes=episodes or 1, board=board)

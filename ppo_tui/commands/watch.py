@@ -93,6 +93,6 @@ def _finish(recording: Recording | None, record: Path | None, board: Path | None
     if recording.frames:
         print(f"{recording.frames:,} frames in {record}")
         if record.suffix.lower() == ".gif" and board is not None and board.is_dir():
-            from ..sinks.tensorboard import add_film
+            from ..sinks.tensorboard import add_recording
 
-            add_film(board, record, step)
+            add_recording(board, record, step)

@@ -1,4 +1,4 @@
-"""Run directories: what a run keeps on the disk, which runs there are, and how to reach one that is running."""
+"""Runs as other processes see them: directories, records, the list of runs, the control socket."""
 
 from .directory import RUNS_DIR, RunDirectory
 from .registry import RunSummary, find_run, list_runs, run_directories, summarise

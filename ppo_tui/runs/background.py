@@ -1,4 +1,4 @@
-"""Runs in the background: started so that no terminal and no shell is left that could end them."""
+"""Start runs in the background, independent of any terminal and shell."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ from .client import ControlClient
 from .directory import RunDirectory
 
 START_SECONDS = 300.0
-"""How long a run may take from its start to its first step. Workers with heavy environments take a while."""
+"""Time for a run from its start to its first step; workers with heavy environments take a while."""
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 
 def start_detached(config: Config, *, label: str, name: str | None, run_dir: Path | None) -> RunDirectory:
     """Start a new run in the background and return its directory once it trains.
 
     Raises:
-        UsageError: the run cannot start as it was asked for; nothing of it is left.
-        RunFailedError: it failed while it started; its directory tells more.
+        UsageError: the run was refused; nothing of it is left.
+        RunFailedError: it failed while it started; its directory has the details.
     """
-    run = RunDirectory.plan(label=label, name=name, path=run_dir)
-    ours = not run.path.exists()
+    directory = RunDirectory.plan(label=label, name=name, path=run_dir)
+    ours = not directory.path.exists()
     try:
-        run.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        run.config_path.write_text(to_toml(config), "utf-8")
+        directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.config_path.write_text(to_toml(config), "utf-8")
     except OSError as error:
         raise UsageError(
-            f"the run directory {run.path} cannot be written: {error.strerror}", hint="choose another --run-dir"
+            f"the run directory {directory.path} cannot be written: {error.strerror}", hint="choose another --run-dir"
         ) from None
-    arguments = ["--preset", str(run.config_path), "--run-dir", str(run.path), "--headless"]
+    arguments = ["--preset", str(directory.config_path), "--run-dir", str(directory.path), "--headless"]
     arguments += ["--name", name] if name is not None else []
     arguments += ["--allow-import"] if imports_code(config) else []
     try:
-        start_process(run, arguments)
+        start_process(directory, arguments)
     except UsageError:
-        if ours and not run.json_path.exists():
-            shutil.rmtree(run.path, ignore_errors=True)
+        if ours and not directory.json_path.exists():
+            shutil.rmtree(directory.path, ignore_errors=True)
         raise
-    return run
+    return directory
 
 
-def start_process(run: RunDirectory, arguments: Sequence[str]) -> int:
-    """Start ``ppo-tui ARGUMENTS``, which trains in the directory of `run`, and return its pid once it does.
+def start_process(run_dir: RunDirectory, arguments: Sequence[str]) -> int:
+    """Start ``ppo-tui ARGUMENTS``, and return its pid once it trains in `run_dir`.
 
-    The process has a session of its own, no terminal, and ``run.log`` for what it prints.
+    The process has a session of its own, no terminal, and prints into ``run.log``.
 
     Raises:
         UsageError: it refused to start; the message is its own.
         RunFailedError: it failed, or has not begun to train within `START_SECONDS`.
     """
-    with run.log.open("ab") as log:
+    with run_dir.log.open("ab") as log:
         printed_before = log.tell()
         process = subprocess.Popen(
             [sys.executable, "-m", "ppo_tui", *arguments],
@@ -70,27 +70,27 @@ def start_process(run: RunDirectory, arguments: Sequence[str]) -> int:
         )
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None:
-        if _trains(run, process.pid):
+        if _trains(run_dir, process.pid):
             return process.pid
         if time.monotonic() > deadline:
             raise RunFailedError(
-                f"{run.path.name} (pid {process.pid}) has not begun to train within {START_SECONDS:.0f} s",
-                hint=f"see what it does: ppo-tui attach {run.path}, or {run.log}",
+                f"{run_dir.path.name} (pid {process.pid}) has not begun to train within {START_SECONDS:.0f} s",
+                hint=f"see what it does: ppo-tui attach {run_dir.path}, or {run_dir.log}",
             )
-        time.sleep(_LOOK_SECONDS)
-    if process.returncode == 0:  # as short as that
+        time.sleep(_POLL_SECONDS)
+    if process.returncode == 0:  # it has finished already
         return process.pid
     failure = UsageError if process.returncode == UsageError.exit_code else RunFailedError
-    raise failure(_printed(run.log, printed_before) or f"the run ended with exit code {process.returncode}")
+    raise failure(_printed(run_dir.log, printed_before) or f"the run ended with exit code {process.returncode}")
 
 
-def _trains(run: RunDirectory, pid: int) -> bool:
-    with contextlib.suppress(UsageError, OSError), ControlClient(run) as client:
+def _trains(run_dir: RunDirectory, pid: int) -> bool:
+    with contextlib.suppress(UsageError, OSError), ControlClient(run_dir) as client:
         return client.hello.pid == pid and client.hello.state is not RunState.STARTING
     return False
 
 
 def _printed(log: Path, offset: int) -> str:
-    """What a process that has ended printed last."""
+    """The last lines of the log, from `offset` on."""
     lines = log.read_bytes()[offset:].decode("utf-8", "replace").strip().splitlines()
     return "\n".join(line.removeprefix("ppo-tui: ") for line in lines[-20:])

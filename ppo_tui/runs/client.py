@@ -1,4 +1,4 @@
-"""The other end of a control socket: what `attach` and `ctl` speak through."""
+"""The client's end of a control socket, for `attach` and `ctl`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,20 @@ from .messages import Claim, Hello, Reply, Role, Subscribe, Wish, decode_line
 from .registry import RunSummary, summarise
 
 ANSWER_SECONDS = 10.0
-"""How long a server may take to greet; it does so within a tick."""
+"""Time for the server's greeting; it comes within a tick."""
+
+_USAGE = {
+    "pause": "pause",
+    "resume": "resume",
+    "step": "step [N]",
+    "save": "save",
+    "stop": "stop",
+    "set": "set KEY VALUE",
+    "rewind": "rewind PATH",
+    "status": "status",
+}
+
+LATER = "accepted; it takes effect when training resumes"
 
 _encode_request = msgspec.json.Encoder().encode
 
@@ -50,19 +63,17 @@ class ControlClient:
     """A connection to a run. One thread reads, any may send.
 
     Attributes:
-        hello: what the server said first.
+        hello: the server's first message.
+
+    Raises:
+        UsageError: the run is not running, or refuses this user.
     """
 
-    def __init__(self, run: RunDirectory) -> None:
-        """Connect to `run`.
-
-        Raises:
-            UsageError: it is not running, or does not let this user in.
-        """
+    def __init__(self, run_dir: RunDirectory) -> None:
         try:
-            self._socket = connect(run, ANSWER_SECONDS)
+            self._socket = connect(run_dir, ANSWER_SECONDS)
         except OSError as error:
-            raise _unreachable(run, error) from None
+            raise _unreachable(run_dir, error) from None
         self._lines = self._socket.makefile("rb")
         self._sending = threading.Lock()
         self._ids = itertools.count(1)
@@ -72,34 +83,34 @@ class ControlClient:
             hello = None
             refusal = str(error)
         else:
-            refusal = hello.error if isinstance(hello, Reply) else "it hung up without a word"
+            refusal = hello.error if isinstance(hello, Reply) else "it closed the connection at once"
         if not isinstance(hello, Hello):
             self.close()
-            raise UsageError(f"{run.path.name} cannot be reached: {refusal}")
+            raise UsageError(f"{run_dir.path.name} cannot be reached: {refusal}")
         self.hello = hello
         self._socket.settimeout(None)
 
     def subscribe(self, *, client: str, wish: Wish, history: bool) -> None:
-        """Ask for events; they and a `Role` come with `messages`."""
+        """Ask for events; `messages` yields them after a `Role`."""
         self._write(_encode_request(Subscribe(client=client, wish=wish, history=history)))
 
     def claim(self) -> None:
-        """Ask for the control of the run; a `Role` is the answer."""
+        """Ask for control of the run; the server replies with a `Role`."""
         self._write(_encode_request(Claim()))
 
     def send(self, command: Command) -> int:
-        """Send a command; the `Reply` carries the returned id.
+        """Send a command; its `Reply` has the returned id.
 
         Raises:
             OSError: the connection is gone.
         """
         number = next(self._ids)
-        # The id rides along with the command's own keys.
+        # The id is one more key of the command's object.
         self._write(encode(command)[:-1] + b',"id":%d}' % number)
         return number
 
     def messages(self) -> Iterator[AnyEvent | Hello | Reply | Role]:
-        """Everything that the server says, until it hangs up.
+        """All messages of the server, until it closes the connection.
 
         Raises:
             OSError: the connection broke.
@@ -115,7 +126,7 @@ class ControlClient:
                 yield message
 
     def close(self) -> None:
-        """Hang up; a thread that reads finds the end."""
+        """Close the connection; a reading thread finds its end."""
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -136,9 +147,9 @@ class ControlClient:
             self._socket.sendall(line + b"\n")
 
 
-def _unreachable(run: RunDirectory, error: OSError) -> UsageError | RunFailedError:
-    """Why nobody answers, as far as the run's files tell."""
-    summary = summarise(run)
+def _unreachable(run_dir: RunDirectory, error: OSError) -> UsageError | RunFailedError:
+    """The error of a failed connection, from the run's files."""
+    summary = summarise(run_dir)
     if summary.pid is not None and summary.under_way:
         return UsageError(
             f"{summary.name} is in use by pid {summary.pid}, which does not answer: {error.strerror or error}",
@@ -152,26 +163,12 @@ def _unreachable(run: RunDirectory, error: OSError) -> UsageError | RunFailedErr
     }
     return UsageError(
         f"{summary.name} is not running: {summary.state} at step {summary.step:,}",
-        hint=hints.get(summary.state, f"go on with it: ppo-tui resume {summary.name}"),
+        hint=hints.get(summary.state, f"continue it: ppo-tui resume {summary.name}"),
     )
 
 
-_USAGE = {
-    "pause": "pause",
-    "resume": "resume",
-    "step": "step [N]",
-    "save": "save",
-    "stop": "stop",
-    "set": "set KEY VALUE",
-    "rewind": "rewind PATH",
-    "status": "status",
-}
-
-LATER = "accepted; it takes effect when the training goes on"
-
-
 def command_from(action: str, arguments: Sequence[str]) -> Command:
-    """The command that words ask for, such as ``set``, ``optim.learning_rate`` and ``1e-4``.
+    """The command of words such as ``set``, ``optim.learning_rate`` and ``1e-4``.
 
     Raises:
         UsageError: there is no such action, or its arguments do not fit.
@@ -194,19 +191,19 @@ def command_from(action: str, arguments: Sequence[str]) -> Command:
         case ["set", key, value]:
             return SetValue(key=key, value=typed_value(value))
         case ["rewind", path]:
-            # As the run may work in another directory; a bare name is one of its own checkpoints.
+            # Absolute, as the run's working directory may differ; a bare name is one of its own checkpoints.
             return Rewind(path=str(Path(path).absolute()) if Path(path).exists() else path)
     if action in _USAGE:
         raise UsageError(f"ctl {' '.join([action, *arguments])}: expected {_USAGE[action]}")
     raise UsageError(f"there is no action {action!r}", hint=did_you_mean(action, _USAGE, otherwise=", ".join(_USAGE)))
 
 
-def status(run: RunDirectory) -> RunSummary:
-    """What a run is doing: by its files and, where it is running, by itself."""
-    summary = summarise(run)
+def status(run_dir: RunDirectory) -> RunSummary:
+    """Summarise a run from its files and, while it is running, from its socket."""
+    summary = summarise(run_dir)
     if summary.pid is not None:
         try:
-            with ControlClient(run) as client:
+            with ControlClient(run_dir) as client:
                 hello = client.hello
         except (UsageError, OSError):
             return summary
@@ -214,8 +211,8 @@ def status(run: RunDirectory) -> RunSummary:
     return summary
 
 
-def steer(run: RunDirectory, command: Command, *, wait: bool = True) -> str:
-    """Send `command` to a running run and return what became of it, in words.
+def steer(run_dir: RunDirectory, command: Command, *, wait: bool = True) -> str:
+    """Send `command` to a running run and return its outcome in words.
 
     Args:
         wait: until it has taken effect, else only until it is accepted.
@@ -224,7 +221,7 @@ def steer(run: RunDirectory, command: Command, *, wait: bool = True) -> str:
         UsageError: the run is not running, or refuses the command.
         RunFailedError: the run ended first.
     """
-    with ControlClient(run) as client:
+    with ControlClient(run_dir) as client:
         client.subscribe(client="ctl", wish="script", history=False)
         sent = client.send(command)
         paused = client.hello.state is RunState.PAUSED
@@ -238,28 +235,31 @@ def steer(run: RunDirectory, command: Command, *, wait: bool = True) -> str:
                     raise UsageError(error)
                 case Reply(id=id) if id == sent:
                     accepted = True
-                    outcome = _at_once(command, paused) if wait else "accepted"
+                    outcome = _immediate_outcome(command, paused) if wait else "accepted"
                 case Event() if accepted:
                     outcome = _outcome(command, message, me)
             if outcome is not None:
                 return outcome
-    raise RunFailedError(f"{run.path.name} hung up before it had answered", hint=f"ppo-tui ctl {run.path.name} status")
+    name = run_dir.path.name
+    raise RunFailedError(
+        f"{name} closed the connection before it replied", hint=f"see how it is: ppo-tui ctl {name} status"
+    )
 
 
-def _at_once(command: Command, paused: bool) -> str | None:
-    """What became of a command that the run need not answer with an event."""
+def _immediate_outcome(command: Command, paused: bool) -> str | None:
+    """Outcome of a command without an event of its own, or None."""
     match command:
         case Pause() if paused:
-            return "paused already"
+            return "already paused"
         case Resume() if not paused:
-            return "training already"
+            return "already training"
         case SetValue() | SaveCheckpoint() | Rewind() if paused:
             return LATER
     return None
 
 
 def _outcome(command: Command, event: Event, me: str) -> str | None:
-    """What `event` says of the command of the client `me`, or None if it is about something else."""
+    """Outcome of the command of client `me` according to `event`, or None if they are unrelated."""
     match command, event:
         case _, CommandRefused(message=message, by=by) if by in (me, ""):
             raise UsageError(message)

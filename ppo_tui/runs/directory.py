@@ -1,4 +1,4 @@
-"""One run's directory.
+"""The directory of a run, and its lock.
 
 ::
 
@@ -22,81 +22,17 @@ from typing import Any
 from ..config import Config, to_toml
 from ..errors import UsageError
 
-_PATIENCE_SECONDS = 0.5
-"""How long a lock may be held by somebody who only looks at it (`RunLock.holder` takes it for microseconds)."""
-
-
-class RunLock:
-    """An advisory lock (``flock``) on a file that names the process which holds it.
-
-    The file stays when the lock is gone: what counts is the lock, so a file left behind by a killed process is
-    no obstacle.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor: int | None = None
-
-    def acquire(self) -> None:
-        """Take the lock, for as long as this process lives or until `release`.
-
-        Raises:
-            UsageError: another process holds it; the message names its pid.
-            OSError: the file cannot be written.
-        """
-        # Not inheritable (PEP 446): no worker can hold the lock of a run that has ended.
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    pid = _pid_in(descriptor)
-                    os.close(descriptor)
-                    raise UsageError(
-                        f"{self._path.parent} is in use by pid {pid}",
-                        hint=f"attach to it: ppo-tui attach {self._path.parent}; or choose another --name or --run-dir",
-                    ) from None
-                time.sleep(0.01)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        self._descriptor = descriptor
-
-    def release(self) -> None:
-        """Give the lock back; without it, this does nothing."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def holder(self) -> int | None:
-        """The pid of the process that holds the lock (0 where it has not written it yet), or None when it is free."""
-        try:
-            descriptor = os.open(self._path, os.O_RDONLY)
-        except OSError:
-            return None
-        with contextlib.closing(os.fdopen(descriptor, "rb")):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return _pid_in(descriptor)
-        return None
-
-
-def _pid_in(descriptor: int) -> int:
-    text = os.pread(descriptor, 32, 0).strip()
-    return int(text) if text.isdigit() else 0
-
-
 RUNS_DIR = Path("runs")
-"""Where runs go that are given no directory of their own."""
+"""Parent of the run directories that are not named explicitly."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
+_LOCK_WAIT_SECONDS = 0.5
+"""A lock may be taken for microseconds by a process that only looks at it (`RunLock.holder`)."""
+
 
 class RunDirectory:
-    """Paths below a run's directory, and its ``run.json``."""
+    """The directory of one run: its paths, its ``run.json`` and its lock."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -104,42 +40,42 @@ class RunDirectory:
 
     @classmethod
     def plan(cls, *, label: str, name: str | None = None, path: Path | None = None) -> RunDirectory:
-        """Where a new run will live; nothing is written yet.
+        """Choose the directory of a new run; nothing is written yet.
 
         Args:
-            label: what an unnamed run is named after, with the time: the preset.
-            name: the run's name, below ``./runs``.
-            path: the very directory, wherever it is.
+            label: the preset; an unnamed run is named after it and the time.
+            name: of the run, below ``./runs``.
+            path: the directory itself, anywhere.
 
         Raises:
-            UsageError: the name is no file name, or a run lives there already.
+            UsageError: the name is no file name, or the directory holds a run already.
         """
         if name is not None and not _NAME.fullmatch(name):
             raise UsageError(
                 f"--name {name!r}: a run's name is letters, digits, '.', '_' and '-', starting with a letter or digit"
             )
-        run = cls(path or _free_path(label) if name is None else (path or RUNS_DIR / name))
-        run._refuse_another()
-        return run
+        run_dir = cls(path or _free_path(label) if name is None else (path or RUNS_DIR / name))
+        run_dir._refuse_second_run()
+        return run_dir
 
     @classmethod
     def create(cls, config: Config, *, label: str, name: str | None = None, path: Path | None = None) -> RunDirectory:
-        """Make the directory of a new run, lock it, and write ``config.toml`` and ``run.json`` into it.
+        """Make the directory of a new run, lock it, and write ``config.toml`` and ``run.json``.
 
         Only its owner may enter the directory. The arguments are those of `plan`.
 
         Raises:
-            UsageError: the name is no file name, a run lives there already, or the disk refuses.
+            UsageError: the name is no file name, the directory holds a run already, or cannot be written.
         """
-        run = cls.plan(label=label, name=name, path=path)
+        run_dir = cls.plan(label=label, name=name, path=path)
         try:
-            run.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            run.acquire()
-            run._refuse_another()  # which may have come and gone in the meantime
-            run.checkpoints.mkdir(exist_ok=True)
-            run.write_config(config)
-            run.update(
-                name=name or run.path.name,
+            run_dir.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            run_dir.acquire()
+            run_dir._refuse_second_run()  # one may have come and gone before the lock was taken
+            run_dir.checkpoints.mkdir(exist_ok=True)
+            run_dir.write_config(config)
+            run_dir.update(
+                name=name or run_dir.path.name,
                 preset=label,
                 status="starting",
                 pid=os.getpid(),
@@ -150,20 +86,20 @@ class RunDirectory:
                 git=_git_commit(),
             )
         except UsageError:
-            run.release()
+            run_dir.release()
             raise
         except OSError as error:
-            run.release()
+            run_dir.release()
             raise UsageError(
-                f"the run directory {run.path} cannot be written: {error.strerror}", hint="choose another --run-dir"
+                f"the run directory {run_dir.path} cannot be written: {error.strerror}", hint="choose another --run-dir"
             ) from None
-        return run
+        return run_dir
 
     def reopen(self, config: Config) -> None:
-        """Let the run that lives here go on in this process, with `config`.
+        """Continue this run in this process, with `config`.
 
         Raises:
-            UsageError: the disk refuses.
+            UsageError: the directory cannot be written.
         """
         try:
             self.write_config(config)
@@ -180,7 +116,7 @@ class RunDirectory:
             raise UsageError(f"the run directory {self.path} cannot be written: {error.strerror}") from None
 
     def write_config(self, config: Config) -> None:
-        """Write ``config.toml``, and remember its checksum in ``run.json`` to tell edits by others."""
+        """Write ``config.toml``, and its checksum into ``run.json`` to detect edits by others."""
         text = to_toml(config)
         temporary = self.path / ".config.toml.tmp"
         temporary.write_text(text, "utf-8")
@@ -189,13 +125,13 @@ class RunDirectory:
 
     @property
     def config_was_edited(self) -> bool:
-        """Whether somebody else has written ``config.toml`` since."""
+        """Whether ``config.toml`` has been edited since `write_config`."""
         with contextlib.suppress(OSError):
             digest = hashlib.sha256(self.config_path.read_bytes()).hexdigest()
             return self.read().get("config_sha256", digest) != digest
         return True
 
-    def _refuse_another(self) -> None:
+    def _refuse_second_run(self) -> None:
         if self.json_path.exists():
             holder = self.holder
             raise UsageError(
@@ -203,7 +139,7 @@ class RunDirectory:
                 hint="choose another --name or --run-dir; nothing was overwritten",
             )
 
-    # ── One process a directory ─────────────────────────────────────────────────────────────────────────────
+    # ── The lock ────────────────────────────────────────────────────────────────────────────────────────────
 
     def acquire(self) -> None:
         """Lock the directory for this process, until it ends or calls `release`.
@@ -215,15 +151,15 @@ class RunDirectory:
         self._lock.acquire()
 
     def release(self) -> None:
-        """Let another process have the directory."""
+        """Unlock the directory."""
         self._lock.release()
 
     @property
     def holder(self) -> int | None:
-        """The pid of the process whose run lives here now, or None."""
+        """The pid of the process with the lock, or None."""
         return self._lock.holder()
 
-    # ── What is in it ───────────────────────────────────────────────────────────────────────────────────────
+    # ── Files ───────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def name(self) -> str:
@@ -255,7 +191,7 @@ class RunDirectory:
 
     @property
     def socket(self) -> Path:
-        """Where the run's control socket is bound, if the path is short enough and private (see `server`)."""
+        """Path of the control socket, if it is short enough and private (see `address`)."""
         return self.path / "control.sock"
 
     @property
@@ -267,7 +203,7 @@ class RunDirectory:
         return self.path / "tensorboard"
 
     def read(self) -> dict[str, Any]:
-        """What ``run.json`` says; empty where there is none or it is damaged."""
+        """Contents of ``run.json``; empty where it is missing or damaged."""
         with contextlib.suppress(OSError, ValueError):
             content = json.loads(self.json_path.read_bytes())
             if isinstance(content, dict):
@@ -275,14 +211,14 @@ class RunDirectory:
         return {}
 
     def update(self, **facts: Any) -> None:
-        """Merge facts into ``run.json``, which a reader finds either as it was or as it is now."""
+        """Merge facts into ``run.json`` atomically: readers find the old or the new contents."""
         temporary = self.path / ".run.json.tmp"
         temporary.write_text(json.dumps(self.read() | facts, indent=1) + "\n", "utf-8")
         temporary.replace(self.json_path)
 
 
 def _free_path(label: str) -> Path:
-    """``runs/<label>-<time>``, numbered where that is taken."""
+    """``runs/<label>-<time>``, with a number where that exists."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-._") or "run"
     stem = f"{stem[:60]}-{time.strftime('%Y%m%d-%H%M%S')}"
     path, number = RUNS_DIR / stem, 2
@@ -292,7 +228,7 @@ def _free_path(label: str) -> Path:
 
 
 def _git_commit() -> str | None:
-    """The commit of the source that runs, where it runs from a clone."""
+    """The commit of this source, where it runs from a clone."""
     source = Path(__file__).resolve().parents[2]
     if not (source / ".git").exists():
         return None
@@ -301,3 +237,66 @@ def _git_commit() -> str | None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
         return done.stdout.strip()
     return None
+
+
+class RunLock:
+    """An advisory lock (``flock``) on a file with the pid of its holder.
+
+    The file stays when the lock is gone; only the lock counts, so a file left behind by a killed process is no
+    obstacle.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock, until `release` or the end of this process.
+
+        Raises:
+            UsageError: another process holds it; the message names its pid.
+            OSError: the file cannot be written.
+        """
+        # Not inheritable (PEP 446): no worker can hold the lock of a run that has ended.
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        deadline = time.monotonic() + _LOCK_WAIT_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    pid = _pid_in(descriptor)
+                    os.close(descriptor)
+                    raise UsageError(
+                        f"{self._path.parent} is in use by pid {pid}",
+                        hint=f"attach to it: ppo-tui attach {self._path.parent}; or choose another --name or --run-dir",
+                    ) from None
+                time.sleep(0.01)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the lock back; without the lock, do nothing."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def holder(self) -> int | None:
+        """The pid of the lock's holder (0: not written yet), or None when it is free."""
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY)
+        except OSError:
+            return None
+        with contextlib.closing(os.fdopen(descriptor, "rb")):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _pid_in(descriptor)
+        return None
+
+
+def _pid_in(descriptor: int) -> int:
+    text = os.pread(descriptor, 32, 0).strip()
+    return int(text) if text.isdigit() else 0

@@ -1,4 +1,4 @@
-"""Living on when the terminal goes away."""
+"""Survive the loss of the terminal."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 
 
 def ignore_hangups() -> None:
-    """Let SIGHUP pass by this process, and the processes that it starts from now on.
+    """Ignore SIGHUP in this process and the processes that it starts from now on.
 
-    A terminal that closes hangs up on every process that it runs, workers and their server included.
+    A closing terminal sends it to every process that it runs, workers and their fork server included.
     """
     if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -24,10 +24,10 @@ def ignore_hangups() -> None:
 
 @contextlib.contextmanager
 def told_of_hangups() -> Iterator[None]:
-    """Send this process SIGHUP when its terminal goes away, as long as the context is open.
+    """Send this process SIGHUP when its terminal goes away, inside the context.
 
-    The kernel does so only to the session whose terminal it is. A process that was merely given one (by ``setsid``, or
-    by what runs commands in containers) hears nothing, and reads the end of its input again and again.
+    The kernel sends it only to the terminal's own session. A process that was merely given a terminal (by ``setsid``,
+    or by tools that run commands in containers) gets no signal, and reads the end of its input again and again.
     """
     terminals = [descriptor for descriptor in (0, 1, 2) if _device(descriptor) is not None]
     over, still_open = os.pipe()
@@ -42,19 +42,19 @@ def told_of_hangups() -> Iterator[None]:
 
 
 def _watch_terminals(terminals: Sequence[int], over: int) -> None:
-    """Wait until one of `terminals` has no other side any more, or `over` none."""
+    """Wait until the other side of one of `terminals`, or of `over`, is gone."""
     poll = select.poll()
     for descriptor in (*terminals, over):
-        poll.register(descriptor, 0)  # the loss of the other side is always reported
+        poll.register(descriptor, 0)  # POLLHUP, the end of the other side, is always reported
     if over not in dict(poll.poll()):
         os.kill(os.getpid(), signal.SIGHUP)
 
 
 def let_go_of_terminal(log: Path | None = None) -> None:
-    """Point every descriptor that leads to the terminal away from it: writing to one that is gone fails, or blocks.
+    """Point every descriptor of the terminal elsewhere: writing to a lost terminal fails, or blocks.
 
-    stderr then leads to `log` where it is given, all others nowhere; files and pipes stay. That a descriptor is
-    a terminal shows in its kind of file, as `os.isatty` denies it from the moment when the other side hangs up.
+    stderr then leads to `log` where it is given, all others to nowhere; files and pipes stay. A terminal is recognised
+    by its device, as `os.isatty` denies it from the moment when the other side hangs up.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
     errors = nothing if log is None else os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -67,7 +67,7 @@ def let_go_of_terminal(log: Path | None = None) -> None:
 
 
 def _device(descriptor: int) -> int | None:
-    """Which device a descriptor leads to, or None where it is a file, a pipe or closed."""
+    """The device of a descriptor, or None for a file, a pipe or a closed descriptor."""
     with contextlib.suppress(OSError):
         facts = os.fstat(descriptor)
         if stat.S_ISCHR(facts.st_mode):
@@ -76,7 +76,7 @@ def _device(descriptor: int) -> int | None:
 
 
 def writes_to(log: Path) -> bool:
-    """Whether stdout is the file `log` itself, as it is for a run in the background."""
+    """Whether stdout is the file `log` itself, as in a run in the background."""
     try:
         return os.path.samestat(os.fstat(sys.stdout.fileno()), log.stat())
     except (OSError, ValueError, AttributeError):

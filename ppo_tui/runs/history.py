@@ -1,4 +1,4 @@
-"""The record of a run that is resumed: what it has to forget, and what the screen shows of it."""
+"""Read the record of a run, and cut it back before a resume."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..protocol import Event, RunFinished, decode_event
 from .directory import RunDirectory
 
 _TRAINING_EVENTS = ("update", "episode", "setting", "rewound")
-"""Tags of the events that tell of progress, which a run that goes back loses."""
+"""Tags of the events of progress; a resume from an earlier checkpoint abandons them."""
 
 
 class _EventLine(msgspec.Struct):
@@ -29,11 +29,11 @@ _event_decoder = msgspec.json.Decoder(_EventLine)
 _metrics_decoder = msgspec.json.Decoder(_MetricsLine)
 
 
-def set_aside_after(run: RunDirectory, seconds: float) -> int:
-    """Move what was recorded after `seconds` of training out of the run's record, before it is resumed from there.
+def set_aside_after(run_dir: RunDirectory, seconds: float) -> int:
+    """Move the record after `seconds` of training aside, before a resume from there.
 
-    The lines go to the end of ``events.abandoned.jsonl`` and ``metrics.abandoned.jsonl``; nothing is lost. A line that
-    a crash has cut short goes with them.
+    The lines go to the end of ``events.abandoned.jsonl`` and ``metrics.abandoned.jsonl``; nothing is lost. A line cut
+    short by a crash goes with them.
 
     Returns:
         How many updates were abandoned.
@@ -49,8 +49,8 @@ def set_aside_after(run: RunDirectory, seconds: float) -> int:
     def metrics_are_later(line: bytes) -> bool:
         return (_metrics_decoder.decode(line).elapsed or 0.0) > seconds
 
-    _move_tail(run.events, event_is_later)
-    return sum(map(_is_update, _move_tail(run.metrics, metrics_are_later)))
+    _move_tail(run_dir.events, event_is_later)
+    return sum(map(_is_update, _move_tail(run_dir.metrics, metrics_are_later)))
 
 
 def _is_update(line: bytes) -> bool:
@@ -60,7 +60,7 @@ def _is_update(line: bytes) -> bool:
 
 
 def _move_tail(file: Path, is_later: Callable[[bytes], bool]) -> list[bytes]:
-    """Move everything from the first later line on from ``X.jsonl`` to ``X.abandoned.jsonl``; the lines."""
+    """Move the lines from the first later one on to ``X.abandoned.jsonl``, and return them."""
     try:
         with file.open("rb") as lines:
             keep = _length_to_keep(lines, is_later)
@@ -79,6 +79,7 @@ def _move_tail(file: Path, is_later: Callable[[bytes], bool]) -> list[bytes]:
 
 
 def _length_to_keep(lines: Iterator[bytes], is_later: Callable[[bytes], bool]) -> int:
+    """Bytes before the first later or unfinished line."""
     length = 0
     for line in lines:
         if not line.endswith(b"\n"):
@@ -90,14 +91,14 @@ def _length_to_keep(lines: Iterator[bytes], is_later: Callable[[bytes], bool]) -
     return length
 
 
-def recorded_events(run: RunDirectory) -> Iterator[Event]:
-    """All that the run's record tells. Lines of another version, or damaged ones, are passed over."""
-    with contextlib.suppress(FileNotFoundError), run.events.open("rb") as lines:
+def recorded_events(run_dir: RunDirectory) -> Iterator[Event]:
+    """All events of the record, without damaged lines and those of another version."""
+    with contextlib.suppress(FileNotFoundError), run_dir.events.open("rb") as lines:
         for line in lines:
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
                 yield decode_event(line)
 
 
-def past_events(run: RunDirectory) -> Iterator[Event]:
-    """What the run's record tells of its earlier life, for a screen; its earlier ends are left out."""
-    return (event for event in recorded_events(run) if not isinstance(event, RunFinished))
+def past_events(run_dir: RunDirectory) -> Iterator[Event]:
+    """The events of the record for a screen that continues the run: all but earlier ends."""
+    return (event for event in recorded_events(run_dir) if not isinstance(event, RunFinished))

@@ -1,7 +1,7 @@
-"""What travels over a run's control socket besides events and commands: one JSON object a line.
+"""Messages of the control socket besides events and commands: one JSON object a line.
 
-The server speaks first (`Hello`). A client may then send commands, each with an ``id`` of its choice, which the
-server answers with a `Reply`; after `Subscribe` it is sent the run's events. ``printf '{"command":"pause"}\\n'``
+The server speaks first (`Hello`). A client may then send commands, each with an ``id`` of its choice, and gets a
+`Reply` to each; after `Subscribe` it also gets the run's events. ``printf '{"command":"pause"}\\n'``
 piped into ``nc -U control.sock`` is a client.
 """
 
@@ -14,17 +14,17 @@ import msgspec
 from ..protocol import PROTOCOL_VERSION, AnyCommand, AnyEvent, Command, RunState, decode_command, decode_event
 
 MAX_LINE_BYTES = 65_536
-"""The longest line that a server reads."""
+"""Limit of a line from a client."""
 
 _MAX_TEXT = 1_000
 
 Wish = Literal["watch", "steer", "take", "script"]
-"""What a client is there for: to watch only; to steer if no other screen does, or as soon as none does; to take the
-control over from whoever has it; to send a command beside them all, as a script does."""
+"""Purpose of a client: to watch only; to steer if no other screen does, or as soon as none does; to take control over
+from the client that has it; to send commands without control, as a script does."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="message"):
-    """Base of what a server says besides events."""
+    """Base of the server's messages besides events."""
 
 
 class Hello(Message, frozen=True, kw_only=True, tag="hello"):
@@ -39,7 +39,7 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
 
 
 class Reply(Message, frozen=True, kw_only=True, tag="reply"):
-    """The answer to one line: accepted, or not for the reason in `error`.
+    """The reply to one line: accepted, or not for the reason in `error`.
 
     Attributes:
         id: the command's own, or None where it had none.
@@ -50,10 +50,10 @@ class Reply(Message, frozen=True, kw_only=True, tag="reply"):
 
 
 class Role(Message, frozen=True, kw_only=True, tag="role"):
-    """Whether this client may steer, from now on; the first one answers `Subscribe`.
+    """Whether this client may steer from now on; the first one replies to `Subscribe`.
 
     Attributes:
-        you: how the server names this client in the audit trail.
+        you: the name of this client in the audit trail.
         holder: the client that steers, if any.
     """
 
@@ -66,9 +66,9 @@ class Subscribe(msgspec.Struct, frozen=True, kw_only=True, tag_field="request", 
     """Ask for the run's events.
 
     Attributes:
-        history: from the very first one on, else only those to come.
+        history: from the very first one on, else only future ones.
         client: a word for the audit trail, such as ``screen``.
-        wish: what for.
+        wish: the purpose.
     """
 
     history: bool = True
@@ -77,11 +77,11 @@ class Subscribe(msgspec.Struct, frozen=True, kw_only=True, tag_field="request", 
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, tag_field="request", tag="claim"):
-    """Ask a subscribed client's control of the run, from whoever has it."""
+    """Take control of the run; for subscribed clients."""
 
 
 class BadLineError(Exception):
-    """A line from a client that is no request; its message is the answer.
+    """An invalid line from a client; the message is the reply to it.
 
     Attributes:
         id: of the command, where the line had one.
@@ -99,7 +99,7 @@ _message_decoder = msgspec.json.Decoder(Hello | Reply | Role)
 
 
 def decode_request(line: bytes) -> tuple[Subscribe | Claim | AnyCommand, int | None]:
-    """What a client asks for, and the id that it gave it.
+    """The request or command in a line of a client, and its id.
 
     Raises:
         BadLineError: the line is neither a command nor a request.
@@ -119,14 +119,14 @@ def decode_request(line: bytes) -> tuple[Subscribe | Claim | AnyCommand, int | N
 
 
 def _refuse_odd_text(command: Command, id: int | None) -> None:
-    """Texts of commands end in logs and on terminals."""
+    """Refuse long or unprintable texts: those of commands end in logs and on terminals."""
     for key, value in msgspec.structs.asdict(command).items():
         if isinstance(value, str) and not (value.isprintable() and len(value) <= _MAX_TEXT):
             raise BadLineError(f"{key}: expected at most {_MAX_TEXT} printable characters", id)
 
 
 def decode_line(line: bytes) -> AnyEvent | Hello | Reply | Role | None:
-    """What a server says; None for what only a later version knows.
+    """The message in a line of a server; None for a message of a later version.
 
     Raises:
         msgspec.DecodeError: the line is no JSON object.

@@ -1,4 +1,4 @@
-"""Which runs there are, what each is doing, and which one a user means."""
+"""List runs, summarise them, and resolve a RUN argument."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ..errors import UsageError, did_you_mean
 from .directory import RUNS_DIR, RunDirectory
 
 LATEST = "latest"
-"""Stands for the run that was started last."""
+"""Name of the run started last."""
 
 CRASHED = "crashed"
-"""The state of a run that ended without a word: its record says that it runs, but no process holds its directory."""
+"""State of a run recorded as running whose directory no process has locked."""
 
 _UNDER_WAY = ("starting", "running")
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """One run as a list shows it.
+    """One run of a list.
 
     Attributes:
         state: ``starting``, ``running``, ``finished``, ``stopped``, ``failed``, `CRASHED`, or ``unknown``.
-        pid: the process that trains it now, or None.
+        pid: of the process that trains it now, or None.
         step: environment steps done, of `total_steps`.
-        last_return, best_return: mean raw return over 100 games, as of the last update and at its best.
+        last_return, best_return: mean raw return over 100 episodes, as of the last update and at its best.
         started: seconds since the Unix epoch.
         age_seconds: since then.
     """
@@ -47,12 +47,12 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def under_way(self) -> bool:
-        """Whether it has not ended, as far as is known."""
+        """Whether it is starting or running."""
         return self.state in _UNDER_WAY
 
 
 class _Metrics(msgspec.Struct):
-    """What a summary takes from an update's line of ``metrics.jsonl``."""
+    """The part of an update's line of ``metrics.jsonl`` for a summary."""
 
     step: int = msgspec.field(name="time/total_timesteps")
     mean_return: float | None = msgspec.field(name="rollout/ep_rew_mean", default=None)
@@ -62,7 +62,10 @@ _metrics_decoder = msgspec.json.Decoder(_Metrics)
 
 
 def find_run(text: str | Path, *, runs_dir: Path = RUNS_DIR) -> RunDirectory:
-    """The run that `text` means: its name below `runs_dir`, its directory, or ``latest``.
+    """The directory of the run named `text`.
+
+    Args:
+        text: the run's name below `runs_dir`, its directory, or ``latest``.
 
     Raises:
         UsageError: there is no such run; the message names the nearest.
@@ -77,7 +80,7 @@ def find_run(text: str | Path, *, runs_dir: Path = RUNS_DIR) -> RunDirectory:
             return RunDirectory(path)
     if Path(text).is_dir():
         raise UsageError(f"{text} holds no run: it has no run.json", hint="ppo-tui runs lists the runs")
-    names = [run.path.name for run in _directories(runs_dir)]
+    names = [run_dir.path.name for run_dir in _directories(runs_dir)]
     raise UsageError(
         f"there is no run {str(text)!r} in {runs_dir.absolute()}",
         hint=did_you_mean(str(text), [*names, LATEST], otherwise="ppo-tui runs lists the runs"),
@@ -86,23 +89,23 @@ def find_run(text: str | Path, *, runs_dir: Path = RUNS_DIR) -> RunDirectory:
 
 def list_runs(runs_dir: Path = RUNS_DIR) -> list[RunSummary]:
     """All runs below `runs_dir`, the one started last first."""
-    return [summarise(run) for run in run_directories(runs_dir)]
+    return [summarise(run_dir) for run_dir in run_directories(runs_dir)]
 
 
 def run_directories(runs_dir: Path = RUNS_DIR) -> list[RunDirectory]:
-    """Their directories, in the same order."""
+    """The directories of all runs below `runs_dir`, the one started last first."""
     return sorted(_directories(runs_dir), key=_started, reverse=True)
 
 
-def summarise(run: RunDirectory) -> RunSummary:
-    """What the files of `run` say of it, and whether a process is at work in it."""
-    facts = run.read()
-    holder = run.holder
-    step, last, best = _progress(run.metrics)
-    started = _started(run)
+def summarise(run_dir: RunDirectory) -> RunSummary:
+    """Summarise a run from its files and its lock."""
+    facts = run_dir.read()
+    holder = run_dir.holder
+    step, last, best = _progress(run_dir.metrics)
+    started = _started(run_dir)
     return RunSummary(
-        name=_text(facts.get("name")) or run.path.name,
-        path=str(run.path),
+        name=_text(facts.get("name")) or run_dir.path.name,
+        path=str(run_dir.path),
         state=_state(_text(facts.get("status")), holder),
         pid=holder,
         env=_text(facts.get("env")),
@@ -123,11 +126,11 @@ def _state(status: str, holder: int | None) -> str:
 
 
 def _progress(metrics: Path) -> tuple[int, float | None, float | None]:
-    """Steps done, and the last and the best mean return; a damaged line counts for nothing."""
+    """Steps done, and the last and the best mean return; damaged lines are skipped."""
     step, last, best = 0, None, None
     with contextlib.suppress(OSError), metrics.open("rb") as lines:
         for line in lines:
-            with contextlib.suppress(msgspec.DecodeError):  # an evaluation's line too
+            with contextlib.suppress(msgspec.DecodeError):  # or an evaluation's line, without steps
                 update = _metrics_decoder.decode(line)
                 step, last = update.step, update.mean_return
                 if last is not None:
@@ -142,8 +145,8 @@ def _directories(runs_dir: Path) -> list[RunDirectory]:
         return []
 
 
-def _started(run: RunDirectory) -> float:
-    started = run.read().get("started")
+def _started(run_dir: RunDirectory) -> float:
+    started = run_dir.read().get("started")
     return float(started) if isinstance(started, int | float) else 0.0
 
 

@@ -1,4 +1,4 @@
-"""Which checkpoint a user means."""
+"""Resolve a RUN or CHECKPOINT argument to a checkpoint directory."""
 
 from __future__ import annotations
 
@@ -12,18 +12,25 @@ from .registry import LATEST, find_run
 
 
 class ChosenCheckpoint(NamedTuple):
-    """A checkpoint directory, the run that it belongs to where that is known, and what was passed over for it."""
+    """A checkpoint directory.
+
+    Attributes:
+        run_dir: of its run, where that is known.
+        skipped: messages about newer, damaged checkpoints.
+    """
 
     path: Path
-    run: RunDirectory | None
+    run_dir: RunDirectory | None
     skipped: tuple[str, ...] = ()
 
 
 def find_checkpoint(text: str, name: str = LATEST) -> ChosenCheckpoint:
-    """The checkpoint that `text` means: a run (its name, its directory, ``latest``), or a checkpoint's own directory.
+    """Find a checkpoint by a user's words.
 
     Args:
-        name: of a run, which one: ``latest`` for the newest whole one, a link such as ``best``, or a directory's name.
+        text: a run (its name, its directory, ``latest``), or a checkpoint's own directory.
+        name: which checkpoint of the run: ``latest`` for the newest whole one, a link such as ``best``, or a
+            directory's name.
 
     Raises:
         UsageError: there is no such run or checkpoint.
@@ -31,17 +38,17 @@ def find_checkpoint(text: str, name: str = LATEST) -> ChosenCheckpoint:
     """
     if (Path(text) / MANIFEST_FILE).is_file():
         return ChosenCheckpoint(Path(text).resolve(), None)
-    run = find_run(text)
+    run_dir = find_run(text)
     if name == LATEST:
-        path, skipped = newest_checkpoint(run.checkpoints)
-        return ChosenCheckpoint(path, run, tuple(skipped))
-    path = run.checkpoints / name
-    if (path / MANIFEST_FILE).is_file() and path.parent == run.checkpoints:
-        return ChosenCheckpoint(path.resolve(), run)
-    directories = [found.name for found, _ in list_checkpoints(run.checkpoints)[0]]
-    links = sorted(link.name for link in run.checkpoints.glob("*") if link.is_symlink())
+        path, skipped = newest_checkpoint(run_dir.checkpoints)
+        return ChosenCheckpoint(path, run_dir, tuple(skipped))
+    path = run_dir.checkpoints / name
+    if (path / MANIFEST_FILE).is_file() and path.parent == run_dir.checkpoints:
+        return ChosenCheckpoint(path.resolve(), run_dir)
+    directories = [found.name for found, _ in list_checkpoints(run_dir.checkpoints)[0]]
+    links = sorted(link.name for link in run_dir.checkpoints.glob("*") if link.is_symlink())
     known = [*links, *directories]
     raise UsageError(
-        f"--checkpoint {name!r}: {run.name} has no such checkpoint",
+        f"--checkpoint {name!r}: {run_dir.name} has no such checkpoint",
         hint=did_you_mean(name, known, otherwise=f"it has {', '.join(known) or 'none'}"),
     )

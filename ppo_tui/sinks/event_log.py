@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import time
+from pathlib import Path
 
 import msgspec
 
 from ..protocol import TRANSIENT, Evaluated, Event, RunFinished, RunStarted, UpdateFinished, encode
 from ..runs import RunDirectory
 from ..training.hub import SinkBehind
-from .appending import AppendedFile
 from .wording import describe
+
+MAX_BACKLOG_BYTES = 64 * 1024 * 1024
+"""Limit of the lines kept in memory, for each file, while the disk refuses them."""
 
 
 class EventLog:
     """Writes ``events.jsonl``, ``metrics.jsonl`` and ``run.log``, and keeps ``run.json`` up to date.
 
-    Every line is handed to the system as soon as it is written, so that another process, or this one's successor
+    Every line is passed to the system as soon as it is written, so that another process, or this one's successor
     after a crash, reads all that happened. While the disk is full, lines are kept in memory.
     """
 
-    def __init__(self, run: RunDirectory) -> None:
-        self._run = run
-        self._events = AppendedFile(run.events)
-        self._metrics = AppendedFile(run.metrics)
-        self._log = AppendedFile(run.log)
-        self._told = False
+    def __init__(self, run_dir: RunDirectory) -> None:
+        self._run_dir = run_dir
+        self._events = AppendedFile(run_dir.events)
+        self._metrics = AppendedFile(run_dir.metrics)
+        self._log = AppendedFile(run_dir.log)
+        self._behind = False
 
     def emit(self, event: Event) -> None:
         """Record `event`.
@@ -44,14 +48,18 @@ class EventLog:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
             details = f"{event.details}\n" if isinstance(event, RunFinished) and event.details else ""
             problem = self._append(self._log, f"{stamp}  {text}\n{details}".encode()) or problem
-        with contextlib.suppress(OSError):  # it is written anew each time
-            self._note_state(event)
-        told, self._told = self._told, problem is not None
-        if problem and not told:
+        with contextlib.suppress(OSError):  # the next such event writes all of it again
+            self._update_run_json(event)
+        was_behind, self._behind = self._behind, problem is not None
+        if problem and not was_behind:
             raise SinkBehind(
-                f"{self._run.path}: nothing can be recorded ({problem.strerror}); it is kept in memory and written as "
-                "soon as there is room"
+                f"{self._run_dir.path}: nothing can be recorded ({problem.strerror}); events are kept in memory and "
+                "written as soon as there is room"
             )
+
+    def close(self) -> None:
+        for file in (self._events, self._metrics, self._log):
+            file.close()
 
     def _append(self, file: AppendedFile, lines: bytes) -> OSError | None:
         try:
@@ -60,13 +68,13 @@ class EventLog:
             return problem
         return None
 
-    def _note_state(self, event: Event) -> None:
+    def _update_run_json(self, event: Event) -> None:
         if isinstance(event, RunStarted):
-            self._run.update(
+            self._run_dir.update(
                 status="running", versions=event.versions, device=event.device, total_steps=event.total_steps
             )
         elif isinstance(event, RunFinished):
-            self._run.update(
+            self._run_dir.update(
                 status=str(event.state),
                 exit_code=event.exit_code,
                 reason=event.reason,
@@ -75,11 +83,36 @@ class EventLog:
                 ended=event.time,
             )
 
+
+class AppendedFile:
+    """A file of appended lines that survives a full disk: refused lines are kept and go first next time.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._backlog = b""
+
+    def write(self, lines: bytes) -> None:
+        """Append `lines`.
+
+        Raises:
+            OSError: the disk refuses them now. They are kept, up to `MAX_BACKLOG_BYTES`.
+        """
+        if len(self._backlog) + len(lines) <= MAX_BACKLOG_BYTES:
+            self._backlog += lines
+        while self._backlog:
+            self._backlog = self._backlog[os.write(self._descriptor, self._backlog) :]
+
     def close(self) -> None:
-        for file in (self._events, self._metrics, self._log):
-            file.close()
+        """Close the file; a second time does nothing, as the descriptor may be another file's by then."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _finite(metrics: dict[str, float | None]) -> dict[str, float | None]:
-    """JSON has no NaN: what is not a number is null."""
+    """`metrics` with null for NaN and infinities: JSON has neither."""
     return {key: value if value is None or math.isfinite(value) else None for key, value in metrics.items()}

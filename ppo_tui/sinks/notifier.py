@@ -1,4 +1,4 @@
-"""Telling somebody outside that a run has ended, failed or stalled: by a webhook, a command, or both."""
+"""Notify people that a run has ended, failed or stalled: by a webhook, a command, or both."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from ..runs import RunDirectory
 _log = logging.getLogger(__name__)
 
 DELIVERY_SECONDS = 10.0
-"""How long one message may take; a run that is over waits no longer for it."""
+"""Time for one message; a run that has ended waits no longer for it."""
 
 
-def notifying_sinks(config: Config, run: RunDirectory) -> list[Notifier]:
-    """A sink where `config` names anybody to tell."""
+def notifying_sinks(config: Config, run_dir: RunDirectory) -> list[Notifier]:
+    """A sink, if `config` names a webhook or a command."""
     notify = config.notify
-    return [Notifier(notify, run)] if notify.webhook or notify.command else []
+    return [Notifier(notify, run_dir)] if notify.webhook or notify.command else []
 
 
 class Notifier:
-    """Sends messages from threads of its own: nothing that is slow or broken there holds up the training."""
+    """Sends messages from threads of its own: a slow or broken receiver does not delay training."""
 
-    def __init__(self, settings: NotifyConfig, run: RunDirectory) -> None:
-        self._settings, self._run = settings, run
-        self._name, self._step = run.path.name, 0
-        self._moved = time.monotonic()
-        self._training = self._told_of_stall = False
+    def __init__(self, settings: NotifyConfig, run_dir: RunDirectory) -> None:
+        self._settings, self._run_dir = settings, run_dir
+        self._name, self._step = run_dir.path.name, 0
+        self._last_event_at = time.monotonic()
+        self._training = self._stall_reported = False
         self._over = threading.Event()
         self._deliveries: list[threading.Thread] = []
 
     def emit(self, event: Event) -> None:
-        self._moved = time.monotonic()
-        self._told_of_stall = False
+        self._last_event_at = time.monotonic()
+        self._stall_reported = False
         match event:
             case RunStarted():
                 self._name = event.run
@@ -53,28 +53,28 @@ class Notifier:
             case RunFinished():
                 self._over.set()
                 kind = "failure" if event.state is RunState.FAILED else "finish"
-                self._tell(kind, str(event.state), event.reason, event.step)
+                self._notify(kind, str(event.state), event.reason, event.step)
                 self._wait()
             case _:
                 self._step = getattr(event, "step", self._step)
 
     def _watch(self) -> None:
-        """Look for a stall now and then, until the run is over."""
+        """Look for a stall now and then, until the run has ended."""
         limit = self._settings.stall_seconds
         while not self._over.wait(min(limit / 4, 10.0)):
-            still = time.monotonic() - self._moved
-            if self._training and still > limit and not self._told_of_stall:
-                self._told_of_stall = True
-                self._tell("stall", "training", f"nothing has moved for {still:.0f} s", self._step)
+            still = time.monotonic() - self._last_event_at
+            if self._training and still > limit and not self._stall_reported:
+                self._stall_reported = True
+                self._notify("stall", "training", f"no progress for {still:.0f} s", self._step)
 
-    def _tell(self, kind: str, state: str, reason: str, step: int) -> None:
+    def _notify(self, kind: str, state: str, reason: str, step: int) -> None:
         if kind not in self._settings.on:
             return
         text = f"{self._name}: {state if kind != 'stall' else 'stalled'} at step {step:,}: {reason}"
         message = {
             "event": kind,
             "run": self._name,
-            "run_dir": str(self._run.path),
+            "run_dir": str(self._run_dir.path),
             "state": state,
             "step": step,
             "reason": reason,
@@ -90,8 +90,8 @@ class Notifier:
     def _deliver(self, send: Callable[[str, dict[str, object]], None], wanted: str, message: dict[str, object]) -> None:
         try:
             send(wanted, message)
-        except Exception as error:  # an address that is wrong, a command that is not there: the run does not care
-            _log.warning("a %s could not be told: %s", message["event"], error)
+        except Exception as error:  # such as a wrong address or a missing command, which must not end the run
+            _log.warning("the notification of a %s failed: %s", message["event"], error)
 
     @staticmethod
     def _post(webhook: str, message: dict[str, object]) -> None:
@@ -115,7 +115,7 @@ class Notifier:
         )
         if done.returncode:
             last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-            raise RuntimeError(f"{command} left with {done.returncode}" + (f": {last[0]}" if last else ""))
+            raise RuntimeError(f"{command} failed with exit code {done.returncode}" + (f": {last[0]}" if last else ""))
 
     def _wait(self) -> None:
         deadline = time.monotonic() + DELIVERY_SECONDS

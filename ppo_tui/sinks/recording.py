@@ -1,4 +1,4 @@
-"""Writing what is played into a file: GIF by Pillow, MP4 (H.264) by PyAV."""
+"""Write clips into a file: GIF by Pillow, MP4 (H.264) by PyAV."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_recording(path: Path) -> None:
     """Refuse a recording that could not be written, before anything is played.
 
     Raises:
-        UsageError: the format is unknown, what writes it is not installed, or there is no such directory.
+        UsageError: the format is unknown, its package is not installed, or the directory is missing.
     """
     suffix = path.suffix.lower()
     if suffix not in _PACKAGES:
@@ -36,26 +36,28 @@ def check_recording(path: Path) -> None:
         raise UsageError(f"--record {str(path)!r}: there is no directory {path.absolute().parent}")
 
 
-class _Film(Protocol):
+class _VideoWriter(Protocol):
+    """A file of one format."""
+
     def add(self, picture: np.ndarray) -> None: ...
 
     def close(self) -> None: ...
 
 
 class Recording:
-    """A sink that writes the pictures of clips into one film; close it when all are played.
+    """A sink that writes the pictures of clips into one file; close it after the last clip.
 
     Attributes:
-        frames: pictures so far.
+        frames: pictures written so far.
     """
 
     def __init__(self, path: Path) -> None:
         self.frames = 0
         self._path = path
-        self._film: _Film | None = None
+        self._writer: _VideoWriter | None = None
 
     def emit(self, event: Event) -> None:
-        """Take the pictures of a clip; other events are let pass.
+        """Add the pictures of a clip; ignore other events.
 
         Raises:
             RunFailedError: the environment shows no pictures, or the file cannot be written.
@@ -71,8 +73,8 @@ class Recording:
         try:
             for frame in event.frames:
                 decoder.decode(frame.picture or b"")
-                self._film = self._film or self._begin(event)
-                self._film.add(np.broadcast_to(decoder.picture, (*decoder.picture.shape[:2], 3)))
+                self._writer = self._writer or self._open(event)
+                self._writer.add(np.broadcast_to(decoder.picture, (*decoder.picture.shape[:2], 3)))
                 self.frames += 1
         except OSError as error:
             raise self._failed(error) from None
@@ -84,21 +86,21 @@ class Recording:
             RunFailedError: it cannot be written.
         """
         try:
-            if self._film:
-                self._film.close()
+            if self._writer:
+                self._writer.close()
         except OSError as error:
             raise self._failed(error) from None
 
-    def _begin(self, clip: GameClip) -> _Film:
-        kind = _Gif if self._path.suffix.lower() == ".gif" else _Mp4
-        return kind(self._path, clip)
+    def _open(self, clip: GameClip) -> _VideoWriter:
+        writer = _GifWriter if self._path.suffix.lower() == ".gif" else _Mp4Writer
+        return writer(self._path, clip)
 
     def _failed(self, error: OSError) -> RunFailedError:
         return RunFailedError(f"{self._path} cannot be written: {error.strerror or error}")
 
 
-class _Gif:
-    """Frames are kept as palette images until the end: a GIF is written at once."""
+class _GifWriter:
+    """Keeps frames as palette images until the end: Pillow writes a GIF at once."""
 
     def __init__(self, path: Path, clip: GameClip) -> None:
         self._path = path
@@ -118,8 +120,8 @@ class _Gif:
         first.save(self._path, save_all=True, append_images=others, duration=durations, loop=0)
 
 
-class _Mp4:
-    """H.264 in the pixel format that every player knows, whose pictures have even sides."""
+class _Mp4Writer:
+    """Writes H.264 in the pixel format of every player, which needs even sides."""
 
     def __init__(self, path: Path, clip: GameClip) -> None:
         import av

@@ -1,4 +1,4 @@
-"""Event files for TensorBoard, with the tags of Stable-Baselines3, so that its curves and ours lie over one another."""
+"""TensorBoard's event files, with the tags of Stable-Baselines3 so that both draw one chart."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 SCORE = "rollout/ep_rew_mean"
-"""The metric that the page of hyper-parameters compares runs by."""
+"""The metric of the page of hyper-parameters."""
 
 FLUSH_SECONDS = 10
 
 
 class TensorBoard:
-    """Writes ``tensorboard/`` in the run's directory. What a rewind has made void is hidden by TensorBoard itself."""
+    """Writes ``tensorboard/`` in the run directory. TensorBoard itself hides points abandoned by a rewind."""
 
-    def __init__(self, run: RunDirectory) -> None:
-        self._directory = run.tensorboard
+    def __init__(self, run_dir: RunDirectory) -> None:
+        self._directory = run_dir.tensorboard
         self._writer: SummaryWriter | None = None
-        self._void_from: int | None = None
+        self._purge_step: int | None = None
 
-    def begin(self, run: str, settings: dict[str, Any]) -> None:
+    def begin(self, name: str, settings: dict[str, Any]) -> None:
         from torch.utils.tensorboard.summary import hparams
 
         for summary in hparams(settings, {SCORE: 0.0}):
-            self._open().file_writer.add_summary(summary)
+            _add_summary(self._open(), summary)
 
-    def stand_at(self, step: int) -> None:
+    def continue_from(self, step: int) -> None:
         self._close()
-        self._void_from = step + 1
+        self._purge_step = step + 1
 
     def log(self, metrics: dict[str, float], step: int, time: float) -> None:
         writer = self._open()
         for key, value in metrics.items():
             writer.add_scalar(key, value, step, walltime=time)
 
-    def note(self, text: str, step: int, time: float) -> None:
+    def log_setting(self, text: str, step: int, time: float) -> None:
         self._open().add_text("settings", text, step, walltime=time)
 
     def end(self, exit_code: int) -> None:
@@ -50,7 +50,7 @@ class TensorBoard:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(self._directory), purge_step=self._void_from, flush_secs=FLUSH_SECONDS)
+            self._writer = SummaryWriter(str(self._directory), purge_step=self._purge_step, flush_secs=FLUSH_SECONDS)
         return self._writer
 
     def _close(self) -> None:
@@ -59,16 +59,21 @@ class TensorBoard:
             self._writer = None
 
 
-def add_film(directory: Path, gif: Path, step: int) -> None:
-    """Show a recorded game among the images of TensorBoard, as ``eval/game`` at `step`.
+def add_recording(directory: Path, gif: Path, step: int) -> None:
+    """Add a recording to the images of TensorBoard, as ``eval/game`` at `step`.
 
-    Without TensorBoard nothing happens: a run whose files came from elsewhere.
+    Without TensorBoard nothing happens: the run may come from another machine.
     """
     if importlib.util.find_spec("tensorboard") is None:
         return
-    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue] # generated
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(directory)) as writer:
         image = Summary.Image(encoded_image_string=gif.read_bytes())
-        writer.file_writer.add_summary(Summary(value=[Summary.Value(tag="eval/game", image=image)]), step)
+        _add_summary(writer, Summary(value=[Summary.Value(tag="eval/game", image=image)]), step)
+
+
+def _add_summary(writer: SummaryWriter, summary: Any, step: int | None = None) -> None:
+    assert writer.file_writer is not None, "it is open"
+    writer.file_writer.add_summary(summary, step)

@@ -1,4 +1,4 @@
-"""What programs that keep track of runs are told. Each has a module of its own, and its own library."""
+"""Experiment trackers: TensorBoard, Weights & Biases and MLflow, a module each."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 
 
 class Tracker(Protocol):
-    """One such program; whatever its methods raise ends its part in the run, and never the run."""
+    """One tracker. An exception detaches it and never ends the run."""
 
-    def begin(self, run: str, settings: dict[str, Any]) -> None:
-        """The run begins, with these settings by dotted name: numbers, texts and truths."""
+    def begin(self, name: str, settings: dict[str, Any]) -> None:
+        """Begin the run `name`, with its settings by dotted name: numbers, texts and booleans."""
 
-    def stand_at(self, step: int) -> None:
-        """What comes next follows `step`; what was told of later ones is void."""
+    def continue_from(self, step: int) -> None:
+        """Continue after `step`; points of later steps are abandoned."""
 
     def log(self, metrics: dict[str, float], step: int, time: float) -> None:
-        """The finite metrics of an update or an evaluation, at `time` in seconds since the Unix epoch."""
+        """Log the finite metrics of an update or an evaluation, at `time` in seconds since the Unix epoch."""
 
-    def note(self, text: str, step: int, time: float) -> None:
-        """A change of settings, in words."""
+    def log_setting(self, text: str, step: int, time: float) -> None:
+        """Log a change of a setting, in words."""
 
     def end(self, exit_code: int) -> None:
-        """The run is over."""
+        """End the run."""
 
 
 class TrackingSink:
-    """Folds the events into what a `Tracker` wants to know.
+    """Passes events on to a `Tracker`.
 
-    Its class has the tracker's name, so that the alarm about one that fails names it.
+    Its class has the tracker's name, so that the alarm about a failure names it.
     """
 
     def __init__(self, tracker: Tracker) -> None:
@@ -47,21 +47,25 @@ class TrackingSink:
             case RunStarted():
                 self._tracker.begin(event.run, trackable_settings(event.config))
             case RunResumed() | Rewound():
-                self._tracker.stand_at(event.step)
+                self._tracker.continue_from(event.step)
             case UpdateFinished() | Evaluated():
-                values = {key: value for key, value in event.metrics.items() if _is_finite(value)}
+                values = {
+                    key: value for key, value in event.metrics.items() if value is not None and math.isfinite(value)
+                }
                 self._tracker.log(values, event.step, event.time)
             case SettingChanged():
-                self._tracker.note(f"{event.key}: {event.old} → {event.new}, by {event.by}", event.step, event.time)
+                self._tracker.log_setting(
+                    f"{event.key}: {event.old} → {event.new}, by {event.by}", event.step, event.time
+                )
             case RunFinished():
                 self._tracker.end(event.exit_code)
 
 
 def check_tracking(config: Config) -> None:
-    """Refuse a run that asks for a program which is not installed.
+    """Refuse trackers without their package.
 
     Raises:
-        ConfigError: naming it.
+        ConfigError: a package is not installed; the message names it.
     """
     tracking = config.tracking
     asked = {
@@ -78,27 +82,28 @@ def check_tracking(config: Config) -> None:
             )
 
 
-def tracking_sinks(config: Config, run: RunDirectory) -> list[TrackingSink]:
-    """A sink for each program that `config` asks for; nothing is loaded before the run begins."""
-    tracking, sinks = config.tracking, []
+def tracking_sinks(config: Config, run_dir: RunDirectory) -> list[TrackingSink]:
+    """A sink for each tracker in `config`; no package is loaded before the run begins."""
+    tracking = config.tracking
+    trackers: list[Tracker] = []
     wanted = tracking.tensorboard
     if wanted is True or (wanted == "auto" and importlib.util.find_spec(PACKAGES["tensorboard"]) is not None):
         from .tensorboard import TensorBoard
 
-        sinks.append(TensorBoard(run))
+        trackers.append(TensorBoard(run_dir))
     if tracking.wandb != "off":
         from .wandb import WandB
 
-        sinks.append(WandB(run, mode=tracking.wandb, project=tracking.project))
+        trackers.append(WandB(run_dir, mode=tracking.wandb, project=tracking.project))
     if tracking.mlflow != "off":
         from .mlflow import MLflow
 
-        sinks.append(MLflow(run, uri=tracking.mlflow, experiment=tracking.project))
-    return [_sink(tracker) for tracker in sinks]
+        trackers.append(MLflow(run_dir, uri=tracking.mlflow, experiment=tracking.project))
+    return [_sink(tracker) for tracker in trackers]
 
 
 def trackable_settings(tables: dict[str, Any]) -> dict[str, Any]:
-    """The settings by dotted name: lists as texts, and no addresses."""
+    """The settings by dotted name: lists as texts, and without private sections."""
     return {
         key: value if isinstance(value, bool | int | float | str) else str(value)
         for key, value in flat_settings(tables)
@@ -108,7 +113,3 @@ def trackable_settings(tables: dict[str, Any]) -> dict[str, Any]:
 
 def _sink(tracker: Tracker) -> TrackingSink:
     return type(type(tracker).__name__, (TrackingSink,), {})(tracker)
-
-
-def _is_finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)

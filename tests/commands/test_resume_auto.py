@@ -159,7 +159,7 @@ def test_an_address_that_does_not_answer_changes_nothing(ppo_tui, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     log = (tmp_path / "runs" / "it" / "run.log").read_text("utf-8")
-    assert log.count("a finish could not be told") == 2
+    assert log.count("the notification of a finish failed") == 2
 
 
 def test_a_run_that_stalls_is_told_once(tmp_path, hook):

@@ -170,7 +170,7 @@ def test_a_reader_that_stops_reading_is_dropped_and_costs_neither_the_run_nor_th
     long = Alarm(level=Level.INFO, message="x" * 10_000)
     served.emit(*[long] * 500)
     (slow,) = served.server._peers
-    wait_until(lambda: slow.waiting)
+    wait_until(lambda: slow.has_unsent)
     assert len(slow._outbox) <= 2 * server_module.CHUNK_BYTES
     with ControlClient(served.directory) as client:
         client.subscribe(client="test", wish="watch", history=True)

@@ -163,7 +163,7 @@ def test_mlflow_tells_of_what_its_thread_could_not_send(story, tmp_path):
     tracker = MLflow(run, uri=str(uri), experiment="ppo-tui")
     tracker.begin("pole", {})
     begun = threading.Event()
-    tracker._send(begun.set)
+    tracker._send(lambda client: begun.set())
     assert begun.wait(60.0)
     shutil.rmtree(uri)
     uri.write_text("in its place")
