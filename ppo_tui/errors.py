@@ -1,4 +1,4 @@
-"""One family of errors. Each carries the exit code of the command line.
+"""The family of errors, each with its exit code.
 
 Exit codes: 0 finished, 2 bad usage or configuration, 3 the run failed, 4 the training diverged,
 130 and 143 after SIGINT and SIGTERM.
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class PPOTuiError(Exception):
-    """An error shown to the user as one message, never as a traceback.
+    """An error shown to the user as one message, without traceback.
 
     Args:
         message: what is wrong, with the offending value.
@@ -41,7 +41,7 @@ class ConfigError(UsageError):
 
 
 class RunFailedError(PPOTuiError):
-    """The end of a run whose environments or workers cannot recover."""
+    """The end of a run by environments or workers beyond recovery."""
 
     exit_code = 3
 
@@ -92,6 +92,6 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, candidates: Iterable[str], *, otherwise: str | None = None) -> str | None:
-    """A hint such as ``did you mean 'breakout'?``, or `otherwise` when nothing is near."""
+    """A hint such as ``did you mean 'breakout'?``, or `otherwise`."""
     match = nearest(name, candidates)
     return f"did you mean {match!r}?" if match else otherwise

@@ -1,12 +1,12 @@
-"""What the engine says (events) and what it obeys (commands).
+"""Events published by the engine, and commands to it.
 
 Every screen, log line, file and replay is a view computed from one stream of events, and it does not matter
 whether the stream comes from a thread of this process, from a socket, or from a file. All types here are
 small, frozen and encodable as one line of JSON (`encode`, `decode_event`, `decode_command`).
 
-Events come in two kinds. *Durable* ones are each of them part of the record: they are stored and never dropped.
-*Transient* ones (`TRANSIENT`) describe a moment (how far the rollout is, what the workers do): only the newest
-of each type matters, and a slow reader may skip all the others.
+Events come in two kinds. *Durable* ones are all part of the record: they are stored and never dropped.
+*Transient* ones (`TRANSIENT`) describe a moment (the progress of the rollout, the state of the workers): only the
+newest of each type matters, and a slow reader may skip all the others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ PROTOCOL_VERSION = 1
 
 
 class RunState(enum.StrEnum):
-    """What a run is doing, as the header of the screen shows it. `LOST` is a screen's own: nobody answers it."""
+    """State of a run, as in the header of the screen.
+
+    `LOST` is set by a screen alone, when the run no longer answers.
+    """
 
     STARTING = "starting"
     TRAINING = "training"
@@ -37,7 +40,7 @@ class RunState(enum.StrEnum):
 
 
 class WorkerState(enum.StrEnum):
-    """What a worker process is doing."""
+    """State of a worker process."""
 
     STARTING = "starting"
     STEPPING = "stepping"
@@ -46,7 +49,10 @@ class WorkerState(enum.StrEnum):
 
 
 class Cause(enum.StrEnum):
-    """Why a setting changes: undoing and redoing are told apart from editing, so that every screen agrees on both."""
+    """Why a setting changes.
+
+    Undo and redo are kept apart from edits, so that every screen has the same history of edits.
+    """
 
     EDIT = "edit"
     UNDO = "undo"
@@ -54,7 +60,7 @@ class Cause(enum.StrEnum):
 
 
 class Level(enum.StrEnum):
-    """How much an alarm matters."""
+    """Severity of an alarm."""
 
     INFO = "info"
     WARNING = "warning"
@@ -65,7 +71,7 @@ class Level(enum.StrEnum):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
-    """Base of everything that the engine says.
+    """Base of all events.
 
     Attributes:
         time: seconds since the Unix epoch, for the record.
@@ -77,14 +83,16 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag="run-started"):
-    """The run begins; always the first event. A resumed run begins once more, and `RunResumed` follows.
+    """The start of a run; always the first event.
+
+    A resumed run starts once more, and `RunResumed` follows.
 
     Attributes:
         run: the run's name.
         config: the resolved configuration as nested dictionaries.
-        device: where the networks live, such as ``cpu`` or ``cuda:0``.
+        device: of the networks, such as ``cpu`` or ``cuda:0``.
         num_workers: worker processes; worker w hosts the environments `env_slices[w][0]` to `env_slices[w][1] - 1`.
-        parameters: how many weights the networks have.
+        parameters: number of weights of the networks.
         run_dir: the run directory, or None for a run that keeps no files.
     """
 
@@ -104,14 +112,17 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run-started"):
 
 
 class StateChanged(Event, frozen=True, kw_only=True, tag="state"):
-    """The run enters `state`; `reason` says why where that is not plain. Of its end `RunFinished` tells."""
+    """A new state of the run, with a reason where needed.
+
+    The end of the run is a `RunFinished` instead.
+    """
 
     state: RunState
     reason: str = ""
 
 
 class RolloutProgress(Event, frozen=True, kw_only=True, tag="rollout"):
-    """Transient: vector step `t` of the `length` steps of this rollout is done.
+    """Transient: the end of vector step `t` of a rollout.
 
     Where collecting and learning overlap, those of a rollout come between the `UpdateProgress` of the update before.
 
@@ -129,7 +140,7 @@ class RolloutProgress(Event, frozen=True, kw_only=True, tag="rollout"):
 
 
 class UpdateProgress(Event, frozen=True, kw_only=True, tag="update-progress"):
-    """Transient: minibatch `minibatch` (1-based) of epoch `epoch` (1-based) is done."""
+    """Transient: the end of a minibatch; it and `epoch` count from 1."""
 
     update: int
     epoch: int
@@ -139,14 +150,14 @@ class UpdateProgress(Event, frozen=True, kw_only=True, tag="update-progress"):
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker at a moment.
+    """One worker at one moment.
 
     Attributes:
         steps_per_second: environment steps a second over the last rollout, all its environments together.
-        wait_share: share of the last rollout (0..1) that it spent waiting for actions.
-        answer_share: share of the last rollout (0..1) in which it had actions and not yet answered, whether it was at
-            work or had no core.
-        episodes: full games finished in its environments since the start.
+        wait_share: share of the last rollout (0..1) spent waiting for actions.
+        answer_share: share of the last rollout (0..1) between receiving actions and replying, whether it was at work or
+            had no core.
+        episodes: finished in its environments since the start, each over all lives.
         last_return: raw return of the last of them, or None before the first.
         memory_mb: private memory of the process in megabytes (10⁶ bytes).
     """
@@ -171,17 +182,17 @@ class WorkersStatus(Event, frozen=True, kw_only=True, tag="workers"):
 
 
 class GameFrame(msgspec.Struct, frozen=True, kw_only=True):
-    """What one environment showed before a step, and what the policy made of it.
+    """One environment before a step, and the policy's decision.
 
     Attributes:
-        picture: what differs from the picture of the frame before (see `ppo_tui.pictures`); None without pictures.
+        picture: difference from the picture of the frame before (see `ppo_tui.pictures`); None without pictures.
         observation: the observation as numbers, where the environment has no picture to show; else empty.
-        action: what was chosen: the number of a discrete action, or the components of one that has several.
+        action: the chosen one: the number of a discrete action, or the components of one with several.
         probabilities: of each discrete action; empty for others.
-        means, stds: of each component of a continuous action, as the policy counts them; empty for others.
+        means, stds: of each component of a continuous action, in the units of the policy; empty for others.
         value: V of the state.
         entropy: of the action distribution, in nats.
-        score: raw return of the game before this step; None where the environment keeps none.
+        score: raw return of the episode before this step; None where the environment keeps none.
         lives: left; None in games without lives.
     """
 
@@ -198,10 +209,12 @@ class GameFrame(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GameClip(Event, frozen=True, kw_only=True, tag="game-clip"):
-    """Transient: consecutive steps of one environment, sent only while somebody watches (see `WatchGame`).
+    """Transient: consecutive steps of one environment, recorded on request.
 
-    The frames follow each other as in the game: played at `fps` they show it at its own speed. They are recorded
-    during rollouts, which are much faster, and are worth a few seconds: while these are played, the learner learns.
+    It is published only while somebody watches (see `WatchGame`).
+
+    The frames are consecutive: played at `fps` they show the game at its own speed. They are recorded during rollouts,
+    which are much faster, and last a few seconds: while they are played, the learner learns.
 
     Attributes:
         step: environment steps of the run when the recording began.
@@ -220,11 +233,13 @@ class GameClip(Event, frozen=True, kw_only=True, tag="game-clip"):
 
 
 class EpisodeFinished(Event, frozen=True, kw_only=True, tag="episode"):
-    """A full game ended. The return is always the raw one: unclipped, over all lives.
+    """The end of an episode, with its raw return.
+
+    The return is unclipped and over all lives.
 
     Attributes:
         step: environment steps of the run when it ended.
-        length: agent steps of the game.
+        length: agent steps of the episode.
     """
 
     env: int
@@ -234,7 +249,10 @@ class EpisodeFinished(Event, frozen=True, kw_only=True, tag="episode"):
 
 
 class UpdateFinished(Event, frozen=True, kw_only=True, tag="update"):
-    """One update (rollout and learning) is done; `metrics` is the line written to ``metrics.jsonl``."""
+    """The end of an update (rollout and learning), with its metrics.
+
+    `metrics` is the line written to ``metrics.jsonl``.
+    """
 
     update: int
     step: int
@@ -242,7 +260,10 @@ class UpdateFinished(Event, frozen=True, kw_only=True, tag="update"):
 
 
 class SettingChanged(Event, frozen=True, kw_only=True, tag="setting"):
-    """A live hyper-parameter changed at an update boundary; `by` says who asked."""
+    """A change of a live setting, at an update boundary.
+
+    `by` names the client that asked for it.
+    """
 
     key: str
     old: Any
@@ -254,17 +275,20 @@ class SettingChanged(Event, frozen=True, kw_only=True, tag="setting"):
 
 
 class CommandRefused(Event, frozen=True, kw_only=True, tag="refused"):
-    """A command could not be obeyed; `message` says why and what would be accepted, `by` who sent it."""
+    """The refusal of a command.
+
+    `message` says why and what would be accepted; `by` names the sender.
+    """
 
     message: str
     by: str = ""
 
 
 class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
-    """A checkpoint stands complete on the disk.
+    """A complete checkpoint on the disk.
 
     Attributes:
-        seconds: how long the training waited for it.
+        seconds: of training time that it took.
         reason: ``periodic``, ``best``, ``manual``, ``stop``, ``signal``, ``failure`` (at the last whole update before
             one), ``evaluation`` or ``final``.
     """
@@ -277,15 +301,17 @@ class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
 
 
 class Evaluated(Event, frozen=True, kw_only=True, tag="evaluated"):
-    """A policy of this run has played full games, in a process of its own; the training is further by now.
+    """The score of a policy of this run, evaluated in another process.
+
+    Training has continued meanwhile.
 
     Attributes:
         path: the checkpoint with its weights.
         step, update: of these weights.
         metrics: the line written to ``metrics.jsonl``: mean, standard deviation and 95 % interval of the raw returns
-            (``eval/ep_rew_mean``, ``_std``, ``_low``, ``_high``), the mean length, and how many games these are of.
-        best: no policy of this run has scored higher so far; the link ``best`` names its checkpoint.
-        seconds: how long it took.
+            (``eval/ep_rew_mean``, ``_std``, ``_low``, ``_high``), the mean length, and the number of episodes.
+        best: the highest score of this run so far; the link ``best`` names its checkpoint.
+        seconds: duration of the evaluation.
     """
 
     path: str
@@ -297,13 +323,13 @@ class Evaluated(Event, frozen=True, kw_only=True, tag="evaluated"):
 
 
 class RunResumed(Event, frozen=True, kw_only=True, tag="run-resumed"):
-    """The run goes on from a checkpoint that an earlier process saved.
+    """The continuation of a run from an earlier process's checkpoint.
 
     Attributes:
-        step, update: where it goes on.
+        step, update: of the checkpoint.
         restarted_envs: environments whose part-played episode could not be restored; they began new ones.
-        exact: the run goes on with the very bits that it would have had without the stop.
-        differences: what differs from the process that saved the checkpoint, in words.
+        exact: the run continues bit for bit as if it had never stopped.
+        differences: from the process that saved the checkpoint, in words.
     """
 
     path: str
@@ -315,7 +341,10 @@ class RunResumed(Event, frozen=True, kw_only=True, tag="run-resumed"):
 
 
 class Rewound(Event, frozen=True, kw_only=True, tag="rewound"):
-    """The run went back to the checkpoint at `path`: what comes next follows `step`; what came since is abandoned."""
+    """The return of the run to an earlier checkpoint.
+
+    The next events follow `step`; those since the checkpoint are abandoned.
+    """
 
     path: str
     step: int
@@ -323,11 +352,11 @@ class Rewound(Event, frozen=True, kw_only=True, tag="rewound"):
 
 
 class Alarm(Event, frozen=True, kw_only=True, tag="alarm"):
-    """Something that the user should know, with what to do about it in `message`.
+    """A problem or piece of news, with the remedy in `message`.
 
     Attributes:
-        name: which of the doctor's alarms it is (docs/doctor.md), such as ``kl-spike``; empty for any other.
-        suggestion: the edit that the doctor suggests, as `ctl` takes it: ``set optim.learning_rate 2.5e-05``; or empty.
+        name: of an alarm of the diagnostics (docs/doctor.md), such as ``kl-spike``; empty for any other.
+        suggestion: an edit in the words of `ctl`, such as ``set optim.learning_rate 2.5e-05``; or empty.
     """
 
     level: Level
@@ -346,7 +375,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run-finished"):
     """The last event of a run.
 
     Attributes:
-        exit_code: what the process leaves with (see `ppo_tui.errors`).
+        exit_code: of the process (see `ppo_tui.errors`).
         details: the traceback of a failure, else empty.
     """
 
@@ -378,24 +407,27 @@ AnyEvent = (
 )
 
 TRANSIENT: tuple[type[Event], ...] = (RolloutProgress, UpdateProgress, WorkersStatus, GameClip)
-"""Events of which only the newest matters; every other one is part of the record."""
+"""Only the newest event of each of these types matters; every other event is part of the record."""
 
 
 # ── Commands ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="command"):
-    """Base of everything that the engine obeys. `by` names the sender in the audit trail."""
+    """Base of all commands.
+
+    `by` names the sender in the audit trail.
+    """
 
     by: str = "user"
 
 
 class Pause(Command, frozen=True, kw_only=True, tag="pause"):
-    """Hold at the next vector step or minibatch."""
+    """Pause at the next vector step or minibatch."""
 
 
 class Resume(Command, frozen=True, kw_only=True, tag="resume"):
-    """Go on after a pause."""
+    """Resume after a pause."""
 
 
 class StepUpdates(Command, frozen=True, kw_only=True, tag="step"):
@@ -409,7 +441,7 @@ class SaveCheckpoint(Command, frozen=True, kw_only=True, tag="save"):
 
 
 class Rewind(Command, frozen=True, kw_only=True, tag="rewind"):
-    """Go back to a checkpoint of this run at the next update boundary.
+    """Return to a checkpoint of this run, at the next update boundary.
 
     Attributes:
         path: the checkpoint's directory, or its name below the run's ``checkpoints``.
@@ -419,7 +451,11 @@ class Rewind(Command, frozen=True, kw_only=True, tag="rewind"):
 
 
 class SetValue(Command, frozen=True, kw_only=True, tag="set"):
-    """Change the live field with this dotted name at the next update boundary."""
+    """Change a live setting at the next update boundary.
+
+    Attributes:
+        key: its dotted name.
+    """
 
     key: str
     value: Any
@@ -427,21 +463,23 @@ class SetValue(Command, frozen=True, kw_only=True, tag="set"):
 
 
 class WithdrawValue(Command, frozen=True, kw_only=True, tag="withdraw"):
-    """Forget the change of the live field `key` that has been asked for and waits for the update boundary."""
+    """Withdraw a pending change of a live setting."""
 
     key: str
 
 
 WATCH_SECONDS = 15.0
-"""How long a `WatchGame` holds: a watcher that is gone without a word costs nothing for longer than this."""
+"""Duration of a `WatchGame`: a watcher that vanishes costs nothing for longer than this."""
 
 
 class WatchGame(Command, frozen=True, kw_only=True, tag="watch-game"):
-    """Send `GameClip`s of this environment for the next `WATCH_SECONDS`; a watcher repeats the command in time.
+    """Publish `GameClip`s of an environment for the next `WATCH_SECONDS`.
+
+    A watcher repeats the command in time.
 
     Attributes:
-        env: which environment; None: nobody looks any more.
-        fps: frames a second that the watcher will play.
+        env: which environment; None to end the clips.
+        fps: frames a second of the player.
     """
 
     env: int | None
@@ -449,10 +487,11 @@ class WatchGame(Command, frozen=True, kw_only=True, tag="watch-game"):
 
 
 class Stop(Command, frozen=True, kw_only=True, tag="stop"):
-    """End the run at the next vector step or minibatch, with a checkpoint if `save`.
+    """End the run at the next vector step or minibatch.
 
     Attributes:
-        exit_code: what the process leaves with; 130 and 143 stand for SIGINT and SIGTERM.
+        save: write a checkpoint before.
+        exit_code: of the process; 130 and 143 stand for SIGINT and SIGTERM.
     """
 
     save: bool = True
@@ -463,7 +502,7 @@ class Stop(Command, frozen=True, kw_only=True, tag="stop"):
 AnyCommand = Pause | Resume | StepUpdates | SaveCheckpoint | Rewind | SetValue | WithdrawValue | WatchGame | Stop
 
 PASSIVE: tuple[type[Command], ...] = (WatchGame,)
-"""Commands that change nothing of what is learnt: whoever watches a run may send them, without steering it."""
+"""Commands without effect on training: every client may send them, without control of the run."""
 
 _encoder = msgspec.json.Encoder()
 _event_decoder = msgspec.json.Decoder(AnyEvent)
@@ -471,12 +510,15 @@ _command_decoder = msgspec.json.Decoder(AnyCommand)
 
 
 def encode(message: Event | Command) -> bytes:
-    """One line of JSON without its newline. NaN and infinities become null, as JSON has no word for them."""
+    """Encode as one line of JSON, without its newline.
+
+    NaN and infinities become null, as JSON has neither.
+    """
     return _encoder.encode(message)
 
 
 def decode_event(line: bytes | str) -> AnyEvent:
-    """The event that `encode` wrote.
+    """Decode an event from a line of `encode`.
 
     Raises:
         msgspec.ValidationError: the line is JSON but no event.
@@ -486,5 +528,8 @@ def decode_event(line: bytes | str) -> AnyEvent:
 
 
 def decode_command(line: bytes | str) -> AnyCommand:
-    """The command that `encode` wrote; raises as `decode_event` does."""
+    """Decode a command from a line of `encode`.
+
+    Raises as `decode_event` does.
+    """
     return _command_decoder.decode(line)

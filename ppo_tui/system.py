@@ -1,7 +1,7 @@
-"""Raw system calls and calls of C libraries: all that the program makes by ctypes, one small function each.
+"""All raw system calls and calls of C libraries, by ctypes.
 
-Every function says whether it worked and does nothing where the platform lacks the call: the program must go on
-without it. The library is looked up at each call; none of these runs often.
+Each is one small function. It says whether it worked and does nothing where the platform lacks the call: the program
+must go on without it. The library is looked up at each call, as none of these runs often.
 """
 
 from __future__ import annotations
@@ -20,18 +20,21 @@ _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 
 
 def signal_when_parent_dies(number: signal.Signals) -> bool:
-    """Have the kernel send this process a signal when its parent dies (Linux: PR_SET_PDEATHSIG)."""
+    """Send this process a signal when its parent dies (Linux: PR_SET_PDEATHSIG)."""
     pr_set_pdeathsig = 1  # linux/prctl.h
     prctl = _c_function("prctl") if sys.platform == "linux" else None
     return prctl is not None and prctl(pr_set_pdeathsig, int(number)) == 0
 
 
 def request_scheduler_slice(seconds: float) -> bool:
-    """Request scheduler slices of this length for this thread (Linux 6.12 or later); 0 for the default.
+    """Request short scheduler slices for this thread (Linux 6.12 or later).
 
     Threads and processes that it starts afterwards inherit the request. A thread with short slices gets its next one
-    sooner and has no larger share of the core in the end (https://docs.kernel.org/scheduler/sched-eevdf.html). Other
-    scheduling policies than the default have no slices.
+    sooner and has no larger share of the core in the end (https://docs.kernel.org/scheduler/sched-eevdf.html). Only the
+    default scheduling policy has slices.
+
+    Args:
+        seconds: length of a slice; 0 for the default.
     """
     number = _SCHED_SETATTR.get(platform.machine())
     syscall = _c_function("syscall") if sys.platform == "linux" else None
@@ -43,7 +46,7 @@ def request_scheduler_slice(seconds: float) -> bool:
 
 
 def exchange_paths(one: Path, other: Path) -> bool:
-    """Swap two names of a file system in one atomic step (Linux: renameat2 with RENAME_EXCHANGE)."""
+    """Exchange two files or directories in one atomic step (Linux: renameat2)."""
     at_fdcwd, rename_exchange = -100, 2  # fcntl.h, linux/fs.h
     renameat2 = _c_function("renameat2")
     if renameat2 is None:
@@ -52,7 +55,7 @@ def exchange_paths(one: Path, other: Path) -> bool:
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep large freed blocks instead of returning each to the system (glibc: mallopt).
+    """Let the C library keep large freed blocks (glibc: mallopt).
 
     Activations of 10 MB and more are allocated and freed in every minibatch. By default glibc maps each one anew, and
     the kernel then has to clear its pages, which costs several percent of an update.
@@ -64,13 +67,14 @@ def keep_freed_memory() -> bool:
 
 
 def gpu_usage_reader(uuid: str) -> Callable[[], float | None] | None:
-    """A function that reads the percent of time (0..100) in which a kernel ran on an NVIDIA GPU (NVML).
+    """A function to read the use of an NVIDIA GPU (NVML).
 
     Args:
         uuid: as NVIDIA's driver writes it, such as ``GPU-8c1ad4c8-…``.
 
     Returns:
-        None without NVIDIA's management library or such a GPU; the function returns None where a reading fails.
+        None without NVIDIA's management library or such a GPU. The function returns the percent (0..100) of about the
+        last second in which a kernel ran, or None where the reading fails.
     """
     try:
         library = ctypes.CDLL("libnvidia-ml.so.1")
@@ -110,7 +114,7 @@ class _NvmlUtilization(ctypes.Structure):
 
 
 def _c_function(name: str) -> Any:
-    """A function of the C library, or None where there is none of this name."""
+    """A function of the C library, or None where it is missing."""
     try:
         return getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError):

@@ -1,4 +1,4 @@
-"""Runs as other processes see them: directories, records, the list of runs, the control socket."""
+"""Run directories, their records, and the control sockets of running runs."""
 
 from .directory import RUNS_DIR, RunDirectory
 from .registry import RunSummary, find_run, list_runs, run_directories, summarise

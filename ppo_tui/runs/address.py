@@ -1,4 +1,4 @@
-"""The control socket's place: in the run directory, or in a private directory."""
+"""The control socket's path: the run directory or a private one."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def connect(run_dir: RunDirectory, timeout: float) -> socket.socket:
 
 
 def remove_socket(path: Path | None) -> None:
-    """Remove a socket, and its directory where that was made for it alone."""
+    """Remove a socket, and its directory if made for it alone."""
     with contextlib.suppress(OSError):
         if path is not None and stat.S_ISSOCK(path.lstat().st_mode):
             path.unlink()

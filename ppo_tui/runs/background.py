@@ -23,7 +23,7 @@ _POLL_SECONDS = 0.05
 
 
 def start_detached(config: Config, *, label: str, name: str | None, run_dir: Path | None) -> RunDirectory:
-    """Start a new run in the background and return its directory once it trains.
+    """Start a new run in the background; return once it trains.
 
     Raises:
         UsageError: the run was refused; nothing of it is left.

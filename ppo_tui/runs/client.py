@@ -199,7 +199,7 @@ def command_from(action: str, arguments: Sequence[str]) -> Command:
 
 
 def status(run_dir: RunDirectory) -> RunSummary:
-    """Summarise a run from its files and, while it is running, from its socket."""
+    """Summarise a run from its files and its control socket."""
     summary = summarise(run_dir)
     if summary.pid is not None:
         try:
@@ -259,7 +259,7 @@ def _immediate_outcome(command: Command, paused: bool) -> str | None:
 
 
 def _outcome(command: Command, event: Event, me: str) -> str | None:
-    """Outcome of the command of client `me` according to `event`, or None if they are unrelated."""
+    """Outcome of the command of client `me`, if `event` tells it."""
     match command, event:
         case _, CommandRefused(message=message, by=by) if by in (me, ""):
             raise UsageError(message)

@@ -60,7 +60,9 @@ class RunDirectory:
 
     @classmethod
     def create(cls, config: Config, *, label: str, name: str | None = None, path: Path | None = None) -> RunDirectory:
-        """Make the directory of a new run, lock it, and write ``config.toml`` and ``run.json``.
+        """Make and lock the directory of a new run.
+
+        ``config.toml`` and ``run.json`` are written into it.
 
         Only its owner may enter the directory. The arguments are those of `plan`.
 
@@ -191,7 +193,7 @@ class RunDirectory:
 
     @property
     def socket(self) -> Path:
-        """Path of the control socket, if it is short enough and private (see `address`)."""
+        """Path of the control socket, unless another is needed (see `address`)."""
         return self.path / "control.sock"
 
     @property
@@ -211,14 +213,17 @@ class RunDirectory:
         return {}
 
     def update(self, **facts: Any) -> None:
-        """Merge facts into ``run.json`` atomically: readers find the old or the new contents."""
+        """Merge facts into ``run.json`` atomically.
+
+        Readers find the old or the new contents.
+        """
         temporary = self.path / ".run.json.tmp"
         temporary.write_text(json.dumps(self.read() | facts, indent=1) + "\n", "utf-8")
         temporary.replace(self.json_path)
 
 
 def _free_path(label: str) -> Path:
-    """``runs/<label>-<time>``, with a number where that exists."""
+    """``runs/<label>-<time>``, numbered where it exists."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-._") or "run"
     stem = f"{stem[:60]}-{time.strftime('%Y%m%d-%H%M%S')}"
     path, number = RUNS_DIR / stem, 2
@@ -240,7 +245,7 @@ def _git_commit() -> str | None:
 
 
 class RunLock:
-    """An advisory lock (``flock``) on a file with the pid of its holder.
+    """An advisory lock (``flock``) on a file with its holder's pid.
 
     The file stays when the lock is gone; only the lock counts, so a file left behind by a killed process is no
     obstacle.
@@ -284,7 +289,10 @@ class RunLock:
             self._descriptor = None
 
     def holder(self) -> int | None:
-        """The pid of the lock's holder (0: not written yet), or None when it is free."""
+        """The pid of the lock's holder, or None when it is free.
+
+        0 means that the holder has not written its pid yet.
+        """
         try:
             descriptor = os.open(self._path, os.O_RDONLY)
         except OSError:

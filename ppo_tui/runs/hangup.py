@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def ignore_hangups() -> None:
-    """Ignore SIGHUP in this process and the processes that it starts from now on.
+    """Ignore SIGHUP, in this process and in later children.
 
     A closing terminal sends it to every process that it runs, workers and their fork server included.
     """
@@ -42,7 +42,7 @@ def told_of_hangups() -> Iterator[None]:
 
 
 def _watch_terminals(terminals: Sequence[int], over: int) -> None:
-    """Wait until the other side of one of `terminals`, or of `over`, is gone."""
+    """Wait for the loss of a terminal, or the end of `over`."""
     poll = select.poll()
     for descriptor in (*terminals, over):
         poll.register(descriptor, 0)  # POLLHUP, the end of the other side, is always reported
@@ -51,7 +51,9 @@ def _watch_terminals(terminals: Sequence[int], over: int) -> None:
 
 
 def let_go_of_terminal(log: Path | None = None) -> None:
-    """Point every descriptor of the terminal elsewhere: writing to a lost terminal fails, or blocks.
+    """Point every descriptor of the terminal elsewhere.
+
+    Writing to a lost terminal fails, or blocks.
 
     stderr then leads to `log` where it is given, all others to nowhere; files and pipes stay. A terminal is recognised
     by its device, as `os.isatty` denies it from the moment when the other side hangs up.
@@ -67,7 +69,7 @@ def let_go_of_terminal(log: Path | None = None) -> None:
 
 
 def _device(descriptor: int) -> int | None:
-    """The device of a descriptor, or None for a file, a pipe or a closed descriptor."""
+    """The character device behind a descriptor, or None."""
     with contextlib.suppress(OSError):
         facts = os.fstat(descriptor)
         if stat.S_ISCHR(facts.st_mode):
@@ -76,7 +78,7 @@ def _device(descriptor: int) -> int | None:
 
 
 def writes_to(log: Path) -> bool:
-    """Whether stdout is the file `log` itself, as in a run in the background."""
+    """Whether stdout is the file `log` itself, as in background runs."""
     try:
         return os.path.samestat(os.fstat(sys.stdout.fileno()), log.stat())
     except (OSError, ValueError, AttributeError):

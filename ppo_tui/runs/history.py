@@ -1,4 +1,4 @@
-"""Read the record of a run, and cut it back before a resume."""
+"""Read a run's record, and cut it back before a resume."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _metrics_decoder = msgspec.json.Decoder(_MetricsLine)
 
 
 def set_aside_after(run_dir: RunDirectory, seconds: float) -> int:
-    """Move the record after `seconds` of training aside, before a resume from there.
+    """Move the record after `seconds` of training aside, before a resume.
 
     The lines go to the end of ``events.abandoned.jsonl`` and ``metrics.abandoned.jsonl``; nothing is lost. A line cut
     short by a crash goes with them.
@@ -60,7 +60,10 @@ def _is_update(line: bytes) -> bool:
 
 
 def _move_tail(file: Path, is_later: Callable[[bytes], bool]) -> list[bytes]:
-    """Move the lines from the first later one on to ``X.abandoned.jsonl``, and return them."""
+    """Move the first later line and the rest aside; return them.
+
+    They go from ``X.jsonl`` to the end of ``X.abandoned.jsonl``.
+    """
     try:
         with file.open("rb") as lines:
             keep = _length_to_keep(lines, is_later)
@@ -92,7 +95,10 @@ def _length_to_keep(lines: Iterator[bytes], is_later: Callable[[bytes], bool]) -
 
 
 def recorded_events(run_dir: RunDirectory) -> Iterator[Event]:
-    """All events of the record, without damaged lines and those of another version."""
+    """All events of the record.
+
+    Damaged lines and those of another version are skipped.
+    """
     with contextlib.suppress(FileNotFoundError), run_dir.events.open("rb") as lines:
         for line in lines:
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
@@ -100,5 +106,8 @@ def recorded_events(run_dir: RunDirectory) -> Iterator[Event]:
 
 
 def past_events(run_dir: RunDirectory) -> Iterator[Event]:
-    """The events of the record for a screen that continues the run: all but earlier ends."""
+    """The events of the record for a continued run.
+
+    The ends of earlier processes are left out.
+    """
     return (event for event in recorded_events(run_dir) if not isinstance(event, RunFinished))

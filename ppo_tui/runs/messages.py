@@ -1,4 +1,6 @@
-"""Messages of the control socket besides events and commands: one JSON object a line.
+"""Messages of the control socket besides events and commands.
+
+Each is one JSON object a line.
 
 The server speaks first (`Hello`). A client may then send commands, each with an ``id`` of its choice, and gets a
 `Reply` to each; after `Subscribe` it also gets the run's events. ``printf '{"command":"pause"}\\n'``
@@ -39,7 +41,7 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
 
 
 class Reply(Message, frozen=True, kw_only=True, tag="reply"):
-    """The reply to one line: accepted, or not for the reason in `error`.
+    """The reply to one line: accepted, or refused with an `error`.
 
     Attributes:
         id: the command's own, or None where it had none.
@@ -50,7 +52,9 @@ class Reply(Message, frozen=True, kw_only=True, tag="reply"):
 
 
 class Role(Message, frozen=True, kw_only=True, tag="role"):
-    """Whether this client may steer from now on; the first one replies to `Subscribe`.
+    """Whether this client may steer from now on.
+
+    The first one replies to `Subscribe`.
 
     Attributes:
         you: the name of this client in the audit trail.
@@ -81,7 +85,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, tag_field="request", tag=
 
 
 class BadLineError(Exception):
-    """An invalid line from a client; the message is the reply to it.
+    """An invalid line from a client; the message is its reply.
 
     Attributes:
         id: of the command, where the line had one.
@@ -99,7 +103,7 @@ _message_decoder = msgspec.json.Decoder(Hello | Reply | Role)
 
 
 def decode_request(line: bytes) -> tuple[Subscribe | Claim | AnyCommand, int | None]:
-    """The request or command in a line of a client, and its id.
+    """The request or command in a client's line, and its id.
 
     Raises:
         BadLineError: the line is neither a command nor a request.
@@ -119,14 +123,17 @@ def decode_request(line: bytes) -> tuple[Subscribe | Claim | AnyCommand, int | N
 
 
 def _refuse_odd_text(command: Command, id: int | None) -> None:
-    """Refuse long or unprintable texts: those of commands end in logs and on terminals."""
+    """Refuse long or unprintable texts.
+
+    Those of commands end in logs and on terminals.
+    """
     for key, value in msgspec.structs.asdict(command).items():
         if isinstance(value, str) and not (value.isprintable() and len(value) <= _MAX_TEXT):
             raise BadLineError(f"{key}: expected at most {_MAX_TEXT} printable characters", id)
 
 
 def decode_line(line: bytes) -> AnyEvent | Hello | Reply | Role | None:
-    """The message in a line of a server; None for a message of a later version.
+    """The message in a server's line; None for a later version's.
 
     Raises:
         msgspec.DecodeError: the line is no JSON object.

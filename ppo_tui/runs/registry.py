@@ -126,7 +126,7 @@ def _state(status: str, holder: int | None) -> str:
 
 
 def _progress(metrics: Path) -> tuple[int, float | None, float | None]:
-    """Steps done, and the last and the best mean return; damaged lines are skipped."""
+    """Steps done, and the last and best mean return."""
     step, last, best = 0, None, None
     with contextlib.suppress(OSError), metrics.open("rb") as lines:
         for line in lines:

@@ -1,4 +1,6 @@
-"""The server's end of the control socket: other processes of the same user watch a run and steer it.
+"""The server's end of the control socket.
+
+Other processes of the same user watch a run through it, and steer it.
 
 One daemon thread serves every client. The training thread only leaves the newest transient event in a dict: durable
 events are read from ``events.jsonl``, at each client's own offset. History and live events are thus one stream without
@@ -60,7 +62,9 @@ _encode_message = msgspec.json.Encoder().encode
 
 
 class ControlServer:
-    """The server of one run, and a sink of its events after `EventLog`.
+    """The server of one run, and a sink of its events.
+
+    The events that it is given must be in ``events.jsonl`` already.
 
     Args:
         run_dir: locked by this process.
@@ -85,7 +89,10 @@ class ControlServer:
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
 
     def start(self) -> None:
-        """Start to listen. Where no socket can be made, the run trains without one and logs a warning."""
+        """Start to listen.
+
+        Where no socket can be made, the run trains without one and logs a warning.
+        """
         try:
             self._listener, self._path = listen(self._run_dir)
         except OSError as error:
@@ -96,7 +103,7 @@ class ControlServer:
         self._thread.start()
 
     def emit(self, event: Event) -> None:
-        """Take an event on the training thread, at the cost of an assignment or two."""
+        """Take an event on the training thread, in an assignment or two."""
         if isinstance(event, TRANSIENT):
             self._newest[type(event)] = event
             if isinstance(event, RolloutProgress):
@@ -107,7 +114,11 @@ class ControlServer:
             self._step, self._update = event.step, event.update
 
     def close(self, timeout: float = 2.0) -> None:
-        """Let clients read to the end of the record, for up to `timeout` seconds, then stop."""
+        """Let clients read to the end of the record, then stop.
+
+        Args:
+            timeout: seconds after which it stops in any case.
+        """
         self._closing_at = time.monotonic() + timeout
         if self._thread.is_alive():
             self._wake_up.send(b"\0")
@@ -210,7 +221,7 @@ class ControlServer:
                 self._selector.modify(peer.connection, events, key.data)
 
     def _queue_events(self, peer: Peer, now: float) -> None:
-        """Queue the next part of the record; at its end, the newest of each transient event."""
+        """Queue the next part of the record, then the newest transient events."""
         if lines := self._read_record(peer.offset):
             peer.offset += len(lines)
             peer.queue(lines, now)
@@ -274,7 +285,7 @@ class ControlServer:
         self._send_message(peer, Reply(id=id, error=self._forward(peer, request)))
 
     def _forward(self, peer: Peer, command: Command) -> str | None:
-        """Pass a command on to the engine; returns the reason of a refusal, or None."""
+        """Pass a command on to the engine, or return why not."""
         if self._state.is_final:
             return f"the run has ended ({self._state})"
         if not (peer.wish == "script" or peer is self._holder or isinstance(command, PASSIVE)):
@@ -316,7 +327,7 @@ class ControlServer:
         peer.queue(_encode_message(message), time.monotonic())
 
     def _disconnect(self, peer: Peer, message: Message) -> None:
-        """Send a last message, as far as the connection takes it at once, and drop the client."""
+        """Send a last message, if the connection takes it, and disconnect."""
         with contextlib.suppress(OSError):
             self._send_message(peer, message)
             peer.flush(time.monotonic())
@@ -365,7 +376,7 @@ class Peer:
 
     @property
     def accepts_requests(self) -> bool:
-        """Whether its requests are read: only after it has read the replies to earlier ones."""
+        """Whether its requests are read: only after earlier replies."""
         return len(self._outbox) <= CHUNK_BYTES
 
     def receive(self, now: float) -> Iterator[bytes]:
@@ -437,9 +448,9 @@ class Peer:
 
 
 def credentials(connection: socket.socket) -> tuple[int, int | None]:
-    """The pid and the user id of the other end; (0, None) where the platform cannot tell.
+    """The pid and user id of the other end, or (0, None).
 
-    The mode of the socket then keeps other users out.
+    Where the platform cannot tell, the mode of the socket keeps other users out.
     """
     if not hasattr(socket, "SO_PEERCRED"):
         return 0, None

@@ -1,4 +1,4 @@
-"""Views of the event stream besides the screen: files, trackers, notifications, the headless console."""
+"""Sinks of the event stream: files, trackers, notifications, the headless console."""
 
 from .event_log import EventLog
 from .wording import describe

@@ -1,4 +1,4 @@
-"""The record of a run: its events and metrics as lines of JSON, and a log for people."""
+"""The record of a run: events, metrics and a log for people."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ class EventLog:
 
 
 class AppendedFile:
-    """A file of appended lines that survives a full disk: refused lines are kept and go first next time.
+    """A file of appended lines; survives a full disk.
+
+    Refused lines are kept and go first next time.
 
     Raises:
         OSError: it cannot be opened.
@@ -107,7 +109,10 @@ class AppendedFile:
             self._backlog = self._backlog[os.write(self._descriptor, self._backlog) :]
 
     def close(self) -> None:
-        """Close the file; a second time does nothing, as the descriptor may be another file's by then."""
+        """Close the file; a second time does nothing.
+
+        By then the descriptor may be another file's.
+        """
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

@@ -1,4 +1,7 @@
-"""MLflow, by its own library: a server, a directory, or, with the whole of MLflow installed, a database."""
+"""MLflow, by its own library.
+
+It writes to a server, a directory, or, with the whole of MLflow installed, a database.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ _Call = Callable[["MlflowClient"], Any]
 
 
 class MLflow:
-    """One run of an experiment; a resumed run continues it by the run id in ``run.json``.
+    """One run of an experiment; a resumed run continues it.
+
+    Its run id is kept in ``run.json``.
 
     A thread makes the calls: a server that is slow, or is down and retried for minutes, delays neither training nor
     signals nor the end of the process. MLflow has threads for that too, but ten of them, which store the points of a
@@ -65,7 +70,10 @@ class MLflow:
         self._calls.put(call)
 
     def _check(self) -> None:
-        """Record the id of a new run, and raise the exception of a failed call; no call is made after one."""
+        """Record the id of a new run; raise a failed call's exception.
+
+        No call is made after a failed one.
+        """
         if self._run_id and self._run_id != self._recorded_id:
             self._recorded_id = self._run_id
             self._run_dir.update(mlflow_run=self._run_id)
@@ -73,7 +81,7 @@ class MLflow:
             raise self._failure
 
     def _make_calls(self) -> None:
-        """Make one call after the other in this thread, until one fails or None comes."""
+        """Make the queued calls until one fails or None comes."""
         try:
             client = self._connect()
             while call := self._calls.get():

@@ -1,4 +1,4 @@
-"""Notify people that a run has ended, failed or stalled: by a webhook, a command, or both."""
+"""Notifications of a run's end, failure or stall, by webhook or command."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def notifying_sinks(config: Config, run_dir: RunDirectory) -> list[Notifier]:
 
 
 class Notifier:
-    """Sends messages from threads of its own: a slow or broken receiver does not delay training."""
+    """Sends messages from threads of its own.
+
+    A slow or broken receiver does not delay training.
+    """
 
     def __init__(self, settings: NotifyConfig, run_dir: RunDirectory) -> None:
         self._settings, self._run_dir = settings, run_dir

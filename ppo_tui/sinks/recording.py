@@ -18,7 +18,7 @@ _GIF_COLOURS = 128
 
 
 def check_recording(path: Path) -> None:
-    """Refuse a recording that could not be written, before anything is played.
+    """Refuse an impossible recording, before anything is played.
 
     Raises:
         UsageError: the format is unknown, its package is not installed, or the directory is missing.
@@ -45,7 +45,7 @@ class _VideoWriter(Protocol):
 
 
 class Recording:
-    """A sink that writes the pictures of clips into one file; close it after the last clip.
+    """A sink for the pictures of clips; close it after the last.
 
     Attributes:
         frames: pictures written so far.
@@ -100,7 +100,7 @@ class Recording:
 
 
 class _GifWriter:
-    """Keeps frames as palette images until the end: Pillow writes a GIF at once."""
+    """Keeps frames as palette images, as Pillow writes a GIF at once."""
 
     def __init__(self, path: Path, clip: GameClip) -> None:
         self._path = path
@@ -121,7 +121,7 @@ class _GifWriter:
 
 
 class _Mp4Writer:
-    """Writes H.264 in the pixel format of every player, which needs even sides."""
+    """Writes H.264 in every player's pixel format, with even sides."""
 
     def __init__(self, path: Path, clip: GameClip) -> None:
         import av

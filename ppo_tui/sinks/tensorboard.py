@@ -1,4 +1,7 @@
-"""TensorBoard's event files, with the tags of Stable-Baselines3 so that both draw one chart."""
+"""TensorBoard's event files, with the tags of Stable-Baselines3.
+
+The curves of both lie in the same charts.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ FLUSH_SECONDS = 10
 
 
 class TensorBoard:
-    """Writes ``tensorboard/`` in the run directory. TensorBoard itself hides points abandoned by a rewind."""
+    """Writes ``tensorboard/`` in the run directory.
+
+    TensorBoard itself hides points abandoned by a rewind.
+    """
 
     def __init__(self, run_dir: RunDirectory) -> None:
         self._directory = run_dir.tensorboard

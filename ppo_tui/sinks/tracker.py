@@ -18,13 +18,19 @@ class Tracker(Protocol):
     """One tracker. An exception detaches it and never ends the run."""
 
     def begin(self, name: str, settings: dict[str, Any]) -> None:
-        """Begin the run `name`, with its settings by dotted name: numbers, texts and booleans."""
+        """Begin the run `name`, with its settings by dotted name.
+
+        Their values are numbers, texts and booleans.
+        """
 
     def continue_from(self, step: int) -> None:
         """Continue after `step`; points of later steps are abandoned."""
 
     def log(self, metrics: dict[str, float], step: int, time: float) -> None:
-        """Log the finite metrics of an update or an evaluation, at `time` in seconds since the Unix epoch."""
+        """Log the finite metrics of an update or an evaluation.
+
+        `time` is in seconds since the Unix epoch.
+        """
 
     def log_setting(self, text: str, step: int, time: float) -> None:
         """Log a change of a setting, in words."""
@@ -83,7 +89,10 @@ def check_tracking(config: Config) -> None:
 
 
 def tracking_sinks(config: Config, run_dir: RunDirectory) -> list[TrackingSink]:
-    """A sink for each tracker in `config`; no package is loaded before the run begins."""
+    """A sink for each tracker in `config`.
+
+    No package is loaded before the run begins.
+    """
     tracking = config.tracking
     trackers: list[Tracker] = []
     wanted = tracking.tensorboard

@@ -1,4 +1,7 @@
-"""Weights & Biases, by its own library. Offline runs lie in the run directory until `wandb sync` sends them."""
+"""Weights & Biases, by its own library.
+
+Offline runs lie in the run directory until `wandb sync` sends them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pool of worker processes that host environments; usable on its own as a `gymnasium.vector.VectorEnv`."""
+"""A pool of worker processes, usable alone as a `gymnasium.vector.VectorEnv`."""
 
 from .pool import WorkerPool
 from .process import worker_context

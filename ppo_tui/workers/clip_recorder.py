@@ -72,7 +72,7 @@ class ClipRecorder:
         return self._taken >= self._frames or self._encoder.nbytes >= MAX_BYTES
 
     def before_step(self) -> None:
-        """Record a frame if one is due; to be called before each step."""
+        """Record a frame if one is due; call this before each step."""
         if self._step % self._stride == 0 and not self.full:
             if self._renders:
                 self._record_picture()
@@ -122,7 +122,9 @@ def _no_frames() -> RecordedFrames:
 
 
 def fit_picture(picture: Any) -> np.ndarray:
-    """A picture as uint8 `[H, W, C]`, shrunk by a whole factor to `MAX_HEIGHT` × `MAX_WIDTH` at most.
+    """A picture as uint8 `[H, W, C]`, shrunk if too large.
+
+    The factor is whole; the result is `MAX_HEIGHT` × `MAX_WIDTH` at most.
 
     Args:
         picture: uint8 `[H, W]` or `[H, W, C]` of 1 or 3 channels.

@@ -83,7 +83,9 @@ class WorkerHandle:
             self.fail(self.death_error())
 
     def receive(self) -> Any:
-        """The payload of the reply, once it has come whole; `replied` says whether it has.
+        """The payload of the reply, or None before it is complete.
+
+        `replied` says which, as a payload may be None too.
 
         Raises:
             WorkerFailedError: the worker is gone, or what arrived is no reply.
@@ -111,7 +113,10 @@ class WorkerHandle:
         return payload
 
     def _wanted(self) -> int:
-        """Bytes to read next. Of a stream, none beyond this message: `poll` would not report the next one."""
+        """Bytes to read next.
+
+        Of a stream, none beyond this message: `poll` would not report the next one.
+        """
         if not self._streams:
             return _CHUNK
         if len(self._received) < wire.LENGTH.size:
@@ -142,7 +147,7 @@ class WorkerHandle:
         return self.failure
 
     def death_error(self) -> WorkerFailedError:
-        """The failure of a process that has ended."""
+        """The failure of an ended process."""
         self.process.join(1.0)
         code = self.process.exitcode
         if code is None:
@@ -158,7 +163,7 @@ class WorkerHandle:
         return WorkerFailedError(f"{self} {end}", {self.index: cause}, hint=hint)
 
     def hang_error(self, seconds: float) -> WorkerFailedError:
-        """The failure of a worker that has not replied for `seconds`."""
+        """The failure of a worker without a reply for `seconds`."""
         return WorkerFailedError(
             f"no reply from worker {self.index} (pid {self.process.pid}) for {seconds:g} s",
             {self.index: f"hung (no reply for {seconds:g} s)"},
@@ -184,12 +189,12 @@ class WorkerHandle:
     # ── The end ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def ask_to_end(self) -> None:
-        """Ask the worker to close its environments and end; `join` waits for it."""
+        """Ask the worker to close its environments and end."""
         with contextlib.suppress(OSError):
             os.write(self.pipe.fileno(), wire.frame(wire.encode(wire.Request.CLOSE)))
 
     def join(self, deadline: float) -> None:
-        """Wait until the worker has ended; kill it if it has not by `deadline` (`time.monotonic` seconds)."""
+        """Wait until the worker has ended; kill it at `deadline` (`time.monotonic`)."""
         if self.pipe.closed:
             return
         self.pipe.close()
@@ -204,7 +209,7 @@ class WorkerHandle:
 
 
 class ReplyWaiter:
-    """Collects the replies of a fixed set of workers, watching pipes and processes together.
+    """Collects the replies of several workers, watching pipes and processes together.
 
     One persistent poll object serves every step: building a selector each time costs more than the wait itself.
     """
@@ -258,7 +263,11 @@ class ReplyWaiter:
         return self._outcome(replies, first_error)
 
     def _poll_once(self, missing: dict[int, WorkerHandle], remaining: float) -> tuple[list[tuple[int, int]], float]:
-        """Wait for up to a slice of time; returns the events and the seconds that count as waited."""
+        """Wait for up to a slice of time.
+
+        Returns:
+            The events, and the seconds that count as waited.
+        """
         full = [handle.pipe.fileno() for handle in missing.values() if handle.has_unsent]
         for descriptor in full:
             self._poll.modify(descriptor, select.POLLIN | select.POLLOUT)

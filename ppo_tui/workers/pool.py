@@ -1,4 +1,4 @@
-"""The worker pool: a `gymnasium.vector.VectorEnv` over processes that host several environments each."""
+"""The worker pool: a `gymnasium.vector.VectorEnv` over worker processes."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class WorkerPool(VectorEnv):
 
     @property
     def workers(self) -> list[WorkerHandle]:
-        """The parent's end of each worker, in order; empty once the pool is closed."""
+        """The parent's end of each worker; empty once the pool is closed."""
         return self._roster.workers
 
     @property
@@ -148,11 +148,16 @@ class WorkerPool(VectorEnv):
         return self._roster.restarts
 
     def _make_waiters(self) -> list[ReplyWaiter]:
-        """One for all workers, then one for each worker group; a new worker needs new ones."""
+        """One waiter for all workers, then one for each worker group.
+
+        A new worker needs new ones.
+        """
         return [ReplyWaiter(self.workers), *(ReplyWaiter(self.workers[group]) for group in self._groups)]
 
     def wait_until_ready(self) -> None:
-        """Wait until every worker has made its environments; once that is so, return at once.
+        """Wait until every worker has made its environments.
+
+        Later calls return at once.
 
         Raises:
             WorkerError: a worker died, hung, or an environment could not be made.
@@ -168,7 +173,7 @@ class WorkerPool(VectorEnv):
         return self._group_envs[group]
 
     def send_step(self, group: int, actions: np.ndarray, slot: int) -> None:
-        """Step the environments of worker group `group`; the results are written into `slot`.
+        """Step the environments of a worker group, into `slot`.
 
         Args:
             actions: ``[n, *A]``, one for each environment of the worker group.
@@ -184,7 +189,7 @@ class WorkerPool(VectorEnv):
             worker.send(message)
 
     def wait_step(self, group: int, timeout: float | None = None) -> list[tuple[int, dict[str, Any]]]:
-        """Wait until worker group `group` has stepped; returns (environment, info) pairs.
+        """Wait until a worker group has stepped; returns (environment, info) pairs.
 
         Raises:
             NoAsyncCallError: the worker group has no pending step.
@@ -272,7 +277,9 @@ class WorkerPool(VectorEnv):
         self._ask(env, wire.encode(Request.START_RECORDING, (env, frames)), "start_recording")
 
     def fetch_recording(self, env: int, *, stop: bool) -> RecordedFrames | None:
-        """The frames of `env` recorded since the last call, or None where its worker has no recording.
+        """The frames of `env` recorded since the last call.
+
+        None where its worker has no recording, as a new worker has none.
 
         Raises as `start_recording` does.
 
@@ -282,7 +289,7 @@ class WorkerPool(VectorEnv):
         return self._ask(env, wire.encode(Request.FETCH_RECORDING, stop), "fetch_recording")
 
     def _ask(self, env: int, message: bytes, caller: str) -> Any:
-        """Send the worker of `env` a message and return the payload of its reply."""
+        """Send the worker of `env` a message; return its reply's payload."""
         group = next(g for g, envs in enumerate(self._group_envs) if envs.start <= env < envs.stop)
         self._expect(group, PoolState.IDLE, caller)
         worker = next(worker for worker in self.workers if worker.envs.start <= env < worker.envs.stop)
@@ -335,7 +342,9 @@ class WorkerPool(VectorEnv):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start new episodes: environment i is seeded with ``seed + i``, or with ``seed[i]``.
+        """Start new episodes.
+
+        Environment i is seeded with ``seed + i``, or with ``seed[i]``.
 
         ``options["reset_mask"]``, ``[N]`` bool, restricts that to some of the environments.
         """
@@ -379,17 +388,17 @@ class WorkerPool(VectorEnv):
         return self.step_wait()
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """The attribute, or the result of the method, of that name in each environment."""
+        """The attribute or the method's result in each environment."""
         message = wire.encode(Request.CALL, (name, args, kwargs))
         replies = self._ask_all(PoolState.CALLING, [message] * self.num_workers)
         return tuple(result for reply in replies for result in reply)
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
-        """The attribute of that name in each environment."""
+        """The attribute `name` of each environment."""
         return self.call(name)
 
     def set_attr(self, name: str, values: Any) -> None:
-        """Set an attribute in each environment, to one value each or to the same one."""
+        """Set an attribute in each environment, to its own or one value."""
         if not isinstance(values, (list, tuple)):
             values = [values] * self.num_envs
         if len(values) != self.num_envs:
@@ -403,7 +412,10 @@ class WorkerPool(VectorEnv):
         return self.call("render")
 
     def close_extras(self, timeout: float = CLOSE_SECONDS, terminate: bool = False) -> None:
-        """End the workers; kill those still alive after `timeout` seconds, or at once if `terminate`."""
+        """End the workers; kill those still alive after `timeout` seconds.
+
+        `terminate` kills them at once.
+        """
         self._roster.stop(time.monotonic() + (0.0 if terminate else timeout))
 
     def _observations(self) -> np.ndarray:

@@ -55,7 +55,9 @@ def start_worker(
     shared_memory: Any,
     main: Callable[[Connection, Any, Any], None],
 ) -> tuple[BaseProcess, Connection]:
-    """Start one worker and return it with the parent's end of its pipe; it replies READY when it is.
+    """Start one worker; returns it and the parent's end of its pipe.
+
+    It replies READY when it is.
 
     Args:
         boot: starts the fork server unless it is running, as `worker_context` does.
@@ -93,7 +95,9 @@ def _started(
 
 
 def kill_fork_server() -> bool:
-    """Kill an unresponsive fork server and with it all workers; `worker_context` starts another one.
+    """Kill an unresponsive fork server and with it all workers.
+
+    `worker_context` starts another one.
 
     Returns:
         Whether its pid was known, else nothing happened.
@@ -119,7 +123,7 @@ def release_fork_server() -> None:
 
 
 def _fork_server() -> Any:
-    """The object behind the functions of `multiprocessing.forkserver`, or None where it is not to be found."""
+    """The object behind the functions of `multiprocessing.forkserver`, if it is found."""
     return getattr(forkserver, "_forkserver", None)
 
 

@@ -74,7 +74,7 @@ class Roster:
             raise
 
     def replace(self, index: int, timeout: float) -> None:
-        """Kill worker `index` if it is alive, and wait until a new one has made its environments.
+        """Kill worker `index` and wait until a new one is ready.
 
         Any thread may call it, under a Textual screen too: the fork server is the process that starts the worker.
 
@@ -103,7 +103,7 @@ class Roster:
 
 
 class Replacement:
-    """A new worker, driven apart from the others to the state of the failed one.
+    """A new worker, driven alone to the state of the failed one.
 
     The others may be in the middle of a step. Its methods raise `WorkerError` as those of `WorkerPool` do.
 
@@ -124,12 +124,12 @@ class Replacement:
         return dict(reply)
 
     def step(self, actions: np.ndarray, slot: int) -> list[tuple[int, dict[str, Any]]]:
-        """Step its n environments with actions ``[n, *A]``; the results are written into `slot`."""
+        """Step its n environments with actions ``[n, *A]``, into `slot`."""
         self._actions[self.envs] = actions
         return self._ask(wire.encode_step(slot)) or []
 
     def reset(self, seeds: Sequence[int | None], slot: int, mask: Sequence[bool]) -> list[tuple[int, dict[str, Any]]]:
-        """Reset its environments in `mask`, and write their first observations into `slot`."""
+        """Reset its environments in `mask`; their first observations go into `slot`."""
         return self._ask(wire.encode(Request.RESET, (slot, list(seeds), list(mask), None))) or []
 
     def _ask(self, message: bytes, timeout: float | None = None) -> Any:

@@ -42,7 +42,7 @@ class Layout:
     num_masked: int = 0
 
     def arrays(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        """Name → shape and dtype of each array, in the order of the shared memory."""
+        """Name → shape and dtype, in the order of the shared memory."""
         moments = (self.slots, self.num_envs)
         return {
             "observations": ((*moments, *self.observation_shape), np.dtype(self.observation_dtype)),
@@ -61,7 +61,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class SharedArrays:
-    """Views on the shared memory; the same bytes in the parent and in every worker.
+    """Views on the shared memory, the same bytes in all processes.
 
     Attributes:
         observations: ``[S, N, *S_obs]``, of each environment at each slot.
@@ -98,7 +98,7 @@ class AnyLayout(Protocol):
 
 
 def allocate(layout: AnyLayout, context: BaseContext) -> Any:
-    """A zeroed `RawArray` large enough for `layout`, for the workers to be started with."""
+    """A zeroed `RawArray` for `layout`, to start the workers with."""
     return context.RawArray(ctypes.c_byte, _total_size(layout))
 
 

@@ -1,4 +1,4 @@
-"""Numbers of workers and worker groups for a machine, and the environments of each."""
+"""Numbers of workers and worker groups, and the environments of each."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import Literal
 
 
 def available_cores() -> int:
-    """Cores of this process; a container or ``taskset`` may have made them fewer than the machine's."""
+    """Cores available to this process.
+
+    A container or ``taskset`` may have made them fewer than the machine's.
+    """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def own_cores(processes: int) -> int:
-    """This process's share of the cores among `processes` on this machine, at least one."""
+    """This process's share of the cores among `processes`, at least one."""
     return max(1, available_cores() // processes)
 
 
@@ -35,7 +38,10 @@ def resolve_workers(
 
 
 def env_slices(num_envs: int, num_workers: int) -> list[slice]:
-    """The environments of each worker: contiguous, in order, sizes differing by one at most."""
+    """The environments of each worker, contiguous and in order.
+
+    Sizes differ by one at most.
+    """
     base, extra = divmod(num_envs, num_workers)
     slices, start = [], 0
     for worker in range(num_workers):
@@ -46,5 +52,8 @@ def env_slices(num_envs: int, num_workers: int) -> list[slice]:
 
 
 def group_slices(slices: Sequence[slice], groups: int) -> list[slice]:
-    """The workers of each worker group: contiguous, in order, sizes differing by one at most."""
+    """The workers of each worker group, contiguous and in order.
+
+    Sizes differ by one at most.
+    """
     return env_slices(len(slices), groups)

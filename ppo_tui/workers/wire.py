@@ -1,4 +1,4 @@
-"""Messages of the pipes: a length, a byte for the kind, then a few bytes of payload.
+"""The format of messages: length, kind, payload.
 
 Arrays never travel here, they lie in shared memory; a step costs nine bytes one way and five the other. Only the
 rare messages (resets with seeds, calls by name, infos, errors) carry a pickle, between a parent and the children
@@ -47,7 +47,9 @@ class Reply(enum.IntEnum):
 
 
 class RaisedError(NamedTuple):
-    """An exception raised inside a worker, as text: the exception itself may not survive the journey.
+    """An exception raised inside a worker, as text.
+
+    The exception itself may not survive pickling.
 
     Attributes:
         env: index of the environment that raised it, or None where the worker itself did.

@@ -142,12 +142,12 @@ class EnvHost:
         return wire.encode(Reply.DONE, infos or None)
 
     def _add_failures(self, infos: list[tuple[int, dict[str, Any]]], n: int, env: gymnasium.Env) -> None:
-        """Add the failures swallowed by a tolerant environment, whether or not infos are collected."""
+        """Add the failures of a tolerant environment, even without `infos`."""
         if isinstance(env, TolerantEnv) and (failures := env.take_failures()):
             infos.append((n, {FAILURES: failures}))
 
     def _step(self, env: gymnasium.Env, i: int, n: int, slot: int) -> dict[str, Any]:
-        """Step environment `n` with its action, write the result into `slot`, and return its info."""
+        """Step environment `n`, write the result into `slot`, return its info."""
         arrays, mode = self._arrays, self._setup.autoreset_mode
         if self._needs_reset[i]:
             if mode is AutoresetMode.DISABLED:
@@ -188,12 +188,15 @@ class EnvHost:
         arrays.episode_lengths[slot, n] = 0
 
     def _write_mask(self, slot: int, n: int, env: gymnasium.Env, info: dict[str, Any]) -> None:
-        """Write the action mask of the state in the slot, where actions are masked."""
+        """Write the action mask of the state, where actions are masked."""
         if self._setup.layout.num_masked:
             self._arrays.action_masks[slot, n] = read_mask(env, info)
 
     def _write_episode(self, slot: int, n: int, info: dict[str, Any]) -> None:
-        """Write return and length of the episode that ended: in a step, or in the reset after a lost life."""
+        """Write return and length of an ended episode.
+
+        It ended in a step, or in the reset after a lost life.
+        """
         if episode := info.get("episode"):
             self._arrays.episode_returns[slot, n] = episode["r"]
             self._arrays.episode_lengths[slot, n] = episode["l"]
@@ -238,7 +241,10 @@ class EnvHost:
         return wire.encode(Reply.RESULT, states)
 
     def _restore_states(self, slot: int, states: Sequence[bytes]) -> bytes:
-        """Restore each environment, or else begin a new episode and write its first observation into `slot`."""
+        """Restore each environment, or else begin a new episode.
+
+        Its first observation goes into `slot`.
+        """
         restarted = []
         self._shown_slot = slot
         for i, (env, state) in enumerate(zip(self._envs, states, strict=True)):
@@ -287,7 +293,7 @@ def _send(pipe: Connection, message: bytes) -> bool:
 
 
 def error_reply(env: int | None, error: BaseException) -> bytes:
-    """The reply that carries `error` to the parent, to be made while it is handled.
+    """The reply for an exception; make it inside the except clause.
 
     Args:
         env: index of the environment that raised it; None where none did.
@@ -297,7 +303,7 @@ def error_reply(env: int | None, error: BaseException) -> bytes:
 
 
 def become_worker(log_path: str | None) -> None:
-    """Leave signals to the parent, end with it, and send stdout and stderr to the log."""
+    """Leave signals to the parent, end with it, and log output."""
     # A terminal or service manager sends these to the whole process group; the parent decides how the workers end.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -308,7 +314,10 @@ def become_worker(log_path: str | None) -> None:
 
 
 def _redirect_output(log_path: str) -> None:
-    """Send file descriptors 1 and 2 to the log: C libraries print there too, and the screen is drawn on stderr."""
+    """Send file descriptors 1 and 2 to the log.
+
+    C libraries print there too, and the screen is drawn on stderr.
+    """
     descriptor = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
@@ -317,7 +326,7 @@ def _redirect_output(log_path: str) -> None:
 
 
 class _Log(io.TextIOWrapper):
-    """stdout and stderr of environments; a full disk must not make them fail."""
+    """stdout and stderr of environments; survives a full disk."""
 
     def __init__(self, file: io.FileIO) -> None:
         super().__init__(file, encoding="utf-8", errors="backslashreplace", write_through=True)
@@ -333,7 +342,9 @@ class _Log(io.TextIOWrapper):
 
 
 def _yield_cores_to_parent() -> None:
-    """Take the usual share of the processor, but wait for a core instead of preempting the parent.
+    """Wait for a free core instead of preempting the parent.
+
+    The share of the processor stays the same.
 
     Otherwise the parent, which wakes one worker after the other, is often preempted by the first before it gets to the
     second. See `man 7 sched`, SCHED_BATCH; Linux alone has it.
@@ -344,7 +355,9 @@ def _yield_cores_to_parent() -> None:
 
 
 def _die_with_parent() -> None:
-    """Leave no orphan behind, not even a stopped or hung one, when the parent is killed.
+    """End with the parent, even when it is killed.
+
+    Not even a stopped or hung worker is left behind.
 
     Under forkserver the process that created this one is the fork server. Once the workers release it, it ends with
     the parent, and the kernel then kills this process, whatever its state. Without that, a worker ends when it finds
