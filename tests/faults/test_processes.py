@@ -52,7 +52,7 @@ class LiveRun:
         return metrics.read_bytes().count(b"\n") if metrics.exists() else 0
 
     def asked(self) -> Hello:
-        """What it says of itself, which needs no disk."""
+        """Its greeting, which needs no disk."""
         with ControlClient(RunDirectory(self.run)) as client:
             return client.hello
 
@@ -114,7 +114,7 @@ def test_nothing_is_left_of_a_killed_run(count: int, start, tmp_path: Path):
 
 @pytest.mark.faults
 def test_a_run_whose_whole_group_was_killed_is_shown_as_crashed_and_goes_on(start, tmp_path: Path, ppo_tui):
-    """As the kernel does when memory runs out."""
+    """As the kernel does when the machine runs out of memory."""
     check_killed(start, tmp_path, lambda run: os.killpg(run.process.pid, signal.SIGKILL))
     (tmp_path / "runs").mkdir()
     (tmp_path / "mine").rename(tmp_path / "runs" / "mine")
@@ -127,7 +127,7 @@ def test_a_run_whose_whole_group_was_killed_is_shown_as_crashed_and_goes_on(star
 
 @pytest.mark.faults
 def test_fifty_interrupts_of_the_whole_group_make_no_storm(start):
-    """As ctrl+C held down does: the workers get every one of them too."""
+    """As a ctrl+C kept down does: the workers get every one of them too."""
     run = start()
     for _ in range(50):
         with contextlib.suppress(ProcessLookupError):

@@ -91,7 +91,7 @@ def test_breakout_goes_on_bit_for_bit_in_the_middle_of_its_game(sticky: float, g
 
 
 @pytest.mark.parametrize("when", [(2, 9), (2, 32)])
-def test_what_a_recurrent_policy_remembers_survives_it_too(when: tuple[int, int]):
+def test_a_recurrent_state_survives_it_too(when: tuple[int, int]):
     check_same(faulty("policy.recurrent=lstm", "policy.recurrent_size=16"), at_step(*when, kill(0)))
 
 
@@ -148,7 +148,7 @@ def test_a_fork_server_that_cannot_be_reached_is_replaced_with_all_its_workers()
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_fork_server_that_is_stopped_is_replaced_with_all_its_workers(number: int, monkeypatch):
-    """It would never tell that a worker has ended, nor start another one."""
+    """It would never report the end of a worker, nor start another one."""
     monkeypatch.setattr(pipes, "REAP_SECONDS", 0.5)
 
     def do(trainer: Trainer) -> None:
@@ -175,7 +175,7 @@ def test_a_fork_server_that_is_stopped_is_replaced_with_all_its_workers(number: 
 )
 def test_a_fault_in_the_middle_of_a_step(what: str, words: str, tmp_path):
     """Both environments of the worker are in their 40th step, in the second rollout."""
-    # Where a worker says that something is wrong, a busy machine may take its time to say so.
+    # A worker that reports an error may take its time to do so on a busy machine.
     patience = f"workers.step_timeout={3.0 if what in ('hang', 'cut') else 30.0}"
     reference = faulty(patience, what="nothing")
     recorder = check_same(faulty(patience, what=what, at=40, flag=str(tmp_path / "flag")), lambda *_: None, reference)

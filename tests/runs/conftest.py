@@ -18,7 +18,7 @@ DEADLINE = 10.0
 
 
 class ServedRun:
-    """What an engine would tell goes to the record and the server, as the event hub does it."""
+    """Publishes events to the record and the server, as the event hub does."""
 
     def __init__(self, path: Path) -> None:
         self.directory = RunDirectory.create(cartpole(), label="cartpole", path=path)
@@ -33,7 +33,7 @@ class ServedRun:
             self.server.emit(event)
 
     def train(self) -> None:
-        """Tell what every run tells first."""
+        """Publish the first events of every run."""
         self.emit(
             RunStarted(
                 run=self.directory.name, config={"env": {"id": "CartPole-v1"}}, seed=1, total_steps=1000, num_envs=1,

@@ -47,7 +47,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedRun]:
 
 
 def assert_harmless(run: ServedRun, data: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """Send `data`: what the server says is JSON, what reaches the engine can be recorded, and it serves the next."""
+    """Send `data`: the replies are JSON, the commands can be recorded, and the server serves the next client."""
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection:
         connection.settimeout(DEADLINE)
         connection.connect(str(run.directory.socket))

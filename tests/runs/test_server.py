@@ -1,4 +1,4 @@
-"""The control socket: one stream for all, orders from those who may give them, and nothing that hurts the run."""
+"""The control socket: one stream for all clients, commands from those in control, no harm to the run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def end() -> RunFinished:
 
 
 def updates_until_the_end(client: ControlClient) -> list[int]:
-    """The numbers of all updates that a subscriber is told of, up to the end of the run."""
+    """The numbers of all updates that a subscriber receives, up to the end of the run."""
     numbers = []
     for message in client.messages():
         if isinstance(message, UpdateFinished):
@@ -65,8 +65,8 @@ def raw(run: ServedRun) -> socket.socket:
     return connection
 
 
-def said(connection: socket.socket) -> list[dict]:
-    """All that the server says until it hangs up."""
+def messages_of(connection: socket.socket) -> list[dict]:
+    """All messages of the server until it closes the connection."""
     data = b""
     try:
         while part := connection.recv(65_536):
@@ -84,11 +84,11 @@ def assert_serves(run: ServedRun) -> None:
 # ── The stream ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_whoever_joins_whenever_gets_every_event_once_and_in_order(served):
-    count, told = 3_000, {}
+def test_every_client_gets_every_event_once_and_in_order(served):
+    count, received = 3_000, {}
 
     def watch(name: int, client: ControlClient) -> None:
-        told[name] = updates_until_the_end(client)
+        received[name] = updates_until_the_end(client)
 
     threads = []
     for number in range(1, count + 1):
@@ -101,10 +101,10 @@ def test_whoever_joins_whenever_gets_every_event_once_and_in_order(served):
     served.emit(end())
     for thread in threads:
         thread.join(DEADLINE)
-    assert [numbers == list(range(1, count + 1)) for numbers in told.values()] == [True] * 5
+    assert [numbers == list(range(1, count + 1)) for numbers in received.values()] == [True] * 5
 
 
-def test_without_history_only_what_is_to_come_is_told(served):
+def test_without_history_only_future_events_are_sent(served):
     served.emit(update(1))
     with ControlClient(served.directory) as client:
         client.subscribe(client="test", wish="watch", history=False)
@@ -192,7 +192,7 @@ def answers(client: ControlClient, *commands) -> list[str | None]:
             errors[message.id] = message.error
             if len(errors) == len(pending):
                 return [errors[number] for number in pending]
-    pytest.fail("the server hung up")
+    pytest.fail("the server closed the connection")
 
 
 def test_a_command_reaches_the_engine_with_the_name_of_its_sender(served):
@@ -239,7 +239,7 @@ def test_what_the_engine_could_not_obey_is_refused_at_once(served):
 def test_a_malformed_line_is_answered_and_its_sender_dropped(served, line):
     with raw(served) as connection:
         connection.sendall(line + b"\n")
-        hello, answer = said(connection)
+        hello, answer = messages_of(connection)
     assert hello["message"] == "hello"
     assert answer["error"]
     assert served.commands == []
@@ -404,7 +404,7 @@ def test_a_line_that_comes_byte_by_byte_is_given_up(served, monkeypatch):
 
         thread = threading.Thread(target=trickle)
         thread.start()
-        *_, answer = said(connection)
+        *_, answer = messages_of(connection)
         given_up.set()
         thread.join()
     assert "no whole line within" in answer["error"]

@@ -41,27 +41,27 @@ def test_a_gif_has_every_frame_at_its_time(tmp_path, channels):
     image = pytest.importorskip("PIL.Image")
     pictures = squares(25, channels)
     assert record(tmp_path / "game.gif", clip(pictures[:10]), clip(pictures[10:])) == 25
-    with image.open(tmp_path / "game.gif") as film:
-        assert film.n_frames == 25
+    with image.open(tmp_path / "game.gif") as video:
+        assert video.n_frames == 25
         durations = []
         for number, picture in enumerate(pictures):
-            film.seek(number)
-            durations.append(film.info["duration"])
-            shown = np.asarray(film.convert("RGB"))
+            video.seek(number)
+            durations.append(video.info["duration"])
+            shown = np.asarray(video.convert("RGB"))
             assert np.abs(shown.astype(int) - picture).max() <= 2
         assert sum(durations) == pytest.approx(1000 * 25 / FPS, abs=10)
-        assert film.info["loop"] == 0
+        assert video.info["loop"] == 0
 
 
 def test_an_mp4_has_every_frame(tmp_path):
     av = pytest.importorskip("av")
     pictures = squares(25)
     record(tmp_path / "game.mp4", clip(pictures[:10]), clip(pictures[10:]))
-    with av.open(str(tmp_path / "game.mp4")) as film:
-        stream = film.streams.video[0]
+    with av.open(str(tmp_path / "game.mp4")) as video:
+        stream = video.streams.video[0]
         assert stream.codec_context.name == "h264"
         assert float(stream.average_rate) == FPS
-        shown = [frame.to_ndarray(format="rgb24") for frame in film.decode(stream)]
+        shown = [frame.to_ndarray(format="rgb24") for frame in video.decode(stream)]
     assert len(shown) == 25
     assert np.abs(shown[20][:21, :33].astype(int) - pictures[20]).mean() < 8
 

@@ -50,9 +50,9 @@ EDIT = SettingChanged(key="ppo.clip_range", old=0.1, new=0.2, by="ada", step=256
 
 @pytest.fixture
 def story(tmp_path):
-    """Tell a run to the trackers that these settings ask for; what the run heard of them comes back."""
+    """Publish the events of a run to the trackers of these settings; returns the alarms about them."""
 
-    def tell(*overrides: str, events=None) -> tuple[RunDirectory, list[Alarm]]:
+    def publish(*overrides: str, events=None) -> tuple[RunDirectory, list[Alarm]]:
         config = load_preset("cartpole", overrides=overrides)
         path = tmp_path / "pole"
         run = RunDirectory(path) if path.exists() else RunDirectory.create(config, label="cartpole", path=path)
@@ -63,7 +63,7 @@ def story(tmp_path):
             hub.emit(event)
         return run, alarms
 
-    return tell
+    return publish
 
 
 def scalars(run: RunDirectory, tag: str) -> list[tuple[int, float]]:
@@ -154,7 +154,7 @@ def test_mlflow_has_a_curve_in_its_order(story, tmp_path):
     assert curve(client, kept) == [(256 * n, float(n)) for n in numbers]
 
 
-def test_mlflow_tells_of_what_its_thread_could_not_send(story, tmp_path):
+def test_mlflow_raises_the_exception_of_a_failed_call(story, tmp_path):
     pytest.importorskip("mlflow")
     from ppo_tui.sinks.mlflow import MLflow
 
@@ -174,7 +174,7 @@ def test_mlflow_tells_of_what_its_thread_could_not_send(story, tmp_path):
 
 @pytest.fixture
 def silent_server() -> Iterator[str]:
-    """The address of a server that takes connections and never says anything."""
+    """The address of a server that accepts connections and never replies."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 

@@ -1,4 +1,4 @@
-"""The pool is a Gymnasium vector environment, and says who failed and why."""
+"""The pool is a Gymnasium vector environment, and names a failed worker and the cause."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_groups_step_independently_and_into_the_named_slot():
     pool.close()
 
 
-def test_full_games_leave_their_return_and_length_and_final_observation():
+def test_episodes_leave_their_return_and_length_and_final_observation():
     pool = WorkerPool(counters(2), num_workers=1, slots=6, infos=False)
     pool.reset_into(0, [0, 0])
     for slot in range(1, 6):
@@ -171,7 +171,7 @@ def test_full_games_leave_their_return_and_length_and_final_observation():
 def test_misuse_is_named():
     pool = WorkerPool(counters(2), num_workers=2, groups=2)
     pool.reset(seed=0)
-    with pytest.raises(NoAsyncCallError, match="group 0 was sent no 'step'"):
+    with pytest.raises(NoAsyncCallError, match="worker group 0 was sent no 'step'"):
         pool.step_wait()
     pool.step_async([0, 0])
     with pytest.raises(AlreadyPendingCallError, match="pending 'step'"):
