@@ -23,7 +23,7 @@ def ignore_hangups() -> None:
 
 
 @contextlib.contextmanager
-def told_of_hangups() -> Iterator[None]:
+def sighup_when_terminal_closes() -> Iterator[None]:
     """Send this process SIGHUP when its terminal goes away, inside the context.
 
     The kernel sends it only to the terminal's own session. A process that was merely given a terminal (by ``setsid``,
@@ -50,7 +50,7 @@ def _watch_terminals(terminals: Sequence[int], over: int) -> None:
         os.kill(os.getpid(), signal.SIGHUP)
 
 
-def let_go_of_terminal(log: Path | None = None) -> None:
+def leave_terminal(log: Path | None = None) -> None:
     """Point every descriptor of the terminal elsewhere.
 
     Writing to a lost terminal fails, or blocks.

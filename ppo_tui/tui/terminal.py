@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..runs.hangup import ignore_hangups, let_go_of_terminal, told_of_hangups
+from ..runs.hangup import ignore_hangups, leave_terminal, sighup_when_terminal_closes
 from .app import Departure, PpoTuiApp
 from .clip_player import default_fps
 from .controller import Messages
@@ -81,7 +81,7 @@ async def _run(app: PpoTuiApp) -> None:
     def on_hang_up(*_: object) -> None:
         # The kernel continues a process group that it hangs up on, and Textual would then start its driver once more.
         signal.signal(signal.SIGCONT, signal.SIG_DFL)
-        let_go_of_terminal()
+        leave_terminal()
         loop.call_soon_threadsafe(app.call_later, app.hang_up)
 
     # Textual restores the terminal after exceptions, but these signals would end the process under it.
@@ -91,7 +91,7 @@ async def _run(app: PpoTuiApp) -> None:
     signal.signal(signal.SIGHUP, on_hang_up)
     collector = asyncio.create_task(_collect_garbage())
     try:
-        with told_of_hangups():
+        with sighup_when_terminal_closes():
             await app.run_async()
     finally:
         collector.cancel()

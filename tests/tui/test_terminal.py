@@ -110,14 +110,14 @@ pathlib.Path({str(told)!r}).write_text(f"{{outcome.departure is Departure.HUNG_U
 def test_writing_to_a_terminal_that_is_gone_does_no_harm():
     code = """
 import os, signal, sys
-from ppo_tui.runs.hangup import let_go_of_terminal
+from ppo_tui.runs.hangup import leave_terminal
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 os.write(1, b"ready")
 try:
     os.read(0, 1)
 except OSError:
     pass
-let_go_of_terminal()
+leave_terminal()
 os.write(1, b"into nothing")
 """
     terminal = Terminal("-c", code)
