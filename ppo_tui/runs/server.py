@@ -213,9 +213,9 @@ class ControlServer:
         except OSError:
             self._drop(peer)
         else:
-            events = (selectors.EVENT_READ if peer.accepts_requests else 0) | (
-                selectors.EVENT_WRITE if peer.has_unsent else 0
-            )
+            reading = selectors.EVENT_READ if peer.accepts_requests else 0
+            writing = selectors.EVENT_WRITE if peer.has_unsent else 0
+            events = reading | writing
             key = self._selector.get_key(peer.connection)
             if key.events != events:
                 self._selector.modify(peer.connection, events, key.data)

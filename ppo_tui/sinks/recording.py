@@ -29,7 +29,7 @@ def check_recording(path: Path) -> None:
         raise UsageError(f"--record {str(path)!r}: a recording's name ends with its format", hint=hint)
     if importlib.util.find_spec(_PACKAGES[suffix]) is None:
         raise UsageError(
-            f"--record {str(path)!r}: what writes {suffix} files is not installed",
+            f"--record {str(path)!r}: the package that writes {suffix} files is not installed",
             hint="pip install 'ppo-tui[record]'",
         )
     if not path.absolute().parent.is_dir():
