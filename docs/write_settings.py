@@ -9,8 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec import inspect as types
 
-from ppo_tui.config import Config
-from ppo_tui.config.live import Live
+from ppo_tui.config import Config, Live, all_settings
 
 PAGE = Path(__file__).with_name("settings.md")
 
@@ -25,6 +24,10 @@ refused with the rule and a remedy before anything starts.
 Settings with a ⚡ may be changed while a run trains: with `e` on the screen, `ppo-tui ctl RUN set KEY VALUE` from a
 script, or any of their short names in the palette (`ctrl+p`, then `lr 1e-4`). The range after the ⚡ is what the editor
 offers.
+
+The column *on resume* says what `ppo-tui resume RUN --set …` may change: a *fixed* setting belongs to the checkpoint and
+is refused; a *harmless* one changes no number; with another value of an *inexact* one the run goes on, but not bit for
+bit as it would have, and says so.
 """
 
 _BOUNDS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
@@ -41,7 +44,7 @@ def _tables(section: type[msgspec.Struct], prefix: str) -> Iterator[str]:
     own = [field for field in fields if _section(field.type) is None]
     if own:
         yield f"## {prefix}\n\n{inspect.cleandoc(section.__doc__ or '')}\n"
-        yield "| setting | values | default | |\n|---|---|---|---|"
+        yield "| setting | values | default | on resume | |\n|---|---|---|---|---|"
         yield from (_row(field, prefix) for field in own)
         yield ""
     for field in fields:
@@ -63,12 +66,12 @@ def _alternatives(kind: types.Type) -> tuple[types.Type, ...]:
 
 
 def _row(field: types.Field, prefix: str) -> str:
-    meta = field.type if isinstance(field.type, types.Metadata) else None
-    described = (meta.extra_json_schema or {}).get("description", "") if meta else ""
-    live: Live | None = ((meta.extra or {}) if meta else {}).get("live")
-    cells = [f"`{field.name}`", " or ".join(map(_values, _alternatives(field.type))), _default(field)]
-    text = described + (f" ⚡ {live.low:g} to {live.high:g}{_aliases(live)}" if live else "")
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in (*cells, text))} |"
+    setting = all_settings()[f"{prefix}.{field.name}"]
+    values = " or ".join(map(_values, _alternatives(field.type)))
+    live = setting.live
+    text = setting.description + (f" ⚡ {live.low:g} to {live.high:g}{_aliases(live)}" if live else "")
+    cells = (f"`{field.name}`", values, _default(field), setting.on_resume, text)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def _aliases(live: Live) -> str:

@@ -18,6 +18,7 @@ from .schema import (
     EnvConfig,
     EvalConfig,
     NotifyConfig,
+    OnResume,
     OptimConfig,
     PolicyConfig,
     PPOConfig,
@@ -25,6 +26,7 @@ from .schema import (
     RunConfig,
     TrackingConfig,
     WorkersConfig,
+    all_settings,
     is_atari,
 )
 from .values import get_value, replace_value
@@ -39,6 +41,7 @@ __all__ = [
     "Live",
     "LiveField",
     "NotifyConfig",
+    "OnResume",
     "OptimConfig",
     "PPOConfig",
     "PolicyConfig",
@@ -46,6 +49,7 @@ __all__ = [
     "RunConfig",
     "TrackingConfig",
     "WorkersConfig",
+    "all_settings",
     "apply_overrides",
     "build_config",
     "check_config",

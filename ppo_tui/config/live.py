@@ -11,7 +11,7 @@ import msgspec
 
 from ..errors import ConfigError, did_you_mean
 from .loading import convert_field
-from .schema import Config, Live
+from .schema import Live, all_settings
 
 _OFF_WORDS = ("off", "none")
 
@@ -38,25 +38,16 @@ class LiveField(msgspec.Struct, frozen=True, kw_only=True):
         return int(clamped) if self.integer else clamped
 
 
-def _find_live_fields() -> Iterator[LiveField]:
-    for section in msgspec.structs.fields(Config):
-        for field in msgspec.structs.fields(section.type):
-            for meta in getattr(field.type, "__metadata__", ()):
-                if live := (meta.extra or {}).get("live"):
-                    yield LiveField(
-                        key=f"{section.name}.{field.name}",
-                        type=field.type,
-                        live=live,
-                        description=meta.description,
-                    )
-
-
 class _LiveFields(Mapping[str, LiveField]):
     """Dotted name → `LiveField`, found in the schema on first use."""
 
     @functools.cached_property
     def _fields(self) -> dict[str, LiveField]:
-        return {field.key: field for field in _find_live_fields()}
+        return {
+            key: LiveField(key=key, type=found.type, live=found.live, description=found.description)
+            for key, found in all_settings().items()
+            if found.live
+        }
 
     def __getitem__(self, key: str) -> LiveField:
         return self._fields[key]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import re
 import tomllib
@@ -15,7 +14,7 @@ import msgspec
 
 from ..errors import ConfigError, UsageError, did_you_mean, nearest
 from .combinations import check_config
-from .schema import AtariConfig, Config, is_atari
+from .schema import AtariConfig, Config, all_settings, is_atari, nested_section, section_fields
 from .values import show, show_key
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -53,7 +52,7 @@ def _build(struct: type[S], data: Any, path: str) -> S:
     """Fill `struct` field by field, so that an error knows the dotted name of its field."""
     if not isinstance(data, dict):
         raise ConfigError(f"{path} = {show(data)}: expected a table such as [{path}]")
-    fields = _fields(struct)
+    fields = section_fields(struct)
     for key in data:
         if key not in fields:
             raise _unknown_key(key, path, fields)
@@ -61,39 +60,15 @@ def _build(struct: type[S], data: Any, path: str) -> S:
     for name, field in fields.items():
         dotted = f"{path}.{name}" if path else name
         if name in data:
-            nested = _nested_struct(field.type)
+            nested = nested_section(field.type)
             values[name] = (
                 _build(nested, data[name], dotted) if nested else convert_field(dotted, data[name], field.type)
             )
-        elif (nested := _nested_struct(field.type)) and field.required:
+        elif (nested := nested_section(field.type)) and field.required:
             values[name] = _build(nested, {}, dotted)
         elif field.required:
             raise ConfigError(f"{dotted} is missing", hint='every run needs one, such as id = "CartPole-v1" in [env]')
     return struct(**values)
-
-
-@functools.cache
-def _fields(struct: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
-    """By name. msgspec evaluates all annotations anew whenever it is asked, which takes longer than the rest."""
-    return {field.name: field for field in msgspec.structs.fields(struct)}
-
-
-def _nested_struct(field_type: Any) -> type[msgspec.Struct] | None:
-    """The struct that a field holds, directly or as ``Struct | None``."""
-    options = typing.get_args(field_type) if isinstance(field_type, types.UnionType) else (field_type,)
-    for option in options:
-        if isinstance(option, type) and issubclass(option, msgspec.Struct):
-            return option
-    return None
-
-
-def _all_keys(struct: type[msgspec.Struct] = Config, path: str = "") -> list[str]:
-    keys = []
-    for name, field in _fields(struct).items():
-        dotted = f"{path}.{name}" if path else name
-        nested = _nested_struct(field.type)
-        keys += _all_keys(nested, dotted) if nested else [dotted]
-    return keys
 
 
 def _unknown_key(key: str, path: str, siblings: Iterable[str]) -> ConfigError:
@@ -103,7 +78,7 @@ def _unknown_key(key: str, path: str, siblings: Iterable[str]) -> ConfigError:
     if match:
         suggestion = f"{path}.{match}" if path else match
     else:
-        by_leaf = {full.rpartition(".")[2]: full for full in _all_keys()}
+        by_leaf = {full.rpartition(".")[2]: full for full in all_settings()}
         leaf = nearest(key, by_leaf)
         suggestion = by_leaf[leaf] if leaf else None
     what = "section" if not path else "setting"

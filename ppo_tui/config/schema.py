@@ -1,12 +1,16 @@
-"""Every setting: its type, range, default and one sentence of help.
+"""Every setting: type, range, default, help, and when it may change.
 
-A field's `Meta` is the single definition that validation, ``--set``, the screen's editor and the documentation
-read. A field whose `Meta.extra` holds a `Live` may change while the run trains.
+A field's `setting` is the single definition that validation, ``--set``, the screen's editor, resuming and the
+documentation read.
 """
 
 from __future__ import annotations
 
+import functools
 import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -37,6 +41,26 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
 
 
+OnResume = Literal["fixed", "harmless", "inexact"]
+"""Whether a resumed run may change a setting:
+
+- ``fixed``: it may not; the checkpoint's tensors and states have the setting's shape, or were drawn from it;
+- ``harmless``: it may, and no number changes, or only through what the checkpoint's `Origin` compares anyway;
+- ``inexact``: it may, and the run says that it no longer continues bit for bit.
+"""
+
+
+def setting(description: str, *, on_resume: OnResume, live: Live | None = None, **limits: Any) -> Meta:
+    """Everything about one setting besides its type and default.
+
+    Args:
+        description: one sentence of help.
+        live: how it is edited while the run trains; None where it may not change then.
+        limits: as `Meta` takes them, such as ``ge=0``.
+    """
+    return Meta(description=description, extra={"on_resume": on_resume, "live": live}, **limits)
+
+
 _ATARI_IDS = (re.compile(r"ALE/\w+-v5"), re.compile(r"\w+NoFrameskip-v[04]"))
 
 
@@ -48,70 +72,81 @@ def is_atari(env_id: str) -> bool:
 class AtariConfig(Section, frozen=True, kw_only=True):
     """Preprocessing of an Atari game, as in the Nature DQN (Mnih et al., 2015) and PPO's baselines."""
 
-    frame_skip: Annotated[int, Meta(ge=1, le=60, description="Emulator frames that each action is repeated for.")] = 4
+    frame_skip: Annotated[
+        int, setting("Emulator frames that each action is repeated for.", on_resume="inexact", ge=1, le=60)
+    ] = 4
     noop_max: Annotated[
         int,
-        Meta(ge=0, le=1000, description="A new game starts with 1 to this many no-op frames; 0 for none."),
+        setting("A new game starts with 1 to this many no-op frames; 0 for none.", on_resume="inexact", ge=0, le=1000),
     ] = 30
     life_loss: Annotated[
         Literal["terminal", "reset", "none"],
-        Meta(
-            description="What a lost life is: the end of the learner's episode while the game goes on (terminal), "
-            "the start of a new game (reset), or nothing (none)."
+        setting(
+            "What a lost life is: the end of the learner's episode while the game goes on (terminal), "
+            "the start of a new game (reset), or nothing (none).",
+            on_resume="inexact",
         ),
     ] = "terminal"
     fire_reset: Annotated[
         bool,
-        Meta(description="Press FIRE after a reset and after each lost life, in games that wait for it."),
+        setting("Press FIRE after a reset and after each lost life, in games that wait for it.", on_resume="inexact"),
     ] = True
     clip_reward: Annotated[
-        bool, Meta(description="Train on the sign of the reward; the reported return is always the raw one.")
+        bool,
+        setting("Train on the sign of the reward; the reported return is always the raw one.", on_resume="inexact"),
     ] = True
     sticky_actions: Annotated[
         float,
-        Meta(ge=0, le=1, description="Probability, per frame, that the emulator repeats the previous action."),
+        setting(
+            "Probability, per frame, that the emulator repeats the previous action.", on_resume="inexact", ge=0, le=1
+        ),
     ] = 0.0
     screen_size: Annotated[
-        int, Meta(ge=36, le=210, description="Width and height of the grey frame that the network sees.")
+        int, setting("Width and height of the grey frame that the network sees.", on_resume="fixed", ge=36, le=210)
     ] = 84
     max_frames: Annotated[
         int,
-        Meta(ge=1, description="Emulator frames after which a game is truncated (108,000 are 30 minutes)."),
+        setting("Emulator frames after which a game is truncated (108,000 are 30 minutes).", on_resume="inexact", ge=1),
     ] = 108_000
     full_action_space: Annotated[
-        bool, Meta(description="Offer all 18 joystick actions instead of the game's own minimal set.")
+        bool, setting("Offer all 18 joystick actions instead of the game's own minimal set.", on_resume="fixed")
     ] = False
 
 
 class EnvConfig(Section, frozen=True, kw_only=True):
     """What is played."""
 
-    id: Annotated[str, Meta(min_length=1, max_length=200, description="Gymnasium id, such as ALE/Breakout-v5.")]
-    frame_stack: Annotated[int, Meta(ge=1, le=32, description="Newest observations that the network sees at once.")] = 1
+    id: Annotated[
+        str, setting("Gymnasium id, such as ALE/Breakout-v5.", on_resume="fixed", min_length=1, max_length=200)
+    ]
+    frame_stack: Annotated[
+        int, setting("Newest observations that the network sees at once.", on_resume="fixed", ge=1, le=32)
+    ] = 1
     hide: Annotated[
         tuple[Annotated[int, Meta(ge=0)], ...],
-        Meta(
+        setting(
+            "Indices of the numbers of an observation vector that the policy is not shown, such as the velocities.",
+            on_resume="fixed",
             max_length=4096,
-            description="Indices of the numbers of an observation vector that the policy is not shown, such as the "
-            "velocities.",
         ),
     ] = ()
     action_masks: Annotated[
         bool | Literal["auto"],
-        Meta(
-            description="Never take actions that the environment masks, by info['action_mask'] or a method "
-            "action_masks(); auto does so where it has masks."
+        setting(
+            "Never take actions that the environment masks, by info['action_mask'] or a method "
+            "action_masks(); auto does so where it has masks.",
+            on_resume="fixed",
         ),
     ] = "auto"
     on_bad_value: Annotated[
         Literal["drop", "stop"],
-        Meta(
-            description="An observation or reward that is NaN, infinite or of a wrong shape drops its episode, or "
-            "stops the run."
+        setting(
+            "An observation or reward that is NaN, infinite or of a wrong shape drops its episode, or stops the run.",
+            on_resume="harmless",
         ),
     ] = "drop"
     kwargs: Annotated[
-        dict[str, Any], Meta(description="Keyword arguments for gymnasium.make, such as continuous = true.")
+        dict[str, Any], setting("Keyword arguments for gymnasium.make, such as continuous = true.", on_resume="inexact")
     ] = msgspec.field(default_factory=dict)
     atari: AtariConfig | None = None
 
@@ -121,23 +156,34 @@ class TrackingConfig(Section, frozen=True, kw_only=True):
 
     tensorboard: Annotated[
         bool | Literal["auto"],
-        Meta(description="Write TensorBoard's files into the run directory; auto does where it is installed."),
+        setting(
+            "Write TensorBoard's files into the run directory; auto does where it is installed.", on_resume="harmless"
+        ),
     ] = "auto"
     wandb: Annotated[
         Literal["off", "offline", "online"],
-        Meta(description="Weights & Biases: off, offline (into the run directory, for `wandb sync`), or online."),
+        setting(
+            "Weights & Biases: off, offline (into the run directory, for `wandb sync`), or online.",
+            on_resume="harmless",
+        ),
     ] = "off"
     mlflow: Annotated[
         str,
-        Meta(
+        setting(
+            "MLflow's store: http://localhost:5000, a directory, sqlite:///mlflow.db; off for none.",
+            on_resume="harmless",
             min_length=1,
             max_length=2000,
-            description="MLflow's store: http://localhost:5000, a directory, sqlite:///mlflow.db; off for none.",
         ),
     ] = "off"
     project: Annotated[
         str,
-        Meta(min_length=1, max_length=128, description="The project of Weights & Biases, the experiment of MLflow."),
+        setting(
+            "The project of Weights & Biases, the experiment of MLflow.",
+            on_resume="harmless",
+            min_length=1,
+            max_length=128,
+        ),
     ] = "ppo-tui"
 
 
@@ -146,23 +192,28 @@ class NotifyConfig(Section, frozen=True, kw_only=True):
 
     webhook: Annotated[
         Annotated[str, Meta(pattern=r"^https?://\S+$", max_length=2000)] | None,
-        Meta(
-            description="An address that a short JSON text is posted to; Slack, Mattermost and Discord understand it."
+        setting(
+            "An address that a short JSON text is posted to; Slack, Mattermost and Discord understand it.",
+            on_resume="harmless",
         ),
     ] = None
     command: Annotated[
         Annotated[str, Meta(min_length=1, max_length=2000)] | None,
-        Meta(
-            description="A command, run without a shell, that gets the same JSON on stdin and PPO_TUI_EVENT, _RUN, "
-            "_RUN_DIR, _STATE, _STEP and _REASON in its environment."
+        setting(
+            "A command, run without a shell, that gets the same JSON on stdin and PPO_TUI_EVENT, _RUN, "
+            "_RUN_DIR, _STATE, _STEP and _REASON in its environment.",
+            on_resume="harmless",
         ),
     ] = None
     on: Annotated[
         tuple[Literal["finish", "failure", "stall"], ...],
-        Meta(max_length=3, description="What they are told of: finish (a stop too), failure, stall."),
+        setting("What they are told of: finish (a stop too), failure, stall.", on_resume="harmless", max_length=3),
     ] = ("finish", "failure", "stall")
     stall_seconds: Annotated[
-        float, Meta(gt=0, le=604_800, description="Seconds of training without a step after which a run has stalled.")
+        float,
+        setting(
+            "Seconds of training without a step after which a run has stalled.", on_resume="harmless", gt=0, le=604_800
+        ),
     ] = 600.0
 
 
@@ -171,40 +222,44 @@ class WorkersConfig(Section, frozen=True, kw_only=True):
 
     count: Annotated[
         int | Literal["auto"],
-        Meta(description="Worker processes; auto fits them to the machine's cores and the environments."),
+        setting("Worker processes; auto fits them to the machine's cores and the environments.", on_resume="harmless"),
     ] = "auto"
     groups: Annotated[
         Literal["auto", 1, 2],
-        Meta(
-            description="With 2, one half of the workers steps while actions for the other half are computed; "
-            "auto takes 2 wherever there are two workers."
+        setting(
+            "With 2, one half of the workers steps while actions for the other half are computed; "
+            "auto takes 2 wherever there are two workers.",
+            on_resume="harmless",
         ),
     ] = "auto"
     step_timeout: Annotated[
         float,
-        Meta(gt=0, le=86_400, description="Seconds without a reply after which a worker counts as hung."),
+        setting("Seconds without a reply after which a worker counts as hung.", on_resume="harmless", gt=0, le=86_400),
     ] = 10.0
     max_restarts: Annotated[
         int,
-        Meta(
+        setting(
+            "How often a worker that died or hung is replaced without a whole rollout between; 0: never.",
+            on_resume="harmless",
             ge=0,
             le=1000,
-            description="How often a worker that died or hung is replaced without a whole rollout between; 0: never.",
         ),
     ] = 5
-    start_timeout: Annotated[float, Meta(gt=0, le=86_400, description="Seconds that a worker may take to start.")] = (
-        120.0
-    )
+    start_timeout: Annotated[
+        float, setting("Seconds that a worker may take to start.", on_resume="harmless", gt=0, le=86_400)
+    ] = 120.0
 
 
 class RolloutConfig(Section, frozen=True, kw_only=True):
     """How much experience each update learns from."""
 
-    num_envs: Annotated[int, Meta(ge=1, le=65_536, description="Environments stepped side by side (N).")] = 8
-    steps: Annotated[int, Meta(ge=1, le=1_000_000, description="Steps of each environment in a rollout (T).")] = 128
+    num_envs: Annotated[int, setting("Environments stepped side by side (N).", on_resume="fixed", ge=1, le=65_536)] = 8
+    steps: Annotated[
+        int, setting("Steps of each environment in a rollout (T).", on_resume="inexact", ge=1, le=1_000_000)
+    ] = 128
     whole_episodes: Annotated[
         bool,
-        Meta(description="End a rollout with its episode, or after `steps`; for a single environment."),
+        setting("End a rollout with its episode, or after `steps`; for a single environment.", on_resume="inexact"),
     ] = False
 
 
@@ -213,52 +268,59 @@ class PolicyConfig(Section, frozen=True, kw_only=True):
 
     network: Annotated[
         str,
-        Meta(
+        setting(
+            "auto (nature-cnn for images, mlp for everything else), nature-cnn, impala, a3c-cnn, mlp, or a "
+            "network of your own as package.module:Class.",
+            on_resume="fixed",
             pattern=r"^(auto|nature-cnn|impala|a3c-cnn|mlp|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
             max_length=200,
-            description="auto (nature-cnn for images, mlp for everything else), nature-cnn, impala, a3c-cnn, mlp, or a "
-            "network of your own as package.module:Class.",
         ),
     ] = "auto"
-    hidden: Annotated[tuple[int, ...], Meta(max_length=16, description="Widths of the hidden layers of an mlp.")] = (
-        64,
-        64,
-    )
+    hidden: Annotated[
+        tuple[int, ...], setting("Widths of the hidden layers of an mlp.", on_resume="fixed", max_length=16)
+    ] = (64, 64)
     activation: Annotated[
-        Literal["tanh", "relu", "silu", "elu", "gelu"], Meta(description="Nonlinearity of an mlp (a CNN's is ReLU).")
+        Literal["tanh", "relu", "silu", "elu", "gelu"],
+        setting("Nonlinearity of an mlp (a CNN's is ReLU).", on_resume="fixed"),
     ] = "tanh"
     shared: Annotated[
         bool | Literal["auto"],
-        Meta(description="Whether actor and critic share a trunk; auto shares all but MLPs."),
+        setting("Whether actor and critic share a trunk; auto shares all but MLPs.", on_resume="fixed"),
     ] = "auto"
     recurrent: Annotated[
         Literal["none", "lstm", "gru"],
-        Meta(
-            description="Whether the policy remembers: a recurrent layer between trunk and heads, for environments "
-            "that one observation does not tell everything about."
+        setting(
+            "Whether the policy remembers: a recurrent layer between trunk and heads, for environments "
+            "that one observation does not tell everything about.",
+            on_resume="fixed",
         ),
     ] = "none"
-    recurrent_size: Annotated[int, Meta(ge=1, le=8192, description="Width of the recurrent layer.")] = 128
+    recurrent_size: Annotated[int, setting("Width of the recurrent layer.", on_resume="fixed", ge=1, le=8192)] = 128
     init: Annotated[
         Literal["orthogonal", "default"],
-        Meta(description="Orthogonal weights (√2, policy head 0.01, value head 1) or PyTorch's own default."),
+        setting("Orthogonal weights (√2, policy head 0.01, value head 1) or PyTorch's own default.", on_resume="fixed"),
     ] = "orthogonal"
     precision: Annotated[
         Literal["float32", "bf16"],
-        Meta(
-            description="Arithmetic of the trunks: bf16 is faster on GPUs, and on CPUs that have it; whether it learns "
-            "as much is open (docs/performance.md). Weights, heads and losses stay float32."
+        setting(
+            "Arithmetic of the trunks: bf16 is faster on GPUs, and on CPUs that have it; whether it learns "
+            "as much is open (docs/performance.md). Weights, heads and losses stay float32.",
+            on_resume="inexact",
         ),
     ] = "float32"
     log_std_init: Annotated[
-        float, Meta(ge=-20, le=5, description="Initial log standard deviation of continuous actions.")
+        float, setting("Initial log standard deviation of continuous actions.", on_resume="fixed", ge=-20, le=5)
     ] = 0.0
     squash_actions: Annotated[
-        bool, Meta(description="Squash continuous actions into their bounds by a tanh, instead of clipping them.")
+        bool,
+        setting("Squash continuous actions into their bounds by a tanh, instead of clipping them.", on_resume="fixed"),
     ] = False
     normalize_observations: Annotated[
         bool,
-        Meta(description="Give each number of an observation mean 0 and variance 1 by running statistics, within ±10."),
+        setting(
+            "Give each number of an observation mean 0 and variance 1 by running statistics, within ±10.",
+            on_resume="fixed",
+        ),
     ] = False
 
 
@@ -270,94 +332,125 @@ class PPOConfig(Section, frozen=True, kw_only=True):
 
     surrogate: Annotated[
         Literal["clip", "kl", "kl-adaptive", "none"],
-        Meta(
-            description="What holds the new policy near the old one: the clipped ratio (clip), a KL penalty of fixed "
-            "weight β (kl) or of one that follows the divergence (kl-adaptive), or nothing (none)."
+        setting(
+            "What holds the new policy near the old one: the clipped ratio (clip), a KL penalty of fixed "
+            "weight β (kl) or of one that follows the divergence (kl-adaptive), or nothing (none).",
+            on_resume="inexact",
         ),
     ] = "clip"
 
     gamma: Annotated[
         float,
-        Meta(
-            ge=0, le=1, description="Discount factor γ.",
-            extra={"live": Live(low=0.5, high=1.0, step=0.001, unit="per step", aliases=("discount",))},
+        setting(
+            "Discount factor γ.",
+            on_resume="inexact",
+            ge=0,
+            le=1,
+            live=Live(low=0.5, high=1.0, step=0.001, unit="per step", aliases=("discount",)),
         ),
-    ] = 0.99  # fmt: skip
+    ] = 0.99
     gae_lambda: Annotated[
         float,
-        Meta(
-            ge=0, le=1, description="λ of generalised advantage estimation: 0 trusts the critic, 1 the returns.",
-            extra={"live": Live(low=0.0, high=1.0, step=0.01, unit="per step", aliases=("lam", "lambda"))},
+        setting(
+            "λ of generalised advantage estimation: 0 trusts the critic, 1 the returns.",
+            on_resume="inexact",
+            ge=0,
+            le=1,
+            live=Live(low=0.0, high=1.0, step=0.01, unit="per step", aliases=("lam", "lambda")),
         ),
-    ] = 0.95  # fmt: skip
+    ] = 0.95
     epochs: Annotated[
         int,
-        Meta(
-            ge=1, le=1000, description="Passes over each rollout.",
-            extra={"live": Live(low=1, high=50, step=1, unit="passes")},
+        setting(
+            "Passes over each rollout.",
+            on_resume="inexact",
+            ge=1,
+            le=1000,
+            live=Live(low=1, high=50, step=1, unit="passes"),
         ),
-    ] = 4  # fmt: skip
-    minibatches: Annotated[int, Meta(ge=1, description="Minibatches that each pass is split into.")] = 4
+    ] = 4
+    minibatches: Annotated[int, setting("Minibatches that each pass is split into.", on_resume="inexact", ge=1)] = 4
     clip_range: Annotated[
         float,
-        Meta(
-            gt=0, le=10, description="ε: how far the probability ratio may move from 1 before its gain is clipped.",
-            extra={"live": Live(low=0.01, high=1.0, step=0.01, unit="of the ratio", aliases=("clip", "eps"))},
+        setting(
+            "ε: how far the probability ratio may move from 1 before its gain is clipped.",
+            on_resume="inexact",
+            gt=0,
+            le=10,
+            live=Live(low=0.01, high=1.0, step=0.01, unit="of the ratio", aliases=("clip", "eps")),
         ),
-    ] = 0.1  # fmt: skip
+    ] = 0.1
     clip_range_schedule: Annotated[
-        Literal["constant", "linear"], Meta(description="Keep ε, or anneal it linearly to 0 over the run.")
+        Literal["constant", "linear"], setting("Keep ε, or anneal it linearly to 0 over the run.", on_resume="inexact")
     ] = "constant"
     dual_clip: Annotated[
         Annotated[float, Meta(gt=1, le=1000)] | None,
-        Meta(description="c > 1: a step of negative advantage Â costs no more than c |Â|; none never bounds it."),
+        setting(
+            "c > 1: a step of negative advantage Â costs no more than c |Â|; none never bounds it.", on_resume="inexact"
+        ),
     ] = None
     kl_coef: Annotated[
         float,
-        Meta(gt=0, le=1e6, description="β, the weight of the KL penalty; kl-adaptive starts from it."),
+        setting("β, the weight of the KL penalty; kl-adaptive starts from it.", on_resume="inexact", gt=0, le=1e6),
     ] = 1.0
     desired_kl: Annotated[
         float,
-        Meta(gt=0, le=100, description="The KL of an update that kl-adaptive penalties and learning rates aim at."),
+        setting(
+            "The KL of an update that kl-adaptive penalties and learning rates aim at.",
+            on_resume="inexact",
+            gt=0,
+            le=100,
+        ),
     ] = 0.01
     clip_value_loss: Annotated[
-        bool, Meta(description="Clip the value loss by ε around the old values, as OpenAI's baselines do.")
+        bool, setting("Clip the value loss by ε around the old values, as OpenAI's baselines do.", on_resume="inexact")
     ] = True
     huber_delta: Annotated[
         Annotated[float, Meta(gt=0, le=1e6)] | None,
-        Meta(description="Errors of the critic beyond this count linearly (Huber's loss); none squares all of them."),
+        setting(
+            "Errors of the critic beyond this count linearly (Huber's loss); none squares all of them.",
+            on_resume="inexact",
+        ),
     ] = None
     value_coef: Annotated[
         float,
-        Meta(
-            ge=0, le=100, description="Weight c₁ of the value loss.",
-            extra={"live": Live(low=0.0, high=10.0, step=0.05, unit="weight", aliases=("vf", "vf_coef"))},
+        setting(
+            "Weight c₁ of the value loss.",
+            on_resume="inexact",
+            ge=0,
+            le=100,
+            live=Live(low=0.0, high=10.0, step=0.05, unit="weight", aliases=("vf", "vf_coef")),
         ),
-    ] = 0.5  # fmt: skip
+    ] = 0.5
     entropy_coef: Annotated[
         float,
-        Meta(
-            ge=0, le=10, description="Weight c₂ of the entropy bonus: higher explores more.",
-            extra={"live": Live(low=0.0, high=1.0, step=0.001, unit="weight", aliases=("ent", "ent_coef"))},
+        setting(
+            "Weight c₂ of the entropy bonus: higher explores more.",
+            on_resume="inexact",
+            ge=0,
+            le=10,
+            live=Live(low=0.0, high=1.0, step=0.001, unit="weight", aliases=("ent", "ent_coef")),
         ),
-    ] = 0.01  # fmt: skip
+    ] = 0.01
     normalize_advantage: Annotated[
-        bool, Meta(description="Give the advantages of each minibatch mean 0 and standard deviation 1.")
+        bool, setting("Give the advantages of each minibatch mean 0 and standard deviation 1.", on_resume="inexact")
     ] = True
     normalize_rewards: Annotated[
         bool,
-        Meta(
-            description="Divide rewards by the running standard deviation of the discounted return, within ±10; the "
-            "reported return stays the raw one."
+        setting(
+            "Divide rewards by the running standard deviation of the discounted return, within ±10; the "
+            "reported return stays the raw one.",
+            on_resume="inexact",
         ),
     ] = False
     target_kl: Annotated[
         Annotated[float, Meta(gt=0, le=100)] | None,
-        Meta(
-            description="End an update early once the approximate KL passes 1.5 times this; none never does.",
-            extra={"live": Live(low=0.001, high=1.0, step=1.25, scale="log", optional=True, unit="nats")},
+        setting(
+            "End an update early once the approximate KL passes 1.5 times this; none never does.",
+            on_resume="inexact",
+            live=Live(low=0.001, high=1.0, step=1.25, scale="log", optional=True, unit="nats"),
         ),
-    ] = None  # fmt: skip
+    ] = None
 
 
 class OptimConfig(Section, frozen=True, kw_only=True):
@@ -365,32 +458,40 @@ class OptimConfig(Section, frozen=True, kw_only=True):
 
     name: Annotated[
         Literal["adam", "rmsprop", "rmsprop-tf"],
-        Meta(description="The optimiser; rmsprop-tf is TensorFlow 1's, which A2C's published scores come from."),
+        setting(
+            "The optimiser; rmsprop-tf is TensorFlow 1's, which A2C's published scores come from.", on_resume="fixed"
+        ),
     ] = "adam"
 
     learning_rate: Annotated[
         float,
-        Meta(
-            ge=0, le=1, description="Step size of the optimiser, before annealing.",
-            extra={"live": Live(low=1e-7, high=0.1, step=1.25, scale="log", unit="step size", aliases=("lr",))},
+        setting(
+            "Step size of the optimiser, before annealing.",
+            on_resume="inexact",
+            ge=0,
+            le=1,
+            live=Live(low=1e-7, high=0.1, step=1.25, scale="log", unit="step size", aliases=("lr",)),
         ),
-    ] = 2.5e-4  # fmt: skip
+    ] = 2.5e-4
     learning_rate_schedule: Annotated[
         Literal["constant", "linear", "kl-adaptive"],
-        Meta(description="Keep the step size, anneal it linearly to 0, or let it follow ppo.desired_kl."),
+        setting("Keep the step size, anneal it linearly to 0, or let it follow ppo.desired_kl.", on_resume="inexact"),
     ] = "linear"
-    adam_eps: Annotated[float, Meta(gt=0, le=1, description="ε in Adam's denominator.")] = 1e-5
-    rmsprop_eps: Annotated[float, Meta(gt=0, le=1, description="ε in RMSprop's denominator.")] = 1e-5
+    adam_eps: Annotated[float, setting("ε in Adam's denominator.", on_resume="inexact", gt=0, le=1)] = 1e-5
+    rmsprop_eps: Annotated[float, setting("ε in RMSprop's denominator.", on_resume="inexact", gt=0, le=1)] = 1e-5
     rmsprop_alpha: Annotated[
-        float, Meta(ge=0, lt=1, description="Share of the old mean square that each step of RMSprop keeps.")
+        float, setting("Share of the old mean square that each step of RMSprop keeps.", on_resume="inexact", ge=0, lt=1)
     ] = 0.99
     max_grad_norm: Annotated[
         float,
-        Meta(
-            gt=0, le=1e6, description="Gradients longer than this are scaled down to it.",
-            extra={"live": Live(low=0.01, high=100.0, step=1.25, scale="log", unit="L2 norm")},
+        setting(
+            "Gradients longer than this are scaled down to it.",
+            on_resume="inexact",
+            gt=0,
+            le=1e6,
+            live=Live(low=0.01, high=100.0, step=1.25, scale="log", unit="L2 norm"),
         ),
-    ] = 0.5  # fmt: skip
+    ] = 0.5
 
 
 class EvalConfig(Section, frozen=True, kw_only=True):
@@ -398,19 +499,21 @@ class EvalConfig(Section, frozen=True, kw_only=True):
 
     every: Annotated[
         int,
-        Meta(
+        setting(
+            "Environment steps from one evaluation to the next; 0 for none. With evaluations, `best` names "
+            "the checkpoint with the highest score, else the one with the highest return in training.",
+            on_resume="harmless",
             ge=0,
             le=10**13,
-            description="Environment steps from one evaluation to the next; 0 for none. With evaluations, `best` names "
-            "the checkpoint with the highest score, else the one with the highest return in training.",
         ),
     ] = 0
-    episodes: Annotated[int, Meta(ge=1, le=1_000_000, description="Full games of each evaluation.")] = 20
+    episodes: Annotated[int, setting("Full games of each evaluation.", on_resume="harmless", ge=1, le=1_000_000)] = 20
     greedy: Annotated[
         bool | Literal["auto"],
-        Meta(
-            description="Always the most probable action, or sampled ones as in training; auto samples on Atari, as "
-            "its published scores are, and is greedy elsewhere."
+        setting(
+            "Always the most probable action, or sampled ones as in training; auto samples on Atari, as "
+            "its published scores are, and is greedy elsewhere.",
+            on_resume="harmless",
         ),
     ] = "auto"
 
@@ -420,55 +523,70 @@ class RunConfig(Section, frozen=True, kw_only=True):
 
     algorithm: Annotated[
         Literal["ppo", "a3c"],
-        Meta(
-            description="ppo (and its special cases), or a3c: workers that learn asynchronously, each from its own "
-            "environment."
+        setting(
+            "ppo (and its special cases), or a3c: workers that learn asynchronously, each from its own environment.",
+            on_resume="fixed",
         ),
     ] = "ppo"
     total_steps: Annotated[
-        int, Meta(ge=1, le=10**13, description="Environment steps of the run, all environments together.")
+        int, setting("Environment steps of the run, all environments together.", on_resume="inexact", ge=1, le=10**13)
     ] = 1_000_000
     max_episodes: Annotated[
         Annotated[int, Meta(ge=1, le=10**13)] | None,
-        Meta(description="End after the update in which this many full games are done; none counts steps alone."),
+        setting(
+            "End after the update in which this many full games are done; none counts steps alone.",
+            on_resume="harmless",
+        ),
     ] = None
-    seed: Annotated[int, Meta(ge=0, le=2**31 - 1, description="Seed of everything that is random.")] = 1
+    seed: Annotated[int, setting("Seed of everything that is random.", on_resume="fixed", ge=0, le=2**31 - 1)] = 1
     device: Annotated[
         str,
-        Meta(
+        setting(
+            "Where the networks live: auto (a GPU where there is one), cpu, cuda or cuda:N.",
+            on_resume="harmless",
             pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-            description="Where the networks live: auto (a GPU where there is one), cpu, cuda or cuda:N.",
         ),
     ] = "auto"
     torch_threads: Annotated[
-        int | Literal["auto"], Meta(description="Threads that PyTorch computes with; auto takes the cores.")
+        int | Literal["auto"],
+        setting("Threads that PyTorch computes with; auto takes the cores.", on_resume="harmless"),
     ] = "auto"
     overlap: Annotated[
         bool,
-        Meta(
-            description="Collect the next rollout while learning from the last one, with the weights from before that "
-            "update, which is one update stale."
+        setting(
+            "Collect the next rollout while learning from the last one, with the weights from before that "
+            "update, which is one update stale.",
+            on_resume="inexact",
         ),
     ] = False
     compile: Annotated[
         bool,
-        Meta(
-            description="Compile what the learner computes (torch.compile), for GPUs: a few large kernels instead of "
-            "many small ones. The first update takes up to a minute longer."
+        setting(
+            "Compile what the learner computes (torch.compile), for GPUs: a few large kernels instead of "
+            "many small ones. The first update takes up to a minute longer.",
+            on_resume="inexact",
         ),
     ] = False
     doctor: Annotated[
         bool,
-        Meta(description="Watch the training and say what is wrong with it, with an edit to try; changes no number."),
+        setting(
+            "Watch the training and say what is wrong with it, with an edit to try; changes no number.",
+            on_resume="harmless",
+        ),
     ] = True
     checkpoint_seconds: Annotated[
         float,
-        Meta(gt=0, le=86_400, description="Seconds between checkpoints: the most work that a crash can cost."),
+        setting(
+            "Seconds between checkpoints: the most work that a crash can cost.", on_resume="harmless", gt=0, le=86_400
+        ),
     ] = 60.0
     keep_checkpoints: Annotated[
         int,
-        Meta(
-            ge=1, le=100_000, description="Newest checkpoints that are kept, besides the best and those saved by hand."
+        setting(
+            "Newest checkpoints that are kept, besides the best and those saved by hand.",
+            on_resume="harmless",
+            ge=1,
+            le=100_000,
         ),
     ] = 5
 
@@ -512,3 +630,43 @@ class Config(Section, frozen=True, kw_only=True):
         if self.rollout.whole_episodes:
             return self.run.total_steps
         return self.num_updates * self.batch_size
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting by its dotted name, with what its `setting` declares."""
+
+    key: str
+    type: Any
+    description: str
+    on_resume: OnResume
+    live: Live | None
+
+
+@functools.cache
+def all_settings() -> Mapping[str, Setting]:
+    """Dotted name → setting, in the order of the schema."""
+    return {found.key: found for found in _walk(Config, "")}
+
+
+def _walk(section: type[msgspec.Struct], prefix: str) -> Iterator[Setting]:
+    for name, field in section_fields(section).items():
+        if nested := nested_section(field.type):
+            yield from _walk(nested, f"{prefix}{name}.")
+            continue
+        (meta,) = (meta for meta in getattr(field.type, "__metadata__", ()) if meta.extra)
+        yield Setting(key=prefix + name, type=field.type, description=meta.description, **meta.extra)
+
+
+@functools.cache
+def section_fields(section: type[msgspec.Struct]) -> Mapping[str, msgspec.structs.FieldInfo]:
+    """Name → field of a section.
+
+    Cached, because msgspec evaluates all annotations again whenever it is asked, which takes longer than the rest.
+    """
+    return {field.name: field for field in msgspec.structs.fields(section)}
+
+
+def nested_section(field_type: Any) -> type[msgspec.Struct] | None:
+    """The section that a field holds, directly or as ``Section | None``."""
+    options = typing.get_args(field_type) if isinstance(field_type, types.UnionType) else (field_type,)
+    return next((option for option in options if isinstance(option, type) and issubclass(option, Section)), None)

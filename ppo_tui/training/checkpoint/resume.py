@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ...config import LIVE_FIELDS, Config, apply_overrides, build_config, flat_settings, get_value, to_tables
+from ...config import (
+    LIVE_FIELDS,
+    Config,
+    all_settings,
+    apply_overrides,
+    build_config,
+    flat_settings,
+    get_value,
+    to_tables,
+)
 from ...errors import UsageError
 from .files import CheckpointState, Origin, newest_checkpoint, read_state
 
@@ -47,43 +56,6 @@ def cpu_model() -> str:
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
 
-
-_FIXED = (
-    "env.id",
-    "env.frame_stack",
-    "env.hide",
-    "env.action_masks",
-    "env.atari.screen_size",
-    "env.atari.full_action_space",
-    "rollout.num_envs",
-    "optim.name",
-    "run.algorithm",
-    "run.seed",
-)
-"""Settings that a checkpoint cannot change: its tensors and states have their shape, or were drawn from them. The
-whole of ``policy`` belongs to them, but for its precision."""
-
-_HARMLESS = (
-    "env.on_bad_value",
-    "eval.every",
-    "eval.episodes",
-    "eval.greedy",
-    "run.max_episodes",
-    "run.checkpoint_seconds",
-    "run.keep_checkpoints",
-    "run.doctor",
-    "run.device",
-    "run.torch_threads",
-    "workers.count",
-    "workers.groups",
-    "workers.max_restarts",
-    "workers.step_timeout",
-    "workers.start_timeout",
-)
-"""Settings that change no number, or only through what `Origin` compares anyway."""
-
-_OUTSIDE = ("tracking.", "notify.")
-"""Sections whose settings change no number."""
 
 _SCHEDULES = ("optim.learning_rate_schedule", "ppo.clip_range_schedule")
 
@@ -164,7 +136,11 @@ def changed_settings(before: Config, after: Config) -> dict[str, tuple[Any, Any]
 
 def changed_fixed_settings(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
     """As `changed_settings`, those that a checkpoint fixes."""
-    return {key: values for key, values in changed_settings(before, after).items() if _is_fixed(key)}
+    return {
+        key: values
+        for key, values in changed_settings(before, after).items()
+        if all_settings()[key].on_resume == "fixed"
+    }
 
 
 def changed_experiment(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
@@ -173,12 +149,8 @@ def changed_experiment(before: Config, after: Config) -> dict[str, tuple[Any, An
     return {key: values for key, values in changes.items() if key != "run.seed" and not _is_harmless(key)}
 
 
-def _is_fixed(key: str) -> bool:
-    return key in _FIXED or (key.startswith("policy.") and key != "policy.precision")
-
-
 def _is_harmless(key: str) -> bool:
-    return key in _HARMLESS or key.startswith(_OUTSIDE)
+    return all_settings()[key].on_resume == "harmless"
 
 
 def live_changes(before: Config, after: Config) -> dict[str, Any]:
