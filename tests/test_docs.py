@@ -21,7 +21,7 @@ def python(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize("name", ["doctor", "keys", "settings"])
+@pytest.mark.parametrize("name", ["diagnostics", "keys", "settings"])
 def test_a_generated_page_is_up_to_date(name: str):
     done = python("-c", f"import write_{name}; print(write_{name}.page(), end='')", cwd=DOCS)
     assert (DOCS / f"{name}.md").read_text("utf-8") == done.stdout, f"run python docs/write_{name}.py\n{done.stderr}"

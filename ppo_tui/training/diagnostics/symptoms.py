@@ -1,4 +1,4 @@
-"""What the doctor looks for: one table, which docs/doctor.md is written from."""
+"""What the doctor looks for: one table, which docs/diagnostics.md is written from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes ``docs/doctor.md`` from the table that the doctor works by: ``python docs/write_doctor.py``."""
+"""Writes ``docs/diagnostics.md`` from the table that the doctor works by: ``python docs/write_diagnostics.py``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ppo_tui.checkup import CHECKS
 from ppo_tui.training.diagnostics.monitor import MAX_BAD_UPDATES, NAME, REMEDY
 from ppo_tui.training.diagnostics.symptoms import SYMPTOMS, Symptom
 
-PAGE = Path(__file__).with_name("doctor.md")
+PAGE = Path(__file__).with_name("diagnostics.md")
 
 _HEAD = """# The doctor
 
-<!-- Written by docs/write_doctor.py. -->
+<!-- Written by docs/write_diagnostics.py. -->
 
 ## While a run trains
 
