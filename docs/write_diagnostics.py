@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ppo_tui.checkup import CHECKS
-from ppo_tui.training.diagnostics.monitor import MAX_BAD_UPDATES, NAME, REMEDY
+from ppo_tui.training.diagnostics.monitor import MAX_BAD_UPDATES, NON_FINITE, NON_FINITE_REMEDY
 from ppo_tui.training.diagnostics.symptoms import SYMPTOMS, Symptom
 
 PAGE = Path(__file__).with_name("diagnostics.md")
@@ -31,7 +31,7 @@ try: set optim.learning_rate 0.012
 
 Each alarm is raised once, and again only after the run was healthy in between. One that another explains is not raised
 while that one stands: after too large a step, much else looks ill too. The doctor reads what the run says of itself and
-changes no bit of it; `--set run.doctor=false` sends it away.
+changes no bit of it; `--set run.diagnostics=false` sends it away.
 
 | alarm | raised when | healthy again at |
 |---|---|---|
@@ -63,8 +63,8 @@ def page() -> str:
 
 
 _NON_FINITE = (
-    f"| `{NAME}` | losses or gradients of a minibatch are NaN or infinite: it is skipped; {MAX_BAD_UPDATES} whole "
-    "updates in a row end the run, or pause it behind a screen ([reliability](reliability.md)) | any finite one |\n"
+    f"| `{NON_FINITE}` | losses or gradients of a minibatch are NaN or infinite: it is skipped; {MAX_BAD_UPDATES} "
+    "whole updates in a row end the run, or pause it behind a screen ([reliability](reliability.md)) | any finite one |\n"
 )
 
 
@@ -83,7 +83,7 @@ def _sections() -> Iterator[str]:
         yield f"*Why this limit:* {symptom.source}.\n\n*What helps:* {symptom.remedy}.\n"
         if symptom.after:
             yield f"\nNot raised while {_either(symptom.after)} stands.\n"
-    yield f"\n### Not a number: `{NAME}`\n\n*What helps:* {REMEDY}.\n"
+    yield f"\n### Not a number: `{NON_FINITE}`\n\n*What helps:* {NON_FINITE_REMEDY}.\n"
 
 
 def _either(names: tuple[str, ...]) -> str:

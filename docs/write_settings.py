@@ -25,8 +25,8 @@ Settings with a ⚡ may be changed while a run trains: with `e` on the screen, `
 script, or any of their short names in the palette (`ctrl+p`, then `lr 1e-4`). The range after the ⚡ is what the editor
 offers.
 
-The column *on resume* says what `ppo-tui resume RUN --set …` may change: a *fixed* setting belongs to the checkpoint and
-is refused; a *harmless* one changes no number; with another value of an *inexact* one the run goes on, but not bit for
+The column *on resume* says what `ppo-tui resume RUN --set …` may change: *fixed* settings belong to the checkpoint and
+are refused; *harmless* ones change no number; after a change of an *inexact* one the run continues, but not bit for
 bit as it would have, and says so.
 """
 

@@ -355,8 +355,8 @@ class Alarm(Event, frozen=True, kw_only=True, tag="alarm"):
     """A problem or piece of news, with the remedy in `message`.
 
     Attributes:
-        name: which of the doctor's alarms it is (docs/diagnostics.md), such as ``kl-spike``; empty for any other.
-        suggestion: the edit that the doctor suggests, as `ctl` takes it: ``set optim.learning_rate 2.5e-05``; or empty.
+        name: of an alarm of the diagnostics (docs/diagnostics.md), such as ``kl-spike``; empty for any other.
+        suggestion: an edit in the words of `ctl`, such as ``set optim.learning_rate 2.5e-05``; or empty.
     """
 
     level: Level

@@ -22,6 +22,9 @@ S = TypeVar("S", bound=msgspec.Struct)
 PRIVATE_SECTIONS = ("notify",)
 """Sections that nothing shows or sends elsewhere: they hold addresses, and those hold secrets."""
 
+_RENAMED = {"run.doctor": "run.diagnostics"}
+"""Former name → name of settings. Presets, checkpoints and the ``config.toml`` of runs may have either."""
+
 _PLAIN_TYPES = {
     "`int | str`": "a whole number or a name",
     "`bool | str`": "true, false or a name",
@@ -41,11 +44,28 @@ def build_config(data: dict[str, Any]) -> Config:
     Raises:
         ConfigError: an unknown key, a wrong type, a value out of range or an impossible combination.
     """
-    config = _build(Config, data, "")
+    config = _build(Config, _with_current_names(data), "")
     if is_atari(config.env.id) and config.env.atari is None:
         config = msgspec.structs.replace(config, env=msgspec.structs.replace(config.env, atari=AtariConfig()))
     check_config(config)
     return config
+
+
+def _with_current_names(data: dict[str, Any]) -> dict[str, Any]:
+    """A copy of `data` in which settings have their present names.
+
+    Raises:
+        ConfigError: a setting is there by both its names.
+    """
+    result = dict(data)
+    for former, key in _RENAMED.items():
+        (section, former_name), (_, name) = former.split("."), key.split(".")
+        table = result.get(section)
+        if isinstance(table, dict) and former_name in table:
+            if name in table:
+                raise ConfigError(f"{former} is called {key} now, and both are set", hint=f"leave {former} out")
+            result[section] = {name if old == former_name else old: value for old, value in table.items()}
+    return result
 
 
 def _build(struct: type[S], data: Any, path: str) -> S:
@@ -168,9 +188,10 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str,
     Raises:
         UsageError: an override is not of that form or its value is no TOML.
     """
-    result = _copy_tables(data)
+    result = _copy_tables(_with_current_names(data))
     for override in overrides:
         key, equals, text = override.partition("=")
+        key = _RENAMED.get(key.strip(), key)
         parts = [part.strip() for part in key.split(".")]
         if not equals or not all(parts):
             raise UsageError(f"--set {override!r}: expected section.key=value, such as optim.learning_rate=1e-4")

@@ -567,7 +567,7 @@ class RunConfig(Section, frozen=True, kw_only=True):
             on_resume="inexact",
         ),
     ] = False
-    doctor: Annotated[
+    diagnostics: Annotated[
         bool,
         setting(
             "Watch the training and say what is wrong with it, with an edit to try; changes no number.",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
+from typing import get_args
 
 import msgspec
 import pytest
@@ -12,6 +14,8 @@ from hypothesis import strategies as st
 from ppo_tui.config import (
     LIVE_FIELDS,
     Config,
+    OnResume,
+    all_settings,
     apply_overrides,
     build_config,
     get_value,
@@ -250,3 +254,57 @@ def test_replacing_a_value_leaves_the_rest():
     changed = replace_value(config, "ppo.gamma", 0.5)
     assert get_value(changed, "ppo.gamma") == 0.5
     assert replace_value(changed, "ppo.gamma", config.ppo.gamma) == config
+
+
+FIXED = {
+    *("env.id", "env.frame_stack", "env.hide", "env.action_masks", "env.atari.screen_size"),
+    *("env.atari.full_action_space", "rollout.num_envs", "optim.name", "run.algorithm", "run.seed"),
+    *("policy.network", "policy.hidden", "policy.activation", "policy.shared", "policy.recurrent"),
+    *("policy.recurrent_size", "policy.init", "policy.log_std_init", "policy.squash_actions"),
+    "policy.normalize_observations",
+}
+HARMLESS = {
+    *("env.on_bad_value", "eval.every", "eval.episodes", "eval.greedy", "run.max_episodes", "run.checkpoint_seconds"),
+    *("run.keep_checkpoints", "run.diagnostics", "run.device", "run.torch_threads", "workers.count", "workers.groups"),
+    *("workers.max_restarts", "workers.step_timeout", "workers.start_timeout"),
+    *("tracking.tensorboard", "tracking.wandb", "tracking.mlflow", "tracking.project"),
+    *("notify.webhook", "notify.command", "notify.on", "notify.stall_seconds"),
+}
+
+
+def declared_names(section: type[msgspec.Struct] = Config, prefix: str = "") -> Iterator[str]:
+    for field in msgspec.structs.fields(section):
+        inner = [part for part in (field.type, *get_args(field.type)) if isinstance(part, type)]
+        nested = next((part for part in inner if issubclass(part, msgspec.Struct)), None)
+        if nested:
+            yield from declared_names(nested, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name
+
+
+def test_every_setting_declares_whether_a_resume_may_change_it():
+    settings = all_settings()
+    assert list(settings) == list(declared_names())
+    assert {key for key, setting in settings.items() if setting.on_resume == "fixed"} == FIXED
+    assert {key for key, setting in settings.items() if setting.on_resume == "harmless"} == HARMLESS
+    assert {setting.on_resume for setting in settings.values()} == set(get_args(OnResume))
+
+
+def test_what_may_change_while_a_run_trains_may_change_when_it_is_resumed():
+    assert not [key for key in LIVE_FIELDS if all_settings()[key].on_resume == "fixed"]
+
+
+def test_former_names_of_settings_are_understood():
+    tables = {"env": {"id": "CartPole-v1"}, "run": {"doctor": False}}
+    assert not build_config(tables).run.diagnostics
+    assert tables["run"] == {"doctor": False}, "the caller's tables stay as they are"
+    assert build_config(apply_overrides(tables, ["run.diagnostics=true"])).run.diagnostics
+    assert not load_preset("cartpole", overrides=["run.doctor=false"]).run.diagnostics
+    assert load_preset("cartpole", overrides=["run.doctor=false", "run.diagnostics=true"]).run.diagnostics
+    assert "doctor" not in to_toml(build_config(tables))
+
+
+def test_a_setting_by_both_its_names_is_refused():
+    tables = {"env": {"id": "CartPole-v1"}, "run": {"doctor": False, "diagnostics": True}}
+    with pytest.raises(ConfigError, match=r"run\.doctor is called run\.diagnostics"):
+        build_config(tables)

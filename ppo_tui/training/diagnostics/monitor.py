@@ -1,4 +1,4 @@
-"""The doctor: says while a run trains what is wrong with it, and which edit to try."""
+"""Alarms while training, each with an edit to try."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from .readings import Readings
 from .symptoms import SYMPTOMS, Symptom
 
 
-class _Watch:
-    """One symptom in one run: raised once, and again only after it was healthy in between."""
+class _SymptomAlarm:
+    """One symptom's alarm: raised once, and again only after recovery."""
 
     def __init__(self, symptom: Symptom) -> None:
         self.symptom = symptom
-        self.stands = False
+        self.active = False
         self._streak = 0
 
-    def look(self, run: Readings) -> float | None:
+    def check(self, run: Readings) -> float | None:
         """The number that raises the alarm now, or None."""
         if not self.symptom.applies(run) or (value := self.symptom.measure(run)) is None:
             return None
-        changes = self.symptom.is_well(value) if self.stands else self.symptom.is_ill(value)
+        changes = self.symptom.is_well(value) if self.active else self.symptom.is_ill(value)
         self._streak = self._streak + 1 if changes else 0
         if self._streak < self.symptom.patience:
             return None
-        self._streak, self.stands = 0, not self.stands
-        return value if self.stands else None
+        self._streak, self.active = 0, not self.active
+        return value if self.active else None
 
-    def excuse(self) -> None:
-        """Something else explains whatever it would see."""
+    def skip(self) -> None:
+        """Pass over an update that another symptom explains."""
         self._streak = 0
 
 
-class Doctor:
-    """A sink that follows a run and emits alarms. It changes nothing, and has no part in any number of the run.
+class Diagnostics:
+    """A sink that follows a run and emits alarms; it changes no number of the run.
 
     Args:
         emit: takes the alarms.
@@ -47,25 +47,22 @@ class Doctor:
     def __init__(self, emit: Callable[[Event], None], symptoms: Sequence[Symptom] = SYMPTOMS) -> None:
         self._emit, self._symptoms = emit, symptoms
         self._readings = Readings()
-        self._begin()
-
-    def _begin(self) -> None:
-        self._watches = [_Watch(symptom) for symptom in self._symptoms]
+        self._alarms = [_SymptomAlarm(symptom) for symptom in symptoms]
 
     def emit(self, event: Event) -> None:
-        """Follow the run by one event; after an update, say what is wrong."""
-        self._readings.take(event)
+        """Follow the run by one event; after an update, check every symptom."""
+        self._readings.add(event)
         if isinstance(event, RunStarted | RunResumed | Rewound):
-            self._begin()
+            self._alarms = [_SymptomAlarm(symptom) for symptom in self._symptoms]
         elif isinstance(event, UpdateFinished):
-            self._examine()
+            self._check_symptoms()
 
-    def _examine(self) -> None:
-        for watch in self._watches:
-            symptom = watch.symptom
-            if any(other.stands for other in self._watches if other.symptom.name in symptom.after):
-                watch.excuse()
-            elif (value := watch.look(self._readings)) is not None:
+    def _check_symptoms(self) -> None:
+        for alarm in self._alarms:
+            symptom = alarm.symptom
+            if any(other.active for other in self._alarms if other.symptom.name in symptom.after):
+                alarm.skip()
+            elif (value := alarm.check(self._readings)) is not None:
                 self._emit(
                     Alarm(
                         level=Level.WARNING,
@@ -79,14 +76,14 @@ class Doctor:
 MAX_BAD_UPDATES = 3
 """Updates in a row without one finite gradient after which the training counts as diverged."""
 
-NAME = "non-finite"
-"""Of these alarms; the others are the doctor's (`ppo_tui.training.diagnostics.symptoms`)."""
+NON_FINITE = "non-finite"
+"""Name of the alarms of `GradientMonitor`; the other alarms are those of `SYMPTOMS`."""
 
-REMEDY = "try a lower optim.learning_rate, a smaller ppo.clip_range, or rewards of a smaller scale"
+NON_FINITE_REMEDY = "try a lower optim.learning_rate, a smaller ppo.clip_range, or rewards of a smaller scale"
 
 
-class GradientWatch:
-    """Tells of minibatches and whole updates that were skipped because their gradient was not finite."""
+class GradientMonitor:
+    """Raise an alarm for minibatches and updates skipped for non-finite gradients."""
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
         self._emit = emit
@@ -94,7 +91,7 @@ class GradientWatch:
         """Updates in a row, up to now, that have changed nothing."""
 
     def check(self, metrics: Mapping[str, float | None], update: int, step: int) -> DivergedError | None:
-        """Look at the metrics of an update; the error, once it was one skipped update too many."""
+        """Check the metrics of an update; an error after `MAX_BAD_UPDATES` skipped ones."""
         bad = metrics["train/nonfinite"]
         if not bad or np.isfinite(metrics["train/loss"] or 0.0):
             self.bad_updates = 0
@@ -114,10 +111,10 @@ class GradientWatch:
         return DivergedError(
             f"the training diverged: {MAX_BAD_UPDATES} updates in a row, up to {update} (step {step:,}), had NaN or "
             "infinite losses or gradients",
-            hint=REMEDY,
+            hint=NON_FINITE_REMEDY,
         )
 
     def _alarm(self, level: Level, message: str, metrics: Mapping[str, float | None]) -> None:
         rate = metrics["train/learning_rate"]
         suggestion = f"set optim.learning_rate {rate / 10:.3g}" if rate else ""
-        self._emit(Alarm(level=level, name=NAME, message=message, suggestion=suggestion))
+        self._emit(Alarm(level=level, name=NON_FINITE, message=message, suggestion=suggestion))

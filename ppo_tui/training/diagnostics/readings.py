@@ -72,7 +72,7 @@ class Readings:
         self.games = 0
         self._best_mean = -math.inf
 
-    def take(self, event: Event) -> None:
+    def add(self, event: Event) -> None:
         """Fold in one event."""
         match event:
             case RunStarted():

@@ -26,7 +26,7 @@ from ppo_tui.protocol import (
     encode,
 )
 from ppo_tui.sinks import describe
-from ppo_tui.training.diagnostics.monitor import Doctor
+from ppo_tui.training.diagnostics.monitor import Diagnostics
 from tests.training.test_trainer import Recorder
 
 LIVELY = (
@@ -159,9 +159,9 @@ def test_healthy_beginnings_raise_none(preset: str, overrides: list[str], update
 
 def test_watching_changes_no_bit():
     runs = []
-    for doctor in ("true", "false"):
+    for watched in ("true", "false"):
         recorder = Recorder()
-        config = load_preset("cartpole", overrides=[*LIVELY, f"run.doctor={doctor}", "run.total_steps=1536"])
+        config = load_preset("cartpole", overrides=[*LIVELY, f"run.diagnostics={watched}", "run.total_steps=1536"])
         trainer = Trainer(config, sinks=[recorder])
         trainer.run()
         runs.append((recorder.metrics, trainer.policy.state_dict()))
@@ -171,7 +171,7 @@ def test_watching_changes_no_bit():
 
 
 def test_it_can_be_turned_off():
-    assert alarms_of(*LIVELY, "optim.learning_rate=0.1", "run.doctor=false", updates=3) == []
+    assert alarms_of(*LIVELY, "optim.learning_rate=0.1", "run.diagnostics=false", updates=3) == []
 
 
 # ── A record instead of a run ───────────────────────────────────────────────────────────────────────────────
@@ -184,8 +184,8 @@ def told():
     from ppo_tui.config import to_tables
 
     alarms: list[Alarm] = []
-    doctor = Doctor(alarms.append)
-    doctor.emit(
+    diagnostics = Diagnostics(alarms.append)
+    diagnostics.emit(
         RunStarted(
             run="r", config=to_tables(config), seed=1, total_steps=1, num_envs=8, num_workers=1, rollout_steps=32,
             env_slices=((0, 8),), device="cpu", parameters=1, versions={},
@@ -197,7 +197,7 @@ def told():
         for kl in kls:
             metrics = {"train/approx_kl": kl, "train/learning_rate": 1e-3, "train/clip_fraction": 0.9}
             event = kl if isinstance(kl, Event) else UpdateFinished(update=1, step=1, metrics=metrics)
-            doctor.emit(event)
+            diagnostics.emit(event)
         return list(alarms)
 
     return tell
