@@ -64,7 +64,8 @@ def page() -> str:
 
 _NON_FINITE = (
     f"| `{NON_FINITE}` | losses or gradients of a minibatch are NaN or infinite: it is skipped; {MAX_BAD_UPDATES} "
-    "whole updates in a row end the run, or pause it behind a screen ([reliability](reliability.md)) | any finite one |\n"
+    "whole updates in a row end the run, or pause it behind a screen ([reliability](reliability.md)) | any finite "
+    "one |\n"
 )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -25,10 +24,9 @@ from ...config import (
 )
 from ...errors import UsageError
 from .files import CheckpointState, Origin, newest_checkpoint, read_state
+from .fingerprint import code_fingerprint, same_numbers
 
 _PACKAGES = ("torch", "numpy", "gymnasium", "ale-py", "opencv-python-headless")
-_NUMERIC = ("config", "envs", "ppo", "training", "workers")
-"""Sub-packages whose code decides a run's numbers."""
 
 
 @functools.cache
@@ -36,15 +34,6 @@ def versions() -> dict[str, str]:
     """Versions of this program, of Python and of the packages that decide a run's numbers."""
     found = {"ppo-tui": __version__, "python": platform.python_version()}
     return found | {package: metadata.version(package) for package in _PACKAGES}
-
-
-@functools.cache
-def code_fingerprint() -> str:
-    """Twelve digits that change with the source that decides a run's numbers."""
-    root, digest = Path(__file__).resolve().parents[1], hashlib.sha256()
-    for file in sorted(file for package in _NUMERIC for file in (root / package).rglob("*.py")):
-        digest.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 @functools.cache
@@ -120,7 +109,7 @@ class ResumePoint:
         Raises:
             UsageError: with both fingerprints.
         """
-        if (code := code_fingerprint()) != self.state.origin.code:
+        if not same_numbers(self.state.origin.code, code := code_fingerprint()):
             raise UsageError(
                 f"the program has changed since the checkpoint: code {self.state.origin.code} → {code}",
                 hint="--force goes on with the program as it is now; its numbers may differ from the old one's",
@@ -178,8 +167,9 @@ def _differing_origin(before: Origin, after: Origin) -> Iterator[str]:
         old, new = before.versions.get(package), after.versions.get(package)
         if old != new:
             yield f"{package} {old} → {new}"
+    if not same_numbers(before.code, after.code):
+        yield f"code {before.code} → {after.code}"
     for name, words in (
-        ("code", "code"),
         ("cpu", "CPU"),
         ("device", "device"),
         ("act_threads", "threads while acting"),

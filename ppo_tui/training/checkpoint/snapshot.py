@@ -34,7 +34,8 @@ from .files import (
     read_checkpoint_files,
     write_checkpoint_files,
 )
-from .resume import changed_fixed_settings, code_fingerprint, cpu_model, versions
+from .fingerprint import code_fingerprint
+from .resume import changed_fixed_settings, cpu_model, versions
 
 POLICY_FILE = "policy.safetensors"
 OPTIMIZER_FILE = "optimizer.safetensors"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import torch
 from ppo_tui import Trainer, load_policy, load_preset
 from ppo_tui.config import Config, build_config, to_tables
 from ppo_tui.errors import UsageError
+from ppo_tui.launch import prepare_resume
 from ppo_tui.protocol import (
     Alarm,
     CheckpointSaved,
@@ -30,9 +34,13 @@ from ppo_tui.protocol import (
     UpdateFinished,
     UpdateProgress,
 )
-from ppo_tui.training.checkpoint.resume import ResumePoint
+from ppo_tui.runs import RunDirectory
+from ppo_tui.training.checkpoint.resume import ResumePoint, cpu_model, versions
 from ppo_tui.training.checkpoint.snapshot import read_checkpoint
 from tests.training.test_trainer import Recorder
+
+BEFORE_THE_REBUILD = Path(__file__).parent / "before_the_rebuild"
+"""A run that the version before the rebuild stopped at step 96, and the last checkpoint of the same run there."""
 
 SMALL = ["rollout.num_envs=3", "rollout.steps=48", "ppo.minibatches=2", "ppo.epochs=2", "workers.count=2"]
 
@@ -365,3 +373,43 @@ def test_the_policy_of_a_run_is_that_of_its_newest_whole_checkpoint(tmp_path):
         policy = load_policy(tmp_path)
     saved = read_checkpoint(ResumePoint.newest(tmp_path / "checkpoints").path).policy
     assert all(torch.equal(value, saved[name]) for name, value in policy.state_dict().items())
+
+
+def resume_from_before_the_rebuild(tmp_path: Path) -> tuple[RunDirectory, Recorder]:
+    """A copy of that run, resumed without force and trained to its end."""
+    directory = RunDirectory(tmp_path / "run")
+    shutil.copytree(BEFORE_THE_REBUILD / "run", directory.path)
+    record = Recorder(lambda event: None)
+    prepared = prepare_resume(directory)
+    try:
+        result = prepared.trainer([record]).run()
+    finally:
+        prepared.close()
+        directory.release()
+    assert (result.state, result.step) == (RunState.FINISHED, 256), result.reason
+    return directory, record
+
+
+def test_a_run_of_the_version_before_resumes_and_ends_with_the_same_weights(tmp_path):
+    directory, record = resume_from_before_the_rebuild(tmp_path)
+    ours = read_checkpoint(ResumePoint.newest(directory.checkpoints).path)
+    theirs = read_checkpoint(BEFORE_THE_REBUILD / "later" / "step-000000000256")
+    (resumed,) = record.of(RunResumed)
+    assert not [words for words in resumed.differences if words.startswith("code")]
+    same_machine = (cpu_model(), versions()) == (theirs.state.origin.cpu, theirs.state.origin.versions)
+    assert resumed.exact == same_machine, resumed.differences
+    tolerance = 0.0 if same_machine else 1e-5
+    for name, tensors in (("policy", theirs.policy), ("optimizer", theirs.optimizer)):
+        for key, value in tensors.items():
+            torch.testing.assert_close(getattr(ours, name)[key], value, rtol=tolerance, atol=tolerance, msg=key)
+    assert ours.state.config["run"]["diagnostics"], "once called run.doctor"
+
+
+def test_the_command_line_resumes_a_run_of_the_version_before(tmp_path):
+    shutil.copytree(BEFORE_THE_REBUILD / "run", tmp_path / "run")
+    done = subprocess.run(
+        [sys.executable, "-m", "ppo_tui", "resume", str(tmp_path / "run"), "--headless", "--set", "run.doctor=false"],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "diagnostics = false" in (tmp_path / "run" / "config.toml").read_text("utf-8")
