@@ -17,7 +17,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Space
 
-from ..config.schema import AtariConfig, EnvConfig, is_atari
+from ..config.schema import EnvConfig, is_atari
 from ..errors import ConfigError, did_you_mean
 from .making import find_spec, make_env, newest_id
 from .spaces import count_masked
@@ -76,18 +76,14 @@ class EnvInfo:
     Attributes:
         observation_space: of one frame, as `make_env` gives it.
         action_space: as `make_env` gives it.
-        max_episode_steps: agent steps after which an episode is truncated, or None for no such limit.
         reward_threshold: mean return from which the environment counts as solved, or None where nobody says.
-        renders: whether ``render_mode="rgb_array"`` shows pictures of it.
         action_meanings: a name for each discrete action, or None where the environment has none.
         num_masked: actions that the environment's masks tell about, all choices together; 0 where nothing is masked.
     """
 
     observation_space: Box
     action_space: Space
-    max_episode_steps: int | None
     reward_threshold: float | None
-    renders: bool
     action_meanings: tuple[str, ...] | None
     num_masked: int = 0
 
@@ -120,17 +116,10 @@ def _read(env: gymnasium.Env, config: EnvConfig, spec: EnvSpec) -> EnvInfo:
     return EnvInfo(
         observation_space=env.observation_space,
         action_space=env.action_space,
-        max_episode_steps=_atari_steps(config) if atari else env.spec.max_episode_steps,
         reward_threshold=spec.reward_threshold,
-        renders="rgb_array" in (env.metadata.get("render_modes") or ()),
         action_meanings=tuple(meanings()) if meanings else None,
         num_masked=0 if atari and config.action_masks == "auto" else count_masked(env, config),
     )
-
-
-def _atari_steps(config: EnvConfig) -> int:
-    atari = config.atari or AtariConfig()
-    return -(-atari.max_frames // atari.frame_skip)
 
 
 def _check_kwargs(config: EnvConfig, spec: EnvSpec) -> None:
