@@ -1,4 +1,7 @@
-"""Writes ``docs/diagnostics.md`` from the table that the doctor works by: ``python docs/write_diagnostics.py``."""
+"""Write ``docs/diagnostics.md`` from the tables of symptoms and checks.
+
+Run it as ``python docs/write_diagnostics.py``.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +14,27 @@ from ppo_tui.training.diagnostics.symptoms import SYMPTOMS, Symptom
 
 PAGE = Path(__file__).with_name("diagnostics.md")
 
-_HEAD = """# The doctor
+_HEAD = """# Diagnostics
 
 <!-- Written by docs/write_diagnostics.py. -->
 
 ## While a run trains
 
-A doctor follows each run and raises an alarm where something is wrong with it: on the screen (the events, `4`), in
-`run.log` and the lines of a headless run, in the report, and as `Alarm` events with a `name` and a `suggestion` in
-`events.jsonl`, for scripts. Where a setting helps that can be changed while the run trains, the alarm ends with the
+Diagnostics follow each run and raise an alarm where something is wrong with the training: on the screen (the events,
+`4`), in `run.log` and the lines of a headless run, in the report, and as `Alarm` events with a `name` and a `suggestion`
+in `events.jsonl`, for scripts. Where a setting helps that can be changed while the run trains, the alarm ends with the
 edit:
 
 ```
-WARNING: the policy moved too far in one update: KL 1.4 is ten times the usual and more; optim.learning_rate is 0.1;
+WARNING: the policy moved too far in one update: KL 1.4, more than ten times the usual; optim.learning_rate is 0.1;
 try: set optim.learning_rate 0.012
 ```
 
-`ppo-tui ctl RUN set optim.learning_rate 0.012` does it from a script, and on the screen `ctrl+p`, then `lr 0.012`.
+`ppo-tui ctl RUN set optim.learning_rate 0.012` makes it from a script; on the screen it is `ctrl+p`, then `lr 0.012`.
 
-Each alarm is raised once, and again only after the run was healthy in between. One that another explains is not raised
-while that one stands: after too large a step, much else looks ill too. The doctor reads what the run says of itself and
-changes no bit of it; `--set run.diagnostics=false` sends it away.
+Each alarm is raised once, and again only after the run was healthy in between. An alarm is not raised while another one
+stands that explains it: after too large a step, much else looks ill too. Diagnostics read the run's own events and
+change no bit of it; `--set run.diagnostics=false` turns them off.
 
 | alarm | raised when | healthy again at |
 |---|---|---|
@@ -47,9 +50,9 @@ phenomenon in deep reinforcement learning](https://arxiv.org/abs/2302.12902). â€
 _MACHINE = """
 ## This machine
 
-`ppo-tui doctor` checks the installation and the machine before anything is trained, each in a line: `ok`, `warn` where
-something is slower or plainer than it could be, `fail` where a training would fail too, with what to do about it.
-`--json` prints the same for scripts. The exit code is 0 where nothing has failed, else 3.
+`ppo-tui doctor` checks the installation and the machine before anything is trained, one line a check: `ok`, `warn`
+where something is slower or plainer than it could be, `fail` where a training would fail too; each with what to do
+about it. `--json` prints the same for scripts. The exit code is 0 where nothing has failed, else 3.
 
 | check | |
 |---|---|
@@ -57,7 +60,7 @@ something is slower or plainer than it could be, `fail` where a training would f
 
 
 def page() -> str:
-    """The whole page."""
+    """The page as Markdown."""
     checks = (f"| {name} | {(check.__doc__ or '').splitlines()[0]} |\n" for name, check in CHECKS.items())
     return "".join([_HEAD, *map(_row, SYMPTOMS), _NON_FINITE, _SOURCES, *_sections(), _MACHINE, *checks])
 

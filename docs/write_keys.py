@@ -1,4 +1,7 @@
-"""Writes ``docs/keys.md`` from the table that the bindings are made of: ``python docs/write_keys.py``."""
+"""Write ``docs/keys.md`` from the table of key bindings.
+
+Run it as ``python docs/write_keys.py``.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ _HEAD = """# Keys
 
 <!-- Written by docs/write_keys.py. -->
 
-The names are those that `keys.toml` gives other keys to; names in one line share a sentence.
+`keys.toml` gives other keys to these names; names in one line share a description.
 """
 
 
 def page() -> str:
-    """The whole page."""
+    """The page as Markdown."""
     groups: dict[str, list[str]] = {}
     for key, others in _sentences():
         names = ", ".join(f"`{one.id}`" for one in (key, *others))
@@ -31,7 +34,7 @@ def page() -> str:
 
 
 def _sentences() -> list[tuple[Key, list[Key]]]:
-    """Each key with a sentence, and the keys after it that the sentence covers."""
+    """Each key with a description, and the following keys under the same one."""
     sentences: list[tuple[Key, list[Key]]] = []
     for has_help, keys in itertools.groupby(KEYS, key=lambda key: bool(key.help)):
         if has_help:

@@ -1,4 +1,7 @@
-"""Writes ``docs/settings.md`` from what validation and the editor read: ``python docs/write_settings.py``."""
+"""Write ``docs/settings.md`` from the schema of settings.
+
+Run it as ``python docs/write_settings.py``.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ _HEAD = """# Settings
 <!-- Written by docs/write_settings.py. -->
 
 A preset is a TOML file of these tables; `ppo-tui presets NAME` prints one to start from. On the command line each is
-`--set section.key=value`, with the value as TOML writes it. What is not named, or has a value that is not allowed, is
-refused with the rule and a remedy before anything starts.
+`--set section.key=value`, with the value as in TOML. Unknown settings and values out of range are refused with the rule
+and a remedy before anything starts.
 
 Settings with a ⚡ may be changed while a run trains: with `e` on the screen, `ppo-tui ctl RUN set KEY VALUE` from a
 script, or any of their short names in the palette (`ctrl+p`, then `lr 1e-4`). The range after the ⚡ is what the editor
@@ -34,13 +37,15 @@ _BOUNDS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
 
 
 def page() -> str:
-    """The whole page."""
+    """The page as Markdown."""
     return "\n".join([_HEAD, *_tables(Config, "")])
 
 
 def _tables(section: type[msgspec.Struct], prefix: str) -> Iterator[str]:
-    """A table of the fields of `section`, then those of the sections within it."""
-    fields = types.type_info(section).fields
+    """A table of the settings of `section`, then of its nested sections."""
+    info = types.type_info(section)
+    assert isinstance(info, types.StructType)
+    fields = info.fields
     own = [field for field in fields if _section(field.type) is None]
     if own:
         yield f"## {prefix}\n\n{inspect.cleandoc(section.__doc__ or '')}\n"
@@ -53,7 +58,7 @@ def _tables(section: type[msgspec.Struct], prefix: str) -> Iterator[str]:
 
 
 def _section(kind: types.Type) -> type[msgspec.Struct] | None:
-    """The section that a field holds, perhaps."""
+    """The section in a field, if it has one."""
     for one in _alternatives(kind):
         if isinstance(one, types.StructType):
             return one.cls
@@ -79,7 +84,7 @@ def _aliases(live: Live) -> str:
 
 
 def _values(kind: types.Type) -> str:
-    """The values that a type allows, in words."""
+    """The allowed values of a type, in words."""
     kind = kind.type if isinstance(kind, types.Metadata) else kind
     match kind:
         case types.LiteralType(values=values):

@@ -1,4 +1,4 @@
-"""The pages of docs/: generated ones are current, examples run, and all of them make a site."""
+"""The pages of docs/: generated ones are current, examples run, the site builds."""
 
 from __future__ import annotations
 

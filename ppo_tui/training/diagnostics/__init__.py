@@ -1,1 +1,1 @@
-"""WatchEngine a run for what goes wrong, and naming an edit to try."""
+"""Diagnostics: alarms while training, each with an edit to try."""

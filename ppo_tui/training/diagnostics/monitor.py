@@ -46,16 +46,29 @@ class Diagnostics:
 
     def __init__(self, emit: Callable[[Event], None], symptoms: Sequence[Symptom] = SYMPTOMS) -> None:
         self._emit, self._symptoms = emit, symptoms
-        self._readings = Readings()
+        self._readings = Readings({})
         self._alarms = [_SymptomAlarm(symptom) for symptom in symptoms]
 
     def emit(self, event: Event) -> None:
         """Follow the run by one event; after an update, check every symptom."""
-        self._readings.add(event)
-        if isinstance(event, RunStarted | RunResumed | Rewound):
-            self._alarms = [_SymptomAlarm(symptom) for symptom in self._symptoms]
-        elif isinstance(event, UpdateFinished):
-            self._check_symptoms()
+        config, changes = self._readings.config, self._readings.changes
+        match event:
+            case RunStarted():
+                self._start_over(Readings(event.config))
+            case RunResumed():
+                self._start_over(Readings(config, changes))
+            case Rewound():
+                self._start_over(Readings(config, [change for change in changes if change.update <= event.update]))
+            case UpdateFinished():
+                self._readings.add(event)
+                self._check_symptoms()
+            case _:
+                self._readings.add(event)
+
+    def _start_over(self, readings: Readings) -> None:
+        """Forget measurements and alarms: they were another policy's."""
+        self._readings = readings
+        self._alarms = [_SymptomAlarm(symptom) for symptom in self._symptoms]
 
     def _check_symptoms(self) -> None:
         for alarm in self._alarms:

@@ -1,20 +1,17 @@
-"""What the doctor knows of a run: a fold over its events."""
+"""The readings of a run that diagnostics judge: a fold over its events."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...config import LIVE_FIELDS
 from ...protocol import (
     EpisodeFinished,
     Event,
-    Rewound,
-    RunResumed,
-    RunStarted,
     SettingChanged,
     UpdateFinished,
     WorkersStatus,
@@ -25,91 +22,79 @@ NEWEST = 20
 """Updates that averages are taken over."""
 
 SECONDS = 4.0
-"""Of training that averages of times span at least: rollouts of CartPole take milliseconds, which say nothing."""
+"""Training time that averages of times span at least: rollouts of CartPole take milliseconds, too short to judge by."""
 
 CRITIC_UPDATES = 40
-"""Updates over which a critic is judged: what it explains of one rollout of a few hundred steps is half chance."""
+"""Updates over which a critic is judged: its explained variance of one short rollout is half chance."""
 
 CRITIC_WORKS = 0.3
-"""Explained variance of a single update that no critic comes to by chance. One that has is not frozen: in CartPole it
-explains much at one time and nothing at another, when all that differs between games is how long they lasted."""
+"""Explained variance of a single update that no critic reaches by chance. A critic that has reached it is not frozen:
+in CartPole it explains much at one time and nothing at another, when episodes differ in nothing but their length."""
 
 IDLE_SHARE = 0.3
-"""Share of a rollout's time below which nobody waits long for a worker, however slow it is."""
+"""Share of a rollout's time below which a worker delays nobody for long, however slow it is."""
 
-FIRST_GAMES = 20
-"""Games that tell how good the policy was in the beginning."""
+FIRST_EPISODES = 20
+"""Episodes that show how good the policy was in the beginning."""
 
 
 class Readings:
-    """Settings, newest metrics, games and workers.
+    """Settings, newest metrics, episodes and workers since a run began, was resumed or rewound.
 
     Attributes:
         config: the run's configuration as nested tables.
-        updates: updates since the run began or went on.
+        changes: of live settings, oldest first.
+        pids: of the workers, by index.
+        episodes: finished so far.
+        equal_episodes: newest episodes in a row with the very same return.
     """
 
-    def __init__(self) -> None:
-        self.config: dict[str, Any] = {}
-        self._changes: list[SettingChanged] = []
-        self._begin()
-
-    def _begin(self) -> None:
-        """Forget what was measured: it is another policy's."""
-        self.updates = 0
+    def __init__(self, config: dict[str, Any], changes: Sequence[SettingChanged] = ()) -> None:
+        self.config = config
+        self.changes = list(changes)
+        self.pids: dict[int, int] = {}
+        self.episodes = 0
+        self.equal_episodes = 0
         self._newest: Mapping[str, float | None] = {}
         self._first: dict[str, float] = {}
         self._shares: deque[tuple[float, float]] = deque()  # (seconds of the run, share of waiting) of updates
         self._answers: deque[tuple[float, dict[int, float]]] = deque()  # the same of each worker's answers
         self._most_envs = 1
-        self.pids: dict[int, int] = {}
         self._explained: deque[float] = deque(maxlen=CRITIC_UPDATES)
         self._critic_works = False
-        self._first_games: list[float] = []
-        self._last_game: float | None = None
-        self.equal_games = 0
-        """Newest games in a row with the very same return."""
-        self.games = 0
+        self._first_returns: list[float] = []
+        self._last_return: float | None = None
         self._best_mean = -math.inf
 
     def add(self, event: Event) -> None:
         """Fold in one event."""
         match event:
-            case RunStarted():
-                self.config, self._changes = event.config, []
-                self._begin()
-            case RunResumed():
-                self._begin()
-            case Rewound():
-                self._changes = [change for change in self._changes if change.update <= event.update]
-                self._begin()
             case SettingChanged():
-                self._changes.append(event)
+                self.changes.append(event)
             case EpisodeFinished():
-                self._take_game(event.episode_return)
+                self._add_episode(event.episode_return)
             case WorkersStatus():
-                self._take_workers(event)
+                self._add_workers(event)
             case UpdateFinished():
-                self._take_update(event)
+                self._add_update(event)
 
-    def _take_game(self, episode_return: float) -> None:
-        self.games += 1
-        self.equal_games = self.equal_games + 1 if episode_return == self._last_game else 1
-        self._last_game = episode_return
-        if len(self._first_games) < FIRST_GAMES:
-            self._first_games.append(episode_return)
+    def _add_episode(self, episode_return: float) -> None:
+        self.episodes += 1
+        self.equal_episodes = self.equal_episodes + 1 if episode_return == self._last_return else 1
+        self._last_return = episode_return
+        if len(self._first_returns) < FIRST_EPISODES:
+            self._first_returns.append(episode_return)
 
-    def _take_workers(self, event: WorkersStatus) -> None:
+    def _add_workers(self, event: WorkersStatus) -> None:
         if any(worker.state is not WorkerState.WAITING for worker in event.workers):
             return  # in the middle of a rollout
         shares = {worker.index: worker.answer_share / worker.num_envs for worker in event.workers}
         self._answers.append((event.elapsed, shares))
         self._most_envs = max(worker.num_envs for worker in event.workers)
         self.pids = {worker.index: worker.pid for worker in event.workers}
-        _forget(self._answers)
+        _drop_old(self._answers)
 
-    def _take_update(self, event: UpdateFinished) -> None:
-        self.updates += 1
+    def _add_update(self, event: UpdateFinished) -> None:
         self._newest = event.metrics
         for key in ("train/entropy_loss", "train/std"):
             if (value := self.metric(key)) is not None:
@@ -119,30 +104,30 @@ class Readings:
             self._critic_works = self._critic_works or explained >= CRITIC_WORKS
         if (share := self.metric("time/share_wait")) is not None:
             self._shares.append((event.elapsed, share))
-            _forget(self._shares)
-        if (mean := self.metric("rollout/ep_rew_mean")) is not None and self.games >= FIRST_GAMES:
+            _drop_old(self._shares)
+        if (mean := self.metric("rollout/ep_rew_mean")) is not None and self.episodes >= FIRST_EPISODES:
             self._best_mean = max(self._best_mean, mean)
 
-    # ── What follows ────────────────────────────────────────────────────────────────────────────────────────
+    # ── Derived ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def configured(self, key: str) -> Any:
-        """The setting of this dotted name as the run began; None where it is of no concern."""
+        """The setting of this dotted name as the run began; None without one."""
         section, _, name = key.partition(".")
         return self.config.get(section, {}).get(name)
 
     def setting(self, key: str) -> Any:
-        """The same with the edits since; the learning rate as it is annealed now."""
+        """The setting with the changes since; the learning rate as annealed now."""
         if key == "optim.learning_rate" and (annealed := self.metric("train/learning_rate")) is not None:
             return annealed
-        return next((change.new for change in reversed(self._changes) if change.key == key), self.configured(key))
+        return next((change.new for change in reversed(self.changes) if change.key == key), self.configured(key))
 
     def edit(self, key: str, value: float) -> str:
-        """The command that sets a live field to `value`, in three digits and within what its editor offers."""
+        """The command that sets a live setting, rounded and within its editor's range."""
         live = LIVE_FIELDS[key].live
         return f"set {key} {min(max(value, live.low), live.high):.3g}"
 
     def metric(self, key: str) -> float | None:
-        """Of the newest update; None where it has none, or no number."""
+        """A metric of the newest update; None where missing or not finite."""
         value = self._newest.get(key)
         return value if value is not None and math.isfinite(value) else None
 
@@ -152,7 +137,7 @@ class Readings:
 
     @property
     def freedom(self) -> float | None:
-        """How freely the policy still chooses, as a share of the beginning: its entropy, or its standard deviation."""
+        """Entropy (or standard deviation) of the policy as a share of its first."""
         for key in ("train/std", "train/entropy_loss"):
             now, first = self.metric(key), self._first.get(key)
             if now is not None and first:
@@ -161,12 +146,12 @@ class Readings:
 
     @property
     def explained(self) -> float | None:
-        """Mean explained variance, less than nothing counted as nothing; None where it is too early to tell.
+        """Mean explained variance, negative values counted as 0; None too early.
 
-        `CRITIC_WORKS` where it has been seen to work at all. None too where all newest games are alike:
-        no difference is left to explain.
+        `CRITIC_WORKS` where the critic has once reached it. None too where all newest episodes are alike: no
+        difference is left to explain.
         """
-        if len(self._explained) < CRITIC_UPDATES or self.equal_games >= 100:
+        if len(self._explained) < CRITIC_UPDATES or self.equal_episodes >= 100:
             return None
         return CRITIC_WORKS if self._critic_works else statistics.fmean(self._explained)
 
@@ -176,33 +161,33 @@ class Readings:
 
     @property
     def improved(self) -> bool:
-        """Whether games end better than the first ones did, by more than these differ among themselves."""
-        if self.mean_return is None or len(self._first_games) < FIRST_GAMES:
+        """Whether returns exceed the first ones by more than those differ."""
+        if self.mean_return is None or len(self._first_returns) < FIRST_EPISODES:
             return False
-        return self.mean_return > statistics.fmean(self._first_games) + statistics.pstdev(self._first_games)
+        return self.mean_return > statistics.fmean(self._first_returns) + statistics.pstdev(self._first_returns)
 
     @property
-    def stuck_games(self) -> int:
-        """Newest games in a row with one return, unless they are as good as any before: 0 then."""
-        if self._last_game is None:
+    def stuck_episodes(self) -> int:
+        """Newest episodes in a row with one return; 0 if it is the best."""
+        if self._last_return is None:
             return 0
-        never_another = self.equal_games == self.games
-        worse = self._last_game < self._best_mean and not math.isclose(self._last_game, self._best_mean)
-        return self.equal_games if never_another or worse else 0
+        never_another = self.equal_episodes == self.episodes
+        worse = self._last_return < self._best_mean and not math.isclose(self._last_return, self._best_mean)
+        return self.equal_episodes if never_another or worse else 0
 
     @property
     def wait_share(self) -> float | None:
-        """Share of the time that the training waited for workers; None before there is enough of it."""
+        """Share of time spent waiting for workers; None too early."""
         if len(self._shares) < NEWEST // 2 or not _long_enough(self._shares):
             return None
         return statistics.fmean(share for _, share in self._shares)
 
     @property
     def straggler(self) -> tuple[int, float] | None:
-        """The slowest worker, and how many times as long as the median of the others it takes for a step.
+        """The slowest worker, and its time per step relative to the others' median; None too early.
 
-        None too early, or where the slowest has its answers in too small a part of the time to matter. Medians over
-        rollouts: a worker that hung once, and was replaced, is no straggler.
+        1 where even the slowest works in too small a part of the time to matter. Medians over rollouts: a worker that
+        hung once, and was replaced, is no straggler.
         """
         if len(self._answers) < NEWEST // 4 or not _long_enough(self._answers) or len(self.pids) < 2:
             return None
@@ -216,8 +201,8 @@ class Readings:
         return worst, medians[worst] / max(others, 1e-9)
 
 
-def _forget(timed: deque[tuple[float, Any]]) -> None:
-    """Drop what is older than the newest `NEWEST` entries and than `SECONDS`."""
+def _drop_old(timed: deque[tuple[float, Any]]) -> None:
+    """Drop entries beyond the newest `NEWEST` that are older than `SECONDS`."""
     while len(timed) > NEWEST and timed[-1][0] - timed[1][0] > SECONDS:
         timed.popleft()
 

@@ -1,4 +1,4 @@
-"""Environments that nothing good can be learnt from, registered on import so that workers find them, and a network."""
+"""Environments and a network that make a training ill, registered when imported."""
 
 from __future__ import annotations
 
@@ -12,37 +12,46 @@ from torch import nn
 
 
 class _Noise(gymnasium.Env):
-    """Random observations, in games of 20 steps."""
+    """Random observations, in episodes of 20 steps."""
 
-    observation_space = gymnasium.spaces.Box(-10.0, 10.0, (4,), np.float32)
-    action_space = gymnasium.spaces.Discrete(2)
+    def __init__(self) -> None:
+        self.observation_space = gymnasium.spaces.Box(-10.0, 10.0, (4,), np.float32)
+        self.action_space = gymnasium.spaces.Discrete(2)
+        self.step_number = 0
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.step_number = 0
-        return self._look(), {}
+        return self._observe(), {}
 
-    def _look(self) -> np.ndarray:
+    def _observe(self) -> np.ndarray:
         return self.np_random.normal(size=4).astype(np.float32)
 
     def step(self, action: int):
         self.step_number += 1
         ended = self.step_number == 20
-        return self._look(), self._reward(int(action), ended), ended, False, {}
+        return self._observe(), self._reward(int(action), ended), ended, False, {}
 
     def _reward(self, action: int, ended: bool) -> float:
         raise NotImplementedError
 
 
 class Constant(_Noise):
-    """Whatever is done, each step earns 1."""
+    """Each step earns 1, whatever the action."""
 
     def _reward(self, action: int, ended: bool) -> float:
         return 1.0
 
 
 class Bait(_Noise):
-    """Action 0 earns 1 at once and costs as much a step later: a policy that always takes it gains nothing."""
+    """Action 0 earns 1 now and costs 1 a step later.
+
+    A policy that always takes it gains nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken = 0
 
     def _reward(self, action: int, ended: bool) -> float:
         before, self.taken = (self.taken if self.step_number > 1 else 0), int(action == 0)
@@ -50,27 +59,27 @@ class Bait(_Noise):
 
 
 class Slow(CartPoleEnv):
-    """A step takes its time."""
+    """Steps of 50 milliseconds."""
 
-    def step(self, action: int):
+    def step(self, action):
         time.sleep(0.05)
         return super().step(action)
 
 
 class Biased(CartPoleEnv):
-    """A sensor whose numbers are all large ones."""
+    """A sensor with a large offset."""
 
     def reset(self, **kwargs):
         observation, info = super().reset(**kwargs)
         return observation + np.float32(1000.0), info
 
-    def step(self, action: int):
-        observation, *rest = super().step(action)
-        return observation + np.float32(1000.0), *rest
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation + np.float32(1000.0), reward, terminated, truncated, info
 
 
 class Dropout(nn.Module):
-    """A network that computes something else each time."""
+    """A network with dropout: another output each time."""
 
     num_features = 16
 
@@ -83,4 +92,4 @@ class Dropout(nn.Module):
 
 
 for _env in (Constant, Bait, Slow, Biased):
-    gymnasium.register(f"{_env.__name__}-v0", entry_point=_env, max_episode_steps=500)
+    gymnasium.register(f"{_env.__name__}-v0", entry_point=f"{__name__}:{_env.__name__}", max_episode_steps=500)

@@ -1,4 +1,4 @@
-"""The doctor names what is wrong with a run, once, and is silent about healthy ones."""
+"""Diagnostics name what is wrong with a run, once, and are silent about healthy ones."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ppo_tui import Trainer, load_preset
+from ppo_tui.config import to_tables
 from ppo_tui.config.live import parse_live_value, typed_value
 from ppo_tui.protocol import (
     Alarm,
@@ -96,7 +97,7 @@ def _check_suggestion(alarm: Alarm) -> None:
         verb, key, value = alarm.suggestion.split()
         assert verb == "set"
         assert parse_live_value(key, typed_value(value)) > 0
-        assert key in alarm.message, "what the setting is now is said too"
+        assert key in alarm.message, "the message has the present value too"
 
 
 def test_a_worker_that_is_stopped_again_and_again_is_named():
@@ -170,7 +171,7 @@ def test_watching_changes_no_bit():
     assert all(torch.equal(weights[name], unwatched_weights[name]) for name in weights)
 
 
-def test_it_can_be_turned_off():
+def test_diagnostics_can_be_turned_off():
     assert alarms_of(*LIVELY, "optim.learning_rate=0.1", "run.diagnostics=false", updates=3) == []
 
 
@@ -178,13 +179,16 @@ def test_it_can_be_turned_off():
 
 
 @pytest.fixture
-def told():
-    """Feed a doctor with updates of these KLs; the names of its alarms."""
+def alarms_after():
+    """A function: the alarms after updates of these KLs and other events."""
     config = load_preset("cartpole")
-    from ppo_tui.config import to_tables
-
     alarms: list[Alarm] = []
-    diagnostics = Diagnostics(alarms.append)
+
+    def collect(event: Event) -> None:
+        assert isinstance(event, Alarm)
+        alarms.append(event)
+
+    diagnostics = Diagnostics(collect)
     diagnostics.emit(
         RunStarted(
             run="r", config=to_tables(config), seed=1, total_steps=1, num_envs=8, num_workers=1, rollout_steps=32,
@@ -192,7 +196,7 @@ def told():
         )
     )  # fmt: skip
 
-    def tell(*kls: float | Event) -> list[Alarm]:
+    def follow(*kls: float | Event) -> list[Alarm]:
         alarms.clear()
         for kl in kls:
             metrics = {"train/approx_kl": kl, "train/learning_rate": 1e-3, "train/clip_fraction": 0.9}
@@ -200,39 +204,40 @@ def told():
             diagnostics.emit(event)
         return list(alarms)
 
-    return tell
+    return follow
 
 
-def test_an_alarm_is_said_once_and_again_only_after_the_run_was_healthy(told):
-    (alarm,) = told(0.01, 0.5, 0.6, 0.15, 0.7)
+def test_an_alarm_is_raised_once_and_again_only_after_the_run_was_healthy(alarms_after):
+    (alarm,) = alarms_after(0.01, 0.5, 0.6, 0.15, 0.7)
     assert (alarm.name, alarm.level) == ("kl-spike", Level.WARNING)
-    assert told(0.05, 0.3) != [], "0.05 is healthy, and the next spike is news"
+    assert alarms_after(0.05, 0.3) != [], "0.05 is healthy, and the next spike is news"
 
 
-def test_numbers_that_are_none_say_nothing(told):
-    assert told(float("nan"), float("inf")) == []
+def test_numbers_that_are_not_finite_raise_nothing(alarms_after):
+    assert alarms_after(float("nan"), float("inf")) == []
 
 
-def test_a_rewind_begins_anew(told):
-    assert [alarm.name for alarm in told(0.5)] == ["kl-spike"]
-    assert [alarm.name for alarm in told(Rewound(path="c", step=0, update=0), 0.5)] == ["kl-spike"]
+def test_after_a_rewind_an_alarm_is_raised_again(alarms_after):
+    assert [alarm.name for alarm in alarms_after(0.5)] == ["kl-spike"]
+    assert [alarm.name for alarm in alarms_after(Rewound(path="c", step=0, update=0), 0.5)] == ["kl-spike"]
 
 
-def test_what_a_standing_alarm_explains_is_not_said(told):
+def test_an_alarm_that_another_explains_is_not_raised(alarms_after):
     """Nine samples of ten are clipped in all of them: only without the spike this is news."""
-    assert [alarm.name for alarm in told(*[0.5] * 5)] == ["kl-spike"]
-    assert [alarm.name for alarm in told(*[0.05] * 5)] == ["clip-fraction-high"]
+    assert [alarm.name for alarm in alarms_after(*[0.5] * 5)] == ["kl-spike"]
+    assert [alarm.name for alarm in alarms_after(*[0.05] * 5)] == ["clip-fraction-high"]
 
 
-def test_the_suggestion_is_of_the_setting_as_it_is_now(told):
+def test_the_suggestion_is_of_the_setting_as_it_is_now(alarms_after):
     change = SettingChanged(key="ppo.clip_range", old=0.2, new=0.03, by="user", step=1, update=1)
-    (alarm,) = told(change, *[0.05] * 3)
+    (alarm,) = alarms_after(change, *[0.05] * 3)
     assert "ppo.clip_range 0.03" in alarm.message
     assert alarm.suggestion == "set optim.learning_rate 0.0005"
-    assert describe(alarm).endswith("; try: set optim.learning_rate 0.0005")
+    assert str(describe(alarm)).endswith("; try: set optim.learning_rate 0.0005")
 
 
 def test_alarms_of_older_records_are_read():
     alarm = decode_event(b'{"event":"alarm","level":"warning","message":"disk full"}')
+    assert isinstance(alarm, Alarm)
     assert (alarm.name, alarm.suggestion, alarm.text) == ("", "", "disk full")
     assert decode_event(encode(alarm)) == alarm
