@@ -21,9 +21,9 @@ _HEAD = """# Diagnostics
 ## While a run trains
 
 Diagnostics follow each run and raise an alarm where something is wrong with the training: on the screen (the events,
-`4`), in `run.log` and the lines of a headless run, in the report, and as `Alarm` events with a `name` and a `suggestion`
-in `events.jsonl`, for scripts. Where a setting helps that can be changed while the run trains, the alarm ends with the
-edit:
+`4`), in `run.log` and the lines of a headless run, in the report, and as `Alarm` events with a `name` and a
+`suggestion` in `events.jsonl`, for scripts. Where a setting helps that can be changed while the run trains, the alarm
+ends with the edit:
 
 ```
 WARNING: the policy moved too far in one update: KL 1.4, more than ten times the usual; optim.learning_rate is 0.1;

@@ -1,4 +1,4 @@
-"""The environments: made for training (`make_env`) and examined beforehand (`probe_env`)."""
+"""Environments: made for training (`make_env`), examined beforehand (`probe_env`)."""
 
 from .making import make_env
 from .probing import EnvInfo, probe_env

@@ -1,8 +1,12 @@
-"""Atari games, preprocessed as for the Nature DQN, straight on the emulator.
+"""Atari games, preprocessed as for the Nature DQN, directly on the emulator.
 
-The frames, rewards and ends of games equal, bit for bit, those of `gymnasium.wrappers.AtariPreprocessing` around
-``gymnasium.make("ALE/…-v5", frameskip=1, repeat_action_probability=0.0)``, seeds included. On top of it come what
-baselines' ``atari_wrappers`` add: episodes that end with a life, FIRE where a game waits for it, clipped rewards.
+Frames, rewards and ends of games equal, bit for bit, those of `gymnasium.wrappers.AtariPreprocessing` around
+``gymnasium.make("ALE/…-v5", frameskip=1, repeat_action_probability=0.0)``, seeds included. In addition there are the
+features of baselines' ``atari_wrappers``: episodes that end with a life, FIRE where a game waits for it, clipped
+rewards.
+
+Here a *game* is what the emulator plays from `reset_game` to `game_over`; with `AtariConfig.life_loss` the learner's
+episode may be a part of it.
 
 Sources: Mnih et al., "Human-level control through deep reinforcement learning" (2015), Methods; Machado et al.,
 "Revisiting the Arcade Learning Environment" (2018), for sticky actions;
@@ -12,7 +16,7 @@ https://github.com/openai/baselines/blob/master/baselines/common/atari_wrappers.
 from __future__ import annotations
 
 import operator
-from typing import Any, ClassVar
+from typing import Any
 
 import ale_py
 import cv2
@@ -31,42 +35,41 @@ NOOP = ale_py.Action.NOOP
 FIRE = ale_py.Action.FIRE
 
 _COUNTERS = ("lives", "return", "length", "fire_due", "between_lives")
-"""Attributes of `AtariEnv` (behind an underscore) that are plain numbers, and part of its state."""
+"""Plain numbers in the state of `AtariEnv`: its attributes of these names, with an underscore."""
 
 
-class AtariEnv(gymnasium.Env[np.ndarray, int]):
-    """One game: grey frames `[screen_size, screen_size]` of uint8, `Discrete` joystick actions.
+class AtariEnv(gymnasium.Env[np.ndarray, np.int64]):
+    """An Atari game: grey frames `[screen_size, screen_size]` of uint8, `Discrete` actions.
 
     Lost lives (`AtariConfig.life_loss`):
 
-    - ``terminal``: the step returns ``terminated=True``, yet the game goes on: the next `reset` plays one NOOP step
+    - ``terminal``: the step returns ``terminated=True``, yet the game continues: the next `reset` plays one NOOP step
       instead of starting a new game. A drop to 0 lives ends nothing by itself, since games such as Qbert, Frogger or
-      Atlantis go on for a while with a 0 on the counter (baselines' rule): the end of the game follows.
+      Atlantis continue for a while with a 0 on the counter (baselines' rule): the end of the game follows.
     - ``reset``: the frame that loses a life ends the game, and the next `reset` starts a new one.
     - ``none``: nothing ends.
 
     ``reset(seed=…)`` starts a new game in every case.
 
     FIRE (`AtariConfig.fire_reset`) is pressed for one step after a game starts and after each lost life, in games
-    whose minimal action set has at least three actions of which FIRE is the second: baselines' rule, which takes in
+    whose minimal action set has at least three actions of which FIRE is the second: baselines' rule, which includes
     some games that do not wait for it. It happens within `reset`; where a life is lost without one (``none``), FIRE
-    replaces the agent's action in the step that follows, or Breakout would stand still for ever.
+    replaces the agent's action in the next step, or Breakout would never continue.
 
-    ``info["episode"]`` reports the game as played: in mode ``reset`` it ends with the life. Its return is raw and
-    counts NOOP and FIRE steps too; its length counts the agent's steps. When a game ends within `reset`, in the NOOP
-    or FIRE step that goes on after a lost life, `reset` starts a new game and its own info carries ``"episode"``.
-    ``info["lives"]`` is there in every step.
+    ``info["episode"]`` reports the game: in mode ``reset`` it ends with the life. Its return is raw and includes NOOP
+    and FIRE steps; its length counts the agent's steps. When a game ends within `reset`, in the NOOP or FIRE step after
+    a lost life, `reset` starts a new game and its own info has ``"episode"``. ``info["lives"]`` is in every info.
 
     Args:
         game: the ROM's name in ale-py, such as ``space_invaders``.
         mode, difficulty: the game's switches, or None for its defaults.
-        render_mode: None or ``rgb_array``; `render` returns the screen in both cases. It may be changed at any time.
+        render_mode: None or ``rgb_array``; `render` returns the screen in both cases. It may change at any time.
 
     Raises:
         ConfigError: the ROM, the mode or the difficulty does not exist.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012, as Gymnasium declares it
 
     def __init__(
         self,
@@ -86,7 +89,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         self._difficulty = difficulty
         self._rom_name = game
         self._rom = _rom_path(game)
-        cv2.setNumThreads(1)  # the workers share the cores among themselves
+        cv2.setNumThreads(1)  # one core a worker
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         self._ale = ale_py.ALEInterface()
         self._ale.setFloat("repeat_action_probability", 0.0)
@@ -111,7 +114,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
     # ── Gymnasium's interface ───────────────────────────────────────────────────────────────────────────────
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        """Start a new game, or go on with the game after a lost life. See the class for which, and for the info."""
+        """Start a new game, or continue the game after a lost life (see the class)."""
         super().reset(seed=seed)
         info: dict[str, Any] = {}
         if self._between_lives and seed is None:
@@ -125,15 +128,15 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         info["lives"] = self._lives
         return self._screen.resized(), info
 
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """Hold `action` for `frame_skip` frames.
+    def step(self, action: int | np.int64) -> tuple[np.ndarray, float, bool, bool, dict]:
+        """Repeat `action` for `frame_skip` frames.
 
         Returns:
-            The frame (an array of its own, the caller's to keep), the reward of all the frames (its sign, if
-            `clip_reward`), terminated, truncated (after `max_frames` frames of the game), and info.
+            The frame (a copy), the reward of all frames (its sign, if `clip_reward`), terminated, truncated (after
+            `max_frames` frames of the game), and info.
 
         Raises:
-            gymnasium.error.InvalidAction: `action` is not in ``0 … n − 1``, numbers that the emulator would accept.
+            gymnasium.error.InvalidAction: `action` is not in ``0 … n − 1``; the emulator would accept other numbers.
         """
         index = operator.index(action)
         if not 0 <= index < len(self._actions):
@@ -158,8 +161,8 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
     def render(self) -> np.ndarray:
         """The screen, uint8 RGB, `[210, 160, 3]` in most games.
 
-        In mode ``rgb_array`` each pixel is from the brighter one of the newest two frames, as in the observation: many
-        games draw some things in every second frame only. Otherwise it is what the emulator shows now.
+        In mode ``rgb_array`` each pixel is the brighter one of the newest two frames, as in the observation: many games
+        draw some things in every second frame only. Otherwise it is the emulator's present frame.
         """
         return self._ale.getScreenRGB() if self.render_mode is None else self._screen.colours()
 
@@ -170,20 +173,20 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
 
     @property
     def lives(self) -> int:
-        """Lives left, as the newest observation shows them."""
+        """Lives left at the newest observation."""
         return self._lives
 
     def get_action_meanings(self) -> list[str]:
         """The joystick's position for each action, such as ``UPFIRE``."""
         return [action.name for action in self._actions]
 
-    # ── Its state (`ppo_tui.envs.state.StatefulEnv`) ─────────────────────────────────────────────────────────
+    # ── State (`ppo_tui.envs.state.StatefulEnv`) ─────────────────────────────────────────────────────────────
 
     def save_state(self) -> bytes:
-        """The game as it stands: the emulator with its random generator, the pooled screens, and all that we count.
+        """The game so far: emulator with its generator, pooled screens, counters.
 
-        The emulator keeps neither its screen nor the action before; both are ours (see `_act`), so the game goes on
-        bit for bit, sticky actions included. `render` shows the old screen until the next step.
+        The emulator's own state lacks its screen and the previous action; both are kept here (see `_act`), so the game
+        continues bit for bit, sticky actions included. `render` shows the old screen until the next step.
         """
         facts = {
             "rom": self._rom_name,
@@ -198,17 +201,17 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         return pack(facts, blobs)
 
     def restore_state(self, state: bytes) -> None:
-        """Go on where `save_state` was called, on another instance of the same game too.
+        """Continue where `save_state` was called, on any instance of the same game.
 
         Raises:
-            CannotRestoreError: it is the state of another game, or of none.
+            CannotRestoreError: it is the state of another game, or damaged.
         """
         facts, blobs = unpack(state)
         if facts.get("rom") != self._rom_name:
             raise CannotRestoreError(f"it was saved from {facts.get('rom')!r} and not from {self._rom_name!r}")
         self._screen.restore(*np.frombuffer(blobs["screens"], np.uint8).reshape(2, *self._ale.getScreenDims()))
-        # Something of an emulator that was only just reset, and has not played a frame, outlasts `restoreState`: Qbert
-        # and Tetris would go on differently.
+        # Something of an emulator that was just reset, and has not played a frame, survives `restoreState`: Qbert and
+        # Tetris would continue differently.
         self._ale.act(NOOP)
         self._ale.restoreState(ale_py.ALEState(blobs["emulator"]))
         set_generator_state(self, facts["generator"])
@@ -219,7 +222,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
     # ── The game ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _new_game(self, seed: int | None = None) -> None:
-        """Start a game, let 1 to `noop_max` frames pass without an action, and look at the screen."""
+        """Start a game, play 1 to `noop_max` frames of NOOP, and read the screen."""
         self._start(seed)
         noop_max = self._config.noop_max
         noops = int(self.np_random.integers(1, noop_max + 1)) if noop_max > 0 else 0
@@ -240,14 +243,14 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         self._length = 0
 
     def _seed(self, seed: int) -> None:
-        """Seed our generator and the emulator's exactly as ale-py's own environment does (``ale_py/env.py``)."""
+        """Seed this generator and the emulator's as ale-py's environment does (``ale_py/env.py``)."""
         own_seed, ale_seed = np.random.SeedSequence(seed).generate_state(2)
         self._np_random, _ = seeding.np_random(int(own_seed))
         self._ale.setInt("random_seed", int(ale_seed.astype(np.int32)))
         self._load_game()
 
     def _load_game(self) -> None:
-        """Load the ROM, which makes the emulator's seed effective and resets its switches."""
+        """Load the ROM, so that the emulator's seed takes effect; reset its switches."""
         self._ale.loadROM(self._rom)
         if self._mode is not None:
             _check_switch("mode", self._mode, self._ale.getAvailableModes())
@@ -257,7 +260,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
             self._ale.setDifficulty(self._difficulty)
 
     def _press(self, action: ale_py.Action, info: dict[str, Any]) -> None:
-        """Play one step that is not the agent's; if it ends the game, report that in `info` and start a new one."""
+        """Play a step that is not the agent's; if the game ends, start a new one."""
         self._hold(action)
         if self._ale.game_over():
             if self._length > 0:
@@ -265,10 +268,10 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
             self._new_game()
 
     def _hold(self, action: ale_py.Action) -> tuple[float, bool]:
-        """Emulate `frame_skip` frames of `action`, or fewer if the game ends, and pool the last two.
+        """Emulate `frame_skip` frames of `action`, or until the game ends; pool the last two.
 
-        The pooling is in place: where the game ends before the last frame, the frame that is left over from the
-        step before shows through, as it does in Gymnasium's wrapper.
+        The pooling is in place: where the game ends before the last frame, the frame left over from the previous step
+        shows through, as in Gymnasium's wrapper.
 
         Returns:
             The raw reward of the frames, and whether a life was lost.
@@ -294,9 +297,9 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         return reward, life_lost
 
     def _act(self, action: ale_py.Action) -> float:
-        """Emulate one frame. With probability `sticky_actions` the action of the frame before is executed again.
+        """Emulate one frame; with probability `sticky_actions` repeat the previous action.
 
-        The draw is ours and not the emulator's, whose saved state does not hold the previous action.
+        The draw is made here and not by the emulator, whose saved state lacks the previous action.
         """
         stickiness = self._config.sticky_actions
         if stickiness == 0.0 or self.np_random.random() >= stickiness:
@@ -304,13 +307,13 @@ class AtariEnv(gymnasium.Env[np.ndarray, int]):
         return self._ale.act(self._executed)
 
     def _loses_life(self) -> bool:
-        """Whether there are fewer lives than when it was last asked."""
+        """Whether a life was lost since the last call."""
         before, self._lives = self._lives, self._ale.lives()
         return self._lives < before
 
 
 def _rom_path(game: str) -> str:
-    """Where ale-py keeps the ROM; asked first, because the emulator ends the process when it cannot load one."""
+    """Path of the ROM; the emulator would end the process without one."""
     try:
         path = roms.get_rom_path(game)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""One environment, ready for training, from its configuration."""
+"""Make one environment, ready for training, from its configuration."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .state import RecordedEpisode
 
 
 def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.Env:
-    """The environment of `config`, with the spaces that the learner expects.
+    """Make the environment of `config`, with spaces for the learner.
 
     Observations are a Box: uint8 images, `[H, W]` or channel first `[C, H, W]`, or float32 vectors `[D]`.
     Actions are ``Discrete(n)`` and ``MultiDiscrete`` from 0 on, ``MultiBinary``, or a Box of floats to whose bounds
-    actions are clipped. Frames are single: whoever stores them stacks them (`config.frame_stack`).
+    actions are clipped. Frames are single; the rollout stacks them (`config.frame_stack`).
 
-    In the step that ends a full game, ``info["episode"] = {"r": raw return, "l": agent steps}``; see
-    `ppo_tui.envs.atari.AtariEnv` for what a full game is there.
+    In the step that ends an episode, ``info["episode"] = {"r": raw return, "l": agent steps}``; with Atari's lost lives
+    an episode may go on after a step that is terminated, see `ppo_tui.envs.atari.AtariEnv`.
 
-    The function is picklable by reference, so ``functools.partial(make_env, config)`` crosses processes.
+    The function is pickled by reference, so ``functools.partial(make_env, config)`` crosses processes.
 
     Args:
-        render_mode: what `render` returns, as in `gymnasium.make`. Atari games render ``rgb_array`` in any case.
+        render_mode: as in `gymnasium.make`. Atari games render ``rgb_array`` in any case.
 
     Raises:
         ConfigError: the id is unknown or unsuitable, or the spaces are not supported.
@@ -54,7 +54,10 @@ def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.
 
 
 def _make_kwargs(config: EnvConfig, render_mode: str | None) -> dict[str, Any]:
-    """Environments that cannot render often take no `render_mode` at all: it is passed only where one is asked."""
+    """Arguments for the constructor; `render_mode` only where one is asked for.
+
+    Environments that cannot render often take no such argument.
+    """
     return config.kwargs if render_mode is None else {**config.kwargs, "render_mode": render_mode}
 
 
@@ -64,7 +67,7 @@ _VARIANT = re.compile(r"(-ram)?(Deterministic|NoFrameskip)?$")
 
 
 def find_spec(env_id: str) -> EnvSpec:
-    """The registration of `env_id`, which may be ``module:Name-v0``: the module is then imported first.
+    """The registration of `env_id`; of ``module:Name-v0`` after importing the module.
 
     Raises:
         ConfigError: the id is not registered, its module cannot be imported, or it is a legacy Atari id that skips
@@ -86,7 +89,7 @@ def find_spec(env_id: str) -> EnvSpec:
 
 
 def newest_id(env_id: str) -> str | None:
-    """The registered id of the same name with the highest version, or None when the name is unknown."""
+    """The registered id of the same name with the highest version, or None."""
     return _newest_ids().get(_bare_name(env_id))
 
 
@@ -103,12 +106,12 @@ def _import_module(env_id: str, module: str) -> None:
     except (Exception, SystemExit) as error:
         raise ConfigError(
             f"env.id = {env_id!r}: the module {module!r} cannot be imported ({type(error).__name__}: {error})",
-            hint="install the package that provides it, or leave the module out for an id that is registered already",
+            hint="install the package that provides it, or omit the module if the id is registered already",
         ) from error
 
 
 def _modern_atari_id(name: str) -> str | None:
-    """The ``ALE/…-v5`` id for a legacy Atari id such as ``BreakoutDeterministic-v4``; None for every other id."""
+    """The ``ALE/…-v5`` id for a legacy id such as ``BreakoutDeterministic-v4``, or None."""
     if not (match := _LEGACY_ATARI.fullmatch(name)):
         return None
     modern = f"ALE/{match[1]}-v5"
@@ -131,7 +134,7 @@ def _unknown_id(env_id: str, name: str) -> ConfigError:
 
 
 def _newest_ids() -> dict[str, str]:
-    """Bare name → its id of the highest version, which of an Atari game is the ``ALE/…-v5`` one."""
+    """Bare name → its id of the highest version, for Atari the ``ALE/…-v5`` one."""
     newest: dict[str, EnvSpec] = {}
     for spec in gymnasium.registry.values():
         rival = newest.get(_bare_name(spec.id))
@@ -141,12 +144,12 @@ def _newest_ids() -> dict[str, str]:
 
 
 def _bare_name(env_id: str) -> str:
-    """``ALE/Breakout-v5``, ``breakout`` and ``BreakoutNoFrameskip-v4`` are all ``breakout``."""
+    """``breakout`` for ``ALE/Breakout-v5``, ``breakout`` and ``BreakoutNoFrameskip-v4``."""
     return _VARIANT.sub("", _VERSION.sub("", env_id).rpartition("/")[2]).lower()
 
 
 class SeededEpisodes(gymnasium.Wrapper):
-    """Seeds each reset that names no seed with the next of `seeds`; those after them go on from the last one."""
+    """Seed each reset without a seed with the next of `seeds`, while they last."""
 
     def __init__(self, env: gymnasium.Env, seeds: Sequence[int]) -> None:
         super().__init__(env)
@@ -157,5 +160,5 @@ class SeededEpisodes(gymnasium.Wrapper):
 
 
 def make_seeded_env(config: EnvConfig, seeds: Sequence[int]) -> gymnasium.Env:
-    """`make_env` with a seed for each episode; raises as it does."""
+    """`make_env` with a seed for each episode; raises as `make_env` does."""
     return SeededEpisodes(make_env(config), seeds)

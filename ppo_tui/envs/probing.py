@@ -1,4 +1,4 @@
-"""Look at an environment once, before any process is started for it."""
+"""Examine an environment once, before any process is started for it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from .spaces import count_masked
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """Discard warnings and all that this process writes to stdout and stderr, from Python and from C alike.
+    """Discard warnings and output to stdout and stderr, from Python and C alike.
 
-    It acts on the whole process, so no other thread should have anything to say meanwhile.
+    It acts on the whole process, so no other thread should write anything meanwhile.
     """
     with (
         warnings.catch_warnings(),
@@ -42,7 +42,7 @@ def silenced() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _to_null(descriptor: int) -> Iterator[None]:
-    """Point a file descriptor at the null device; one that is closed already needs no silencing."""
+    """Point a file descriptor at the null device, unless it is closed already."""
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is not None and not stream.closed:
             stream.flush()
@@ -71,14 +71,14 @@ _PIP_COMMANDS = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EnvInfo:
-    """What there is to know of an environment without playing it.
+    """Facts about an environment that can be known without playing it.
 
     Attributes:
         observation_space: of one frame, as `make_env` gives it.
         action_space: as `make_env` gives it.
-        reward_threshold: mean return from which the environment counts as solved, or None where nobody says.
+        reward_threshold: mean return from which the environment counts as solved, or None where none is registered.
         action_meanings: a name for each discrete action, or None where the environment has none.
-        num_masked: actions that the environment's masks tell about, all choices together; 0 where nothing is masked.
+        num_masked: actions that the environment's masks cover, all choices together; 0 where nothing is masked.
     """
 
     observation_space: Box
@@ -89,10 +89,10 @@ class EnvInfo:
 
 
 def probe_env(config: EnvConfig) -> EnvInfo:
-    """Make the environment, read what it is, and close it. Nothing appears on stdout or stderr.
+    """Make the environment, read its facts, and close it, without any output.
 
     Raises:
-        ConfigError: no run can use this environment; the message says why and what to do about it.
+        ConfigError: no run can use this environment; with the reason and what to do about it.
     """
     with silenced():
         spec = find_spec(config.id)
@@ -105,7 +105,7 @@ def probe_env(config: EnvConfig) -> EnvInfo:
                 env.close()
         except ConfigError:
             raise
-        # The environment is someone else's code: whatever it raises, sys.exit included, is one message here.
+        # The environment is third-party code: whatever it raises, sys.exit included, becomes one message.
         except (Exception, SystemExit) as error:
             raise _explain(error, config, spec) from error
 
@@ -113,8 +113,10 @@ def probe_env(config: EnvConfig) -> EnvInfo:
 def _read(env: gymnasium.Env, config: EnvConfig, spec: EnvSpec) -> EnvInfo:
     atari = is_atari(spec.id)
     meanings = getattr(env.unwrapped, "get_action_meanings", None)
+    observation_space = env.observation_space
+    assert isinstance(observation_space, Box), "make_env gives no other"
     return EnvInfo(
-        observation_space=env.observation_space,
+        observation_space=observation_space,
         action_space=env.action_space,
         reward_threshold=spec.reward_threshold,
         action_meanings=tuple(meanings()) if meanings else None,
@@ -130,8 +132,8 @@ def _check_kwargs(config: EnvConfig, spec: EnvSpec) -> None:
     """
     if "render_mode" in config.kwargs:
         raise ConfigError(
-            f"env.kwargs.render_mode = {config.kwargs['render_mode']!r}: how to draw is the screen's business",
-            hint="leave it out",
+            f"env.kwargs.render_mode = {config.kwargs['render_mode']!r}: the screen decides how to render",
+            hint="remove it",
         )
     accepted = ["mode", "difficulty"] if is_atari(spec.id) else _parameters(_constructor(spec))
     if accepted is None:
@@ -152,7 +154,7 @@ def _constructor(spec: EnvSpec) -> Callable[..., Any]:
 
 
 def _parameters(constructor: Callable[..., Any]) -> list[str] | None:
-    """The keyword arguments that can be configured, those of `gymnasium.make` included; None when any is taken."""
+    """The configurable keyword arguments, `gymnasium.make`'s included; None for any."""
     try:
         parameters = inspect.signature(constructor).parameters.values()
     except (TypeError, ValueError):  # written in C, without a signature
@@ -164,7 +166,7 @@ def _parameters(constructor: Callable[..., Any]) -> list[str] | None:
 
 
 def _explain(error: BaseException, config: EnvConfig, spec: EnvSpec) -> ConfigError:
-    """The one message for what the environment raised."""
+    """The error to show for whatever the environment raised."""
     lines = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
     newest = newest_id(spec.id)
@@ -178,7 +180,7 @@ def _explain(error: BaseException, config: EnvConfig, spec: EnvSpec) -> ConfigEr
         hint = f"the environment itself raised this; check env.kwargs = {config.kwargs!r}"
     else:
         hint = "the environment itself raised this"
-    return ConfigError(f"env.id = {config.id!r}: it cannot be made ({reason})", hint=hint)
+    return ConfigError(f"env.id = {config.id!r}: it cannot be created ({reason})", hint=hint)
 
 
 def _install_hint(spec: EnvSpec) -> str:

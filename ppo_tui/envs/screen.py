@@ -1,7 +1,7 @@
-"""The emulator's screen as the agent sees it: grey, the maximum of two frames, and small.
+"""The emulator's screen as the agent sees it: grey, pooled and small.
 
-From one step to the next hardly anything on an Atari screen moves, so only the bands of lines that changed are
-converted, pooled and resized. That is a cache: every result equals the one computed from the whole screen, bit for bit.
+From one step to the next little on an Atari screen moves, so only the bands of lines that changed are converted, pooled
+and resized. This is a cache: every result equals the one computed from the whole screen, bit for bit.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 
 MERGED_GAP = 2
-"""Changed bands with at most this many others between them are done in one go: a call costs as much as they do."""
+"""Changed bands with at most this many others between them share one call, which costs as much as they do."""
 
 
 class PooledScreen:
-    """Two grey frames of the emulator, their maximum, and that resized by area to `size` × `size`.
+    """Two grey frames of the emulator, and their maximum resized to `size` × `size`.
 
     Args:
         ale: with a game loaded, whose screen has H × W pixels.
@@ -38,7 +38,7 @@ class PooledScreen:
         self._unresized = set(range(self._bands))
 
     def show_newest(self) -> None:
-        """Let the pooled frame be the screen as it is now, and the older frame black, as a game begins."""
+        """Begin an episode: the pooled frame is the screen, the older frame black."""
         self._newest.read()
         np.copyto(self._pooled, self._newest.grey)
         self._older.blacken()
@@ -46,16 +46,16 @@ class PooledScreen:
         self._forget()
 
     def read_older(self) -> None:
-        """Take the screen as the older frame."""
+        """Read the screen as the older frame."""
         self._unpooled.update(self._older.read())
 
     def read_newest(self) -> None:
-        """Take the screen as the newest frame."""
+        """Read the screen as the newest frame."""
         self._unpooled.update(self._newest.read())
         self._newest_was_read = True
 
     def pool(self) -> None:
-        """Pool the frames. Where no newest one was read since the last time, the pooled frame stands in for it."""
+        """Pool the frames; without a new newest one, the pooled frame replaces it."""
         if self._newest_was_read:
             for lines in self._lines(self._unpooled):
                 newest, pooled = self._newest.grey[lines], self._pooled[lines]
@@ -71,7 +71,7 @@ class PooledScreen:
         self._newest_was_read = False
 
     def resized(self) -> np.ndarray:
-        """The pooled frame, uint8 `[size, size]`, an array of the caller's own."""
+        """The pooled frame, uint8 `[size, size]`, as a copy."""
         for first, last in _runs(self._unresized):
             small = self._small[first * self._small_band_height : last * self._small_band_height]
             lines = self._pooled[first * self._band_height : last * self._band_height]
@@ -80,7 +80,7 @@ class PooledScreen:
         return self._small.copy()
 
     def colours(self) -> np.ndarray:
-        """The screen as it is now in RGB, uint8 `[H, W, 3]`, with what was brighter in the older frame.
+        """The screen in RGB, uint8 `[H, W, 3]`, with brighter pixels of the older frame.
 
         Many games draw some things in every second frame only.
         """
@@ -91,11 +91,11 @@ class PooledScreen:
         return colours
 
     def frames(self) -> tuple[np.ndarray, np.ndarray]:
-        """All that later screens depend on: the pooled frame and the older one, uint8 `[H, W]`, copied."""
+        """The state for later screens: pooled and older frame, uint8 `[H, W]`, copied."""
         return self._pooled.copy(), self._older.grey.copy()
 
     def restore(self, pooled: np.ndarray, older: np.ndarray) -> None:
-        """Stand where `frames` was taken."""
+        """Continue from the `frames` of another time."""
         np.copyto(self._pooled, pooled)
         self._older.set_grey(older)
         self._newest_was_read = False
@@ -112,7 +112,7 @@ class PooledScreen:
 
 
 class _Frame:
-    """One frame in grey, and the palette numbers that it was made from.
+    """One frame in grey, and the palette numbers behind it.
 
     Attributes:
         stale: the palette numbers are not those of `grey`.
@@ -133,7 +133,7 @@ class _Frame:
         self._known = b""  # palette numbers whose grey has been seen
 
     def read(self) -> Iterable[int]:
-        """Take the screen as it is now, and say which bands differ from the screen that was read before."""
+        """Read the screen; return the bands that differ from the one read before."""
         before, now = self._numbers, self._spare
         self._ale.getScreen(now)
         self._numbers, self._spare = now, before
@@ -152,12 +152,12 @@ class _Frame:
         return changed
 
     def blacken(self) -> None:
-        """Be black, whatever the screen shows."""
+        """Make the frame black, whatever the screen shows."""
         self.grey.fill(0)
         self.stale = True
 
     def set_grey(self, grey: np.ndarray) -> None:
-        """Be `grey` until the next `read`."""
+        """Set the frame to `grey` until the next `read`."""
         np.copyto(self.grey, grey)
         self.stale = True
 
@@ -166,7 +166,7 @@ class _Frame:
         return self._colour_of[self._numbers.ravel()[pixels]]
 
     def _learn(self) -> None:
-        """Let the emulator convert the screen that was just read, and see which palette number is which grey."""
+        """Let the emulator convert the screen just read; learn the grey of each number."""
         self._ale.getScreenGrayscale(self.grey)
         self._grey_of[self._numbers.ravel()] = self.grey.ravel()
         numbers = set(np.unique(self._numbers).tolist())
@@ -178,10 +178,10 @@ class _Frame:
 
 
 def _bands(height: int, size: int) -> tuple[int, int, int]:
-    """How many bands of lines can be resized each on its own, and the lines of one before and after.
+    """Number of independently resizable bands, and a band's lines before and after.
 
-    OpenCV computes where a line begins in floating point. Only where the factor is a fraction of a power of two, as
-    210/84 is, are the lines of a band weighted exactly as they are within the whole screen.
+    OpenCV computes the origin of a line in floating point. Only where the factor is a fraction of a power of two, as
+    210/84 is, do the lines of a band have exactly the weights that they have within the whole screen.
     """
     bands, factor = math.gcd(height, size), height / size
     if not (factor * 64).is_integer():
@@ -191,13 +191,13 @@ def _bands(height: int, size: int) -> tuple[int, int, int]:
 
 def _runs(bands: Collection[int]) -> Iterator[tuple[int, int]]:
     """The first band and the one after the last of each run of these bands, small gaps included."""
-    first = last = None
+    first = last = -1
     for band in sorted(bands):
-        if first is None:
+        if first < 0:
             first = band
         elif band - last > MERGED_GAP + 1:
             yield first, last + 1
             first = band
         last = band
-    if first is not None:
+    if first >= 0:
         yield first, last + 1

@@ -1,4 +1,4 @@
-"""Spaces that the learner can work with: what is refused, and how the others are converted."""
+"""Spaces and action masks: refuse unsupported ones, convert the others."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .tolerance import BadValueError
 
 _SUPPORTED_OBSERVATIONS = (
     "supported are Box (uint8 images [H, W] or [H, W, C], anything else as a vector), Discrete, MultiDiscrete, "
-    "MultiBinary, and Dict and Tuple of them without images; wrap the environment so that it gives one of these"
+    "MultiBinary, and Dict and Tuple of them without images; wrap the environment so that it has one of these"
 )
 _SUPPORTED_ACTIONS = "supported are Discrete, MultiDiscrete, MultiBinary, and Box of a floating-point type"
 
 _SMALLEST_IMAGE = 36
-"""Height and width from which a uint8 entry of a Dict counts as an image, which a vector of numbers would not do."""
+"""Height and width from which a uint8 entry of a Dict counts as an image; smaller ones are numbers."""
 
 
 def check_spaces(config: EnvConfig, observation_space: Space, action_space: Space) -> None:
-    """Refuse spaces that cannot be learnt from.
+    """Refuse unsupported spaces.
 
     Raises:
         ConfigError: naming the space and what is supported.
@@ -46,7 +46,7 @@ def _check_observations(env_id: str, space: Space) -> None:
         _check_entries(name, space, "")
     elif not isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary):
         raise ConfigError(name, hint=_SUPPORTED_OBSERVATIONS)
-    elif math.prod(space.shape) == 0:
+    elif math.prod(_shape(space)) == 0:
         raise ConfigError(f"env.id = {env_id!r}: its observations {_show(space)} are empty")
     elif isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) > 3:
         raise ConfigError(
@@ -56,7 +56,7 @@ def _check_observations(env_id: str, space: Space) -> None:
 
 
 def _check_entries(name: str, space: Dict | Tuple, path: str) -> None:
-    """Refuse entries that cannot be flattened into one vector, however deep they lie."""
+    """Refuse entries at any depth that cannot be flattened into one vector."""
     entries = space.spaces.items() if isinstance(space, Dict) else enumerate(space.spaces)
     if not space.spaces:
         raise ConfigError(f"{name}, which is empty")
@@ -68,8 +68,8 @@ def _check_entries(name: str, space: Dict | Tuple, path: str) -> None:
             raise ConfigError(f"{name}, of which {place} is {_show(entry)}", hint=_SUPPORTED_OBSERVATIONS)
         elif _is_image(entry):
             raise ConfigError(
-                f"{name}, of which {place} is an image of shape {list(entry.shape)}: a Dict becomes one vector",
-                hint="wrap the environment so that it gives the image alone, or draws the other entries into it",
+                f"{name}, of which {place} is an image of shape {list(_shape(entry))}: a Dict becomes one vector",
+                hint="wrap the environment so that it returns the image alone, or draws the other entries into it",
             )
 
 
@@ -92,15 +92,20 @@ def _check_actions(env_id: str, space: Space) -> None:
         )
 
 
+def _shape(space: Space) -> tuple[int, ...]:
+    """The shape of a space; empty for a single number."""
+    return space.shape or ()
+
+
 def _show(space: Space) -> str:
     text = str(space)
     return text if len(text) <= 120 else text[:119] + "…"
 
 
 def adapt_spaces(env: gymnasium.Env) -> gymnasium.Env:
-    """`env` with a Box observation, uint8 images or float32 vectors, and actions that count from 0.
+    """`env` with Box observations, uint8 images or float32 vectors, and actions from 0.
 
-    What is discrete among the observations is one-hot, one entry after the other.
+    Discrete observations become one-hot, one entry after the other.
 
     Its spaces must have passed `check_spaces`. An observation may share memory with the environment: it is valid
     until the next `step` or `reset`.
@@ -126,29 +131,33 @@ def _adapt_observations(env: gymnasium.Env) -> gymnasium.Env:
     if space.dtype == np.uint8 and len(space.shape) == 2:
         return env
     if space.dtype == np.uint8 and len(space.shape) == 3:
-        return _channel_first(env) if _has_channel_last(space.shape) else env
+        return _channel_first(env, space) if _has_channel_last(space.shape) else env
     return _as_vector(env)
 
 
 def _has_channel_last(shape: tuple[int, ...]) -> bool:
-    """Of the two ends of a 3-D image, the channel axis is the shorter; equal ones follow Gymnasium's `[H, W, C]`."""
+    """Whether the last axis of a 3-D image is no longer than the first.
+
+    The channel axis is the shorter one; equal ones follow Gymnasium's `[H, W, C]`.
+    """
     return shape[2] <= shape[0]
 
 
-def _channel_first(env: gymnasium.Env) -> gymnasium.Env:
-    height, width, channels = env.observation_space.shape
-    space = Box(
-        low=np.moveaxis(env.observation_space.low, -1, 0),
-        high=np.moveaxis(env.observation_space.high, -1, 0),
+def _channel_first(env: gymnasium.Env, space: Box) -> gymnasium.Env:
+    height, width, channels = space.shape
+    moved = Box(
+        low=np.moveaxis(space.low, -1, 0),
+        high=np.moveaxis(space.high, -1, 0),
         shape=(channels, height, width),
         dtype=np.uint8,
     )
-    return TransformObservation(env, lambda image: np.ascontiguousarray(np.moveaxis(image, -1, 0)), space)
+    return TransformObservation(env, lambda image: np.ascontiguousarray(np.moveaxis(image, -1, 0)), moved)
 
 
 def _as_vector(env: gymnasium.Env) -> gymnasium.Env:
-    """Float32 vectors `[D]`, also from environments that declare float32 and return float64."""
+    """Float32 vectors `[D]`, even where float32 is declared and float64 returned."""
     flat = flatten_space(env.observation_space)
+    assert isinstance(flat, Box), "check_spaces has refused what does not flatten"
     with np.errstate(over="ignore"):  # a bound beyond float32 becomes infinite
         space = Box(low=flat.low.astype(np.float32), high=flat.high.astype(np.float32), dtype=np.float32)
     size, shape = space.shape[0], env.observation_space.shape
@@ -163,7 +172,7 @@ def _as_vector(env: gymnasium.Env) -> gymnasium.Env:
 
 
 def hide_numbers(env: gymnasium.Env, config: EnvConfig) -> gymnasium.Env:
-    """`env`, as `adapt_spaces` gives it, without the numbers of its observation vector that `config.hide` names.
+    """`env`, adapted, without the observation entries in `config.hide`.
 
     Raises:
         ConfigError: the observations are images, or have no such numbers, or none would be left.
@@ -171,32 +180,33 @@ def hide_numbers(env: gymnasium.Env, config: EnvConfig) -> gymnasium.Env:
     if not config.hide:
         return env
     space = env.observation_space
+    assert isinstance(space, Box), "adapt_spaces has made it one"
     if len(space.shape) != 1:
         raise ConfigError(
             f"env.hide = {list(config.hide)}: the observations of {config.id!r} are images of shape "
             f"{list(space.shape)}",
-            hint="leave it out; it hides numbers of a vector",
+            hint="remove it; it hides numbers of a vector",
         )
     shown = np.setdiff1d(np.arange(space.shape[0]), config.hide)
     if max(config.hide) >= space.shape[0] or not shown.size:
         raise ConfigError(
             f"env.hide = {list(config.hide)}: the observations of {config.id!r} have the numbers 0 to "
-            f"{space.shape[0] - 1}, one of which at least must be shown"
+            f"{space.shape[0] - 1}, at least one of which must be shown"
         )
-    visible = Box(low=space.low[shown], high=space.high[shown], dtype=space.dtype)
+    visible = Box(low=space.low[shown], high=space.high[shown], dtype=np.float32)
     return TransformObservation(env, lambda vector: vector[shown], visible)
 
 
-_HINT = "set env.action_masks = false, or let the environment give masks by info['action_mask'] or action_masks()"
+_HINT = "set env.action_masks = false, or provide masks in info['action_mask'] or by a method action_masks()"
 
 
 def count_masked(env: gymnasium.Env, config: EnvConfig) -> int:
-    """Actions A that each of the environment's masks tells about, or 0 where `config` and it agree on none.
+    """Number of actions A in each mask of the environment; 0 without masks.
 
     The environment is reset to find out.
 
     Raises:
-        ConfigError: masks are asked for, and there are none, or actions of this kind cannot be masked.
+        ConfigError: masks are required, and there are none, or actions of this kind cannot be masked.
     """
     wanted = config.action_masks
     if wanted is False or (wanted == "auto" and not isinstance(env.action_space, Discrete | MultiDiscrete)):
@@ -210,22 +220,22 @@ def count_masked(env: gymnasium.Env, config: EnvConfig) -> int:
     if _find_mask(env, info) is None:
         if wanted == "auto":
             return 0
-        raise ConfigError(f"env.action_masks = true: {config.id!r} gives no masks", hint=_HINT)
+        raise ConfigError(f"env.action_masks = true: {config.id!r} provides no masks", hint=_HINT)
     return read_mask(env, info).size
 
 
 def read_mask(env: gymnasium.Env, info: dict[str, Any]) -> np.ndarray:
-    """The actions that are possible after the reset or step that gave `info`, bool `[A]`.
+    """The possible actions after the reset or step with this `info`, bool `[A]`.
 
-    A `MultiDiscrete` space has the masks of its choices one after the other.
+    Of a `MultiDiscrete` space, the masks of its choices one after the other.
 
     Raises:
-        ConfigError: the environment gives none here, one of another size, or one that leaves nothing to do.
+        ConfigError: there is no mask here, or one of another size, or one without a possible action.
     """
     found = _find_mask(env, info)
     sizes = choice_sizes(env.action_space)
     if found is None:
-        raise ConfigError("the environment gave action masks before, and none now", hint=_HINT)
+        raise ConfigError("the environment provided action masks before, and none now", hint=_HINT)
     parts = found if isinstance(found, tuple | list) and isinstance(env.action_space, MultiDiscrete) else (found,)
     mask = np.concatenate([np.ravel(np.asarray(part)) for part in parts]).astype(bool)
     if mask.size != sum(sizes):
@@ -236,8 +246,11 @@ def read_mask(env: gymnasium.Env, info: dict[str, Any]) -> np.ndarray:
 
 
 def choice_sizes(space: Space) -> list[int]:
-    """The number of actions of each choice that a Discrete or MultiDiscrete space has."""
-    return [int(space.n)] if isinstance(space, Discrete) else [int(n) for n in space.nvec.flat]
+    """The number of actions of each choice in a Discrete or MultiDiscrete space."""
+    if isinstance(space, Discrete):
+        return [int(space.n)]
+    assert isinstance(space, MultiDiscrete)
+    return [int(n) for n in space.nvec.flat]
 
 
 def _find_mask(env: gymnasium.Env, info: dict[str, Any]) -> Any:

@@ -1,12 +1,12 @@
-"""Saving an environment whole, in the middle of an episode, and restoring it elsewhere.
+"""Save an environment in the middle of an episode, and restore it elsewhere.
 
-A state is a `bytes` that is safe to read back from anywhere: a header in JSON, then raw bytes; nothing is pickled.
+A state is a `bytes` that is safe to read from any source: a header in JSON, then raw bytes; nothing is pickled.
 Three kinds of environment can be saved:
 
-- ours for Atari, with the emulator and everything around it;
-- one that offers `StatefulEnv`'s pair of methods;
-- any other that is deterministic: the state of its random generator before the newest reset and the actions since
-  are kept, and played again. Where that does not lead to the same observation, restoring it says so.
+- `AtariEnv`, with the emulator and everything around it;
+- environments with the methods of `StatefulEnv`;
+- any other deterministic one: the state of its random generator before the newest reset and the actions since are
+  recorded, and replayed. Where that does not lead to the same observation, restoring fails.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, SupportsFloat, runtime_checkable
 
 import gymnasium
@@ -32,7 +33,7 @@ from .tolerance import TolerantEnv
 
 
 def episode_info(episode_return: float, length: int) -> dict[str, Any]:
-    """What ``info["episode"]`` holds: `r`, the raw undiscounted return, and `l`, the agent steps.
+    """``info["episode"]``: `r`, the raw undiscounted return, and `l`, the agent steps.
 
     The keys are those of `gymnasium.wrappers.RecordEpisodeStatistics`.
     """
@@ -40,7 +41,7 @@ def episode_info(episode_return: float, length: int) -> dict[str, Any]:
 
 
 class EpisodeReturn(gymnasium.Wrapper):
-    """Put ``info["episode"]`` into the step that ends an episode, and into no other."""
+    """Add ``info["episode"]`` to the step that ends an episode, and to no other."""
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
@@ -69,21 +70,21 @@ class EpisodeReturn(gymnasium.Wrapper):
 
 
 MAX_RECORDED_STEPS = 100_000
-"""Steps of an episode that are kept to play it again. A longer episode starts anew when it is restored."""
+"""Steps of an episode that are recorded. A longer episode cannot be restored: a new one starts instead."""
 
 _HEADER = struct.Struct("<I")
 _STATELESS = (OrderEnforcing, PassiveEnvChecker, TolerantEnv, TransformAction, TransformObservation, TransformReward)
 
 
 class CannotRestoreError(Exception):
-    """This environment cannot go on where it was saved; says why, to a person."""
+    """An environment cannot continue from its saved state; with the reason, in words."""
 
 
 @runtime_checkable
 class StatefulEnv(Protocol):
-    """What an environment may offer to be saved directly, its random generator included.
+    """An environment with methods to save and restore it, random generator included.
 
-    After ``restore_state(save_state())``, in another process too, it must behave as it would have without.
+    After ``restore_state(save_state())``, in another process too, it must behave as if nothing had happened.
     """
 
     def save_state(self) -> bytes: ...
@@ -92,21 +93,21 @@ class StatefulEnv(Protocol):
 
 
 class Unpacked(NamedTuple):
-    """A state taken apart: what JSON holds of it, and the rest by name."""
+    """The parts of a state: facts as JSON has them, raw bytes by name."""
 
     facts: dict[str, Any]
     blobs: dict[str, bytes]
 
 
 def pack(facts: Mapping[str, Any], blobs: Mapping[str, bytes]) -> bytes:
-    """One state out of facts, as JSON knows them, and raw bytes by name."""
+    """Join facts for JSON and raw bytes by name into one state."""
     sizes = {name: len(blob) for name, blob in blobs.items()}
     header = json.dumps({"facts": facts, "blobs": sizes}).encode()
     return b"".join([_HEADER.pack(len(header)), header, *blobs.values()])
 
 
 def unpack(state: bytes) -> Unpacked:
-    """What `pack` was given.
+    """The parts that `pack` has joined.
 
     Raises:
         CannotRestoreError: these bytes are no state.
@@ -120,17 +121,17 @@ def unpack(state: bytes) -> Unpacked:
             blobs[name] = state[offset : offset + size]
             offset += size
         if offset != len(state):
-            raise ValueError("of another length than its header says")
+            raise ValueError("its length differs from that in its header")
         return Unpacked(header["facts"], blobs)
     except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise CannotRestoreError("what was saved of it is not an environment's state") from None
+        raise CannotRestoreError("its saved state is damaged") from None
 
 
 def save_env(env: gymnasium.Env, *, ended: bool = False) -> bytes:
-    """The state of `env`; of one that cannot be saved, a state that says why (see `unsaved_reason`).
+    """The state of `env`, or the reason why it cannot be saved (`unsaved_reason`).
 
     Args:
-        ended: its episode is over and it waits for its reset.
+        ended: its episode is over and it needs a reset next.
     """
     try:
         return pack({"ended": ended}, {"env": _stateful_layer(env).save_state()})
@@ -139,7 +140,10 @@ def save_env(env: gymnasium.Env, *, ended: bool = False) -> bytes:
 
 
 def restore_env(env: gymnasium.Env, state: bytes) -> bool:
-    """Let `env`, made as the one that was saved, stand where that stood; whether it waits for its reset.
+    """Restore the state of `env`; return whether its episode is over.
+
+    Args:
+        env: made from the same configuration as the saved one.
 
     Raises:
         CannotRestoreError: it could not be saved or does not lead to the same observation. `env` needs a reset then.
@@ -152,12 +156,12 @@ def restore_env(env: gymnasium.Env, state: bytes) -> bool:
 
 
 def unsaved_reason(state: bytes) -> str | None:
-    """Why the environment of this state could not be saved; None where it was."""
+    """Reason why the environment could not be saved; None where it was."""
     return unpack(state).facts.get("unsaved")
 
 
 def _stateful_layer(env: gymnasium.Env) -> StatefulEnv:
-    """The outermost layer of `env` that can be saved, where no layer around it has a state of its own."""
+    """The outermost layer of `env` that can be saved, with only stateless layers around it."""
     layer = env
     while not (isinstance(layer, RecordedEpisode) or (layer is layer.unwrapped and isinstance(layer, StatefulEnv))):
         if not isinstance(layer, _STATELESS):
@@ -166,88 +170,105 @@ def _stateful_layer(env: gymnasium.Env) -> StatefulEnv:
     return layer
 
 
-def generator_state(env: gymnasium.Env) -> dict[str, Any] | None:
-    """The state of the environment's random generator, as JSON knows it; None where it has none of NumPy's."""
+def generator_state(env: gymnasium.Env) -> Mapping[str, Any] | None:
+    """The state of the environment's NumPy generator for JSON; None without one."""
     generator = getattr(env.unwrapped, "np_random", None)
     return generator.bit_generator.state if isinstance(generator, np.random.Generator) else None
 
 
-def set_generator_state(env: gymnasium.Env, state: dict[str, Any] | None) -> None:
-    """Put the generator where `generator_state` found it."""
+def set_generator_state(env: gymnasium.Env, state: Mapping[str, Any] | None) -> None:
+    """Restore the generator from `generator_state`."""
     if state is not None:
         env.unwrapped.np_random.bit_generator.state = state
 
 
-class RecordedEpisode(EpisodeReturn):
-    """An episode that can be saved: by the environment itself where it can, else by its actions, to be played again.
+@dataclass
+class _Recording:
+    """An episode so far, as far as replaying it needs.
 
-    Recording costs an append a step and one look at the random generator an episode.
+    Attributes:
+        obstacle: why it cannot be replayed; None where it can.
+        seed: of its reset.
+        generator_before: state of the random generator before a reset without a seed.
+        observation: the newest one.
+    """
+
+    obstacle: str | None = None
+    seed: int | None = None
+    generator_before: Mapping[str, Any] | None = None
+    observation: Any = None
+    actions: list[Any] = field(default_factory=list)
+
+
+class RecordedEpisode(EpisodeReturn):
+    """An episode that can be saved: by the environment itself, else as its actions.
+
+    Recording costs an append a step and a copy of the random generator's state an episode.
     """
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
         self._scalar_actions = env.action_space.shape == ()
-        self._saves_itself = isinstance(env.unwrapped, StatefulEnv) and _only_known_layers(env)
-        self._forget("it has not been reset yet")
+        inner = env.unwrapped
+        self._stateful = inner if isinstance(inner, StatefulEnv) and _only_known_layers(env) else None
+        self._recording = _Recording(obstacle="it has not been reset yet")
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        self._forget("it was reset with options, which are not kept" if options else None)
-        self._seed = seed
-        self._generator_before = None if seed is not None or self._saves_itself else generator_state(self)
-        self._observation, info = super().reset(seed=seed, options=options)
-        return self._observation, info
+        recording = self._recording = _Recording(
+            obstacle="it was reset with options, which are not recorded" if options else None,
+            seed=seed,
+            generator_before=None if seed is not None or self._stateful is not None else generator_state(self),
+        )
+        recording.observation, info = super().reset(seed=seed, options=options)
+        return recording.observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        result = super().step(action)
-        self._observation = result[0]
-        if not self._saves_itself and len(self._actions) <= MAX_RECORDED_STEPS:
-            self._actions.append(action if self._scalar_actions else np.array(action))
+        result, recording = super().step(action), self._recording
+        recording.observation = result[0]
+        if self._stateful is None and len(recording.actions) <= MAX_RECORDED_STEPS:
+            recording.actions.append(action if self._scalar_actions else np.array(action))
         return result
-
-    def _forget(self, obstacle: str | None) -> None:
-        self._actions: list[Any] = []
-        self._seed: int | None = None
-        self._generator_before: dict[str, Any] | None = None
-        self._observation: Any = None
-        self._obstacle = obstacle
 
     def save_state(self) -> bytes:
         """The episode so far.
 
         Raises:
-            CannotRestoreError: it is longer than `MAX_RECORDED_STEPS`, or was begun in a way that is not kept.
+            CannotRestoreError: it is longer than `MAX_RECORDED_STEPS`, or began in a way that is not recorded.
         """
-        if self._obstacle is not None:
-            raise CannotRestoreError(self._obstacle)
+        recording = self._recording
+        if recording.obstacle is not None:
+            raise CannotRestoreError(recording.obstacle)
         counters = {"return": self._return, "length": self._length}
-        if self._saves_itself:
+        if self._stateful is not None:
             facts = counters | {"limits": [layer._elapsed_steps for layer in _time_limits(self)]}
-            return pack(facts, {"own": self.unwrapped.save_state()})
-        if len(self._actions) > MAX_RECORDED_STEPS:
-            raise CannotRestoreError(f"its episode is longer than {MAX_RECORDED_STEPS:,} steps, which are all we keep")
-        actions = np.asarray(self._actions)
+            return pack(facts, {"own": self._stateful.save_state()})
+        if len(recording.actions) > MAX_RECORDED_STEPS:
+            raise CannotRestoreError(
+                f"its episode is longer than {MAX_RECORDED_STEPS:,} steps, the most that is recorded"
+            )
+        actions = np.asarray(recording.actions)
         facts = {
-            "seed": self._seed,
-            "generator_before": self._generator_before,
+            "seed": recording.seed,
+            "generator_before": recording.generator_before,
             "generator_after": generator_state(self),
-            "observation": _digest(self._observation),
+            "observation": _digest(recording.observation),
             "actions": [actions.dtype.str, list(actions.shape)],
         }
         try:
             return pack(counters | facts, {"actions": actions.tobytes()})
         except TypeError:
-            raise CannotRestoreError("the state of its random generator is not one of plain numbers") from None
+            raise CannotRestoreError("the state of its random generator is not made of plain numbers") from None
 
     def restore_state(self, state: bytes) -> None:
-        """Go on where `save_state` was called.
+        """Continue where `save_state` was called.
 
         Raises:
-            CannotRestoreError: playing the actions again does not lead there.
+            CannotRestoreError: replaying the actions does not lead there.
         """
         facts, blobs = unpack(state)
         try:
-            if self._saves_itself:
-                self._restore_own(facts, blobs["own"])
+            if self._stateful is not None:
+                self._restore_own(self._stateful, facts, blobs["own"])
             else:
                 self._replay(facts, blobs["actions"])
         except CannotRestoreError:
@@ -255,31 +276,34 @@ class RecordedEpisode(EpisodeReturn):
         except Exception as error:
             raise CannotRestoreError(f"{type(error).__name__} while restoring it: {error}") from error
 
-    def _restore_own(self, facts: dict[str, Any], own: bytes) -> None:
-        self.reset()  # the wrappers around the environment want one before they let a step through
-        self.unwrapped.restore_state(own)
+    def _restore_own(self, env: StatefulEnv, facts: dict[str, Any], own: bytes) -> None:
+        self.reset()  # the wrappers around the environment refuse a step before the first reset
+        env.restore_state(own)
         self._return, self._length = facts["return"], facts["length"]
         for layer, elapsed in zip(_time_limits(self), facts["limits"], strict=True):
             layer._elapsed_steps = elapsed
 
     def _replay(self, facts: dict[str, Any], raw: bytes) -> None:
-        """Reset as was reset before, and play the same actions."""
+        """Repeat the reset, and replay the same actions."""
         dtype, shape = facts["actions"]
         actions = np.frombuffer(raw, dtype=dtype).reshape(shape)
         set_generator_state(self, facts["generator_before"])
         self.reset(seed=facts["seed"])
-        self._generator_before = facts["generator_before"]
+        self._recording.generator_before = facts["generator_before"]
         for action in actions.tolist() if self._scalar_actions else actions:
             self.step(action)
-        same = _digest(self._observation) == facts["observation"] and generator_state(self) == facts["generator_after"]
+        same = (
+            _digest(self._recording.observation) == facts["observation"]
+            and generator_state(self) == facts["generator_after"]
+        )
         if not same or (self._return, self._length) != (facts["return"], facts["length"]):
             set_generator_state(self, facts["generator_after"])
-            self._forget("it could not be restored")
-            raise CannotRestoreError("playing its episode again led to another observation: it is not deterministic")
+            self._recording = _Recording(obstacle="it could not be restored")
+            raise CannotRestoreError("replaying its episode led to another observation: it is not deterministic")
 
 
 def _only_known_layers(env: gymnasium.Env) -> bool:
-    """Whether every wrapper in `env` is one whose state we know how to keep, or that has none."""
+    """Whether every wrapper in `env` is stateless or has a known state."""
     layer = env
     while isinstance(layer, gymnasium.Wrapper):
         if not isinstance(layer, (TimeLimit, *_STATELESS)):
@@ -298,6 +322,6 @@ def _time_limits(env: gymnasium.Env) -> list[TimeLimit]:
 
 
 def _digest(observation: Any) -> str:
-    """A fingerprint of an observation: its values, type and shape."""
+    """A hash of an observation's values, type and shape."""
     array = np.ascontiguousarray(observation)
     return hashlib.sha256(f"{array.dtype.str}{array.shape}".encode() + array.tobytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Living with environments that fail: the episode is given up, another one begins, and what happened is told."""
+"""Survive failing environments: abandon the episode, begin another, report the failure."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import gymnasium
 import numpy as np
 
 MAX_FAILED_RESETS = 5
-"""Resets in a row that may fail before the environment counts as beyond help."""
+"""Resets in a row that may fail before the failure is raised."""
 
 
 class BadValueError(ValueError):
-    """An environment gave an observation or a reward that nothing can be learnt from."""
+    """An observation or reward is NaN, infinite or of a wrong shape."""
 
 
 class EnvFailure(NamedTuple):
-    """What an environment did wrong, as text.
+    """A failure of an environment, as text.
 
     Attributes:
         error: in one line.
         traceback: of the exception.
-        episode_step: in which step of its episode, counted from 1; 0 in a reset.
+        episode_step: the step of its episode, counted from 1; 0 in a reset.
     """
 
     error: str
@@ -34,15 +34,15 @@ class EnvFailure(NamedTuple):
 
 
 class TolerantEnv(gymnasium.Wrapper):
-    """Gives up the episode where an environment raises, or gives a value that is NaN, infinite or of a wrong shape.
+    """Abandon the episode where an environment raises or returns a bad value.
 
-    That step then counts for nothing: `step` returns None for the observation, reward 0 and a truncation, and leaves
-    it to the caller, who knows what was observed before, to reset. A reset that fails is tried again on a newly made
-    environment. `take_failures` tells what happened.
+    Bad are observations and rewards that are NaN, infinite or of a wrong shape. That step then does not count: `step`
+    returns None for the observation, reward 0 and a truncation; the caller, which knows the observation before, resets.
+    A reset that fails is tried again on a newly made environment. `take_failures` returns what happened.
 
     Args:
         make: makes the environment.
-        on_bad_value: whether an episode with a bad value is dropped, or the value raises `BadValueError`.
+        on_bad_value: whether a bad value drops its episode, or raises `BadValueError`.
     """
 
     def __init__(self, make: Callable[[], gymnasium.Env], on_bad_value: Literal["drop", "stop"] = "drop") -> None:
@@ -62,8 +62,8 @@ class TolerantEnv(gymnasium.Wrapper):
             self._check_observation(observation)
             if not math.isfinite(reward):
                 raise BadValueError(f"the reward is {reward}")
-        except Exception as error:  # whatever someone else's environment raises
-            self._note(error)
+        except Exception as error:  # whatever third-party code raises
+            self._record(error)
             return None, 0.0, False, True, {}
         return observation, reward, terminated, truncated, info
 
@@ -71,29 +71,33 @@ class TolerantEnv(gymnasium.Wrapper):
         """Begin an episode.
 
         Raises:
-            Exception: what the environment raised in the last of `MAX_FAILED_RESETS` attempts.
+            Exception: the environment's own, from the last of `MAX_FAILED_RESETS` attempts.
         """
         self._episode_step = 0
         self._seed = self._seed if seed is None else seed
-        for attempts_left in reversed(range(MAX_FAILED_RESETS)):
+        failed = 0
+        while True:
             try:
                 observation, info = self.env.reset(seed=seed, options=options)
                 self._check_observation(observation)
-                break
+                return observation, info
             except Exception as error:
-                self._note(error)
-                if not attempts_left:
+                self._record(error)
+                failed += 1
+                if failed == MAX_FAILED_RESETS:
                     raise
             seed = self._remake()
-        return observation, info
 
     def take_failures(self) -> list[EnvFailure]:
-        """What went wrong since the last call."""
+        """The failures since the last call."""
         failures, self._failures = self._failures, []
         return failures
 
     def _remake(self) -> int | None:
-        """Put a new environment in the place of the broken one; the seed for it, which repeats in another run."""
+        """Replace the broken environment; return the seed for the new one.
+
+        The same run with the same failures gets the same seeds.
+        """
         with contextlib.suppress(Exception):
             self.env.close()
         self.env = self._make()
@@ -101,8 +105,8 @@ class TolerantEnv(gymnasium.Wrapper):
             self._seed = (self._seed + 1) % 2**31
         return self._seed
 
-    def _note(self, error: Exception) -> None:
-        """Remember the failure; raise it again where it is one that ends the run."""
+    def _record(self, error: Exception) -> None:
+        """Record the failure; raise it again if it ends the run."""
         if isinstance(error, BadValueError) and self._on_bad_value == "stop":
             error.args = (f"{error} at step {self._episode_step} of its episode (env.on_bad_value = 'stop')",)
             raise error
@@ -113,7 +117,7 @@ class TolerantEnv(gymnasium.Wrapper):
         shape = np.shape(observation)
         if shape != self._shape:
             raise BadValueError(f"the observation has the shape {shape} instead of {self._shape}")
-        # A sum is NaN or infinite where any number is, or where they are enormous: then each is looked at.
+        # A sum is NaN or infinite where any number is, or where they are enormous: only then each is checked.
         if self._checks_values and not math.isfinite(np.sum(observation)):
             bad = np.argwhere(~np.isfinite(observation))
             if len(bad):

@@ -1,4 +1,4 @@
-"""Masks of impossible actions, in both conventions, and what is no mask."""
+"""Action masks in both conventions, and invalid ones."""
 
 import gymnasium
 import numpy as np
@@ -12,7 +12,7 @@ from ppo_tui.errors import ConfigError
 
 
 class Masked(gymnasium.Env):
-    """Gives `mask` in its info, or by a method."""
+    """Provides `mask` in its info, or by a method."""
 
     metadata = {"render_modes": []}  # noqa: RUF012
     observation_space = Discrete(2)
@@ -73,7 +73,7 @@ def test_others_have_none(env_id):
 
 @pytest.mark.parametrize(
     ("actions", "words"),
-    [(None, "gives no masks"), (Box(-1, 1, (2,)), "can be masked"), (MultiBinary(2), "can be masked")],
+    [(None, "provides no masks"), (Box(-1, 1, (2,)), "can be masked"), (MultiBinary(2), "can be masked")],
 )
 def test_masks_that_are_asked_for_and_not_there_are_missed(register, actions, words):
     with pytest.raises(ConfigError, match=words) as refusal:

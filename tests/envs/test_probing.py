@@ -1,4 +1,4 @@
-"""`probe_env`: what it tells of an environment, and the one message for everything that can be wrong with it."""
+"""`probe_env`: the facts that it reads, and one message for whatever is wrong."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ def refusal(env_id: str, **settings) -> ConfigError:
     return caught.value
 
 
-def test_tells_what_an_environment_is():
+def test_reads_the_facts_of_an_environment():
     info = probe_env(EnvConfig(id="CartPole-v1"))
     assert info == EnvInfo(
         observation_space=make_env(EnvConfig(id="CartPole-v1")).observation_space,
@@ -32,7 +32,7 @@ def test_tells_what_an_environment_is():
     )
 
 
-def test_tells_what_an_atari_game_is():
+def test_reads_the_facts_of_an_atari_game():
     info = probe_env(EnvConfig(id="ALE/Breakout-v5", frame_stack=4, atari=AtariConfig()))
     assert info.observation_space == Box(0, 255, (84, 84), np.uint8)
     assert info.action_space == Discrete(4)
@@ -156,7 +156,7 @@ def test_arguments_that_the_environment_takes_reach_it():
 
 def test_an_argument_of_a_wrong_value_shows_what_the_environment_says():
     error = refusal("FrozenLake-v1", kwargs={"map_name": "9x9"})
-    assert "cannot be made" in error.message
+    assert "cannot be created" in error.message
     assert "9x9" in error.hint
 
 

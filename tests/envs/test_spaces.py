@@ -1,4 +1,4 @@
-"""What leaves `make_env`: two kinds of observations, two kinds of actions, and a score a game."""
+"""Environments from `make_env`: observations, actions, and a score for each episode."""
 
 import functools
 import pickle
@@ -269,7 +269,7 @@ def test_other_environments_load_neither_torch_nor_the_emulator():
     assert result.stderr == ""
 
 
-def test_an_is_atari_starts_without_a_word():
+def test_an_atari_game_prints_nothing_when_it_starts():
     code = (
         "from ppo_tui.config.schema import EnvConfig; from ppo_tui.envs import make_env;"
         "make_env(EnvConfig(id='ALE/Pong-v5')).reset(seed=1)"
