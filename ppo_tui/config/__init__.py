@@ -1,5 +1,8 @@
-"""The configuration: what can be set (`schema`), what goes together (`combinations`), what can change while it runs
-(`live`), where it comes from (`loading`, `presets`)."""
+"""The configuration of a run.
+
+Settings (`schema`), valid combinations (`combinations`), changes while a run trains (`live`), sources (`loading`,
+`presets`).
+"""
 
 from .combinations import check_config
 from .live import LIVE_FIELDS, Live, LiveField, find_live_key, parse_live_value

@@ -1,4 +1,4 @@
-"""Which settings go together, whatever machine and environment they meet."""
+"""Valid combinations of settings, whatever the machine and environment."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from .values import get_value, show, show_key
 
 
 def check_config(config: Config) -> None:
-    """Refuse combinations that no run could have.
+    """Refuse impossible combinations of settings.
 
     Raises:
-        ConfigError: with the fields that do not go together and values that would.
+        ConfigError: with the conflicting settings and values that would do.
     """
     _check_workers(config)
     _check_whole_episodes(config)
@@ -32,7 +32,7 @@ def _check_workers(config: Config) -> None:
     if count < 1:
         raise ConfigError(
             f"workers.count = {count}: a run needs at least one worker",
-            hint="leave it out, or set it to 'auto', to fit the machine",
+            hint="remove it, or set it to 'auto', to fit the machine",
         )
     if count > num_envs:
         raise ConfigError(
@@ -57,7 +57,7 @@ def _check_batch(config: Config) -> None:
     num_envs = config.rollout.num_envs
     if config.policy.recurrent != "none" and num_envs % parts:
         raise ConfigError(
-            f"ppo.minibatches = {parts}: the minibatches of a recurrent policy are of whole environments, and "
+            f"ppo.minibatches = {parts}: the minibatches of a recurrent policy consist of whole environments, and "
             f"{num_envs} of them (rollout.num_envs) cannot be split into {parts} equal parts",
             hint=f"nearest that fit: {_nearest_divisors(num_envs, parts)}; or --envs {-(-num_envs // parts) * parts}",
         )
@@ -72,14 +72,14 @@ def _check_whole_episodes(config: Config) -> None:
     for key, value in (("rollout.num_envs", config.rollout.num_envs), ("ppo.minibatches", config.ppo.minibatches)):
         if config.rollout.whole_episodes and value != 1:
             raise ConfigError(
-                f"rollout.whole_episodes = true: {key} = {value}; updates of whole episodes are made of one "
-                "environment and of one minibatch, because episodes differ in length",
-                hint=f"set {key} = 1, or leave rollout.whole_episodes out",
+                f"rollout.whole_episodes = true: {key} = {value}; updates of whole episodes have one environment and "
+                "one minibatch, because episodes differ in length",
+                hint=f"set {key} = 1, or remove rollout.whole_episodes",
             )
 
 
 def _nearest_divisors(size: int, wanted: int) -> str:
-    """The three divisors of `size` that are nearest to `wanted`, in words."""
+    """The three divisors of `size` nearest to `wanted`, in words."""
     divisors = [d for d in range(1, min(size, 4096) + 1) if size % d == 0]
     return ", ".join(map(str, sorted(sorted(divisors, key=lambda d: abs(d - wanted))[:3])))
 
@@ -89,18 +89,18 @@ def _check_algorithm(config: Config) -> None:
     if ppo.dual_clip is not None and ppo.surrogate != "clip":
         raise ConfigError(
             f"ppo.dual_clip = {ppo.dual_clip}: the surrogate {show(ppo.surrogate)} clips nothing",
-            hint="set ppo.surrogate = 'clip', or leave ppo.dual_clip out",
+            hint="set ppo.surrogate = 'clip', or remove ppo.dual_clip",
         )
     if config.optim.learning_rate_schedule == "kl-adaptive" and config.optim.learning_rate == 0:
         raise ConfigError(
-            "optim.learning_rate = 0: nothing can be adapted from there",
-            hint="give 'kl-adaptive' a learning rate to start from, such as 3e-4",
+            "optim.learning_rate = 0: 'kl-adaptive' cannot adapt it from there",
+            hint="set a learning rate to start from, such as 3e-4",
         )
     if config.run.compile and config.policy.recurrent != "none":
         raise ConfigError(
-            f"run.compile = true: policy.recurrent = {show(config.policy.recurrent)}; what a memory learns from is of "
-            "another shape in each minibatch, and would be compiled anew",
-            hint="leave run.compile out",
+            f"run.compile = true: policy.recurrent = {show(config.policy.recurrent)}; the sequences of a recurrent "
+            "policy differ in shape between minibatches, and each shape would be compiled again",
+            hint="remove run.compile",
         )
 
 
@@ -121,7 +121,7 @@ _A3C = {
     "run.overlap": (False,),
     "run.compile": (False,),
 }
-"""What A3C leaves no choice about: each of its gradients is a single step, on the CPU of its own worker."""
+"""Setting → values that A3C allows: each of its gradients is a single step, on the CPU of its own worker."""
 
 
 def _check_a3c(config: Config) -> None:
@@ -131,7 +131,7 @@ def _check_a3c(config: Config) -> None:
     for key, values in allowed.items():
         value = get_value(config, key)
         if value not in values:
-            wanted = "left out" if values[0] is None else show(values[0])
+            wanted = "removed" if values[0] is None else show(values[0])
             raise ConfigError(
                 f"{key} = {show(value)}: with run.algorithm = 'a3c' it must be {wanted}",
                 hint="each worker learns from its own environment, one gradient a rollout; the preset a3c-cartpole is "
@@ -152,7 +152,7 @@ def _check_env(config: Config) -> None:
     if env.hide:
         raise ConfigError(
             f"env.hide = {list(env.hide)}: the observations of {env.id!r} are images",
-            hint="leave it out; it hides numbers of a vector",
+            hint="remove it; it hides numbers of a vector",
         )
     for key, setting in (
         ("frameskip", "env.atari.frame_skip"),

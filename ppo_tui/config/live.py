@@ -1,4 +1,4 @@
-"""Which fields may change while a run trains, and how far."""
+"""Live settings: those that may change while a run trains, and their editing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OFF_WORDS = ("off", "none")
 
 
 class LiveField(msgspec.Struct, frozen=True, kw_only=True):
-    """A live field with all that an editor needs to know of it."""
+    """A live setting with everything for its editor."""
 
     key: str
     type: Any
@@ -29,7 +29,7 @@ class LiveField(msgspec.Struct, frozen=True, kw_only=True):
         return self.live.step == int(self.live.step) and isinstance(self.live.low, int)
 
     def nudged(self, value: float, direction: int) -> float:
-        """`value` after one nudge up (`direction` +1) or down (−1), kept within `low` and `high`."""
+        """`value` after one nudge up (`direction` +1) or down (−1), within `low` and `high`."""
         live = self.live
         moved = value * live.step**direction if live.scale == "log" else value + direction * live.step
         # Ten steps of 0.01 must read 0.1 and not 0.09999999999999999.
@@ -63,12 +63,12 @@ LIVE_FIELDS: Mapping[str, LiveField] = _LiveFields()
 
 
 def find_live_key(text: str) -> str:
-    """The live field that `text` means: its dotted name, its name, an alias, or any part that only one name has.
+    """Resolve `text` to a live setting: by name, alias or unique part of a name.
 
     Spaces, ``-`` and ``_`` are the same: ``Learning rate`` means ``optim.learning_rate``.
 
     Raises:
-        ConfigError: no field is called so, or several are.
+        ConfigError: no name matches, or several do.
     """
     wanted = "_".join(text.lower().replace("-", " ").replace("_", " ").split())
     for key, field in LIVE_FIELDS.items():
@@ -86,10 +86,10 @@ def find_live_key(text: str) -> str:
 
 
 def parse_live_value(key: str, value: Any) -> Any:
-    """Check `value` for the live field `key` and return it in the field's type.
+    """Check `value` for the live setting `key` and return it in its type.
 
     Raises:
-        ConfigError: `key` is not live, or `value` is of a wrong type or out of the field's range.
+        ConfigError: `key` is not live, or `value` is of a wrong type or out of range.
     """
     field = LIVE_FIELDS.get(key)
     if field is None:
@@ -104,7 +104,7 @@ def parse_live_value(key: str, value: Any) -> Any:
 
 
 def typed_value(text: str) -> Any:
-    """What a user typed as a value: the number, None for "off", or the text itself, for the check to refuse by name."""
+    """Convert typed text: to a number, to None for "off", else keep it as it is."""
     text = text.strip()
     if text.lower() in _OFF_WORDS:
         return None

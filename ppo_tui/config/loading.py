@@ -1,4 +1,7 @@
-"""From nested tables to a checked `Config`, and back to TOML. Every error names the dotted field and its value."""
+"""From nested tables to a checked `Config`, and back to TOML.
+
+Every error names the dotted setting and its value.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from .values import show, show_key
 S = TypeVar("S", bound=msgspec.Struct)
 
 PRIVATE_SECTIONS = ("notify",)
-"""Sections that nothing shows or sends elsewhere: they hold addresses, and those hold secrets."""
+"""Sections that are never shown or sent elsewhere: their addresses may hold secrets."""
 
 _RENAMED = {"run.doctor": "run.diagnostics"}
 """Former name → name of settings. Presets, checkpoints and the ``config.toml`` of runs may have either."""
@@ -39,7 +42,7 @@ _PLAIN_TYPES = {
 
 
 def build_config(data: dict[str, Any]) -> Config:
-    """The checked configuration for these nested tables.
+    """Build and check the configuration of these nested tables.
 
     Raises:
         ConfigError: an unknown key, a wrong type, a value out of range or an impossible combination.
@@ -52,10 +55,10 @@ def build_config(data: dict[str, Any]) -> Config:
 
 
 def _with_current_names(data: dict[str, Any]) -> dict[str, Any]:
-    """A copy of `data` in which settings have their present names.
+    """A copy of `data` with the present names of settings.
 
     Raises:
-        ConfigError: a setting is there by both its names.
+        ConfigError: a setting has both its names.
     """
     result = dict(data)
     for former, key in _RENAMED.items():
@@ -63,13 +66,13 @@ def _with_current_names(data: dict[str, Any]) -> dict[str, Any]:
         table = result.get(section)
         if isinstance(table, dict) and former_name in table:
             if name in table:
-                raise ConfigError(f"{former} is called {key} now, and both are set", hint=f"leave {former} out")
+                raise ConfigError(f"{former} is called {key} now, and both are set", hint=f"remove {former}")
             result[section] = {name if old == former_name else old: value for old, value in table.items()}
     return result
 
 
 def _build(struct: type[S], data: Any, path: str) -> S:
-    """Fill `struct` field by field, so that an error knows the dotted name of its field."""
+    """Build a section field by field, for errors with dotted names."""
     if not isinstance(data, dict):
         raise ConfigError(f"{path} = {show(data)}: expected a table such as [{path}]")
     fields = section_fields(struct)
@@ -92,7 +95,7 @@ def _build(struct: type[S], data: Any, path: str) -> S:
 
 
 def _unknown_key(key: str, path: str, siblings: Iterable[str]) -> ConfigError:
-    """Suggest a sibling of a similar name, or the same name in another section."""
+    """An error with a similar sibling or the same name in another section."""
     dotted = f"{path}.{key}" if path else key
     match = nearest(key, siblings)
     if match:
@@ -109,10 +112,10 @@ def _unknown_key(key: str, path: str, siblings: Iterable[str]) -> ConfigError:
 
 
 def convert_field(dotted: str, value: Any, field_type: Any) -> Any:
-    """`value` in the type of the field, checked against the field's range.
+    """Convert `value` to the type of a field, and check its range.
 
     Raises:
-        ConfigError: it does not fit; the message names the field, the value and the rule.
+        ConfigError: it does not fit; with the field, the value and the rule.
     """
     options = _literal_options(field_type)
     allowed = " or ".join([*_plain_numbers(field_type), *map(show, options)])
@@ -183,10 +186,12 @@ _BARE_WORD = re.compile(r"[A-Za-z_/][\w./:-]*")
 
 
 def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """A copy of `data` with each ``section.key=value`` set. Values are TOML; a bare word is a text.
+    """A copy of `data` with each ``section.key=value`` set.
+
+    Values are TOML; a bare word is a text.
 
     Raises:
-        UsageError: an override is not of that form or its value is no TOML.
+        UsageError: an override has another form or its value is not TOML.
     """
     result = _copy_tables(_with_current_names(data))
     for override in overrides:
@@ -199,7 +204,7 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str,
         for part in parts[:-1]:
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
-                raise ConfigError(f"{key}: {part} is a setting and has no settings of its own")
+                raise ConfigError(f"{key}: {part} is a setting, not a section")
         table[parts[-1]] = _parse_value(key, text.strip())
     return result
 
@@ -221,26 +226,26 @@ def _parse_value(key: str, text: str) -> Any:
 
 
 def to_toml(config: Config) -> str:
-    """The whole configuration as TOML that `build_config` reads back to an equal one."""
+    """The configuration as TOML, from which `build_config` makes an equal one."""
     import tomli_w
 
     return tomli_w.dumps(to_tables(config))
 
 
 def to_tables(config: Config) -> dict[str, Any]:
-    """The whole configuration as nested tables that `build_config` reads back to an equal one."""
+    """The configuration as tables, from which `build_config` makes an equal one."""
     return _without_none(msgspec.to_builtins(config))
 
 
 def _without_none(value: Any) -> Any:
-    """TOML has no null: a field that is None is left out, and None is its default."""
+    """Remove None: TOML has no null, and None is the default of such settings."""
     if isinstance(value, dict):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
     return value
 
 
 def flat_settings(tables: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted name and value of every setting in these tables; ``env.kwargs`` counts as one."""
+    """Dotted name and value of every setting; ``env.kwargs`` counts as one."""
     for key, value in tables.items():
         if isinstance(value, dict) and prefix + key != "env.kwargs":
             yield from flat_settings(value, f"{prefix}{key}.")

@@ -1,4 +1,4 @@
-"""Presets: TOML files shipped with the package, or a user's own."""
+"""Presets: TOML files, shipped with the package or a user's own."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from .loading import apply_overrides, build_config
 from .schema import Config
 
 MAX_PRESET_BYTES = 1_000_000
-"""A preset is a page of text; a larger file is some other file."""
-
+"""A preset is a page of text; a larger file is something else."""
 
 _IMPORTING = (("env", "id"), ("policy", "network"))
-"""Settings that import code where they hold a colon."""
+"""Settings that import code where they contain a colon."""
 
 
 def _presets_dir() -> Path:
-    """In an installed wheel they lie inside the package; in a clone, beside it."""
+    """The directory of presets: in a wheel inside the package, in a clone beside it."""
     inside = Path(str(resources.files("ppo_tui"))) / "presets"
     return inside if inside.is_dir() else inside.parent.parent / "presets"
 
 
 def list_presets() -> dict[str, str]:
-    """The shipped presets: name → what it is, which is the first line of the file."""
+    """The shipped presets: name → first line of the file, a description."""
     found = {}
     for path in sorted(_presets_dir().glob("*.toml"), key=lambda path: path.stem):
         first_line, _, _ = path.read_text("utf-8").partition("\n")
@@ -37,7 +36,7 @@ def list_presets() -> dict[str, str]:
 
 
 def preset_path(name: str) -> Path:
-    """The file of a shipped preset, or the file itself where `name` is a path to one.
+    """The file of a shipped preset, or of a path to one.
 
     Raises:
         UsageError: there is neither.
@@ -76,7 +75,7 @@ def read_preset(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     if len(raw) > MAX_PRESET_BYTES:
-        raise ConfigError(f"{path} is larger than {MAX_PRESET_BYTES:,} bytes: that is no preset")
+        raise ConfigError(f"{path} is larger than {MAX_PRESET_BYTES:,} bytes, too large for a preset")
     if b"\0" in raw:
         raise ConfigError(f"{path} is a binary file", hint="a preset is a text file in TOML")
     try:
@@ -97,16 +96,16 @@ def read_preset(path: Path) -> dict[str, Any]:
 
 
 def load_preset(name: str, *, overrides: Iterable[str] = (), allow_import: bool = False) -> Config:
-    """The configuration of a shipped preset or of a TOML file.
+    """Load the configuration of a shipped preset or a TOML file.
 
     Args:
-        name: a name that `list_presets` gives, or the path of a file.
+        name: one of `list_presets`, or the path of a file.
         overrides: settings as on the command line, such as ``"optim.learning_rate=1e-4"``.
         allow_import: accept ``env.id = "module:Env-v0"`` and ``policy.network = "module:Class"`` in the file, which
             import that module.
 
     Raises:
-        UsageError: no such preset, or an override that is none.
+        UsageError: no such preset, or a malformed override.
         ConfigError: the file or the combination of its settings is not valid.
     """
     path = preset_path(name)
@@ -118,7 +117,7 @@ def load_preset(name: str, *, overrides: Iterable[str] = (), allow_import: bool 
 
 
 def refuse_import(data: dict[str, Any], source: str) -> None:
-    """Refuse tables that name code to import: an environment or a network of the form ``module:name``.
+    """Refuse tables with code to import: an environment or network ``module:name``.
 
     Args:
         source: the file that they come from, in words.
@@ -138,7 +137,7 @@ def refuse_import(data: dict[str, Any], source: str) -> None:
 
 
 def refuse_command(data: dict[str, Any], source: str) -> None:
-    """Refuse tables that name a command to run; the arguments are those of `refuse_import`.
+    """Refuse tables with a command to run; arguments as for `refuse_import`.
 
     Raises:
         ConfigError: with the command.
@@ -152,5 +151,5 @@ def refuse_command(data: dict[str, Any], source: str) -> None:
 
 
 def imports_code(config: Config) -> bool:
-    """Whether `config` names code to import or to run, which its user has typed or allowed."""
+    """Whether `config` has code to import or to run, typed or allowed by its user."""
     return ":" in config.env.id or ":" in config.policy.network or config.notify.command is not None

@@ -22,14 +22,14 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
-    """How a live field is edited.
+    """Range and steps for editing a live setting.
 
     Attributes:
-        low, high: what the editor offers; the field's own range may be wider.
-        step: what one nudge adds, or multiplies by on a log scale.
+        low, high: the editor's range; the setting's own may be wider.
+        step: added by one nudge, or multiplied with on a log scale.
         optional: whether None, for "off", is a value.
-        unit: what the number counts or measures.
-        aliases: short names that people type, besides the field's own.
+        unit: of the number.
+        aliases: short names, besides the setting's own.
     """
 
     low: float
@@ -51,7 +51,7 @@ OnResume = Literal["fixed", "harmless", "inexact"]
 
 
 def setting(description: str, *, on_resume: OnResume, live: Live | None = None, **limits: Any) -> Meta:
-    """Everything about one setting besides its type and default.
+    """Declare one setting: help, limits, and when it may change.
 
     Args:
         description: one sentence of help.
@@ -65,7 +65,7 @@ _ATARI_IDS = (re.compile(r"ALE/\w+-v5"), re.compile(r"\w+NoFrameskip-v[04]"))
 
 
 def is_atari(env_id: str) -> bool:
-    """Whether this id is one of the Atari pipeline, which drives the emulator itself."""
+    """Whether this id belongs to the Atari pipeline, which drives the emulator itself."""
     return any(pattern.fullmatch(env_id) for pattern in _ATARI_IDS)
 
 
@@ -77,13 +77,13 @@ class AtariConfig(Section, frozen=True, kw_only=True):
     ] = 4
     noop_max: Annotated[
         int,
-        setting("A new game starts with 1 to this many no-op frames; 0 for none.", on_resume="inexact", ge=0, le=1000),
+        setting("A new game starts with 1 to this many NOOP frames; 0 for none.", on_resume="inexact", ge=0, le=1000),
     ] = 30
     life_loss: Annotated[
         Literal["terminal", "reset", "none"],
         setting(
-            "What a lost life is: the end of the learner's episode while the game goes on (terminal), "
-            "the start of a new game (reset), or nothing (none).",
+            "What a lost life does: end the learner's episode while the game continues (terminal), start a new game "
+            "(reset), or nothing (none).",
             on_resume="inexact",
         ),
     ] = "terminal"
@@ -93,7 +93,7 @@ class AtariConfig(Section, frozen=True, kw_only=True):
     ] = True
     clip_reward: Annotated[
         bool,
-        setting("Train on the sign of the reward; the reported return is always the raw one.", on_resume="inexact"),
+        setting("Train on the sign of the reward; the reported return stays raw.", on_resume="inexact"),
     ] = True
     sticky_actions: Annotated[
         float,
@@ -114,18 +114,18 @@ class AtariConfig(Section, frozen=True, kw_only=True):
 
 
 class EnvConfig(Section, frozen=True, kw_only=True):
-    """What is played."""
+    """The environment and its preprocessing."""
 
     id: Annotated[
         str, setting("Gymnasium id, such as ALE/Breakout-v5.", on_resume="fixed", min_length=1, max_length=200)
     ]
     frame_stack: Annotated[
-        int, setting("Newest observations that the network sees at once.", on_resume="fixed", ge=1, le=32)
+        int, setting("Newest observations that the network sees together.", on_resume="fixed", ge=1, le=32)
     ] = 1
     hide: Annotated[
         tuple[Annotated[int, Meta(ge=0)], ...],
         setting(
-            "Indices of the numbers of an observation vector that the policy is not shown, such as the velocities.",
+            "Indices of numbers in an observation vector to hide from the policy, such as velocities.",
             on_resume="fixed",
             max_length=4096,
         ),
@@ -133,8 +133,8 @@ class EnvConfig(Section, frozen=True, kw_only=True):
     action_masks: Annotated[
         bool | Literal["auto"],
         setting(
-            "Never take actions that the environment masks, by info['action_mask'] or a method "
-            "action_masks(); auto does so where it has masks.",
+            "Never take actions that the environment masks by info['action_mask'] or a method action_masks(); "
+            "auto: where it has masks.",
             on_resume="fixed",
         ),
     ] = "auto"
@@ -152,13 +152,11 @@ class EnvConfig(Section, frozen=True, kw_only=True):
 
 
 class TrackingConfig(Section, frozen=True, kw_only=True):
-    """Programs that keep track of runs, besides the run directory. One that fails is let go; the run goes on."""
+    """Experiment trackers besides the run directory. One that fails is dropped; the run continues."""
 
     tensorboard: Annotated[
         bool | Literal["auto"],
-        setting(
-            "Write TensorBoard's files into the run directory; auto does where it is installed.", on_resume="harmless"
-        ),
+        setting("Write TensorBoard's files into the run directory; auto: where it is installed.", on_resume="harmless"),
     ] = "auto"
     wandb: Annotated[
         Literal["off", "offline", "online"],
@@ -179,7 +177,7 @@ class TrackingConfig(Section, frozen=True, kw_only=True):
     project: Annotated[
         str,
         setting(
-            "The project of Weights & Biases, the experiment of MLflow.",
+            "Name of the project in Weights & Biases, or of the experiment in MLflow.",
             on_resume="harmless",
             min_length=1,
             max_length=128,
@@ -188,70 +186,70 @@ class TrackingConfig(Section, frozen=True, kw_only=True):
 
 
 class NotifyConfig(Section, frozen=True, kw_only=True):
-    """Who is told when a run ends, fails or stalls."""
+    """Notifications when a run ends, fails or stalls."""
 
     webhook: Annotated[
         Annotated[str, Meta(pattern=r"^https?://\S+$", max_length=2000)] | None,
         setting(
-            "An address that a short JSON text is posted to; Slack, Mattermost and Discord understand it.",
+            "Address to post a short JSON text to; Slack, Mattermost and Discord understand it.",
             on_resume="harmless",
         ),
     ] = None
     command: Annotated[
         Annotated[str, Meta(min_length=1, max_length=2000)] | None,
         setting(
-            "A command, run without a shell, that gets the same JSON on stdin and PPO_TUI_EVENT, _RUN, "
-            "_RUN_DIR, _STATE, _STEP and _REASON in its environment.",
+            "Command to run, without a shell, with the same JSON on stdin and PPO_TUI_EVENT, _RUN, _RUN_DIR, _STATE, "
+            "_STEP and _REASON in its environment.",
             on_resume="harmless",
         ),
     ] = None
     on: Annotated[
         tuple[Literal["finish", "failure", "stall"], ...],
-        setting("What they are told of: finish (a stop too), failure, stall.", on_resume="harmless", max_length=3),
+        setting("Events to notify of: finish (a stop too), failure, stall.", on_resume="harmless", max_length=3),
     ] = ("finish", "failure", "stall")
     stall_seconds: Annotated[
         float,
         setting(
-            "Seconds of training without a step after which a run has stalled.", on_resume="harmless", gt=0, le=604_800
+            "Seconds of training without a step until a run counts as stalled.", on_resume="harmless", gt=0, le=604_800
         ),
     ] = 600.0
 
 
 class WorkersConfig(Section, frozen=True, kw_only=True):
-    """The processes that host the environments."""
+    """The worker processes of the environments."""
 
     count: Annotated[
         int | Literal["auto"],
-        setting("Worker processes; auto fits them to the machine's cores and the environments.", on_resume="harmless"),
+        setting("Worker processes; auto fits the machine's cores and the environments.", on_resume="harmless"),
     ] = "auto"
     groups: Annotated[
         Literal["auto", 1, 2],
         setting(
-            "With 2, one half of the workers steps while actions for the other half are computed; "
-            "auto takes 2 wherever there are two workers.",
+            "Worker groups; with 2, one half of the workers steps while actions for the other half are computed. "
+            "auto: 2 wherever there are two workers.",
             on_resume="harmless",
         ),
     ] = "auto"
     step_timeout: Annotated[
         float,
-        setting("Seconds without a reply after which a worker counts as hung.", on_resume="harmless", gt=0, le=86_400),
+        setting("Seconds without a reply until a worker counts as hung.", on_resume="harmless", gt=0, le=86_400),
     ] = 10.0
     max_restarts: Annotated[
         int,
         setting(
-            "How often a worker that died or hung is replaced without a whole rollout between; 0: never.",
+            "Replacements of failed workers without a whole rollout between; 0: a failure ends the run.",
             on_resume="harmless",
             ge=0,
             le=1000,
         ),
     ] = 5
     start_timeout: Annotated[
-        float, setting("Seconds that a worker may take to start.", on_resume="harmless", gt=0, le=86_400)
+        float, setting("Seconds for a worker to start.", on_resume="harmless", gt=0, le=86_400)
     ] = 120.0
 
 
 class RolloutConfig(Section, frozen=True, kw_only=True):
-    """How much experience each update learns from."""
+    """The experience of each update."""
 
     num_envs: Annotated[int, setting("Environments stepped side by side (N).", on_resume="fixed", ge=1, le=65_536)] = 8
     steps: Annotated[
@@ -259,7 +257,10 @@ class RolloutConfig(Section, frozen=True, kw_only=True):
     ] = 128
     whole_episodes: Annotated[
         bool,
-        setting("End a rollout with its episode, or after `steps`; for a single environment.", on_resume="inexact"),
+        setting(
+            "End a rollout with its episode, at the latest after `steps`; for a single environment.",
+            on_resume="inexact",
+        ),
     ] = False
 
 
@@ -269,42 +270,41 @@ class PolicyConfig(Section, frozen=True, kw_only=True):
     network: Annotated[
         str,
         setting(
-            "auto (nature-cnn for images, mlp for everything else), nature-cnn, impala, a3c-cnn, mlp, or a "
-            "network of your own as package.module:Class.",
+            "auto (nature-cnn for images, mlp for everything else), nature-cnn, impala, a3c-cnn, mlp, or your own "
+            "network as package.module:Class.",
             on_resume="fixed",
             pattern=r"^(auto|nature-cnn|impala|a3c-cnn|mlp|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
             max_length=200,
         ),
     ] = "auto"
     hidden: Annotated[
-        tuple[int, ...], setting("Widths of the hidden layers of an mlp.", on_resume="fixed", max_length=16)
+        tuple[int, ...], setting("Widths of the hidden layers of an MLP.", on_resume="fixed", max_length=16)
     ] = (64, 64)
     activation: Annotated[
         Literal["tanh", "relu", "silu", "elu", "gelu"],
-        setting("Nonlinearity of an mlp (a CNN's is ReLU).", on_resume="fixed"),
+        setting("Nonlinearity of an MLP (a CNN's is ReLU).", on_resume="fixed"),
     ] = "tanh"
     shared: Annotated[
         bool | Literal["auto"],
-        setting("Whether actor and critic share a trunk; auto shares all but MLPs.", on_resume="fixed"),
+        setting("Share a trunk between actor and critic; auto: all but MLPs.", on_resume="fixed"),
     ] = "auto"
     recurrent: Annotated[
         Literal["none", "lstm", "gru"],
         setting(
-            "Whether the policy remembers: a recurrent layer between trunk and heads, for environments "
-            "that one observation does not tell everything about.",
+            "Recurrent layer between trunk and heads, for environments whose observations do not show the whole state.",
             on_resume="fixed",
         ),
     ] = "none"
     recurrent_size: Annotated[int, setting("Width of the recurrent layer.", on_resume="fixed", ge=1, le=8192)] = 128
     init: Annotated[
         Literal["orthogonal", "default"],
-        setting("Orthogonal weights (√2, policy head 0.01, value head 1) or PyTorch's own default.", on_resume="fixed"),
+        setting("Orthogonal weights (√2, policy head 0.01, value head 1) or PyTorch's default.", on_resume="fixed"),
     ] = "orthogonal"
     precision: Annotated[
         Literal["float32", "bf16"],
         setting(
-            "Arithmetic of the trunks: bf16 is faster on GPUs, and on CPUs that have it; whether it learns "
-            "as much is open (docs/performance.md). Weights, heads and losses stay float32.",
+            "Arithmetic of the trunks: bf16 is faster on GPUs, and on CPUs with support; whether it learns as much is "
+            "open (docs/performance.md). Weights, heads and losses stay float32.",
             on_resume="inexact",
         ),
     ] = "float32"
@@ -313,12 +313,12 @@ class PolicyConfig(Section, frozen=True, kw_only=True):
     ] = 0.0
     squash_actions: Annotated[
         bool,
-        setting("Squash continuous actions into their bounds by a tanh, instead of clipping them.", on_resume="fixed"),
+        setting("Squash continuous actions into their bounds by a tanh instead of clipping them.", on_resume="fixed"),
     ] = False
     normalize_observations: Annotated[
         bool,
         setting(
-            "Give each number of an observation mean 0 and variance 1 by running statistics, within ±10.",
+            "Normalise observations to mean 0 and variance 1 by running statistics, clipped to ±10.",
             on_resume="fixed",
         ),
     ] = False
@@ -333,8 +333,8 @@ class PPOConfig(Section, frozen=True, kw_only=True):
     surrogate: Annotated[
         Literal["clip", "kl", "kl-adaptive", "none"],
         setting(
-            "What holds the new policy near the old one: the clipped ratio (clip), a KL penalty of fixed "
-            "weight β (kl) or of one that follows the divergence (kl-adaptive), or nothing (none).",
+            "Bound on the change of policy in an update: a clipped ratio (clip), a KL penalty of fixed weight β (kl), "
+            "one of adaptive weight (kl-adaptive), or none.",
             on_resume="inexact",
         ),
     ] = "clip"
@@ -369,7 +369,7 @@ class PPOConfig(Section, frozen=True, kw_only=True):
             live=Live(low=1, high=50, step=1, unit="passes"),
         ),
     ] = 4
-    minibatches: Annotated[int, setting("Minibatches that each pass is split into.", on_resume="inexact", ge=1)] = 4
+    minibatches: Annotated[int, setting("Minibatches of each pass.", on_resume="inexact", ge=1)] = 4
     clip_range: Annotated[
         float,
         setting(
@@ -386,17 +386,18 @@ class PPOConfig(Section, frozen=True, kw_only=True):
     dual_clip: Annotated[
         Annotated[float, Meta(gt=1, le=1000)] | None,
         setting(
-            "c > 1: a step of negative advantage Â costs no more than c |Â|; none never bounds it.", on_resume="inexact"
+            "c > 1 bounds the loss of a step with negative advantage Â to c |Â|; none for no bound.",
+            on_resume="inexact",
         ),
     ] = None
     kl_coef: Annotated[
         float,
-        setting("β, the weight of the KL penalty; kl-adaptive starts from it.", on_resume="inexact", gt=0, le=1e6),
+        setting("Weight β of the KL penalty; kl-adaptive starts with it.", on_resume="inexact", gt=0, le=1e6),
     ] = 1.0
     desired_kl: Annotated[
         float,
         setting(
-            "The KL of an update that kl-adaptive penalties and learning rates aim at.",
+            "Target KL of an update for kl-adaptive penalties and learning rates.",
             on_resume="inexact",
             gt=0,
             le=100,
@@ -408,7 +409,7 @@ class PPOConfig(Section, frozen=True, kw_only=True):
     huber_delta: Annotated[
         Annotated[float, Meta(gt=0, le=1e6)] | None,
         setting(
-            "Errors of the critic beyond this count linearly (Huber's loss); none squares all of them.",
+            "Huber loss: errors of the critic beyond this count linearly; none squares all of them.",
             on_resume="inexact",
         ),
     ] = None
@@ -433,13 +434,14 @@ class PPOConfig(Section, frozen=True, kw_only=True):
         ),
     ] = 0.01
     normalize_advantage: Annotated[
-        bool, setting("Give the advantages of each minibatch mean 0 and standard deviation 1.", on_resume="inexact")
+        bool,
+        setting("Normalise the advantages of each minibatch to mean 0 and standard deviation 1.", on_resume="inexact"),
     ] = True
     normalize_rewards: Annotated[
         bool,
         setting(
-            "Divide rewards by the running standard deviation of the discounted return, within ±10; the "
-            "reported return stays the raw one.",
+            "Divide rewards by the running standard deviation of the discounted return, clipped to ±10; the reported "
+            "return stays raw.",
             on_resume="inexact",
         ),
     ] = False
@@ -458,9 +460,7 @@ class OptimConfig(Section, frozen=True, kw_only=True):
 
     name: Annotated[
         Literal["adam", "rmsprop", "rmsprop-tf"],
-        setting(
-            "The optimiser; rmsprop-tf is TensorFlow 1's, which A2C's published scores come from.", on_resume="fixed"
-        ),
+        setting("The optimiser; rmsprop-tf is TensorFlow 1's, as used for A2C's published scores.", on_resume="fixed"),
     ] = "adam"
 
     learning_rate: Annotated[
@@ -475,12 +475,12 @@ class OptimConfig(Section, frozen=True, kw_only=True):
     ] = 2.5e-4
     learning_rate_schedule: Annotated[
         Literal["constant", "linear", "kl-adaptive"],
-        setting("Keep the step size, anneal it linearly to 0, or let it follow ppo.desired_kl.", on_resume="inexact"),
+        setting("Keep the learning rate, anneal it linearly to 0, or adapt it to ppo.desired_kl.", on_resume="inexact"),
     ] = "linear"
     adam_eps: Annotated[float, setting("ε in Adam's denominator.", on_resume="inexact", gt=0, le=1)] = 1e-5
     rmsprop_eps: Annotated[float, setting("ε in RMSprop's denominator.", on_resume="inexact", gt=0, le=1)] = 1e-5
     rmsprop_alpha: Annotated[
-        float, setting("Share of the old mean square that each step of RMSprop keeps.", on_resume="inexact", ge=0, lt=1)
+        float, setting("Decay of RMSprop's mean square per step.", on_resume="inexact", ge=0, lt=1)
     ] = 0.99
     max_grad_norm: Annotated[
         float,
@@ -495,95 +495,97 @@ class OptimConfig(Section, frozen=True, kw_only=True):
 
 
 class EvalConfig(Section, frozen=True, kw_only=True):
-    """Evaluations while the run trains: full games, played by a process of its own and of low priority."""
+    """Evaluations while the run trains: whole episodes in a separate process of low priority."""
 
     every: Annotated[
         int,
         setting(
-            "Environment steps from one evaluation to the next; 0 for none. With evaluations, `best` names "
-            "the checkpoint with the highest score, else the one with the highest return in training.",
+            "Environment steps between evaluations; 0 for none. With evaluations, `best` is the checkpoint with the "
+            "highest score, else the one with the highest return in training.",
             on_resume="harmless",
             ge=0,
             le=10**13,
         ),
     ] = 0
-    episodes: Annotated[int, setting("Full games of each evaluation.", on_resume="harmless", ge=1, le=1_000_000)] = 20
+    episodes: Annotated[int, setting("Episodes of each evaluation.", on_resume="harmless", ge=1, le=1_000_000)] = 20
     greedy: Annotated[
         bool | Literal["auto"],
         setting(
-            "Always the most probable action, or sampled ones as in training; auto samples on Atari, as "
-            "its published scores are, and is greedy elsewhere.",
+            "Take the most probable action, or sample as in training; auto samples on Atari, as for its published "
+            "scores, and is greedy elsewhere.",
             on_resume="harmless",
         ),
     ] = "auto"
 
 
 class RunConfig(Section, frozen=True, kw_only=True):
-    """By which algorithm, how long, from which seed, on what."""
+    """The algorithm, length, seed, device and checkpoints of a run."""
 
     algorithm: Annotated[
         Literal["ppo", "a3c"],
         setting(
-            "ppo (and its special cases), or a3c: workers that learn asynchronously, each from its own environment.",
+            "ppo (and its special cases), or a3c: workers learn asynchronously, each from its own environment.",
             on_resume="fixed",
         ),
     ] = "ppo"
     total_steps: Annotated[
-        int, setting("Environment steps of the run, all environments together.", on_resume="inexact", ge=1, le=10**13)
+        int, setting("Environment steps of the run, over all environments.", on_resume="inexact", ge=1, le=10**13)
     ] = 1_000_000
     max_episodes: Annotated[
         Annotated[int, Meta(ge=1, le=10**13)] | None,
         setting(
-            "End after the update in which this many full games are done; none counts steps alone.",
+            "End after the update in which this many episodes are done; none for no such limit.",
             on_resume="harmless",
         ),
     ] = None
-    seed: Annotated[int, setting("Seed of everything that is random.", on_resume="fixed", ge=0, le=2**31 - 1)] = 1
+    seed: Annotated[int, setting("Seed of everything random.", on_resume="fixed", ge=0, le=2**31 - 1)] = 1
     device: Annotated[
         str,
         setting(
-            "Where the networks live: auto (a GPU where there is one), cpu, cuda or cuda:N.",
+            "Device of the networks: auto (a GPU where there is one), cpu, cuda or cuda:N.",
             on_resume="harmless",
             pattern=r"^(auto|cpu|cuda(:\d+)?)$",
         ),
     ] = "auto"
     torch_threads: Annotated[
         int | Literal["auto"],
-        setting("Threads that PyTorch computes with; auto takes the cores.", on_resume="harmless"),
+        setting("Threads of PyTorch; auto takes the cores.", on_resume="harmless"),
     ] = "auto"
     overlap: Annotated[
         bool,
         setting(
-            "Collect the next rollout while learning from the last one, with the weights from before that "
-            "update, which is one update stale.",
+            "Collect the next rollout while learning from the last one, with weights that are one update old.",
             on_resume="inexact",
         ),
     ] = False
     compile: Annotated[
         bool,
         setting(
-            "Compile what the learner computes (torch.compile), for GPUs: a few large kernels instead of "
-            "many small ones. The first update takes up to a minute longer.",
+            "Compile the learner (torch.compile), for GPUs: a few large kernels instead of many small ones. The first "
+            "update takes up to a minute longer.",
             on_resume="inexact",
         ),
     ] = False
     diagnostics: Annotated[
         bool,
         setting(
-            "Watch the training and say what is wrong with it, with an edit to try; changes no number.",
+            "Raise alarms when the training goes wrong, with an edit to try; changes no number.",
             on_resume="harmless",
         ),
     ] = True
     checkpoint_seconds: Annotated[
         float,
         setting(
-            "Seconds between checkpoints: the most work that a crash can cost.", on_resume="harmless", gt=0, le=86_400
+            "Seconds between checkpoints, the most training that a crash can cost.",
+            on_resume="harmless",
+            gt=0,
+            le=86_400,
         ),
     ] = 60.0
     keep_checkpoints: Annotated[
         int,
         setting(
-            "Newest checkpoints that are kept, besides the best and those saved by hand.",
+            "Newest checkpoints to keep, besides the best and those saved by hand.",
             on_resume="harmless",
             ge=1,
             le=100_000,
@@ -592,7 +594,7 @@ class RunConfig(Section, frozen=True, kw_only=True):
 
 
 class Config(Section, frozen=True, kw_only=True):
-    """A whole run: one section a concern, each documented at its class."""
+    """A whole run, one section a concern."""
 
     env: EnvConfig
     workers: WorkersConfig = WorkersConfig()
@@ -616,17 +618,17 @@ class Config(Section, frozen=True, kw_only=True):
 
     @property
     def compares_distributions(self) -> bool:
-        """Whether the learner needs the whole distributions that the actions came from, for their exact divergence."""
+        """Whether the learner needs whole action distributions, for their exact KL."""
         return self.ppo.surrogate in ("kl", "kl-adaptive") or self.optim.learning_rate_schedule == "kl-adaptive"
 
     @property
     def num_updates(self) -> int:
-        """Updates until at least `run.total_steps` steps are done; the fewest, where rollouts end with episodes."""
+        """Updates until `run.total_steps` are done; a minimum with whole episodes."""
         return -(-self.run.total_steps // self.batch_size)
 
     @property
     def planned_steps(self) -> int:
-        """Steps that the run takes: `run.total_steps` rounded up to whole updates of a known length."""
+        """`run.total_steps` rounded up to whole updates of known length."""
         if self.rollout.whole_episodes:
             return self.run.total_steps
         return self.num_updates * self.batch_size

@@ -1,4 +1,4 @@
-"""Values by the dotted names of their settings, and as messages show them."""
+"""Values by dotted names, and their form in messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .schema import Config
 
 
 def get_value(config: Config, dotted: str) -> Any:
-    """The value of the field with this dotted name."""
+    """The value of the setting with this dotted name."""
     value: Any = config
     for part in dotted.split("."):
         value = getattr(value, part)
@@ -18,7 +18,7 @@ def get_value(config: Config, dotted: str) -> Any:
 
 
 def replace_value(config: Config, dotted: str, value: Any) -> Config:
-    """A copy of `config` in which ``section.field`` is `value`, which must have been checked."""
+    """A copy of `config` with ``section.field`` set to a checked `value`."""
     section, field = dotted.split(".")
     return msgspec.structs.replace(
         config, **{section: msgspec.structs.replace(getattr(config, section), **{field: value})}
@@ -26,11 +26,11 @@ def replace_value(config: Config, dotted: str, value: Any) -> Config:
 
 
 def show(value: Any) -> str:
-    """`value` as TOML would write it, short and without control characters."""
+    """`value` as in TOML, short and without control characters."""
     text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
     return text if len(text) <= 80 else text[:77] + "…"
 
 
 def show_key(key: str) -> str:
-    """A name as the user wrote it, likewise."""
+    """A name as the user wrote it, short and without control characters."""
     return repr(key) if len(key) <= 80 else repr(key[:77]) + "…"

@@ -1,4 +1,4 @@
-"""Going on from a checkpoint: which configuration, what may have changed, and what that means. Imports no torch."""
+"""Resume from a checkpoint: its configuration, and changes since. Imports no torch."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def cpu_model() -> str:
-    """The processor's name, as the system tells it."""
+    """The processor's name, from the system."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
             if line.startswith("model name"):
@@ -51,10 +51,10 @@ _SCHEDULES = ("optim.learning_rate_schedule", "ppo.clip_range_schedule")
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """A checkpoint to go on from.
+    """A checkpoint to resume from.
 
     Attributes:
-        skipped: what was wrong with newer checkpoints.
+        skipped: problems of newer checkpoints.
     """
 
     path: Path
@@ -73,7 +73,7 @@ class ResumePoint:
 
     @classmethod
     def at(cls, path: Path) -> ResumePoint:
-        """The checkpoint at this very path.
+        """The checkpoint at this path.
 
         Raises:
             UsageError: there is no whole one.
@@ -81,10 +81,13 @@ class ResumePoint:
         return cls(path, read_state(path), ())
 
     def config(self, tables: dict[str, Any] | None = None, overrides: Iterable[str] = ()) -> Config:
-        """The configuration to go on with: `tables`, by default the checkpoint's own, and `overrides` on top.
+        """The configuration to resume with: `tables` with `overrides` applied.
+
+        Args:
+            tables: by default the checkpoint's.
 
         Raises:
-            UsageError: something changes that a checkpoint fixes, or there are no steps left to train.
+            UsageError: a fixed setting changes, or there are no steps left to train.
             ConfigError: an override is not valid.
         """
         config = build_config(apply_overrides(self.state.config if tables is None else tables, overrides))
@@ -98,13 +101,13 @@ class ResumePoint:
         limit = config.run.max_episodes
         if limit is not None and self.state.episodes >= limit:
             raise UsageError(
-                f"the run has done {self.state.episodes:,} games of run.max_episodes = {limit:,}",
+                f"the run has done {self.state.episodes:,} episodes of run.max_episodes = {limit:,}",
                 hint=f"extend it with --set run.max_episodes={2 * limit}",
             )
         return config
 
     def check_code(self) -> None:
-        """Refuse to go on with another program than the one that saved the checkpoint.
+        """Refuse a checkpoint of a program with other numbers.
 
         Raises:
             UsageError: with both fingerprints.
@@ -112,19 +115,19 @@ class ResumePoint:
         if not same_numbers(self.state.origin.code, code := code_fingerprint()):
             raise UsageError(
                 f"the program has changed since the checkpoint: code {self.state.origin.code} → {code}",
-                hint="--force goes on with the program as it is now; its numbers may differ from the old one's",
+                hint="--force resumes with the present program; its numbers may differ from the old one's",
             )
 
 
 def changed_settings(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
-    """Dotted name → value before and after, of the settings that differ."""
+    """Dotted name → values before and after, of settings that differ."""
     old, new = dict(flat_settings(to_tables(before))), dict(flat_settings(to_tables(after)))
     keys = dict.fromkeys([*old, *new])
     return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
 
 
 def changed_fixed_settings(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
-    """As `changed_settings`, those that a checkpoint fixes."""
+    """As `changed_settings`, only those fixed by a checkpoint."""
     return {
         key: values
         for key, values in changed_settings(before, after).items()
@@ -133,7 +136,7 @@ def changed_fixed_settings(before: Config, after: Config) -> dict[str, tuple[Any
 
 
 def changed_experiment(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
-    """As `changed_settings`, those that make another experiment of it: all but the seed and what changes no number."""
+    """As `changed_settings`, without the seed and harmless settings."""
     changes = changed_settings(before, after)
     return {key: values for key, values in changes.items() if key != "run.seed" and not _is_harmless(key)}
 
@@ -148,7 +151,7 @@ def live_changes(before: Config, after: Config) -> dict[str, Any]:
 
 
 def differences(saved: CheckpointState, config: Config, origin: Origin) -> tuple[str, ...]:
-    """What differs between the process that saved and this one, so that its numbers may: in words, empty if nothing."""
+    """Differences from the saving process that may change numbers, in words."""
     before = build_config(saved.config)
     found = []
     for key, (old, new) in changed_settings(before, config).items():
@@ -158,7 +161,7 @@ def differences(saved: CheckpointState, config: Config, origin: Origin) -> tuple
         elif not _is_harmless(key):
             found.append(f"{key} {old} → {new}")
     if config.run.algorithm == "a3c":
-        found.append("workers begin new episodes, and learn in an order that only their timing decides")
+        found.append("workers begin new episodes, and learn in an order that depends on their timing")
     return (*found, *_differing_origin(saved.origin, origin))
 
 
@@ -174,7 +177,7 @@ def _differing_origin(before: Origin, after: Origin) -> Iterator[str]:
         ("device", "device"),
         ("act_threads", "threads while acting"),
         ("learn_threads", "threads while learning"),
-        ("groups", "groups of workers"),
+        ("groups", "worker groups"),
         ("ranks", "processes that learn together"),
     ):
         old, new = getattr(before, name), getattr(after, name)
