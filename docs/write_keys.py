@@ -34,7 +34,7 @@ def page() -> str:
 
 
 def _sentences() -> list[tuple[Key, list[Key]]]:
-    """Each key with a description, and the following keys under the same one."""
+    """Each key with a description, and further keys under the same one."""
     sentences: list[tuple[Key, list[Key]]] = []
     for has_help, keys in itertools.groupby(KEYS, key=lambda key: bool(key.help)):
         if has_help:

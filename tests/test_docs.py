@@ -1,4 +1,4 @@
-"""The pages of docs/: generated ones are current, examples run, the site builds."""
+"""Pages of docs/: generated ones are current, examples run, the site builds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_example_of_a_sink_runs_as_it_stands(tmp_path: Path):
 
 
 def test_the_pages_make_a_site_without_a_warning(tmp_path: Path):
-    """Broken links, pages that no table of contents names and code that has moved are warnings."""
+    """Broken links, orphaned pages and moved code are warnings."""
     done = python("-m", "sphinx", "--fail-on-warning", "--quiet", "-b", "html", DOCS, tmp_path / "site", cwd=ROOT)
     assert done.returncode == 0, done.stderr
     mathematics = (tmp_path / "site" / "mathematics.html").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Valid combinations of settings, whatever the machine and environment."""
+"""Valid combinations of settings on any machine and with any environment."""
 
 from __future__ import annotations
 

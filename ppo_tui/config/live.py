@@ -1,4 +1,4 @@
-"""Live settings: those that may change while a run trains, and their editing."""
+"""Live settings, which may change while a run trains, and their editing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LiveField(msgspec.Struct, frozen=True, kw_only=True):
         return self.live.step == int(self.live.step) and isinstance(self.live.low, int)
 
     def nudged(self, value: float, direction: int) -> float:
-        """`value` after one nudge up (`direction` +1) or down (−1), within `low` and `high`."""
+        """`value` after one nudge up (`direction` +1) or down (−1), within range."""
         live = self.live
         moved = value * live.step**direction if live.scale == "log" else value + direction * live.step
         # Ten steps of 0.01 must read 0.1 and not 0.09999999999999999.
@@ -63,7 +63,7 @@ LIVE_FIELDS: Mapping[str, LiveField] = _LiveFields()
 
 
 def find_live_key(text: str) -> str:
-    """Resolve `text` to a live setting: by name, alias or unique part of a name.
+    """Resolve a name, alias or unique part to a live setting.
 
     Spaces, ``-`` and ``_`` are the same: ``Learning rate`` means ``optim.learning_rate``.
 
@@ -86,7 +86,7 @@ def find_live_key(text: str) -> str:
 
 
 def parse_live_value(key: str, value: Any) -> Any:
-    """Check `value` for the live setting `key` and return it in its type.
+    """Check `value` for a live setting; return it in its type.
 
     Raises:
         ConfigError: `key` is not live, or `value` is of a wrong type or out of range.
@@ -104,7 +104,7 @@ def parse_live_value(key: str, value: Any) -> Any:
 
 
 def typed_value(text: str) -> Any:
-    """Convert typed text: to a number, to None for "off", else keep it as it is."""
+    """A number for typed text, None for "off", else the text."""
     text = text.strip()
     if text.lower() in _OFF_WORDS:
         return None

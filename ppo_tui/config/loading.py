@@ -95,7 +95,7 @@ def _build(struct: type[S], data: Any, path: str) -> S:
 
 
 def _unknown_key(key: str, path: str, siblings: Iterable[str]) -> ConfigError:
-    """An error with a similar sibling or the same name in another section."""
+    """The error for an unknown key, hinting at a similar one."""
     dotted = f"{path}.{key}" if path else key
     match = nearest(key, siblings)
     if match:
@@ -238,7 +238,7 @@ def to_tables(config: Config) -> dict[str, Any]:
 
 
 def _without_none(value: Any) -> Any:
-    """Remove None: TOML has no null, and None is the default of such settings."""
+    """Remove None, the default of such settings: TOML has no null."""
     if isinstance(value, dict):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
     return value

@@ -21,7 +21,7 @@ _IMPORTING = (("env", "id"), ("policy", "network"))
 
 
 def _presets_dir() -> Path:
-    """The directory of presets: in a wheel inside the package, in a clone beside it."""
+    """Directory of presets: inside the package in a wheel, else beside it."""
     inside = Path(str(resources.files("ppo_tui"))) / "presets"
     return inside if inside.is_dir() else inside.parent.parent / "presets"
 
@@ -151,5 +151,5 @@ def refuse_command(data: dict[str, Any], source: str) -> None:
 
 
 def imports_code(config: Config) -> bool:
-    """Whether `config` has code to import or to run, typed or allowed by its user."""
+    """Whether `config` names code to import or a command to run."""
     return ":" in config.env.id or ":" in config.policy.network or config.notify.command is not None

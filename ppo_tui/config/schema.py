@@ -65,12 +65,12 @@ _ATARI_IDS = (re.compile(r"ALE/\w+-v5"), re.compile(r"\w+NoFrameskip-v[04]"))
 
 
 def is_atari(env_id: str) -> bool:
-    """Whether this id belongs to the Atari pipeline, which drives the emulator itself."""
+    """Whether this id belongs to the Atari pipeline on the emulator itself."""
     return any(pattern.fullmatch(env_id) for pattern in _ATARI_IDS)
 
 
 class AtariConfig(Section, frozen=True, kw_only=True):
-    """Preprocessing of an Atari game, as in the Nature DQN (Mnih et al., 2015) and PPO's baselines."""
+    """Preprocessing of Atari, as in the Nature DQN (Mnih et al., 2015) and PPO's baselines."""
 
     frame_skip: Annotated[
         int, setting("Emulator frames that each action is repeated for.", on_resume="inexact", ge=1, le=60)
@@ -152,7 +152,7 @@ class EnvConfig(Section, frozen=True, kw_only=True):
 
 
 class TrackingConfig(Section, frozen=True, kw_only=True):
-    """Experiment trackers besides the run directory. One that fails is dropped; the run continues."""
+    """Experiment trackers; a failing one is dropped, and the run continues."""
 
     tensorboard: Annotated[
         bool | Literal["auto"],
@@ -495,7 +495,7 @@ class OptimConfig(Section, frozen=True, kw_only=True):
 
 
 class EvalConfig(Section, frozen=True, kw_only=True):
-    """Evaluations while the run trains: whole episodes in a separate process of low priority."""
+    """Evaluations while training: whole episodes in a separate, low-priority process."""
 
     every: Annotated[
         int,
@@ -635,7 +635,7 @@ class Config(Section, frozen=True, kw_only=True):
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """One setting by its dotted name, with what its `setting` declares."""
+    """One setting by its dotted name, with its declaration."""
 
     key: str
     type: Any
@@ -669,6 +669,6 @@ def section_fields(section: type[msgspec.Struct]) -> Mapping[str, msgspec.struct
 
 
 def nested_section(field_type: Any) -> type[msgspec.Struct] | None:
-    """The section that a field holds, directly or as ``Section | None``."""
+    """The section in a field, directly or as ``Section | None``; else None."""
     options = typing.get_args(field_type) if isinstance(field_type, types.UnionType) else (field_type,)
     return next((option for option in options if isinstance(option, type) and issubclass(option, Section)), None)

@@ -114,7 +114,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, np.int64]):
     # ── Gymnasium's interface ───────────────────────────────────────────────────────────────────────────────
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        """Start a new game, or continue the game after a lost life (see the class)."""
+        """Start a new game, or continue after a lost life (see the class)."""
         super().reset(seed=seed)
         info: dict[str, Any] = {}
         if self._between_lives and seed is None:
@@ -222,7 +222,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, np.int64]):
     # ── The game ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _new_game(self, seed: int | None = None) -> None:
-        """Start a game, play 1 to `noop_max` frames of NOOP, and read the screen."""
+        """Start a game with 1 to `noop_max` frames of NOOP."""
         self._start(seed)
         noop_max = self._config.noop_max
         noops = int(self.np_random.integers(1, noop_max + 1)) if noop_max > 0 else 0
@@ -250,7 +250,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, np.int64]):
         self._load_game()
 
     def _load_game(self) -> None:
-        """Load the ROM, so that the emulator's seed takes effect; reset its switches."""
+        """Load the ROM: the emulator's seed takes effect, its switches are reset."""
         self._ale.loadROM(self._rom)
         if self._mode is not None:
             _check_switch("mode", self._mode, self._ale.getAvailableModes())
@@ -260,7 +260,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, np.int64]):
             self._ale.setDifficulty(self._difficulty)
 
     def _press(self, action: ale_py.Action, info: dict[str, Any]) -> None:
-        """Play a step that is not the agent's; if the game ends, start a new one."""
+        """Play a NOOP or FIRE step; if the game ends, start another."""
         self._hold(action)
         if self._ale.game_over():
             if self._length > 0:
@@ -268,7 +268,7 @@ class AtariEnv(gymnasium.Env[np.ndarray, np.int64]):
             self._new_game()
 
     def _hold(self, action: ale_py.Action) -> tuple[float, bool]:
-        """Emulate `frame_skip` frames of `action`, or until the game ends; pool the last two.
+        """Emulate up to `frame_skip` frames of `action`; pool the last two.
 
         The pooling is in place: where the game ends before the last frame, the frame left over from the previous step
         shows through, as in Gymnasium's wrapper.

@@ -89,7 +89,7 @@ def find_spec(env_id: str) -> EnvSpec:
 
 
 def newest_id(env_id: str) -> str | None:
-    """The registered id of the same name with the highest version, or None."""
+    """The registered id of this name with the highest version, or None."""
     return _newest_ids().get(_bare_name(env_id))
 
 
@@ -134,7 +134,7 @@ def _unknown_id(env_id: str, name: str) -> ConfigError:
 
 
 def _newest_ids() -> dict[str, str]:
-    """Bare name → its id of the highest version, for Atari the ``ALE/…-v5`` one."""
+    """Bare name → id of the highest version (Atari: ``ALE/…-v5``)."""
     newest: dict[str, EnvSpec] = {}
     for spec in gymnasium.registry.values():
         rival = newest.get(_bare_name(spec.id))
@@ -149,7 +149,7 @@ def _bare_name(env_id: str) -> str:
 
 
 class SeededEpisodes(gymnasium.Wrapper):
-    """Seed each reset without a seed with the next of `seeds`, while they last."""
+    """Seed resets from `seeds`, in order, while they last."""
 
     def __init__(self, env: gymnasium.Env, seeds: Sequence[int]) -> None:
         super().__init__(env)

@@ -25,7 +25,7 @@ from .spaces import count_masked
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """Discard warnings and output to stdout and stderr, from Python and C alike.
+    """Discard warnings and all output to stdout and stderr, C's included.
 
     It acts on the whole process, so no other thread should write anything meanwhile.
     """
@@ -42,7 +42,7 @@ def silenced() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _to_null(descriptor: int) -> Iterator[None]:
-    """Point a file descriptor at the null device, unless it is closed already."""
+    """Point an open file descriptor at the null device."""
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is not None and not stream.closed:
             stream.flush()
@@ -71,7 +71,7 @@ _PIP_COMMANDS = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EnvInfo:
-    """Facts about an environment that can be known without playing it.
+    """Facts about an environment, known without playing it.
 
     Attributes:
         observation_space: of one frame, as `make_env` gives it.
@@ -125,7 +125,7 @@ def _read(env: gymnasium.Env, config: EnvConfig, spec: EnvSpec) -> EnvInfo:
 
 
 def _check_kwargs(config: EnvConfig, spec: EnvSpec) -> None:
-    """Refuse arguments that the environment's constructor does not take.
+    """Refuse arguments unknown to the environment's constructor.
 
     Raises:
         ConfigError: naming the argument and the nearest one that exists.
@@ -166,7 +166,7 @@ def _parameters(constructor: Callable[..., Any]) -> list[str] | None:
 
 
 def _explain(error: BaseException, config: EnvConfig, spec: EnvSpec) -> ConfigError:
-    """The error to show for whatever the environment raised."""
+    """The error to show for one raised by the environment."""
     lines = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
     newest = newest_id(spec.id)

@@ -18,7 +18,7 @@ MERGED_GAP = 2
 
 
 class PooledScreen:
-    """Two grey frames of the emulator, and their maximum resized to `size` × `size`.
+    """Two grey frames of the emulator, and their maximum, resized.
 
     Args:
         ale: with a game loaded, whose screen has H × W pixels.
@@ -38,7 +38,7 @@ class PooledScreen:
         self._unresized = set(range(self._bands))
 
     def show_newest(self) -> None:
-        """Begin an episode: the pooled frame is the screen, the older frame black."""
+        """Begin an episode: pooled frame from the screen, older frame black."""
         self._newest.read()
         np.copyto(self._pooled, self._newest.grey)
         self._older.blacken()
@@ -55,7 +55,7 @@ class PooledScreen:
         self._newest_was_read = True
 
     def pool(self) -> None:
-        """Pool the frames; without a new newest one, the pooled frame replaces it."""
+        """Pool the frames; the pooled frame replaces a missing newest one."""
         if self._newest_was_read:
             for lines in self._lines(self._unpooled):
                 newest, pooled = self._newest.grey[lines], self._pooled[lines]
@@ -80,7 +80,7 @@ class PooledScreen:
         return self._small.copy()
 
     def colours(self) -> np.ndarray:
-        """The screen in RGB, uint8 `[H, W, 3]`, with brighter pixels of the older frame.
+        """The screen in RGB, uint8 `[H, W, 3]`, brightest of both frames.
 
         Many games draw some things in every second frame only.
         """
@@ -133,7 +133,7 @@ class _Frame:
         self._known = b""  # palette numbers whose grey has been seen
 
     def read(self) -> Iterable[int]:
-        """Read the screen; return the bands that differ from the one read before."""
+        """Read the screen; return the bands changed since the last read."""
         before, now = self._numbers, self._spare
         self._ale.getScreen(now)
         self._numbers, self._spare = now, before
@@ -152,7 +152,7 @@ class _Frame:
         return changed
 
     def blacken(self) -> None:
-        """Make the frame black, whatever the screen shows."""
+        """Make the frame black, independent of the screen."""
         self.grey.fill(0)
         self.stale = True
 
@@ -162,11 +162,11 @@ class _Frame:
         self.stale = True
 
     def colours_at(self, pixels: np.ndarray) -> np.ndarray:
-        """RGB `[n, 3]` of these pixels of the flattened frame, which must not be `stale`."""
+        """RGB `[n, 3]` of these pixels of the flattened, not `stale` frame."""
         return self._colour_of[self._numbers.ravel()[pixels]]
 
     def _learn(self) -> None:
-        """Let the emulator convert the screen just read; learn the grey of each number."""
+        """Convert the screen by the emulator; learn the grey of each number."""
         self._ale.getScreenGrayscale(self.grey)
         self._grey_of[self._numbers.ravel()] = self.grey.ravel()
         numbers = set(np.unique(self._numbers).tolist())
@@ -190,7 +190,7 @@ def _bands(height: int, size: int) -> tuple[int, int, int]:
 
 
 def _runs(bands: Collection[int]) -> Iterator[tuple[int, int]]:
-    """The first band and the one after the last of each run of these bands, small gaps included."""
+    """Start and end of each run of these bands, bridging small gaps."""
     first = last = -1
     for band in sorted(bands):
         if first < 0:

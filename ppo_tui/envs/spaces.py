@@ -56,7 +56,7 @@ def _check_observations(env_id: str, space: Space) -> None:
 
 
 def _check_entries(name: str, space: Dict | Tuple, path: str) -> None:
-    """Refuse entries at any depth that cannot be flattened into one vector."""
+    """Refuse entries, at any depth, without a flat form."""
     entries = space.spaces.items() if isinstance(space, Dict) else enumerate(space.spaces)
     if not space.spaces:
         raise ConfigError(f"{name}, which is empty")
@@ -103,7 +103,7 @@ def _show(space: Space) -> str:
 
 
 def adapt_spaces(env: gymnasium.Env) -> gymnasium.Env:
-    """`env` with Box observations, uint8 images or float32 vectors, and actions from 0.
+    """`env` with uint8 images or float32 vectors, and actions from 0.
 
     Discrete observations become one-hot, one entry after the other.
 
@@ -136,7 +136,7 @@ def _adapt_observations(env: gymnasium.Env) -> gymnasium.Env:
 
 
 def _has_channel_last(shape: tuple[int, ...]) -> bool:
-    """Whether the last axis of a 3-D image is no longer than the first.
+    """Whether the last axis of an image is its channel axis.
 
     The channel axis is the shorter one; equal ones follow Gymnasium's `[H, W, C]`.
     """
@@ -201,7 +201,7 @@ _HINT = "set env.action_masks = false, or provide masks in info['action_mask'] o
 
 
 def count_masked(env: gymnasium.Env, config: EnvConfig) -> int:
-    """Number of actions A in each mask of the environment; 0 without masks.
+    """Number of actions A in the environment's masks; 0 without masks.
 
     The environment is reset to find out.
 
@@ -225,7 +225,7 @@ def count_masked(env: gymnasium.Env, config: EnvConfig) -> int:
 
 
 def read_mask(env: gymnasium.Env, info: dict[str, Any]) -> np.ndarray:
-    """The possible actions after the reset or step with this `info`, bool `[A]`.
+    """The possible actions after a reset or step, bool `[A]`.
 
     Of a `MultiDiscrete` space, the masks of its choices one after the other.
 
@@ -246,7 +246,7 @@ def read_mask(env: gymnasium.Env, info: dict[str, Any]) -> np.ndarray:
 
 
 def choice_sizes(space: Space) -> list[int]:
-    """The number of actions of each choice in a Discrete or MultiDiscrete space."""
+    """Number of actions of each choice of a Discrete or MultiDiscrete space."""
     if isinstance(space, Discrete):
         return [int(space.n)]
     assert isinstance(space, MultiDiscrete)

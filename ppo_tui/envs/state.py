@@ -1,4 +1,4 @@
-"""Save an environment in the middle of an episode, and restore it elsewhere.
+"""Save an environment in mid-episode, and restore it elsewhere.
 
 A state is a `bytes` that is safe to read from any source: a header in JSON, then raw bytes; nothing is pickled.
 Three kinds of environment can be saved:
@@ -41,7 +41,7 @@ def episode_info(episode_return: float, length: int) -> dict[str, Any]:
 
 
 class EpisodeReturn(gymnasium.Wrapper):
-    """Add ``info["episode"]`` to the step that ends an episode, and to no other."""
+    """Add ``info["episode"]`` to the last step of each episode alone."""
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
@@ -77,7 +77,7 @@ _STATELESS = (OrderEnforcing, PassiveEnvChecker, TolerantEnv, TransformAction, T
 
 
 class CannotRestoreError(Exception):
-    """An environment cannot continue from its saved state; with the reason, in words."""
+    """An environment cannot continue from its saved state; with the reason."""
 
 
 @runtime_checkable
@@ -93,7 +93,7 @@ class StatefulEnv(Protocol):
 
 
 class Unpacked(NamedTuple):
-    """The parts of a state: facts as JSON has them, raw bytes by name."""
+    """The parts of a state: facts for JSON, raw bytes by name."""
 
     facts: dict[str, Any]
     blobs: dict[str, bytes]
@@ -107,7 +107,7 @@ def pack(facts: Mapping[str, Any], blobs: Mapping[str, bytes]) -> bytes:
 
 
 def unpack(state: bytes) -> Unpacked:
-    """The parts that `pack` has joined.
+    """Split a state of `pack` into its parts.
 
     Raises:
         CannotRestoreError: these bytes are no state.
@@ -128,7 +128,7 @@ def unpack(state: bytes) -> Unpacked:
 
 
 def save_env(env: gymnasium.Env, *, ended: bool = False) -> bytes:
-    """The state of `env`, or the reason why it cannot be saved (`unsaved_reason`).
+    """The state of `env`, or the reason why it has none (`unsaved_reason`).
 
     Args:
         ended: its episode is over and it needs a reset next.
@@ -161,7 +161,7 @@ def unsaved_reason(state: bytes) -> str | None:
 
 
 def _stateful_layer(env: gymnasium.Env) -> StatefulEnv:
-    """The outermost layer of `env` that can be saved, with only stateless layers around it."""
+    """The outermost layer of `env` with a state, below stateless layers alone."""
     layer = env
     while not (isinstance(layer, RecordedEpisode) or (layer is layer.unwrapped and isinstance(layer, StatefulEnv))):
         if not isinstance(layer, _STATELESS):
@@ -201,7 +201,7 @@ class _Recording:
 
 
 class RecordedEpisode(EpisodeReturn):
-    """An episode that can be saved: by the environment itself, else as its actions.
+    """Save an episode by the environment itself, else as its actions.
 
     Recording costs an append a step and a copy of the random generator's state an episode.
     """

@@ -1,4 +1,4 @@
-"""A configuration is strict: what it does not know, it refuses in one sentence with a remedy."""
+"""A configuration is strict: bad settings are refused with a remedy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_every_preset_loads_and_survives_a_round_trip_through_toml(name: str):
 
 
 def test_breakout_is_the_canonical_protocol():
-    """The numbers of REFERENCES: PPO on Atari as OpenAI's baselines and CleanRL run it."""
+    """PPO on Atari as in OpenAI's baselines and CleanRL."""
     config = load_preset("breakout")
     assert (config.rollout.num_envs, config.rollout.steps, config.minibatch_size) == (8, 128, 256)
     assert (config.ppo.epochs, config.ppo.clip_range, config.ppo.gamma, config.ppo.gae_lambda) == (4, 0.1, 0.99, 0.95)

@@ -8,7 +8,7 @@ from gymnasium.spaces import Discrete, Space
 
 
 class ScriptedEnv(gymnasium.Env):
-    """Gives samples of its spaces, remembers its actions, and ends after `length` steps with reward 0.5 each."""
+    """Samples of its spaces for `length` steps of reward 0.5; records actions."""
 
     metadata = {"render_modes": []}  # noqa: RUF012, as Gymnasium's own environments declare it
 
@@ -33,7 +33,7 @@ class ScriptedEnv(gymnasium.Env):
 
 @pytest.fixture
 def register():
-    """Register an environment, or a constructor of one, and return its id; it is forgotten after the test."""
+    """A function to register an environment for one test; returns its id."""
     ids: list[str] = []
 
     def add(

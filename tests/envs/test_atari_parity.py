@@ -1,4 +1,4 @@
-"""The Atari pipeline against Gymnasium's own wrappers: the same bits for the same seeds and actions."""
+"""The Atari pipeline equals Gymnasium's own wrappers, bit for bit."""
 
 import gymnasium
 import numpy as np
@@ -25,7 +25,7 @@ def gymnasiums(env_id: str, *, make: dict | None = None, **settings) -> gymnasiu
 
 
 def assert_equal_play(env: gymnasium.Env, reference: gymnasium.Env, *, seed: int, steps: int) -> int:
-    """Play both with the same random actions: a seeded first reset, then unseeded ones. Returns the resets."""
+    """Play both with the same random actions; return the number of resets."""
     actions = np.random.default_rng(seed)
     observation, _ = env.reset(seed=seed)
     expected, _ = reference.reset(seed=seed)

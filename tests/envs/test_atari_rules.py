@@ -1,4 +1,4 @@
-"""What the Atari pipeline adds to Gymnasium's: lives, FIRE, sticky actions, clipped rewards, raw scores."""
+"""Additions of the Atari pipeline: lives, FIRE, sticky actions, rewards, scores."""
 
 import copy
 import itertools
@@ -21,7 +21,7 @@ def atari(env_id: str = BREAKOUT, **settings) -> gymnasium.Env:
 
 
 def play(env: gymnasium.Env, actions, *, until) -> list[tuple]:
-    """The outcomes of the steps up to the first for which ``until(terminated, truncated, info)`` holds."""
+    """The outcomes of steps until ``until(terminated, truncated, info)`` holds."""
     outcomes = []
     for action in actions:
         outcomes.append(env.step(action))
@@ -117,7 +117,7 @@ def test_a_game_that_ends_before_the_agent_acts_is_none_to_report():
 
 @pytest.mark.parametrize("frames_left", [2, 6])
 def test_a_game_that_ends_within_reset_is_reported_by_reset(frames_left):
-    """The frames run out in the NOOP step (2 of 4 frames left) or in the FIRE step (6 of 8) after the first life."""
+    """The frame limit falls into the step after a lost life."""
     settings = {"life_loss": "terminal", "fire_reset": True}
     env = atari(**settings)
     env.reset(seed=1)
@@ -135,7 +135,7 @@ def test_a_game_that_ends_within_reset_is_reported_by_reset(frames_left):
 
 
 def test_a_zero_on_the_counter_is_no_end_while_the_game_goes_on():
-    """Frogger plays its last life with 0 lives left; baselines' rule waits for the end of the game."""
+    """Frogger plays its last life with a 0 on the counter."""
     env = atari("ALE/Frogger-v5", life_loss="terminal")
     env.reset(seed=1)
     played_on_with_zero = False
@@ -222,7 +222,7 @@ def test_with_certain_stickiness_nothing_but_noop_is_ever_executed():
 
 
 def test_sticky_actions_repeat_the_action_executed_the_frame_before():
-    """Machado et al. (2018), section 5.2, played out frame by frame on an emulator that skips none."""
+    """Machado et al. (2018), section 5.2, frame by frame on an emulator."""
     env, one_frame = atari(sticky_actions=0.25), atari(frame_skip=1)
     env.reset(seed=1)
     one_frame.reset(seed=1)
@@ -291,7 +291,7 @@ def test_max_frames_truncates_and_does_not_terminate():
 
 
 def test_a_game_truncated_as_it_loses_a_life_starts_anew():
-    """The frames run out in the very step that loses the first life."""
+    """The frame limit falls into the step with the first lost life."""
     env = atari(life_loss="terminal", fire_reset=True)
     env.reset(seed=1)
     steps = len(play(env, itertools.repeat(NOOP, 500), until=episode_ends))

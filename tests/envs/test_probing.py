@@ -1,4 +1,4 @@
-"""`probe_env`: the facts that it reads, and one message for whatever is wrong."""
+"""`probe_env`: facts of an environment, and one message for any fault."""
 
 import contextlib
 import os
@@ -97,8 +97,7 @@ def test_malformed_ids_and_missing_modules_are_refused(env_id):
 
 def test_the_module_of_an_id_is_imported(tmp_path, monkeypatch):
     (tmp_path / "my_cart.py").write_text(
-        "import gymnasium\n"
-        "gymnasium.register('MyCart-v0', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
+        "import gymnasium\ngymnasium.register('MyCart-v0', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
     )
     (tmp_path / "my_broken_cart.py").write_text("raise SystemExit('out of order')\n")
     monkeypatch.syspath_prepend(tmp_path)

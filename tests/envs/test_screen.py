@@ -1,4 +1,4 @@
-"""The cached screen against the same screen computed anew each time, as Gymnasium's `AtariPreprocessing` does."""
+"""The cached screen against one computed whole each time, as in Gymnasium."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ppo_tui.envs.screen import PooledScreen
 
 
 class WholeScreen:
-    """What `PooledScreen` promises, with every pixel converted, pooled and resized each time."""
+    """`PooledScreen` without a cache: every pixel converted, pooled and resized."""
 
     def __init__(self, ale: ale_py.ALEInterface, size: int, *, pooled: bool) -> None:
         self._ale, self._size, self._pools = ale, size, pooled

@@ -1,4 +1,4 @@
-"""An environment restored from its state goes on bit for bit, and one that cannot says so."""
+"""A restored environment continues bit for bit, or is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def maker(env_id: str, **atari):
 
 
 def play(env: gymnasium.Env, actions: list) -> list[tuple]:
-    """What each action leads to; a new episode begins where one ends."""
+    """The results of these actions, with a reset after each episode."""
     told = []
     for action in actions:
         observation, reward, terminated, truncated, info = env.step(action)
@@ -39,7 +39,7 @@ def random_actions(env: gymnasium.Env, count: int, seed: int = 0) -> list:
 
 
 def check_exact(make, *, before: int, after: int) -> None:
-    """Played on in another instance, an episode goes as it goes in the one that was saved."""
+    """A restored episode continues in another instance as in the saved one."""
     env = make()
     env.reset(seed=3)
     play(env, random_actions(env, before))
@@ -63,7 +63,7 @@ def test_an_atari_game_goes_on(game: str, sticky: float):
 @pytest.mark.slow
 @pytest.mark.parametrize(("noop_max", "sticky", "before"), [(0, 0.25, 0), (30, 0.0, 150), (30, 0.25, 400)])
 def test_every_atari_game_goes_on(noop_max: int, sticky: float, before: int):
-    """Also one that has only just been reset, with not a frame played (`noop_max` 0)."""
+    """A game without a single frame played (`noop_max` 0) included."""
     games = [name for name in gymnasium.registry if name.startswith("ALE/") and name.endswith("-v5")]
     assert len(games) > 100
     for game in games:
@@ -96,7 +96,7 @@ def test_an_environment_that_cannot_save_itself_plays_its_episode_again(env_id: 
 
 
 class Random(gymnasium.Env):
-    """Observes draws from a generator that it owns and nobody sees."""
+    """Observations drawn from a hidden generator."""
 
     observation_space = Box(0, 1, (1,), np.float64)
     action_space = Discrete(2)

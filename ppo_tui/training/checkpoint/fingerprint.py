@@ -1,4 +1,4 @@
-"""A fingerprint of the code that decides a run's numbers. Imports no torch.
+"""A fingerprint of numeric code. Imports no torch.
 
 It follows syntax and not text: definitions that move to another module or change places, comments, docstrings,
 annotations, imports and messages of errors leave it as it is. ``python -m ppo_tui.training.checkpoint.fingerprint``
@@ -30,7 +30,7 @@ NUMERIC_MODULES = (
 """Modules and packages of this program that step environments, choose actions and learn."""
 
 SAME_NUMBERS = {
-    "120c5f020285": "a82811452aae",  # the last version whose fingerprint was one of whole files
+    "120c5f020285": "8442c47dcc96",  # the last version whose fingerprint was one of whole files
 }
 """Former fingerprint → today's, of versions whose numbers are the same, bit for bit.
 
@@ -50,12 +50,12 @@ def same_numbers(one: str, other: str) -> bool:
 
 @functools.cache
 def code_fingerprint() -> str:
-    """Twelve digits that change with the code that decides a run's numbers."""
+    """Twelve digits, different for different numeric code."""
     return fingerprint_of(file.read_bytes() for file in numeric_files())
 
 
 def numeric_files() -> list[Path]:
-    """Every file of `NUMERIC_MODULES`; those that only export are left out."""
+    """Every file of `NUMERIC_MODULES` except ``__init__.py``, which only exports."""
     root = Path(__file__).resolve().parents[2]
     paths = [root / module for module in NUMERIC_MODULES]
     files = [file for path in paths for file in ([path] if path.suffix else path.rglob("*.py"))]
@@ -63,7 +63,7 @@ def numeric_files() -> list[Path]:
 
 
 def fingerprint_of(sources: Iterable[bytes]) -> str:
-    """The fingerprint of all top-level definitions in these modules, in whatever order."""
+    """The fingerprint of all top-level definitions in these sources."""
     hashes = sorted(
         hashlib.sha256(_canonical(statement).encode()).digest()
         for source in sources
@@ -83,7 +83,7 @@ def _canonical(statement: ast.stmt) -> str:
 
 
 def _write(node: Any, write: Callable[[str], None], *, in_class: bool = False) -> None:
-    """Write the syntax tree of `node` without what decides no number, the same in every version of Python."""
+    """Write the numeric part of a syntax tree, independent of Python's version."""
     if isinstance(node, list):
         write("[")
         for item in node:

@@ -31,7 +31,7 @@ _PACKAGES = ("torch", "numpy", "gymnasium", "ale-py", "opencv-python-headless")
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of this program, of Python and of the packages that decide a run's numbers."""
+    """Versions of this program, Python and packages with numeric code."""
     found = {"ppo-tui": __version__, "python": platform.python_version()}
     return found | {package: metadata.version(package) for package in _PACKAGES}
 
@@ -120,7 +120,7 @@ class ResumePoint:
 
 
 def changed_settings(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
-    """Dotted name → values before and after, of settings that differ."""
+    """Dotted name → values before and after, of changed settings."""
     old, new = dict(flat_settings(to_tables(before))), dict(flat_settings(to_tables(after)))
     keys = dict.fromkeys([*old, *new])
     return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
@@ -146,12 +146,12 @@ def _is_harmless(key: str) -> bool:
 
 
 def live_changes(before: Config, after: Config) -> dict[str, Any]:
-    """The live settings that differ: dotted name → value after."""
+    """Dotted name → value after, of changed live settings."""
     return {key: get_value(after, key) for key in LIVE_FIELDS if get_value(before, key) != get_value(after, key)}
 
 
 def differences(saved: CheckpointState, config: Config, origin: Origin) -> tuple[str, ...]:
-    """Differences from the saving process that may change numbers, in words."""
+    """Differences from the saving process with an effect on numbers, in words."""
     before = build_config(saved.config)
     found = []
     for key, (old, new) in changed_settings(before, config).items():

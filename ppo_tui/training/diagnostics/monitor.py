@@ -21,7 +21,7 @@ class _SymptomAlarm:
         self._streak = 0
 
     def check(self, run: Readings) -> float | None:
-        """The number that raises the alarm now, or None."""
+        """The number behind an alarm to raise now, or None."""
         if not self.symptom.applies(run) or (value := self.symptom.measure(run)) is None:
             return None
         changes = self.symptom.is_well(value) if self.active else self.symptom.is_ill(value)
@@ -32,12 +32,12 @@ class _SymptomAlarm:
         return value if self.active else None
 
     def skip(self) -> None:
-        """Pass over an update that another symptom explains."""
+        """Pass over an update explained by another symptom."""
         self._streak = 0
 
 
 class Diagnostics:
-    """A sink that follows a run and emits alarms; it changes no number of the run.
+    """A sink to follow a run and emit alarms; changes no number.
 
     Args:
         emit: takes the alarms.

@@ -1,4 +1,4 @@
-"""The readings of a run that diagnostics judge: a fold over its events."""
+"""Readings of a run for diagnostics: a fold over its events."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FIRST_EPISODES = 20
 
 
 class Readings:
-    """Settings, newest metrics, episodes and workers since a run began, was resumed or rewound.
+    """Settings, newest metrics, episodes and workers since the last start or rewind.
 
     Attributes:
         config: the run's configuration as nested tables.
@@ -111,7 +111,7 @@ class Readings:
     # ── Derived ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def configured(self, key: str) -> Any:
-        """The setting of this dotted name as the run began; None without one."""
+        """A setting as the run began, by dotted name, or None."""
         section, _, name = key.partition(".")
         return self.config.get(section, {}).get(name)
 
@@ -122,7 +122,7 @@ class Readings:
         return next((change.new for change in reversed(self.changes) if change.key == key), self.configured(key))
 
     def edit(self, key: str, value: float) -> str:
-        """The command that sets a live setting, rounded and within its editor's range."""
+        """The command to set a live setting, rounded and within range."""
         live = LIVE_FIELDS[key].live
         return f"set {key} {min(max(value, live.low), live.high):.3g}"
 
@@ -168,7 +168,7 @@ class Readings:
 
     @property
     def stuck_episodes(self) -> int:
-        """Newest episodes in a row with one return; 0 if it is the best."""
+        """Newest episodes in a row with one return, unless the best."""
         if self._last_return is None:
             return 0
         never_another = self.equal_episodes == self.episodes
@@ -184,10 +184,10 @@ class Readings:
 
     @property
     def straggler(self) -> tuple[int, float] | None:
-        """The slowest worker, and its time per step relative to the others' median; None too early.
+        """The slowest worker, and its step time over the others' median.
 
-        1 where even the slowest works in too small a part of the time to matter. Medians over rollouts: a worker that
-        hung once, and was replaced, is no straggler.
+        None too early; 1 where even the slowest works in too small a part of the time to matter. Medians over rollouts:
+        a worker that hung once, and was replaced, is no straggler.
         """
         if len(self._answers) < NEWEST // 4 or not _long_enough(self._answers) or len(self.pids) < 2:
             return None
@@ -202,7 +202,7 @@ class Readings:
 
 
 def _drop_old(timed: deque[tuple[float, Any]]) -> None:
-    """Drop entries beyond the newest `NEWEST` that are older than `SECONDS`."""
+    """Drop entries older than `SECONDS`, but for the newest `NEWEST`."""
     while len(timed) > NEWEST and timed[-1][0] - timed[1][0] > SECONDS:
         timed.popleft()
 

@@ -1,4 +1,4 @@
-"""The symptoms that raise alarms: one table, the source of docs/diagnostics.md."""
+"""The table of symptoms, the source of docs/diagnostics.md."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _clips(run: Readings) -> bool:
 
 
 def _slower(kl: float, run: Readings) -> str:
-    """Suggest a learning rate for the usual KL, which grows as the step's square."""
+    """Suggest a learning rate for the usual KL, quadratic in the step."""
     return run.edit(RATE, run.setting(RATE) * min(0.5, math.sqrt(USUAL_KL / kl)))
 
 

@@ -1,4 +1,4 @@
-"""The fingerprint of numeric code changes with what is computed, and with nothing else."""
+"""The fingerprint of code changes with its computation alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that was stopped and resumed ends with the very bits of one that never stopped."""
+"""A resumed run ends with the bits of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def small(env_id: str, *overrides: str, updates: int = 6) -> Config:
 
 
 def run(trainer_of: Callable[..., Trainer], react: Callable[[Trainer, Event], None] = lambda trainer, event: None):
-    """Run what `trainer_of(sinks=…)` makes, with reactions to its events."""
+    """Run the trainer of `trainer_of(sinks=…)`, with reactions to its events."""
     recorder = Recorder(lambda event: react(trainer, event))
     trainer = trainer_of(sinks=[recorder])
     return trainer, trainer.run(), recorder
 
 
 def stop_at(update: int, t: int) -> Callable[[Trainer, Event], None]:
-    """Ask for the end at step `t` of the rollout of this update."""
+    """Stop at step `t` of the rollout of this update."""
 
     def react(trainer: Trainer, event: Event) -> None:
         if isinstance(event, RolloutProgress) and (event.update, event.t) == (update, t):
@@ -83,7 +83,7 @@ def same_state(one: Trainer, other: Trainer) -> None:
 
 
 def check_exact(config: Config, directory: Path, react: Callable[[Trainer, Event], None]) -> Recorder:
-    """Stop as `react` asks, resume, and compare with a run without the stop."""
+    """Stop by `react`, resume, and compare with an uninterrupted run."""
     whole, finished, whole_record = run(lambda **kw: Trainer(config, **kw))
     assert finished.state is RunState.FINISHED, finished.reason
     _, stopped, before = run(lambda **kw: Trainer(config, checkpoint_dir=directory, **kw), react)
@@ -116,7 +116,7 @@ def test_a_stop_anywhere_in_a_rollout_costs_no_bit(env_id: str, tmp_path):
     ],
 )
 def test_every_algorithm_goes_on_bit_for_bit(env_id: str, overrides: list[str], tmp_path):
-    """With masks, what follows the divergence, running statistics and each optimiser."""
+    """With masks, adaptive settings, running statistics and each optimiser."""
     check_exact(small(env_id, *overrides), tmp_path, stop_at(3, 17))
 
 
@@ -275,7 +275,7 @@ def test_an_environment_that_cannot_be_restored_restarts_and_the_run_says_which(
 
 
 def rewound(tmp_path: Path, target: str = "step-000000000288") -> tuple[Trainer, Recorder]:
-    """A run that saves at the end of update 2 and goes back at the end of update 4."""
+    """A run saved after update 2 and rewound after update 4."""
     asked: list[int] = []
 
     def react(trainer: Trainer, event: Event) -> None:
@@ -290,7 +290,7 @@ def rewound(tmp_path: Path, target: str = "step-000000000288") -> tuple[Trainer,
 
 
 def test_rewinding_trains_the_same_updates_again(tmp_path):
-    """At the next boundary the whole run stands where it stood: what it then does equals what it did, bit for bit."""
+    """After a rewind the same updates repeat bit for bit."""
     trainer, record = rewound(tmp_path)
     (event,) = record.of(Rewound)
     assert (event.update, event.step) == (2, 288)
@@ -309,7 +309,7 @@ def test_a_checkpoint_can_be_named_by_its_path(tmp_path):
 
 
 def test_after_rewinding_a_crash_resumes_on_the_new_branch(tmp_path):
-    """The abandoned branch got further, but the branch that the user chose is the newest."""
+    """The abandoned branch got further, but the chosen branch is the newest."""
     saved: list[CheckpointSaved] = []
 
     def react(trainer: Trainer, event: Event) -> None:
@@ -376,7 +376,7 @@ def test_the_policy_of_a_run_is_that_of_its_newest_whole_checkpoint(tmp_path):
 
 
 def resume_from_before_the_rebuild(tmp_path: Path) -> tuple[RunDirectory, Recorder]:
-    """A copy of that run, resumed without force and trained to its end."""
+    """Resume a copy of that run without force, to its end."""
     directory = RunDirectory(tmp_path / "run")
     shutil.copytree(BEFORE_THE_REBUILD / "run", directory.path)
     record = Recorder(lambda event: None)

@@ -1,4 +1,4 @@
-"""Environments and a network that make a training ill, registered when imported."""
+"""Environments and a network for ill runs, registered when imported."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Noise(gymnasium.Env):
 
 
 class Constant(_Noise):
-    """Each step earns 1, whatever the action."""
+    """Each step earns 1, with any action."""
 
     def _reward(self, action: int, ended: bool) -> float:
         return 1.0

@@ -1,4 +1,4 @@
-"""Diagnostics name what is wrong with a run, once, and are silent about healthy ones."""
+"""Diagnostics raise one alarm for ill runs, none for healthy ones."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _check_suggestion(alarm: Alarm) -> None:
 
 
 def test_a_worker_that_is_stopped_again_and_again_is_named():
-    """By SIGSTOP and SIGCONT, as a worker is slow whose core another process has."""
+    """SIGSTOP and SIGCONT make a worker slow, as a shared core does."""
     over, hobbled = threading.Event(), []
 
     def hobble(pid: int) -> None:
@@ -223,7 +223,7 @@ def test_after_a_rewind_an_alarm_is_raised_again(alarms_after):
 
 
 def test_an_alarm_that_another_explains_is_not_raised(alarms_after):
-    """Nine samples of ten are clipped in all of them: only without the spike this is news."""
+    """Nine samples of ten are clipped in all of these updates."""
     assert [alarm.name for alarm in alarms_after(*[0.5] * 5)] == ["kl-spike"]
     assert [alarm.name for alarm in alarms_after(*[0.05] * 5)] == ["clip-fraction-high"]
 
