@@ -17,7 +17,7 @@ from pathlib import Path
 import typer
 
 from ppo_tui.config import load_preset
-from ppo_tui.launch import PreparedRun, prepare
+from ppo_tui.launch import PreparedRun, TrainRequest, prepare
 from ppo_tui.training.hub import FunctionSink
 from ppo_tui.tui.app import PpoTuiApp
 from ppo_tui.tui.session import LocalSession
@@ -73,7 +73,9 @@ def _render(svg: str, png: Path) -> None:
 
 def main(folder: Path = Path("docs/images"), preset: str = "breakout", updates: int = 40) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        prepared = prepare(load_preset(preset), label=preset, name=preset, run_dir=Path(directory) / preset)
+        prepared = prepare(
+            TrainRequest(load_preset(preset), label=preset, name=preset, run_dir=Path(directory) / preset)
+        )
         try:
             pictures = asyncio.run(_run(prepared, updates))
         finally:

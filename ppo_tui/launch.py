@@ -1,4 +1,4 @@
-"""Putting a run together: its directory, its workers, the engine, and a front end to it."""
+"""Prepare a run and train it, headless or behind the screen."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .errors import PPOTuiError, UsageError
 from .protocol import Command, Event, RunState, StateChanged, Stop
 from .runs import RUNS_DIR, RunDirectory
 from .runs.background import start_process
-from .runs.hangup import ignore_hangups, leave_terminal, sighup_when_terminal_closes, writes_to
+from .runs.hangup import ignore_hangups, let_go_of_terminal, told_of_hangups, writes_to
 from .runs.history import past_events, set_aside_after
 from .runs.server import ControlServer
 from .sinks import describe
 from .sinks.tracker import check_tracking, tracking_sinks
-from .training import boot_workers, engine_class, examine, share_of_config, start_pool
+from .training import boot_workers, examine, share_of_config, start_pool
 from .training.checkpoint.files import list_checkpoints
 from .training.checkpoint.resume import ResumePoint, changed_settings
 from .training.controls import CommandRelay
@@ -45,16 +45,39 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 SPIN_COUNT = "10000"
-"""How long PyTorch's threads (GNU OpenMP's) spin for work before they sleep. By default they do for milliseconds, which
-costs a fifth of the training speed as soon as another process wants the core; this little costs nothing."""
+"""Spins of PyTorch's threads (GNU OpenMP) before they sleep. By default they spin for milliseconds, which costs a fifth
+of the training speed as soon as another process wants the core; this few cost nothing."""
 
 SECOND_SIGNAL_SECONDS = 2.0
-"""A second signal within this time of the first leaves at once, without a checkpoint."""
+"""Time after a signal within which a second one exits at once, without a checkpoint."""
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """A run as the command line asks for it.
+
+    Attributes:
+        config: the preset with the overrides.
+        label: name of the preset, after which a run without a name is called.
+        overrides: settings of the command line alone, which a resumed run takes too.
+        allow_import: the configuration of a resumed run may name code to import.
+        resume: continue the run of this name or in this directory, if there is one.
+        screen: load the screen too, while the workers' server loads what they need.
+    """
+
+    config: Config
+    label: str
+    overrides: tuple[str, ...] = ()
+    name: str | None = None
+    run_dir: Path | None = None
+    allow_import: bool = False
+    resume: bool = False
+    screen: bool = False
 
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """Everything of a run that is there before PyTorch is loaded: its directory and its workers.
+    """A run before PyTorch is loaded: its directory and its workers.
 
     Attributes:
         pool: None where the workers learn themselves, which the engine starts.
@@ -70,19 +93,20 @@ class PreparedRun:
     ranks: Ranks | None = None
 
     def trainer(self, sinks: Sequence[Sink], *, attended: bool = False) -> Trainer:
-        """The engine, which loads PyTorch; it records itself in the run directory and tells `sinks`.
+        """Load PyTorch and make the engine, which records itself in the run directory and publishes to `sinks`.
 
         Args:
             attended: see `Trainer`.
         """
         from .sinks import EventLog
         from .sinks.notifier import notifying_sinks
+        from .training import engine_class
 
-        beside = [*tracking_sinks(self.config, self.directory), *notifying_sinks(self.config, self.directory)]
+        guests = [*tracking_sinks(self.config, self.directory), *notifying_sinks(self.config, self.directory)]
         try:
             return engine_class(self.config)(
                 self.config,
-                sinks=[EventLog(self.directory), *beside, *sinks],
+                sinks=[EventLog(self.directory), *guests, *sinks],
                 name=self.directory.name,
                 run_dir=self.directory.path,
                 checkpoint_dir=self.directory.checkpoints,
@@ -103,23 +127,84 @@ class PreparedRun:
             self.pool.close()
 
 
-def prepare(config: Config, *, label: str, name: str | None, run_dir: Path | None, screen: bool = False) -> PreparedRun:
-    """Check the configuration against the world, make the run directory and start the workers, in this order.
+# ── Preparing ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def prepare(request: TrainRequest) -> PreparedRun:
+    """Check the configuration, make the run directory and start the workers, in this order.
 
     The workers need not be ready when this returns: they make their environments while the engine loads PyTorch.
-
-    Args:
-        screen: load the screen too, while the workers' server loads what they need.
 
     Raises:
         UsageError: nothing was started; the message says why.
     """
     ignore_hangups()
+    config = request.config
     check_tracking(config)
     env_info = examine(config)
     share = _own_share(config)
-    directory = RunDirectory.create(config, label=label, name=name, path=run_dir)
-    return PreparedRun(config, directory, env_info, _start_workers(share, env_info, directory, screen))
+    directory = RunDirectory.create(config, label=request.label, name=request.name, path=request.run_dir)
+    return PreparedRun(config, directory, env_info, _start_workers(share, env_info, directory, request.screen))
+
+
+def prepare_or_resume(request: TrainRequest) -> PreparedRun | None:
+    """Prepare the run; if `request.resume`, continue one that has a checkpoint.
+
+    A run that ended before its first checkpoint starts over; its record is kept aside.
+
+    Returns:
+        None if all steps of the run are done.
+
+    Raises:
+        UsageError: to resume, neither a name nor a directory is given; or as `prepare` and `prepare_resume` do.
+        RunFailedError: there are checkpoints, and all of them are damaged.
+    """
+    if not request.resume:
+        return prepare(request)
+    if request.name is None and request.run_dir is None:
+        raise UsageError("--resume auto: which run is it?", hint="add --name NAME or --run-dir DIR")
+    directory = RunDirectory(request.run_dir or RUNS_DIR / str(request.name))
+    if directory.json_path.exists():
+        if _is_done(directory, request.config):
+            return None
+        if any(list_checkpoints(directory.checkpoints)):
+            return prepare_resume(
+                directory,
+                overrides=request.overrides,
+                # What this command line names or allows was allowed when the run began, too.
+                allow_import=request.allow_import or imports_code(request.config),
+                screen=request.screen,
+            )
+        _set_aside(directory)
+    return prepare(request)
+
+
+def _is_done(directory: RunDirectory, config: Config) -> bool:
+    facts = directory.read()
+    total = facts.get("total_steps")
+    return facts.get("status") == "finished" and isinstance(total, int) and config.planned_steps <= total
+
+
+def _set_aside(directory: RunDirectory) -> None:
+    """Move the record of a run without checkpoints into a subdirectory.
+
+    Raises:
+        UsageError: a process still uses the directory, or it cannot be written.
+    """
+    try:
+        directory.acquire()
+        try:
+            number = 1
+            while (aside := directory.path / f"abandoned-{number}").exists():
+                number += 1
+            aside.mkdir()
+            for file in (directory.json_path, directory.config_path, directory.events, directory.metrics):
+                if file.exists():
+                    file.rename(aside / file.name)
+        finally:
+            directory.release()
+    except OSError as error:
+        raise _unwritable(directory, error) from None
 
 
 def prepare_resume(
@@ -130,12 +215,13 @@ def prepare_resume(
     allow_import: bool = False,
     screen: bool = False,
 ) -> PreparedRun:
-    """As `prepare`, for a run that goes on from its newest whole checkpoint.
+    """Prepare to continue a run from its newest whole checkpoint.
 
     Args:
         overrides: settings to change, as on the command line.
-        force: go on although the program or ``config.toml`` has changed since.
+        force: continue although the program or ``config.toml`` has changed since.
         allow_import: accept an environment that names a module to import.
+        screen: load the screen too, while the workers' server loads what they need.
 
     Raises:
         UsageError: nothing was started; the message says why.
@@ -145,7 +231,7 @@ def prepare_resume(
     try:
         directory.acquire()
     except OSError as error:
-        raise UsageError(f"the run directory {directory.path} cannot be written: {error.strerror}") from None
+        raise _unwritable(directory, error) from None
     try:
         return _prepare_resume(directory, overrides, force=force, allow_import=allow_import, screen=screen)
     except BaseException:
@@ -172,18 +258,18 @@ def _prepare_resume(
     notes = [f"passed over: {problem}" for problem in point.skipped]
     if abandoned:
         notes.append(
-            f"{abandoned} updates after the checkpoint at step {point.state.step:,} are trained anew; "
-            "what was recorded of them is in metrics.abandoned.jsonl and events.abandoned.jsonl"
+            f"{abandoned} updates after the checkpoint at step {point.state.step:,} are trained again; "
+            "their record is in metrics.abandoned.jsonl and events.abandoned.jsonl"
         )
     pool = _start_workers(share, env_info, directory, screen)
     return PreparedRun(config, directory, env_info, pool, point, tuple(notes))
 
 
 def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: bool) -> dict[str, Any]:
-    """The tables of ``config.toml``, which holds what the run was resumed with since its checkpoint.
+    """Read ``config.toml``, which has the settings of resumes since the checkpoint.
 
     Raises:
-        UsageError: somebody else has edited the file, and not `force`.
+        UsageError: someone has edited the file, and not `force`.
     """
     try:
         tables = read_preset(directory.config_path)
@@ -196,13 +282,17 @@ def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: boo
         key, (old, new) = next(iter(edits.items()))
         raise UsageError(
             f"config.toml was edited since the checkpoint: {key} = {old!r} → {new!r}",
-            hint=f"undo that and use --set {key}=…, or go on with the file as it is: --force",
+            hint=f"undo the edit and use --set {key}=…, or continue with the file as it is: --force",
         )
     return tables
 
 
+def _unwritable(directory: RunDirectory, error: OSError) -> UsageError:
+    return UsageError(f"the run directory {directory.path} cannot be written: {error.strerror}")
+
+
 def _own_share(config: Config) -> Config:
-    """What of `config` this process hosts, where torchrun has started several."""
+    """Reduce `config` to the environments of this process among torchrun's."""
     place = Place.here()
     return share_of_config(config, place.size, place.local_size)
 
@@ -217,10 +307,13 @@ def _start_workers(config: Config, env_info: EnvInfo, directory: RunDirectory, s
     return start_pool(config, info=env_info, log_path=directory.workers_log, wait=False)
 
 
-def run_headless(prepared: PreparedRun, lines: LineOptions | None = None) -> int:
-    """Train with a progress bar on a terminal, or lines elsewhere, and return the exit code.
+# ── Training ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    A run whose stdout is its own ``run.log`` prints nothing: the log has it all already.
+
+def run_headless(prepared: PreparedRun, lines: LineOptions | None = None) -> int:
+    """Train with a progress bar on a terminal or lines elsewhere, and return the exit code.
+
+    A run whose stdout is its own ``run.log`` prints nothing: the log has these lines already.
     """
     from .sinks.console import console_sink
 
@@ -242,19 +335,22 @@ def run_headless(prepared: PreparedRun, lines: LineOptions | None = None) -> int
 
 
 def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None) -> int:
-    """Train behind the Textual screen and return the exit code. The workers run already (DESIGN, traps)."""
+    """Train behind the Textual screen and return the exit code.
+
+    The workers have been started before: Textual redirects stderr, after which no process can be started.
+    """
     from .training.hub import FunctionSink
     from .tui.app import Departure
     from .tui.session import LocalSession
     from .tui.terminal import run_screen
 
-    run = prepared.directory
+    directory = prepared.directory
     relay = CommandRelay()
-    with _logging_to(run.log), _served(run, relay.send) as server:
+    with _logging_to(directory.log), _served(directory, relay.send) as server:
 
         def make_engine(emit: Callable[[Event], None]) -> Trainer:
             if prepared.resume:
-                for event in past_events(run):
+                for event in past_events(directory):
                     emit(event)
                 emit(StateChanged(state=RunState.STARTING, reason="resuming"))
             return prepared.trainer([server, FunctionSink(emit)], attended=True)
@@ -264,82 +360,52 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
         try:
             outcome = run_screen(session, options)
             if outcome.departure is Departure.HUNG_UP:
-                return _go_on_without_screen(session, run)
+                return _continue_without_screen(session, directory)
         finally:
             prepared.close()
     if outcome.departure is Departure.DETACHED:
-        return hand_over(run, allow_import=imports_code(prepared.config))
+        return hand_over(directory, allow_import=imports_code(prepared.config))
     if session.finished is not None:
-        print(f"{run.name}: {describe(session.finished)}")
-    print(f"everything about the run is in {run.path}")
+        print(f"{directory.name}: {describe(session.finished)}")
+    print(f"its files are in {directory.path}")
     return outcome.exit_code
 
 
-def _go_on_without_screen(session: LocalSession, run: RunDirectory) -> int:
-    """The terminal is gone: train on in this process, which its socket still reaches."""
-    leave_terminal(run.log)
-    _log.warning("the terminal went away; the run goes on: ppo-tui attach %s", run.path)
-    with signals_to(session.send, run.log):
-        session.start()  # which the screen may not have come to
+def _continue_without_screen(session: LocalSession, directory: RunDirectory) -> int:
+    """Train on in this process after its terminal is gone; the control socket still reaches it."""
+    let_go_of_terminal(directory.log)
+    _log.warning("the terminal is gone; the run continues: ppo-tui attach %s", directory.path)
+    with signals_to(session.send, directory.log):
+        session.start()  # the screen may have gone before it did
         session.wait()
     return session.exit_code or 0
 
 
-def hand_over(run: RunDirectory, *, allow_import: bool) -> int:
-    """Go on with a run that this process has stopped and saved, in a process in the background.
+def hand_over(directory: RunDirectory, *, allow_import: bool) -> int:
+    """Continue a stopped and saved run of this process in the background.
 
     Args:
         allow_import: the run's configuration names code, which this process was allowed to import or to run.
 
     Raises:
-        UsageError, RunFailedError: it could not go on; the message says why. Its checkpoint stands.
+        UsageError, RunFailedError: it could not continue; the message says why. Its checkpoint stays.
     """
-    run.release()
+    name = directory.name
+    directory.release()
     try:
-        arguments = ["resume", str(run.path), "--headless", *(["--allow-import"] if allow_import else [])]
-        pid = start_process(run, arguments)
+        arguments = ["resume", str(directory.path), "--headless", *(["--allow-import"] if allow_import else [])]
+        pid = start_process(directory, arguments)
     except PPOTuiError as error:
-        message = f"{run.name} is saved, but did not go on in the background: {error}"
-        raise type(error)(message, hint=f"try it here: ppo-tui resume {shlex.quote(run.name)}") from None
-    print(f"{run.name} goes on in the background (pid {pid}); see it again: ppo-tui attach {shlex.quote(run.name)}")
-    return 0
-
-
-def attach(
-    run: RunDirectory, options: ScreenOptions | None = None, *, readonly: bool = False, take_control: bool = False
-) -> int:
-    """Show a run of another process on the screen and return the exit code.
-
-    Raises:
-        UsageError: the run is not running.
-    """
-    from .tui.app import Departure
-    from .tui.session import AttachedSession
-    from .tui.terminal import run_screen
-
-    outcome = run_screen(AttachedSession(run, readonly=readonly, take_control=take_control), options)
-    if outcome.departure is Departure.DETACHED:
-        print(f"{run.name} goes on; see it again: ppo-tui attach {shlex.quote(run.name)}")
-    return outcome.exit_code
-
-
-def replay(run: RunDirectory, options: ScreenOptions | None = None, *, speed: float | None = None) -> int:
-    """Play the record of a run on the screen and return the exit code.
-
-    Raises:
-        UsageError: it has no record.
-    """
-    from .tui.session import ReplaySession
-    from .tui.terminal import run_screen
-
-    run_screen(ReplaySession(run.events, speed=speed), options)
+        message = f"{name} is saved, but could not continue in the background: {error}"
+        raise type(error)(message, hint=f"try it here: ppo-tui resume {shlex.quote(name)}") from None
+    print(f"{name} continues in the background (pid {pid}); see it again: ppo-tui attach {shlex.quote(name)}")
     return 0
 
 
 @contextlib.contextmanager
-def _served(run: RunDirectory, send: Callable[[Command], None]) -> Iterator[ControlServer]:
-    """The control socket of `run`, open as long as the context is."""
-    server = ControlServer(run, send)
+def _served(directory: RunDirectory, send: Callable[[Command], None]) -> Iterator[ControlServer]:
+    """Open the control socket of a run for as long as the context lasts."""
+    server = ControlServer(directory, send)
     server.start()
     try:
         yield server
@@ -349,7 +415,7 @@ def _served(run: RunDirectory, send: Callable[[Command], None]) -> Iterator[Cont
 
 @contextlib.contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Let the program's own warnings go into the run's log too, where they outlive the terminal."""
+    """Write the program's own warnings into the run's log too, where they outlive the terminal."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s  %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
     logger = logging.getLogger(__package__)
@@ -363,9 +429,9 @@ def _logging_to(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_to(send: Callable[[Command], None], log: Path) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a stop with a checkpoint; a second one soon after leaves at once.
+    """Turn SIGINT and SIGTERM into a stop with a checkpoint; a second signal exits at once.
 
-    SIGHUP means that the terminal is gone: the run lets go of it and goes on.
+    SIGHUP means that the terminal is gone: the run lets go of it and continues.
     """
     first_at = -SECOND_SIGNAL_SECONDS
 
@@ -378,77 +444,14 @@ def signals_to(send: Callable[[Command], None], log: Path) -> Iterator[None]:
         first_at = time.monotonic()
         name = signal.Signals(number).name
         with contextlib.suppress(OSError):  # stderr may be a terminal that is gone
-            print(f"{name}: saving and stopping; once more to leave at once", file=sys.stderr, flush=True)
+            print(f"{name}: saving and stopping; send it again to exit at once", file=sys.stderr, flush=True)
         send(Stop(save=True, exit_code=code, reason=f"stopped by {name}", by=name))
 
-    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: lambda *_: leave_terminal(log)}
+    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: lambda *_: let_go_of_terminal(log)}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        with sighup_when_terminal_closes():
+        with told_of_hangups():
             yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def prepare_or_resume(
-    config: Config,
-    *,
-    overrides: Sequence[str],
-    label: str,
-    name: str | None,
-    run_dir: Path | None,
-    allow_import: bool,
-    screen: bool = False,
-) -> PreparedRun | None:
-    """Begin the run, or go on with it where its directory has a checkpoint; None where all its steps are done.
-
-    A run that ended before its first checkpoint begins anew; what was recorded of it is put aside.
-
-    Args:
-        overrides: settings of the command line, which a run that goes on takes too.
-
-    Raises:
-        UsageError: neither `name` nor `run_dir` says which run it is; or as `prepare` and `prepare_resume` do.
-        RunFailedError: there are checkpoints, and none of them is whole.
-    """
-    if name is None and run_dir is None:
-        raise UsageError("--resume auto: which run is it?", hint="add --name NAME or --run-dir DIR")
-    run = RunDirectory(run_dir or RUNS_DIR / str(name))
-    if run.json_path.exists():
-        if _is_done(run, config):
-            return None
-        if any(list_checkpoints(run.checkpoints)):
-            # What this command line names or allows was allowed when the run began, too.
-            allow_import = allow_import or imports_code(config)
-            return prepare_resume(run, overrides=overrides, allow_import=allow_import, screen=screen)
-        _put_aside(run)
-    return prepare(config, label=label, name=name, run_dir=run_dir, screen=screen)
-
-
-def _is_done(run: RunDirectory, config: Config) -> bool:
-    facts = run.read()
-    total = facts.get("total_steps")
-    return facts.get("status") == "finished" and isinstance(total, int) and config.planned_steps <= total
-
-
-def _put_aside(run: RunDirectory) -> None:
-    """Move the record of a run without checkpoints out of the way, as long as no process is at it.
-
-    Raises:
-        UsageError: one is, or the directory cannot be written.
-    """
-    try:
-        run.acquire()
-        try:
-            number = 1
-            while (aside := run.path / f"abandoned-{number}").exists():
-                number += 1
-            aside.mkdir()
-            for file in (run.json_path, run.config_path, run.events, run.metrics):
-                if file.exists():
-                    file.rename(aside / file.name)
-        finally:
-            run.release()
-    except OSError as error:
-        raise UsageError(f"the run directory {run.path} cannot be written: {error.strerror}") from None

@@ -1,1 +1,1 @@
-"""One file a command of `ppo-tui`. Heavy imports happen inside the functions."""
+"""The commands of `ppo-tui`, one file each. Heavy imports happen inside the functions."""

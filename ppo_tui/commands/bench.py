@@ -1,33 +1,60 @@
-"""How ``ppo-tui bench`` prints."""
+"""`ppo-tui bench`."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
-from rich import box
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from ..training.bench import BenchReport, Variant
-from .output import print_json
+from .options import JsonOption, PresetOption, SettingsOption, overrides_of
+
+if TYPE_CHECKING:
+    from ..training.bench import BenchReport, Variant
+
+
+def bench(
+    preset: PresetOption = "breakout",
+    settings: SettingsOption = None,
+    updates: Annotated[int, typer.Option(min=1, metavar="N", help="Updates to measure for each variant.")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure training on this machine: steps/s, time by phase, and faster settings."""
+    from ..config import load_preset
+    from ..training.start import examine
+
+    config = load_preset(preset, overrides=overrides_of(settings, {}))
+    examine(config)
+    from ..training.bench import bench as measure
+
+    with _progress() as on_measure:
+        report = measure(config, updates=updates, on_measure=on_measure)
+    print_report(report, as_json=as_json)
 
 
 @contextlib.contextmanager
-def progress() -> Iterator[Callable[[Variant], None]]:
-    """A line on stderr about what is being measured."""
-    console = Console(stderr=True)
-    with console.status("starting") as status:
+def _progress() -> Iterator[Callable[[Variant], None]]:
+    """Show on stderr which variant is being measured."""
+    from rich.console import Console
+
+    with Console(stderr=True).status("starting") as status:
         yield lambda variant: status.update(f"measuring {_described(variant)}")
 
 
 def print_report(report: BenchReport, *, as_json: bool) -> None:
     """Print the measurements on stdout, as a table or as one JSON object."""
     if as_json:
-        content = msgspec.to_builtins(report) | {"suggestion": report.suggestion, "tradeoff": report.tradeoff}
-        print_json(content)
+        import msgspec
+
+        from .output import print_json
+
+        print_json(msgspec.to_builtins(report) | {"suggestion": report.suggestion, "tradeoff": report.tradeoff})
         return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
     console = Console()
     machine = f"{report.cores} cores of {report.cpu}, PyTorch {report.versions['torch']} on {report.device}"
     console.print(f"{report.env} on {machine}", markup=False, highlight=False)
@@ -47,14 +74,13 @@ def print_report(report: BenchReport, *, as_json: bool) -> None:
             style="bold" if index == 0 else "",
         )
     console.print(table)
-    console.print("Seconds of one update: the training thread by phase; all workers together: emulate.")
-    console.print(f"The first row is what this configuration does by itself. {report.suggestion}.", markup=False)
+    console.print("Seconds of one update: phases of the training thread; emulate is all workers together.")
+    console.print(f"The first row is this configuration as it is. {report.suggestion}.", markup=False)
     if report.tradeoff:
         console.print(f"Faster yet: {report.tradeoff}.", markup=False)
 
 
 def _described(variant: Variant) -> str:
-    workers = (
-        f"{variant.workers} worker{'s' * (variant.workers != 1)} in {variant.groups} group{'s' * (variant.groups != 1)}"
-    )
-    return f"{workers}, {variant.precision}" + ", collecting while learning" * variant.overlap
+    workers = f"{variant.workers} worker{'s' * (variant.workers != 1)}"
+    groups = f"{variant.groups} group{'s' * (variant.groups != 1)}"
+    return f"{workers} in {groups}, {variant.precision}" + ", collecting while learning" * variant.overlap

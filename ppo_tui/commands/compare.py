@@ -1,51 +1,96 @@
-"""A comparison in the terminal: curves in braille and a table."""
+"""`ppo-tui compare`: curves in braille and a table."""
 
 from __future__ import annotations
 
 import math
 import string
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import typer
 
-from ..comparison.curves import STATISTICS, GroupCurve
-from ..plotting.braille import ASCII, BRAILLE, Pattern
-from ..plotting.plot import Line, plot
-from ..statistics import Estimate
+from .options import AsciiOption, RunsArgument, check_choice
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from ..comparison.curves import GroupCurve
+    from ..comparison.groups import Grouping
+    from ..statistics import Estimate
 
 CHART_HEIGHT = 18
 
 _COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red")
-_PATTERNS = (Pattern.SOLID, Pattern.DASHED, Pattern.DASH_DOT)
 _FEW_RUNS = 5
-_ROOMY = 100
-"""Cells from which on there is room for the lowest and the highest score."""
+_WIDE = 100
+"""Columns of a terminal from which on the table has room for the lowest and the highest score."""
 
 
-def print_comparison(
-    curves: Sequence[GroupCurve], *, metric: str, statistic: str, ascii: bool = False, console: Console | None = None
+def compare(
+    runs: RunsArgument,
+    metric: Annotated[str, typer.Option(metavar="KEY", help="Metric of metrics.jsonl.")] = "rollout/ep_rew_mean",
+    by: Annotated[
+        str, typer.Option(metavar="preset|name|env", help="Average runs that share this.", show_default=True)
+    ] = "preset",
+    statistic: Annotated[str, typer.Option(metavar="mean|iqm", help="Statistic of the curves.")] = "mean",
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the curves as CSV.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE.png|.svg|.pdf", help="Draw the curves into a file.")
+    ] = None,
+    ascii: AsciiOption = False,
 ) -> None:
-    """Print the curves, then the table, on stdout; without a terminal the table alone."""
-    console = console or Console()
+    """Compare runs and seeds, as curves and a table.
+
+    Both the mean and the interquartile mean (IQM) come with 95 % bootstrap intervals.
+    """
+    check_choice("--by", by, ("preset", "name", "env"))
+    check_choice("--statistic", statistic, ("mean", "iqm"))
+    from ..comparison.curves import group_curve
+    from ..comparison.export import check_figure, write_csv, write_figure
+    from ..comparison.groups import group_runs, read_run
+    from ..runs import find_run
+
+    if figure is not None:
+        check_figure(figure)
+    found = {run.path.resolve(): run for run in map(find_run, runs)}
+    groups = group_runs([read_run(run, metric) for run in found.values()], cast("Grouping", by))
+    curves = [group_curve(group) for group in groups]
+    if csv is not None:
+        write_csv(csv, curves)
+    if figure is not None:
+        write_figure(figure, curves, metric=metric, statistic=statistic)
+    print_comparison(curves, metric=metric, statistic=statistic, ascii=ascii)
+
+
+def print_comparison(curves: Sequence[GroupCurve], *, metric: str, statistic: str, ascii: bool = False) -> None:
+    """Print the curves and the table on stdout; without a terminal the table alone."""
+    from rich.console import Console
+
+    console = Console()
     if console.is_terminal:
         console.print(_chart(curves, statistic, console.width, ascii=ascii))
     else:
-        console = Console(width=200, file=console.file)
+        console = Console(width=200)
     console.print(_table(curves, metric, console.width))
     for note in _notes(curves):
         console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _chart(curves: Sequence[GroupCurve], statistic: str, width: int, *, ascii: bool) -> Text:
+    from rich.text import Text
+
+    from ..plotting.braille import ASCII, BRAILLE, Pattern
+    from ..plotting.plot import Line, plot
+
+    patterns = (Pattern.SOLID, Pattern.DASHED, Pattern.DASH_DOT)
     lines = []
     for index, curve in enumerate(curves):
         estimate, style = curve.estimates[statistic], f"curve-{index % len(_COLOURS) + 1}"
         ends = (estimate.low, estimate.high) if len(curve.group.runs) > 1 else ()
         lines += [Line(curve.steps, end, style, Pattern.DOTTED) for end in ends]
-        lines.append(Line(curve.steps, estimate.value, style, _PATTERNS[index % len(_PATTERNS)], letter=_letter(index)))
+        lines.append(Line(curve.steps, estimate.value, style, patterns[index % len(patterns)], letter=_letter(index)))
     picture = plot(lines, width, CHART_HEIGHT, glyphs=ASCII if ascii else BRAILLE).picture
     colours = {f"curve-{number}": colour for number, colour in enumerate(_COLOURS, start=1)}
     rows = [Text.assemble(*((text, colours.get(name, "")) for text, name in row)) for row in picture.rows()]
@@ -53,11 +98,18 @@ def _chart(curves: Sequence[GroupCurve], statistic: str, width: int, *, ascii: b
 
 
 def _table(curves: Sequence[GroupCurve], metric: str, width: int) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from ..comparison.curves import STATISTICS
+    from .output import score
+
     envs = list(dict.fromkeys(curve.group.env for curve in curves))
     headings = ["", "group", "environment", "runs", "step", "mean", "95 %", "IQM", "95 %", "lowest", "highest"]
     if len(envs) == 1:
         headings.remove("environment")
-    if width < _ROOMY:
+    if width < _WIDE:
         del headings[-2:]
     title = Text(", ".join([metric, *(envs if len(envs) == 1 else [])]))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
@@ -73,9 +125,9 @@ def _table(curves: Sequence[GroupCurve], metric: str, width: int) -> Table:
             *([Text(curve.group.env)] if len(envs) > 1 else []),
             f"{len(curve.group.runs)}",
             f"{curve.steps[-1]:,.0f}",
-            *(cell for name in STATISTICS for cell in _estimate(curve.final[name])),
-            _number(last.min()),
-            _number(last.max()),
+            *(cell for name in STATISTICS for cell in _with_interval(curve.final[name])),
+            score(last.min()),
+            score(last.max()),
         ]
         table.add_row(*cells[: len(headings)])
     return table
@@ -97,14 +149,9 @@ def _letter(index: int) -> str:
     return string.ascii_uppercase[index % len(string.ascii_uppercase)]
 
 
-def _estimate(estimate: Estimate) -> tuple[str, str]:
+def _with_interval(estimate: Estimate) -> tuple[str, str]:
+    from ..plotting.formats import NOTHING
+    from .output import score
+
     value, low, high = map(float, estimate)
-    return _number(value), "–" if math.isnan(low) else f"[{_number(low)}, {_number(high)}]"
-
-
-def _number(value: float) -> str:
-    """A number in about four digits."""
-    magnitude = abs(value)
-    if magnitude >= 100 or value == 0:
-        return f"{value:,.1f}"
-    return f"{value:.2f}" if magnitude >= 1 else f"{value:.3g}"
+    return score(value), NOTHING if math.isnan(low) else f"[{score(low)}, {score(high)}]"

@@ -1,76 +1,70 @@
-"""The commands that look after machines and many runs at once. Heavy imports happen inside them."""
+"""`ppo-tui doctor`."""
 
 from __future__ import annotations
 
-import importlib.util
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import typer
+from ..errors import RunFailedError
+from .options import JsonOption
 
-from ..errors import RunFailedError, UsageError
+if TYPE_CHECKING:
+    from ..checkup import Finding, Status
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+_NAME_WIDTH = 15
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> int:
+def doctor(as_json: JsonOption = False) -> int:
     """Check this installation and this machine: packages, cores, GPU, games, terminal, memory, disk.
 
-    Exit codes: 0 nothing failed, 3 something did.
+    Exit codes: 0 no check failed, 3 one did.
     """
     from ..checkup import examine_machine
-    from .findings_table import print_findings
 
     return 0 if print_findings(examine_machine(), as_json=as_json) else RunFailedError.exit_code
 
 
-def sweep(
-    preset: Annotated[str, typer.Option("--preset", "-p", help="A preset's name or a TOML file.")],
-    trials: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Settings to try in all; 20, or 1 where nothing is searched.")
-    ] = None,
-    processes: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Runs at a time, each on a core; by default the cores.")
-    ] = None,
-    search: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=LOW..HIGH", help="A setting to search: LOW..HIGH, log:LOW..HIGH or A,B,…; may be repeated."
-        ),
-    ] = None,
-    seeds: Annotated[
-        str | None, typer.Option(metavar="1,2,…", help="Each trial is a run for each of them; by default the preset's.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Set a setting of all runs.")
-    ] = None,
-    metric: Annotated[str, typer.Option(metavar="KEY", help="What is to be high at the end.")] = "rollout/ep_rew_mean",
-    name: Annotated[str | None, typer.Option(help="The sweep's name; it lives in ./runs/NAME.")] = None,
-    prune: Annotated[
-        bool, typer.Option("--prune/--no-prune", help="Cut trials short whose score is below the median.")
-    ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
-    allow_import: Annotated[
-        bool, typer.Option("--allow-import", help="Let the preset name code to import: module:Id, module:Class.")
-    ] = False,
-) -> int:
-    """Search for good settings, or train several seeds: many runs of a preset, so many at a time.
+def print_findings(found: Iterable[tuple[str, Finding]], *, as_json: bool) -> bool:
+    """Print findings on stdout as they come, or as a JSON array, and return whether none is a failure."""
+    return _print_json(found) if as_json else _print_lines(found)
 
-    The same command goes on with a sweep that was stopped or killed. Exit codes: 0 done, 3 every trial failed.
-    """
-    if importlib.util.find_spec("optuna") is None:
-        raise UsageError(
-            "what a sweep tries is chosen by Optuna, which is not installed", hint="pip install 'ppo-tui[sweep]'"
-        )
-    from .sweep import run_sweep
 
-    return run_sweep(
-        preset,
-        trials=trials,
-        processes=processes,
-        search=search or [],
-        seeds=seeds,
-        overrides=settings or [],
-        metric=metric,
-        name=name,
-        prune=prune,
-        as_json=as_json,
-        allow_import=allow_import,
-    )
+def _print_json(found: Iterable[tuple[str, Finding]]) -> bool:
+    import msgspec
+
+    from ..checkup import Status
+    from .output import print_json
+
+    findings = [{"check": name, **msgspec.structs.asdict(finding)} for name, finding in found]
+    print_json(findings)
+    return all(finding["status"] is not Status.FAIL for finding in findings)
+
+
+def _print_lines(found: Iterable[tuple[str, Finding]]) -> bool:
+    from rich.console import Console
+    from rich.text import Text
+
+    from ..checkup import Status
+
+    console = Console(highlight=False, soft_wrap=True)
+    counts = dict.fromkeys(Status, 0)
+    for name, finding in found:
+        counts[finding.status] += 1
+        # Findings come from outside: they are never markup.
+        status = (f"{finding.status:<5} ", _COLOURS[finding.status])
+        console.print(Text.assemble(status, (f"{name:<{_NAME_WIDTH}}", "bold"), finding.found))
+        if finding.remedy:
+            console.print(Text.assemble(" " * (6 + _NAME_WIDTH), (f"→ {finding.remedy}", "dim")))
+    console.print(_summary(counts))
+    return not counts[Status.FAIL]
+
+
+def _summary(counts: dict[Status, int]) -> str:
+    from ..checkup import Status
+
+    if counts[Status.FAIL]:
+        return f"{counts[Status.FAIL]} failed: training would fail too, or parts of it"
+    if counts[Status.WARN]:
+        return f"everything works; {counts[Status.WARN]} could be better"
+    return "everything is as it should be"

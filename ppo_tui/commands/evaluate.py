@@ -1,60 +1,51 @@
-"""The commands that score runs, show them at play and compare them. Heavy imports happen inside them."""
+"""`ppo-tui eval`."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from pathlib import Path
-from typing import Annotated
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UsageError, did_you_mean
-from .options import AsciiOption, FpsOption, ThemeOption, has_screen, screen_options
+from .options import (
+    AllowImportOption,
+    CheckpointOption,
+    DeviceOption,
+    GreedyOption,
+    JsonOption,
+    PolicyArgument,
+    SeedOption,
+)
 
-SEEDED_GAMES = 1_000
-"""Games that have a seed each where there is no end to them; those after them follow from the last."""
+if TYPE_CHECKING:
+    from ..training.evaluation.evaluate import Evaluation, Summary
 
-PlayedArgument = Annotated[
-    str, typer.Argument(metavar="RUN|CHECKPOINT", help="A run's name, its directory, `latest`, or a checkpoint's.")
-]
-CheckpointOption = Annotated[
-    str, typer.Option(metavar="latest|best|NAME", help="Which checkpoint of the run.", show_default=True)
-]
-GreedyOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--greedy/--sampled",
-        help="Always the most probable action, or sampled ones as in training. By default sampled on Atari, as its "
-        "published scores are, and greedy elsewhere.",
-        show_default=False,
-    ),
-]
-SeedOption = Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="N", help="Which games are played.")]
-AllowImportOption = Annotated[
-    bool, typer.Option("--allow-import", help="Let the checkpoint name code to import: module:Id, module:Class.")
-]
-DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where the networks live.")]
+LINE_SECONDS = 5.0
+"""Least time between two lines of progress where stderr is no terminal."""
 
 
 def evaluate(
-    run: PlayedArgument,
-    episodes: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Full games to play.")] = 100,
+    run: PolicyArgument,
+    episodes: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Episodes to play.")] = 100,
     greedy: GreedyOption = None,
     checkpoint: CheckpointOption = "latest",
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the score, and each game's, as JSON.")] = False,
+    as_json: JsonOption = False,
     allow_import: AllowImportOption = False,
 ) -> None:
-    """Score a trained policy: raw returns of full games, with a 95 % confidence interval."""
+    """Score a trained policy by raw episode returns, with a 95 % confidence interval."""
     from ..runs.select import find_checkpoint
+    from .output import print_skipped
 
     chosen = find_checkpoint(run, checkpoint)
-    say_skipped(chosen.skipped)
+    print_skipped(chosen.skipped)
     from ..training.evaluation.evaluate import evaluate as score
-    from .evaluation_table import evaluation_progress, print_evaluation
 
-    with evaluation_progress(episodes) as on_game:
+    with _progress(episodes) as on_episode:
         evaluation = score(
             chosen.path,
             episodes=episodes,
@@ -62,104 +53,64 @@ def evaluate(
             greedy=greedy,
             device=device,
             allow_import=allow_import,
-            on_game=on_game,
+            on_game=on_episode,
         )
-    print_evaluation(chosen.run_dir.name if chosen.run_dir else chosen.path.name, evaluation, as_json=as_json)
+    print_evaluation(chosen.run.name if chosen.run else chosen.path.name, evaluation, as_json=as_json)
 
 
-def watch(
-    run: PlayedArgument,
-    episodes: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Full games; without end on the screen, 1 in a file.")
-    ] = None,
-    greedy: GreedyOption = None,
-    checkpoint: CheckpointOption = "latest",
-    seed: SeedOption = 0,
-    record: Annotated[
-        Path | None, typer.Option("--record", metavar="FILE.gif|.mp4", help="Record the games; needs no terminal.")
-    ] = None,
-    fps: FpsOption = None,
-    device: DeviceOption = "auto",
-    theme: ThemeOption = None,
-    ascii: AsciiOption = False,
-    allow_import: AllowImportOption = False,
-) -> int:
-    """Watch a trained policy play the games of eval, with its probabilities and values; nothing is learnt."""
-    screen = has_screen()
-    if record is None and not screen:
-        raise UsageError("watch needs a terminal", hint="or a file: --record game.gif")
-    from ..runs.select import find_checkpoint
+@contextlib.contextmanager
+def _progress(episodes: int) -> Iterator[Callable[[int, float], None]]:
+    """Show on stderr how many episodes are done: one changing line on a terminal, a line now and then elsewhere."""
+    from rich.console import Console
 
-    chosen = find_checkpoint(run, checkpoint)
-    say_skipped(chosen.skipped)
-    name = chosen.run_dir.name if chosen.run_dir else chosen.path.name
-    if record is not None:
-        from ..sinks.recording import check_recording
+    def text(done: int, mean: float) -> str:
+        return f"{done} of {episodes} episodes, mean return {mean:,.2f}"
 
-        check_recording(record)
-    options = screen_options(theme, ascii, fps)
-    from ..training.evaluation.setup import start_evaluation
-    from .watch import watch_into_file, watch_on_screen
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status("starting") as status:
+            yield lambda done, mean: status.update(text(done, mean))
+        return
+    last = time.monotonic()
 
-    stage = start_evaluation(
-        chosen.path,
-        episodes=episodes or SEEDED_GAMES,
-        num_envs=1,
-        steps=1,
-        seed=seed,
-        greedy=greedy,
-        device=device,
-        allow_import=allow_import,
+    def print_line(done: int, mean: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_SECONDS:
+            last = time.monotonic()
+            print(text(done, mean), file=sys.stderr, flush=True)
+
+    yield print_line
+
+
+def print_evaluation(name: str, evaluation: Evaluation, *, as_json: bool) -> None:
+    """Print a score on stdout, as lines or as one JSON object."""
+    if as_json:
+        import msgspec
+
+        from .output import print_json
+
+        print_json({"run": name, **msgspec.to_builtins(evaluation)})
+        return
+    episodes = "episode" if evaluation.episodes == 1 else "episodes"
+    print(f"{name}, {evaluation.env} at step {evaluation.step:,}: {evaluation.episodes} {episodes}")
+    print(f"  return  {_summary(evaluation.score)}")
+    print(f"  length  {_summary(evaluation.length)}")
+    if (threshold := evaluation.reward_threshold) is not None:
+        verdict = "reached" if evaluation.score.mean >= threshold else "not reached"
+        print(f"  solved from a mean return of {threshold:g} on: {verdict}")
+    protocol = (f"{key.replace('_', ' ')} {_shown(value)}" for key, value in evaluation.protocol.items())
+    print(f"  {'; '.join(protocol)}")
+    print(f"  {evaluation.checkpoint}, {evaluation.seconds:.1f} s")
+
+
+def _summary(summary: Summary) -> str:
+    interval = "" if summary.interval is None else " [{:,.2f}, {:,.2f}]".format(*summary.interval)
+    spread = "" if summary.std is None else f", std {summary.std:,.2f}"
+    return (
+        f"mean {summary.mean:,.2f}{interval}{spread}, median {summary.median:g}, "
+        f"from {summary.min:g} to {summary.max:g}"
     )
-    board = chosen.run_dir.tensorboard if chosen.run_dir else None
-    if screen:
-        return watch_on_screen(stage, options, name=name, episodes=episodes, record=record, board=board)
-    return watch_into_file(stage, record, name=name, episodes=episodes or 1, board=board)
 
 
-def compare(
-    runs: Annotated[
-        list[str], typer.Argument(metavar="RUN…", help="Names or directories of runs, seeds of one another.")
-    ],
-    metric: Annotated[str, typer.Option(metavar="KEY", help="Which metric of metrics.jsonl.")] = "rollout/ep_rew_mean",
-    by: Annotated[
-        str, typer.Option(metavar="preset|name|env", help="Which runs are averaged.", show_default=True)
-    ] = "preset",
-    statistic: Annotated[str, typer.Option(metavar="mean|iqm", help="Which curves are drawn.")] = "mean",
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the curves as CSV.")] = None,
-    figure: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE.png|.svg", help="Draw the curves into a file.")
-    ] = None,
-    ascii: AsciiOption = False,
-) -> None:
-    """Compare runs and seeds: mean and interquartile mean with 95 % bootstrap intervals, as curves and a table."""
-    _one_of("--by", by, ("preset", "name", "env"))
-    _one_of("--statistic", statistic, ("mean", "iqm"))
-    from ..comparison.curves import group_curve
-    from ..comparison.export import check_figure, write_csv, write_figure
-    from ..comparison.groups import group_runs, read_run
-    from ..runs import find_run
-    from .compare import print_comparison
-
-    if figure is not None:
-        check_figure(figure)
-    found = {run.path.resolve(): run for run in map(find_run, runs)}
-    curves = [group_curve(group) for group in group_runs([read_run(run, metric) for run in found.values()], by)]
-    if csv is not None:
-        write_csv(csv, curves)
-    if figure is not None:
-        write_figure(figure, curves, metric=metric, statistic=statistic)
-    print_comparison(curves, metric=metric, statistic=statistic, ascii=ascii)
-
-
-def _one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raises: UsageError, where the value is none of the choices."""
-    if value not in choices:
-        hint = did_you_mean(value, choices, otherwise=f"choose one of {', '.join(choices)}")
-        raise UsageError(f"{option} {value!r}: there is no such choice", hint=hint)
-
-
-def say_skipped(problems: tuple[str, ...]) -> None:
-    """Say on stderr what was wrong with newer checkpoints than the one that is used."""
-    for problem in problems:
-        print(f"passed over: {problem}", file=sys.stderr)
+def _shown(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

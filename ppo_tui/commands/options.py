@@ -1,9 +1,12 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that commands share, each declared once."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,46 +14,190 @@ import typer
 from ..errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from ..launch import TrainRequest
     from ..sinks.console import LineOptions
     from ..tui.screen_options import ScreenOptions
 
+
+@dataclass
+class GlobalOptions:
+    """Options of `ppo-tui` itself, kept as the Typer context's object."""
+
+    debug: bool = False
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from .. import __version__
+
+        print(f"ppo-tui {__version__}")
+        raise typer.Exit
+
+
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")]
+VersionOption = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+]
+
+# ── The run ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, its directory, or `latest`.")]
+RunsArgument = Annotated[list[str], typer.Argument(metavar="RUN…", help="Names or directories of runs, or `latest`.")]
+PolicyArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|CHECKPOINT", help="Name of a run, its directory, `latest`, or the directory of a checkpoint."
+    ),
+]
+NameOption = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Store it in ./runs/NAME.")]
+RunDirOption = Annotated[Path | None, typer.Option("--run-dir", metavar="DIR", help="Store the run in DIR itself.")]
+ResumeModeOption = Annotated[
+    str | None,
+    typer.Option("--resume", metavar="auto", help="Continue the run of this --name or --run-dir if there is one."),
+]
+CheckpointOption = Annotated[
+    str, typer.Option("--checkpoint", metavar="latest|best|NAME", help="Checkpoint of the run.", show_default=True)
+]
+
+# ── Its settings ────────────────────────────────────────────────────────────────────────────────────────────
+# The same option may be required in one command and have a default in another: then it has two types.
+
+_PRESET = typer.Option("--preset", "-p", metavar="NAME|FILE", help="Preset name (see `ppo-tui presets`) or TOML file.")
+_SEED = typer.Option("--seed", min=0, max=2**31 - 1, metavar="N", help="Random seed.")
+_DEVICE = typer.Option("--device", metavar="auto|cpu|cuda", help="Device of the networks.")
+
+PresetOption = Annotated[str, _PRESET]
+OptionalPresetOption = Annotated[str | None, _PRESET]
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", "-s", metavar="KEY=VALUE", help="Change a setting, e.g. optim.learning_rate=1e-4; may be repeated."
+    ),
+]
+SeedOption = Annotated[int, _SEED]
+SeedSettingOption = Annotated[str | None, _SEED]
+"""Short for ``--set run.seed=N``: the configuration checks the value."""
+DeviceOption = Annotated[str, _DEVICE]
+DeviceSettingOption = Annotated[str | None, _DEVICE]
+"""Short for ``--set run.device=…``."""
+TotalStepsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--total-steps", metavar="N", help="Environment steps of the whole run; more of them extend a finished run."
+    ),
+]
+AllowImportOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-import",
+        help="Allow a preset, run or checkpoint to name code to import (module:Id, module:Class), which runs it.",
+    ),
+]
+
+# ── Playing ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+GreedyOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--greedy/--sampled",
+        help="Take the most probable action, or sample as in training. By default sampled on Atari, as published "
+        "scores are, and greedy elsewhere.",
+        show_default=False,
+    ),
+]
+
+# ── Output ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+HeadlessOption = Annotated[bool, typer.Option("--headless", help="Show no screen, but a progress bar or plain lines.")]
 FpsOption = Annotated[
     float | None,
-    typer.Option(min=0, max=60, metavar="N", help="Frames a second of the live game: 15, 4 over ssh; 0 for none."),
+    typer.Option(
+        "--fps", min=0, max=60, metavar="N", help="Frames a second of the live game (15, over ssh 4); 0 for none."
+    ),
 ]
-ThemeOption = Annotated[str | None, typer.Option(metavar="dark|light|ansi", help="Colours of the screen.")]
-AsciiOption = Annotated[bool, typer.Option("--ascii", help="Draw the screen with plain characters.")]
+ThemeOption = Annotated[str | None, typer.Option("--theme", metavar="dark|light|ansi", help="Colours of the screen.")]
+AsciiOption = Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters alone.")]
+ReadonlyOption = Annotated[bool, typer.Option("--readonly", help="Watch only: no key changes the run.")]
 LogFormatOption = Annotated[
     str,
     typer.Option(
+        "--log-format",
         metavar="auto|plain|json",
-        help="What a headless run prints: a bar on a terminal and lines elsewhere, lines, or each event as JSON.",
+        help="Output of a headless run: auto is a progress bar on a terminal and lines elsewhere, json is an event "
+        "a line.",
     ),
 ]
 QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print warnings, errors and how a headless run ended, nothing else.")
+    bool, typer.Option("--quiet", "-q", help="Print warnings, errors and the end of a headless run only.")
 ]
-ResumeModeOption = Annotated[
-    str | None,
-    typer.Option("--resume", metavar="auto", help="Go on with the run of this --name or --run-dir if there is one."),
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="File to write; by default named after the run, here."),
 ]
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, its directory, or `latest`.")]
+
+
+def train_request(
+    preset: str,
+    overrides: Sequence[str],
+    *,
+    name: str | None,
+    run_dir: Path | None,
+    allow_import: bool,
+    resume: bool,
+    screen: bool,
+) -> TrainRequest:
+    """Load the preset and collect what the command line asks for.
+
+    Raises:
+        UsageError: the preset or a setting is not valid.
+    """
+    from ..config import load_preset, preset_path
+
+    config = load_preset(preset, overrides=overrides, allow_import=allow_import)
+    from ..launch import TrainRequest
+
+    return TrainRequest(
+        config=config,
+        label=preset_path(preset).stem,
+        overrides=tuple(overrides),
+        name=name,
+        run_dir=run_dir,
+        allow_import=allow_import,
+        resume=resume,
+        screen=screen,
+    )
+
+
+def overrides_of(settings: Sequence[str] | None, shortcuts: Mapping[str, str | None]) -> list[str]:
+    """Combine ``--set`` with options that are short for a setting, such as ``--seed``; these win."""
+    return [*(settings or []), *(f"{key}={value}" for key, value in shortcuts.items() if value is not None)]
+
+
+def has_screen() -> bool:
+    """Whether a screen can be seen: on a terminal, or in a browser through `serve`."""
+    return "TEXTUAL_DRIVER" in os.environ or (sys.stdout.isatty() and sys.stdin.isatty())
+
+
+def require_screen(command: str, hint: str) -> None:
+    """Raise UsageError with this hint unless a screen can be seen."""
+    if not has_screen():
+        raise UsageError(f"{command} needs a terminal", hint=hint)
 
 
 def screen_options(theme: str | None, ascii: bool, fps: float | None) -> ScreenOptions:
-    """What the command line says about the screen; loads what checks it."""
+    """Check the options of the screen and combine them with the user's keys.
+
+    Raises:
+        UsageError: there is no such theme, or the file of the keys is not valid.
+    """
     from ..tui.screen_options import choose_screen
 
     return choose_screen(theme, ascii, fps)
 
 
-def has_screen() -> bool:
-    """Whether somebody can see a screen: on a terminal, or in a browser that `serve` shows it to."""
-    return "TEXTUAL_DRIVER" in os.environ or (sys.stdout.isatty() and sys.stdin.isatty())
-
-
 def line_options(log_format: str, quiet: bool) -> LineOptions | None:
-    """What the command line says about the lines of a headless run; None where it says nothing.
+    """Check the options of a headless run's output; None for the defaults.
 
     Raises:
         UsageError: there is no such format.
@@ -59,7 +206,12 @@ def line_options(log_format: str, quiet: bool) -> LineOptions | None:
         return None
     from ..sinks.console import LOG_FORMATS, LineOptions
 
-    if log_format not in LOG_FORMATS:
-        hint = did_you_mean(log_format, LOG_FORMATS, otherwise=f"choose one of {', '.join(LOG_FORMATS)}")
-        raise UsageError(f"--log-format {log_format!r}: there is no such format", hint=hint)
+    check_choice("--log-format", log_format, LOG_FORMATS)
     return LineOptions(log_format, quiet)
+
+
+def check_choice(option: str, value: str, choices: Sequence[str]) -> None:
+    """Raise UsageError unless the value of an option is one of `choices`."""
+    if value not in choices:
+        hint = did_you_mean(value, choices, otherwise=f"choose one of {', '.join(choices)}")
+        raise UsageError(f"{option} {value!r} is not a valid choice", hint=hint)

@@ -1,19 +1,41 @@
-"""What commands print their results with."""
+"""Helpers to print results: JSON, tables, scores."""
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
 import msgspec
 from rich.console import Console
 
+from ..plotting.formats import NOTHING
+
 
 def print_json(content: Any) -> None:
-    """Print what msgspec can encode, indented, as one JSON value."""
+    """Print whatever msgspec can encode, indented, as one JSON value."""
     print(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
 
 
 def table_console() -> Console:
-    """For tables on stdout: as wide as the terminal, or wide enough for any where a file or a pipe has no width."""
+    """A console for tables on stdout, wide enough for any in a file or a pipe."""
     return Console() if sys.stdout.isatty() else Console(width=500)
+
+
+def print_skipped(problems: tuple[str, ...]) -> None:
+    """Print on stderr why newer checkpoints than the chosen one are not used."""
+    for problem in problems:
+        print(f"passed over: {problem}", file=sys.stderr)
+
+
+def score(value: float | None) -> str:
+    """Format a score in four digits or more: 0.0123, 9.37, 475.2, 12,345.6; a dash where there is none.
+
+    Unlike the numbers of the screen it keeps thousands and tenths, which comparisons are about.
+    """
+    if value is None or math.isnan(value):
+        return NOTHING
+    magnitude = abs(value)
+    if magnitude >= 100 or value == 0:
+        return f"{value:,.1f}"
+    return f"{value:.2f}" if magnitude >= 1 else f"{value:.3g}"

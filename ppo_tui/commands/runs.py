@@ -1,38 +1,104 @@
-"""How ``ppo-tui runs`` and ``ppo-tui ctl RUN status`` print."""
+"""`ppo-tui runs`, `ppo-tui ctl` and `ppo-tui presets`."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
+import typer
 
-from ..runs import RunSummary
-from .output import print_json, table_console
+from ..errors import UsageError
+from .options import JsonOption, RunArgument
+
+if TYPE_CHECKING:
+    from ..runs import RunSummary
 
 _COLOURS = {"running": "green", "training": "green", "finished": "bold", "failed": "red", "crashed": "red"}
 
+_HEADINGS = ("name", "state", "environment", "steps", "done", "return", "best", "started", "age")
+_NUMBERS = ("steps", "done", "return", "best", "age")
+
+_WIDE = 110
+"""Columns of a terminal from which on the table has room for the time of the start."""
+
+
+def runs(as_json: JsonOption = False) -> None:
+    """List the runs in ./runs, newest first."""
+    from ..runs import list_runs
+
+    print_runs(list_runs(), as_json=as_json)
+
+
+def ctl(
+    run: RunArgument,
+    action: Annotated[
+        str, typer.Argument(metavar="ACTION", help="pause, resume, step, save, stop, set, rewind or status.")
+    ],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[N | KEY VALUE | PATH]", help="Arguments of step, set and rewind.")
+    ] = None,
+    as_json: JsonOption = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Return once the command is accepted, before it has taken effect.")
+    ] = False,
+) -> None:
+    """Control a running run from a script.
+
+    For example `ppo-tui ctl latest set optim.learning_rate 1e-4`. --json is for status.
+
+    Exit codes: 0 done, 2 refused or not running, 3 the run ended first.
+    """
+    from ..runs import find_run
+    from ..runs.client import command_from, status, steer
+
+    found = find_run(run)
+    if action == "status":
+        if arguments:
+            raise UsageError(f"status takes no arguments, got {' '.join(arguments)}")
+        print_run(status(found), as_json=as_json)
+    else:
+        print(steer(found, command_from(action, arguments or []), wait=not no_wait))
+
+
+def presets(
+    name: Annotated[str | None, typer.Argument(help="Print the file of this preset.")] = None,
+) -> None:
+    """List the presets, or print one to start your own from."""
+    from ..config import list_presets, preset_path
+
+    if name is not None:
+        print(preset_path(name).read_text("utf-8"), end="")
+        return
+    found = list_presets()
+    width = max(map(len, found))
+    for preset, description in found.items():
+        print(f"{preset:<{width}}  {description}")
+
 
 def print_runs(runs: Sequence[RunSummary], *, as_json: bool) -> None:
-    """Print a list of runs on stdout, as a table or as a JSON array."""
+    """Print runs on stdout, as a table or as a JSON array."""
+    from .output import print_json, table_console
+
     if as_json:
         print_json(runs)
         return
     if not runs:
         print("there are no runs in ./runs yet; start one: ppo-tui --preset breakout")
         return
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
     console = table_console()
-    headings = [heading for heading in _HEADINGS if heading != "started" or console.width >= _ROOMY]
+    headings = [heading for heading in _HEADINGS if heading != "started" or console.width >= _WIDE]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    rows = [_cells(run) for run in runs]
     for heading in headings:
-        cells = [_cells(run)[heading] for run in runs]
-        fixed = max(map(len, cells)) if heading in ("name", "state", "steps") else None
+        fixed = max(len(cells[heading]) for cells in rows) if heading in ("name", "state", "steps") else None
         justify = "right" if heading in _NUMBERS else "left"
         table.add_column(heading, justify=justify, no_wrap=True, overflow="ellipsis", min_width=fixed)
-    for run in runs:
-        cells = _cells(run)
+    for run, cells in zip(runs, rows, strict=True):
         # Texts come from files: they are never markup.
         colour = _COLOURS.get(run.state, "")
         table.add_row(*(Text(cells[heading], style=colour if heading == "state" else "") for heading in headings))
@@ -42,47 +108,32 @@ def print_runs(runs: Sequence[RunSummary], *, as_json: bool) -> None:
 def print_run(run: RunSummary, *, as_json: bool) -> None:
     """Print one run on stdout, as lines or as a JSON object."""
     if as_json:
+        from .output import print_json
+
         print_json(run)
         return
     process = f" (pid {run.pid})" if run.pid else ""
     cells = _cells(run)
     total = f" of {run.total_steps:,}" if run.total_steps else ""
     print(f"{run.name}: {run.state}{process}, {cells['environment']}")
-    print(f"  {run.step:,}{total} steps; return {cells['return']}, at its best {cells['best']}")
+    print(f"  {run.step:,}{total} steps; return {cells['return']}, best {cells['best']}")
     print(f"  started {cells['started']}, {cells['age']} ago; {run.path}")
 
 
-_HEADINGS = ("name", "state", "environment", "steps", "done", "return", "best", "started", "age")
-_NUMBERS = ("steps", "done", "return", "best", "age")
-
-_ROOMY = 110
-"""Cells from which on there is room for when a run started."""
-
-
 def _cells(run: RunSummary) -> dict[str, str]:
-    """What stands below each heading."""
+    """Cells of a run's row by heading."""
+    from ..plotting.formats import NOTHING, duration
+    from .output import score
+
     return {
         "name": run.name,
         "state": run.state,
-        "environment": run.env or "–",
+        "environment": run.env or NOTHING,
         "steps": f"{run.step:,}",
-        "done": f"{100 * run.step // run.total_steps}%" if run.total_steps else "–",
-        "return": _return(run.last_return),
-        "best": _return(run.best_return),
-        "started": time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started)) if run.started else "–",
-        "age": _age(run.age_seconds) if run.started else "–",
+        # Rounded down: 100 % only where no step is left.
+        "done": f"{100 * run.step // run.total_steps}%" if run.total_steps else NOTHING,
+        "return": score(run.last_return),
+        "best": score(run.best_return),
+        "started": time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started)) if run.started else NOTHING,
+        "age": duration(run.age_seconds) if run.started else NOTHING,
     }
-
-
-def _return(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.1f}"
-
-
-def _age(seconds: float) -> str:
-    """A length of time in its two largest units: 45s, 3m 20s, 2h 5m, 6d 1h."""
-    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
-    if days:
-        return f"{days}d {hours % 24}h"
-    if hours:
-        return f"{hours}h {minutes % 60}m"
-    return f"{minutes}m {int(seconds) % 60}s" if minutes else f"{int(seconds)}s"

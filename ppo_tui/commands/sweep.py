@@ -1,90 +1,139 @@
-"""From the command line to a sweep and back: its directory, its lock, signals, its results."""
+"""`ppo-tui sweep`."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from ..config import load_preset, preset_path
+import typer
+
 from ..errors import RunFailedError, UsageError
-from ..runs import RUNS_DIR
-from ..runs.directory import RunLock
-from ..sweeps import Definition, read_search, read_seeds
-from ..sweeps.space import default_search
-from ..sweeps.sweep import Sweep
-from ..workers import available_cores
-from .sweep_table import print_results
+from .options import AllowImportOption, JsonOption, NameOption, PresetOption, SettingsOption, overrides_of
+
+if TYPE_CHECKING:
+    from ..sweeps.sweep import Sweep
+    from ..sweeps.trials import Result
 
 DEFAULT_TRIALS = 20
 
+_COMPARED = 3
+"""Trials, the best ones, whose runs the printed `compare` command names."""
 
-class _Terminated(Exception):
-    """SIGTERM, as an exception: the runs are saved on its way out."""
 
-
-def run_sweep(
-    preset: str,
-    *,
-    trials: int | None,
-    processes: int | None,
-    search: Sequence[str],
-    seeds: str | None,
-    overrides: Sequence[str],
-    metric: str,
-    name: str | None,
-    prune: bool,
-    as_json: bool,
-    allow_import: bool,
+def sweep(
+    preset: PresetOption,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Number of trials (default 20, or 1 without a search space)."),
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Runs at a time, one core each (default: all cores).")
+    ] = None,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=LOW..HIGH", help="Setting to search: LOW..HIGH, log:LOW..HIGH or A,B,…; may be repeated."
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="1,2,…", help="Seeds of each trial, one run each (default: the preset's).")
+    ] = None,
+    settings: SettingsOption = None,
+    metric: Annotated[
+        str, typer.Option(metavar="KEY", help="Metric whose last value scores a trial; higher is better.")
+    ] = "rollout/ep_rew_mean",
+    name: NameOption = None,
+    prune: Annotated[
+        bool, typer.Option("--prune/--no-prune", help="Stop trials early that score below the median.")
+    ] = True,
+    as_json: JsonOption = False,
+    allow_import: AllowImportOption = False,
 ) -> int:
-    """Run it, print its results and return the exit code; the arguments are the command's.
+    """Search for good settings, or train several seeds.
 
-    Raises:
-        UsageError: it could not be begun, and nothing was; the message says why.
+    It trains many runs of a preset, several at a time. The same command continues a sweep that was stopped or killed.
+
+    Exit codes: 0 done, 3 every trial failed.
     """
+    if importlib.util.find_spec("optuna") is None:
+        raise UsageError("Optuna, which searches, is not installed", hint="pip install 'ppo-tui[sweep]'")
+    from ..config import load_preset, preset_path
+    from ..runs import RUNS_DIR
+    from ..sweeps import Definition, read_search, read_seeds
+    from ..sweeps.space import default_search
+
+    overrides, specs = overrides_of(settings, {}), tuple(search or ())
     config = load_preset(preset, overrides=overrides, allow_import=allow_import)
-    if not search and (trials or 0) != 1 and not (seeds and trials is None):
-        search = default_search(config)
-    space = read_search(preset, overrides, search, allow_import=allow_import)
+    if not specs and (trials or 0) != 1 and not (seeds and trials is None):
+        specs = default_search(config)
+    space = read_search(preset, overrides, specs, allow_import=allow_import)
     definition = Definition(
         preset=preset,
         overrides=tuple(overrides),
-        search=tuple(search),
+        search=specs,
         seeds=read_seeds(seeds) or (config.run.seed,),
         metric=metric,
     )
     directory = (RUNS_DIR / (name or f"{preset_path(preset).stem}-sweep")).absolute()
-    with _held(directory), _terminable():
+    from ..sweeps.sweep import Sweep
+    from ..workers import available_cores
+
+    with _locked(directory):
         definition.settle(directory)
         sweep = Sweep(
             directory,
             definition,
             space,
-            trials=trials or (DEFAULT_TRIALS if search else 1),
+            trials=trials or (DEFAULT_TRIALS if specs else 1),
             processes=processes or available_cores(),
             prune=prune,
             allow_import=allow_import,
-            say=lambda line: print(line, file=sys.stderr, flush=True),
+            log=lambda line: print(line, file=sys.stderr, flush=True),
         )
-        try:
-            sweep.run()
-        except (KeyboardInterrupt, _Terminated) as stop:
-            print("stopped, and saved; the same command goes on", file=sys.stderr)
-            return 128 + (signal.SIGTERM if isinstance(stop, _Terminated) else signal.SIGINT)
+        if stopped_by := _run(sweep):
+            print("stopped and saved; the same command continues the sweep", file=sys.stderr)
+            return 128 + stopped_by
         results = sweep.results()
     print_results(results, metric=metric, as_json=as_json)
     return 0 if any(result.state == "complete" for result in results) else RunFailedError.exit_code
 
 
+class _Terminated(Exception):
+    """SIGTERM as an exception, on whose way out the runs are saved."""
+
+
+def _run(sweep: Sweep) -> int:
+    """Run the sweep to its end and return 0, or the number of the signal that stopped it."""
+
+    def terminate(*_: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        sweep.run()
+    except KeyboardInterrupt:
+        return signal.SIGINT
+    except _Terminated:
+        return signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
 @contextlib.contextmanager
-def _held(directory: Path) -> Iterator[None]:
-    """The sweep's directory, made where there is none, in which no other process is at work.
+def _locked(directory: Path) -> Iterator[None]:
+    """Make the sweep's directory and lock it against other processes.
 
     Raises:
-        UsageError: one is, a run lives there, or the disk refuses.
+        UsageError: another process sweeps there, a run is stored there, or the directory cannot be written.
     """
+    from ..runs.directory import RunLock
+
     if (directory / "run.json").exists():
         raise UsageError(f"{directory} holds a run", hint="choose another --name")
     lock = RunLock(directory / "sweep.lock")
@@ -94,22 +143,44 @@ def _held(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError(f"{directory} cannot be written: {error.strerror}", hint="choose another --name") from None
     except UsageError as error:
-        raise UsageError(error.message, hint="it is being swept already") from None
+        raise UsageError(error.message, hint="another process runs this sweep already") from None
     try:
         yield
     finally:
         lock.release()
 
 
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Turn SIGTERM into an exception."""
+def print_results(results: Sequence[Result], *, metric: str, as_json: bool) -> None:
+    """Print trials on stdout, best first, as a table or as a JSON array."""
+    from .output import print_json, score, table_console
 
-    def terminate(*_: object) -> None:
-        raise _Terminated
+    if as_json:
+        print_json(results)
+        return
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
 
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    from ..plotting.formats import NOTHING, setting
+
+    console = table_console()
+    keys = list(dict.fromkeys(key for result in results for key in result.settings))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("", "trial", metric, *keys, "state"):
+        table.add_column(Text(heading), justify="left" if heading == "state" else "right", overflow="fold")
+    for rank, result in enumerate(results, start=1):
+        values = [setting(result.settings[key]) if key in result.settings else NOTHING for key in keys]
+        cells = (str(rank), str(result.trial), score(result.score), *values, result.state)
+        table.add_row(*map(Text, cells), style="bold" if rank == 1 else "")
+    console.print(table)
+    best = [_run_name(run) for result in results[:_COMPARED] if result.state == "complete" for run in result.runs]
+    if len(best) > 1:
+        console.print(f"their curves: ppo-tui compare {' '.join(best)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _run_name(path: str) -> str:
+    """Shorten the path of a run to what `compare` accepts here."""
+    from ..runs import RUNS_DIR
+
+    run, here = Path(path), RUNS_DIR.absolute()
+    return str(run.relative_to(here)) if run.is_relative_to(here) else path

@@ -1,6 +1,6 @@
-"""One run by several processes, which torchrun has started, here or on several machines, and starts anew when one dies.
+"""Training and resuming under torchrun, which starts the ranks and restarts them when one dies.
 
-Rank 0 prepares the run, writes its directory and prints; the others are told what to train, and are silent.
+Rank 0 prepares the run, writes its directory and prints; the others get its plan and are silent.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,11 @@ import msgspec
 from ..config import Config, build_config, to_tables
 from ..distributed.torchrun import Place
 from ..errors import ConfigError, PPOTuiError
-from ..launch import SPIN_COUNT, PreparedRun, prepare, prepare_or_resume, run_headless, signals_to
+from ..launch import SPIN_COUNT, PreparedRun, TrainRequest, prepare_or_resume, run_headless, signals_to
 from ..protocol import RunState
 from ..runs import RUNS_DIR, RunDirectory, run_directories
 from ..runs.hangup import ignore_hangups
-from ..training import engine_class, examine, share_of_config, start_pool
+from ..training import examine, share_of_config, start_pool
 from ..training.controls import CommandRelay
 
 if TYPE_CHECKING:
@@ -33,16 +33,15 @@ if TYPE_CHECKING:
     from ..distributed.ranks import ProcessGroup
     from ..sinks.console import LineOptions
 
-
 PrepareRun = Callable[[Place], PreparedRun | None]
 
 
 class _Plan(msgspec.Struct):
-    """What rank 0 tells the others before they begin.
+    """Message of rank 0 to the others before they begin.
 
     Attributes:
-        exit_code: there is nothing to do but to leave with it.
-        checkpoint: where the run goes on, among rank 0's files.
+        exit_code: set where there is nothing to train: exit with it.
+        checkpoint: to resume from, among rank 0's files.
     """
 
     exit_code: int | None = None
@@ -54,16 +53,16 @@ class _Plan(msgspec.Struct):
 def train_together(
     place: Place,
     prepare_run: PrepareRun,
-    lines: LineOptions,
+    lines: LineOptions | None,
     *,
     config: Config | None = None,
 ) -> int:
-    """Train with the other processes of torchrun and return the exit code.
+    """Train with the other ranks and return the exit code.
 
     Args:
-        prepare_run: called on rank 0 alone, with its place; None where there is nothing left to do.
-        lines: how rank 0 prints.
-        config: of the run, where every rank knows it before they meet.
+        prepare_run: called on rank 0 alone, with its place; returns None if there is nothing left to do.
+        lines: output of rank 0.
+        config: of the run, where every rank knows it beforehand.
 
     Raises:
         PPOTuiError: the run could not begin, here or on another rank.
@@ -71,7 +70,7 @@ def train_together(
     if config is not None:
         share_of_config(config, place.size, place.local_size)
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
-    _end_with_torchrun()
+    _terminate_with_torchrun()
     if place.size == 1:
         prepared = prepare_run(place)
         return 0 if prepared is None else run_headless(prepared, lines)
@@ -79,14 +78,14 @@ def train_together(
 
     group = ProcessGroup(local_size=place.local_size)
     try:
-        # torchrun counts restarts on each machine by itself, those alone that were for a rank there.
+        # torchrun on each machine counts only the restarts for a rank of its own.
         place = dataclasses.replace(place, restart=max(group.exchange(place.restart, int)))
         return _lead(place, group, prepare_run, lines) if group.leads else _follow(place, group)
     finally:
         group.close()
 
 
-def _lead(place: Place, group: ProcessGroup, prepare_run: PrepareRun, lines: LineOptions) -> int:
+def _lead(place: Place, group: ProcessGroup, prepare_run: PrepareRun, lines: LineOptions | None) -> int:
     try:
         prepared = prepare_run(place)
     except PPOTuiError as error:
@@ -94,7 +93,8 @@ def _lead(place: Place, group: ProcessGroup, prepare_run: PrepareRun, lines: Lin
         group.agree(lambda: _Plan(exit_code=code), _Plan)
         raise
     if prepared is None:
-        return group.agree(lambda: _Plan(exit_code=0), _Plan).exit_code
+        group.agree(lambda: _Plan(exit_code=0), _Plan)
+        return 0
     try:
         checkpoint = str(prepared.resume.path) if prepared.resume else None
         name, config = prepared.directory.name, prepared.config
@@ -110,6 +110,8 @@ def _follow(place: Place, group: ProcessGroup) -> int:
     plan = group.agree(_Plan, _Plan)
     if plan.exit_code is not None:
         return plan.exit_code
+    from ..training import engine_class
+
     ignore_hangups()
     config = build_config(plan.config)
     info = examine(config)
@@ -136,16 +138,19 @@ def _follow(place: Place, group: ProcessGroup) -> int:
 
 
 def _choose_device(place: Place, group: ProcessGroup, config: Config) -> None:
-    """Let each rank compute on a GPU of its own, or all of them on CPUs.
+    """Give each rank a GPU of its own, or all of them the CPU.
 
     Raises:
         ConfigError: there are too few GPUs, or only some of the machines have any.
     """
-    group.compute_on(_device(place, config))
-    kinds = group.exchange(group.device.type, str)
+    device = _device(place, config)
+    group.compute_on(device)
+    kinds = group.exchange(device.type, str)
     if len(set(kinds)) > 1:
         found = ", ".join(f"rank {rank} {kind}" for rank, kind in enumerate(kinds))
-        raise ConfigError(f"run.device = {config.run.device!r}: all ranks have to agree: {found}", hint="--device cpu")
+        raise ConfigError(
+            f"run.device = {config.run.device!r}: all ranks need the same kind: {found}", hint="--device cpu"
+        )
 
 
 def _device(place: Place, config: Config) -> torch.device:
@@ -168,14 +173,14 @@ def _device(place: Place, config: Config) -> torch.device:
     return torch.device("cuda", place.local_rank)
 
 
-def _end_with_torchrun() -> None:
-    """Let this process be told by SIGTERM when torchrun is gone: nobody would start it again, or wait for it.
+def _terminate_with_torchrun() -> None:
+    """Send SIGTERM to this process when torchrun ends, which would have restarted it.
 
-    The kernel could do so by itself (PR_SET_PDEATHSIG), but does it once for each of torchrun's threads.
+    The kernel's own way (PR_SET_PDEATHSIG) does not fit: it fires once for each of torchrun's threads.
     """
     try:
         torchrun = os.pidfd_open(os.getppid())
-    except (AttributeError, OSError):  # not on Linux, or it is gone already
+    except (AttributeError, OSError):  # not on Linux, or it has ended already
         return
 
     def watch() -> None:
@@ -185,42 +190,24 @@ def _end_with_torchrun() -> None:
     threading.Thread(target=watch, name="torchrun", daemon=True).start()
 
 
-# ── Beginning, and beginning again ──────────────────────────────────────────────────────────────────────────
+# ── Starting, and restarting ────────────────────────────────────────────────────────────────────────────────
 
 
-def prepare_for_job(
-    place: Place,
-    config: Config,
-    *,
-    overrides: Sequence[str],
-    label: str,
-    name: str | None,
-    run_dir: Path | None,
-    allow_import: bool,
-    resume: bool,
-) -> PreparedRun | None:
-    """Begin the run, or go on with the one that this job of torchrun's has begun; None where all its steps are done.
+def prepare_for_job(place: Place, request: TrainRequest) -> PreparedRun | None:
+    """Prepare the run, or continue the one that this job of torchrun has begun.
 
-    Args:
-        resume: go on with any run of this name or in this directory.
+    Returns:
+        None if all steps of the run are done.
 
     Raises:
-        UsageError, RunFailedError: as `prepare` and `prepare_or_resume`.
+        UsageError, RunFailedError: as `prepare_or_resume`.
     """
-    begun = _run_of(place, label, name, run_dir)
-    if begun is None and not resume:
-        prepared = prepare(config, label=label, name=name, run_dir=run_dir)
-    else:
-        prepared = prepare_or_resume(
-            config,
-            overrides=overrides,
-            label=label,
-            name=name if begun is None else None,
-            run_dir=run_dir if begun is None else begun.path,
-            allow_import=allow_import,
-        )
-        if prepared is None:
-            return None
+    begun = _run_of_job(place, request)
+    if begun is not None:
+        request = dataclasses.replace(request, name=None, run_dir=begun.path, resume=True)
+    prepared = prepare_or_resume(request)
+    if prepared is None:
+        return None
     prepared.directory.update(job=place.job)
     if begun is None:
         return prepared
@@ -229,12 +216,12 @@ def prepare_for_job(
     return dataclasses.replace(prepared, notes=(note, *prepared.notes))
 
 
-def _run_of(place: Place, label: str, name: str | None, run_dir: Path | None) -> RunDirectory | None:
-    """The newest run of this preset that this job has begun; one that is done counts only in a restart of the job."""
-    named = run_dir or (RUNS_DIR / name if name else None)
-    for run in [RunDirectory(named)] if named else run_directories():
-        facts = run.read()
-        begun_here = (facts.get("job"), facts.get("preset")) == (place.job, label)
+def _run_of_job(place: Place, request: TrainRequest) -> RunDirectory | None:
+    """Find the newest run of this preset in this job; a finished one counts only if the job restarts."""
+    named = request.run_dir or (RUNS_DIR / request.name if request.name else None)
+    for directory in [RunDirectory(named)] if named else run_directories():
+        facts = directory.read()
+        begun_here = (facts.get("job"), facts.get("preset")) == (place.job, request.label)
         if begun_here and (place.restart or facts.get("status") != "finished"):
-            return run
+            return directory
     return None

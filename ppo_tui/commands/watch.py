@@ -1,98 +1,163 @@
-"""Showing a trained policy at play: on the screen, in a file, or both."""
+"""`ppo-tui watch`: a trained policy at play, on the screen, in a file, or both."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from ..protocol import EpisodeFinished, Event
-from ..training.evaluation.setup import EvaluationSetup
+import typer
+
+from ..errors import UsageError
+from .options import (
+    AllowImportOption,
+    AsciiOption,
+    CheckpointOption,
+    DeviceOption,
+    FpsOption,
+    GreedyOption,
+    PolicyArgument,
+    SeedOption,
+    ThemeOption,
+    has_screen,
+    screen_options,
+)
 
 if TYPE_CHECKING:
-    from ..sinks.recording import Recording
+    from ..protocol import Event
+    from ..training.evaluation.setup import EvaluationSetup
     from ..training.evaluation.watch import WatchEngine
     from ..tui.screen_options import ScreenOptions
 
+SEEDED_EPISODES = 1_000
+"""Episodes with a seed of their own where there is no last one; later ones follow from the last seed."""
 
-def watch_on_screen(
-    stage: EvaluationSetup,
+
+def watch(
+    run: PolicyArgument,
+    episodes: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Episodes to play (default: no end on the screen, 1 in a file)."),
+    ] = None,
+    greedy: GreedyOption = None,
+    checkpoint: CheckpointOption = "latest",
+    seed: SeedOption = 0,
+    record: Annotated[
+        Path | None,
+        typer.Option("--record", metavar="FILE.gif|.mp4", help="Record the episodes; needs no terminal."),
+    ] = None,
+    fps: FpsOption = None,
+    device: DeviceOption = "auto",
+    theme: ThemeOption = None,
+    ascii: AsciiOption = False,
+    allow_import: AllowImportOption = False,
+) -> int:
+    """Watch a trained policy play, with its probabilities and values.
+
+    It plays the episodes of eval with the same seed, and learns nothing.
+    """
+    screen = has_screen()
+    if record is None and not screen:
+        raise UsageError("watch needs a terminal", hint="or a file: --record game.gif")
+    from ..runs.select import find_checkpoint
+    from .output import print_skipped
+
+    chosen = find_checkpoint(run, checkpoint)
+    print_skipped(chosen.skipped)
+    name = chosen.run.name if chosen.run else chosen.path.name
+    if record is not None:
+        from ..sinks.recording import check_recording
+
+        check_recording(record)
+    options = screen_options(theme, ascii, fps)
+    from ..training.evaluation.setup import start_evaluation
+
+    setup = start_evaluation(
+        chosen.path,
+        episodes=episodes or SEEDED_EPISODES,
+        num_envs=1,
+        steps=1,
+        seed=seed,
+        greedy=greedy,
+        device=device,
+        allow_import=allow_import,
+    )
+    with _recording(record, chosen.run.tensorboard if chosen.run else None, setup.state.step) as record_event:
+        if screen:
+            return _watch_on_screen(setup, options, name=name, episodes=episodes, record_event=record_event)
+        return _watch_headless(setup, name=name, episodes=episodes or 1, record_event=record_event)
+
+
+@contextlib.contextmanager
+def _recording(file: Path | None, tensorboard: Path | None, step: int) -> Iterator[Callable[[Event], None]]:
+    """Record the clips among the events into `file`, if there is one.
+
+    Args:
+        tensorboard: the run's directory of TensorBoard, which then shows a recorded GIF at `step` too.
+    """
+    if file is None:
+        yield lambda event: None
+        return
+    from ..sinks.recording import Recording
+
+    recording = Recording(file)
+    try:
+        yield recording.emit
+    finally:
+        recording.close()
+        if recording.frames:
+            print(f"{recording.frames:,} frames in {file}")
+            if file.suffix.lower() == ".gif" and tensorboard is not None and tensorboard.is_dir():
+                from ..sinks.tensorboard import add_film
+
+                add_film(tensorboard, file, step)
+
+
+def _watch_on_screen(
+    setup: EvaluationSetup,
     options: ScreenOptions,
     *,
     name: str,
     episodes: int | None,
-    record: Path | None,
-    board: Path | None = None,
+    record_event: Callable[[Event], None],
 ) -> int:
-    """Play on the screen until the user leaves, and return the exit code.
-
-    Args:
-        board: the run's directory of TensorBoard, which shows a recorded GIF too.
-    """
+    """Play on the screen until the user leaves, and return the exit code."""
     from ..tui import terminal
     from ..tui.session import WatchSession
 
-    recording = _recording(record)
     fps = terminal.frame_rate(options)
 
     def make_engine(emit: Callable[[Event], None]) -> WatchEngine:
         from ..training.evaluation.watch import WatchEngine
 
-        def emit_to_all(event: Event) -> None:
+        def emit_to_both(event: Event) -> None:
             emit(event)
-            if recording:
-                recording.emit(event)
+            record_event(event)
 
-        return WatchEngine(stage, name=name, episodes=episodes, emit=emit_to_all, fps=fps)
+        return WatchEngine(setup, name=name, episodes=episodes, emit=emit_to_both, fps=fps)
 
     session = WatchSession(make_engine)
     try:
         outcome = terminal.run_screen(session, options)
     finally:
-        stage.pool.close()
-        _finish(recording, record, board, stage.state.step)
+        setup.pool.close()
     if session.finished is not None and session.finished.exit_code:
         print(f"{name}: {session.finished.reason}", file=sys.stderr)
         return session.finished.exit_code
     return outcome.exit_code
 
 
-def watch_into_file(
-    stage: EvaluationSetup, record: Path, *, name: str, episodes: int, board: Path | None = None
-) -> int:
-    """Play as fast as it goes, record the games, and return the exit code; `board` as for `watch_on_screen`."""
+def _watch_headless(setup: EvaluationSetup, *, name: str, episodes: int, record_event: Callable[[Event], None]) -> int:
+    """Play as fast as possible, print each return on stderr, and return the exit code."""
+    from ..protocol import EpisodeFinished
     from ..training.evaluation.watch import WatchEngine
-
-    recording = _recording(record)
 
     def emit(event: Event) -> None:
         if isinstance(event, EpisodeFinished):
             print(f"return {event.episode_return:g} in {event.length:,} steps", file=sys.stderr)
-        recording.emit(event)
+        record_event(event)
 
-    try:
-        WatchEngine(stage, name=name, episodes=episodes, emit=emit, fps=None).run()
-    finally:
-        _finish(recording, record, board, stage.state.step)
+    WatchEngine(setup, name=name, episodes=episodes, emit=emit, fps=None).run()
     return 0
-
-
-def _recording(record: Path | None) -> Recording | None:
-    if record is None:
-        return None
-    from ..sinks.recording import Recording
-
-    return Recording(record)
-
-
-def _finish(recording: Recording | None, record: Path | None, board: Path | None, step: int) -> None:
-    if not recording:
-        return
-    recording.close()
-    if recording.frames:
-        print(f"{recording.frames:,} frames in {record}")
-        if record.suffix.lower() == ".gif" and board is not None and board.is_dir():
-            from ..sinks.tensorboard import add_recording
-
-            add_recording(board, record, step)

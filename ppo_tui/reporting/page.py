@@ -15,7 +15,7 @@ from .. import __version__
 from ..errors import UsageError
 from ..plotting.formats import duration
 from .charts import COLOURS, draw
-from .games import Film
+from .clips import ReportClip
 from .record import Line, RunRecord
 
 MOST_LINES = 1_000
@@ -25,18 +25,18 @@ _HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Shown:
+class ReportedRun:
     """A run as the page shows it.
 
     Attributes:
-        film: its game; None where there are no pictures.
-        no_film: why there are none; empty where none were asked for.
+        clip: of an episode; None where there are no pictures.
+        no_clip: why there are none; empty where none were asked for.
     """
 
     record: RunRecord
     colour: str
-    film: Film | None = None
-    no_film: str = ""
+    clip: ReportClip | None = None
+    no_clip: str = ""
 
     @property
     def lines(self) -> list[Line]:
@@ -58,8 +58,8 @@ class Shown:
         total = f" of {_number(summary.total_steps)}" if summary.total_steps else ""
         yield "steps", _number(summary.step) + total
         yield "mean return", _number(summary.last_return)
-        yield "at its best", _number(summary.best_return)
-        yield "games", _number(len(record.episodes))
+        yield "best return", _number(summary.best_return)
+        yield "episodes", _number(len(record.episodes))
         if record.seconds:
             yield "time", duration(record.seconds)
             yield "steps a second", _number(round(summary.step / record.seconds))
@@ -82,7 +82,7 @@ def check_report(path: Path) -> None:
         raise UsageError(f"--output {str(path)!r}: there is no directory {path.absolute().parent}")
 
 
-def render(runs: Sequence[Shown]) -> str:
+def render(runs: Sequence[ReportedRun]) -> str:
     """The page."""
     from bokeh.resources import Resources
     from jinja2 import Environment, FileSystemLoader
@@ -102,14 +102,14 @@ def render(runs: Sequence[Shown]) -> str:
         script=script,
         groups=[(group, list(members)) for group, members in groupby(charts, key=lambda chart: chart.group)],
         runs=runs,
-        games=any(run.film or run.no_film for run in runs),
+        games=any(run.clip or run.no_clip for run in runs),
         settings=settings,
         differing=[(key, values) for key, values in settings if len(set(values)) > 1],
         environment=_environment(runs),
     )
 
 
-def write_report(path: Path, runs: Sequence[Shown]) -> int:
+def write_report(path: Path, runs: Sequence[ReportedRun]) -> int:
     """Write the page to `path` and return its length in bytes.
 
     Raises:
@@ -128,12 +128,12 @@ def colour(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
 
 
-def _settings(runs: Sequence[Shown]) -> list[tuple[str, list[str]]]:
+def _settings(runs: Sequence[ReportedRun]) -> list[tuple[str, list[str]]]:
     keys = dict.fromkeys(key for run in runs for key in run.record.settings)
     return [(key, [_value(run.record.settings.get(key)) for run in runs]) for key in keys]
 
 
-def _environment(runs: Sequence[Shown]) -> list[tuple[str, list[Any]]]:
+def _environment(runs: Sequence[ReportedRun]) -> list[tuple[str, list[Any]]]:
     """What the runs ran on; rows that no run has anything for are left out."""
     packages = dict.fromkeys(name for run in runs for name in run.record.facts.get("versions") or {})
     rows = [

@@ -79,7 +79,7 @@ class Sweep:
         trials: how many there are to be, those of earlier commands included.
         processes: runs at a time.
         prune: whether trials that lag behind are cut short.
-        say: takes a line about each trial that begins or ends.
+        log: receives a line about each trial that begins or ends.
     """
 
     def __init__(
@@ -92,10 +92,10 @@ class Sweep:
         processes: int,
         prune: bool = True,
         allow_import: bool = False,
-        say: Callable[[str], None] = lambda line: None,
+        log: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._directory, self._definition, self._search = directory, definition, search
-        self._trials, self._processes, self._prune, self._say = trials, processes, prune, say
+        self._trials, self._processes, self._prune, self._log = trials, processes, prune, log
         self._allow_import = allow_import
         self._study = open_study(directory / "study.db", seed=definition.seeds[0])
         self._active: list[_Active] = []
@@ -158,11 +158,11 @@ class Sweep:
             runs = [self._process(path, settings, seed) for path, seed in self._places(index)]
         except ConfigError as error:  # each value is valid, but not with the others
             self._study.tell(trial, state=TrialState.FAIL)
-            self._say(f"trial {index} failed: {error.message}")
+            self._log(f"trial {index} failed: {error.message}")
             return self._begin()
         active = _Active(trial, settings, runs)
         self._active.append(active)
-        self._say(f"trial {index} begins{_described(settings)}")
+        self._log(f"trial {index} begins{_described(settings)}")
         return active
 
     def _places(self, index: int) -> list[tuple[Path, int]]:
@@ -191,16 +191,16 @@ class Sweep:
         name = f"trial {active.index}"
         if active.pruned:
             self._study.tell(active.trial, state=TrialState.PRUNED)
-            self._say(f"{name} pruned: others had better scores by then")
+            self._log(f"{name} pruned: others had better scores by then")
         elif failed := active.failed:
             self._study.tell(active.trial, state=TrialState.FAIL)
-            self._say(f"{name} failed: {failed.failure()}")
+            self._log(f"{name} failed: {failed.failure()}")
         elif math.isfinite(score := statistics.fmean(run.score() for run in active.runs)):
             self._study.tell(active.trial, score)
-            self._say(f"{name}: {score:,.2f}{_described(active.settings)}")
+            self._log(f"{name}: {score:,.2f}{_described(active.settings)}")
         else:
             self._study.tell(active.trial, state=TrialState.FAIL)
-            self._say(f"{name} failed: it has no {self._definition.metric}")
+            self._log(f"{name} failed: it has no {self._definition.metric}")
         active.join()
 
 

@@ -10,7 +10,7 @@ import pytest
 from ppo_tui.checkup import CHECKS, Finding, Status, examine_machine
 from ppo_tui.checkup.installation import within
 from ppo_tui.checkup.terminal import describe_terminal
-from ppo_tui.commands.findings_table import print_findings
+from ppo_tui.commands.doctor import print_findings
 
 
 def test_this_machine_can_train(ppo_tui):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ppo_tui.protocol import RunFinished, RunState, SettingChanged, encode
-from ppo_tui.reporting.page import Shown, colour, render
+from ppo_tui.reporting.page import ReportedRun, colour, render
 from ppo_tui.reporting.record import read_record
 from ppo_tui.runs import RunDirectory
 from tests.browser import chromium  # noqa: F401
@@ -128,6 +128,6 @@ def test_private_settings_stay_out(runs):
     config = file.read_text("utf-8").replace("[notify]\n", '[notify]\nwebhook = "https://hooks.example/secret-token"\n')
     assert "secret-token" in config
     file.write_text(config)
-    page = render([Shown(read_record(RunDirectory(runs / "few")), colour(0))])
+    page = render([ReportedRun(read_record(RunDirectory(runs / "few")), colour(0))])
     assert "CartPole-v1" in page
     assert "secret-token" not in page

@@ -1,4 +1,4 @@
-"""Pictures of a run's game: its policy plays once more, and is filmed."""
+"""Clips for a report: the best policy of a run plays an episode."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ..sinks.recording import Recording
 from ..training.checkpoint.files import MANIFEST_FILE
 from ..training.evaluation.setup import start_evaluation
 
-FILM_FRAMES = 300
-"""Of the film in the page: twenty seconds of an Atari game."""
+CLIP_FRAMES = 300
+"""Longest clip: twenty seconds of an Atari game."""
 
 STILLS = 5
 
@@ -26,13 +26,13 @@ BEST = "best"
 
 
 @dataclass(frozen=True)
-class Film:
+class ReportClip:
     """Pictures as data URIs.
 
     Attributes:
-        animation: a GIF of the beginning of the game.
+        animation: a GIF of the beginning of the episode.
         stills: PNGs, evenly spread over it.
-        score: raw return of the game, or None where it goes on after the film.
+        score: raw return of the episode, or None if it lasts longer than the clip.
     """
 
     checkpoint: str
@@ -42,18 +42,18 @@ class Film:
     score: float | None
 
 
-def film_run(run: RunDirectory, *, device: str = "auto", allow_import: bool = False) -> Film:
-    """Let the best checkpoint of `run`, or else its newest one, play a game of evaluation, and film its beginning.
+def record_clip(run: RunDirectory, *, device: str = "auto", allow_import: bool = False) -> ReportClip:
+    """Record the beginning of an episode of the run's best checkpoint, or of its newest.
 
     Raises:
-        PPOTuiError: there is no whole checkpoint; the environment is not installed here, shows no pictures, or its
+        PPOTuiError: there is no whole checkpoint; the environment is not installed here, renders no pictures, or its
             worker could not start.
     """
     from ..training.evaluation.watch import WatchEngine
 
     best = (run.checkpoints / BEST / MANIFEST_FILE).is_file()
     path = find_checkpoint(str(run.path), BEST if best else LATEST).path
-    stage = start_evaluation(path, episodes=1, num_envs=1, steps=1, device=device, allow_import=allow_import)
+    setup = start_evaluation(path, episodes=1, num_envs=1, steps=1, device=device, allow_import=allow_import)
     score: float | None = None
     with tempfile.TemporaryDirectory() as directory:
         gif = Path(directory) / "game.gif"
@@ -64,18 +64,18 @@ def film_run(run: RunDirectory, *, device: str = "auto", allow_import: bool = Fa
             if isinstance(event, EpisodeFinished):
                 score = event.episode_return
             recording.emit(event)
-            if recording.frames >= FILM_FRAMES:
-                watching.send(Stop())
+            if recording.frames >= CLIP_FRAMES:
+                engine.send(Stop())
 
-        watching = WatchEngine(stage, name="report", episodes=1, emit=emit, fps=None)
-        watching.run()
+        engine = WatchEngine(setup, name="report", episodes=1, emit=emit, fps=None)
+        engine.run()
         recording.close()
         if not recording.frames:
-            raise PPOTuiError("the environment shows no pictures")
+            raise PPOTuiError("the environment renders no pictures")
         content = gif.read_bytes()
-    return Film(
+    return ReportClip(
         checkpoint=path.name,
-        step=stage.state.step,
+        step=setup.state.step,
         animation=_data_uri("image/gif", content),
         stills=tuple(_stills(content)),
         score=score,
@@ -83,15 +83,15 @@ def film_run(run: RunDirectory, *, device: str = "auto", allow_import: bool = Fa
 
 
 def _stills(gif: bytes) -> list[str]:
-    from PIL import Image
+    from PIL import GifImagePlugin
 
     stills = []
-    with Image.open(io.BytesIO(gif)) as film:
-        last = film.n_frames - 1
+    with GifImagePlugin.GifImageFile(io.BytesIO(gif)) as animation:
+        last = animation.n_frames - 1
         for frame in dict.fromkeys(round(last * number / (STILLS - 1)) for number in range(STILLS)):
-            film.seek(frame)
+            animation.seek(frame)
             buffer = io.BytesIO()
-            film.convert("RGB").save(buffer, "PNG", optimize=True)
+            animation.convert("RGB").save(buffer, "PNG", optimize=True)
             stills.append(_data_uri("image/png", buffer.getvalue()))
     return stills
 

@@ -1,0 +1,75 @@
+"""`ppo-tui attach` and `ppo-tui replay`: the screen on a run of another process."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import UsageError
+from .options import AsciiOption, FpsOption, ReadonlyOption, RunArgument, ThemeOption, require_screen, screen_options
+
+if TYPE_CHECKING:
+    from ..runs import RunDirectory
+    from ..tui.screen_options import ScreenOptions
+
+
+def attach(
+    run: RunArgument,
+    readonly: ReadonlyOption = False,
+    take_control: Annotated[
+        bool, typer.Option("--take-control", help="Control the run even if another screen does.")
+    ] = False,
+    fps: FpsOption = None,
+    theme: ThemeOption = None,
+    ascii: AsciiOption = False,
+) -> int:
+    """Show a running run on the screen, with its whole history.
+
+    The key d leaves the screen; the run continues.
+    """
+    from ..runs import find_run
+
+    if readonly and take_control:
+        raise UsageError("--readonly and --take-control exclude each other")
+    require_screen("attach", "ppo-tui ctl RUN status prints how far a run is")
+    options = screen_options(theme, ascii, fps)
+    return show_run(find_run(run), options, readonly=readonly, take_control=take_control)
+
+
+def show_run(run: RunDirectory, options: ScreenOptions, *, readonly: bool = False, take_control: bool = False) -> int:
+    """Show a run of another process on the screen and return the exit code.
+
+    Raises:
+        UsageError: the run is not running.
+    """
+    from ..tui.app import Departure
+    from ..tui.session import AttachedSession
+    from ..tui.terminal import run_screen
+
+    outcome = run_screen(AttachedSession(run, readonly=readonly, take_control=take_control), options)
+    if outcome.departure is Departure.DETACHED:
+        print(f"{run.name} continues; see it again: ppo-tui attach {shlex.quote(run.name)}")
+    return outcome.exit_code
+
+
+def replay(
+    run: RunArgument,
+    speed: Annotated[
+        float | None,
+        typer.Option(min=0.01, metavar="X", help="Speed relative to the run; by default it takes a minute."),
+    ] = None,
+    theme: ThemeOption = None,
+    ascii: AsciiOption = False,
+) -> int:
+    """Replay the record of a run on the screen."""
+    from ..runs import find_run
+
+    require_screen("replay", "events.jsonl in the run's directory is the record")
+    options = screen_options(theme, ascii, 0.0)
+    from ..tui.session import ReplaySession
+    from ..tui.terminal import run_screen
+
+    run_screen(ReplaySession(find_run(run).events, speed=speed), options)
+    return 0

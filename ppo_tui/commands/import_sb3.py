@@ -1,0 +1,36 @@
+"""`ppo-tui import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import AllowImportOption, NameOption, PresetOption, RunDirOption, SettingsOption, overrides_of
+
+
+def import_sb3(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.zip", help="File that Stable-Baselines3's `save` wrote.")],
+    preset: PresetOption,
+    settings: SettingsOption = None,
+    name: NameOption = None,
+    run_dir: RunDirOption = None,
+    allow_import: AllowImportOption = False,
+) -> None:
+    """Make a run of a PPO model that Stable-Baselines3 has trained.
+
+    The run can be resumed, scored, watched and exported. The preset has to be one for the model's environment.
+    """
+    from ..config import load_preset, preset_path
+
+    config = load_preset(preset, overrides=overrides_of(settings, {}), allow_import=allow_import)
+    from ..exchange.importing import import_model
+    from ..exchange.sb3 import read_model
+
+    read = read_model(model)
+    run, count = import_model(read, config, label=preset_path(preset).stem, name=name, run_dir=run_dir)
+    print(
+        f"{run.name}: acts as {model.name} on {count} observations of {config.env.id}; "
+        f"continue it: ppo-tui resume {run.name}"
+    )

@@ -1,0 +1,169 @@
+"""`ppo-tui` itself, which trains, and `ppo-tui resume`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import UsageError
+from .options import (
+    AllowImportOption,
+    AsciiOption,
+    DebugOption,
+    DeviceSettingOption,
+    FpsOption,
+    GlobalOptions,
+    HeadlessOption,
+    LogFormatOption,
+    NameOption,
+    OptionalPresetOption,
+    QuietOption,
+    ResumeModeOption,
+    RunArgument,
+    RunDirOption,
+    SeedSettingOption,
+    SettingsOption,
+    ThemeOption,
+    TotalStepsOption,
+    VersionOption,
+    has_screen,
+    line_options,
+    overrides_of,
+    screen_options,
+    train_request,
+)
+
+if TYPE_CHECKING:
+    from ..distributed.torchrun import Place
+    from ..launch import PreparedRun, TrainRequest
+    from ..tui.screen_options import ScreenOptions
+
+
+def train(
+    context: typer.Context,
+    preset: OptionalPresetOption = None,
+    settings: SettingsOption = None,
+    seed: SeedSettingOption = None,
+    total_steps: TotalStepsOption = None,
+    workers: Annotated[
+        str | None, typer.Option(metavar="N", help="Worker processes; by default as many as suit the machine.")
+    ] = None,
+    envs: Annotated[str | None, typer.Option(metavar="N", help="Environments stepped in parallel.")] = None,
+    device: DeviceSettingOption = None,
+    run_dir: RunDirOption = None,
+    name: NameOption = None,
+    headless: HeadlessOption = False,
+    resume_mode: ResumeModeOption = None,
+    log_format: LogFormatOption = "auto",
+    quiet: QuietOption = False,
+    detached: Annotated[
+        bool, typer.Option("--detached", help="Train in the background; on a terminal, attach the screen to it.")
+    ] = False,
+    fps: FpsOption = None,
+    theme: ThemeOption = None,
+    ascii: AsciiOption = False,
+    allow_import: AllowImportOption = False,
+    debug: DebugOption = False,
+    version: VersionOption = False,
+) -> int | None:
+    """Train PPO from a terminal, for example `ppo-tui --preset breakout`.
+
+    On a terminal it opens the screen; elsewhere, or with --headless, it prints progress.
+    """
+    context.ensure_object(GlobalOptions).debug = debug
+    if context.invoked_subcommand is not None:
+        return None
+    if preset is None:
+        raise UsageError("which preset? for example: ppo-tui --preset breakout", hint="ppo-tui presets lists them")
+    if resume_mode not in (None, "auto"):
+        raise UsageError(f"--resume {resume_mode!r}: expected auto", hint="to continue a run: ppo-tui resume RUN")
+    shortcuts = {
+        "run.seed": seed,
+        "run.total_steps": total_steps,
+        "workers.count": workers,
+        "rollout.num_envs": envs,
+        "run.device": device,
+    }
+    request = train_request(
+        preset,
+        overrides_of(settings, shortcuts),
+        name=name,
+        run_dir=run_dir,
+        allow_import=allow_import,
+        resume=resume_mode is not None,
+        screen=not headless and has_screen(),
+    )
+    options, lines = screen_options(theme, ascii, fps), line_options(log_format, quiet)
+    from ..distributed.torchrun import Place
+
+    place = Place.here()
+    if detached:
+        return _train_detached(request, place, options)
+    if place.by_torchrun:
+        from .torchrun import prepare_for_job, train_together
+
+        return train_together(place, lambda place: prepare_for_job(place, request), lines, config=request.config)
+    from ..launch import prepare_or_resume, run_headless, run_with_screen
+
+    prepared = prepare_or_resume(request)
+    if prepared is None:
+        print(f"{name or run_dir} is done already", file=sys.stderr)
+        return 0
+    return run_with_screen(prepared, options) if request.screen else run_headless(prepared, lines)
+
+
+def _train_detached(request: TrainRequest, place: Place, options: ScreenOptions) -> int:
+    """Start a run in the background, then attach the screen or print the run's name."""
+    if request.resume or place.by_torchrun:
+        other = "--resume" if request.resume else "torchrun"
+        raise UsageError(f"{other} and --detached exclude each other", hint="use --headless")
+    from ..runs.background import start_detached
+
+    run = start_detached(request.config, label=request.label, name=request.name, run_dir=request.run_dir)
+    if request.screen and run.holder is not None:
+        from .attach import show_run
+
+        return show_run(run, options)
+    print(run.name)
+    return 0
+
+
+def resume(
+    run: RunArgument,
+    total_steps: TotalStepsOption = None,
+    settings: SettingsOption = None,
+    headless: HeadlessOption = False,
+    log_format: LogFormatOption = "auto",
+    quiet: QuietOption = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Continue although the program or config.toml has changed since.")
+    ] = False,
+    allow_import: AllowImportOption = False,
+    fps: FpsOption = None,
+    theme: ThemeOption = None,
+    ascii: AsciiOption = False,
+) -> int:
+    """Continue a run from its newest checkpoint, exactly where that stands."""
+    from ..distributed.torchrun import Place
+    from ..runs import find_run
+
+    overrides = overrides_of(settings, {"run.total_steps": total_steps})
+    options, lines = screen_options(theme, ascii, fps), line_options(log_format, quiet)
+    place = Place.here()
+    screen = not headless and has_screen() and not place.by_torchrun
+
+    def prepare() -> PreparedRun:
+        from ..launch import prepare_resume
+
+        return prepare_resume(find_run(run), overrides=overrides, force=force, allow_import=allow_import, screen=screen)
+
+    if place.by_torchrun:
+        from .torchrun import train_together
+
+        return train_together(place, lambda _: prepare(), lines)
+    from ..launch import run_headless, run_with_screen
+
+    prepared = prepare()
+    return run_with_screen(prepared, options) if screen else run_headless(prepared, lines)
