@@ -1,4 +1,7 @@
-"""Numbers for a screen: a fixed count of significant digits, so that columns do not dance."""
+"""The formats of numbers and durations for screens, logs, tables and reports.
+
+A number has a fixed count of significant digits, so that columns keep their width.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def exact(value: float) -> str:
-    """`value` to six significant digits, for reading it off a curve: 57.3125, 0.00451237, 1.5e-07; a dash for NaN."""
+    """`value` to six significant digits, to be read off a curve: 57.3125, 0.00451237, 1.5e-07; a dash for NaN."""
     return NOTHING if math.isnan(value) else f"{value:.6g}".replace("inf", "∞")
 
 
@@ -52,6 +55,20 @@ def count(value: float, digits: int = 3) -> str:
     raise AssertionError("10,000 and more has a suffix")
 
 
+def score(value: float | None, decimals: int = 2) -> str:
+    """A return, or the mean of some: 487.25, 1,234.50; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    return f"{value:,.{decimals}f}".replace("inf", "∞")
+
+
+def interval(low: float | None, high: float | None, decimals: int = 2) -> str:
+    """The two ends of a confidence interval: [471.10, 499.00]; a dash where there is none."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return NOTHING
+    return f"[{score(low, decimals)}, {score(high, decimals)}]"
+
+
 def setting(value: object) -> str:
     """The value of a hyper-parameter, to four significant digits, three of the small ones: 0.015, 2.5e-4, 4, off."""
     if value is None:
@@ -69,7 +86,7 @@ def setting_name(key: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as 0:31:12, or 2d 03:11 from a day on; a dash where there is none."""
+    """A duration as a clock shows it: 0:31:12, or 2d 03:11 from a day on; a dash where there is none."""
     if seconds is None or not math.isfinite(seconds):
         return NOTHING
     minutes, second = divmod(int(max(0.0, seconds)), 60)
@@ -77,6 +94,22 @@ def duration(seconds: float | None) -> str:
     if hours >= 24:
         return f"{hours // 24}d {hours % 24:02}:{minute:02}"
     return f"{hours}:{minute:02}:{second:02}"
+
+
+def span(seconds: float | None) -> str:
+    """A duration in its two largest units: 0.21s, 2.5s, 45s, 3m 20s, 2h 5m, 6d 1h; a dash where there is none."""
+    if seconds is None or not math.isfinite(seconds):
+        return NOTHING
+    seconds = max(0.0, seconds)
+    if seconds < 9.95:
+        return f"{seconds:.2f}s" if seconds < 0.995 else f"{seconds:.1f}s"
+    minutes, second = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{second}s"
+    hours, minute = divmod(minutes, 60)
+    if not hours:
+        return f"{minute}m {second}s"
+    return f"{hours // 24}d {hours % 24}h" if hours >= 24 else f"{hours}h {minute}m"
 
 
 def percent(share: float) -> str:
