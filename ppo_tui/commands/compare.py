@@ -103,7 +103,7 @@ def _table(curves: Sequence[GroupCurve], metric: str, width: int) -> Table:
     from rich.text import Text
 
     from ..comparison.curves import STATISTICS
-    from .output import score
+    from .output import metric_value
 
     envs = list(dict.fromkeys(curve.group.env for curve in curves))
     headings = ["", "group", "environment", "runs", "step", "mean", "95 %", "IQM", "95 %", "lowest", "highest"]
@@ -126,8 +126,8 @@ def _table(curves: Sequence[GroupCurve], metric: str, width: int) -> Table:
             f"{len(curve.group.runs)}",
             f"{curve.steps[-1]:,.0f}",
             *(cell for name in STATISTICS for cell in _with_interval(curve.final[name])),
-            score(last.min()),
-            score(last.max()),
+            metric_value(last.min()),
+            metric_value(last.max()),
         ]
         table.add_row(*cells[: len(headings)])
     return table
@@ -151,7 +151,7 @@ def _letter(index: int) -> str:
 
 def _with_interval(estimate: Estimate) -> tuple[str, str]:
     from ..plotting.formats import NOTHING
-    from .output import score
+    from .output import metric_value
 
     value, low, high = map(float, estimate)
-    return score(value), NOTHING if math.isnan(low) else f"[{score(low)}, {score(high)}]"
+    return metric_value(value), NOTHING if math.isnan(low) else f"[{metric_value(low)}, {metric_value(high)}]"

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 LINE_SECONDS = 5.0
 """Least time between two lines of progress where stderr is no terminal."""
 
+_LABELS = {"games": "episodes"}
+"""Keys of the protocol, which the JSON has, where the text names them otherwise."""
+
 
 def evaluate(
     run: PolicyArgument,
@@ -63,8 +66,10 @@ def _progress(episodes: int) -> Iterator[Callable[[int, float], None]]:
     """Show on stderr how many episodes are done: one changing line on a terminal, a line now and then elsewhere."""
     from rich.console import Console
 
+    from ..plotting.formats import score
+
     def text(done: int, mean: float) -> str:
-        return f"{done} of {episodes} episodes, mean return {mean:,.2f}"
+        return f"{done} of {episodes} episodes, mean return {score(mean)}"
 
     console = Console(stderr=True)
     if console.is_terminal:
@@ -98,17 +103,20 @@ def print_evaluation(name: str, evaluation: Evaluation, *, as_json: bool) -> Non
     if (threshold := evaluation.reward_threshold) is not None:
         verdict = "reached" if evaluation.score.mean >= threshold else "not reached"
         print(f"  solved from a mean return of {threshold:g} on: {verdict}")
-    protocol = (f"{key.replace('_', ' ')} {_shown(value)}" for key, value in evaluation.protocol.items())
+    protocol = (
+        f"{_LABELS.get(key, key.replace('_', ' '))} {_shown(value)}" for key, value in evaluation.protocol.items()
+    )
     print(f"  {'; '.join(protocol)}")
     print(f"  {evaluation.checkpoint}, {evaluation.seconds:.1f} s")
 
 
 def _summary(summary: Summary) -> str:
-    interval = "" if summary.interval is None else " [{:,.2f}, {:,.2f}]".format(*summary.interval)
-    spread = "" if summary.std is None else f", std {summary.std:,.2f}"
+    from ..plotting.formats import interval, score
+
+    ends = "" if summary.interval is None else f" {interval(*summary.interval)}"
+    spread = "" if summary.std is None else f", std {score(summary.std)}"
     return (
-        f"mean {summary.mean:,.2f}{interval}{spread}, median {summary.median:g}, "
-        f"from {summary.min:g} to {summary.max:g}"
+        f"mean {score(summary.mean)}{ends}{spread}, median {summary.median:g}, from {summary.min:g} to {summary.max:g}"
     )
 
 

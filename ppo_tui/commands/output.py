@@ -1,15 +1,12 @@
-"""Helpers to print results: JSON, tables, scores."""
+"""Helpers to print results: JSON, tables, values of metrics."""
 
 from __future__ import annotations
 
-import math
 import sys
 from typing import Any
 
 import msgspec
 from rich.console import Console
-
-from ..plotting.formats import NOTHING
 
 
 def print_json(content: Any) -> None:
@@ -28,13 +25,11 @@ def print_skipped(problems: tuple[str, ...]) -> None:
         print(f"passed over: {problem}", file=sys.stderr)
 
 
-def score(value: float | None) -> str:
-    """Format a score in four digits or more: 0.0123, 9.37, 475.2, 12,345.6; a dash where there is none.
+def metric_value(value: float) -> str:
+    """Format a value of any metric, from a KL divergence to a score: 0.0123, 9.37, 475.2, 12,345.6.
 
-    Unlike the numbers of the screen it keeps thousands and tenths, which comparisons are about.
+    `formats.number` would drop tenths of a score, `formats.score` digits of a small loss.
     """
-    if value is None or math.isnan(value):
-        return NOTHING
     magnitude = abs(value)
     if magnitude >= 100 or value == 0:
         return f"{value:,.1f}"

@@ -122,8 +122,7 @@ def print_run(run: RunSummary, *, as_json: bool) -> None:
 
 def _cells(run: RunSummary) -> dict[str, str]:
     """Cells of a run's row by heading."""
-    from ..plotting.formats import NOTHING, duration
-    from .output import score
+    from ..plotting.formats import NOTHING, score, span
 
     return {
         "name": run.name,
@@ -132,8 +131,8 @@ def _cells(run: RunSummary) -> dict[str, str]:
         "steps": f"{run.step:,}",
         # Rounded down: 100 % only where no step is left.
         "done": f"{100 * run.step // run.total_steps}%" if run.total_steps else NOTHING,
-        "return": score(run.last_return),
-        "best": score(run.best_return),
+        "return": score(run.last_return, 1),
+        "best": score(run.best_return, 1),
         "started": time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started)) if run.started else NOTHING,
-        "age": duration(run.age_seconds) if run.started else NOTHING,
+        "age": span(run.age_seconds) if run.started else NOTHING,
     }

@@ -152,7 +152,7 @@ def _locked(directory: Path) -> Iterator[None]:
 
 def print_results(results: Sequence[Result], *, metric: str, as_json: bool) -> None:
     """Print trials on stdout, best first, as a table or as a JSON array."""
-    from .output import print_json, score, table_console
+    from .output import print_json, table_console
 
     if as_json:
         print_json(results)
@@ -161,7 +161,7 @@ def print_results(results: Sequence[Result], *, metric: str, as_json: bool) -> N
     from rich.table import Table
     from rich.text import Text
 
-    from ..plotting.formats import NOTHING, setting
+    from ..plotting.formats import NOTHING, score, setting
 
     console = table_console()
     keys = list(dict.fromkeys(key for result in results for key in result.settings))

@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import UsageError
-from ..plotting.formats import duration
+from ..plotting.formats import NOTHING, duration, score
 from .charts import COLOURS, draw
 from .clips import ReportClip
 from .record import Line, RunRecord
@@ -55,15 +55,15 @@ class ReportedRun:
     def figures(self) -> Iterator[tuple[str, str]]:
         """The most important numbers, with what they are."""
         record, summary = self.record, self.record.summary
-        total = f" of {_number(summary.total_steps)}" if summary.total_steps else ""
-        yield "steps", _number(summary.step) + total
-        yield "mean return", _number(summary.last_return)
-        yield "best return", _number(summary.best_return)
-        yield "episodes", _number(len(record.episodes))
+        total = f" of {summary.total_steps:,}" if summary.total_steps else ""
+        yield "steps", f"{summary.step:,}{total}"
+        yield "mean return", score(summary.last_return)
+        yield "best return", score(summary.best_return)
+        yield "episodes", f"{len(record.episodes):,}"
         if record.seconds:
             yield "time", duration(record.seconds)
-            yield "steps a second", _number(round(summary.step / record.seconds))
-        yield "seed", _number(summary.seed)
+            yield "steps a second", f"{summary.step / record.seconds:,.0f}"
+        yield "seed", NOTHING if summary.seed is None else str(summary.seed)
 
 
 def check_report(path: Path) -> None:
@@ -89,7 +89,7 @@ def render(runs: Sequence[ReportedRun]) -> str:
 
     charts, script = draw([run.record for run in runs])
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"date": _date, "number": _number}
+    environment.filters |= {"date": _date, "count": "{:,}".format, "score": score}
     settings = _settings(runs)
     return environment.get_template("page.html").render(
         title=", ".join(run.record.name for run in runs) if len(runs) <= 3 else f"{len(runs)} runs",
@@ -141,7 +141,7 @@ def _environment(runs: Sequence[ReportedRun]) -> list[tuple[str, list[Any]]]:
         ("device", [run.record.facts.get("device") for run in runs]),
         ("threads while learning", [run.record.origin.learn_threads if run.record.origin else None for run in runs]),
         ("workers", [run.record.started.num_workers if run.record.started else None for run in runs]),
-        ("weights", [_number(run.record.started.parameters) if run.record.started else None for run in runs]),
+        ("weights", [f"{run.record.started.parameters:,}" if run.record.started else None for run in runs]),
         ("preset", [run.record.facts.get("preset") for run in runs]),
         ("git commit", [run.record.facts.get("git") for run in runs]),
         ("code", [run.record.origin.code if run.record.origin else None for run in runs]),
@@ -152,27 +152,21 @@ def _environment(runs: Sequence[ReportedRun]) -> list[tuple[str, list[Any]]]:
 
 
 def _dashed(values: Iterable[Any]) -> list[Any]:
-    return ["–" if value is None else value for value in values]
+    return [NOTHING if value is None else value for value in values]
 
 
 def _value(value: Any) -> str:
     match value:
         case None:
-            return "–"
+            return NOTHING
         case bool():
             return str(value).lower()
         case int():
-            return _number(value)
+            return f"{value:,}"
         case list():
             return ", ".join(map(str, value)) or "none"
     return str(value)
 
 
-def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".rstrip("0").rstrip(".")
-
-
 def _date(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else "–"
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else NOTHING

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 
 from ..config import load_preset
 from ..errors import ConfigError
+from ..plotting import formats
 from .definition import Definition
 from .processes import RunProcess
 from .space import Choice, Span
@@ -197,7 +198,7 @@ class Sweep:
             self._log(f"{name} failed: {failed.failure()}")
         elif math.isfinite(score := statistics.fmean(run.score() for run in active.runs)):
             self._study.tell(active.trial, score)
-            self._log(f"{name}: {score:,.2f}{_described(active.settings)}")
+            self._log(f"{name}: {formats.score(score)}{_described(active.settings)}")
         else:
             self._study.tell(active.trial, state=TrialState.FAIL)
             self._log(f"{name} failed: it has no {self._definition.metric}")

@@ -34,8 +34,8 @@ def few(trained, tmp_path):
 def test_eval_prints_a_score_with_its_interval_and_how_it_was_made(ppo_tui, few):
     done = ppo_tui("eval", "few", "--episodes", "6")
     assert done.returncode == 0, done.stderr
-    assert "few, CartPole-v1 at step 2,048: 6 games" in done.stdout
-    for words in ("return  mean", "length  mean", "actions greedy", "games full", "seed 0", "percentile bootstrap"):
+    assert "few, CartPole-v1 at step 2,048: 6 episodes" in done.stdout
+    for words in ("return  mean", "length  mean", "actions greedy", "episodes full", "seed 0", "percentile bootstrap"):
         assert words in done.stdout
     assert "solved from a mean return of 475 on: not reached" in done.stdout
 
