@@ -25,7 +25,6 @@ from .errors import PPOTuiError
 
 app = typer.Typer(
     name="ppo-tui",
-    help="Train PPO from a terminal, on a live screen or headless.",
     no_args_is_help=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -1,4 +1,4 @@
-"""The README's examples run as they stand."""
+"""The README's examples run as they stand, and the pages of commands and presets are complete."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pytest
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
+OPTION = r"(?<![\w-])--[a-z][a-z-]*"
+UNDOCUMENTED = {"--help", "--version", "--show-completion"}
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -31,15 +33,22 @@ def test_the_first_example_takes_ten_lines():
     assert len(EXAMPLES[0].strip().splitlines()) <= 10
 
 
-def test_every_option_and_preset_is_in_the_readme(ppo_tui):
-    for option in set(re.findall(r"--[a-z-]+", ppo_tui("--help").stdout)) - {
-        "--help",
-        "--show-completion",
-        "--version",
-    }:
-        assert option in README
+def test_every_option_is_on_the_page_of_commands(ppo_tui):
+    page = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    documented = set(re.findall(OPTION, page))
+    overview = ppo_tui("--help").stdout
+    commands = re.findall(r"^  ([a-z]+) ", overview.partition("Commands:")[2], re.MULTILINE)
+    assert {"resume", "eval", "doctor"} <= set(commands)
+    for command in commands:
+        assert f"ppo-tui {command}" in page
+    for text in (overview, *(ppo_tui(command, "--help").stdout for command in commands)):
+        assert set(re.findall(OPTION, text)) - UNDOCUMENTED <= documented
+
+
+def test_every_preset_is_on_the_page_of_presets(ppo_tui):
+    page = (ROOT / "docs" / "presets.md").read_text("utf-8")
     for line in ppo_tui("presets").stdout.splitlines():
-        assert f"`{line.split()[0]}`" in README
+        assert f"`{line.split()[0]}`" in page
 
 
 def test_every_linked_file_exists():

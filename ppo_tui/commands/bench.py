@@ -20,7 +20,10 @@ def bench(
     updates: Annotated[int, typer.Option(min=1, metavar="N", help="Updates to measure for each variant.")] = 3,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure training on this machine: steps/s, time by phase, and faster settings."""
+    """Measure the training speed on this machine.
+
+    It prints steps/s, the time of each phase, and settings that would be faster.
+    """
     from ..config import load_preset
     from ..training.start import examine
 

@@ -32,7 +32,7 @@ def compare(
     runs: RunsArgument,
     metric: Annotated[str, typer.Option(metavar="KEY", help="Metric of metrics.jsonl.")] = "rollout/ep_rew_mean",
     by: Annotated[
-        str, typer.Option(metavar="preset|name|env", help="Average runs that share this.", show_default=True)
+        str, typer.Option(metavar="preset|name|env", help="Average the runs that share this.", show_default=True)
     ] = "preset",
     statistic: Annotated[str, typer.Option(metavar="mean|iqm", help="Statistic of the curves.")] = "mean",
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the curves as CSV.")] = None,
@@ -43,7 +43,7 @@ def compare(
 ) -> None:
     """Compare runs and seeds, as curves and a table.
 
-    Both the mean and the interquartile mean (IQM) come with 95 % bootstrap intervals.
+    It prints the mean and the interquartile mean (IQM), both with 95 % bootstrap intervals.
     """
     check_choice("--by", by, ("preset", "name", "env"))
     check_choice("--statistic", statistic, ("mean", "iqm"))

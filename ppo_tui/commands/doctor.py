@@ -16,7 +16,9 @@ _NAME_WIDTH = 15
 
 
 def doctor(as_json: JsonOption = False) -> int:
-    """Check this installation and this machine: packages, cores, GPU, games, terminal, memory, disk.
+    """Check this installation and this machine.
+
+    It looks at packages, cores, GPU, Atari games, terminal, memory, disk and sockets.
 
     Exit codes: 0 no check failed, 3 one did.
     """

@@ -40,7 +40,10 @@ def evaluate(
     as_json: JsonOption = False,
     allow_import: AllowImportOption = False,
 ) -> None:
-    """Score a trained policy by raw episode returns, with a 95 % confidence interval."""
+    """Score a trained policy over many episodes.
+
+    The score is the mean of raw episode returns, with a 95 % confidence interval.
+    """
     from ..runs.select import find_checkpoint
     from .output import print_skipped
 

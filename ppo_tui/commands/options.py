@@ -49,7 +49,9 @@ PolicyArgument = Annotated[
         metavar="RUN|CHECKPOINT", help="Name of a run, its directory, `latest`, or the directory of a checkpoint."
     ),
 ]
-NameOption = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Store it in ./runs/NAME.")]
+NameOption = Annotated[
+    str | None, typer.Option("--name", metavar="NAME", help="Name of the run or sweep, stored in ./runs/NAME.")
+]
 RunDirOption = Annotated[Path | None, typer.Option("--run-dir", metavar="DIR", help="Store the run in DIR itself.")]
 ResumeModeOption = Annotated[
     str | None,
@@ -63,7 +65,7 @@ CheckpointOption = Annotated[
 # The same option may be required in one command and have a default in another: then it has two types.
 
 _PRESET = typer.Option("--preset", "-p", metavar="NAME|FILE", help="Preset name (see `ppo-tui presets`) or TOML file.")
-_SEED = typer.Option("--seed", min=0, max=2**31 - 1, metavar="N", help="Random seed.")
+_SEED = typer.Option("--seed", min=0, max=2**31 - 1, metavar="N", help="Seed of all randomness.")
 _DEVICE = typer.Option("--device", metavar="auto|cpu|cuda", help="Device of the networks.")
 
 PresetOption = Annotated[str, _PRESET]
@@ -130,7 +132,7 @@ LogFormatOption = Annotated[
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print warnings, errors and the end of a headless run only.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 OutputOption = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="File to write; by default named after the run, here."),

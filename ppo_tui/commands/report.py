@@ -19,7 +19,10 @@ def report(
     device: DeviceOption = "auto",
     allow_import: AllowImportOption = False,
 ) -> None:
-    """Write a self-contained HTML page about runs: curves, settings, changes, events, the game."""
+    """Write a self-contained HTML page about runs.
+
+    It holds curves, settings, their changes, events and pictures of the game.
+    """
     from ..runs import find_run
 
     found = list({run.path.resolve(): run for run in map(find_run, runs)}.values())

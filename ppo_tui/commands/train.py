@@ -145,7 +145,7 @@ def resume(
     theme: ThemeOption = None,
     ascii: AsciiOption = False,
 ) -> int:
-    """Continue a run from its newest checkpoint, exactly where that stands."""
+    """Continue a run exactly from its newest checkpoint."""
     from ..distributed.torchrun import Place
     from ..runs import find_run
 
