@@ -6,11 +6,11 @@ import sys
 
 
 def main() -> None:
-    """Run the command line. Imported here, and not above, because worker processes import this module too."""
-    from .cli import run
+    """Run the command line and exit with its code."""
+    from .cli import run  # not above: worker processes import this module too
 
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a locale without – and → gets ? for them, never an error
+        if hasattr(stream, "reconfigure"):  # a locale without – and → prints ? for them
             stream.reconfigure(errors="replace")
     sys.exit(run())
 

@@ -1,4 +1,7 @@
-"""The Typer app of `ppo-tui`. Commands import what is heavy themselves, so that ``--help`` answers at once."""
+"""The Typer app of `ppo-tui`: registers the commands, turns errors into exit codes.
+
+Heavy imports happen inside the commands, so that ``--help`` answers at once.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,10 @@ for name, command in {
 
 
 def run() -> int:
-    """Run the command line and return the exit code; errors of the user become messages on stderr."""
+    """Run the command line and return the exit code.
+
+    Errors of the user become messages on stderr.
+    """
     options = GlobalOptions()
     try:
         # Without standalone mode click returns the code of `typer.Exit`, and commands return theirs.
@@ -80,5 +86,5 @@ def _rank() -> str:
 
 
 def _printable(text: str) -> str:
-    """Replace control characters, which names from files and environments may hold."""
+    """Replace control characters; names from files and environments may hold some."""
     return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)

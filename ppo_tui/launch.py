@@ -93,9 +93,10 @@ class PreparedRun:
     ranks: Ranks | None = None
 
     def trainer(self, sinks: Sequence[Sink], *, attended: bool = False) -> Trainer:
-        """Load PyTorch and make the engine, which records itself in the run directory and publishes to `sinks`.
+        """Load PyTorch and make the engine.
 
         Args:
+            sinks: receive its events, besides the run directory and what the configuration asks for.
             attended: see `Trainer`.
         """
         from .sinks import EventLog
@@ -131,7 +132,7 @@ class PreparedRun:
 
 
 def prepare(request: TrainRequest) -> PreparedRun:
-    """Check the configuration, make the run directory and start the workers, in this order.
+    """Check the configuration, make the run directory and start the workers.
 
     The workers need not be ready when this returns: they make their environments while the engine loads PyTorch.
 
@@ -148,7 +149,7 @@ def prepare(request: TrainRequest) -> PreparedRun:
 
 
 def prepare_or_resume(request: TrainRequest) -> PreparedRun | None:
-    """Prepare the run; if `request.resume`, continue one that has a checkpoint.
+    """Prepare the run; with `request.resume`, continue from its checkpoint if there is one.
 
     A run that ended before its first checkpoint starts over; its record is kept aside.
 
@@ -266,7 +267,7 @@ def _prepare_resume(
 
 
 def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: bool) -> dict[str, Any]:
-    """Read ``config.toml``, which has the settings of resumes since the checkpoint.
+    """Read ``config.toml``: it has the settings of resumes since the checkpoint.
 
     Raises:
         UsageError: someone has edited the file, and not `force`.
@@ -311,9 +312,10 @@ def _start_workers(config: Config, env_info: EnvInfo, directory: RunDirectory, s
 
 
 def run_headless(prepared: PreparedRun, lines: LineOptions | None = None) -> int:
-    """Train with a progress bar on a terminal or lines elsewhere, and return the exit code.
+    """Train without the screen and return the exit code.
 
-    A run whose stdout is its own ``run.log`` prints nothing: the log has these lines already.
+    It prints a progress bar on a terminal, lines elsewhere. A run whose stdout is its own ``run.log`` prints nothing:
+    the log has these lines already.
     """
     from .sinks.console import console_sink
 
@@ -372,7 +374,7 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
 
 
 def _continue_without_screen(session: LocalSession, directory: RunDirectory) -> int:
-    """Train on in this process after its terminal is gone; the control socket still reaches it."""
+    """Train on in this process without its terminal, reachable by the control socket."""
     let_go_of_terminal(directory.log)
     _log.warning("the terminal is gone; the run continues: ppo-tui attach %s", directory.path)
     with signals_to(session.send, directory.log):
@@ -404,7 +406,7 @@ def hand_over(directory: RunDirectory, *, allow_import: bool) -> int:
 
 @contextlib.contextmanager
 def _served(directory: RunDirectory, send: Callable[[Command], None]) -> Iterator[ControlServer]:
-    """Open the control socket of a run for as long as the context lasts."""
+    """Open the control socket of a run while the context lasts."""
     server = ControlServer(directory, send)
     server.start()
     try:
@@ -415,7 +417,7 @@ def _served(directory: RunDirectory, send: Callable[[Command], None]) -> Iterato
 
 @contextlib.contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Write the program's own warnings into the run's log too, where they outlive the terminal."""
+    """Copy the program's warnings into the run's log, where they outlive the terminal."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s  %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
     logger = logging.getLogger(__package__)
@@ -429,9 +431,10 @@ def _logging_to(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_to(send: Callable[[Command], None], log: Path) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a stop with a checkpoint; a second signal exits at once.
+    """Turn SIGINT and SIGTERM into a stop with a checkpoint.
 
-    SIGHUP means that the terminal is gone: the run lets go of it and continues.
+    A second signal within `SECOND_SIGNAL_SECONDS` exits at once. SIGHUP means that the terminal is gone: the run
+    lets go of it and continues.
     """
     first_at = -SECOND_SIGNAL_SECONDS
 

@@ -1,4 +1,7 @@
-"""Public names that load on first use (PEP 562), so that importing a package costs only what is then taken from it."""
+"""Public names loaded on first use (PEP 562).
+
+Importing a package then costs only the names taken from it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 
 
 def lazy_exports(package: str, origins: dict[str, str]) -> Callable[[str], Any]:
-    """The ``__getattr__`` of a package whose public names come from its submodules.
+    """Make the ``__getattr__`` of a package with public names from its submodules.
 
     Args:
         package: its ``__name__``.

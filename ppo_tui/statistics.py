@@ -1,4 +1,4 @@
-"""What can be said of a few scores: means, interquartile means, and bootstrap intervals around them. Pure numpy.
+"""Means, interquartile means and bootstrap intervals of a few scores. Pure numpy.
 
 Sources: Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (2021,
 arXiv:2108.13264), sections 4.1 and 4.3, whose library rliable has the same definitions; Efron, "Bootstrap Methods:
@@ -15,17 +15,17 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 Statistic = Callable[[FloatArray], FloatArray]
-"""From `[R, n, ...]` to `[R, ...]`: a number out of n scores, R times over."""
+"""Maps `[R, n, ...]` to `[R, ...]`: one number for n scores, R times."""
 
 LEVEL = 0.95
 RESAMPLES = 10_000
 
 _BLOCK = 2**22
-"""Numbers that are resampled at once."""
+"""Numbers resampled at once, to bound the memory."""
 
 
 class Estimate(NamedTuple):
-    """A statistic and the two ends of its interval; numbers, or arrays of one shape."""
+    """A statistic and the ends of its interval, arrays of one shape."""
 
     value: FloatArray
     low: FloatArray
@@ -33,15 +33,15 @@ class Estimate(NamedTuple):
 
 
 def mean(scores: FloatArray) -> FloatArray:
-    """The mean over axis 1 of `[R, n, ...]`."""
+    """Mean over axis 1 of `[R, n, ...]`."""
     return scores.mean(axis=1)
 
 
 def interquartile_mean(scores: FloatArray) -> FloatArray:
-    """The mean of the middle half over axis 1 of `[R, n, ...]`: without ⌊n/4⌋ scores at either end.
+    """Mean of the middle half over axis 1 of `[R, n, ...]`.
 
-    It is what rliable calls IQM (a mean trimmed by 25 %): a few outliers do not move it as they move the mean, and
-    it is less biased than the median.
+    It leaves out ⌊n/4⌋ scores at either end, as rliable's IQM (a mean trimmed by 25 %). Outliers move it less than the
+    mean, and it is less biased than the median.
     """
     count = scores.shape[1]
     cut = count // 4
@@ -56,17 +56,17 @@ def bootstrap(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """A statistic of scores with its percentile bootstrap interval, stratified.
+    """Compute a statistic and its stratified percentile bootstrap interval.
 
-    Each stratum (the runs of one task) is resampled from itself, so that every resample has as many scores of each as
-    there are. The generator is seeded: the same scores have the same interval.
+    Each stratum (the runs of one task) is resampled from itself, so that every resample has the same number of scores
+    of each. The generator is seeded: the same scores have the same interval.
 
     Args:
-        strata: arrays `[n_s, ...]` of finite numbers, one score or one curve a row; together n rows.
-        level: share of the resamples that lie within the interval.
+        strata: arrays `[n_s, ...]` of finite numbers, a score or a curve in each row; n rows together.
+        level: share of the resamples within the interval.
 
     Returns:
-        Estimates of shape `[...]`. A single score says nothing of its spread: both ends are then NaN.
+        Estimates of shape `[...]`. With a single score both ends are NaN.
     """
     rows = np.concatenate([np.asarray(stratum, np.float64) for stratum in strata])  # [n, ...]
     value = statistic(rows[None])[0]

@@ -1,4 +1,7 @@
-"""``ppo-tui doctor``: whether this installation and this machine have what a training needs. Heavy imports on use."""
+"""Checks of the installation and the machine, for ``ppo-tui doctor``.
+
+Heavy imports happen inside the checks.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from .machine import MACHINE
 from .terminal import TERMINAL
 
 CHECKS: dict[str, Callable[[], Finding]] = {**INSTALLATION, **MACHINE, **TERMINAL}
-"""What is checked, by name, in the order of the report."""
+"""All checks by name, in the order of the output."""
 
 
 def examine_machine(checks: dict[str, Callable[[], Finding]] = CHECKS) -> Iterator[tuple[str, Finding]]:
-    """Each check with what it found, as soon as it has; one that breaks down has failed."""
+    """Run the checks and yield each finding; an exception is a failed check."""
     for name, check in checks.items():
         try:
             yield name, check()

@@ -1,4 +1,4 @@
-"""What a check says."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import msgspec
 
 
 class Status(enum.StrEnum):
-    """Whether it is as it should be; `WARN`: something is slower or plainer than it could be, and everything works."""
+    """Outcome of a check.
+
+    `WARN`: everything works, but something is slower or plainer than it could be.
+    """
 
     OK = "ok"
     WARN = "warn"
@@ -16,11 +19,11 @@ class Status(enum.StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """The outcome of one check.
+    """The result of one check.
 
     Attributes:
         found: what there is.
-        remedy: what to do about it; empty where nothing is to be done.
+        remedy: what to do about it; empty if nothing is to be done.
     """
 
     status: Status

@@ -1,4 +1,4 @@
-"""Python, the packages, and what comes with them."""
+"""Checks of Python, packages, extras and ROMs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _PROBE = (
     "from ppo_tui.config import load_preset; from ppo_tui.envs import probe_env; probe_env(load_preset('breakout').env)"
 )
 PROBE_SECONDS = 60.0
-"""How long a game may take to be made."""
+"""Longest time to make an Atari environment."""
 
 
 def check_python() -> Finding:
-    """The interpreter against ``requires-python``."""
+    """Compare the interpreter with ``requires-python``."""
     version, ranges = platform.python_version(), metadata.metadata(_PACKAGE)["Requires-Python"]
     if within(version, ranges):
         return Finding(Status.OK, f"{version}, needs {ranges}")
@@ -31,18 +31,18 @@ def check_python() -> Finding:
 
 
 def check_packages() -> Finding:
-    """Every required package against its range."""
+    """Compare every required package with its version range."""
     problems, count = [], 0
     for requirement in _required():
         count += 1
         problems += _problems(requirement)
     if problems:
-        return Finding(Status.FAIL, "; ".join(problems), "pip install --upgrade ppo-tui, in this very environment")
-    return Finding(Status.OK, f"ppo-tui {metadata.version(_PACKAGE)}, its {count} packages in the ranges it needs")
+        return Finding(Status.FAIL, "; ".join(problems), "run pip install --upgrade ppo-tui in this environment")
+    return Finding(Status.OK, f"ppo-tui {metadata.version(_PACKAGE)}, its {count} packages are in the ranges it needs")
 
 
 def check_extras() -> Finding:
-    """What is optional: which of it is there, and whether that is of a version that works."""
+    """List the optional packages, and compare those installed with their ranges."""
     extras: dict[str, list[str]] = {}
     wrong: list[str] = []
     for extra in metadata.metadata(_PACKAGE).get_all("Provides-Extra", ()):
@@ -52,26 +52,31 @@ def check_extras() -> Finding:
     there = [extra for extra, problems in extras.items() if not problems]
     absent = [extra for extra, problems in extras.items() if problems]
     found = "; ".join(
-        [*wrong, f"there: {', '.join(there) or 'none'}", *([f"not there: {', '.join(absent)}"] * bool(absent))]
+        [*wrong, f"installed: {', '.join(there) or 'none'}", *([f"not installed: {', '.join(absent)}"] * bool(absent))]
     )
     remedy = f"pip install 'ppo-tui[{','.join(absent)}]' if you want them" if absent else ""
     return Finding(Status.WARN if wrong else Status.OK, found, remedy)
 
 
 def check_roms() -> Finding:
-    """That Breakout can be made, in a process of its own: the emulator ends its process where a ROM is wrong."""
+    """Make Breakout, in another process.
+
+    The emulator ends its process where a ROM is wrong.
+    """
     try:
         probe = subprocess.run(
             [sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=PROBE_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         return Finding(
-            Status.FAIL, f"Breakout is not there after {PROBE_SECONDS:.0f} s", "see what else the machine does"
+            Status.FAIL,
+            f"Breakout is not made after {PROBE_SECONDS:.0f} s",
+            "see whether other processes keep the machine busy",
         )
     if probe.returncode == 0:
         return Finding(Status.OK, f"ale-py {metadata.version('ale-py')} makes Breakout")
-    said = probe.stderr.strip().splitlines()
-    reason = said[-1][:200] if said else f"exit code {probe.returncode}"
+    printed = probe.stderr.strip().splitlines()
+    reason = printed[-1][:200] if printed else f"exit code {probe.returncode}"
     return Finding(Status.FAIL, f"Breakout cannot be made: {reason}", "pip install --force-reinstall ale-py")
 
 
@@ -84,7 +89,7 @@ INSTALLATION: dict[str, Callable[[], Finding]] = {
 
 
 def _required(extra: str = "") -> Iterator[Requirement]:
-    """What the package needs on this system, or what an extra adds to that."""
+    """Yield the requirements of the package, or of one extra, on this system."""
     for line in metadata.requires(_PACKAGE) or ():
         requirement = Requirement(line)
         marker = requirement.marker
@@ -102,5 +107,5 @@ def _problems(requirement: Requirement) -> list[str]:
 
 
 def within(version: str, ranges: str) -> bool:
-    """Whether `version` is in all of `ranges`, such as ``<3,>=2.6``; versions before a release count."""
+    """Whether `version` is in `ranges`, such as ``<3,>=2.6``; pre-releases count."""
     return SpecifierSet(ranges).contains(version, prereleases=True)

@@ -1,4 +1,4 @@
-"""What the terminal can show."""
+"""The check of the terminal."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping
 from .finding import Finding, Status
 
 SMALLEST, ROOMY = (60, 16), (80, 24)
-"""Cells: below the first there is one status line, from the second on every panel."""
+"""Columns and lines: below the first size one status line remains, from the second on all panels fit."""
 
 _MANY_COLOURS = ("256color", "direct", "kitty", "alacritty", "ghostty", "foot", "wezterm")
 
 
 def check_terminal() -> Finding:
-    """Size, colours and characters of the terminal on stdout."""
+    """Describe the terminal on stdout: size, colours, characters."""
     if not sys.stdout.isatty():
-        return Finding(Status.OK, "none on stdout; runs print lines, as with --headless")
+        return Finding(Status.OK, "stdout is not a terminal; runs print lines, as with --headless")
     return describe_terminal(tuple(shutil.get_terminal_size()), os.environ, plain=_is_plain())
 
 
@@ -29,26 +29,26 @@ def _is_plain() -> bool:
 
 
 def describe_terminal(size: tuple[int, int], environment: Mapping[str, str], *, plain: bool) -> Finding:
-    """What a terminal of this size and environment shows.
+    """Describe a terminal of this size and environment.
 
     Args:
-        plain: whether its locale has ASCII alone.
+        plain: its locale has ASCII alone.
     """
     (columns, lines), term = size, environment.get("TERM", "")
     problems = []
     if term in ("", "dumb", "unknown"):
-        problems.append(("nothing is known of it", "set TERM to what it is, such as xterm-256color; or use --headless"))
+        problems.append(("its type is unknown", "set TERM to its type, such as xterm-256color, or use --headless"))
     if columns < SMALLEST[0] or lines < SMALLEST[1]:
         problems.append((f"below {SMALLEST[0]}×{SMALLEST[1]} one status line remains", "enlarge it"))
     elif columns < ROOMY[0] or lines < ROOMY[1]:
         problems.append((f"below {ROOMY[0]}×{ROOMY[1]} some panels are left out", "enlarge it"))
     if plain:
-        problems.append(("its locale is not UTF-8: charts are of ASCII, not of braille", "export LC_ALL=C.UTF-8"))
+        problems.append(("its locale is not UTF-8: charts use ASCII instead of braille", "export LC_ALL=C.UTF-8"))
     colours = _colours(environment, term)
     if colours == 16:
         problems.append(("16 colours", "export COLORTERM=truecolor if it has more, else use --theme ansi"))
-    told = {0: "no colours (NO_COLOR)", 16: "16 colours", 256: "256 colours"}.get(colours, "16 million colours")
-    found = f"{term or 'no TERM'}, {columns}×{lines}, {told}, {'ASCII' if plain else 'UTF-8 and braille'}"
+    described = {0: "no colours (NO_COLOR)", 16: "16 colours", 256: "256 colours"}.get(colours, "16 million colours")
+    found = f"{term or 'no TERM'}, {columns}×{lines}, {described}, {'ASCII' if plain else 'UTF-8 and braille'}"
     if not problems:
         return Finding(Status.OK, found)
     reasons = "; ".join(reason for reason, _ in problems if reason not in found)
@@ -56,7 +56,7 @@ def describe_terminal(size: tuple[int, int], environment: Mapping[str, str], *, 
 
 
 def _colours(environment: Mapping[str, str], term: str) -> int:
-    """How many the screen will use there."""
+    """Number of colours of the screen there."""
     if environment.get("NO_COLOR"):
         return 0
     if environment.get("COLORTERM", "").lower() in ("truecolor", "24bit"):

@@ -1,1 +1,4 @@
-"""The commands of `ppo-tui`, one file each. Heavy imports happen inside the functions."""
+"""The commands of `ppo-tui`, one file each.
+
+Heavy imports happen inside the functions.
+"""

@@ -39,7 +39,7 @@ def attach(
 
 
 def show_run(run: RunDirectory, options: ScreenOptions, *, readonly: bool = False, take_control: bool = False) -> int:
-    """Show a run of another process on the screen and return the exit code.
+    """Attach the screen to a running run and return the exit code.
 
     Raises:
         UsageError: the run is not running.

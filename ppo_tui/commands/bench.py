@@ -38,7 +38,7 @@ def bench(
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[Variant], None]]:
-    """Show on stderr which variant is being measured."""
+    """Show the variant under measurement on stderr."""
     from rich.console import Console
 
     with Console(stderr=True).status("starting") as status:
@@ -46,7 +46,7 @@ def _progress() -> Iterator[Callable[[Variant], None]]:
 
 
 def print_report(report: BenchReport, *, as_json: bool) -> None:
-    """Print the measurements on stdout, as a table or as one JSON object."""
+    """Print the measurements on stdout, as a table or as JSON."""
     if as_json:
         import msgspec
 

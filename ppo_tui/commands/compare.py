@@ -25,7 +25,7 @@ CHART_HEIGHT = 18
 _COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red")
 _FEW_RUNS = 5
 _WIDE = 100
-"""Columns of a terminal from which on the table has room for the lowest and the highest score."""
+"""Least width of a terminal, in columns, at which the table shows the lowest and the highest score."""
 
 
 def compare(
@@ -65,7 +65,7 @@ def compare(
 
 
 def print_comparison(curves: Sequence[GroupCurve], *, metric: str, statistic: str, ascii: bool = False) -> None:
-    """Print the curves and the table on stdout; without a terminal the table alone."""
+    """Print the curves (on a terminal alone) and the table on stdout."""
     from rich.console import Console
 
     console = Console()

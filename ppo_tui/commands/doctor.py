@@ -28,7 +28,11 @@ def doctor(as_json: JsonOption = False) -> int:
 
 
 def print_findings(found: Iterable[tuple[str, Finding]], *, as_json: bool) -> bool:
-    """Print findings on stdout as they come, or as a JSON array, and return whether none is a failure."""
+    """Print findings on stdout, as lines or as a JSON array.
+
+    Returns:
+        Whether no check failed.
+    """
     return _print_json(found) if as_json else _print_lines(found)
 
 

@@ -27,7 +27,7 @@ LINE_SECONDS = 5.0
 """Least time between two lines of progress where stderr is no terminal."""
 
 _LABELS = {"games": "episodes"}
-"""Keys of the protocol, which the JSON has, where the text names them otherwise."""
+"""Names in the text for keys of the JSON's protocol."""
 
 
 def evaluate(
@@ -66,7 +66,7 @@ def evaluate(
 
 @contextlib.contextmanager
 def _progress(episodes: int) -> Iterator[Callable[[int, float], None]]:
-    """Show on stderr how many episodes are done: one changing line on a terminal, a line now and then elsewhere."""
+    """Show the progress on stderr: one changing line on a terminal, lines elsewhere."""
     from rich.console import Console
 
     from ..plotting.formats import score

@@ -18,7 +18,7 @@ def import_sb3(
     run_dir: RunDirOption = None,
     allow_import: AllowImportOption = False,
 ) -> None:
-    """Make a run of a PPO model that Stable-Baselines3 has trained.
+    """Make a run of a PPO model trained by Stable-Baselines3.
 
     The run can be resumed, scored, watched and exported. The preset has to be one for the model's environment.
     """

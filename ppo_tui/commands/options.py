@@ -1,4 +1,4 @@
-"""Arguments and options that commands share, each declared once."""
+"""Arguments and options shared by commands, each declared once."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def train_request(
     resume: bool,
     screen: bool,
 ) -> TrainRequest:
-    """Load the preset and collect what the command line asks for.
+    """Load the preset and collect the options of the run.
 
     Raises:
         UsageError: the preset or a setting is not valid.
@@ -172,12 +172,12 @@ def train_request(
 
 
 def overrides_of(settings: Sequence[str] | None, shortcuts: Mapping[str, str | None]) -> list[str]:
-    """Combine ``--set`` with options that are short for a setting, such as ``--seed``; these win."""
+    """Combine ``--set`` with shorter options such as ``--seed``, which win."""
     return [*(settings or []), *(f"{key}={value}" for key, value in shortcuts.items() if value is not None)]
 
 
 def has_screen() -> bool:
-    """Whether a screen can be seen: on a terminal, or in a browser through `serve`."""
+    """Whether there is a terminal, or a browser of `serve`, for the screen."""
     return "TEXTUAL_DRIVER" in os.environ or (sys.stdout.isatty() and sys.stdin.isatty())
 
 
@@ -188,7 +188,7 @@ def require_screen(command: str, hint: str) -> None:
 
 
 def screen_options(theme: str | None, ascii: bool, fps: float | None) -> ScreenOptions:
-    """Check the options of the screen and combine them with the user's keys.
+    """Check the screen's options and combine them with the user's keys.
 
     Raises:
         UsageError: there is no such theme, or the file of the keys is not valid.

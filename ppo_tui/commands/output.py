@@ -15,18 +15,18 @@ def print_json(content: Any) -> None:
 
 
 def table_console() -> Console:
-    """A console for tables on stdout, wide enough for any in a file or a pipe."""
+    """Make a console for tables on stdout; files and pipes get wide ones."""
     return Console() if sys.stdout.isatty() else Console(width=500)
 
 
 def print_skipped(problems: tuple[str, ...]) -> None:
-    """Print on stderr why newer checkpoints than the chosen one are not used."""
+    """Print on stderr why newer checkpoints are not used."""
     for problem in problems:
         print(f"passed over: {problem}", file=sys.stderr)
 
 
 def metric_value(value: float) -> str:
-    """Format a value of any metric, from a KL divergence to a score: 0.0123, 9.37, 475.2, 12,345.6.
+    """Format a value of any metric: 0.0123, 9.37, 475.2, 12,345.6.
 
     `formats.number` would drop tenths of a score, `formats.score` digits of a small loss.
     """

@@ -20,7 +20,7 @@ _HEADINGS = ("name", "state", "environment", "steps", "done", "return", "best", 
 _NUMBERS = ("steps", "done", "return", "best", "age")
 
 _WIDE = 110
-"""Columns of a terminal from which on the table has room for the time of the start."""
+"""Least width of a terminal, in columns, at which the table shows when runs started."""
 
 
 def runs(as_json: JsonOption = False) -> None:

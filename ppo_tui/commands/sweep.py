@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_TRIALS = 20
 
 _COMPARED = 3
-"""Trials, the best ones, whose runs the printed `compare` command names."""
+"""Number of best trials in the printed `compare` command."""
 
 
 def sweep(
@@ -104,11 +104,15 @@ def sweep(
 
 
 class _Terminated(Exception):
-    """SIGTERM as an exception, on whose way out the runs are saved."""
+    """SIGTERM as an exception, so that the runs are saved on the way out."""
 
 
 def _run(sweep: Sweep) -> int:
-    """Run the sweep to its end and return 0, or the number of the signal that stopped it."""
+    """Run the sweep.
+
+    Returns:
+        The number of the signal that stopped it, or 0.
+    """
 
     def terminate(*_: object) -> None:
         raise _Terminated
@@ -151,7 +155,7 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def print_results(results: Sequence[Result], *, metric: str, as_json: bool) -> None:
-    """Print trials on stdout, best first, as a table or as a JSON array."""
+    """Print trials on stdout, best first, as a table or as JSON."""
     from .output import print_json, table_console
 
     if as_json:
@@ -179,7 +183,7 @@ def print_results(results: Sequence[Result], *, metric: str, as_json: bool) -> N
 
 
 def _run_name(path: str) -> str:
-    """Shorten the path of a run to what `compare` accepts here."""
+    """Shorten the path of a run to its name in ./runs."""
     from ..runs import RUNS_DIR
 
     run, here = Path(path), RUNS_DIR.absolute()

@@ -1,6 +1,7 @@
-"""Training and resuming under torchrun, which starts the ranks and restarts them when one dies.
+"""Training and resuming under torchrun.
 
-Rank 0 prepares the run, writes its directory and prints; the others get its plan and are silent.
+torchrun starts the ranks, and restarts all of them when one dies. Rank 0 prepares the run, writes its directory and
+prints; the others get its plan and are silent.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def _follow(place: Place, group: ProcessGroup) -> int:
 
 
 def _choose_device(place: Place, group: ProcessGroup, config: Config) -> None:
-    """Give each rank a GPU of its own, or all of them the CPU.
+    """Give each rank its own GPU, or all of them the CPU.
 
     Raises:
         ConfigError: there are too few GPUs, or only some of the machines have any.
@@ -174,9 +175,10 @@ def _device(place: Place, config: Config) -> torch.device:
 
 
 def _terminate_with_torchrun() -> None:
-    """Send SIGTERM to this process when torchrun ends, which would have restarted it.
+    """Send SIGTERM to this process when torchrun ends.
 
-    The kernel's own way (PR_SET_PDEATHSIG) does not fit: it fires once for each of torchrun's threads.
+    Nothing else would end it then, or restart it. The kernel's own way (PR_SET_PDEATHSIG) does not fit: it fires once
+    for each of torchrun's threads.
     """
     try:
         torchrun = os.pidfd_open(os.getppid())
@@ -194,7 +196,7 @@ def _terminate_with_torchrun() -> None:
 
 
 def prepare_for_job(place: Place, request: TrainRequest) -> PreparedRun | None:
-    """Prepare the run, or continue the one that this job of torchrun has begun.
+    """Prepare the run, or continue the one begun by this job.
 
     Returns:
         None if all steps of the run are done.
@@ -217,7 +219,10 @@ def prepare_for_job(place: Place, request: TrainRequest) -> PreparedRun | None:
 
 
 def _run_of_job(place: Place, request: TrainRequest) -> RunDirectory | None:
-    """Find the newest run of this preset in this job; a finished one counts only if the job restarts."""
+    """Find the newest run of this preset and this job of torchrun.
+
+    A finished one counts only if the job has restarted.
+    """
     named = request.run_dir or (RUNS_DIR / request.name if request.name else None)
     for directory in [RunDirectory(named)] if named else run_directories():
         facts = directory.read()

@@ -1,4 +1,4 @@
-"""`ppo-tui` itself, which trains, and `ppo-tui resume`."""
+"""`ppo-tui` without a command, to train, and `ppo-tui resume`."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def train(
 
 
 def _train_detached(request: TrainRequest, place: Place, options: ScreenOptions) -> int:
-    """Start a run in the background, then attach the screen or print the run's name."""
+    """Start a run in the background; attach the screen or print its name."""
     if request.resume or place.by_torchrun:
         other = "--resume" if request.resume else "torchrun"
         raise UsageError(f"{other} and --detached exclude each other", hint="use --headless")

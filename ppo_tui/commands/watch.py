@@ -1,4 +1,4 @@
-"""`ppo-tui watch`: a trained policy at play, on the screen, in a file, or both."""
+"""`ppo-tui watch`: a trained policy at play."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _watch_on_screen(
     episodes: int | None,
     record_event: Callable[[Event], None],
 ) -> int:
-    """Play on the screen until the user leaves, and return the exit code."""
+    """Play on the screen until the user leaves; return the exit code."""
     from ..tui import terminal
     from ..tui.session import WatchSession
 
@@ -150,7 +150,7 @@ def _watch_on_screen(
 
 
 def _watch_headless(setup: EvaluationSetup, *, name: str, episodes: int, record_event: Callable[[Event], None]) -> int:
-    """Play as fast as possible, print each return on stderr, and return the exit code."""
+    """Play as fast as possible and print each return on stderr."""
     from ..protocol import EpisodeFinished
     from ..training.evaluation.watch import WatchEngine
 
