@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 
@@ -10,7 +11,7 @@ def main() -> None:
     from .cli import run  # not above: worker processes import this module too
 
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a locale without – and → prints ? for them
+        if isinstance(stream, io.TextIOWrapper):  # a locale without – and → prints ? for them
             stream.reconfigure(errors="replace")
     sys.exit(run())
 

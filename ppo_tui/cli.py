@@ -1,4 +1,4 @@
-"""The Typer app of `ppo-tui`: registers the commands, turns errors into exit codes.
+"""The Typer app of `ppo-tui`: commands, and exit codes of errors.
 
 Heavy imports happen inside the commands, so that ``--help`` answers at once.
 """
@@ -73,10 +73,12 @@ def run() -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except Exception as error:
-        if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "exit_code"):
-            error.show()
-            return error.exit_code
-        raise
+        # Errors of usage are click's, of which typer may bring its own copy.
+        show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+        if show is None or not isinstance(code, int):
+            raise
+        show()
+        return code
 
 
 def _rank() -> str:

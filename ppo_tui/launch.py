@@ -149,9 +149,10 @@ def prepare(request: TrainRequest) -> PreparedRun:
 
 
 def prepare_or_resume(request: TrainRequest) -> PreparedRun | None:
-    """Prepare the run; with `request.resume`, continue from its checkpoint if there is one.
+    """Prepare the run, or with `request.resume` continue it.
 
-    A run that ended before its first checkpoint starts over; its record is kept aside.
+    A resumed run continues from its newest checkpoint. One that ended before the first starts over; its record is set
+    aside.
 
     Returns:
         None if all steps of the run are done.
@@ -374,7 +375,7 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
 
 
 def _continue_without_screen(session: LocalSession, directory: RunDirectory) -> int:
-    """Train on in this process without its terminal, reachable by the control socket."""
+    """Train on in this process after its terminal is gone."""
     let_go_of_terminal(directory.log)
     _log.warning("the terminal is gone; the run continues: ppo-tui attach %s", directory.path)
     with signals_to(session.send, directory.log):
@@ -417,7 +418,7 @@ def _served(directory: RunDirectory, send: Callable[[Command], None]) -> Iterato
 
 @contextlib.contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Copy the program's warnings into the run's log, where they outlive the terminal."""
+    """Copy the program's warnings into the run's log, to outlive the terminal."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s  %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
     logger = logging.getLogger(__package__)

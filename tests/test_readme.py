@@ -1,4 +1,4 @@
-"""The README's examples run as they stand, and the pages of commands and presets are complete."""
+"""The README's examples run; the pages of commands and presets are complete."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ CHECKS: dict[str, Callable[[], Finding]] = {**INSTALLATION, **MACHINE, **TERMINA
 
 
 def examine_machine(checks: dict[str, Callable[[], Finding]] = CHECKS) -> Iterator[tuple[str, Finding]]:
-    """Run the checks and yield each finding; an exception is a failed check."""
+    """Run the checks and yield each finding; an exception is a failure."""
     for name, check in checks.items():
         try:
             yield name, check()

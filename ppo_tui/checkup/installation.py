@@ -89,7 +89,7 @@ INSTALLATION: dict[str, Callable[[], Finding]] = {
 
 
 def _required(extra: str = "") -> Iterator[Requirement]:
-    """Yield the requirements of the package, or of one extra, on this system."""
+    """Yield the requirements of the package or of one extra."""
     for line in metadata.requires(_PACKAGE) or ():
         requirement = Requirement(line)
         marker = requirement.marker

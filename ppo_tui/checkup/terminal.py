@@ -19,7 +19,8 @@ def check_terminal() -> Finding:
     """Describe the terminal on stdout: size, colours, characters."""
     if not sys.stdout.isatty():
         return Finding(Status.OK, "stdout is not a terminal; runs print lines, as with --headless")
-    return describe_terminal(tuple(shutil.get_terminal_size()), os.environ, plain=_is_plain())
+    columns, lines = shutil.get_terminal_size()
+    return describe_terminal((columns, lines), os.environ, plain=_is_plain())
 
 
 def _is_plain() -> bool:

@@ -65,7 +65,7 @@ def compare(
 
 
 def print_comparison(curves: Sequence[GroupCurve], *, metric: str, statistic: str, ascii: bool = False) -> None:
-    """Print the curves (on a terminal alone) and the table on stdout."""
+    """Print the table on stdout; on a terminal, the curves before it."""
     from rich.console import Console
 
     console = Console()

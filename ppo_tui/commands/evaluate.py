@@ -66,7 +66,7 @@ def evaluate(
 
 @contextlib.contextmanager
 def _progress(episodes: int) -> Iterator[Callable[[int, float], None]]:
-    """Show the progress on stderr: one changing line on a terminal, lines elsewhere."""
+    """Show progress on stderr: one changing line, or lines without a terminal."""
     from rich.console import Console
 
     from ..plotting.formats import score

@@ -172,12 +172,12 @@ def train_request(
 
 
 def overrides_of(settings: Sequence[str] | None, shortcuts: Mapping[str, str | None]) -> list[str]:
-    """Combine ``--set`` with shorter options such as ``--seed``, which win."""
+    """Combine ``--set`` with shorter options such as ``--seed``; these win."""
     return [*(settings or []), *(f"{key}={value}" for key, value in shortcuts.items() if value is not None)]
 
 
 def has_screen() -> bool:
-    """Whether there is a terminal, or a browser of `serve`, for the screen."""
+    """Whether a terminal, or a browser of `serve`, can show the screen."""
     return "TEXTUAL_DRIVER" in os.environ or (sys.stdout.isatty() and sys.stdin.isatty())
 
 

@@ -15,7 +15,7 @@ def print_json(content: Any) -> None:
 
 
 def table_console() -> Console:
-    """Make a console for tables on stdout; files and pipes get wide ones."""
+    """Make a console for tables on stdout, wide in files and pipes."""
     return Console() if sys.stdout.isatty() else Console(width=500)
 
 

@@ -29,7 +29,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class PrivateServer(Server):
-    """A server for browsers with its secret, and for its own pages alone.
+    """A server for browsers with its secret and for its own pages.
 
     Attributes:
         address: for the browser, with the secret.

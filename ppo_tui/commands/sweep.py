@@ -104,7 +104,7 @@ def sweep(
 
 
 class _Terminated(Exception):
-    """SIGTERM as an exception, so that the runs are saved on the way out."""
+    """SIGTERM as an exception, to save the runs on the way out."""
 
 
 def _run(sweep: Sweep) -> int:

@@ -115,7 +115,7 @@ def train(
 
 
 def _train_detached(request: TrainRequest, place: Place, options: ScreenOptions) -> int:
-    """Start a run in the background; attach the screen or print its name."""
+    """Start a run in the background, then attach or print its name."""
     if request.resume or place.by_torchrun:
         other = "--resume" if request.resume else "torchrun"
         raise UsageError(f"{other} and --detached exclude each other", hint="use --headless")

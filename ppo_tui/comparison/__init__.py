@@ -1,1 +1,1 @@
-"""Several runs beside one another: which belong together, what they have in common, and how it is shown."""
+"""Comparison of runs: groups, curves with intervals, CSV and figures."""

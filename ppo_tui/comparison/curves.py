@@ -1,33 +1,32 @@
-"""From the curves of a group to one, with its interval: aligned on steps, then resampled."""
+"""One curve with intervals for a group of runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..statistics import Estimate, FloatArray, bootstrap, interquartile_mean, mean
+from ..statistics import Estimate, FloatArray, Statistic, bootstrap, interquartile_mean, mean
 from .groups import Group
 
 POINTS = 200
-"""Steps at which curves are compared; more than a chart shows."""
+"""Steps of a compared curve; a chart shows fewer."""
 
 CURVE_RESAMPLES = 2_000
 
-STATISTICS = {"mean": mean, "iqm": interquartile_mean}
+STATISTICS: dict[str, Statistic] = {"mean": mean, "iqm": interquartile_mean}
 
 
 @dataclass(frozen=True, eq=False)
 class GroupCurve:
-    """A group at the steps that all its runs have reached.
+    """A group of runs, up to the last step of the shortest.
 
     Attributes:
         steps: environment steps, [P].
-        values: each run's, [n, P].
-        estimates: by the names of `STATISTICS`: the curve with its 95 % interval, each [P].
-        final: the same of the scores at the last of the steps.
-        furthest: the step that the longest of the runs has reached.
+        values: of each run, [n, P].
+        estimates: by name in `STATISTICS`: the curve and its 95 % interval, each [P].
+        final: the same for the scores at the last step.
+        furthest: last step of the longest run.
     """
 
     group: Group
@@ -39,9 +38,10 @@ class GroupCurve:
 
 
 def group_curve(group: Group, points: int = POINTS) -> GroupCurve:
-    """Interpolate the runs of `group` to the same steps, from where all have begun to where the first one ends.
+    """Interpolate the runs of `group` to common steps, and bootstrap over them.
 
-    Intervals are percentile bootstrap ones over whole runs, stratified by configuration.
+    The steps go from the latest beginning of a run to the earliest end. Intervals are percentile bootstrap intervals
+    over whole runs, stratified by configuration.
     """
     begin = max(float(run.steps[0]) for run in group.runs)
     end = min(float(run.steps[-1]) for run in group.runs)
@@ -51,11 +51,9 @@ def group_curve(group: Group, points: int = POINTS) -> GroupCurve:
         group=group,
         steps=steps,
         values=np.concatenate(strata),
-        estimates={name: bootstrap(strata, statistic, resamples=CURVE_RESAMPLES) for name, statistic in _all()},
-        final={name: bootstrap([s[:, -1] for s in strata], statistic) for name, statistic in _all()},
+        estimates={
+            name: bootstrap(strata, statistic, resamples=CURVE_RESAMPLES) for name, statistic in STATISTICS.items()
+        },
+        final={name: bootstrap([s[:, -1] for s in strata], statistic) for name, statistic in STATISTICS.items()},
         furthest=max(float(run.steps[-1]) for run in group.runs),
     )
-
-
-def _all() -> list[tuple[str, Callable[[FloatArray], FloatArray]]]:
-    return list(STATISTICS.items())

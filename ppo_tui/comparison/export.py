@@ -1,4 +1,4 @@
-"""A comparison for other programs: CSV, and figures as PNG or SVG."""
+"""Comparisons as CSV, and as figures in PNG, SVG or PDF."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ _HEADINGS = ("group", "env", "runs", "step", "mean", "mean_low", "mean_high", "i
 
 
 def write_csv(path: Path, curves: Sequence[GroupCurve]) -> None:
-    """One line for each step of each group; an interval is empty where there is a single run.
+    """Write a line for each step of each group.
+
+    The interval of a single run is empty.
 
     Raises:
         UsageError: the file cannot be written.
@@ -36,24 +38,26 @@ def write_csv(path: Path, curves: Sequence[GroupCurve]) -> None:
 
 
 def check_figure(path: Path) -> None:
-    """Refuse a figure that could not be drawn, before anything is computed.
+    """Check the format of a figure, and for matplotlib.
 
     Raises:
         UsageError: the format is unknown, or matplotlib is not installed.
     """
     if path.suffix.lower() not in FIGURE_SUFFIXES:
         wanted = did_you_mean(path.suffix, FIGURE_SUFFIXES, otherwise=f"use one of {', '.join(FIGURE_SUFFIXES)}")
-        raise UsageError(f"--plot {str(path)!r}: a figure's name ends with its format", hint=wanted)
+        raise UsageError(f"--plot {str(path)!r}: unknown format of a figure", hint=wanted)
     try:
         import matplotlib  # noqa: F401
     except ImportError:
         raise UsageError(
-            "--plot: figures are drawn by matplotlib, which is not installed", hint="pip install 'ppo-tui[plot]'"
+            "--plot: matplotlib, which draws figures, is not installed", hint="pip install 'ppo-tui[plot]'"
         ) from None
 
 
 def write_figure(path: Path, curves: Sequence[GroupCurve], *, metric: str, statistic: str) -> None:
-    """Draw the curves with their intervals as bands, in colours that colour-blind people tell apart.
+    """Draw the curves with their intervals as bands.
+
+    The colours are distinct for colour-blind people too.
 
     Raises:
         UsageError: the file cannot be written.

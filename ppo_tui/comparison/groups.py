@@ -1,4 +1,4 @@
-"""Which runs are repetitions of one another."""
+"""Groups of runs for comparison."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ..config import Config, build_config, read_preset
 from ..errors import UsageError, did_you_mean
-from ..plotting.series import FloatArray, read_metrics
+from ..plotting.series import FloatArray, Series, read_metrics
 from ..runs import RunDirectory
 from ..training.checkpoint.resume import changed_experiment
 
@@ -26,7 +26,7 @@ class RunCurve:
     """One metric of one run.
 
     Attributes:
-        preset: what it was started from.
+        preset: its name, as far as the run knows it.
         steps: environment steps, increasing, [n].
         values: finite, [n].
     """
@@ -44,10 +44,10 @@ class RunCurve:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs whose scores are averaged.
+    """Runs to be averaged.
 
     Attributes:
-        strata: the runs; those of one configuration, which differ by chance alone, together.
+        strata: the runs by configuration; those of one stratum differ by chance alone.
     """
 
     label: str
@@ -60,10 +60,10 @@ class Group:
 
 
 def read_run(run: RunDirectory, metric: str) -> RunCurve:
-    """The curve of `metric`, without what a rewind abandoned.
+    """Read the curve of `metric`, without abandoned parts of rewinds.
 
     Raises:
-        UsageError: the run has no such metric, or nothing of it yet.
+        UsageError: the run has no such metric, or no value of it yet.
         ConfigError: its ``config.toml`` is not valid.
     """
     config = build_config(read_preset(run.config_path))
@@ -74,8 +74,8 @@ def read_run(run: RunDirectory, metric: str) -> RunCurve:
     if curves and metric not in curves:
         hint = did_you_mean(metric, curves, otherwise=f"it has {', '.join(sorted(curves))}")
         raise UsageError(f"--metric {metric!r}: {run.path.name} has no such metric", hint=hint)
-    series = curves.get(metric)
-    finite = np.isfinite(series.values) if series else np.zeros(0, bool)
+    series = curves.get(metric, Series())
+    finite = np.isfinite(series.values)
     if not finite.any():
         raise UsageError(f"{run.path.name} has no value of {metric} yet", hint="leave it out, or wait until it has")
     facts = run.read()
@@ -85,11 +85,13 @@ def read_run(run: RunDirectory, metric: str) -> RunCurve:
 
 
 def group_runs(runs: Sequence[RunCurve], by: Grouping) -> list[Group]:
-    """Groups in the order of their first runs. Different environments are never one group: their scores differ in kind.
+    """Group runs, in the order of their first runs.
+
+    A group has one environment: scores of different environments differ in kind.
 
     Args:
-        by: ``preset``: runs of one preset and the same settings; where settings differ, the label says which.
-            ``name``: runs whose names differ in a number at the end alone. ``env``: all runs of an environment.
+        by: ``preset``: runs of one preset with the same settings; other settings are part of the label.
+            ``name``: names that differ only in a number at the end. ``env``: all runs of an environment.
     """
     if by == "env":
         return _collect(runs, lambda run: run.env)
@@ -102,7 +104,7 @@ def group_runs(runs: Sequence[RunCurve], by: Grouping) -> list[Group]:
 
 
 def _differences(first: Config, other: Config) -> str:
-    """What sets a run apart from the first one of its preset, in brackets."""
+    """Describe in brackets the changes since the preset's first run."""
     changes = [f"{key}={new}" for key, (_, new) in changed_experiment(first, other).items()]
     return f" ({', '.join(changes)})" if changes else ""
 

@@ -1,4 +1,4 @@
-"""A policy as other programs use it: from observations, as the environment gives them, to its greedy actions."""
+"""A policy for other programs: greedy actions from observations."""
 
 from __future__ import annotations
 
@@ -25,17 +25,21 @@ class DeployedPolicy(nn.Module):
 
     Args:
         policy: on the CPU, in evaluation mode; shared, not copied.
-        masked: whether an input says which actions are possible.
-        squashed: whether a tanh squashes continuous actions into their bounds.
+        masked: action masks are an input.
+        squashed: a tanh squashes continuous actions into their bounds.
 
     Attributes:
-        inputs, outputs: names of what `forward` takes and gives, in order.
+        inputs, outputs: names of the inputs and outputs of `forward`, in order.
     """
+
+    _low: Tensor
+    _high: Tensor
 
     def __init__(self, policy: ActorCritic, *, masked: bool, squashed: bool) -> None:
         super().__init__()
         self.policy = policy
         self._space = policy.action_space
+        self._shape = tuple(self._space.shape or ())
         self._masked, self._squashed = masked, squashed
         self._recurrent = policy.state_size > 0
         self.inputs = ["observations", *(["masks"] if masked else []), *(["states"] if self._recurrent else [])]
@@ -52,26 +56,27 @@ class DeployedPolicy(nn.Module):
 
         Args:
             observations: `[B, (K,) *S]`, as the environment gives them: bytes of images, numbers of vectors.
-            others: the possible actions, bool `[B, A]`, where some are not, and then, where the policy remembers, what
-                it remembers, float32 `[B, M]`: zeros where an episode begins, else the last output of the step before.
+            others: of a masked policy the possible actions, bool `[B, A]`; then, of a recurrent one, its states,
+                float32 `[B, M]`: zeros where an episode begins, else the last output of the step before.
 
         Returns:
-            Actions `[B, *A]` that the environment takes; the logits (before masking) or the means `[B, P]` that they
-            follow from; values `[B]`; and, where the policy remembers, what it remembers then, `[B, M]`.
+            Actions `[B, *A]` for the environment; their logits (before masking) or means `[B, P]`; values `[B]`; and,
+            of a recurrent policy, the next states `[B, M]`.
         """
         masks = others[0] if self._masked else None
         outputs, values, states = self._outputs(observations, others[-1] if self._recurrent else None)
-        given = (self._actions(outputs, masks), outputs, values)
-        return (*given, states) if self._recurrent else given
+        decided = (self._actions(outputs, masks), outputs, values)
+        return decided if states is None else (*decided, states)
 
     def _outputs(self, observations: Tensor, states: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Outputs of the policy head, values, and new states."""
+        """Compute outputs of the policy head, values, and next states."""
         policy = self.policy
         if policy.normalizer is not None:
             observations = policy.normalizer(observations)
         features = policy.actor_trunk(observations).float()
         critic_features = features if policy.critic_trunk is None else policy.critic_trunk(observations).float()
         if policy.actor_memory is not None:
+            assert states is not None, "a recurrent policy takes its states"
             size = policy.actor_memory.state_size
             features, carried = policy.actor_memory.step(features, states[:, :size])
             if policy.critic_memory is None:
@@ -92,17 +97,21 @@ class DeployedPolicy(nn.Module):
                 sizes = [int(n) for n in space.nvec.flat]
                 choices = [part.argmax(-1) for part in outputs.split(sizes, dim=-1)]
                 starts = torch.from_numpy(space.start.astype(np.int64).reshape(-1))
-                return (torch.stack(choices, dim=-1) + starts).reshape(-1, *space.shape)
+                return (torch.stack(choices, dim=-1) + starts).reshape(-1, *self._shape)
             case spaces.MultiBinary():
-                return (outputs > 0).to(torch.int8).reshape(-1, *space.shape)
-        shaped = outputs.reshape(-1, *space.shape)
+                return (outputs > 0).to(torch.int8).reshape(-1, *self._shape)
+        shaped = outputs.reshape(-1, *self._shape)
         if self._squashed:
             shaped = self._low + 0.5 * (torch.tanh(shaped) + 1.0) * (self._high - self._low)
         return torch.clamp(shaped, self._low, self._high)
 
 
 class TensorFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """An input or output; the first dimension, of the batch, is left out of `shape`."""
+    """An input or output of the policy.
+
+    Attributes:
+        shape: without the batch.
+    """
 
     name: str
     dtype: str
@@ -110,12 +119,12 @@ class TensorFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What travels with an exported policy, so that whoever finds the file knows what it is.
+    """Metadata of an exported policy, to identify the file.
 
     Attributes:
-        step: environment steps that it was trained for.
-        config: the configuration that it was trained with, as nested tables.
-        action_meanings: of discrete actions; empty where the environment names none.
+        step: environment steps of its training.
+        config: configuration of its training, as nested tables.
+        action_meanings: of discrete actions; empty if the environment names none.
     """
 
     program: str
@@ -133,7 +142,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def describe(policy: DeployedPolicy, experience: Experience, *, run: str) -> Facts:
-    """What the policy of this experience is, to travel with it; addresses in its configuration stay here."""
+    """Collect the metadata of the policy, without private sections of its configuration."""
     with torch.inference_mode():
         outputs = policy(*experience.inputs)
     tables = to_tables(experience.config)
@@ -158,10 +167,10 @@ def _describe_tensors(names: list[str], tensors: tuple[Tensor, ...]) -> tuple[Te
 
 
 def example_inputs(policy: ActorCritic, info: EnvInfo, config: Config, batch: int = 2) -> tuple[Tensor, ...]:
-    """Inputs of zeros for `DeployedPolicy.forward`, every action possible."""
+    """Make inputs of zeros for `DeployedPolicy.forward`, with all actions possible."""
     space, stack = info.observation_space, config.env.frame_stack
     shape = (stack, *space.shape) if has_stack_axis(space.shape, space.dtype, stack) else space.shape
     observations = torch.from_numpy(np.zeros((batch, *shape), space.dtype))
     masks = (torch.ones(batch, info.num_masked, dtype=torch.bool),) if info.num_masked else ()
-    states = (policy.initial_states(batch),) if policy.state_size else ()
-    return (observations, *masks, *states)
+    states = policy.initial_states(batch)
+    return (observations, *masks, *(() if states is None else (states,)))

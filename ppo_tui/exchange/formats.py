@@ -1,4 +1,4 @@
-"""The formats of an exported policy: each knows how to write one, and how to run what was written."""
+"""File formats of exported policies, with writers and readers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ..errors import RunFailedError, UsageError, did_you_mean
-from ..ppo import build_policy
+from ..ppo import ActorCritic, build_policy
 from ..training.checkpoint.snapshot import on_cpu
 from .deployed import DeployedPolicy, Facts, example_inputs
 from .experience import Experience, Run, check_same
 
 METADATA = "ppo-tui"
-"""The key of the `Facts` in a file's own metadata."""
+"""Key of the `Facts` in the metadata of a file."""
 
 
 class Format(Protocol):
@@ -33,7 +33,7 @@ class Format(Protocol):
 
     Attributes:
         suffix: of its files.
-        packages: that it takes besides PyTorch, by the names that they are imported as.
+        packages: needed besides PyTorch, by their names when imported.
     """
 
     suffix: str
@@ -45,10 +45,10 @@ class Format(Protocol):
 
 
 class Safetensors:
-    """The weights by name, and what they are in the metadata: for programs that build the network themselves."""
+    """Weights by name with metadata, for programs with their own network."""
 
     suffix = ".safetensors"
-    packages = ()
+    packages: tuple[str, ...] = ()
 
     def write(self, path: Path, policy: DeployedPolicy, example: tuple[Tensor, ...], facts: Facts) -> None:
         tensors = on_cpu(policy.policy.state_dict())
@@ -66,10 +66,10 @@ class Safetensors:
 
 
 class TorchScript:
-    """A traced module that `torch.jit.load` runs, in C++ too, without this program."""
+    """A traced module for `torch.jit.load`, in Python or C++."""
 
     suffix = ".pt"
-    packages = ()
+    packages: tuple[str, ...] = ()
 
     def write(self, path: Path, policy: DeployedPolicy, example: tuple[Tensor, ...], facts: Facts) -> None:
         with warnings.catch_warnings():
@@ -85,10 +85,10 @@ class TorchScript:
 
 
 class Onnx:
-    """A graph for onnxruntime and everything else that reads ONNX; the size of the batch is free."""
+    """A graph for onnxruntime and others, with any batch size."""
 
     suffix = ".onnx"
-    packages = ("onnx", "onnxscript", "onnxruntime")
+    packages: tuple[str, ...] = ("onnx", "onnxscript", "onnxruntime")
 
     def write(self, path: Path, policy: DeployedPolicy, example: tuple[Tensor, ...], facts: Facts) -> None:
         batch = torch.export.Dim("batch", min=1)
@@ -103,6 +103,7 @@ class Onnx:
                 dynamic_shapes=(first, tuple(others)) if others else (first,),
                 verbose=False,
             )
+        assert program is not None, "with dynamo, PyTorch returns the program"
         program.model.metadata_props[METADATA] = facts.to_json()
         program.save(path)
 
@@ -111,28 +112,31 @@ class Onnx:
 
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         names = [tensor.name for tensor in session.get_inputs()]
-        return lambda inputs: tuple(
-            session.run(None, {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)})
-        )
+
+        def run(inputs: tuple[Tensor, ...]) -> tuple[np.ndarray, ...]:
+            outputs = session.run(None, {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)})
+            return tuple(map(np.asarray, outputs))
+
+        return run
 
 
 FORMATS: dict[str, Format] = {"safetensors": Safetensors(), "torchscript": TorchScript(), "onnx": Onnx()}
 
 
 def check_export(name: str, path: Path | None) -> Format:
-    """The format of this name.
+    """Find the format of this name and check its packages.
 
     Raises:
-        UsageError: there is none, what it takes is not installed, or there is no directory for `path`.
+        UsageError: there is none, a package is not installed, or there is no directory for `path`.
     """
     if name not in FORMATS:
         hint = did_you_mean(name, FORMATS, otherwise=f"use one of {', '.join(FORMATS)}")
-        raise UsageError(f"--format {name!r}: there is no such format", hint=hint)
+        raise UsageError(f"--format {name!r}: unknown format", hint=hint)
     form = FORMATS[name]
     missing = [package for package in form.packages if importlib.util.find_spec(package) is None]
     if missing:
         raise UsageError(
-            f"--format {name}: it takes {', '.join(missing)}, which is not installed",
+            f"--format {name}: it needs {', '.join(missing)}, not installed here",
             hint="pip install 'ppo-tui[export]'",
         )
     if path is not None and not path.absolute().parent.is_dir():
@@ -140,8 +144,8 @@ def check_export(name: str, path: Path | None) -> Format:
     return form
 
 
-def deploy(experience: Experience, policy: torch.nn.Module | None = None) -> DeployedPolicy:
-    """The policy that made this experience, or another one on the same spaces, as other programs use it."""
+def deploy(experience: Experience, policy: ActorCritic | None = None) -> DeployedPolicy:
+    """Wrap the policy of this experience, or another one, for other programs."""
     return DeployedPolicy(
         policy or experience.policy,
         masked=experience.masks is not None,
@@ -150,14 +154,14 @@ def deploy(experience: Experience, policy: torch.nn.Module | None = None) -> Dep
 
 
 def write_policy(path: Path, form: Format, experience: Experience, facts: Facts) -> float:
-    """Write the policy to `path`, once what was written has decided the same as the live one on real observations.
+    """Write the policy; keep the file if it decides the same.
 
     Returns:
-        The largest difference of any number.
+        The largest difference between numbers of the two.
 
     Raises:
         UsageError: the file cannot be written.
-        RunFailedError: the network cannot be written in this format, or decides something else there.
+        RunFailedError: the network cannot be written in this format, or the file decides differently.
     """
     example = example_inputs(experience.policy, experience.info, experience.config)
     temporary = path.with_name(f".{path.stem}.tmp{form.suffix}")
@@ -180,7 +184,7 @@ def _write(path: Path, form: Format, policy: DeployedPolicy, example: tuple[Tens
         form.write(path, policy, example, facts)
     except OSError:
         raise
-    except Exception as error:  # whatever the exporters raise for a network that they do not understand
+    except Exception as error:  # exporters raise anything for a network they do not support
         brief = str(error).strip().splitlines() or [""]
         raise RunFailedError(
             f"this network cannot be written as {form.suffix}: {type(error).__name__}: {brief[0][:200]}",
@@ -194,7 +198,7 @@ def _arrays(tensors: tuple[Tensor, ...]) -> tuple[np.ndarray, ...]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress off stdout, which carries results, and its advice to developers off stderr."""
+    """Silence the exporter's progress on stdout and its warnings on stderr."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""A run out of a model that Stable-Baselines3 has trained."""
+"""Make a run of a model trained by Stable-Baselines3."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .sb3 import Sb3Model, config_for, load_into, runner
 def import_model(
     model: Sb3Model, config: Config, *, label: str, name: str | None, run_dir: Path | None
 ) -> tuple[RunDirectory, int]:
-    """Make a run that has the weights of `model`, and stands before its first step.
+    """Make a run with the weights of `model`, before its first step.
 
-    What it decides has been compared with what the model decides on real observations.
+    Its decisions are compared with those of the model on real observations.
 
     Args:
-        config: of the run; its networks become those of the model.
+        config: of the run; the networks of the model replace its own.
 
     Returns:
-        The run, and on how many observations the two agreed.
+        The run, and the number of compared observations.
 
     Raises:
-        UsageError: the model does not fit `config`, or the directory cannot be written; nothing is left of it.
-        RunFailedError: the imported policy decides otherwise; nothing is left of it.
+        UsageError: the model does not fit `config`, or the directory cannot be written; no run is left.
+        RunFailedError: the imported policy decides differently; no run is left.
     """
     config = config_for(model, config)
     info = examine(config)
@@ -56,7 +56,7 @@ def import_model(
         with torch.inference_mode():
             check_same(runner(model, to_env), experience, model.path.name)
         by = f"Stable-Baselines3 {model.version}".strip()
-        reason = f"imported from {model.path.name}, which {by} trained for {model.steps:,} steps"
+        reason = f"imported from {model.path.name}, trained by {by} for {model.steps:,} steps"
         run.update(status="stopped", reason=reason, pid=None)
     except BaseException:
         run.release()

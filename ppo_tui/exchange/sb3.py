@@ -1,6 +1,6 @@
-"""Models that Stable-Baselines3 saved, read without it and without unpickling anything.
+"""Models saved by Stable-Baselines3, read without it and without pickle.
 
-Its zip holds ``data``, JSON whose objects are pickled within, and ``policy.pth``, tensors by name. Only plain JSON and
+The zip holds ``data``, JSON whose objects are pickled within, and ``policy.pth``, tensors by name. Only plain JSON and
 tensors are read: neither can run code.
 """
 
@@ -10,22 +10,24 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ..config import Config, build_config, to_tables
 from ..errors import ConfigError, UsageError
+from ..ppo import ActorCritic
 from .experience import Run
 
 MOST_BYTES = 2 << 30
-"""Of a member of the zip, unpacked: a file of a few kilobytes can claim to hold any number of them."""
+"""Largest member of the zip, unpacked: a file of a few kilobytes can claim any size."""
 
 _ACTIVATIONS = {"Tanh": "tanh", "ReLU": "relu", "SiLU": "silu", "ELU": "elu", "GELU": "gelu"}
 _MLP = re.compile(r"mlp_extractor\.(policy|value)_net\.(\d+)\.(weight|bias)")
@@ -36,12 +38,12 @@ _HINT = "PPO models of MlpPolicy and CnnPolicy can be imported"
 
 @dataclass(frozen=True)
 class Sb3Model:
-    """What a zip holds.
+    """The content of a model's zip.
 
     Attributes:
         tensors: of ``policy.pth``.
         activation: of its MLP, as `PolicyConfig` names it.
-        steps: that it was trained for.
+        steps: of its training.
         version: of Stable-Baselines3, or empty.
     """
 
@@ -56,7 +58,7 @@ class Sb3Model:
         return any(map(_CNN.fullmatch, self.tensors))
 
     def widths(self, part: str) -> tuple[int, ...]:
-        """Of the hidden layers of the ``policy`` or the ``value`` network."""
+        """Widths of the hidden layers of the ``policy`` or ``value`` network."""
         found = {}
         for name, tensor in self.tensors.items():
             match = _MLP.fullmatch(name)
@@ -66,10 +68,10 @@ class Sb3Model:
 
 
 def read_model(path: Path) -> Sb3Model:
-    """The model in the zip at `path`.
+    """Read the model in the zip at `path`.
 
     Raises:
-        UsageError: there is no such file, it is not a model of Stable-Baselines3, or one of a kind that cannot be
+        UsageError: there is no such file, it is not a model of Stable-Baselines3, or this kind of model cannot be
             imported.
     """
     try:
@@ -86,7 +88,7 @@ def read_model(path: Path) -> Sb3Model:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
     except UsageError:
         raise
-    except Exception as error:  # zip, JSON and tensors have many ways of being damaged
+    except Exception as error:  # a damaged zip, JSON or tensor raises anything
         raise UsageError(
             f"{path} is not a model of Stable-Baselines3: {str(error).splitlines()[0][:200]}", hint=_HINT
         ) from None
@@ -117,38 +119,38 @@ def _are_tensors(tensors: object) -> bool:
 
 def _check_kind(path: Path, data: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     if data.get("use_sde"):
-        raise UsageError(f"{path}: its exploration noise depends on the state (use_sde), which is not known here")
+        raise UsageError(f"{path}: its exploration noise depends on the state (use_sde), which ppo-tui does not have")
     missing = [name for name in _OTHERS[:-1] if name not in tensors]
     strange = [name for name in tensors if not (_MLP.fullmatch(name) or _CNN.fullmatch(name) or name in _OTHERS)]
     if missing or strange:
-        problem = f"it has no {missing[0]}" if missing else f"{strange[0]} is not known here"
+        problem = f"it has no {missing[0]}" if missing else f"ppo-tui does not know {strange[0]}"
         raise UsageError(f"{path}: {problem}", hint=_HINT)
 
 
 def _activation(path: Path, data: dict[str, Any]) -> str:
-    """From the words beside the pickle, such as ``<class 'torch.nn.modules.activation.ReLU'>``."""
+    """Read the activation from its text, such as ``<class 'torch.nn.modules.activation.ReLU'>``."""
     arguments = data.get("policy_kwargs")
     words = arguments.get("activation_fn") if isinstance(arguments, dict) else None
     if words is None:
         return "tanh"
     name = str(words).strip("<>' ").rpartition(".")[2]
     if name not in _ACTIVATIONS:
-        raise UsageError(f"{path}: its activation {name} is not known here", hint=f"known: {', '.join(_ACTIVATIONS)}")
+        raise UsageError(f"{path}: unknown activation {name}", hint=f"known: {', '.join(_ACTIVATIONS)}")
     return _ACTIVATIONS[name]
 
 
 def config_for(model: Sb3Model, config: Config) -> Config:
-    """`config` with the networks of `model`.
+    """Replace the networks of `config` by those of `model`.
 
     Raises:
-        UsageError: it has networks, or `config` has a normalisation, that cannot be brought together.
+        UsageError: the networks of `model` or the normalisation of `config` are not supported.
     """
     actor, critic = model.widths("policy"), model.widths("value")
     if config.policy.normalize_observations:
         raise ConfigError(
-            "policy.normalize_observations = true: Stable-Baselines3 keeps the statistics in a pickle of their own "
-            "(VecNormalize), which is not read",
-            hint="--set policy.normalize_observations=false, if the model was trained without",
+            "policy.normalize_observations = true: Stable-Baselines3 keeps the statistics in another pickle "
+            "(VecNormalize), which ppo-tui does not read",
+            hint="--set policy.normalize_observations=false, if the model was trained without them",
         )
     if actor != critic or (model.is_cnn and actor):
         raise UsageError(f"{model.path}: its layers are {actor} for the policy and {critic} for the value", hint=_HINT)
@@ -170,7 +172,7 @@ def config_for(model: Sb3Model, config: Config) -> Config:
 
 
 def convert(model: Sb3Model) -> dict[str, Tensor]:
-    """The weights by the names that `ActorCritic` has for them."""
+    """Rename the weights as in `ActorCritic`."""
     renamed = {}
     for name, tensor in model.tensors.items():
         if match := _MLP.fullmatch(name):
@@ -184,11 +186,11 @@ def convert(model: Sb3Model) -> dict[str, Tensor]:
     return renamed
 
 
-def load_into(policy: nn.Module, model: Sb3Model) -> None:
-    """Give `policy` the weights of `model`.
+def load_into(policy: ActorCritic, model: Sb3Model) -> None:
+    """Load the weights of `model` into `policy`.
 
     Raises:
-        UsageError: it is for other observations or actions.
+        UsageError: the model is for other observations or actions.
     """
     weights = convert(model)
     if policy.critic_trunk is None:
@@ -199,15 +201,15 @@ def load_into(policy: nn.Module, model: Sb3Model) -> None:
         problem = str(error).splitlines()[-1].strip()
         raise UsageError(
             f"{model.path} does not fit the preset's environment: {problem}",
-            hint="choose the preset of the environment that it was trained in",
+            hint="choose a preset of the environment of its training",
         ) from None
 
 
-def runner(model: Sb3Model, to_env: Any) -> Run:
-    """`model` as Stable-Baselines3 computes it, from its own tensors, to compare the imported policy with.
+def runner(model: Sb3Model, to_env: Callable[[Tensor], np.ndarray]) -> Run:
+    """Run `model` on its own tensors as Stable-Baselines3 does, for comparison.
 
     Args:
-        to_env: from outputs of the policy head to the environment's actions.
+        to_env: maps outputs of the policy head to actions of the environment.
     """
     tensors = model.tensors
 
@@ -233,7 +235,7 @@ def runner(model: Sb3Model, to_env: Any) -> Run:
             )
         return _linear(tensors, last, vectors)
 
-    def run(inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
+    def run(inputs: tuple[Tensor, ...]) -> tuple[np.ndarray, ...]:
         with torch.inference_mode():
             scores = head(inputs[0], "pi_", "policy", "action_net")
             values = head(inputs[0], "vf_", "value", "value_net").flatten()

@@ -1,1 +1,1 @@
-"""A run, or several beside one another, as one page of HTML that needs nothing else."""
+"""Reports: runs as one self-contained HTML page."""

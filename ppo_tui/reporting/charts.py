@@ -1,4 +1,7 @@
-"""The curves of a report, drawn by Bokeh: one chart a metric, all runs in it, all charts on the same steps."""
+"""Charts of a report, drawn by Bokeh.
+
+There is a chart for each metric, with all runs in it; all charts share their steps.
+"""
 
 from __future__ import annotations
 
@@ -7,35 +10,38 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from ..plotting.series import FloatArray, Series, bucketed, smoothed
 from .record import RunRecord
 
 if TYPE_CHECKING:
-    from bokeh.models import DataRange1d, GlyphRenderer
+    from bokeh.models import DataRange1d, GlyphRenderer, Model
     from bokeh.plotting import figure as Figure
 
+Float32Array = npt.NDArray[np.float32]
+
 COLOURS = ("#3f8fd9", "#dd8a00", "#12a178", "#cf6fa3", "#d65a1f", "#8577d6", "#4fb3d9", "#8f8f45")
-"""Of the runs, in order; told apart by colour-blind people, and readable on white and on black (Okabe & Ito, 2008)."""
+"""Colours of runs, distinct for colour-blind people, readable on white and on black (Okabe & Ito, 2008)."""
 
 MOST_POINTS = 600
-"""Of a curve; what is narrower than a pixel is shown as the band from the lowest to the highest value."""
+"""Points of a curve; a band from the lowest to the highest value shows details narrower than a pixel."""
 
 MOST_NUMBERS = 300_000
-"""In all charts of a report together, so that a page of many runs stays one that can be sent."""
+"""Numbers in all charts of a report, so that a page of many runs is small enough to send."""
 
 SMOOTHING = 0.05
 
 EPISODES = "episodes"
-"""Stands for the returns of the single games, among the metrics."""
+"""Key of the single episodes' returns among the metrics."""
 
 _SMOOTH = ("rollout/", "eval/", "train/learning_rate", "train/clip_range")
-"""Averages already, or schedules: smoothed further they would only lag behind."""
+"""Averages or schedules: smoothing them would only make them lag."""
 
 TITLES = {
     "rollout/ep_rew_mean": "Return",
-    EPISODES: "Return of each game",
-    "rollout/ep_len_mean": "Length of a game",
+    EPISODES: "Return of each episode",
+    "rollout/ep_len_mean": "Length of an episode",
     "eval/ep_rew_mean": "Return in evaluation",
     "train/policy_gradient_loss": "Policy loss",
     "train/value_loss": "Value loss",
@@ -48,7 +54,7 @@ TITLES = {
     "train/clip_range": "Clip range",
     "time/fps": "Steps a second",
 }
-"""The best-known metrics, in the order in which they are shown; all others follow."""
+"""Titles of the best-known metrics, in their order on the page; all others follow."""
 
 GROUPS = {"rollout": "Score", "eval": "Score", EPISODES: "Score", "train": "Learning", "time": "Time and machine"}
 _COUNTERS = (
@@ -67,7 +73,7 @@ class Chart:
 
     Attributes:
         key: the metric.
-        div: the element that Bokeh's script draws it into.
+        div: HTML element for Bokeh's script to draw into.
     """
 
     key: str
@@ -77,14 +83,14 @@ class Chart:
 
 
 def draw(records: Sequence[RunRecord]) -> tuple[list[Chart], str]:
-    """All charts that these runs have values for, and the script that draws them."""
+    """Make the charts of these runs and the script to draw them."""
     from bokeh.embed import components
     from bokeh.models import DataRange1d
 
     keys = _metrics(records)
     points = max(50, min(MOST_POINTS, MOST_NUMBERS // max(1, 5 * len(keys) * len(records))))
     steps = DataRange1d(range_padding=0.02)
-    figures = {key: _figure(key, records, steps, points) for key in keys}
+    figures: dict[str, Model] = {key: _figure(key, records, steps, points) for key in keys}
     if not figures:
         return [], ""
     script, divs = components(figures, wrap_script=False)
@@ -94,7 +100,7 @@ def draw(records: Sequence[RunRecord]) -> tuple[list[Chart], str]:
 
 
 def _metrics(records: Sequence[RunRecord]) -> list[str]:
-    """The metrics that any run has a value of, the best-known first."""
+    """List the metrics with a value in any run, the best-known first."""
     found = [key for record in records for key, series in record.curves.items() if np.isfinite(series.values).any()]
     found += [EPISODES for record in records if len(record.episodes)]
     known = [key for key in TITLES if key in found]
@@ -135,32 +141,42 @@ def _figure(key: str, records: Sequence[RunRecord], steps: DataRange1d, points: 
 
 
 def _curve(chart: Figure, series: Series, index: int, points: int, *, smooth: bool) -> GlyphRenderer:
-    """Draw one run: what rewinds have abandoned, dotted, and the values, or behind their moving average all of them.
+    """Draw one run: its values, and abandoned parts of rewinds, dotted.
+
+    Behind the moving average of a smoothed metric lie all its values, or the band of the lowest and highest.
 
     Returns:
-        What the pointer reads values from.
+        The line for the pointer to read values from.
     """
     from bokeh.models import ColumnDataSource
 
-    colour, tags = COLOURS[index % len(COLOURS)], [f"run-{index}"]
+    colour, renderers = COLOURS[index % len(COLOURS)], []
     dash = "solid" if index < len(COLOURS) else "dashed"
     for branch in series.branches:
         steps, low, high = _decimated(*branch, points)
-        chart.line(steps, (low + high) / 2, color=colour, alpha=0.5, line_dash="dotted", tags=tags)
+        renderers.append(chart.line(steps, (low + high) / 2, color=colour, alpha=0.5, line_dash="dotted"))
     steps, low, high = _decimated(series.steps, series.values, points)
     values = (low + high) / 2
     if smooth:
         if len(steps) < len(series):
-            chart.varea(steps, low, high, color=colour, alpha=0.2, tags=tags)
+            renderers.append(chart.varea(steps, low, high, color=colour, alpha=0.2))
         else:
-            chart.line(steps, values, color=colour, alpha=0.35, tags=tags)
+            renderers.append(chart.line(steps, values, color=colour, alpha=0.35))
         steps, values = smoothed(series.steps, series.values, points, SMOOTHING)
     data = {"x": steps, "y": _short(values), "colour": [colour] * len(steps)}
-    return chart.line("x", "y", source=ColumnDataSource(data), color=colour, line_width=2, line_dash=dash, tags=tags)
+    curve = chart.line("x", "y", source=ColumnDataSource(data), color=colour, line_width=2, line_dash=dash)
+    for renderer in (*renderers, curve):
+        renderer.tags = [_tag(index)]
+    return curve
 
 
-def _decimated(steps: FloatArray, values: FloatArray, points: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """At most `points` steps, with the lowest and the highest value near each."""
+def _tag(index: int) -> str:
+    """Tag of a run's models, for the page's script to hide them."""
+    return f"run-{index}"
+
+
+def _decimated(steps: FloatArray, values: FloatArray, points: int) -> tuple[FloatArray, Float32Array, Float32Array]:
+    """Reduce to `points` steps with the lowest and highest value near each."""
     return (
         bucketed(steps, points, np.maximum.reduceat),
         _short(bucketed(values, points, np.fmin.reduceat)),
@@ -168,19 +184,19 @@ def _decimated(steps: FloatArray, values: FloatArray, points: int) -> tuple[Floa
     )
 
 
-def _short(values: FloatArray) -> FloatArray:
-    """In half the bytes: seven digits are more than a chart shows."""
+def _short(values: FloatArray) -> Float32Array:
+    """Halve the bytes: a chart shows fewer than seven digits."""
     return values.astype(np.float32)
 
 
 def _mark_edits(chart: Figure, record: RunRecord, index: int) -> None:
-    """A line where a setting was changed, with the number that it has in the table."""
+    """Draw a numbered line at each change of a setting."""
     from bokeh.models import Label, Span
 
-    colour, tags = COLOURS[index % len(COLOURS)], [f"run-{index}"]
+    colour = COLOURS[index % len(COLOURS)]
     for number, edit in enumerate(record.edits, start=1):
         span = Span(location=edit.step, dimension="height", line_color=colour, line_dash="dashed", line_alpha=0.6)
         label = Label(x=edit.step, y=0, y_units="screen", text=str(number), text_color=colour, text_font_size="11px")
         for mark in (span, label):
-            mark.tags = tags
+            mark.tags = [_tag(index)]
             chart.add_layout(mark)

@@ -1,4 +1,4 @@
-"""Clips for a report: the best policy of a run plays an episode."""
+"""Clips for a report: an episode of each run's best policy."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ class ReportClip:
 
 
 def record_clip(run: RunDirectory, *, device: str = "auto", allow_import: bool = False) -> ReportClip:
-    """Record the beginning of an episode of the run's best checkpoint, or of its newest.
+    """Record the beginning of an episode.
+
+    The best checkpoint of the run plays, or its newest.
 
     Raises:
         PPOTuiError: there is no whole checkpoint; the environment is not installed here, renders no pictures, or its

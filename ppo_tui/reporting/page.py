@@ -1,4 +1,4 @@
-"""The page: the records of some runs in HTML, with style, script and pictures inside."""
+"""The HTML page of a report, with style, script and pictures inside."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from .clips import ReportClip
 from .record import Line, RunRecord
 
 MOST_LINES = 1_000
-"""Events of a run that the page shows; a run of days has more."""
+"""Newest events of a run on the page; a run of days has more."""
 
 _HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """A run as the page shows it.
+    """A run with its colour and clip on the page.
 
     Attributes:
-        clip: of an episode; None where there are no pictures.
-        no_clip: why there are none; empty where none were asked for.
+        clip: of an episode; None if there are no pictures.
+        no_clip: the reason; empty if no clip was asked for.
     """
 
     record: RunRecord
@@ -48,12 +48,12 @@ class ReportedRun:
 
     @property
     def steps_done(self) -> str:
-        """What a run that has ended as planned gives as its reason: nothing worth saying."""
+        """The reason of a planned end, left out of the page."""
         return f"{self.record.summary.step:,} steps done"
 
     @property
     def figures(self) -> Iterator[tuple[str, str]]:
-        """The most important numbers, with what they are."""
+        """Labels and values of the most important numbers."""
         record, summary = self.record, self.record.summary
         total = f" of {summary.total_steps:,}" if summary.total_steps else ""
         yield "steps", f"{summary.step:,}{total}"
@@ -67,15 +67,15 @@ class ReportedRun:
 
 
 def check_report(path: Path) -> None:
-    """Refuse a report that could not be written, before anything is read or played.
+    """Check the libraries and the directory of a report.
 
     Raises:
-        UsageError: a library that it takes is not installed, or there is no such directory.
+        UsageError: a library is not installed, or there is no such directory.
     """
     missing = [name for name in ("bokeh", "jinja2") if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"a report is made with {' and '.join(missing)}, which is not installed",
+            f"reports need {' and '.join(missing)}, not installed here",
             hint="pip install 'ppo-tui[report]'",
         )
     if not path.absolute().parent.is_dir():
@@ -83,7 +83,7 @@ def check_report(path: Path) -> None:
 
 
 def render(runs: Sequence[ReportedRun]) -> str:
-    """The page."""
+    """Render the page."""
     from bokeh.resources import Resources
     from jinja2 import Environment, FileSystemLoader
 
@@ -124,7 +124,7 @@ def write_report(path: Path, runs: Sequence[ReportedRun]) -> int:
 
 
 def colour(index: int) -> str:
-    """Of the run of this index, the same as in the charts."""
+    """Colour of this run, the same as in the charts."""
     return COLOURS[index % len(COLOURS)]
 
 
@@ -134,7 +134,7 @@ def _settings(runs: Sequence[ReportedRun]) -> list[tuple[str, list[str]]]:
 
 
 def _environment(runs: Sequence[ReportedRun]) -> list[tuple[str, list[Any]]]:
-    """What the runs ran on; rows that no run has anything for are left out."""
+    """Rows about the machines and packages; empty rows are left out."""
     packages = dict.fromkeys(name for run in runs for name in run.record.facts.get("versions") or {})
     rows = [
         ("processor", [run.record.origin.cpu if run.record.origin else None for run in runs]),

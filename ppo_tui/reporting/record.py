@@ -1,4 +1,4 @@
-"""What a report tells of a run: all of it read from the run's directory."""
+"""The record of a run for a report, read from its directory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..training.checkpoint.files import Origin, newest_checkpoint, read_state
 
 @dataclass(frozen=True)
 class Line:
-    """One event in words.
+    """An event in words.
 
     Attributes:
         time: seconds since the Unix epoch.
@@ -38,19 +38,19 @@ class Line:
     text: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class RunRecord:
-    """One run.
+    """Everything a report shows of one run.
 
     Attributes:
-        facts: what ``run.json`` says.
+        facts: content of ``run.json``.
         settings: dotted name → value of the resolved configuration.
         curves: metrics by key.
-        episodes: raw returns of all full games.
-        edits: changes of settings, in order, with those that a rewind has undone.
+        episodes: raw returns of all episodes.
+        edits: changes of settings, in order, including those undone by a rewind.
         lines: all other events in words.
-        started: the newest start, or None where the run has never begun.
-        origin: what its newest checkpoint was computed on, or None without one.
+        started: the newest start, or None if the run has never begun.
+        origin: machine of its newest checkpoint, or None without one.
     """
 
     directory: RunDirectory
@@ -70,13 +70,13 @@ class RunRecord:
 
     @property
     def seconds(self) -> float | None:
-        """Of training, pauses left out; None before the first update."""
+        """Time of training without pauses; None before the first update."""
         elapsed = self.curves.get("time/time_elapsed")
         return elapsed.last if elapsed else None
 
 
 def read_record(run: RunDirectory) -> RunRecord:
-    """Everything that the directory of `run` tells.
+    """Read the record of a run.
 
     Raises:
         UsageError: its ``config.toml`` or ``metrics.jsonl`` cannot be read.
@@ -89,35 +89,34 @@ def read_record(run: RunDirectory) -> RunRecord:
         raise UsageError(f"{run.metrics} cannot be read: {error.strerror}") from None
     tables = to_tables(build_config(read_preset(run.config_path)))
     shown = {section: table for section, table in tables.items() if section not in PRIVATE_SECTIONS}
-    record: dict[str, Any] = {"episodes": Series(), "edits": [], "lines": [], "started": None}
-    for event in recorded_events(run):
-        _take(record, event)
-    return RunRecord(
+    record = RunRecord(
         directory=run,
         summary=summarise(run),
         facts=run.read(),
         settings=dict(flat_settings(shown)),
         curves=curves,
         origin=_origin(run),
-        **record,
     )
+    for event in recorded_events(run):
+        _add(event, record)
+    return record
 
 
-def _take(record: dict[str, Any], event: Event) -> None:
+def _add(event: Event, record: RunRecord) -> None:
     match event:
         case EpisodeFinished():
-            record["episodes"].append(event.step, event.episode_return)
+            record.episodes.append(event.step, event.episode_return)
         case UpdateFinished():
             pass
         case SettingChanged():
-            record["edits"].append(event)
+            record.edits.append(event)
         case _:
             if isinstance(event, Rewound):
-                record["episodes"].rewind(event.step)
+                record.episodes.rewind(event.step)
             elif isinstance(event, RunStarted):
-                record["started"] = event
+                record.started = event
             if text := describe(event):
-                record["lines"].append(Line(event.time, event.__struct_config__.tag, text))
+                record.lines.append(Line(event.time, str(event.__struct_config__.tag), text))
 
 
 def _origin(run: RunDirectory) -> Origin | None:

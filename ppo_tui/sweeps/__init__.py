@@ -1,4 +1,4 @@
-"""``ppo-tui sweep``: many runs of one preset, with settings that Optuna chooses, and with several seeds."""
+"""Sweeps: many runs of a preset, with settings from Optuna and seeds."""
 
 from .definition import MILESTONES, Definition, read_seeds
 from .space import Choice, Span, read_search

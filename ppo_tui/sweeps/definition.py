@@ -1,4 +1,7 @@
-"""What a sweep is, kept in its directory: the same command goes on with it, another one is refused."""
+"""The definition of a sweep, kept in its directory.
+
+The same command continues the sweep there; another one is refused.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,18 @@ import msgspec
 from ..errors import UsageError
 
 MILESTONES = 20
-"""Points of a run, evenly spaced over its steps, at which trials are compared with one another."""
+"""Points of a run, evenly spaced over its steps, for comparing trials."""
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
-    """All that decides what the runs of a sweep are.
+    """The decisive options of a sweep: preset, settings, search, seeds, metric.
 
     Attributes:
         preset: a name or a file.
         overrides: settings of all runs, as ``--set`` takes them.
-        search: what the trials differ in, as ``--search`` takes it; empty for runs that differ in the seed alone.
-        seeds: each trial is one run for each of them.
-        metric: whose last value is a trial's score, the mean over its seeds; higher is better.
+        search: the search space, as ``--search`` takes it; empty for runs that differ in the seed alone.
+        seeds: of each trial, one run each.
+        metric: its last value, as the mean over the seeds, is the score of a trial; higher is better.
     """
 
     preset: str
@@ -31,10 +34,10 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
 
     def settle(self, directory: Path) -> None:
-        """Write this into the directory of a new sweep, or see that it is what the directory's sweep is.
+        """Write this into a new directory, or compare it with the file.
 
         Raises:
-            UsageError: another sweep lives there, or the disk refuses.
+            UsageError: another sweep is there, or its file cannot be read or written.
         """
         path = directory / "sweep.json"
         ours = msgspec.to_builtins(self)
@@ -51,16 +54,16 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
             if not isinstance(theirs, dict) or _plain(theirs.get(key)) != _plain(value):
                 before = theirs.get(key) if isinstance(theirs, dict) else theirs
                 raise UsageError(
-                    f"{directory} is another sweep: {key} is {_shown(before)} there, and {_shown(value)} here",
-                    hint="use its own command to go on with it, or choose another --name",
+                    f"{directory} holds another sweep: {key} is {_shown(before)} there, and {_shown(value)} here",
+                    hint="repeat its command to continue it, or choose another --name",
                 )
 
 
 def read_seeds(text: str | None) -> tuple[int, ...]:
-    """The seeds that ``--seeds`` names; none without it.
+    """Read ``--seeds``; without it there are none.
 
     Raises:
-        UsageError: they are no whole numbers, or not different ones.
+        UsageError: they are not whole numbers, or not different ones.
     """
     if text is None:
         return ()
@@ -69,7 +72,7 @@ def read_seeds(text: str | None) -> tuple[int, ...]:
     except ValueError:
         raise UsageError(f"--seeds {text!r}: expected whole numbers with commas, such as 1,2,3") from None
     if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise UsageError(f"--seeds {text!r}: seeds are different numbers from 0 on")
+        raise UsageError(f"--seeds {text!r}: expected different numbers from 0 on")
     return seeds
 
 

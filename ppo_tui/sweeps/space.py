@@ -1,4 +1,4 @@
-"""What is searched: settings with the values that they may have."""
+"""The search space: settings with their possible values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ _HINT = "such as optim.learning_rate=log:1e-4..1e-2, ppo.epochs=3..20, or policy
 
 @dataclass(frozen=True)
 class Span:
-    """All numbers from `low` to `high`, both included; whole ones where `whole`, evenly on a log scale where `log`."""
+    """A range of numbers with both its ends.
+
+    Attributes:
+        log: search evenly on a log scale.
+        whole: search whole numbers alone.
+    """
 
     key: str
     low: float
@@ -28,21 +33,21 @@ class Span:
     whole: bool = False
 
     def suggest(self, trial: optuna.Trial) -> str:
-        """The value that `trial` tries, as ``--set`` takes it."""
+        """Choose the value for `trial`, as ``--set`` takes it."""
         if self.whole:
             return str(trial.suggest_int(self.key, int(self.low), int(self.high), log=self.log))
         return f"{trial.suggest_float(self.key, self.low, self.high, log=self.log):.6g}"
 
     @property
     def examples(self) -> tuple[str, ...]:
-        """Values that must be valid for all of them to be."""
+        """Values to check: if these are valid, all are."""
         ends = (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
         return tuple(map(str, ends))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of these values."""
+    """A choice of values."""
 
     key: str
     values: tuple[str, ...]
@@ -58,10 +63,10 @@ class Choice:
 def read_search(
     preset: str, overrides: Sequence[str], specs: Sequence[str], *, allow_import: bool = False
 ) -> tuple[Span | Choice, ...]:
-    """The search that ``--search`` describes, each end and each choice of which is a valid setting of `preset`.
+    """Read ``--search``; every value has to be valid for `preset`.
 
     Raises:
-        UsageError: a spec is none, a setting is searched twice, or one of its values is not valid.
+        UsageError: a spec cannot be read, a setting is searched twice, or a value is not valid.
     """
     config = load_preset(preset, overrides=overrides, allow_import=allow_import)
     found: dict[str, Span | Choice] = {}
@@ -76,7 +81,7 @@ def read_search(
 
 
 def default_search(config: Config) -> tuple[str, ...]:
-    """What is searched where nobody says: the learning rate around the preset's, and the entropy bonus."""
+    """The default search space: learning rate and entropy bonus."""
     rate = config.optim.learning_rate or 2.5e-4
     return (f"optim.learning_rate=log:{rate / 10:g}..{min(rate * 10, 1.0):g}", "ppo.entropy_coef=0.0..0.02")
 
@@ -88,20 +93,20 @@ def _read(spec: str, config: Config) -> Span | Choice:
     try:
         now = get_value(config, key)
     except AttributeError:
-        now = None  # the check of its values says what is wrong with the name
+        now = None  # `read_search` checks the name with the values
     if not (found := _RANGE.fullmatch(text)):
         values = tuple(value.strip() for value in text.split(","))
         if len(set(values)) < 2 or not all(values):
-            raise UsageError(f"--search {spec!r}: a choice needs two different values and more", hint=_HINT)
+            raise UsageError(f"--search {spec!r}: a choice needs at least two different values", hint=_HINT)
         return Choice(key, values)
     try:
         low, high = float(found["low"]), float(found["high"])
     except ValueError:
-        raise UsageError(f"--search {spec!r}: the ends of a range are numbers", hint=_HINT) from None
+        raise UsageError(f"--search {spec!r}: the ends of a range have to be numbers", hint=_HINT) from None
     log = found["log"] is not None
     if not low < high < float("inf") or (log and low <= 0):
         raise UsageError(
-            f"--search {spec!r}: from {low:g} to {high:g} is no range{' on a log scale' * log}", hint=_HINT
+            f"--search {spec!r}: from {low:g} to {high:g} is not a range{' on a log scale' * log}", hint=_HINT
         )
     whole = not isinstance(now, float) and low == int(low) and high == int(high)
     return Span(key, low, high, log=log, whole=whole)

@@ -1,4 +1,4 @@
-"""Running a sweep: asks the study for trials, keeps processes at work, prunes, and tells the study the scores."""
+"""Run a sweep: start trials, prune them, record their scores."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .space import Choice, Span
 from .trials import INDEX, Result, ask, open_study, settled
 
 LOOK_SECONDS = 0.5
-"""How often the runs are looked at."""
+"""Time between two looks at the runs."""
 
 
 class _Active:
-    """A trial under way: one run for each seed."""
+    """A trial under way, with one run for each seed."""
 
     def __init__(self, trial: optuna.Trial, settings: dict[str, str], runs: Sequence[RunProcess]) -> None:
         self.trial, self.settings, self.runs = trial, settings, runs
@@ -38,14 +38,14 @@ class _Active:
 
     @property
     def over(self) -> bool:
-        """Whether nothing of it runs any more, or will."""
+        """Whether none of its runs is running or will start."""
         if self.pruned or self.failed:
             return all(run.poll() for run in self.runs if run.started)
         return all(run.poll() for run in self.runs)
 
     @property
     def waiting(self) -> RunProcess | None:
-        """The next of its runs to start."""
+        """Its next run to start."""
         if self.pruned or self.failed:
             return None
         return next((run for run in self.runs if not run.started), None)
@@ -59,7 +59,7 @@ class _Active:
             run.join()
 
     def prune_if_hopeless(self) -> None:
-        """Report each milestone that all seeds have passed; stop where the others were better at it."""
+        """Report milestones passed by all seeds; stop if others were better."""
         for step, values in enumerate(zip(*(run.milestones() for run in self.runs), strict=False)):
             if step < self._reported:
                 continue
@@ -73,13 +73,13 @@ class _Active:
 
 
 class Sweep:
-    """A sweep in its directory, which this process has locked.
+    """A sweep in a directory locked by this process.
 
     Args:
-        search: what the trials differ in.
-        trials: how many there are to be, those of earlier commands included.
+        search: the search space.
+        trials: number of trials, including those of earlier commands.
         processes: runs at a time.
-        prune: whether trials that lag behind are cut short.
+        prune: stop trials early that are worse than others.
         log: receives a line about each trial that begins or ends.
     """
 
@@ -102,7 +102,10 @@ class Sweep:
         self._active: list[_Active] = []
 
     def run(self) -> None:
-        """Until all trials are over. What this raises leaves the runs saved, and the trials to be gone on with."""
+        """Run all trials to their end.
+
+        If this raises, the runs are saved, and the same command continues them.
+        """
         try:
             while self._start_some() or self._active:
                 for active in self._active:
@@ -122,7 +125,7 @@ class Sweep:
                 active.join()
 
     def results(self) -> list[Result]:
-        """Of the trials that are over, the best first."""
+        """Results of the ended trials, best first."""
         names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
         return [
             Result(
@@ -138,15 +141,16 @@ class Sweep:
     # ── Starting ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start_some(self) -> bool:
-        """Fill the free places with runs; whether any was started."""
+        """Start runs up to the limit; return whether any was started."""
         started = False
-        at_work = sum(run.started and not run.poll() for active in self._active for run in active.runs)
-        while at_work < self._processes:
+        running = sum(run.started and not run.poll() for active in self._active for run in active.runs)
+        while running < self._processes:
             active = next((active for active in self._active if active.waiting), None) or self._begin()
-            if active is None or not active.waiting.free:
+            run = active.waiting if active else None
+            if run is None or not run.free:
                 break
-            active.waiting.start()
-            at_work, started = at_work + 1, True
+            run.start()
+            running, started = running + 1, True
         return started
 
     def _begin(self) -> _Active | None:
@@ -156,8 +160,11 @@ class Sweep:
         settings = {one.key: one.suggest(trial) for one in self._search}
         index = trial.user_attrs[INDEX]
         try:
-            runs = [self._process(path, settings, seed) for path, seed in self._places(index)]
-        except ConfigError as error:  # each value is valid, but not with the others
+            runs = [
+                self._process(path, settings, seed)
+                for path, seed in zip(self._paths(index), self._definition.seeds, strict=True)
+            ]
+        except ConfigError as error:  # each value is valid alone, but not with the others
             self._study.tell(trial, state=TrialState.FAIL)
             self._log(f"trial {index} failed: {error.message}")
             return self._begin()
@@ -165,9 +172,6 @@ class Sweep:
         self._active.append(active)
         self._log(f"trial {index} begins{_described(settings)}")
         return active
-
-    def _places(self, index: int) -> list[tuple[Path, int]]:
-        return list(zip(self._paths(index), self._definition.seeds, strict=True))
 
     def _paths(self, index: int) -> list[Path]:
         seeds = self._definition.seeds
@@ -178,7 +182,7 @@ class Sweep:
         definition = self._definition
         overrides = [*definition.overrides, *(f"{key}={value}" for key, value in settings.items()), f"run.seed={seed}"]
         config = load_preset(definition.preset, overrides=overrides, allow_import=self._allow_import)
-        # One core for each run: they are as many as there is room for.
+        # One core for each run, as `processes` counts them.
         overrides += ["run.torch_threads=1"] if config.run.torch_threads == "auto" else []
         overrides += ["workers.count=1"] if config.workers.count == "auto" and config.run.algorithm == "ppo" else []
         arguments = ["--preset", definition.preset, *(part for one in overrides for part in ("--set", one))]
@@ -188,11 +192,11 @@ class Sweep:
     # ── Ending ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def _settle(self, active: _Active) -> None:
-        """Tell the study what came of a trial."""
+        """Give the outcome of a trial to the study."""
         name = f"trial {active.index}"
         if active.pruned:
             self._study.tell(active.trial, state=TrialState.PRUNED)
-            self._log(f"{name} pruned: others had better scores by then")
+            self._log(f"{name} pruned: others had better scores at that point")
         elif failed := active.failed:
             self._study.tell(active.trial, state=TrialState.FAIL)
             self._log(f"{name} failed: {failed.failure()}")

@@ -1,4 +1,4 @@
-"""The trials of a sweep, as its study in ``study.db`` has them."""
+"""The trials of a sweep, kept in its Optuna study ``study.db``."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from sqlalchemy import URL
 from .definition import MILESTONES
 
 INDEX = "index"
-"""Attribute of a trial: its number among those that the user sees; one that is tried again keeps it."""
+"""Attribute of a trial: its number for the user, kept if it is tried again."""
 
 STARTUP_TRIALS = 5
-"""Trials that are drawn at random, and that are never cut short, before others follow from them."""
+"""Trials drawn at random and never pruned, before the sampler and the pruner begin."""
 
 WARM_UP = MILESTONES // 4
-"""Milestones that every trial may take before it is compared with others: early scores say little."""
+"""Milestones of a trial before it may be pruned: early scores mean little."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a trial.
+    """The result of a trial.
 
     Attributes:
-        score: mean over its seeds; of one that was pruned, when it was; None without any.
+        score: mean over its seeds, for a pruned trial at that point; None without any.
         state: ``complete``, ``pruned`` or ``failed``.
-        settings: what it tried.
+        settings: the values tried.
         runs: the directories of its runs, as `ppo-tui compare` takes them.
     """
 
@@ -41,9 +41,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_study(path: Path, seed: int) -> optuna.Study:
-    """The study in this file, made where there is none.
+    """Open the study in this file, or create it.
 
-    Trials that were running when the sweep before was killed are put back in the queue, with the same settings.
+    Trials left running by a killed sweep go back into the queue, with the same settings.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.RDBStorage(URL.create("sqlite", database=str(path)).render_as_string())
@@ -59,7 +59,7 @@ def open_study(path: Path, seed: int) -> optuna.Study:
             ),
         )
         known = study.get_trials(deepcopy=False)
-        # With the same seed again, the trials after a restart would be those before it once more.
+        # With the same seed again, the trials after a restart would repeat those before it.
         study.sampler = optuna.samplers.TPESampler(
             seed=seed + len(known), n_startup_trials=STARTUP_TRIALS, constant_liar=True
         )
@@ -72,7 +72,7 @@ def open_study(path: Path, seed: int) -> optuna.Study:
 
 
 def ask(study: optuna.Study, total: int) -> optuna.Trial | None:
-    """The next trial, one of the queue first; None where `total` have begun."""
+    """Ask for the next trial; None once `total` have begun."""
     trials = study.get_trials(deepcopy=False)
     begun = {trial.user_attrs[INDEX] for trial in trials if INDEX in trial.user_attrs}
     if len(begun) >= total and not any(trial.state is TrialState.WAITING for trial in trials):
@@ -84,7 +84,7 @@ def ask(study: optuna.Study, total: int) -> optuna.Trial | None:
 
 
 def settled(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that are over, the best first, then those that were pruned, then those that failed."""
+    """The ended trials: complete ones, best first, then pruned, then failed ones."""
     newest: dict[int, FrozenTrial] = {}
     for trial in study.get_trials(deepcopy=False):
         if INDEX in trial.user_attrs:

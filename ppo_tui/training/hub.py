@@ -17,7 +17,7 @@ from ..protocol import Alarm, Event, Level, RunState
 class Sink(Protocol):
     """Something that events are given to, in the order in which they happen, on the training thread."""
 
-    def emit(self, event: Event) -> None: ...
+    def emit(self, event: Event, /) -> None: ...
 
 
 class SinkBehind(Exception):

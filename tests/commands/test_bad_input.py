@@ -1,4 +1,4 @@
-"""Bad input of every kind: one message with a remedy, exit code 2, and nothing was started or written."""
+"""Bad input: one message with a remedy, exit code 2, nothing started."""
 
 from __future__ import annotations
 

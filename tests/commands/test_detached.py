@@ -1,4 +1,4 @@
-"""Runs that no terminal holds: started in the background, steered by scripts, watched from anywhere."""
+"""Runs without a terminal: in the background, controlled, watched from anywhere."""
 
 from __future__ import annotations
 
@@ -92,7 +92,9 @@ def test_a_start_in_the_background_that_fails_says_why_and_leaves_nothing(ppo_tu
 @pytest.mark.slow
 def test_a_killed_run_is_shown_as_crashed(ppo_tui, tmp_path, end_runs):
     assert ppo_tui(*LONG, "--name", "mine", "--detached").returncode == 0
-    os.kill(RunDirectory(tmp_path / "runs" / "mine").holder, signal.SIGKILL)
+    pid = RunDirectory(tmp_path / "runs" / "mine").holder
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
     wait_until(lambda: RunDirectory(tmp_path / "runs" / "mine").holder is None)
     (listed,) = json.loads(ppo_tui("runs", "--json").stdout)
     assert listed["state"] == "crashed"
@@ -124,7 +126,7 @@ def test_sigterm_while_pytorch_loads_is_recorded(tmp_path):
 
 
 class Console:
-    """A process that has a terminal until it is hung up.
+    """A process with a terminal, until the terminal hangs up.
 
     Args:
         controlling: it is the terminal of its session, as a login shell's child has it: the kernel tells it of the end.

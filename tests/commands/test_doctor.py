@@ -1,4 +1,4 @@
-"""`ppo-tui doctor`: what it finds here, what it says where something is missing, and its exit codes."""
+"""`ppo-tui doctor`: findings here, remedies for problems, exit codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ppo_tui.commands.doctor import print_findings
 
 
 def test_this_machine_can_train(ppo_tui):
-    """The tests run here, so nothing may have failed; the JSON has every check."""
+    """The tests run here, so no check may fail."""
     done = ppo_tui("doctor", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     findings = {finding["check"]: finding for finding in json.loads(done.stdout)}

@@ -40,7 +40,7 @@ def test_eval_prints_a_score_with_its_interval_and_how_it_was_made(ppo_tui, few)
     assert "solved from a mean return of 475 on: not reached" in done.stdout
 
 
-def test_eval_as_json_has_every_game(ppo_tui, few):
+def test_eval_as_json_has_every_episode(ppo_tui, few):
     done = ppo_tui("eval", "latest", "--episodes", "5", "--sampled", "--seed", "4", "--json")
     score = json.loads(done.stdout)
     assert (score["run"], score["episodes"], score["step"]) == ("few", 5, 2048)
@@ -88,16 +88,16 @@ def test_watch_records_without_a_terminal(ppo_tui, few, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "frames in game.gif" in done.stdout
     assert done.stderr.count("return ") == 2
-    film = (tmp_path / "game.gif").read_bytes()
-    assert film.startswith(b"GIF89a")
+    gif = (tmp_path / "game.gif").read_bytes()
+    assert gif.startswith(b"GIF89a")
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     board = accumulator.EventAccumulator(str(few / "tensorboard"))
     board.Reload()
     (image,) = board.Images("eval/game")
-    assert (image.step, image.encoded_image_string) == (2048, film)
+    assert (image.step, image.encoded_image_string) == (2048, gif)
 
 
-def test_watch_shows_the_game_and_what_the_policy_makes_of_it(few, terminal):  # noqa: F811
+def test_watch_shows_the_game_with_values_and_probabilities(few, terminal):  # noqa: F811
     start(terminal, "watch few")
     terminal.wait_for("Game · env 0 of 1", seconds=60)
     terminal.wait_for(r"value\s+-?\d")

@@ -1,4 +1,4 @@
-"""`ppo-tui resume`, on real processes that are stopped and killed."""
+"""`ppo-tui resume`, on real processes, stopped and killed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def lines(path: Path) -> list[dict]:
 
 
 def numbers(run: Path) -> list[dict]:
-    """The metrics of each update without those that a clock decides."""
+    """The metrics of each update, without times."""
     return [
         {key: value for key, value in line.items() if not key.startswith("time/") or key == "time/total_timesteps"}
         for line in lines(run / "metrics.jsonl")
@@ -35,7 +35,7 @@ def numbers(run: Path) -> list[dict]:
 
 
 def interrupted(tmp_path: Path, number: signal.Signals, *, after_updates: int, name: str = "run") -> Path:
-    """A run that is sent a signal, workers and all, once it has done so many updates."""
+    """Send a signal to a run and its workers after some updates."""
     command = [sys.executable, "-m", "ppo_tui", "--preset", "cartpole", "--headless", "--name", name, *QUICK]
     process = subprocess.Popen(
         [*command, "--total-steps", STEPS],
@@ -58,7 +58,7 @@ def interrupted(tmp_path: Path, number: signal.Signals, *, after_updates: int, n
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """A run that nobody interrupted."""
+    """A run without interruption."""
     command = [sys.executable, "-m", "ppo_tui", "--preset", "cartpole", "--name", "whole", "--total-steps", STEPS]
     directory = tmp_path_factory.mktemp("finished")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -68,7 +68,7 @@ def finished(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def whole(finished: Path, tmp_path) -> Path:
-    """A copy of that run, for this test."""
+    """A copy of the finished run, for this test."""
     return shutil.copytree(finished, tmp_path / "runs" / "whole", symlinks=True)
 
 
@@ -90,7 +90,7 @@ def test_a_run_goes_on_after_sigterm_and_after_sigkill_with_the_numbers_of_one_t
 
 
 def check_record(run: Path, done_before: int, *, lost: bool) -> None:
-    """One run from its start to its end, and what was trained twice lies beside it."""
+    """Check for one run from start to end, repeated updates set aside."""
     events = [decode_event(line) for line in (run / "events.jsonl").read_bytes().splitlines()]
     updates = [event.update for event in events if isinstance(event, UpdateFinished)]
     assert updates == list(range(1, 17))
@@ -126,14 +126,14 @@ def test_what_was_damaged_is_passed_over_aloud_and_nothing_starts_from_scratch(p
 
 
 def test_what_cannot_be_resumed_is_refused_in_words(ppo_tui, tmp_path, whole):
-    for arguments, told in (
+    for arguments, message in (
         (["whole"], "has done 4,096 steps of 4,096"),
         (["whoel"], "did you mean 'whole'?"),
         (["whole", "--set", "env.id=Acrobot-v1"], "env.id = 'Acrobot-v1': a resumed run keeps its 'CartPole-v1'"),
     ):
         done = ppo_tui("resume", *arguments)
         assert done.returncode == 2, arguments
-        assert told in done.stderr
+        assert message in done.stderr
         assert "Traceback" not in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""Runs that nobody watches: lines for programs, restarts by the same command, messages to the outside."""
+"""Unattended runs: lines for programs, restarts by the same command, notifications."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,7 @@ def test_resume_auto_begins_goes_on_and_leaves_alone_what_is_done(ppo_tui, tmp_p
         [sys.executable, "-m", "ppo_tui", *arguments, "--log-format", "json"],
         env=environment, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
+    assert process.stdout
     for line in process.stdout:
         if '"event":"update"' in line:
             break
@@ -116,7 +118,7 @@ def test_bad_arguments(ppo_tui, arguments, words):
 
 @pytest.fixture
 def hook():
-    """A webhook, and what was posted to it."""
+    """A webhook and its received messages."""
     posted: list[dict] = []
 
     class Hook(BaseHTTPRequestHandler):
@@ -125,7 +127,7 @@ def hook():
             self.send_response(204)
             self.end_headers()
 
-        def log_message(self, *arguments):
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Hook)
@@ -139,15 +141,15 @@ def test_a_webhook_and_a_command_hear_of_the_end(ppo_tui, tmp_path, hook):
     script = tmp_path / "tell.sh"
     script.write_text('#!/bin/sh\necho "$PPO_TUI_EVENT $PPO_TUI_RUN $PPO_TUI_STEP" > "$1"\ncat >> "$1"\n')
     script.chmod(0o755)
-    told = tmp_path / "told"
+    received = tmp_path / "received"
     done = ppo_tui(
-        *SHORT, "--name", "it", "--set", f"notify.webhook={url}", "--set", f'notify.command="{script} {told}"'
+        *SHORT, "--name", "it", "--set", f"notify.webhook={url}", "--set", f'notify.command="{script} {received}"'
     )
     assert done.returncode == 0, done.stderr
     (message,) = posted
     assert (message["event"], message["run"], message["state"], message["step"]) == ("finish", "it", "finished", 1024)
     assert "it: finished at step 1,024" in message["text"]
-    first, body = told.read_text().splitlines()
+    first, body = received.read_text().splitlines()
     assert first == "finish it 1024"
     assert json.loads(body) == message
 
@@ -162,8 +164,8 @@ def test_an_address_that_does_not_answer_changes_nothing(ppo_tui, tmp_path):
     assert log.count("the notification of a finish failed") == 2
 
 
-def test_a_run_that_stalls_is_told_once(tmp_path, hook):
-    """A worker that hangs holds the training; the watch looks at nothing but the clock and the events."""
+def test_a_stalled_run_is_notified_once(tmp_path, hook, monkeypatch):
+    """The notifier looks at the clock and the events alone."""
     from ppo_tui.config import NotifyConfig
     from ppo_tui.protocol import RunFinished, RunStarted, RunState, StateChanged
     from ppo_tui.runs import RunDirectory
@@ -172,7 +174,13 @@ def test_a_run_that_stalls_is_told_once(tmp_path, hook):
     url, posted = hook
     arrived = threading.Event()
     sink = Notifier(NotifyConfig(webhook=url, stall_seconds=0.05, on=("stall", "failure")), RunDirectory(tmp_path))
-    tell, sink._deliver = sink._deliver, lambda *args: (tell(*args), arrived.set())
+    deliver = sink._deliver
+
+    def deliver_and_signal(*arguments: Any) -> None:
+        deliver(*arguments)
+        arrived.set()
+
+    monkeypatch.setattr(sink, "_deliver", deliver_and_signal)
     start = RunStarted(
         run="it", config={}, seed=1, total_steps=1, num_envs=1, num_workers=1, rollout_steps=1, env_slices=((0, 1),),
         device="cpu", parameters=1, versions={},
@@ -194,7 +202,7 @@ def test_a_preset_file_cannot_name_a_command(ppo_tui, tmp_path):
 
 @pytest.mark.slow
 def test_the_slurm_script_of_the_documentation_saves_and_puts_the_job_back(tmp_path):
-    """SLURM itself is a stub here; bash, the signal and the run are real."""
+    """SLURM is a stub; bash, the signal and the run are real."""
     page = (ROOT / "docs" / "servers.md").read_text("utf-8")
     script = tmp_path / "job.sh"
     script.write_text(
@@ -210,6 +218,7 @@ def test_the_slurm_script_of_the_documentation_saves_and_puts_the_job_back(tmp_p
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "SLURM_JOB_ID": "42"}
     environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
     job = subprocess.Popen(["bash", str(script)], env=environment, stdout=subprocess.PIPE, text=True)
+    assert job.stdout
     for line in job.stdout:
         if "  step " in line:
             break

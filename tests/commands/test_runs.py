@@ -91,7 +91,7 @@ def test_breakout_trains_on_the_real_game(ppo_tui, tmp_path):
     assert first["train/ratio_error_first"] < 1e-3
     assert 0 <= first["train/clip_fraction"] <= 1
     assert last["train/learning_rate"] == pytest.approx(2.5e-4 / 2)
-    # Random Breakout scores about one point a game, over five lives.
+    # Random Breakout scores about one point an episode, over five lives.
     assert 0 <= last["rollout/ep_rew_mean"] < 10
 
 
@@ -122,6 +122,7 @@ def test_a_signal_saves_and_leaves_with_its_code(number, code, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert process.stdout
     for line in process.stdout:
         if "steps/s" in line:
             break
@@ -148,6 +149,7 @@ def test_a_worker_that_may_not_be_replaced_ends_the_run_with_code_3_and_its_name
         stdout=subprocess.PIPE,
         text=True,
     )  # fmt: skip
+    assert process.stdout
     for line in process.stdout:
         if "steps/s" in line:
             break

@@ -1,4 +1,4 @@
-"""`serve` shows the screen in a real browser, to those who have its address."""
+"""`serve` shows the screen in a real browser with its address."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def address(tmp_path):
         [sys.executable, "-m", "ppo_tui", "serve", "few", "--port", str(port)],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
+    assert server.stdout
     line = server.stdout.readline()
     assert line.startswith("few is at http://127.0.0.1:"), line
     yield line.split()[-1]
@@ -47,6 +48,7 @@ def address(tmp_path):
 
 def answer(address: str, path: str = "/", **headers: str) -> int:
     url = urlsplit(address)
+    assert url.hostname
     connection = http.client.HTTPConnection(url.hostname, url.port, timeout=20)
     connection.request("GET", path, headers=headers)
     return connection.getresponse().status

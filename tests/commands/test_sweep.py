@@ -1,4 +1,4 @@
-"""`ppo-tui sweep`: many short runs, pruned, killed and gone on with; a table with the best first."""
+"""`ppo-tui sweep`: many short runs, pruned, killed and continued; best first."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ def test_a_sweep_that_is_killed_half_way_goes_on_and_ends_with_the_best_first(pp
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     ended = 0
+    assert process.stderr
     for line in process.stderr:
         ended += line.startswith("trial") and "begins" not in line
         if ended == 5:
@@ -93,9 +94,9 @@ def test_a_stopped_sweep_leaves_no_process_and_saved_runs(ppo_tui, tmp_path):
     while not all((run / "metrics.jsonl").exists() for run in runs) and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 143, said
-    assert "the same command goes on" in said
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 143, printed
+    assert "the same command continues" in printed
     for run in runs:
         facts = json.loads((run / "run.json").read_text())
         assert (facts["status"], facts["exit_code"]) == ("stopped", 143)

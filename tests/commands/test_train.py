@@ -1,4 +1,4 @@
-"""The screen in a real terminal, driven by real keys: tmux stands in for the person in front of it."""
+"""The screen in a real terminal with real keys, through tmux."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def start(terminal: Terminal, arguments: str) -> None:
 
 
 def left_behind(tmp_path: Path) -> list[psutil.Process]:
-    """Processes that still work in the run's directory, but for the shell, a moment after the program has ended."""
+    """Processes left in the run's directory after the program, without the shell."""
     found = []
     for process in psutil.process_iter():
         try:

@@ -1,4 +1,4 @@
-"""Runs are grouped by what they repeat, aligned on their steps, and averaged as rliable does."""
+"""Runs are grouped, aligned on their steps, and averaged as by rliable."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def curve(name: str, steps: list[float], values: list[float], *overrides: str, p
 
 
 def save(path: Path, values: list[float | None], *, seed: int = 1, preset: str = "cartpole", set: str = "") -> None:
-    """A run directory whose metric takes these values at steps 100, 200, …"""
+    """A run directory with these values at steps 100, 200, …"""
     overrides = [f"run.seed={seed}", *([set] if set else [])]
     run = RunDirectory.create(load_preset(preset, overrides=overrides), label=preset, path=path)
     lines = [{"time/total_timesteps": 100 * (n + 1), RETURN: value} for n, value in enumerate(values)]
@@ -77,7 +77,7 @@ def test_runs_can_be_grouped_by_name_and_by_environment():
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(2, 30), st.floats(-10, 10)), min_size=1, max_size=5))
 @settings(max_examples=40)
 def test_straight_lines_average_to_a_straight_line(lines):
-    """However the steps of the runs lie, interpolation adds nothing of its own."""
+    """Wherever the steps of the runs are, interpolation adds nothing."""
     runs = []
     for number, (stride, count, slope) in enumerate(lines):
         steps = np.arange(count) * float(stride)

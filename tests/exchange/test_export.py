@@ -1,4 +1,4 @@
-"""`export` writes policies that other programs run, and writes none that decides otherwise."""
+"""`export` writes policies for other programs, and none with other decisions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.commands.test_evaluate import few, trained  # noqa: F401
 
 
 def checkpoint(path: Path, preset: str, *overrides: str, **tables) -> Path:
-    """A checkpoint of an untrained policy, with statistics and biases of its own."""
+    """A checkpoint of an untrained policy with statistics and biases."""
     config = build_config(tables) if tables else load_preset(preset, overrides=["rollout.num_envs=4", *overrides])
     with Trainer(config) as trainer, torch.no_grad():
         generator = torch.Generator().manual_seed(5)
@@ -69,7 +69,7 @@ def test_onnx_acts_as_the_policy_in_a_runtime_of_its_own(tmp_path, policy):
     assert [tensor["name"] for tensor in facts["inputs"]] == [given.name for given in session.get_inputs()]
 
 
-def test_torchscript_plays_a_whole_game_as_the_policy_does(tmp_path):
+def test_torchscript_plays_a_whole_episode_as_the_policy_does(tmp_path):
     file, experience = write(checkpoint(tmp_path, *POLICIES["lstm"]), "torchscript")
     module = torch.jit.load(file)
     env = gymnasium.make("CartPole-v1")

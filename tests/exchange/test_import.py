@@ -1,4 +1,4 @@
-"""`import` makes runs of models that the real Stable-Baselines3 has trained."""
+"""`import` makes runs of models trained by the real Stable-Baselines3."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_an_imported_run_is_scored_and_goes_on(ppo_tui, models):
 
 
 def test_frames_reach_an_imported_cnn_as_they_reached_the_model(tmp_path):
-    """The zip of a model on stacked Atari frames decides the same on our stacks as on Stable-Baselines3's."""
+    """A model of stacked Atari frames decides the same on our stacks."""
     from ppo_tui.config import load_preset
     from ppo_tui.exchange.sb3 import convert, read_model
     from ppo_tui.ppo import build_policy

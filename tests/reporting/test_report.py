@@ -1,4 +1,4 @@
-"""`report` writes a page that stands alone, on real runs, looked at by a real browser."""
+"""`report` writes a self-contained page, seen by a real browser."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOSTILE = "<script>document.title='owned'</script>$$x$$"
 
 @pytest.fixture
 def runs(trained: Path, tmp_path: Path) -> Path:  # noqa: F811
-    """Two runs, ``few`` and one with an edit, a hostile name and hostile words in its record."""
+    """``few``, and a run with an edit and hostile texts."""
     shutil.copytree(trained, tmp_path / "runs", symlinks=True)
     other = tmp_path / "runs" / "other"
     shutil.copytree(tmp_path / "runs" / "few", other, symlinks=True)
@@ -32,14 +32,14 @@ def runs(trained: Path, tmp_path: Path) -> Path:  # noqa: F811
         edit = SettingChanged(key="optim.learning_rate", old=1e-3, new=5e-4, by=HOSTILE, step=1024, update=4)
         end = RunFinished(state=RunState.FAILED, exit_code=3, reason=HOSTILE, step=2048, update=8)
         events.write(encode(edit) + b"\n" + encode(end) + b"\n")
-    shutil.rmtree(other / "checkpoints")  # so that there is nobody to play
+    shutil.rmtree(other / "checkpoints")  # so that no policy can play
     config = (other / "config.toml").read_text()
     (other / "config.toml").write_text(config.replace("seed = 1", "seed = 7"))
     return tmp_path / "runs"
 
 
 def open_page(browser, path: Path, scheme: str = "light"):
-    """The page, and what the browser complained about or asked the network for."""
+    """The page, and the browser's complaints and requests to the network."""
     context = browser.new_context(color_scheme=scheme, viewport={"width": 1200, "height": 900})
     page, complaints = context.new_page(), []
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -83,7 +83,7 @@ def test_a_report_of_two_runs_in_a_browser(ppo_tui, runs, tmp_path, chromium):  
     assert page.locator("figure .bk-Figure").count() >= 10
     assert page.locator(".stills img").count() == 6
     assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
-    # What the canvas shows: each run's colour, and no longer that of a run that was switched off.
+    # What the canvas shows: each run, and a hidden run no longer.
     shown = "[...Bokeh.documents[0].all_models].filter((m) => m.tags.includes('run-1') && m.visible).length"
     assert page.evaluate(shown) > 10
     page.click("nav button >> nth=1")
