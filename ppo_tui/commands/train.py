@@ -79,6 +79,9 @@ def train(
         raise UsageError("which preset? for example: ppo-tui --preset breakout", hint="ppo-tui presets lists them")
     if resume_mode not in (None, "auto"):
         raise UsageError(f"--resume {resume_mode!r}: expected auto", hint="to continue a run: ppo-tui resume RUN")
+    from ..distributed.torchrun import Place
+
+    place = Place.here()
     shortcuts = {
         "run.seed": seed,
         "run.total_steps": total_steps,
@@ -93,12 +96,9 @@ def train(
         run_dir=run_dir,
         allow_import=allow_import,
         resume=resume_mode is not None,
-        screen=not headless and has_screen(),
+        screen=not headless and has_screen() and not place.by_torchrun,
     )
     options, lines = screen_options(theme, ascii, fps), line_options(log_format, quiet)
-    from ..distributed.torchrun import Place
-
-    place = Place.here()
     if detached:
         return _train_detached(request, place, options)
     if place.by_torchrun:
