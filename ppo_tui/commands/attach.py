@@ -38,7 +38,9 @@ def attach(
     return show_run(find_run(run), options, readonly=readonly, take_control=take_control)
 
 
-def show_run(run: RunDirectory, options: ScreenOptions, *, readonly: bool = False, take_control: bool = False) -> int:
+def show_run(
+    run_dir: RunDirectory, options: ScreenOptions, *, readonly: bool = False, take_control: bool = False
+) -> int:
     """Attach the screen to a running run and return the exit code.
 
     Raises:
@@ -48,9 +50,9 @@ def show_run(run: RunDirectory, options: ScreenOptions, *, readonly: bool = Fals
     from ..tui.session import AttachedSession
     from ..tui.terminal import run_screen
 
-    outcome = run_screen(AttachedSession(run, readonly=readonly, take_control=take_control), options)
+    outcome = run_screen(AttachedSession(run_dir, readonly=readonly, take_control=take_control), options)
     if outcome.departure is Departure.DETACHED:
-        print(f"{run.name} continues; see it again: ppo-tui attach {shlex.quote(run.name)}")
+        print(f"{run_dir.name} continues; see it again: ppo-tui attach {shlex.quote(run_dir.name)}")
     return outcome.exit_code
 
 

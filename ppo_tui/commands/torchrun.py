@@ -77,38 +77,38 @@ def train_together(
         return 0 if prepared is None else run_headless(prepared, lines)
     from ..distributed.ranks import ProcessGroup
 
-    group = ProcessGroup(local_size=place.local_size)
+    ranks = ProcessGroup(local_size=place.local_size)
     try:
         # torchrun on each machine counts only the restarts for a rank of its own.
-        place = dataclasses.replace(place, restart=max(group.exchange(place.restart, int)))
-        return _lead(place, group, prepare_run, lines) if group.leads else _follow(place, group)
+        place = dataclasses.replace(place, restart=max(ranks.exchange(place.restart, int)))
+        return _lead(place, ranks, prepare_run, lines) if ranks.leads else _follow(place, ranks)
     finally:
-        group.close()
+        ranks.close()
 
 
-def _lead(place: Place, group: ProcessGroup, prepare_run: PrepareRun, lines: LineOptions | None) -> int:
+def _lead(place: Place, ranks: ProcessGroup, prepare_run: PrepareRun, lines: LineOptions | None) -> int:
     try:
         prepared = prepare_run(place)
     except PPOTuiError as error:
         code = error.exit_code
-        group.agree(lambda: _Plan(exit_code=code), _Plan)
+        ranks.agree(lambda: _Plan(exit_code=code), _Plan)
         raise
     if prepared is None:
-        group.agree(lambda: _Plan(exit_code=0), _Plan)
+        ranks.agree(lambda: _Plan(exit_code=0), _Plan)
         return 0
     try:
         checkpoint = str(prepared.resume.path) if prepared.resume else None
         name, config = prepared.directory.name, prepared.config
-        group.agree(lambda: _Plan(config=to_tables(config), name=name, checkpoint=checkpoint), _Plan)
-        _choose_device(place, group, config)
+        ranks.agree(lambda: _Plan(config=to_tables(config), name=name, checkpoint=checkpoint), _Plan)
+        _choose_device(place, ranks, config)
     except BaseException:
         prepared.close()
         raise
-    return run_headless(dataclasses.replace(prepared, ranks=group), lines)
+    return run_headless(dataclasses.replace(prepared, ranks=ranks), lines)
 
 
-def _follow(place: Place, group: ProcessGroup) -> int:
-    plan = group.agree(_Plan, _Plan)
+def _follow(place: Place, ranks: ProcessGroup) -> int:
+    plan = ranks.agree(_Plan, _Plan)
     if plan.exit_code is not None:
         return plan.exit_code
     from ..training import engine_class
@@ -119,7 +119,7 @@ def _follow(place: Place, group: ProcessGroup) -> int:
     pool = start_pool(share_of_config(config, place.size, place.local_size), info=info, wait=False)
     relay = CommandRelay()
     try:
-        _choose_device(place, group, config)
+        _choose_device(place, ranks, config)
         with signals_to(relay.send, Path(os.devnull)):
             trainer = engine_class(config)(
                 config,
@@ -127,7 +127,7 @@ def _follow(place: Place, group: ProcessGroup) -> int:
                 pool=pool,
                 env_info=info,
                 resume_from=Path(plan.checkpoint) if plan.checkpoint else None,
-                ranks=group,
+                ranks=ranks,
             )
             relay.connect(trainer)
             result = trainer.run()
@@ -138,15 +138,15 @@ def _follow(place: Place, group: ProcessGroup) -> int:
     return result.exit_code
 
 
-def _choose_device(place: Place, group: ProcessGroup, config: Config) -> None:
+def _choose_device(place: Place, ranks: ProcessGroup, config: Config) -> None:
     """Give each rank its own GPU, or all of them the CPU.
 
     Raises:
         ConfigError: there are too few GPUs, or only some of the machines have any.
     """
     device = _device(place, config)
-    group.compute_on(device)
-    kinds = group.exchange(device.type, str)
+    ranks.compute_on(device)
+    kinds = ranks.exchange(device.type, str)
     if len(set(kinds)) > 1:
         found = ", ".join(f"rank {rank} {kind}" for rank, kind in enumerate(kinds))
         raise ConfigError(

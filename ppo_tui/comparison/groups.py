@@ -59,27 +59,27 @@ class Group:
         return tuple(run for stratum in self.strata for run in stratum)
 
 
-def read_run(run: RunDirectory, metric: str) -> RunCurve:
+def read_run(run_dir: RunDirectory, metric: str) -> RunCurve:
     """Read the curve of `metric`, without abandoned parts of rewinds.
 
     Raises:
         UsageError: the run has no such metric, or no value of it yet.
         ConfigError: its ``config.toml`` is not valid.
     """
-    config = build_config(read_preset(run.config_path))
+    config = build_config(read_preset(run_dir.config_path))
     try:
-        curves = read_metrics(run.metrics)
+        curves = read_metrics(run_dir.metrics)
     except OSError as error:
-        raise UsageError(f"{run.metrics} cannot be read: {error.strerror}") from None
+        raise UsageError(f"{run_dir.metrics} cannot be read: {error.strerror}") from None
     if curves and metric not in curves:
         hint = did_you_mean(metric, curves, otherwise=f"it has {', '.join(sorted(curves))}")
-        raise UsageError(f"--metric {metric!r}: {run.path.name} has no such metric", hint=hint)
+        raise UsageError(f"--metric {metric!r}: {run_dir.path.name} has no such metric", hint=hint)
     series = curves.get(metric, Series())
     finite = np.isfinite(series.values)
     if not finite.any():
-        raise UsageError(f"{run.path.name} has no value of {metric} yet", hint="leave it out, or wait until it has")
-    facts = run.read()
-    name = str(facts.get("name") or run.path.name)
+        raise UsageError(f"{run_dir.path.name} has no value of {metric} yet", hint="leave it out, or wait until it has")
+    facts = run_dir.read()
+    name = str(facts.get("name") or run_dir.path.name)
     preset = str(facts.get("preset") or _TIME.sub("", name))
     return RunCurve(name, preset, config, series.steps[finite].copy(), series.values[finite].copy())
 

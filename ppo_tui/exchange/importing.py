@@ -39,13 +39,13 @@ def import_model(
     info = examine(config)
     planned = RunDirectory.plan(label=label, name=name, path=run_dir)
     ours = not planned.path.exists()
-    run = RunDirectory.create(config, label=label, name=name, path=planned.path)
+    directory = RunDirectory.create(config, label=label, name=name, path=planned.path)
     try:
-        path = run.checkpoints / f"step-{0:012d}"
+        path = directory.checkpoints / f"step-{0:012d}"
         with Trainer(config, env_info=info) as trainer:
             load_into(trainer.policy, model)
             trainer.save(path)
-        point_link(run.checkpoints / "latest", path)
+        point_link(directory.checkpoints / "latest", path)
         experience = gather_experience(path, allow_import=True)
         kind = action_kind(info.action_space, squash=False)
 
@@ -57,11 +57,11 @@ def import_model(
             check_same(runner(model, to_env), experience, model.path.name)
         by = f"Stable-Baselines3 {model.version}".strip()
         reason = f"imported from {model.path.name}, trained by {by} for {model.steps:,} steps"
-        run.update(status="stopped", reason=reason, pid=None)
+        directory.update(status="stopped", reason=reason, pid=None)
     except BaseException:
-        run.release()
+        directory.release()
         if ours:
-            shutil.rmtree(run.path, ignore_errors=True)
+            shutil.rmtree(directory.path, ignore_errors=True)
         raise
-    run.release()
-    return run, len(experience.actions)
+    directory.release()
+    return directory, len(experience.actions)

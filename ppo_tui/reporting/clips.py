@@ -42,7 +42,7 @@ class ReportClip:
     score: float | None
 
 
-def record_clip(run: RunDirectory, *, device: str = "auto", allow_import: bool = False) -> ReportClip:
+def record_clip(run_dir: RunDirectory, *, device: str = "auto", allow_import: bool = False) -> ReportClip:
     """Record the beginning of an episode.
 
     The best checkpoint of the run plays, or its newest.
@@ -53,8 +53,8 @@ def record_clip(run: RunDirectory, *, device: str = "auto", allow_import: bool =
     """
     from ..training.evaluation.watch import WatchEngine
 
-    best = (run.checkpoints / BEST / MANIFEST_FILE).is_file()
-    path = find_checkpoint(str(run.path), BEST if best else LATEST).path
+    best = (run_dir.checkpoints / BEST / MANIFEST_FILE).is_file()
+    path = find_checkpoint(str(run_dir.path), BEST if best else LATEST).path
     setup = start_evaluation(path, episodes=1, num_envs=1, steps=1, device=device, allow_import=allow_import)
     score: float | None = None
     with tempfile.TemporaryDirectory() as directory:

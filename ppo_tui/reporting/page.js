@@ -1,4 +1,4 @@
-// What the charts need of the page: its colours, light or dark, and which runs to show.
+// Colours of the charts, light or dark, and buttons that show and hide runs.
 (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const models = () => Bokeh.documents.flatMap((document) => [...document.all_models]);

@@ -75,29 +75,29 @@ class RunRecord:
         return elapsed.last if elapsed else None
 
 
-def read_record(run: RunDirectory) -> RunRecord:
+def read_record(run_dir: RunDirectory) -> RunRecord:
     """Read the record of a run.
 
     Raises:
         UsageError: its ``config.toml`` or ``metrics.jsonl`` cannot be read.
     """
     try:
-        curves = read_metrics(run.metrics)
+        curves = read_metrics(run_dir.metrics)
     except FileNotFoundError:
         curves = {}
     except OSError as error:
-        raise UsageError(f"{run.metrics} cannot be read: {error.strerror}") from None
-    tables = to_tables(build_config(read_preset(run.config_path)))
+        raise UsageError(f"{run_dir.metrics} cannot be read: {error.strerror}") from None
+    tables = to_tables(build_config(read_preset(run_dir.config_path)))
     shown = {section: table for section, table in tables.items() if section not in PRIVATE_SECTIONS}
     record = RunRecord(
-        directory=run,
-        summary=summarise(run),
-        facts=run.read(),
+        directory=run_dir,
+        summary=summarise(run_dir),
+        facts=run_dir.read(),
         settings=dict(flat_settings(shown)),
         curves=curves,
-        origin=_origin(run),
+        origin=_origin(run_dir),
     )
-    for event in recorded_events(run):
+    for event in recorded_events(run_dir):
         _add(event, record)
     return record
 
@@ -119,8 +119,8 @@ def _add(event: Event, record: RunRecord) -> None:
                 record.lines.append(Line(event.time, str(event.__struct_config__.tag), text))
 
 
-def _origin(run: RunDirectory) -> Origin | None:
+def _origin(run_dir: RunDirectory) -> Origin | None:
     with contextlib.suppress(RunFailedError, UsageError):
-        path, _ = newest_checkpoint(run.checkpoints)
+        path, _ = newest_checkpoint(run_dir.checkpoints)
         return read_state(path).origin
     return None

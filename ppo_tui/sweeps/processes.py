@@ -30,7 +30,7 @@ class RunProcess:
     """
 
     def __init__(self, path: Path, arguments: Sequence[str], *, steps: int, metric: str) -> None:
-        self.run = RunDirectory(path)
+        self.run_dir = RunDirectory(path)
         self._arguments, self._steps, self._metric = arguments, steps, metric
         self._process: subprocess.Popen[bytes] | None = None
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `join`)
@@ -44,14 +44,14 @@ class RunProcess:
 
         One of a killed sweep may still be saving.
         """
-        return self.run.holder is None
+        return self.run_dir.holder is None
 
     @property
     def started(self) -> bool:
         return self._process is not None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "ppo_tui", *self._arguments, "--run-dir", str(self.run.path)]
+        command = [sys.executable, "-m", "ppo_tui", *self._arguments, "--run-dir", str(self.run_dir.path)]
         self._process = subprocess.Popen(
             [*command, "--headless", "--quiet", "--resume", "auto"],
             stdin=subprocess.DEVNULL,
@@ -81,9 +81,9 @@ class RunProcess:
     def milestones(self) -> list[float]:
         """The metric at each milestone so far; NaN before its first value."""
         try:
-            facts = self.run.metrics.stat()
+            facts = self.run_dir.metrics.stat()
             if (at := (facts.st_mtime_ns, facts.st_size)) != self._read_at:
-                curves = read_metrics(self.run.metrics)
+                curves = read_metrics(self.run_dir.metrics)
                 self._read_at = at
                 self._milestones = self._values(curves)
         except OSError:  # there are no metrics yet
@@ -101,7 +101,7 @@ class RunProcess:
     def score(self) -> float:
         """The last value of the metric; NaN without any."""
         try:
-            series = read_metrics(self.run.metrics).get(self._metric)
+            series = read_metrics(self.run_dir.metrics).get(self._metric)
         except OSError:
             return float("nan")
         return _last(series.values) if series else float("nan")
@@ -110,7 +110,7 @@ class RunProcess:
         """The reason for its failure, in one line."""
         self._errors.seek(0)
         printed = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-        reason = self.run.read().get("reason")
+        reason = self.run_dir.read().get("reason")
         return str(reason or (printed[-1] if printed else f"exit code {self.code}")).splitlines()[0]
 
 
