@@ -22,7 +22,7 @@ from .errors import PPOTuiError, UsageError
 from .protocol import Command, Event, RunState, StateChanged, Stop
 from .runs import RUNS_DIR, RunDirectory
 from .runs.background import start_process
-from .runs.hangup import ignore_hangups, let_go_of_terminal, told_of_hangups, writes_to
+from .runs.hangup import ignore_hangups, leave_terminal, sighup_when_terminal_closes, writes_to
 from .runs.history import past_events, set_aside_after
 from .runs.server import ControlServer
 from .sinks import describe
@@ -376,7 +376,7 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
 
 def _continue_without_screen(session: LocalSession, directory: RunDirectory) -> int:
     """Train on in this process after its terminal is gone."""
-    let_go_of_terminal(directory.log)
+    leave_terminal(directory.log)
     _log.warning("the terminal is gone; the run continues: ppo-tui attach %s", directory.path)
     with signals_to(session.send, directory.log):
         session.start()  # the screen may have gone before it did
@@ -451,10 +451,10 @@ def signals_to(send: Callable[[Command], None], log: Path) -> Iterator[None]:
             print(f"{name}: saving and stopping; send it again to exit at once", file=sys.stderr, flush=True)
         send(Stop(save=True, exit_code=code, reason=f"stopped by {name}", by=name))
 
-    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: lambda *_: let_go_of_terminal(log)}
+    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: lambda *_: leave_terminal(log)}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        with told_of_hangups():
+        with sighup_when_terminal_closes():
             yield
     finally:
         for number, handler in before.items():

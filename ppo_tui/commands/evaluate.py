@@ -61,7 +61,7 @@ def evaluate(
             allow_import=allow_import,
             on_game=on_episode,
         )
-    print_evaluation(chosen.run.name if chosen.run else chosen.path.name, evaluation, as_json=as_json)
+    print_evaluation(chosen.run_dir.name if chosen.run_dir else chosen.path.name, evaluation, as_json=as_json)
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ def export(
 
     chosen = find_checkpoint(run, checkpoint)
     print_skipped(chosen.skipped)
-    name = chosen.run.path.name if chosen.run else chosen.path.name
+    name = chosen.run_dir.path.name if chosen.run_dir else chosen.path.name
     from ..exchange.formats import check_export, deploy, write_policy
 
     written = check_export(form, output)

@@ -66,7 +66,7 @@ def watch(
 
     chosen = find_checkpoint(run, checkpoint)
     print_skipped(chosen.skipped)
-    name = chosen.run.name if chosen.run else chosen.path.name
+    name = chosen.run_dir.name if chosen.run_dir else chosen.path.name
     if record is not None:
         from ..sinks.recording import check_recording
 
@@ -84,7 +84,7 @@ def watch(
         device=device,
         allow_import=allow_import,
     )
-    with _recording(record, chosen.run.tensorboard if chosen.run else None, setup.state.step) as record_event:
+    with _recording(record, chosen.run_dir.tensorboard if chosen.run_dir else None, setup.state.step) as record_event:
         if screen:
             return _watch_on_screen(setup, options, name=name, episodes=episodes, record_event=record_event)
         return _watch_headless(setup, name=name, episodes=episodes or 1, record_event=record_event)
@@ -110,9 +110,9 @@ def _recording(file: Path | None, tensorboard: Path | None, step: int) -> Iterat
         if recording.frames:
             print(f"{recording.frames:,} frames in {file}")
             if file.suffix.lower() == ".gif" and tensorboard is not None and tensorboard.is_dir():
-                from ..sinks.tensorboard import add_film
+                from ..sinks.tensorboard import add_recording
 
-                add_film(tensorboard, file, step)
+                add_recording(tensorboard, file, step)
 
 
 def _watch_on_screen(

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..plotting.series import Series, read_metrics
 from ..runs import RunDirectory
-from ..workers.parent import signal_when_parent_ends
+from ..system import signal_when_parent_dies
 from .definition import MILESTONES
 
 
@@ -125,4 +125,4 @@ def _end_with_sweep() -> None:
 
     On other systems than Linux it continues, and the next sweep waits for it.
     """
-    signal_when_parent_ends(signal.SIGTERM)
+    signal_when_parent_dies(signal.SIGTERM)
