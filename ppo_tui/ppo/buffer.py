@@ -17,7 +17,7 @@ from ..distributed.ranks import ALONE, Ranks
 from .gae import gae
 from .observations import has_stack_axis
 from .policy import Decision
-from .recurrent import Past
+from .recurrent import RecurrentContext
 
 ALL_ENVS = slice(None)
 
@@ -36,7 +36,7 @@ class Minibatch:
         values: what the critic said during the rollout.
         masks: the possible actions, bool `[B, A]`, or None where all are.
         old_distributions: parameters of the distributions that the actions came from, `[B, P]`, where they are kept.
-        past: what a recurrent policy remembers before them; None without memory.
+        context: recurrent states before them; None without recurrence.
         share: B over the steps of the whole minibatch, where other ranks hold the rest of it.
         whole_advantages: those of the whole minibatch then; else None.
     """
@@ -49,7 +49,7 @@ class Minibatch:
     returns: Tensor
     masks: Tensor | None = None
     old_distributions: Tensor | None = None
-    past: Past | None = None
+    context: RecurrentContext | None = None
     share: float = 1.0
     whole_advantages: Tensor | None = None
 
@@ -325,12 +325,8 @@ class RolloutBuffer:
     def minibatch(self, indices: Tensor) -> Minibatch:
         """The steps of these `indices`, int64 `[B]`; step t of environment n has index t × N + n.
 
-        For a recurrent policy each of them stands alone, after what was remembered then.
+        For a recurrent policy each of them stands alone, after the recurrent state of that step.
         """
-        past = None
-        if self.states is not None:
-            states = self.states.flatten(0, 1)[indices]
-            past = Past(states, torch.zeros(1, len(indices), dtype=torch.bool, device=states.device))
         return Minibatch(
             observations=self._observations_at(indices),
             actions=self.actions.flatten(0, 1)[indices],
@@ -340,7 +336,7 @@ class RolloutBuffer:
             returns=self.returns.view(-1)[indices],
             masks=None if self.masks is None else self.masks.flatten(0, 1)[indices + self._row(0) * self.num_envs],
             old_distributions=None if self.distributions is None else self.distributions.flatten(0, 1)[indices],
-            past=past,
+            context=None if self.states is None else RecurrentContext(self.states.flatten(0, 1)[indices]),
         )
 
     def sequences(self, envs: Tensor) -> Minibatch:
@@ -353,7 +349,7 @@ class RolloutBuffer:
         batch = self.minibatch((times * self.num_envs + envs).flatten())
         resets = (self.terminations | self.truncations)[:, envs].roll(1, dims=0)
         resets[0] = False  # where an episode begins there, its state is zero already
-        return dataclasses.replace(batch, past=Past(self.states[0, envs], resets))
+        return dataclasses.replace(batch, context=RecurrentContext(self.states[0, envs], resets))
 
     def step_frames(self) -> Tensor:
         """The newest frame before each step, `[T·N, *S]`."""

@@ -62,7 +62,7 @@ class Objective:
         self._policy, self._ppo = policy, ppo
 
     def evaluate(self, batch: Minibatch, coefficients: Coefficients) -> Evaluation:
-        distribution, values = self._policy(batch.observations, batch.masks, batch.past)
+        distribution, values = self._policy(batch.observations, batch.masks, batch.context)
         log_probs = distribution.log_prob(batch.actions)
         ratio = losses.probability_ratio(log_probs, batch.log_probs)
         policy_loss = self._policy_loss(ratio, distribution, batch, coefficients)
@@ -309,7 +309,7 @@ class Learner:
         total = torch.zeros((), device=self.device)
         for batch in minibatches.in_order():
             if batch.share:
-                distribution, _ = self.policy(batch.observations, batch.masks, batch.past)
+                distribution, _ = self.policy(batch.observations, batch.masks, batch.context)
                 total += distribution.kl_from(batch.old_distributions).sum()
         kl = (self._ranks.add_up(total) / steps).item()
         for number in self._adaptive.values():

@@ -1,11 +1,11 @@
-"""Actor and critic: from observations to action distributions and values, and from actions to the environment's."""
+"""The actor-critic: observations to action distributions and values, actions to the environment's."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,18 +19,18 @@ from .distributions import ActionKind, Distribution, action_kind
 from .networks import CNNS, MLP, custom_network, initialize_orthogonal
 from .normalizers import ObservationNormalizer
 from .observations import check_spaces_of_policy, has_stack_axis, image_layout
-from .recurrent import Memory, Past
+from .recurrent import RecurrentContext, RecurrentLayer
 
 
 class Decision(NamedTuple):
-    """What the policy decides for B observations. Made in inference mode: to be copied before gradients need it.
+    """Decisions for B observations, made in inference mode: clone them before gradients need them.
 
     Attributes:
         actions: `[B, *action_shape]`, as the policy counts them (see `ActorCritic.env_actions`).
         log_probs: log π(a|s), `[B]`.
         values: V(s), `[B]`.
-        distribution: what the actions come from; needed only where a rollout keeps it.
-        states: what a recurrent policy remembers after the step, `[B, M]`; None without memory.
+        distribution: of the actions; needed only where a rollout keeps it.
+        states: recurrent states after the step, `[B, M]`; None without recurrence.
     """
 
     actions: Tensor
@@ -40,24 +40,38 @@ class Decision(NamedTuple):
     states: Tensor | None = None
 
 
+class HeadOutputs(NamedTuple):
+    """Results of one forward pass over B observations.
+
+    Attributes:
+        scores: of the policy head, `[B, num_outputs]`; None where only values were asked for.
+        values: V(s), `[B]`.
+        states: recurrent states after a single step, `[B, M]`; None after a sequence and without recurrence.
+    """
+
+    scores: Tensor | None
+    values: Tensor
+    states: Tensor | None
+
+
 class ActorCritic(nn.Module):
     """A policy π(a|s) and a value function V(s), on one trunk or on two.
 
     Args:
         actor_trunk: features for the policy head: a module with an attribute ``num_features``.
         critic_trunk: features for the value head, or None where both heads share `actor_trunk`.
-        actions: how the environment's actions live within the policy.
+        actions: representation of the environment's actions within the policy.
         log_std_init: initial log standard deviation of continuous actions.
         mixed_precision: compute the trunks in bfloat16, under `torch.autocast`.
         normalizer: applied to observations before the trunks, or None.
-        actor_memory, critic_memory: between each trunk and its head; None for a policy that sees the present alone.
+        actor_recurrence, critic_recurrence: between each trunk and its head; None for a policy without recurrence.
             With a shared trunk the critic has none of its own.
 
     Attributes:
         action_shape: of one action within the policy: `()` for `Discrete` actions, `(D,)` for all others.
         action_dtype: int64 or float32.
         distribution_size: P, the parameters of one action distribution.
-        state_size: M, the numbers that are remembered of each environment; 0 without memory.
+        state_size: M, the numbers in the recurrent state of one environment; 0 without recurrence.
     """
 
     def __init__(
@@ -69,8 +83,8 @@ class ActorCritic(nn.Module):
         log_std_init: float = 0.0,
         mixed_precision: bool = False,
         normalizer: ObservationNormalizer | None = None,
-        actor_memory: Memory | None = None,
-        critic_memory: Memory | None = None,
+        actor_recurrence: RecurrentLayer | None = None,
+        critic_recurrence: RecurrentLayer | None = None,
     ) -> None:
         super().__init__()
         self.mixed_precision = mixed_precision
@@ -78,18 +92,21 @@ class ActorCritic(nn.Module):
         self.normalizer = normalizer
         self.actor_trunk = actor_trunk
         self.critic_trunk = critic_trunk
-        self.actor_memory = actor_memory
-        self.critic_memory = critic_memory
-        self._state_sizes = [memory.state_size for memory in (actor_memory, critic_memory) if memory]
+        self.actor_memory = actor_recurrence  # these two names are keys in the weights of every checkpoint
+        self.critic_memory = critic_recurrence
+        self._branches = [(actor_trunk, actor_recurrence)]
+        if critic_trunk is not None:
+            self._branches.append((critic_trunk, critic_recurrence))
+        self._state_sizes = [layer.state_size for _, layer in self._branches if layer]
         self.state_size = sum(self._state_sizes)
         self._actions = actions
-        self.is_discrete = isinstance(actions.space, spaces.Discrete)
         self.action_shape = actions.shape
         self.action_dtype = actions.dtype
         self.distribution_size = actions.distribution_size
         self.log_std = nn.Parameter(torch.full(actions.shape, log_std_init)) if actions.gaussian else None
-        actor_features = (actor_memory or actor_trunk).num_features
-        critic_features = actor_features if critic_trunk is None else (critic_memory or critic_trunk).num_features
+        actor_features, critic_features = (
+            _num_features(layer or trunk) for trunk, layer in (self._branches[0], self._branches[-1])
+        )
         self.policy_head = nn.Linear(actor_features, actions.num_outputs)
         self.value_head = nn.Linear(critic_features, 1)
         self._packed: dict[nn.Module, nn.Module] = {}
@@ -98,55 +115,47 @@ class ActorCritic(nn.Module):
         return {**self.__dict__, "_packed": {}}  # the weights of a copy may change
 
     def initial_states(self, num_envs: int) -> Tensor | None:
-        """What a recurrent policy remembers when an episode begins, `[num_envs, M]`; None without memory."""
+        """Recurrent states at the start of an episode, `[num_envs, M]`; None without recurrence."""
         return self.value_head.weight.new_zeros(num_envs, self.state_size) if self.state_size else None
 
-    def forward(
-        self, observations: Tensor, masks: Tensor | None = None, past: Past | None = None
-    ) -> tuple[Distribution, Tensor]:
-        """The action distributions and the values `[B]` of observations `[B, (K,) *S]`.
+    def evaluate(
+        self, observations: Tensor, context: RecurrentContext | None = None, *, values_only: bool = False
+    ) -> HeadOutputs:
+        """The forward pass: normaliser, trunks, recurrent layers, heads.
+
+        Acting, valuing and learning all go through here.
 
         Args:
-            masks: the possible actions, bool `[B, A]`; None for all. A is the sum of the choices' sizes.
-            past: for a recurrent policy, whose B = T·N observations are T steps of N environments, step by step.
+            observations: `[B, (K,) *S]`.
+            context: for a recurrent policy: the states before a single step of B environments, or before a sequence of
+                B = T·N observations.
+            values_only: leave out the actor, where it shares nothing with the critic.
         """
-        observations = self._normalized(observations)
-        features = self._features(self.actor_trunk, observations)
-        critic_features = features if self.critic_trunk is None else self._features(self.critic_trunk, observations)
-        if self.actor_memory is not None:
-            pasts = [Past(states, past.resets) for states in past.states.split(self._state_sizes, dim=-1)]
-            features = self.actor_memory(features, pasts[0])
-            critic_features = features if self.critic_memory is None else self.critic_memory(critic_features, pasts[1])
-        return self._heads(features, critic_features, masks)
-
-    def _step(
-        self, observations: Tensor, masks: Tensor | None, states: Tensor | None
-    ) -> tuple[Distribution, Tensor, Tensor | None]:
-        """As `forward`, for one step after `states`, `[B, M]`; and the states after it."""
-        if self.actor_memory is None:
-            return *self(observations, masks), None
-        observations = self._normalized(observations)
-        parts = states.split(self._state_sizes, dim=-1)
-        features, carried = self.actor_memory.step(self._features(self.actor_trunk, observations), parts[0])
-        if self.critic_memory is None:
-            return *self._heads(features, features, masks), carried
-        critic_features, critic_carried = self.critic_memory.step(
-            self._features(self.critic_trunk, observations), parts[1]
+        if self.normalizer is not None:
+            observations = self.normalizer(observations)
+        parts = () if context is None else context.states.split(self._state_sizes, dim=-1)
+        branches, parts = (self._branches[-1:], parts[-1:]) if values_only else (self._branches, parts)
+        features: list[Tensor] = []
+        states: list[Tensor] = []
+        for branch, (trunk, layer) in enumerate(branches):
+            outputs = self._features(trunk, observations)
+            if layer is not None:
+                assert context is not None, "a recurrent policy needs its states"
+                outputs, next_states = layer(outputs, RecurrentContext(parts[branch], context.resets))
+                if next_states is not None:
+                    states.append(next_states)
+            features.append(outputs)
+        return HeadOutputs(
+            scores=None if values_only else self.policy_head(features[0]),
+            values=self.value_head(features[-1]).squeeze(-1),
+            states=(torch.cat(states, dim=-1) if len(states) > 1 else states[0]) if states else None,
         )
-        return *self._heads(features, critic_features, masks), torch.cat([carried, critic_carried], dim=-1)
-
-    def _heads(self, features: Tensor, critic_features: Tensor, masks: Tensor | None) -> tuple[Distribution, Tensor]:
-        distribution = self._actions.distribution(self.policy_head(features), self.log_std, masks)
-        return distribution, self.value_head(critic_features).squeeze(-1)
-
-    def _normalized(self, observations: Tensor) -> Tensor:
-        return observations if self.normalizer is None else self.normalizer(observations)
 
     def _features(self, trunk: nn.Module, observations: Tensor) -> Tensor:
-        """What `trunk` makes of the observations, `[B, num_features]`, always as float32.
+        """Features of the observations by `trunk`, `[B, num_features]`, always as float32.
 
-        In mixed precision memories and heads stay float32: their outputs decide the probability ratio, in which the
-        eight bits of a bfloat16 would drown the small steps of an update.
+        In mixed precision recurrent layers and heads stay float32: their outputs decide the probability ratio, in which
+        the eight bits of a bfloat16 would drown the small steps of an update.
         """
         if (packed := self._packed.get(trunk)) is not None and torch.is_inference_mode_enabled():
             return packed(observations).float()
@@ -154,11 +163,27 @@ class ActorCritic(nn.Module):
             features = trunk(observations)
         return features.float()
 
+    def _distribution(self, scores: Tensor | None, masks: Tensor | None) -> Distribution:
+        assert scores is not None, "values only were asked for"
+        return self._actions.distribution(scores, self.log_std, masks)
+
+    def forward(
+        self, observations: Tensor, masks: Tensor | None = None, context: RecurrentContext | None = None
+    ) -> tuple[Distribution, Tensor]:
+        """The action distributions and the values `[B]` of observations `[B, (K,) *S]`.
+
+        Args:
+            masks: the possible actions, bool `[B, A]`; None for all. A is the sum of the choices' sizes.
+            context: as for `evaluate`.
+        """
+        outputs = self.evaluate(observations, context)
+        return self._distribution(outputs.scores, masks), outputs.values
+
     @contextlib.contextmanager
     def unchanged(self) -> Iterator[None]:
-        """Act faster inside, where the weights stay as they are: on a CPU, trunks of convolutions are packed once."""
+        """Act faster while the weights stay unchanged: on a CPU, convolutional trunks are packed once."""
         dtype = torch.bfloat16 if self.mixed_precision else torch.float32
-        trunks = [trunk for trunk in (self.actor_trunk, self.critic_trunk) if isinstance(trunk, tuple(CNNS.values()))]
+        trunks = [trunk for trunk, _ in self._branches if isinstance(trunk, tuple(CNNS.values()))]
         if trunks and self.value_head.weight.device.type == "cpu" and can_pack(dtype):
             self._packed = {trunk: pack(trunk, dtype) for trunk in trunks}
         try:
@@ -180,21 +205,19 @@ class ActorCritic(nn.Module):
         Args:
             noise: these observations' rows of `draw_noise`, `[B, A]`; None takes the most probable action.
             masks: as for `forward`.
-            states: what a recurrent policy remembers, `[B, M]`: `initial_states` where an episode begins, else the
-                `Decision.states` of the step before.
+            states: recurrent states, `[B, M]`: `initial_states` at the start of an episode, else the `Decision.states`
+                of the step before.
         """
-        distribution, values, states = self._step(observations, masks, states)
+        scores, values, next_states = self.evaluate(observations, None if states is None else RecurrentContext(states))
+        distribution = self._distribution(scores, masks)
         actions = distribution.mode() if noise is None else distribution.sample(noise)
-        return Decision(actions, distribution.log_prob(actions), values, distribution, states)
+        return Decision(actions, distribution.log_prob(actions), values, distribution, next_states)
 
     @torch.inference_mode()
     def value(self, observations: Tensor, states: Tensor | None = None) -> Tensor:
         """V(s) alone, `[B]`, of observations `[B, (K,) *S]`; `states` as for `act`."""
-        features = self._features(self.critic_trunk or self.actor_trunk, self._normalized(observations))
-        if self.actor_memory is not None:
-            memory = self.critic_memory or self.actor_memory
-            features, _ = memory.step(features, states[:, -memory.state_size :])
-        return self.value_head(features).squeeze(-1)
+        context = None if states is None else RecurrentContext(states)
+        return self.evaluate(observations, context, values_only=True).values
 
     def draw_noise(self, batch: int, generator: torch.Generator) -> Tensor:
         """The randomness of `batch` actions, `[batch, A]`, on the generator's device."""
@@ -205,6 +228,10 @@ class ActorCritic(nn.Module):
         return self._actions.to_env(actions.cpu().numpy())
 
 
+def _num_features(module: nn.Module) -> int:
+    return cast(int, module.num_features)  # to the type checker every attribute of a module is a tensor or a module
+
+
 def build_policy(
     observation_space: spaces.Space,
     action_space: spaces.Space,
@@ -213,7 +240,7 @@ def build_policy(
     frame_stack: int,
     seed: int | None = None,
 ) -> ActorCritic:
-    """The networks that `policy` describes, for one environment's spaces.
+    """Build the networks of a `policy` section for one environment's spaces.
 
     Args:
         frame_stack: newest observations that the policy sees at once, K.
@@ -240,25 +267,25 @@ def build_policy(
         log_std_init=policy.log_std_init,
         mixed_precision=policy.precision == "bf16",
         normalizer=ObservationNormalizer(observation_space.shape) if policy.normalize_observations else None,
-        actor_memory=_memory(policy, actor_trunk),
-        critic_memory=_memory(policy, critic_trunk),
+        actor_recurrence=_recurrent_layer(policy, actor_trunk),
+        critic_recurrence=_recurrent_layer(policy, critic_trunk),
     )
     if policy.init == "orthogonal":
         if ":" not in policy.network:  # a network of the user's own has initialised itself
             initialize_orthogonal(actor_critic)
-        for memory in (actor_critic.actor_memory, actor_critic.critic_memory):
-            if memory is not None:
-                memory.initialize_orthogonal()
+        for layer in (actor_critic.actor_memory, actor_critic.critic_memory):
+            if layer is not None:
+                layer.initialize_orthogonal()
         initialize_orthogonal(actor_critic.policy_head, gain=0.01)
         initialize_orthogonal(actor_critic.value_head, gain=1.0)
     return actor_critic
 
 
-def _memory(policy: PolicyConfig, trunk: nn.Module | None) -> Memory | None:
-    """What remembers the features of `trunk`, where the policy is recurrent."""
+def _recurrent_layer(policy: PolicyConfig, trunk: nn.Module | None) -> RecurrentLayer | None:
+    """The recurrent layer after `trunk`, where the policy is recurrent."""
     if trunk is None or policy.recurrent == "none":
         return None
-    return Memory(policy.recurrent, trunk.num_features, policy.recurrent_size)
+    return RecurrentLayer(policy.recurrent, _num_features(trunk), policy.recurrent_size)
 
 
 def _checked_observation_space(space: spaces.Space) -> spaces.Box:
@@ -271,7 +298,7 @@ def _checked_observation_space(space: spaces.Space) -> spaces.Box:
 
 
 def _trunk_builder(space: spaces.Box, policy: PolicyConfig, frame_stack: int) -> Callable[[], nn.Module]:
-    """What makes one trunk for observations of `space`; each call makes another one, with weights of its own."""
+    """A factory of trunks for observations of `space`; each call makes one with its own weights."""
     if ":" in policy.network:
         stacked = has_stack_axis(space.shape, space.dtype, frame_stack)
         shape = (frame_stack, *space.shape) if stacked else space.shape

@@ -1,4 +1,4 @@
-"""What lets a policy remember: a recurrent layer between a trunk and its head."""
+"""The recurrent layer of a policy: an LSTM or a GRU between a trunk and its head."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ import torch
 from torch import Tensor, nn
 
 
-class Past(NamedTuple):
-    """What a recurrent policy knows before T consecutive steps of N environments.
+class RecurrentContext(NamedTuple):
+    """The recurrent state before B = T·N steps, and the episode starts among them.
 
     Attributes:
-        states: before the first step, `[N, M]`.
-        resets: whether step t is the first of its episode, bool `[T, N]`: nothing before it is remembered.
+        states: before the first step of each environment, `[N, M]`.
+        resets: whether step t is the first of its episode, so that the state before it counts as zero, bool `[T, N]`;
+            None for a single step, T = 1, without a reset.
     """
 
     states: Tensor
-    resets: Tensor
+    resets: Tensor | None = None
 
 
-class Memory(nn.Module):
+class RecurrentLayer(nn.Module):
     """One layer of an LSTM (Hochreiter & Schmidhuber, 1997) or a GRU (Cho et al., 2014, arXiv:1406.1078).
 
     Args:
         kind: ``lstm`` or ``gru``.
         num_inputs: features of a step.
-        size: H, what each of the layer's vectors holds.
+        size: H, length of each of the layer's vectors.
 
     Attributes:
         num_features: H, of the output.
-        state_size: M, the numbers that are carried from step to step: 2 H (LSTM: hidden, then cell state) or H (GRU).
+        state_size: M, the numbers carried from step to step: 2 H (LSTM: hidden, then cell state) or H (GRU).
     """
 
     def __init__(self, kind: str, num_inputs: int, size: int) -> None:
@@ -40,12 +41,21 @@ class Memory(nn.Module):
         self.layer = (nn.LSTM if kind == "lstm" else nn.GRU)(num_inputs, size)
 
     def initialize_orthogonal(self) -> None:
-        """Orthogonal weights and zero biases, as CleanRL's ``ppo_atari_lstm.py`` has them."""
+        """Set orthogonal weights and zero biases, as CleanRL's ``ppo_atari_lstm.py`` does."""
         for name, parameter in self.layer.named_parameters():
             if name.startswith("weight"):
                 nn.init.orthogonal_(parameter, 1.0)
             else:
                 nn.init.zeros_(parameter)
+
+    def forward(self, features: Tensor, context: RecurrentContext) -> tuple[Tensor, Tensor | None]:
+        """Outputs `[T·N, H]` of features `[T·N, num_inputs]`, and the next states.
+
+        The states after the steps, `[N, M]`, come from a single step alone; None after a sequence.
+        """
+        if context.resets is None:
+            return self.step(features, context.states)
+        return self.sequence(features, context.states, context.resets), None
 
     def step(self, features: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
         """One step: outputs `[N, H]` and new states `[N, M]` of features `[N, num_inputs]` and states `[N, M]`."""
@@ -53,13 +63,17 @@ class Memory(nn.Module):
         carried = torch.cat(carried, dim=-1) if isinstance(carried, tuple) else carried
         return outputs[0], carried[0]
 
-    def forward(self, features: Tensor, past: Past) -> Tensor:
-        """The outputs `[T·N, H]` of features `[T·N, num_inputs]`: the same as T times `step`, and much faster.
+    def sequence(self, features: Tensor, states: Tensor, resets: Tensor) -> Tensor:
+        """Outputs `[T·N, H]` of T steps: the same as T times `step`, and much faster.
 
         Each part of an episode becomes a sequence of its own, padded to the length of the longest.
+
+        Args:
+            features: `[T·N, num_inputs]`, step by step.
+            states, resets: as in `RecurrentContext`.
         """
-        num_steps, num_envs = past.resets.shape
-        begins = past.resets.T.clone()  # [N, T]: environment by environment, its parts lie one after the other
+        num_steps, num_envs = resets.shape
+        begins = resets.T.clone()  # [N, T]: environment by environment, its parts lie one after the other
         begins[:, 0] = True
         part = (begins.flatten().cumsum(0) - 1).view(num_envs, num_steps)
         times = torch.arange(num_steps, device=features.device).expand_as(part)
@@ -68,13 +82,13 @@ class Memory(nn.Module):
 
         padded = features.new_zeros(int(age.max()) + 1, int(part.max()) + 1, features.shape[-1])
         padded = padded.index_put((age, part), features)
-        initial = past.states.new_zeros(padded.shape[1], self.state_size)
-        initial[part[:num_envs]] = past.states.masked_fill(past.resets[0].unsqueeze(-1), 0.0)  # the first parts
+        initial = states.new_zeros(padded.shape[1], self.state_size)
+        initial[part[:num_envs]] = states.masked_fill(resets[0].unsqueeze(-1), 0.0)  # the first parts
         outputs, _ = self.layer(padded, self._unpacked(initial))
         return outputs[age, part]
 
     def _unpacked(self, states: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """States `[N, M]` as the layer takes them."""
+        """States `[N, M]` in the form of PyTorch's layer."""
         states = states.unsqueeze(0)
         if isinstance(self.layer, nn.LSTM):
             hidden, cell = states.chunk(2, dim=-1)

@@ -16,7 +16,7 @@ from ..distributed.ranks import ALONE, Ranks
 from ..errors import WorkerError
 from ..pictures import PictureEncoder
 from ..ppo import ActorCritic, Categorical, DiagonalGaussian, Minibatch, RolloutBuffer
-from ..ppo.recurrent import Past
+from ..ppo.recurrent import RecurrentContext
 from ..protocol import WATCH_SECONDS, CommandRefused, Event, GameClip, GameFrame, WatchGame
 from ..workers import WorkerPool
 from ..workers.clip_recorder import RecordedFrames, fit_picture
@@ -84,9 +84,9 @@ class ClipEncoder:
     def _decisions(self, batch: Minibatch) -> dict[str, list[Any]]:
         """What the policy, which has not learnt since, makes of these F steps, by field of the frame."""
         masks = None if batch.masks is None else batch.masks.to(self._device)
-        past = None if batch.past is None else Past(*(tensor.to(self._device) for tensor in batch.past))
+        context = None if batch.context is None else RecurrentContext(batch.context.states.to(self._device))
         with global_generators_untouched(self._device):
-            distribution, _ = self._policy(batch.observations.to(self._device), masks, past)
+            distribution, _ = self._policy(batch.observations.to(self._device), masks, context)
         actions, entropy = batch.actions, _numbers(distribution.entropy())
         if isinstance(distribution, Categorical):
             return {

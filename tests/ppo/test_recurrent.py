@@ -10,7 +10,7 @@ from gymnasium import spaces
 from ppo_tui.config import build_config
 from ppo_tui.errors import ConfigError
 from ppo_tui.ppo import Hyperparameters, Learner, RolloutBuffer, build_policy
-from ppo_tui.ppo.recurrent import Memory, Past
+from ppo_tui.ppo.recurrent import RecurrentLayer
 from tests.ppo.test_combinations import IMAGE, VECTOR
 from tests.ppo.test_learner import CPU, weights_of
 
@@ -62,7 +62,7 @@ def played(policy, config, space=VECTOR, seed=0, ends=0.2):
     return rollout
 
 
-class TestMemory:
+class TestRecurrentLayer:
     @pytest.mark.parametrize("kind", KINDS)
     @hypothesis.given(
         num_steps=st.integers(1, 9), num_envs=st.integers(1, 5), ends=st.sampled_from([0, 0.3, 1]), data=st.data()
@@ -70,30 +70,30 @@ class TestMemory:
     @hypothesis.settings(max_examples=30)
     def test_a_sequence_equals_its_steps_one_by_one(self, kind, num_steps, num_envs, ends, data):
         torch.manual_seed(data.draw(st.integers(0, 1000)))
-        memory = Memory(kind, 3, 5).double()
+        layer = RecurrentLayer(kind, 3, 5).double()
         features = torch.randn(num_steps, num_envs, 3, dtype=torch.double)
-        states = torch.randn(num_envs, memory.state_size, dtype=torch.double)
+        states = torch.randn(num_envs, layer.state_size, dtype=torch.double)
         resets = torch.rand(num_steps, num_envs) < ends
-        outputs = memory(features.flatten(0, 1), Past(states, resets)).view(num_steps, num_envs, 5)
+        outputs = layer.sequence(features.flatten(0, 1), states, resets).view(num_steps, num_envs, 5)
         for t in range(num_steps):
-            output, states = memory.step(features[t], states.masked_fill(resets[t].unsqueeze(-1), 0.0))
+            output, states = layer.step(features[t], states.masked_fill(resets[t].unsqueeze(-1), 0.0))
             torch.testing.assert_close(outputs[t], output)
 
     def test_an_lstm_is_that_of_the_textbook_and_its_gradient_flows_through_time_and_stops_at_resets(self):
         """Against the equations written out in float64, forgetting by multiplication as CleanRL does."""
         torch.manual_seed(0)
-        memory, (num_steps, num_envs) = Memory("lstm", 3, 5).double(), (7, 3)
+        layer, (num_steps, num_envs) = RecurrentLayer("lstm", 3, 5).double(), (7, 3)
         features = torch.randn(num_steps, num_envs, 3, dtype=torch.double, requires_grad=True)
         states = torch.randn(num_envs, 10, dtype=torch.double)
         resets = torch.zeros(num_steps, num_envs, dtype=torch.bool)
         resets[3, 0] = resets[5, 0] = resets[1, 2] = True
         weight = torch.randn(num_steps, num_envs, 5, dtype=torch.double)
-        inputs = [features, *memory.parameters()]
+        inputs = [features, *layer.parameters()]
 
-        outputs = memory(features.flatten(0, 1), Past(states, resets)).view(num_steps, num_envs, 5)
+        outputs = layer.sequence(features.flatten(0, 1), states, resets).view(num_steps, num_envs, 5)
         gradients = torch.autograd.grad((outputs * weight).sum(), inputs)
 
-        w_in, w_hidden, b_in, b_hidden = memory.parameters()
+        w_in, w_hidden, b_in, b_hidden = layer.parameters()
         hidden, cell = states.chunk(2, dim=1)
         expected = []
         for t in range(num_steps):
@@ -108,7 +108,7 @@ class TestMemory:
         torch.testing.assert_close(gradients, reference)
         # What comes after the reset of environment 0 in step 5 tells nothing about the steps before it.
         (later,) = torch.autograd.grad(
-            memory(features.flatten(0, 1), Past(states, resets)).view_as(weight)[5:, 0].sum(), features
+            layer.sequence(features.flatten(0, 1), states, resets).view_as(weight)[5:, 0].sum(), features
         )
         assert later[:5].abs().max() == 0
         assert later[5, 0].abs().max() > 0
@@ -130,9 +130,9 @@ def test_it_trains_from_a_ratio_of_one(kind, shared, space, surrogate):
 
 def test_actor_and_critic_remember_apart_unless_they_share_a_trunk():
     for kind, vectors in (("lstm", 2), ("gru", 1)):
-        for shared, memories in ((True, 1), (False, 2)):
+        for shared, layers in ((True, 1), (False, 2)):
             policy = make_policy(configured(kind, policy={"shared": shared}))
-            assert policy.state_size == vectors * memories * 5
+            assert policy.state_size == vectors * layers * 5
             assert policy.initial_states(3).shape == (3, policy.state_size)
     assert make_policy(configured("none")).initial_states(3) is None
 
@@ -171,16 +171,16 @@ class TestRollout:
         batch = rollout.sequences(torch.tensor([2, 0]))
         assert batch.actions.view(6, 2).equal(rollout.actions[:, [2, 0]])
         assert batch.observations.view(6, 2, 3).equal(rollout.frames[:6, [2, 0]])
-        assert batch.past.states.equal(rollout.states[0, [2, 0]])
-        assert batch.past.resets[1:].equal((rollout.terminations | rollout.truncations)[:5, [2, 0]])
-        assert not batch.past.resets[0].any()
+        assert batch.context.states.equal(rollout.states[0, [2, 0]])
+        assert batch.context.resets[1:].equal((rollout.terminations | rollout.truncations)[:5, [2, 0]])
+        assert not batch.context.resets[0].any()
 
     def test_single_steps_know_what_was_remembered_then(self):
         config = configured("gru")
         policy = make_policy(config)
         rollout = played(policy, config)
         batch = rollout.minibatch(torch.tensor([21, 3, 10]))
-        distribution, values = policy(batch.observations, past=batch.past)
+        distribution, values = policy(batch.observations, context=batch.context)
         torch.testing.assert_close(distribution.log_prob(batch.actions), batch.log_probs)
         torch.testing.assert_close(values, batch.values)
 

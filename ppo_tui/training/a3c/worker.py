@@ -182,7 +182,7 @@ class ActorLearner:
             batch = experience.sequences(torch.zeros(1, dtype=torch.int64))
         else:
             batch = experience.minibatch(torch.arange(len(experience)))
-        distribution, values = self._policy(batch.observations, batch.masks, batch.past)
+        distribution, values = self._policy(batch.observations, batch.masks, batch.context)
         terms = {
             "policy_gradient_loss": losses.policy_gradient_loss(distribution.log_prob(batch.actions), batch.advantages),
             "value_loss": losses.value_loss(values, batch.returns),
