@@ -1,7 +1,8 @@
-"""The optimisers, both of which can be told on the device to skip a step."""
+"""Optimisers with a step that can be skipped on the device, and compilation."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -68,10 +69,12 @@ def make_optimizer(parameters: Iterable[nn.Parameter], optim: OptimConfig) -> to
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, compiled at its first call. Numbers among the arguments become part of it: let them be tensors."""
-    from torch._inductor import config
+    """A form of `function` that PyTorch compiles at its first call.
 
-    config.compile_threads = 1  # with more, the compiler starts processes of its own
+    Numbers among the arguments become constants of it, and another number compiles it again: pass tensors.
+    """
+    # With more threads the compiler starts processes of its own. It reads this when it is loaded, by torch.compile.
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
     return torch.compile(function)
 
 

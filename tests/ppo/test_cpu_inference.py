@@ -1,4 +1,4 @@
-"""Acting with packed weights: the same decisions as without, and never with weights of yesterday."""
+"""Acting with packed weights: the decisions of plain layers, and always with the present weights."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def test_decisions_are_those_of_the_layers_themselves(network: str, precision: s
         pytest.skip("this processor has no arithmetic in bfloat16")
     policy = atari_policy(precision, network)
     computed: list[int] = []
-    compute = cpu_inference._Convolution._compute
+    compute = cpu_inference._PackedConvolution._compute
     monkeypatch.setattr(
-        cpu_inference._Convolution,
+        cpu_inference._PackedConvolution,
         "_compute",
-        lambda layer, inputs: (computed.append(len(inputs)), compute(layer, inputs))[1],
+        lambda layer, inputs, weight: (computed.append(len(inputs)), compute(layer, inputs, weight))[1],
     )
     close = {"rtol": TOLERANCE[precision], "atol": TOLERANCE[precision]}
     with policy.unchanged():
@@ -124,11 +124,54 @@ def test_an_operator_that_is_missing_or_wrong_is_not_used(monkeypatch: pytest.Mo
             raise error
 
         with monkeypatch.context() as patch:
-            patch.setattr(cpu_inference._Linear, "_compute", refuse)
+            patch.setattr(cpu_inference._PackedLinear, "_compute", refuse)
             assert not cpu_inference.can_pack(torch.float32)
     cpu_inference.can_pack.cache_clear()
     with monkeypatch.context() as patch:
-        patch.setattr(cpu_inference._Linear, "_compute", lambda self, inputs: inputs[:, :2])
+        patch.setattr(cpu_inference._PackedLinear, "_compute", lambda self, inputs, weight: inputs[:, :2])
         assert not cpu_inference.can_pack(torch.float32)
     cpu_inference.can_pack.cache_clear()
     assert cpu_inference.can_pack(torch.float32)
+
+
+PRIVATE_OPERATORS = (
+    "_is_mkldnn_bf16_supported",
+    "_reorder_convolution_weight",
+    "_convolution_pointwise",
+    "_reorder_linear_weight",
+    "_linear_pointwise",
+)
+
+
+class OperatorsWithout:
+    """`torch.ops.mkldnn` of a PyTorch in which one operator has another name."""
+
+    def __init__(self, missing: str) -> None:
+        self._library, self._missing = torch.ops.mkldnn, missing
+
+    def __getattr__(self, name: str) -> object:
+        if name == self._missing:
+            raise AttributeError(name)
+        return getattr(self._library, name)
+
+
+@pytest.mark.parametrize("missing", PRIVATE_OPERATORS)
+def test_without_a_private_operator_the_policy_decides_the_same_by_its_plain_layers(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+):
+    policy = atari_policy("float32", "nature-cnn")
+    with policy.unchanged():
+        assert policy._packed
+        expected = policy.act(frames(4), noise=None)
+    monkeypatch.setattr(torch.ops, "mkldnn", OperatorsWithout(missing))
+    monkeypatch.setattr(cpu_inference, "_OPERATORS", cpu_inference._load_operators())
+    cpu_inference.can_pack.cache_clear()
+    try:
+        with policy.unchanged():
+            assert not policy._packed
+            decision = policy.act(frames(4), noise=None)
+    finally:
+        cpu_inference.can_pack.cache_clear()
+    assert decision.actions.equal(expected.actions)
+    torch.testing.assert_close(decision.log_probs, expected.log_probs, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(decision.values, expected.values, rtol=1e-5, atol=1e-5)

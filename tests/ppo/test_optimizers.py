@@ -1,8 +1,11 @@
-"""What the learner computes, compiled: it learns the same, and is compiled once."""
+"""Compiled, the learner learns the same, and is compiled once."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -48,3 +51,20 @@ def test_compiled_it_learns_the_same_and_changed_coefficients_compile_nothing(ac
     assert "train/dead_units" in metrics[0]
     assert counters["stats"]["unique_graphs"] == 1
     assert not counters["graph_break"]
+
+
+def test_the_compiler_starts_no_processes_unless_the_user_says_so():
+    """In a fresh process, because the compiler reads its settings when it is loaded."""
+    lines = (
+        "import sys",
+        "from ppo_tui.ppo.optimizers import compiled",
+        "assert not any(name.startswith('torch._inductor') for name in sys.modules)",
+        "compiled(abs)",
+        "from torch._inductor import config",
+        "print(config.compile_threads)",
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "TORCHINDUCTOR_COMPILE_THREADS"}
+    for chosen, threads in ({}, "1"), ({"TORCHINDUCTOR_COMPILE_THREADS": "3"}, "3"):
+        command = [sys.executable, "-c", "\n".join(lines)]
+        done = subprocess.run(command, env=environment | chosen, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == threads
