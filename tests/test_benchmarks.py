@@ -35,7 +35,8 @@ from benchmarks.terminal import Terminal
 from benchmarks.timing import update_rate
 from benchmarks.work import breakout
 from ppo_tui.errors import RunFailedError, UsageError
-from ppo_tui.ppo import build_policy, gae
+from ppo_tui.ppo import build_policy
+from ppo_tui.ppo.gae import gae
 from ppo_tui.protocol import EpisodeFinished, RunState, StateChanged, UpdateFinished, encode
 from tests.conftest import ROOT
 

@@ -1,7 +1,8 @@
 """Proximal Policy Optimization as mathematics and tensors: no processes, no screen, no environments.
 
-`advantages` and `losses` are the formulas; `networks` and `policy` what is trained; `rollout` what it learns from;
-`learner` how. The names load on first use, because `observations` is wanted where PyTorch is not loaded yet.
+Formulas: `losses`, `gae`, `distributions`, `schedules`. The policy: `policy`, `networks`, `recurrent`, `observations`,
+`normalizers`, `cpu_inference`. Learning: `buffer`, `learner`, `optimizers`, `units`. The names load on first use, because
+`observations` is needed where PyTorch is not loaded yet.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ _EXPORTS = {
     "SquashedGaussian": ".distributions",
     "build_policy": ".policy",
     "check_spaces_of_policy": ".observations",
-    "gae": ".gae",
     "image_layout": ".observations",
 }
 
@@ -52,7 +52,6 @@ __all__ = [
     "SquashedGaussian",
     "build_policy",
     "check_spaces_of_policy",
-    "gae",
     "image_layout",
 ]
 
@@ -66,7 +65,6 @@ if TYPE_CHECKING:
         MultiCategorical,
         SquashedGaussian,
     )
-    from .gae import gae
     from .learner import Hyperparameters, Learner
     from .networks import MLP, ImpalaCNN, NatureCNN
     from .observations import check_spaces_of_policy, image_layout

@@ -122,39 +122,6 @@ class RolloutBuffer:
         self.distributions = torch.zeros(num_steps, num_envs, distribution_size) if distribution_size else None
         self.states = torch.zeros(num_steps + 1, num_envs, state_size) if state_size else None
 
-    @classmethod
-    def allocate(
-        cls,
-        frame_shape: Sequence[int],
-        frame_dtype: np.typing.DTypeLike,
-        *,
-        num_steps: int,
-        num_envs: int,
-        frame_stack: int,
-        action_shape: Sequence[int],
-        action_dtype: torch.dtype,
-        num_masked: int = 0,
-        distribution_size: int = 0,
-        state_size: int = 0,
-    ) -> RolloutBuffer:
-        """A rollout with arrays of its own, for use without workers.
-
-        Args:
-            num_masked: A, to have masks, all True at first; 0 for none.
-        """
-        return cls(
-            np.zeros((frame_stack + num_steps, num_envs, *frame_shape), dtype=frame_dtype),
-            np.zeros((num_steps, num_envs), dtype=np.float32),
-            np.zeros((num_steps, num_envs), dtype=np.bool_),
-            np.zeros((num_steps, num_envs), dtype=np.bool_),
-            frame_stack=frame_stack,
-            action_shape=action_shape,
-            action_dtype=action_dtype,
-            masks=np.ones((frame_stack + num_steps, num_envs, num_masked), dtype=np.bool_) if num_masked else None,
-            distribution_size=distribution_size,
-            state_size=state_size,
-        )
-
     def __len__(self) -> int:
         """Environment steps in the rollout, T × N."""
         return self.num_steps * self.num_envs

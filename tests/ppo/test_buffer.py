@@ -9,7 +9,9 @@ from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation
 from hypothesis import strategies as st
 
-from ppo_tui.ppo import Decision, RolloutBuffer, gae
+from ppo_tui.ppo import Decision, RolloutBuffer
+from ppo_tui.ppo.gae import gae
+from tests.ppo.rollouts import empty_rollout
 
 
 class CountingEnv(gymnasium.Env):
@@ -35,11 +37,8 @@ class CountingEnv(gymnasium.Env):
         return self._observation(), float(self.count), terminated, truncated, {}
 
 
-def allocate(num_steps=4, num_envs=2, frame_stack=1, shape=(2, 3), dtype=np.uint8, **action):
-    action = {"action_shape": (), "action_dtype": torch.int64} | action
-    return RolloutBuffer.allocate(
-        shape, dtype, num_steps=num_steps, num_envs=num_envs, frame_stack=frame_stack, **action
-    )
+def small_rollout(num_steps=4, num_envs=2, frame_stack=1, shape=(2, 3), dtype=np.uint8, **sizes):
+    return empty_rollout(shape, dtype, num_steps=num_steps, num_envs=num_envs, frame_stack=frame_stack, **sizes)
 
 
 def by_value(stacks: torch.Tensor | np.ndarray) -> list:
@@ -63,7 +62,7 @@ def test_stacks_equal_those_of_frame_stack_observation(data, num_envs, num_steps
     length = num_steps * num_rollouts
     scripts = [data.draw(st.lists(endings, min_size=length, max_size=length)) for _ in range(num_envs)]
     envs = [FrameStackObservation(CountingEnv(script, (2, 3)), frame_stack) for script in scripts]
-    rollout = allocate(num_steps, num_envs, frame_stack)
+    rollout = small_rollout(num_steps, num_envs, frame_stack)
     current = [env.reset()[0] for env in envs]
     rollout.frames[frame_stack - 1] = torch.tensor(np.stack(current)[:, -1])
 
@@ -91,7 +90,7 @@ def test_stacks_equal_those_of_frame_stack_observation(data, num_envs, num_steps
 
 
 def test_groups_of_environments_see_and_mark_only_their_own():
-    rollout = allocate(num_envs=4, frame_stack=3)
+    rollout = small_rollout(num_envs=4, frame_stack=3)
     rollout.frames[:] = torch.arange(rollout.frames.shape[0] * 4).view(-1, 4, 1, 1)
     rollout.terminations[0] = True
     rollout.mark_boundaries(0, slice(0, 2))
@@ -120,14 +119,14 @@ def test_groups_of_environments_see_and_mark_only_their_own():
     ],
 )
 def test_only_stacks_and_grey_images_carry_a_stack_axis(shape, dtype, frame_stack, expected):
-    rollout = allocate(num_envs=5, frame_stack=frame_stack, shape=shape, dtype=dtype)
+    rollout = small_rollout(num_envs=5, frame_stack=frame_stack, shape=shape, dtype=dtype)
     assert rollout.observation(0).shape == expected
     assert rollout.minibatch(torch.arange(5)).observations.shape == expected
     assert rollout.final_observation_stack(0, 0, np.zeros(shape, dtype)).shape == (1, *expected[1:])
 
 
 def test_grey_stacks_arrive_in_the_memory_format_of_the_convolutions():
-    rollout = allocate(frame_stack=4, shape=(84, 84))
+    rollout = small_rollout(frame_stack=4, shape=(84, 84))
     assert rollout.minibatch(torch.arange(8)).observations.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -147,7 +146,7 @@ def test_given_arrays_are_wrapped_and_not_copied():
 
 def test_minibatch_gathers_the_same_steps_of_everything():
     """Step t of environment n is marked by 10 t + n wherever it stands."""
-    rollout = allocate(
+    rollout = small_rollout(
         num_steps=5, num_envs=3, shape=(1,), dtype=np.float32, action_shape=(2,), action_dtype=torch.float32
     )
     marks = 10.0 * torch.arange(5).unsqueeze(1) + torch.arange(3)
@@ -167,7 +166,7 @@ def test_minibatch_gathers_the_same_steps_of_everything():
 
 
 def test_advantages_are_those_of_gae():
-    rollout = allocate(num_steps=6, num_envs=3)
+    rollout = small_rollout(num_steps=6, num_envs=3)
     generator = torch.Generator().manual_seed(0)
     for tensor in (rollout.rewards, rollout.values, rollout.final_values, rollout.last_values):
         tensor.normal_(generator=generator)
@@ -189,7 +188,7 @@ def test_advantages_are_those_of_gae():
 
 
 def test_values_of_final_observations_do_not_outlive_their_rollout():
-    rollout = allocate()
+    rollout = small_rollout()
     rollout.final_values[1, 0] = 5.0
     rollout.carry_over()
     assert not rollout.final_values.any()
@@ -197,19 +196,19 @@ def test_values_of_final_observations_do_not_outlive_their_rollout():
 
 def test_state_restores_the_stacks_of_the_next_rollout():
     """An episode that began in the last rows of one rollout is still padded in the next one."""
-    rollout = allocate(num_steps=4, num_envs=1, frame_stack=4)
+    rollout = small_rollout(num_steps=4, num_envs=1, frame_stack=4)
     rollout.frames[:] = torch.arange(8).view(-1, 1, 1, 1)
     rollout.terminations[2] = True
     for t in range(4):
         rollout.mark_boundaries(t)
     rollout.carry_over()
-    restored = allocate(num_steps=4, num_envs=1, frame_stack=4)
+    restored = small_rollout(num_steps=4, num_envs=1, frame_stack=4)
     restored.load_state_dict(rollout.state_dict())
     assert by_value(restored.observation(0)) == by_value(rollout.observation(0)) == [[6, 6, 6, 7]]
 
 
 def test_an_episode_longer_than_many_rollouts_starts_in_the_first_row():
-    rollout = allocate(num_steps=4, num_envs=1, frame_stack=3)
+    rollout = small_rollout(num_steps=4, num_envs=1, frame_stack=3)
     for _ in range(3):
         for t in range(4):
             rollout.mark_boundaries(t)
@@ -218,20 +217,20 @@ def test_an_episode_longer_than_many_rollouts_starts_in_the_first_row():
 
 
 def test_state_is_a_copy():
-    rollout = allocate()
+    rollout = small_rollout()
     state = rollout.state_dict()
     rollout.frames.fill_(9)
     assert not state["frames"].any()
 
 
 def test_the_device_it_is_on_costs_no_copy():
-    rollout = allocate()
+    rollout = small_rollout()
     assert rollout.to(torch.device("cpu")) is rollout
 
 
 def test_a_copy_on_another_device_gathers_there():
     """The meta device computes shapes alone, which is enough to see that nothing of the minibatch stays behind."""
-    rollout = allocate(frame_stack=4, shape=(84, 84))
+    rollout = small_rollout(frame_stack=4, shape=(84, 84))
     meta = torch.device("meta")
     batch = rollout.to(meta).minibatch(torch.arange(3, device=meta))
     assert {tensor.device for tensor in vars(batch).values() if isinstance(tensor, torch.Tensor)} == {meta}

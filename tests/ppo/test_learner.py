@@ -12,6 +12,7 @@ from gymnasium import spaces
 from ppo_tui.config import Config, build_config
 from ppo_tui.ppo import ActorCritic, Hyperparameters, Learner, RolloutBuffer, build_policy
 from tests.ppo.reference import updated_weights
+from tests.ppo.rollouts import empty_rollout
 
 CPU = torch.device("cpu")
 VECTOR = spaces.Box(-np.inf, np.inf, (3,), np.float32)
@@ -57,7 +58,7 @@ def make_rollout(
     policy: ActorCritic, config: Config, space=VECTOR, *, frame_stack=1, seed=1, mask_share=0.0
 ) -> RolloutBuffer:
     """Random observations, rewards, masks and episode ends, with what `policy` does and thinks of them."""
-    rollout = RolloutBuffer.allocate(
+    rollout = empty_rollout(
         space.shape,
         space.dtype,
         num_steps=config.rollout.steps,

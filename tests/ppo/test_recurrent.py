@@ -9,8 +9,9 @@ from gymnasium import spaces
 
 from ppo_tui.config import build_config
 from ppo_tui.errors import ConfigError
-from ppo_tui.ppo import Hyperparameters, Learner, RolloutBuffer, build_policy
+from ppo_tui.ppo import Hyperparameters, Learner, build_policy
 from ppo_tui.ppo.recurrent import RecurrentLayer
+from tests.ppo.rollouts import empty_rollout
 from tests.ppo.test_combinations import IMAGE, VECTOR
 from tests.ppo.test_learner import CPU, weights_of
 
@@ -36,7 +37,7 @@ def make_policy(config, space=VECTOR, actions=None):
 def played(policy, config, space=VECTOR, seed=0, ends=0.2):
     """A rollout of random observations, acted in step by step, whose episodes end at random."""
     generator, random = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-    rollout = RolloutBuffer.allocate(
+    rollout = empty_rollout(
         space.shape,
         space.dtype,
         num_steps=config.rollout.steps,
@@ -157,10 +158,7 @@ class TestRollout:
         newest = rollout.state(rollout.num_steps).clone()
         rollout.carry_over()
         assert rollout.state(0).equal(newest)
-        other = RolloutBuffer.allocate(
-            VECTOR.shape, VECTOR.dtype, num_steps=6, num_envs=4, frame_stack=1, action_shape=(),
-            action_dtype=torch.int64, state_size=policy.state_size,
-        )  # fmt: skip
+        other = empty_rollout(VECTOR.shape, VECTOR.dtype, num_steps=6, num_envs=4, state_size=policy.state_size)
         other.load_state_dict(rollout.state_dict())
         assert other.state(0).equal(newest)
 
