@@ -1,8 +1,8 @@
 """Proximal Policy Optimization as mathematics and tensors: no processes, no screen, no environments.
 
 Formulas: `losses`, `gae`, `distributions`, `schedules`. The policy: `policy`, `networks`, `recurrent`, `observations`,
-`normalizers`, `cpu_inference`. Learning: `buffer`, `learner`, `optimizers`, `units`. The names load on first use, because
-`observations` is needed where PyTorch is not loaded yet.
+`normalizers`, `cpu_inference`. Learning: `buffer`, `learner`, `optimizers`, `units`. The names load on first use,
+because `observations` is needed where PyTorch is not loaded yet.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The storage of one rollout: T steps of N environments, with each frame kept once.
+"""The rollout buffer, T steps of N environments, and the minibatches drawn from it.
 
-Frame stacks are gathered when they are needed, so that a rollout of stacked frames takes a K-th of the memory.
+Each frame is kept once. Frame stacks are gathered when they are needed: a rollout takes a K-th of the space of its
+stacks.
 """
 
 from __future__ import annotations
@@ -21,47 +22,18 @@ from .recurrent import RecurrentContext
 
 ALL_ENVS = slice(None)
 
-_LEARNERS_OWN = ("advantages", "returns")
-"""What the learner writes into a rollout."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Minibatch:
-    """B steps of a rollout in the order asked for; all `[B]` but the observations and vectors of actions.
-
-    Attributes:
-        observations: `[B, (K,) *S]`.
-        actions: `[B, *action_shape]`.
-        log_probs: log-probabilities of the actions under the policy that acted.
-        values: what the critic said during the rollout.
-        masks: the possible actions, bool `[B, A]`, or None where all are.
-        old_distributions: parameters of the distributions that the actions came from, `[B, P]`, where they are kept.
-        context: recurrent states before them; None without recurrence.
-        share: B over the steps of the whole minibatch, where other ranks hold the rest of it.
-        whole_advantages: those of the whole minibatch then; else None.
-    """
-
-    observations: Tensor
-    actions: Tensor
-    log_probs: Tensor
-    values: Tensor
-    advantages: Tensor
-    returns: Tensor
-    masks: Tensor | None = None
-    old_distributions: Tensor | None = None
-    context: RecurrentContext | None = None
-    share: float = 1.0
-    whole_advantages: Tensor | None = None
+_WRITTEN_BY_LEARNER = ("advantages", "returns")
+"""Tensors of a rollout that the learner fills."""
 
 
 class RolloutBuffer:
-    """One rollout, around arrays that somebody else may be writing: they are wrapped and never copied.
+    """One rollout around arrays that workers write: wrapped, never copied.
 
     Row K−1+t of `frames` is the observation before step t, for t = 0..T; the K−1 rows before it are the newest ones
     of the rollout before. A stack never reaches beyond the start of its episode: there the first frame repeats, as
     in gymnasium's ``FrameStackObservation``.
 
-    A rollout is filled so: for each t, `observation` → act → `store` → step the environments → `mark_boundaries`
+    To fill a rollout: for each t, `observation` → act → `store` → step the environments → `mark_boundaries`
     (and `final_values[t, env]` where an episode was truncated). Then `last_values` is set from `observation(T)`,
     the learner learns, and `carry_over` makes room for the next one.
 
@@ -70,22 +42,22 @@ class RolloutBuffer:
         rewards: `[T, N]`, float32 or float64.
         terminations: bool `[T, N]`.
         truncations: bool `[T, N]`.
-        frame_stack: K, the newest observations that the policy sees at once.
+        frame_stack: K, the newest observations in one input of the policy.
         action_shape, action_dtype: of one action, as `ActorCritic` has them.
         masks: which actions are possible, bool `[K+T, N, A]`, in the rows of `frames`; None where all always are.
-        distribution_size: P, to keep the parameters of the distributions that actions come from; 0 keeps none.
-        state_size: M, to keep what a recurrent policy remembers; 0 without memory.
+        distribution_size: P, to keep the parameters of the action distributions; 0 keeps none.
+        state_size: M, to keep recurrent states; 0 without recurrence.
 
     Attributes:
         actions: `[T, N, *action_shape]`.
         log_probs, values: of the acting policy, `[T, N]`.
-        final_values: V(final observation) of the episode that was truncated at step t, `[T, N]`; 0 elsewhere.
+        final_values: V(final observation) of the episode truncated at step t, `[T, N]`; 0 elsewhere.
         last_values: V(s_T), `[N]`.
         advantages, returns: `[T, N]`, from `compute_advantages`.
         starts: row of `frames` in which the episode of each row began, int64 `[K+T, N]`; 0 where it
             began before the first row.
-        states: what a recurrent policy remembers before step t = 0..T, `[T+1, N, M]`, zero where an episode begins;
-            None without memory.
+        states: recurrent states before step t = 0..T, `[T+1, N, M]`, zero where an episode begins; None without
+            recurrence.
     """
 
     def __init__(
@@ -126,10 +98,10 @@ class RolloutBuffer:
         """Environment steps in the rollout, T × N."""
         return self.num_steps * self.num_envs
 
-    # ── While the rollout is collected ──────────────────────────────────────────────────────────────────────
+    # ── Collecting ──────────────────────────────────────────────────────────────────────────────────────────
 
     def observation(self, t: int, envs: slice = ALL_ENVS) -> Tensor:
-        """What the policy sees before step t (0..T) in these n environments, `[n, (K,) *S]`.
+        """Observations before step t (0..T) in these n environments, `[n, (K,) *S]`.
 
         Without a stack axis the result is a view of `frames`.
         """
@@ -137,24 +109,24 @@ class RolloutBuffer:
         if not self.stacked:
             return self.frames[row, envs]
         oldest = row + 1 - self.frame_stack
-        if (self.starts.numpy()[row, envs] <= oldest).all():  # as nearly always: the frames of a stack are neighbours
+        if (self.starts.numpy()[row, envs] <= oldest).all():  # nearly always: the frames of a stack are neighbours
             return _stacked(self.frames[oldest : row + 1, envs].unbind())
         env_indices = torch.arange(self.num_envs)[envs]
         return self._gather_stacks(torch.full_like(env_indices, row), self.starts[row, envs], env_indices)
 
     def mask(self, t: int, envs: slice = ALL_ENVS) -> Tensor | None:
-        """The actions that are possible in step t in these n environments, bool `[n, A]`, or None where all are."""
+        """The possible actions in step t in these environments, bool `[n, A]`; None for all."""
         return None if self.masks is None else self.masks[self._row(t), envs]
 
     def state(self, t: int, envs: slice | int = ALL_ENVS) -> Tensor | None:
-        """What the policy remembers before step t (0..T) in these environments, `[n, M]`; None without memory."""
+        """Recurrent states before step t (0..T) in these environments, `[n, M]`; None without recurrence."""
         return None if self.states is None else self.states[t, envs]
 
     def final_observation_stack(self, t: int, env: int, final_frame: np.ndarray) -> Tensor:
-        """What the policy would see in the final observation of the episode that step t ended, `[1, (K,) *S]`.
+        """The stack of the final observation of an episode ended by step t, `[1, (K,) *S]`.
 
         Args:
-            final_frame: the final observation itself, `[*S]`, whose place in `frames` the next episode has taken.
+            final_frame: the final observation itself, `[*S]`; its row in `frames` holds the next episode's first.
         """
         final = torch.from_numpy(np.asarray(final_frame)).unsqueeze(0)  # [1, *S]
         if not self.stacked:
@@ -165,20 +137,22 @@ class RolloutBuffer:
         return torch.cat([self.frames[rows, env], final]).unsqueeze(0)
 
     def store(self, t: int, decision: Decision, envs: slice = ALL_ENVS) -> None:
-        """Keep what the policy decided in step t for these environments."""
+        """Store the decisions of step t for these environments."""
         self.actions[t, envs] = decision.actions.to(self.actions.device)
         self.log_probs[t, envs] = decision.log_probs.to(self.log_probs.device)
         self.values[t, envs] = decision.values.to(self.values.device)
         if self.distributions is not None:
+            assert decision.distribution is not None, "this rollout keeps distributions"
             parameters = decision.distribution.parameters.detach()
             self.distributions[t, envs] = parameters.to(self.distributions.device)
         if self.states is not None:
+            assert decision.states is not None, "this rollout keeps recurrent states"
             self.states[t + 1, envs] = decision.states.to(self.states.device)
 
     def mark_boundaries(self, t: int, envs: slice = ALL_ENVS) -> None:
-        """Take notice of the episodes that step t ended, as `terminations` and `truncations` say by now.
+        """Record the ends of episodes in step t, from `terminations` and `truncations`.
 
-        What is remembered of them is forgotten: a truncated step's final observation is to be valued before.
+        Their recurrent states become zero: value a truncated step's final observation before.
         """
         row = self._row(t)
         ended = self.terminations.numpy()[t, envs] | self.truncations.numpy()[t, envs]
@@ -188,7 +162,7 @@ class RolloutBuffer:
             self.states.numpy()[t + 1, envs][ended] = 0.0
 
     def first(self, num_steps: int) -> RolloutBuffer:
-        """The first steps of this rollout, 1 to T of them, as a rollout of its own on the same memory."""
+        """The first `num_steps` (1..T) of this rollout, as a rollout over the same arrays."""
         cut = self.num_steps - num_steps
         if not cut:
             return self
@@ -197,7 +171,7 @@ class RolloutBuffer:
         )
 
     def carry_over(self) -> None:
-        """Begin the next rollout: the newest K frames move to the front, and the values of final frames are 0."""
+        """Begin the next rollout: move the newest K frames to the front, zero `final_values`."""
         frames = self.frames.numpy()
         frames[: self.frame_stack] = frames[self.num_steps :]
         self.starts[: self.frame_stack] = (self.starts[self.num_steps :] - self.num_steps).clamp(min=0)
@@ -208,10 +182,10 @@ class RolloutBuffer:
         self.final_values.zero_()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What `carry_over` left for the next rollout, copied.
+        """A copy of the rows that `carry_over` left for the next rollout.
 
         ``frames`` `[K, N, *S]`, ``starts`` `[K, N]` and, where there are any, ``masks`` `[K, N, A]` of actions and
-        ``states`` `[N, M]` of a recurrent policy.
+        recurrent ``states`` `[N, M]`.
         """
         state = {
             "frames": self.frames[: self.frame_stack].clone(),
@@ -224,7 +198,7 @@ class RolloutBuffer:
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Stand where `state_dict` was taken."""
+        """Restore a `state_dict`."""
         self.frames[: self.frame_stack] = state["frames"]
         self.starts[: self.frame_stack] = state["starts"]
         if self.masks is not None:
@@ -232,7 +206,7 @@ class RolloutBuffer:
         if self.states is not None:
             self.states[0] = state["states"]
 
-    # ── When it is learned from ─────────────────────────────────────────────────────────────────────────────
+    # ── Learning ────────────────────────────────────────────────────────────────────────────────────────────
 
     def compute_advantages(self, *, gamma: float, gae_lambda: float, rewards: Tensor | None = None) -> None:
         """Fill `advantages` and `returns` by generalised advantage estimation (see `gae`).
@@ -255,29 +229,29 @@ class RolloutBuffer:
         self.returns.copy_(returns)
 
     def to(self, device: torch.device) -> RolloutBuffer:
-        """This rollout where it already is on `device`, else a copy there, each frame moved once."""
+        """This rollout if it is on `device` already, else a copy there."""
         if self.frames.device == device:
             return self
 
         def move(tensor: Tensor) -> Tensor:
-            # From page-locked memory a GPU fetches the frames by itself, while this thread goes on.
+            # A GPU fetches frames from page-locked memory by itself, while this thread goes on.
             source = tensor.pin_memory() if device.type == "cuda" else tensor
             return source.to(device, non_blocking=True)
 
         return self._with({name: move(tensor) for name, tensor in self._tensors()})
 
     def clone(self) -> RolloutBuffer:
-        """A copy on memory of its own, which nobody fills any more."""
+        """A copy that no worker writes."""
         return self._with({name: tensor.clone() for name, tensor in self._tensors()})
 
     def experience_dict(self) -> dict[str, Tensor]:
-        """All that a learner reads of a rollout that has been collected, by attribute; not copied."""
-        return {name: tensor for name, tensor in self._tensors() if name not in _LEARNERS_OWN}
+        """The collected tensors by attribute, without those of the learner; not copied."""
+        return {name: tensor for name, tensor in self._tensors() if name not in _WRITTEN_BY_LEARNER}
 
     def with_experience(self, experience: dict[str, Tensor]) -> RolloutBuffer:
-        """A rollout of this kind whose `experience_dict` is `experience`."""
-        own = {name: torch.zeros_like(experience["values"]) for name in _LEARNERS_OWN}
-        return self._with({**experience, **own})
+        """A rollout like this one, with the tensors of an `experience_dict`."""
+        empty = {name: torch.zeros_like(experience["values"]) for name in _WRITTEN_BY_LEARNER}
+        return self._with({**experience, **empty})
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         return ((name, value) for name, value in vars(self).items() if isinstance(value, Tensor))
@@ -290,7 +264,7 @@ class RolloutBuffer:
         return other
 
     def minibatch(self, indices: Tensor) -> Minibatch:
-        """The steps of these `indices`, int64 `[B]`; step t of environment n has index t × N + n.
+        """The steps at `indices`, int64 `[B]`; step t of environment n has index t × N + n.
 
         For a recurrent policy each of them stands alone, after the recurrent state of that step.
         """
@@ -307,11 +281,12 @@ class RolloutBuffer:
         )
 
     def sequences(self, envs: Tensor) -> Minibatch:
-        """All steps of these environments, int64 `[n]`, step by step: T·n of them, for a recurrent policy.
+        """All T·n steps of these n environments, int64 `[n]`, step by step, for a recurrent policy.
 
-        What the steps remember comes from those before them, through which gradients flow; what the first ones do, from
-        the rollout before, as it was then.
+        The state before a step comes from the steps before it, through which gradients flow; the state before the first
+        step is the stored one, of the policy that acted.
         """
+        assert self.states is not None, "the policy is not recurrent"
         times = torch.arange(self.num_steps, device=envs.device).unsqueeze(-1)
         batch = self.minibatch((times * self.num_envs + envs).flatten())
         resets = (self.terminations | self.truncations)[:, envs].roll(1, dims=0)
@@ -319,7 +294,7 @@ class RolloutBuffer:
         return dataclasses.replace(batch, context=RecurrentContext(self.states[0, envs], resets))
 
     def step_frames(self) -> Tensor:
-        """The newest frame before each step, `[T·N, *S]`."""
+        """The newest frame of each step's observation, `[T·N, *S]`."""
         first = self._row(0)
         return self.frames[first : first + self.num_steps].flatten(0, 1)
 
@@ -331,7 +306,7 @@ class RolloutBuffer:
         return self._gather_stacks(flat_rows // self.num_envs, self.starts.view(-1)[flat_rows], envs)
 
     def _gather_stacks(self, rows: Tensor, starts: Tensor, envs: Tensor) -> Tensor:
-        """The stacks `[B, K, *S]` that end in these rows of these environments, all three `[B]`."""
+        """Gather the stacks `[B, K, *S]` ending in these rows of these environments, all `[B]`."""
         frames = self._flat_frames()
         return _stacked(
             [
@@ -348,30 +323,58 @@ class RolloutBuffer:
         return self.frame_stack - 1 + t
 
 
-def _stacked(frames: Sequence[Tensor]) -> Tensor:
-    """Frames of B observations, oldest first, `[B, *S]` each, as stacks `[B, K, *S]`.
+def _stacked(frames: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
+    """Stack frames `[B, *S]`, oldest first, to `[B, K, *S]`.
 
-    Frame by frame the stack axis is written innermost. For grey images that is the channels-last format which the
-    convolutions want; a copy into that format afterwards takes twice as long.
+    The stack axis lies innermost in memory. For grey images that is the channels-last format of the convolutions; to
+    copy into that format afterwards takes twice as long.
     """
     return torch.stack(frames, dim=-1).movedim(-1, 1)
 
 
-class Minibatches:
-    """Cuts the rollout of all ranks, T steps of N environments, into minibatches of any order.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Minibatch:
+    """B steps of a rollout, in the order of the given indices.
 
-    A sample is a step, step t of environment n being number t × N + n; or a whole environment, where what a policy
-    does depends on the steps before. The order and what is in each minibatch are the same on every rank, whoever holds
-    the samples: how many of a minibatch's lie here differs from one to the next, and may be none.
-
-    Args:
-        rollout: this rank's environments, where the learner computes.
-        count: minibatches that an order is cut into.
-        whole_envs: samples are whole environments.
-        advantages: of all ranks, `[T, N]`; needed only where there are several.
+    All tensors are `[B]` unless another shape is given.
 
     Attributes:
-        num_samples: in the rollout of all ranks.
+        observations: `[B, (K,) *S]`.
+        actions: `[B, *action_shape]`.
+        log_probs: log-probabilities of the actions under the policy that acted.
+        values: V(s) of the critic that acted.
+        masks: the possible actions, bool `[B, A]`, or None where all are.
+        old_distributions: parameters of the distributions of the acting policy, `[B, P]`, where they are kept.
+        context: recurrent states before these steps; None without recurrence.
+        share: B divided by the steps of the whole minibatch, whose rest other ranks hold.
+        whole_advantages: advantages of the whole minibatch where there are several ranks; else None.
+    """
+
+    observations: Tensor
+    actions: Tensor
+    log_probs: Tensor
+    values: Tensor
+    advantages: Tensor
+    returns: Tensor
+    masks: Tensor | None = None
+    old_distributions: Tensor | None = None
+    context: RecurrentContext | None = None
+    share: float = 1.0
+    whole_advantages: Tensor | None = None
+
+
+class Minibatches:
+    """The rollout of all ranks, T steps of N environments, split into minibatches.
+
+    A sample is a step, step t of environment n being number t × N + n; or a whole environment, for a recurrent policy.
+    The order and the samples of each minibatch are the same on every rank: the number of samples that lie on this rank
+    differs from one minibatch to the next, and may be zero.
+
+    Args:
+        rollout: this rank's environments, on the learner's device.
+        count: number of minibatches.
+        whole_envs: samples are whole environments.
+        advantages: of all ranks, `[T, N]`; needed only with several ranks.
     """
 
     def __init__(
@@ -386,29 +389,30 @@ class Minibatches:
         self._rollout, self._count, self._whole_envs, self._ranks = rollout, count, whole_envs, ranks
         self._advantages = advantages
         self._num_envs = rollout.num_envs * ranks.size
-        self._choose = rollout.sequences if whole_envs else rollout.minibatch
-        self.num_samples = (1 if whole_envs else rollout.num_steps) * self._num_envs
+        self._select = rollout.sequences if whole_envs else rollout.minibatch
+        self._num_samples = (1 if whole_envs else rollout.num_steps) * self._num_envs
 
     def shuffled(self, generator: torch.Generator) -> Iterator[Minibatch]:
-        """Every sample once, in an order that `generator` draws."""
-        return self._cut(torch.randperm(self.num_samples, generator=generator))
+        """Every sample once, in a random order drawn from `generator`."""
+        return self._split(torch.randperm(self._num_samples, generator=generator))
 
     def in_order(self) -> Iterator[Minibatch]:
-        """Every sample once, as they lie."""
-        return self._cut(torch.arange(self.num_samples))
+        """Every sample once, by number."""
+        return self._split(torch.arange(self._num_samples))
 
-    def _cut(self, order: Tensor) -> Iterator[Minibatch]:
-        take = self._choose if self._ranks.size == 1 else self._take_own
-        return map(take, order.to(self._rollout.frames.device).tensor_split(self._count))
+    def _split(self, order: Tensor) -> Iterator[Minibatch]:
+        select = self._select if self._ranks.size == 1 else self._select_of_rank
+        return map(select, order.to(self._rollout.frames.device).tensor_split(self._count))
 
-    def _take_own(self, samples: Tensor) -> Minibatch:
-        """Those of these samples that lie here."""
-        own, num_envs = self._ranks.share(self._num_envs), self._num_envs
+    def _select_of_rank(self, samples: Tensor) -> Minibatch:
+        """The samples of this rank among `samples`."""
+        assert self._advantages is not None, "several ranks normalise by the advantages of all"
+        share_of_rank, num_envs = self._ranks.share(self._num_envs), self._num_envs
         envs = samples if self._whole_envs else samples % num_envs
-        mine = (envs >= own.start) & (envs < own.stop)
-        indices = envs[mine] - own.start
+        here = (envs >= share_of_rank.start) & (envs < share_of_rank.stop)
+        indices = envs[here] - share_of_rank.start
         if not self._whole_envs:
-            indices += samples[mine] // num_envs * self._rollout.num_envs
+            indices += samples[here] // num_envs * self._rollout.num_envs
         advantages = self._advantages[:, samples] if self._whole_envs else self._advantages.view(-1)[samples]
         share = len(indices) / len(samples)
-        return dataclasses.replace(self._choose(indices), share=share, whole_advantages=advantages)
+        return dataclasses.replace(self._select(indices), share=share, whole_advantages=advantages)

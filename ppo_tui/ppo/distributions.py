@@ -1,7 +1,8 @@
-"""The action distributions: what `torch.distributions` computes, without its overhead, sampled from given noise.
+"""Action distributions, and the kinds of action space that use them.
 
-Sampling is a pure function of parameters and noise. The noise of a whole vector step is drawn at once, so an
-action does not depend on how the environments are grouped or on which group comes first.
+The distributions compute the numbers of `torch.distributions` without its overhead. Sampling is a pure function of
+parameters and noise. The noise of a whole vector step is drawn at once, so an action does not depend on how the
+environments are split into worker groups or on the order of the groups.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -23,28 +24,32 @@ _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
 class Distribution(Protocol):
-    """B independent action distributions, one per observation.
+    """B independent action distributions, one per observation."""
 
-    Attributes:
-        parameters: all that it takes to tell this distribution from another of its kind, `[B, P]`.
-    """
-
-    parameters: Tensor
+    @property
+    def parameters(self) -> Tensor:
+        """Numbers that determine the distributions within their kind, `[B, P]`."""
+        ...
 
     def sample(self, noise: Tensor) -> Tensor:
-        """One action each, from `noise` as `ActorCritic.draw_noise` gives it."""
+        """One action each, from `noise` of `ActorCritic.draw_noise`."""
+        ...
 
     def mode(self) -> Tensor:
         """The most probable action of each."""
+        ...
 
     def log_prob(self, actions: Tensor) -> Tensor:
         """log π(a|s), `[B]`, in nats."""
+        ...
 
     def entropy(self) -> Tensor:
         """Entropy of each, `[B]`, in nats."""
+        ...
 
     def kl_from(self, old: Tensor) -> Tensor:
-        """KL[π_old(·|s) ‖ π(·|s)], exact, `[B]`, in nats, from the `parameters` `[B, P]` of the old distributions."""
+        """KL[π_old(·|s) ‖ π(·|s)], exact, `[B]`, in nats; `old`: `parameters` `[B, P]` of π_old."""
+        ...
 
 
 class Categorical:
@@ -52,8 +57,8 @@ class Categorical:
 
     Args:
         logits: unnormalised log-probabilities, `[B, A]`; −inf excludes an action.
-        mask: which actions are possible, bool `[B, A]`, at least one each; None for all. An action that is not has
-            probability 0, takes no part in the entropy and gets no gradient (Huang & Ontañón, 2020, arXiv:2006.14171).
+        mask: the possible actions, bool `[B, A]`, at least one each; None for all. An impossible one has probability 0,
+            no part in the entropy and no gradient (Huang & Ontañón, 2020, arXiv:2006.14171).
     """
 
     def __init__(self, logits: Tensor, mask: Tensor | None = None) -> None:
@@ -88,10 +93,10 @@ class Categorical:
 
 
 class MultiCategorical:
-    """D choices that are independent of each other; actions are int64 `[B, D]`, each counted from 0.
+    """D independent choices; actions are int64 `[B, D]`, each counted from 0.
 
     Args:
-        logits: those of all choices, one choice after the other, `[B, ΣA]`.
+        logits: of all choices, one choice after the other, `[B, ΣA]`.
         sizes: the number of actions A of each choice.
         mask: as for `Categorical`, laid out like the logits; at least one possible action in each choice.
     """
@@ -125,7 +130,7 @@ class MultiCategorical:
 
 
 class Bernoulli:
-    """D switches that are independent of each other; actions are `[B, D]` of 0.0 and 1.0.
+    """D independent switches; actions are `[B, D]` of 0.0 and 1.0.
 
     Args:
         logits: log p/(1−p) of each switch being on, `[B, D]`.
@@ -156,7 +161,7 @@ class Bernoulli:
 
 
 class DiagonalGaussian:
-    """A normal distribution with independent dimensions; actions are `[B, A]`.
+    """Normal distributions with independent dimensions; actions are `[B, A]`.
 
     Args:
         mean: `[B, A]`.
@@ -197,25 +202,26 @@ class DiagonalGaussian:
 
 
 class SquashedGaussian(DiagonalGaussian):
-    """The distribution of a = tanh(u) in (−1, 1) for a normal u (Haarnoja et al., 2018, arXiv:1801.01290, appendix C).
+    """The distribution of a = tanh(u) in (−1, 1) for a normal u.
 
     Actions are given and taken as u, `[B, A]`, from which a follows exactly; the reverse would lose digits near ±1.
-    Log-probabilities and entropy are those of a, by the change of variables log π(a) = log μ(u) − Σ log(1 − tanh²u).
-    The divergence of two such distributions is that of their normal ones, since tanh is one to one.
+    Log-probabilities and entropy are those of a, by the change of variables log π(a) = log μ(u) − Σ log(1 − tanh²u)
+    (Haarnoja et al., 2018, arXiv:1801.01290, appendix C). The divergence of two such distributions is that of their
+    normal ones, since tanh is one to one.
     """
 
     def log_prob(self, actions: Tensor) -> Tensor:
         return super().log_prob(actions) - _log_slope_of_tanh(actions).sum(-1)
 
     def entropy(self) -> Tensor:
-        """H(u) + E[Σ log(1 − tanh²u)], whose expectation is computed by Gauss–Hermite quadrature, to 0.01 nats."""
+        """H(u) + E[Σ log(1 − tanh²u)], by Gauss–Hermite quadrature, to 0.01 nats."""
         nodes, weights = (part.to(self.mean) for part in _gauss_hermite())
         points = self.mean.unsqueeze(-1) + self.log_std.exp().unsqueeze(-1) * nodes  # [B, A, Q]
         return super().entropy() + (_log_slope_of_tanh(points) @ weights).sum(-1)
 
 
 def _log_slope_of_tanh(u: Tensor) -> Tensor:
-    """log(1 − tanh²u), in the form that does not overflow: 2 (log 2 − u − softplus(−2u))."""
+    """log(1 − tanh²u), without overflow: 2 (log 2 − u − softplus(−2u))."""
     return 2.0 * (math.log(2.0) - u - functional.softplus(-2.0 * u))
 
 
@@ -226,12 +232,15 @@ def _gauss_hermite() -> tuple[Tensor, Tensor]:
     return torch.from_numpy(nodes), torch.from_numpy(weights / weights.sum())
 
 
-class ActionKind:
-    """How actions of one kind of space live within the policy.
+Space = TypeVar("Space", bound=spaces.Space)
+
+
+class ActionKind(Generic[Space]):
+    """Representation of one kind of action space within the policy.
 
     Attributes:
         space: of the environment.
-        num_outputs: numbers that the policy head puts out for each observation.
+        num_outputs: outputs of the policy head for each observation.
         shape, dtype: of one action within the policy.
         distribution_size: P, the parameters of one distribution (see `Distribution.parameters`).
         gaussian: whether there is a log standard deviation to learn, and noise is normal rather than uniform.
@@ -240,22 +249,22 @@ class ActionKind:
     gaussian: ClassVar[bool] = False
     dtype: ClassVar[torch.dtype] = torch.int64
 
-    def __init__(self, space: spaces.Space, num_outputs: int, shape: tuple[int, ...]) -> None:
+    def __init__(self, space: Space, num_outputs: int, shape: tuple[int, ...]) -> None:
         self.space = space
         self.num_outputs = self.distribution_size = num_outputs
         self.shape = shape
 
     def distribution(self, outputs: Tensor, log_std: Tensor | None, masks: Tensor | None) -> Distribution:
-        """The distributions for the policy head's `outputs`, `[B, num_outputs]`.
+        """The distributions of the policy head's `outputs`, `[B, num_outputs]`.
 
         Args:
-            log_std: `[A]`, where `gaussian`.
+            log_std: `[A]` where `gaussian`, else None.
             masks: bool `[B, num_outputs]`, or None where every action is possible.
         """
         raise NotImplementedError
 
     def draw_noise(self, batch: int, generator: torch.Generator) -> Tensor:
-        """The randomness of `batch` actions, `[batch, num_outputs]`, on the generator's device."""
+        """Random numbers for `batch` actions, `[batch, num_outputs]`, on the generator's device."""
         return (DiagonalGaussian if self.gaussian else Categorical).draw_noise(batch, self.num_outputs, generator)
 
     def to_env(self, actions: np.ndarray) -> np.ndarray:
@@ -263,7 +272,7 @@ class ActionKind:
         raise NotImplementedError
 
 
-class DiscreteActions(ActionKind):
+class DiscreteActions(ActionKind[spaces.Discrete]):
     """One choice among ``space.n`` actions."""
 
     def __init__(self, space: spaces.Discrete) -> None:
@@ -276,7 +285,7 @@ class DiscreteActions(ActionKind):
         return (actions + self.space.start).astype(self.space.dtype)
 
 
-class MultiDiscreteActions(ActionKind):
+class MultiDiscreteActions(ActionKind[spaces.MultiDiscrete]):
     """Several choices at once."""
 
     def __init__(self, space: spaces.MultiDiscrete) -> None:
@@ -290,7 +299,7 @@ class MultiDiscreteActions(ActionKind):
         return (actions.reshape(len(actions), *self.space.shape) + self.space.start).astype(self.space.dtype)
 
 
-class MultiBinaryActions(ActionKind):
+class MultiBinaryActions(ActionKind[spaces.MultiBinary]):
     """Several switches at once."""
 
     dtype = torch.float32
@@ -305,8 +314,11 @@ class MultiBinaryActions(ActionKind):
         return actions.reshape(len(actions), *self.space.shape).astype(self.space.dtype)
 
 
-class ContinuousActions(ActionKind):
-    """Real numbers, clipped to the space's bounds; the learner keeps the unclipped ones, whose probability it knows."""
+class ContinuousActions(ActionKind[spaces.Box]):
+    """Real numbers, clipped to the space's bounds.
+
+    The learner keeps the unclipped ones, of which the distribution gives the probability.
+    """
 
     gaussian = True
     dtype = torch.float32
@@ -316,6 +328,7 @@ class ContinuousActions(ActionKind):
         self.distribution_size = 2 * self.num_outputs
 
     def distribution(self, outputs: Tensor, log_std: Tensor | None, masks: Tensor | None) -> Distribution:
+        assert log_std is not None, "a Gaussian has a log standard deviation"
         return DiagonalGaussian(outputs, log_std)
 
     def to_env(self, actions: np.ndarray) -> np.ndarray:
@@ -324,9 +337,10 @@ class ContinuousActions(ActionKind):
 
 
 class SquashedActions(ContinuousActions):
-    """Real numbers that a tanh squashes into the space's bounds, which must be finite."""
+    """Real numbers, squashed by a tanh into the space's bounds, which must be finite."""
 
     def distribution(self, outputs: Tensor, log_std: Tensor | None, masks: Tensor | None) -> Distribution:
+        assert log_std is not None, "a Gaussian has a log standard deviation"
         return SquashedGaussian(outputs, log_std)
 
     def to_env(self, actions: np.ndarray) -> np.ndarray:
@@ -336,13 +350,13 @@ class SquashedActions(ContinuousActions):
 
 
 def action_kind(space: spaces.Space, *, squash: bool) -> ActionKind:
-    """How actions of `space` live within the policy.
+    """The kind of action space of `space`.
 
     Args:
         squash: squash continuous actions into their bounds instead of clipping them.
 
     Raises:
-        ConfigError: the space is none that a policy can act in.
+        ConfigError: no policy can act in this space.
     """
     if isinstance(space, spaces.Discrete):
         return DiscreteActions(space)
@@ -353,7 +367,7 @@ def action_kind(space: spaces.Space, *, squash: bool) -> ActionKind:
     if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
         return SquashedActions(space) if squash else ContinuousActions(space)
     raise ConfigError(
-        f"the environment's actions are {space}: the policy acts in Discrete, MultiDiscrete and MultiBinary spaces and "
-        "in a Box of floats",
-        hint="choose another environment, or wrap it so that its actions are of one of these kinds",
+        f"the environment's action space is {space}: a policy acts in Discrete, MultiDiscrete and MultiBinary spaces "
+        "and in a Box of floats",
+        hint="choose another environment, or wrap it to have one of these action spaces",
     )

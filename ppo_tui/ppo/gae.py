@@ -1,4 +1,4 @@
-"""Advantage estimation, as mathematics alone: tensors in, tensors out."""
+"""Generalised advantage estimation, as a function of tensors."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def gae(
         rewards: rₜ, `[T, N]`.
         values: V(sₜ), `[T, N]`.
         terminations: whether step t reached a terminal state, bool `[T, N]`.
-        truncations: whether step t was cut off by a limit, bool `[T, N]`.
+        truncations: whether a limit ended the episode at step t, bool `[T, N]`.
         last_values: V(s_T), the value of the observation after the last step, `[N]`.
-        final_values: value of the final observation of the episode that step t ended, `[T, N]`; read only where
-            a step was truncated.
+        final_values: value of the final observation of the episode ended by step t, `[T, N]`; read only where
+            step t was truncated.
         gamma: discount factor γ.
         gae_lambda: λ; 0 gives the one-step error δₜ, 1 the discounted return minus V(sₜ).
 
     Returns:
-        The advantages Âₜ and the returns Âₜ + V(sₜ) that the critic is fitted to, both `[T, N]`.
+        The advantages Âₜ and the returns Âₜ + V(sₜ), the critic's targets, both `[T, N]`.
     """
     next_values = torch.cat([values[1:], last_values.unsqueeze(0)])  # [T, N]
     next_values = torch.where(truncations, final_values, next_values).masked_fill(terminations, 0.0)

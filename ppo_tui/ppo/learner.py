@@ -1,4 +1,4 @@
-"""The learner: epochs of minibatch steps on the clipped objective, from one rollout."""
+"""The objective of PPO, and the learner: epochs of minibatch steps on a rollout."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from .schedules import Adaptive, adapted_kl_coef, adapted_learning_rate
 from .units import DeadUnits
 
 MEANS = ("policy_gradient_loss", "value_loss", "entropy_loss", "loss", "approx_kl", "clip_fraction")
-"""Names of `Evaluation.means`."""
+"""Names of the numbers in `Evaluation.means`."""
 
 
 class Coefficients(NamedTuple):
-    """The numbers in the loss that may differ from one update to the next: Python's, or scalar tensors.
+    """Coefficients of the loss in one update: Python numbers, or scalar tensors.
 
     Attributes:
         clip_range: ε.
-        value: of the value loss.
-        entropy: of the entropy loss.
+        value: c₁, of the value loss.
+        entropy: c₂, of the entropy loss.
         kl: β of the KL penalty.
     """
 
@@ -42,11 +42,11 @@ class Coefficients(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """Of one minibatch.
+    """The loss and its statistics on one minibatch.
 
     Attributes:
-        loss: what is to be minimised.
-        means: over the minibatch's steps, without gradient, in the order of `MEANS`.
+        loss: to be minimised.
+        means: over the minibatch's steps, without gradient, `[len(MEANS)]`.
         ratio_error: the largest |rₜ − 1|, without gradient.
     """
 
@@ -56,12 +56,13 @@ class Evaluation(NamedTuple):
 
 
 class Objective:
-    """Judges `policy`, whose weights may change from one call to the next, by the loss that `ppo` describes."""
+    """The loss of `policy` under the settings of `ppo`."""
 
     def __init__(self, policy: ActorCritic, ppo: PPOConfig) -> None:
         self._policy, self._ppo = policy, ppo
 
     def evaluate(self, batch: Minibatch, coefficients: Coefficients) -> Evaluation:
+        """−L^CLIP (or another surrogate) + c₁ L^VF − c₂ S[π_θ] (PPO, equation 9)."""
         distribution, values = self._policy(batch.observations, batch.masks, batch.context)
         log_probs = distribution.log_prob(batch.actions)
         ratio = losses.probability_ratio(log_probs, batch.log_probs)
@@ -78,7 +79,7 @@ class Objective:
     def _policy_loss(
         self, ratio: Tensor, distribution: Distribution, batch: Minibatch, coefficients: Coefficients
     ) -> Tensor:
-        """The negative of the surrogate that the configuration names, the KL penalty included."""
+        """The negative of the configured surrogate, with its KL penalty."""
         advantages = batch.advantages
         if self._ppo.normalize_advantage:
             advantages = losses.normalize(advantages, over=batch.whole_advantages)
@@ -87,7 +88,7 @@ class Objective:
         loss = losses.surrogate_loss(ratio, advantages)
         if self._ppo.surrogate == "none":
             return loss
-        return loss + losses.kl_penalty(distribution.kl_from(batch.old_distributions), coefficients.kl)
+        return loss + losses.kl_penalty(_kl_from_old(distribution, batch), coefficients.kl)
 
     def _value_loss(self, values: Tensor, batch: Minibatch, clip_range: float | Tensor) -> Tensor:
         delta = self._ppo.huber_delta
@@ -96,16 +97,22 @@ class Objective:
         return losses.value_loss(values, batch.returns, delta)
 
 
+def _kl_from_old(distribution: Distribution, batch: Minibatch) -> Tensor:
+    """KL[π_θold(·|sₜ), π_θ(·|sₜ)] of each step, `[B]`, in nats."""
+    assert batch.old_distributions is not None, "Config.compares_distributions lets the rollout keep them"
+    return distribution.kl_from(batch.old_distributions)
+
+
 KL_TOLERANCE = 1.5
-"""An update ends early once its approximate KL passes this many times the target, as in Spinning Up and SB3."""
+"""Limit of the approximate KL in an update, as a multiple of the target, as in Spinning Up and SB3."""
 
 DEAD_UNITS_EVERY = 10
-"""Passes over a rollout from one count of dead units to the next: one costs a fraction of a minibatch."""
+"""Interval of the counts of dead units, in passes over a rollout; a count costs a fraction of a minibatch."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Hyperparameters:
-    """What holds during one update, with every schedule and live edit applied. Names are those of the settings."""
+    """Settings of one update, with all schedules and live edits applied."""
 
     learning_rate: float
     clip_range: float
@@ -119,7 +126,7 @@ class Hyperparameters:
 
     @classmethod
     def from_config(cls, config: Config) -> Hyperparameters:
-        """The values that a run of `config` starts from."""
+        """The values at the start of a run."""
         ppo, optim = config.ppo, config.optim
         return cls(
             learning_rate=optim.learning_rate,
@@ -135,9 +142,10 @@ class Hyperparameters:
 
 
 class _Totals:
-    """Sums over the minibatches of an update. They stay on the device: reading one waits for all the work queued.
+    """Sums over the minibatches of an update.
 
-    A minibatch whose loss or gradient is not finite counts in `nonfinite` and in nothing else.
+    They stay on the device, because to read one is to wait for all queued work. A minibatch whose loss or gradient is
+    not finite counts in `nonfinite` alone.
     """
 
     NAMES = (*MEANS, "grad_norm")
@@ -151,7 +159,7 @@ class _Totals:
         self._minibatches = 0
 
     def add(self, statistics: Tensor, finite: Tensor) -> None:
-        """Count one minibatch with `statistics` `[len(NAMES)]`; `finite` is a bool scalar."""
+        """Add the `statistics` `[len(NAMES)]` of a minibatch; `finite` is a bool scalar."""
         self._sums += torch.where(finite, statistics, 0.0)
         self._finite += finite
         self._minibatches += 1
@@ -171,18 +179,17 @@ class _Totals:
 
 
 class Learner:
-    """Fits a policy to rollouts by Proximal Policy Optimization (Schulman et al., 2017, arXiv:1707.06347).
+    """Proximal Policy Optimization (Schulman et al., 2017, arXiv:1707.06347) of one policy.
 
-    The learner owns the optimiser, the shuffling and their state; what may change between updates comes with each
-    `update` as `Hyperparameters`.
+    The learner owns the optimiser, the shuffling and their state. Settings that may change between updates are the
+    `Hyperparameters` of each `update`.
 
     Args:
-        policy: moved to `device`, in the channels-last memory format where it is convolutional.
-        config: read for the settings that stay fixed over a run, and for the seed of the shuffling.
-        device: where the policy lives and learns.
-        ranks: those who learn together, each from its own part of the rollout: every one of them has to make the same
-            calls, and all of them end each update with the same weights, those that one process would have learnt from
-            the whole rollout, but for the order in which sums are taken.
+        policy: moved to `device`, in the channels-last memory format if it has convolutions.
+        config: for the settings that stay fixed over a run, and the seed of the shuffling.
+        device: of the policy and of learning.
+        ranks: processes that learn together, each from its own part of the rollout. All have to make the same calls and
+            end each update with the same weights: those of one process with the whole rollout, up to the order of sums.
 
     Attributes:
         epochs_done: passes over a rollout since the start of the run.
@@ -190,7 +197,9 @@ class Learner:
 
     def __init__(self, policy: ActorCritic, config: Config, device: torch.device, ranks: Ranks = ALONE) -> None:
         convolutional = any(isinstance(module, nn.Conv2d) for module in policy.modules())
-        self.policy = policy.to(device, memory_format=torch.channels_last) if convolutional else policy.to(device)
+        self.policy = policy.to(device)
+        if convolutional:
+            self.policy.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]: missing in the stubs
         self.device = device
         self.epochs_done = 0
         self._ranks = ranks
@@ -207,9 +216,8 @@ class Learner:
             self._adaptive["learning_rate"] = Adaptive(adapted_learning_rate, config.ppo.desired_kl)
         self._generator = torch.Generator().manual_seed(config.run.seed)
         self._compiled = config.run.compile
-        self._evaluate = self._evaluate_often = Objective(self.policy, config.ppo).evaluate
-        if self._compiled:
-            self._evaluate_often = compiled(self._evaluate)
+        self._evaluate = Objective(self.policy, config.ppo).evaluate
+        self._compiled_evaluate = compiled(self._evaluate) if self._compiled else self._evaluate
 
     def update(
         self,
@@ -220,30 +228,29 @@ class Learner:
     ) -> dict[str, float]:
         """Learn from a full rollout whose `last_values` and `final_values` are set.
 
-        Every epoch visits every step once, in freshly shuffled minibatches; those of a recurrent policy are of whole
-        environments, whose steps stay together. With a `target_kl` the update ends after
-        the epoch whose mean approximate KL passes `KL_TOLERANCE` times the target. A minibatch whose loss or gradient
-        is not finite leaves weights and optimiser as they were, and is counted.
+        Every epoch visits every step once, in freshly shuffled minibatches; those of a recurrent policy consist of
+        whole environments. With a `target_kl` the update ends after the epoch whose mean approximate KL exceeds
+        `KL_TOLERANCE` times the target. A minibatch whose loss or gradient is not finite is counted and leaves weights
+        and optimiser unchanged.
 
         Args:
-            on_minibatch: called with epoch and minibatch, both counted from 1, after each minibatch. It may raise to
-                abandon the update, whose steps until then stand.
+            on_minibatch: called after each minibatch with the numbers of epoch and minibatch, both from 1. It may raise
+                to abandon the update; the optimiser steps before that remain.
 
         Returns:
             The metrics by key. Losses, ``train/approx_kl``, ``train/clip_fraction`` and ``train/grad_norm`` (before
             clipping) are means over all finite minibatches; ``train/nonfinite`` counts the others;
-            ``train/explained_variance`` judges the critic before the update; ``train/ratio_error_first`` is the
-            largest |rₜ − 1| of the first minibatch, which is 0 up to rounding unless the rollout is another policy's;
-            ``train/dead_units`` is the share of dead units (see `DeadUnits`) in the first minibatch of a pass, where
-            this update had one in which they were counted; ``train/std`` the mean standard deviation of continuous
-            actions.
+            ``train/explained_variance`` is of the critic before the update; ``train/ratio_error_first`` is the
+            largest |rₜ − 1| of the first minibatch, which is 0 up to rounding unless another policy acted;
+            ``train/dead_units``, in updates in which they are counted, is the share of dead units (see `DeadUnits`) in
+            the first minibatch of a pass; ``train/std`` is the mean standard deviation of continuous actions.
         """
         hyper = self._adapted(hyper)
         rollout.compute_advantages(
             gamma=hyper.gamma, gae_lambda=hyper.gae_lambda, rewards=self._normalized_rewards(rollout, hyper.gamma)
         )
         values, returns, advantages = (
-            self._ranks.concatenate(own, dim=1) for own in (rollout.values, rollout.returns, rollout.advantages)
+            self._ranks.concatenate(part, dim=1) for part in (rollout.values, rollout.returns, rollout.advantages)
         )
         explained_variance = losses.explained_variance(values, returns)
         self._set_learning_rate(hyper.learning_rate)
@@ -261,7 +268,7 @@ class Learner:
         for epoch in range(1, hyper.epochs + 1):
             for number, batch in enumerate(minibatches.shuffled(self._generator), start=1):
                 counting = number == 1 and self.epochs_done % DEAD_UNITS_EVERY == 0
-                evaluate = self._evaluate if counting else self._evaluate_often  # compiled units cannot be seen
+                evaluate = self._evaluate if counting else self._compiled_evaluate  # compiled layers call no hooks
                 with dead_units.counted(counting):
                     ratio_error = self._learn(
                         batch, functools.partial(evaluate, coefficients=coefficients), hyper.max_grad_norm, totals
@@ -273,7 +280,8 @@ class Learner:
             self.epochs_done += 1
             if hyper.target_kl is not None and totals.epoch_kl() > KL_TOLERANCE * hyper.target_kl:
                 break
-        adaptation = self._follow_divergence(minibatches, values.numel())
+        assert ratio_error_first is not None, "an update has at least one minibatch"
+        adaptation = self._adapt_to_divergence(minibatches, values.numel())
         if self.policy.normalizer is not None:
             self.policy.normalizer.merge(experience.step_frames(), self._ranks)
         return totals.read() | {
@@ -288,7 +296,7 @@ class Learner:
         }
 
     def _adapted(self, hyper: Hyperparameters) -> Hyperparameters:
-        """`hyper` with what follows the divergence at its present value; β is kept here, because it is never edited."""
+        """`hyper` with its adaptive values; β is kept here, because it is never edited."""
         if coefficient := self._adaptive.get("kl_coef"):
             self._kl_coef = coefficient.start(self._ppo.kl_coef)
         if learning_rate := self._adaptive.get("learning_rate"):
@@ -301,8 +309,11 @@ class Learner:
         return self._rewards(rollout.rewards, rollout.terminations | rollout.truncations, gamma)
 
     @torch.no_grad()
-    def _follow_divergence(self, minibatches: Minibatches, steps: int) -> dict[str, float]:
-        """Measure KL[π_θold, π_θ] over the rollout of so many steps, where anything follows it; its metrics, by key."""
+    def _adapt_to_divergence(self, minibatches: Minibatches, steps: int) -> dict[str, float]:
+        """Measure KL[π_θold, π_θ] over the rollout's `steps`, adapt to it, and return metrics.
+
+        Without adaptive values nothing is measured.
+        """
         if not self._adaptive:
             return {}
         used = {f"train/{name}": number.value for name, number in self._adaptive.items()}
@@ -310,21 +321,21 @@ class Learner:
         for batch in minibatches.in_order():
             if batch.share:
                 distribution, _ = self.policy(batch.observations, batch.masks, batch.context)
-                total += distribution.kl_from(batch.old_distributions).sum()
+                total += _kl_from_old(distribution, batch).sum()
         kl = (self._ranks.add_up(total) / steps).item()
         for number in self._adaptive.values():
-            number.follow(kl)
+            number.adapt(kl)
         return used | {"train/kl": kl}
 
     def _coefficients(self, hyper: Hyperparameters) -> Coefficients:
         numbers = Coefficients(hyper.clip_range, hyper.value_coef, hyper.entropy_coef, self._kl_coef)
-        # What is compiled would be compiled anew for each other number.
+        # A compiled function would be compiled again for each new number.
         return Coefficients(*torch.tensor(numbers, device=self.device)) if self._compiled else numbers
 
     def _learn(
         self, batch: Minibatch, evaluate: Callable[[Minibatch], Evaluation], max_grad_norm: float, totals: _Totals
     ) -> Tensor:
-        """One optimiser step; the largest |rₜ − 1| before it."""
+        """Take one optimiser step; return the largest |rₜ − 1| before it."""
         if batch.share:
             loss, means, ratio_error = evaluate(batch)
         else:
@@ -337,14 +348,14 @@ class Learner:
         return ratio_error
 
     def _descend(self, loss: Tensor, max_grad_norm: float) -> tuple[Tensor, Tensor]:
-        """Step down the gradient of `loss`, clipped; its norm before clipping, and whether all was finite.
+        """Step down the clipped gradient of `loss`; its norm, and whether both are finite.
 
-        The fused optimiser skips a step for which `found_inf` is 1, on the device and without anybody waiting for
-        the answer. It is the interface through which `torch.amp.GradScaler` skips its steps.
+        The norm is that before clipping. The optimiser skips a step for which `found_inf` is 1 on the device, so that
+        the CPU does not wait for the answer: the interface by which `torch.amp.GradScaler` skips steps.
         """
         grad_norm = nn.utils.clip_grad_norm_(self._parameters, max_grad_norm)
         finite = torch.isfinite(loss) & torch.isfinite(grad_norm)
-        self._optimizer.found_inf = (~finite).float()
+        self._optimizer.found_inf = (~finite).float()  # pyright: ignore[reportAttributeAccessIssue]: not in the stubs
         self._optimizer.step()
         return grad_norm, finite
 
@@ -355,11 +366,11 @@ class Learner:
     # ── State ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the weights that the next update depends on: contiguous tensors on the CPU, and a counter.
+        """The learner's state without the weights: contiguous CPU tensors and numbers.
 
         Keys are ``<optimiser>/<parameter>/<slot>``, such as ``adam/value_head.bias/exp_avg``, ``generator`` (uint8)
-        and ``epochs_done`` (int); ``rewards/…`` where rewards are normalised; ``adaptive/<name>/…`` (numbers) where
-        something follows the divergence.
+        and ``epochs_done`` (int); ``rewards/…`` where rewards are normalised; ``adaptive/<name>/…`` (numbers) for each
+        adaptive value.
         """
         state: dict[str, Any] = {"epochs_done": self.epochs_done, "generator": self._generator.get_state()}
         for name, parameter in self.policy.named_parameters():
@@ -373,10 +384,10 @@ class Learner:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Stand where `state_dict` was taken. The policy's weights are loaded into the policy, before or after.
+        """Restore a `state_dict`; the weights are loaded into the policy separately.
 
         Raises:
-            ValueError: the state belongs to another network or to another optimiser.
+            ValueError: the state is of another network or another optimiser.
         """
         self._optimizer.state.clear()
         self._optimizer.state.update(self._slots(state))
@@ -387,17 +398,17 @@ class Learner:
         for name, number in self._adaptive.items():
             number.load_state_dict(_below(f"adaptive/{name}", state))
 
-    def _slots(self, state: dict[str, Any]) -> dict[nn.Parameter, dict[str, Tensor]]:
-        """The optimiser's own state of each parameter.
+    def _slots(self, state: dict[str, Any]) -> dict[Tensor, dict[str, Tensor]]:
+        """The optimiser's state of each parameter.
 
         Raises:
-            ValueError: it is that of another network or of another optimiser.
+            ValueError: the state is of another network or another optimiser.
         """
         for other in {"adam", "rmsprop", "rmsprop-tf"} - {self._optimizer_name}:
             if _below(other, state):
                 raise ValueError(f"optimiser state of {other}; the optimiser is {self._optimizer_name}")
         parameters = dict(self.policy.named_parameters())
-        slots: dict[nn.Parameter, dict[str, Tensor]] = {}
+        slots: dict[Tensor, dict[str, Tensor]] = {}
         for key, saved in _below(self._optimizer_name, state).items():
             name, slot = key.split("/")
             if name not in parameters:
@@ -407,12 +418,12 @@ class Learner:
 
 
 def _below(prefix: str, state: dict[str, Any]) -> dict[str, Any]:
-    """What `state` holds under ``prefix/…``, by the rest of its key."""
+    """Entries of `state` under ``prefix/…``, by the rest of the key."""
     return {key.removeprefix(f"{prefix}/"): value for key, value in state.items() if key.startswith(f"{prefix}/")}
 
 
 def _slot_for(parameter: nn.Parameter, slot: str, saved: Tensor) -> Tensor:
-    """A saved slot as the optimiser's kernel needs it: on the parameter's device and in its memory format."""
+    """A saved slot on the parameter's device and in its memory format."""
     if slot == "step":
         return saved.to(parameter.device, copy=True)
     if saved.shape != parameter.shape:

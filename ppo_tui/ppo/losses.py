@@ -1,4 +1,4 @@
-"""The terms of PPO's objective and the diagnostics beside them: one formula, one function.
+"""The terms of PPO's objective, and statistics of an update: one function a formula.
 
 Every function takes and returns tensors; `[B]` is a minibatch of B steps and a result without a shape is a scalar.
 Coefficients are Python's numbers or scalar tensors. "PPO" is Schulman et al., 2017, arXiv:1707.06347.
@@ -16,10 +16,10 @@ def probability_ratio(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
 
 
 def surrogate_loss(ratio: Tensor, advantages: Tensor) -> Tensor:
-    """−L^CPI = −mean(rₜ Âₜ) (PPO, equation 6): importance sampling alone, as in TRPO (arXiv:1502.05477, equation 14).
+    """−L^CPI = −mean(rₜ Âₜ) (PPO, equation 6): importance sampling without any bound.
 
-    In the first step of an update, where rₜ = 1, its gradient is the policy gradient −mean(∇log π(aₜ|sₜ) Âₜ) of A2C
-    (Mnih et al., 2016, arXiv:1602.01783, section 4).
+    As in TRPO (Schulman et al., 2015, arXiv:1502.05477, equation 14). In the first step of an update, where rₜ = 1, its
+    gradient is the policy gradient −mean(∇log π(aₜ|sₜ) Âₜ) of A2C (Mnih et al., 2016, arXiv:1602.01783, section 4).
 
     Args:
         ratio: rₜ(θ), `[B]`.
@@ -29,7 +29,9 @@ def surrogate_loss(ratio: Tensor, advantages: Tensor) -> Tensor:
 
 
 def policy_gradient_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
-    """−mean(log π(aₜ|sₜ) Âₜ), whose gradient is the policy gradient (Mnih et al., 2016, arXiv:1602.01783, section 4).
+    """−mean(log π(aₜ|sₜ) Âₜ), the loss of A3C.
+
+    Its gradient is the negative policy gradient (Mnih et al., 2016, arXiv:1602.01783, section 4).
 
     Args:
         log_probs: log π(aₜ|sₜ), `[B]`.
@@ -47,21 +49,26 @@ def clipped_surrogate_loss(
         ratio: rₜ(θ), `[B]`.
         advantages: Âₜ, `[B]`.
         clip_range: ε.
-        dual_clip: c > 1 bounds what a step with Âₜ < 0 can cost, from below by c Âₜ (Ye et al., 2020,
-            arXiv:1912.09729, equation 5); None leaves it unbounded.
+        dual_clip: c > 1: where Âₜ < 0, c Âₜ is a lower bound of the gain (Ye et al., 2020, arXiv:1912.09729,
+            equation 5); None for no bound.
     """
-    clipped_ratio = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
+    clipped_ratio = _clamp(ratio, 1.0 - clip_range, 1.0 + clip_range)
     gains = torch.min(ratio * advantages, clipped_ratio * advantages)
     if dual_clip is not None:
         gains = torch.where(advantages < 0, torch.max(gains, dual_clip * advantages), gains)
     return -gains.mean()
 
 
+def _clamp(x: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
+    # PyTorch's stubs have no overload for bounds of either type.
+    return x.clamp(low, high)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
 def kl_penalty(divergences: Tensor, kl_coef: float | Tensor) -> Tensor:
     """β mean(KL[π_θold(·|sₜ), π_θ(·|sₜ)]), the penalty of L^KLPEN (PPO, equation 8).
 
     Args:
-        divergences: exact KL of each step, `[B]`, in nats.
+        divergences: the exact KL of each step, `[B]`, in nats.
         kl_coef: β.
     """
     return kl_coef * divergences.mean()
@@ -73,7 +80,7 @@ def value_loss(values: Tensor, returns: Tensor, huber_delta: float | None = None
     Args:
         values: V_θ(sₜ), `[B]`.
         returns: Vₜ^targ, `[B]`.
-        huber_delta: errors beyond it count linearly, as δ |e| − ½ δ² (Huber, 1964); None squares all of them.
+        huber_delta: δ, beyond which errors count linearly, as δ |e| − ½ δ² (Huber, 1964); None squares all of them.
     """
     return _half_squares(values - returns, huber_delta).mean()
 
@@ -87,12 +94,12 @@ def clipped_value_loss(
 
     Args:
         values: V_θ(sₜ), `[B]`.
-        old_values: what the critic said during the rollout, `[B]`.
+        old_values: V_old(sₜ), of the critic that acted, `[B]`.
         returns: Vₜ^targ, `[B]`.
         clip_range: ε, in units of the value.
         huber_delta: as for `value_loss`.
     """
-    clipped_values = old_values + (values - old_values).clamp(-clip_range, clip_range)
+    clipped_values = old_values + _clamp(values - old_values, -clip_range, clip_range)
     free, clipped = (_half_squares(v - returns, huber_delta) for v in (values, clipped_values))
     return torch.max(free, clipped).mean()
 
@@ -104,28 +111,30 @@ def _half_squares(errors: Tensor, huber_delta: float | None) -> Tensor:
 
 
 def entropy_loss(entropy: Tensor) -> Tensor:
-    """−mean(S[π_θ](sₜ)): the negative of the bonus in PPO's equation 9, from entropies `[B]` in nats."""
+    """−mean(S[π_θ](sₜ)), from entropies `[B]` in nats (PPO, equation 9)."""
     return -entropy.mean()
 
 
 def approximate_kl(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
-    """KL[π_θold, π_θ] as mean((r − 1) − log r), in nats, from the log-probabilities `[B]` of old actions.
+    """KL[π_θold, π_θ] estimated as mean((rₜ − 1) − log rₜ), in nats.
 
-    The estimator k₃ of http://joschu.net/blog/kl-approx.html: unbiased, never negative and of low variance.
+    From the log-probabilities `[B]` of the actions taken. The estimator k₃ of http://joschu.net/blog/kl-approx.html:
+    unbiased, never negative and of low variance.
     """
     log_ratio = log_probs - old_log_probs
     return (torch.expm1(log_ratio) - log_ratio).mean()
 
 
 def clip_fraction(ratio: Tensor, clip_range: float | Tensor) -> Tensor:
-    """Share (0..1) of the steps whose ratio rₜ `[B]` lies further than ε from 1."""
+    """Share (0..1) of the steps with |rₜ − 1| > ε, from the ratios `[B]`."""
     return ((ratio - 1.0).abs() > clip_range).to(ratio.dtype).mean()
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> Tensor:
-    """1 − Var[returns − values] / Var[returns]: 1 for a perfect critic, 0 for a constant one, below 0 for a worse.
+    """1 − Var[returns − values] / Var[returns], for two tensors of one shape.
 
-    Both tensors are of one shape. NaN where all returns are equal, because there is no variance to explain.
+    1 for a perfect critic, 0 for a constant one, below 0 for a worse one; NaN where all returns are equal and there is
+    no variance to explain.
     """
     spread = (returns.max() - returns.min()) > 0
     unexplained = torch.var(returns - values, correction=0) / torch.var(returns, correction=0)
@@ -136,7 +145,7 @@ def normalize(x: Tensor, eps: float = 1e-8, *, over: Tensor | None = None) -> Te
     """(x − mean) / (standard deviation + eps).
 
     Args:
-        over: what mean and standard deviation are of; by default all of `x`. A single number changes nothing.
+        over: sample of the mean and standard deviation; by default `x`. With fewer than two numbers `x` is unchanged.
     """
     over = x if over is None else over
     if over.numel() < 2:

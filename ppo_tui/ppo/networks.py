@@ -1,4 +1,4 @@
-"""The trunks: networks that turn observations into features for the heads of actor and critic."""
+"""Trunks: networks from observations to features, and a user's own network."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ _NONLINEARITIES = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU, "elu": nn.
 
 
 class NatureCNN(nn.Module):
-    """The convolutional network of the Nature DQN (Mnih et al., 2015, https://doi.org/10.1038/nature14236).
+    """The convolutional network of the Nature DQN.
 
-    Bytes are scaled to 0..1 here, so that images travel and wait as uint8. The images run through the convolutions
-    in the channels-last memory format, which is the faster one on CPUs and on GPUs with tensor cores.
+    Mnih et al., 2015, https://doi.org/10.1038/nature14236. Bytes are scaled to 0..1 here, so that images are stored and
+    moved as uint8. The convolutions work in the channels-last memory format, the faster one on CPUs and on GPUs with
+    tensor cores.
 
     Args:
-        layout: how observations become images; at least 36×36.
+        layout: of the images; at least 36×36.
     """
 
     def __init__(self, layout: ImageLayout) -> None:
@@ -51,12 +52,13 @@ class NatureCNN(nn.Module):
 
 
 class ImpalaCNN(nn.Module):
-    """The large network of IMPALA (Espeholt et al., 2018, arXiv:1802.01561, figure 3), without its LSTM.
+    """The large network of IMPALA, without its LSTM.
 
-    Fifteen convolutions: three stages of one convolution, a pooling that halves the image, and two residual blocks.
+    Espeholt et al., 2018, arXiv:1802.01561, figure 3. Fifteen convolutions: three stages of one convolution, a pooling
+    that halves the image, and two residual blocks.
 
     Args:
-        layout: how observations become images; at least 8×8.
+        layout: of the images; at least 8×8.
     """
 
     def __init__(self, layout: ImageLayout) -> None:
@@ -98,12 +100,13 @@ class _ResidualBlock(nn.Module):
 
 
 class A3CNN(nn.Module):
-    """The small convolutional network of asynchronous actor-critics on 42×42 images, which an LSTM of 256 follows.
+    """The small convolutional network of A3C on 42×42 images.
 
-    Four convolutions of 32 filters 3×3 with stride 2 and ELUs, as in OpenAI's universe-starter-agent and pytorch-a3c.
+    Four convolutions of 32 filters 3×3 with stride 2 and ELUs, as in OpenAI's universe-starter-agent and pytorch-a3c,
+    where an LSTM of 256 follows.
 
     Args:
-        layout: how observations become images.
+        layout: of the images; at least 8×8.
     """
 
     def __init__(self, layout: ImageLayout) -> None:
@@ -123,13 +126,13 @@ class A3CNN(nn.Module):
 
 
 CNNS = {"nature-cnn": NatureCNN, "impala": ImpalaCNN, "a3c-cnn": A3CNN}
-"""The convolutional networks by their names in ``policy.network``."""
+"""Convolutional networks by their names in ``policy.network``."""
 
 
 def _scaled_images(layout: ImageLayout, observations: Tensor) -> Tensor:
-    """Images `[B, C, H, W]` of floats in 0..1, channels last in memory, of observations of bytes."""
+    """Images `[B, C, H, W]` of floats in 0..1, channels last, from bytes."""
     images = layout.fold(observations)
-    # Converting and then scaling in place takes a twentieth of the time that bytes times a float take.
+    # Converting and then scaling in place takes a twentieth of the time of bytes times a float.
     return images.contiguous(memory_format=torch.channels_last).float().mul_(_BYTE_SCALE)
 
 
@@ -160,24 +163,25 @@ class MLP(nn.Module):
 
 
 def initialize_orthogonal(module: nn.Module, gain: float = math.sqrt(2.0)) -> None:
-    """Orthogonal weights of this gain (Saxe et al., 2014, arXiv:1312.6120) and zero biases in every layer within.
+    """Set orthogonal weights and zero biases in every layer of `module`.
 
-    The numbers come from PyTorch's global generator.
+    Saxe et al., 2014, arXiv:1312.6120. The numbers come from PyTorch's global generator.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             nn.init.orthogonal_(layer.weight, gain)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 CONTRACT = (
-    "a network is an nn.Module whose constructor takes the observation's shape, that has an int num_features, and that "
-    "turns a batch [B, *shape] into features [B, num_features]"
+    "a network is an nn.Module with a constructor that takes the observation's shape, an attribute num_features (int), "
+    "and a forward from a batch [B, *shape] to features [B, num_features]"
 )
 
 
 def custom_network(path: str, observation_shape: Sequence[int], example: Tensor) -> nn.Module:
-    """An instance of the user's class at `path`, ``package.module:Class``, tried out on two observations.
+    """Build the user's network ``package.module:Class`` and try it on two observations.
 
     The contract: ``Class(observation_shape)`` is an `nn.Module` with an attribute ``num_features: int``; called with a
     batch of observations `[B, *observation_shape]`, float32 vectors or uint8 images as the environment gives them, it
@@ -188,16 +192,16 @@ def custom_network(path: str, observation_shape: Sequence[int], example: Tensor)
         example: two observations.
 
     Raises:
-        ConfigError: the module cannot be imported, the class is not there, or it does not keep the contract.
+        ConfigError: the module cannot be imported, the class is missing, or it breaks the contract.
     """
     module_name, _, class_name = path.partition(":")
     try:
         module = importlib.import_module(module_name)
-    # Somebody else's module raises whatever it likes, sys.exit included.
+    # A user's module may raise anything, SystemExit included.
     except (Exception, SystemExit) as error:
         raise ConfigError(
             f"policy.network = {path!r}: the module {module_name!r} cannot be imported ({_brief(error)})",
-            hint="it is looked for on PYTHONPATH and among the installed packages",
+            hint="put its directory on PYTHONPATH, or install its package",
         ) from error
     if not hasattr(module, class_name):
         raise ConfigError(f"policy.network = {path!r}: the module {module_name!r} has no {class_name!r}")
@@ -211,7 +215,7 @@ def custom_network(path: str, observation_shape: Sequence[int], example: Tensor)
     if not isinstance(network, nn.Module) or given != expected:
         raise ConfigError(
             f"policy.network = {path!r}: {len(example)} observations of shape {tuple(observation_shape)} became "
-            f"features of shape {given}, not {expected}",
+            f"features of shape {given}; expected {expected}",
             hint=CONTRACT,
         )
     return network

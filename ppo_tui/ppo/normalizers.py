@@ -1,7 +1,7 @@
-"""Running statistics that give observations and rewards a scale that a network learns from.
+"""Normalisation of observations and rewards by running statistics.
 
-Both are updated once with each rollout, after it has been learned from: acting and learning see the same numbers, and
-nothing depends on the order in which workers answered. In evaluation nobody updates them.
+The statistics are updated once with each rollout, after learning from it: acting and learning use the same numbers, and
+nothing depends on the order of the workers' answers. Evaluation leaves them unchanged.
 """
 
 from __future__ import annotations
@@ -17,15 +17,19 @@ NORMALIZED_LIMIT = 10.0
 """Normalised observations and rewards are clipped to ± this, as in Stable-Baselines3's ``VecNormalize``."""
 
 EPSILON = 1e-8
-"""Added to variances, as in ``VecNormalize``: what never changes is then 0."""
+"""Added to variances, as in ``VecNormalize``: a constant is then normalised to 0."""
 
 
 class RunningMoments(nn.Module):
-    """Mean and variance of all that was ever given, in float64.
+    """Mean and variance of all samples so far, in float64.
 
     Args:
         shape: of one sample.
     """
+
+    count: Tensor
+    mean: Tensor
+    variance: Tensor
 
     def __init__(self, shape: Sequence[int] = ()) -> None:
         super().__init__()
@@ -35,10 +39,10 @@ class RunningMoments(nn.Module):
 
     @torch.no_grad()
     def merge(self, samples: Tensor, ranks: Ranks = ALONE) -> None:
-        """Take in more samples, `[M, *shape]`, those of all `ranks`.
+        """Add samples, `[M, *shape]` on each of `ranks`, to the moments.
 
-        The parallel algorithm (Chan, Golub & LeVeque, 1979, equations 2.1a and 2.1b): however the samples are split
-        into calls, the moments are those of all of them.
+        The parallel algorithm (Chan, Golub & LeVeque, 1979, equations 2.1a and 2.1b): the moments do not depend on how
+        the samples are split into calls.
         """
         size, mean, variance = ranks.moments(samples.double())
         total = self.count + size
@@ -50,7 +54,9 @@ class RunningMoments(nn.Module):
 
 
 class ObservationNormalizer(RunningMoments):
-    """(x − mean) / √(variance + ε) of each number of an observation, clipped; the identity, clipped, at first.
+    """(x − mean) / √(variance + ε) of each number of an observation, clipped.
+
+    At first the mean is 0 and the variance 1.
 
     Args:
         shape: of one frame; a stack of frames shares the statistics.
@@ -63,10 +69,10 @@ class ObservationNormalizer(RunningMoments):
 
 
 class RewardNormalizer:
-    """Rewards divided by the standard deviation of the discounted return Rₜ = γ Rₜ₋₁ + rₜ, and clipped.
+    """Rewards divided by the standard deviation of the discounted return, and clipped.
 
-    They are not centred, which would change what is optimal where episodes can end sooner or later. The scale of a
-    rollout includes the rollout itself.
+    The return is Rₜ = γ Rₜ₋₁ + rₜ, as in ``VecNormalize``. Rewards are not centred: it would change the optimal policy
+    where the length of an episode depends on the actions. The scale of a rollout includes the rollout itself.
 
     Args:
         num_envs: environments of all `ranks` together.
@@ -78,10 +84,10 @@ class RewardNormalizer:
         self._returns = torch.zeros(num_envs, dtype=torch.float64)[ranks.share(num_envs)]
 
     def __call__(self, rewards: Tensor, episode_ends: Tensor, gamma: float) -> Tensor:
-        """Take in a rollout's rewards, `[T, N]` of this rank's N environments, and return them normalised.
+        """Normalise a rollout's rewards, `[T, N]` of this rank, after adding its returns to the moments.
 
         Args:
-            episode_ends: bool `[T, N]`; R starts anew after them.
+            episode_ends: bool `[T, N]`; R restarts at 0 after them.
         """
         running, returns = self._returns, []
         for reward, ended in zip(rewards.double(), episode_ends, strict=True):
@@ -94,7 +100,7 @@ class RewardNormalizer:
         return (rewards * scale).clamp(-NORMALIZED_LIMIT, NORMALIZED_LIMIT)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """That of all ranks, who all have to ask for it."""
+        """The state of all ranks; every rank has to call it."""
         return {"returns": self._ranks.concatenate(self._returns.clone(), dim=0)} | {
             name: tensor.clone() for name, tensor in self._moments.state_dict().items()
         }

@@ -1,4 +1,4 @@
-"""How an observation lies in memory: which axis stacks frames, which one holds an image's channels.
+"""The layout of observations: the axis of stacked frames, the axis of an image's channels.
 
 Loads no PyTorch, so that a configuration can be checked against its environment before anything heavy is loaded.
 """
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MIN_IMAGE_SIZES = {"nature-cnn": 36, "impala": 8, "a3c-cnn": 8}
-"""Height and width of the smallest image that each convolutional network can read."""
+"""Smallest height and width of an image for each convolutional network."""
 
 
 def has_stack_axis(shape: Sequence[int], dtype: np.typing.DTypeLike, frame_stack: int) -> bool:
-    """Whether the policy sees `[B, K, *shape]` instead of `[B, *shape]` for observations of `shape`.
+    """Whether the policy's observations are `[B, K, *shape]` instead of `[B, *shape]`.
 
     Grey images (2-D, uint8) always carry the axis, even for K = 1: it becomes the channel of the convolutions.
     """
@@ -32,7 +32,7 @@ def has_stack_axis(shape: Sequence[int], dtype: np.typing.DTypeLike, frame_stack
 
 @dataclasses.dataclass(frozen=True)
 class ImageLayout:
-    """How an image observation becomes `[B, channels, height, width]`."""
+    """Conversion of image observations to `[B, channels, height, width]`."""
 
     channels: int
     height: int
@@ -41,7 +41,7 @@ class ImageLayout:
 
     @classmethod
     def of(cls, space: spaces.Box, frame_stack: int) -> ImageLayout | None:
-        """The layout for stacks of K = `frame_stack` observations of `space`, or None if it holds no images.
+        """The layout of stacks of `frame_stack` observations; None without images.
 
         Images are uint8 of shape `[H, W]`, `[H, W, C]` or `[C, H, W]`; the shorter of the first and the last axis
         is the one of the channels.
@@ -56,20 +56,23 @@ class ImageLayout:
         return cls(frame_stack * first, middle, last, channels_innermost=False)
 
     def fold(self, observations: Tensor) -> Tensor:
-        """`[B, K, H, W]`, `[B, (K,) C, H, W]` or `[B, (K,) H, W, C]` to `[B, channels, H, W]`, oldest frame first."""
+        """Reshape to `[B, channels, H, W]`, oldest frame first.
+
+        From `[B, K, H, W]`, `[B, (K,) C, H, W]` or `[B, (K,) H, W, C]`.
+        """
         if self.channels_innermost:
             observations = observations.movedim(-1, -3)
         return observations.reshape(observations.shape[0], self.channels, self.height, self.width)
 
 
 def image_layout(space: spaces.Box, policy: PolicyConfig, frame_stack: int) -> ImageLayout | None:
-    """How the images lie that a CNN is to read, or None where an MLP or a network of one's own reads them.
+    """The layout of images for a CNN; None for an MLP or a user's own network.
 
     Args:
-        frame_stack: newest observations that the policy sees at once, K.
+        frame_stack: K, the newest observations in one input of the policy.
 
     Raises:
-        ConfigError: the configuration asks for a CNN, and these observations are no images that it can read.
+        ConfigError: a CNN is configured, and these observations are no images of sufficient size.
     """
     network = "nature-cnn" if policy.network == "auto" else policy.network
     if network not in MIN_IMAGE_SIZES:
@@ -90,10 +93,10 @@ def image_layout(space: spaces.Box, policy: PolicyConfig, frame_stack: int) -> I
 def check_spaces_of_policy(
     observation_space: spaces.Box, action_space: spaces.Space, policy: PolicyConfig, frame_stack: int
 ) -> None:
-    """Refuse a policy that these spaces, as `make_env` gives them, leave no sense to.
+    """Refuse a policy whose settings do not fit the spaces of `make_env`.
 
     Raises:
-        ConfigError: with the setting that does not go with the spaces.
+        ConfigError: names the setting.
     """
     image_layout(observation_space, policy, frame_stack)
     if policy.normalize_observations and observation_space.dtype == np.uint8:
@@ -103,7 +106,6 @@ def check_spaces_of_policy(
         )
     if policy.squash_actions and not (isinstance(action_space, spaces.Box) and action_space.is_bounded()):
         raise ConfigError(
-            f"policy.squash_actions = true: the environment's actions are {action_space}, which have no bounds to be "
-            "squashed into",
+            f"policy.squash_actions = true: the environment's action space, {action_space}, has no bounds",
             hint="leave it out; it is for a Box with finite bounds",
         )

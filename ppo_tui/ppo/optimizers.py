@@ -14,16 +14,18 @@ from ..errors import ConfigError
 
 
 class RMSprop(torch.optim.Optimizer):
-    """RMSprop (Hinton, 2012, https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf), uncentred.
+    """RMSprop, uncentred.
 
-    As `torch.optim.RMSprop`; and like PyTorch's fused optimisers it skips a step, on the device, while its attribute
+    Hinton, 2012, https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf.
+
+    As `torch.optim.RMSprop`; like PyTorch's fused optimisers it skips a step, on the device, while its attribute
     `found_inf`, a scalar, is 1.
 
     Args:
-        alpha: share of the old mean square that each step keeps.
+        alpha: share of the old mean square kept in each step.
         eps: added to the root mean square; with `tensorflow`, to the mean square.
-        tensorflow: as TensorFlow 1 had it: mean squares start at 1, and ε lies under the root. What A2C's Atari scores
-            of OpenAI's baselines and of Stable-Baselines3 (``RMSpropTFLike``) were reached with.
+        tensorflow: as in TensorFlow 1: mean squares start at 1, and ε lies under the root. OpenAI's baselines and
+            Stable-Baselines3 (``RMSpropTFLike``) reach their A2C scores on Atari with it.
     """
 
     def __init__(
@@ -34,8 +36,8 @@ class RMSprop(torch.optim.Optimizer):
         self._alpha, self._eps, self._tensorflow = alpha, eps, tensorflow
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:
-        assert closure is None, "the gradients are there already"
+    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Step down the gradients of the parameters; a closure to compute them is not supported."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
@@ -56,7 +58,7 @@ class RMSprop(torch.optim.Optimizer):
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], optim: OptimConfig) -> torch.optim.Optimizer:
-    """The optimiser that `optim` names."""
+    """The optimiser chosen by `optim`."""
     if optim.name == "adam":
         return torch.optim.Adam(parameters, lr=optim.learning_rate, eps=optim.adam_eps, fused=True)
     return RMSprop(
@@ -79,14 +81,16 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_compiler(device: torch.device) -> None:
-    """Compile next to nothing for `device`, or find that it has been: some seconds, most of them to load the compiler.
+    """Try the compiler for `device` on a tiny function.
+
+    It takes some seconds, most of them to load the compiler.
 
     Raises:
-        ConfigError: that does not work on this machine.
+        ConfigError: the compiler does not work on this machine.
     """
     try:
-        compiled(_next_to_nothing)(torch.zeros(2, device=device))
-    except Exception as error:  # whatever PyTorch, the C++ compiler or Triton fail with
+        compiled(_tiny_function)(torch.zeros(2, device=device))
+    except Exception as error:  # PyTorch, the C++ compiler and Triton fail with errors of their own
         reason = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
         needs = "Triton" if device.type == "cuda" else "a C++ compiler (g++) and Python's header files"
         raise ConfigError(
@@ -95,5 +99,5 @@ def check_compiler(device: torch.device) -> None:
         ) from error
 
 
-def _next_to_nothing(numbers: torch.Tensor) -> torch.Tensor:
+def _tiny_function(numbers: Tensor) -> Tensor:
     return numbers.sin() + 1.0

@@ -220,7 +220,7 @@ class ActorCritic(nn.Module):
         return self.evaluate(observations, context, values_only=True).values
 
     def draw_noise(self, batch: int, generator: torch.Generator) -> Tensor:
-        """The randomness of `batch` actions, `[batch, A]`, on the generator's device."""
+        """Random numbers for `batch` actions, `[batch, A]`, on the generator's device."""
         return self._actions.draw_noise(batch, generator)
 
     def env_actions(self, actions: Tensor) -> np.ndarray:
@@ -243,11 +243,11 @@ def build_policy(
     """Build the networks of a `policy` section for one environment's spaces.
 
     Args:
-        frame_stack: newest observations that the policy sees at once, K.
-        seed: of the initial weights; without one they come from PyTorch's global generator.
+        frame_stack: K, the newest observations in one input of the policy.
+        seed: of the initial weights; None draws them from PyTorch's global generator.
 
     Raises:
-        ConfigError: the spaces are of a kind that the policy cannot handle, or the network does not fit them.
+        ConfigError: the policy does not support these spaces, or the network does not fit them.
     """
     if seed is not None:
         with torch.random.fork_rng(devices=[]):
@@ -292,7 +292,7 @@ def _checked_observation_space(space: spaces.Space) -> spaces.Box:
     if isinstance(space, spaces.Box):
         return space
     raise ConfigError(
-        f"the environment's observations are {space}: the policy reads only arrays (a Box space)",
+        f"the environment's observation space is {space}: a policy reads arrays only (a Box space)",
         hint="wrap the environment in gymnasium.wrappers.FlattenObservation",
     )
 

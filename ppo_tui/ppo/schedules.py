@@ -1,4 +1,4 @@
-"""Hyper-parameters that anneal over a run, and stay editable while they do."""
+"""Hyper-parameters that change in a run: schedules over its progress, values adapted to the divergence."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Literal
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """A value over the run's progress p, from 0 at the first step to 1 at the last.
+    """A value over the progress p of a run, 0 at its first step, 1 at its last.
 
     Attributes:
-        value: what holds at progress `since`.
+        value: at progress `since`.
         kind: ``constant`` keeps it; ``linear`` anneals it to 0 at p = 1.
         since: progress at which `value` was set: 0, or the moment of the last live edit.
     """
@@ -22,26 +22,28 @@ class Schedule:
     since: float = 0.0
 
     def at(self, progress: float) -> float:
-        """The value at `progress`; outside `since`..1 the nearer of both ends holds."""
+        """The value at `progress`; outside `since`..1 that of the nearer end."""
         if self.kind == "constant" or progress <= self.since:
             return self.value
         remaining = max(1.0 - progress, 0.0) / (1.0 - self.since) if self.since < 1.0 else 0.0
         return self.value * remaining
 
     def edited(self, value: float, progress: float) -> Schedule:
-        """The schedule after a live edit: exactly `value` at `progress`, annealing on from there."""
+        """The schedule after a live edit: `value` at `progress`, annealed from there on."""
         return dataclasses.replace(self, value=value, since=progress)
 
 
 MIN_KL_COEF, MAX_KL_COEF = 1e-6, 1e6
-"""β stays within: the paper's rule has no bounds, and a β that has halved for a hundred updates takes as many back."""
+"""Bounds of β. The paper's rule has none, and a β halved for a hundred updates would need as many to come back."""
 
 MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-6, 1e-2
-"""The bounds of rl_games."""
+"""Bounds of the adapted learning rate, those of rl_games."""
 
 
 def adapted_kl_coef(kl_coef: float, kl: float, target: float) -> float:
-    """β for the next update: halved where d < d_targ / 1.5, doubled where d > 1.5 d_targ (PPO, section 4).
+    """The next β: β / 2 if d < d_targ / 1.5, 2 β if d > 1.5 d_targ.
+
+    PPO (Schulman et al., 2017, arXiv:1707.06347), section 4.
 
     Args:
         kl_coef: β of this update.
@@ -56,10 +58,10 @@ def adapted_kl_coef(kl_coef: float, kl: float, target: float) -> float:
 
 
 def adapted_learning_rate(learning_rate: float, kl: float, target: float) -> float:
-    """The step size for the next update: 1.5 times as large where KL < ½ target, 1.5 times smaller where KL > 2 target.
+    """The next step size: times 1.5 if KL < ½ target, divided by 1.5 if KL > 2 target.
 
     The rule of rl_games (``common/schedulers.py``, ``AdaptiveScheduler``) and RSL-RL (Rudin et al., 2022,
-    arXiv:2109.11978), which apply it within an update too; here it follows the exact divergence after each.
+    arXiv:2109.11978), which apply it within an update too; here the exact divergence after each update decides.
     """
     if kl > 2 * target:
         return max(learning_rate / 1.5, MIN_LEARNING_RATE)
@@ -69,11 +71,11 @@ def adapted_learning_rate(learning_rate: float, kl: float, target: float) -> flo
 
 
 class Adaptive:
-    """A number that starts at its setting and follows the divergence; editing the setting starts it anew.
+    """A number adapted to the divergence, from its setting on; an edit restarts it.
 
     Args:
-        rule: (number, KL, target) → the next number.
-        target: the KL to aim at, in nats.
+        rule: the next number as a function of number, KL and target.
+        target: desired KL, in nats.
     """
 
     def __init__(self, rule: Callable[[float, float, float], float], target: float) -> None:
@@ -82,17 +84,17 @@ class Adaptive:
         self.value = 0.0
 
     def start(self, setting: float) -> float:
-        """The number for an update that begins while the setting is this."""
+        """The number for the coming update, restarted if `setting` has changed."""
         if setting != self._setting:
             self._setting = self.value = setting
         return self.value
 
-    def follow(self, kl: float) -> None:
-        """Take notice of the divergence after the update."""
+    def adapt(self, kl: float) -> None:
+        """Adapt the number to the divergence after the update, in nats."""
         self.value = self._rule(self.value, kl, self._target)
 
     def state_dict(self) -> dict[str, float]:
-        """Numbers by name; none before the first update."""
+        """The number and its setting; empty before the first update."""
         return {} if self._setting is None else {"value": self.value, "setting": self._setting}
 
     def load_state_dict(self, state: dict[str, float]) -> None:

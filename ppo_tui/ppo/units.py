@@ -1,4 +1,4 @@
-"""Units of a network that no longer say anything, counted while it learns."""
+"""Dead units of a network, counted while it learns."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ SATURATED = 0.99
 
 
 class DeadUnits:
-    """Counts the units of `network` that are dead on a batch: no gradient reaches what lies before them.
+    """Counter of the units of `network` that are dead on a batch.
 
-    A ReLU is dead where it is 0 for the whole batch (a channel of a convolution: at every place of every image), a tanh
-    where it is saturated for the whole batch. Other nonlinearities let some gradient through and are not counted. What
-    the network computes is looked at on its way, and no bit of it is changed.
+    No gradient passes through a dead unit. A ReLU is dead where it is 0 for the whole batch (a channel of a
+    convolution: at every pixel of every image), a tanh where it is saturated for the whole batch. Other nonlinearities
+    let some gradient through and are not counted. The counter only reads the outputs of the layers: the network's
+    results stay the same, bit for bit.
 
-    Dead and dormant units are what large steps leave behind in deep reinforcement learning (Sokar et al., 2023, "The
-    dormant neuron phenomenon", arXiv:2302.12902).
+    Large steps leave dead and dormant units behind in deep reinforcement learning (Sokar et al., 2023, "The dormant
+    neuron phenomenon", arXiv:2302.12902).
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -29,13 +30,13 @@ class DeadUnits:
 
     @contextlib.contextmanager
     def counted(self, wanted: bool = True) -> Iterator[None]:
-        """Count in what the network computes inside, if `wanted`; an earlier count is forgotten then."""
+        """Count in the forward pass inside, if `wanted`, in place of an earlier count."""
         if not wanted:
             yield
             return
         self._layers = []
         units = [module for module in self._network.modules() if isinstance(module, nn.ReLU | nn.Tanh)]
-        hooks = [module.register_forward_hook(self._look) for module in units]
+        hooks = [module.register_forward_hook(self._count) for module in units]
         try:
             yield
         finally:
@@ -43,7 +44,7 @@ class DeadUnits:
                 hook.remove()
 
     @torch.no_grad()
-    def _look(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def _count(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if output.ndim < 2:
             return
         others = [axis for axis in range(output.ndim) if axis != 1]
@@ -54,5 +55,5 @@ class DeadUnits:
 
     @property
     def share(self) -> float | None:
-        """Of all units in 0..1; None where none were counted, or there are none. Waits for the device."""
+        """Share of dead units (0..1), None where none were counted; waits for the device."""
         return torch.cat(self._layers).float().mean().item() if self._layers else None
