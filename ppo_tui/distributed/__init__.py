@@ -1,1 +1,1 @@
-"""Training one run in several processes: the ranks, and what torchrun says of each."""
+"""Training one run in several processes: the ranks, and torchrun's environment variables."""

@@ -1,7 +1,7 @@
-"""Several processes that learn together from one rollout, each of which holds the part of its own environments.
+"""The ranks of a run: processes that learn together, each from its own environments.
 
-`Ranks` is a process that learns alone: the interface, whose every operation does nothing. `ProcessGroup` is the same
-over ``torch.distributed``. What both compute is the same mathematics: sums over all samples, wherever they lie.
+`Ranks` is the interface, and a process that learns alone: its operations have nothing to combine. `ProcessGroup` is the
+same over ``torch.distributed``. Both compute the same mathematics: sums over all samples of all ranks.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from ..errors import RankLostError
 T = TypeVar("T")
 
 COLLECTIVE_SECONDS = 600.0
-"""How long a rank waits for the others, who may be starting their environments. One that has died is noticed at once,
-as its connections close; this is for machines that vanish without a word."""
+"""Longest wait for the other ranks, which may be starting their environments. A dead rank is noticed at once, because
+its connections close; this is for machines that vanish from the network."""
 
-MEETING_PAUSE = 0.02
-"""Seconds after which rank 0 looks again who has come."""
+RENDEZVOUS_PAUSE = 0.02
+"""Seconds between two looks of rank 0 for ranks that have arrived."""
 
 
 class Ranks:
-    """A process that learns alone.
+    """A process that learns alone, as rank 0 of 1.
 
     Attributes:
-        rank: 0 to `size` − 1; rank 0 leads: it alone writes, prints and is steered.
-        size: processes that learn together.
-        local_size: those of them on this machine, which share its cores.
-        device: where this rank computes, or None where nothing but the configuration decides it.
+        rank: 0 to `size` − 1; rank 0 leads: it alone writes, prints and takes commands.
+        size: number of processes that learn together.
+        local_size: number of those on this machine, which share its cores.
+        device: of this rank's computations, or None where the configuration decides.
     """
 
     rank = 0
@@ -48,38 +48,39 @@ class Ranks:
 
     @property
     def leads(self) -> bool:
+        """Whether this is rank 0."""
         return self.rank == 0
 
     def share(self, count: int) -> slice:
-        """Which of `count` things, a multiple of `size`, are this rank's."""
-        own = count // self.size
-        return slice(self.rank * own, (self.rank + 1) * own)
+        """This rank's part of `count` items, a multiple of `size`."""
+        length = count // self.size
+        return slice(self.rank * length, (self.rank + 1) * length)
 
     # ── Values ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def agree(self, decide: Callable[[], T], kind: Any) -> T:
-        """What `decide` returns on rank 0, on every rank; it is called on rank 0 alone.
+        """Call `decide` on rank 0 and return its result on every rank.
 
         Args:
-            kind: the type of the result, as msgspec decodes it.
+            kind: the type of the result, for msgspec.
 
         Raises:
-            RankLostError: another rank is gone. This holds for all that follows, too.
+            RankLostError: another rank is gone. All further methods raise it, too.
         """
         return decide()
 
-    def exchange(self, own: T, kind: Any) -> list[T]:
-        """What each rank gives, in the order of the ranks, on every rank; `kind` is as for `agree`."""
-        return [own]
+    def exchange(self, value: T, kind: Any) -> list[T]:
+        """The values of all ranks, in their order, on every rank; `kind` as for `agree`."""
+        return [value]
 
-    def gather(self, own: T, kind: Any) -> list[T]:
-        """As `exchange`, on rank 0; elsewhere nothing."""
-        return [own]
+    def gather(self, value: T, kind: Any) -> list[T]:
+        """As `exchange` on rank 0; an empty list elsewhere."""
+        return [value]
 
     # ── Tensors ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def concatenate(self, tensor: Tensor, dim: int) -> Tensor:
-        """The tensors of all ranks, which are of one shape, along `dim`."""
+        """Concatenate the tensors of all ranks, all of one shape, along `dim`."""
         return tensor
 
     def add_up(self, tensor: Tensor) -> Tensor:
@@ -87,28 +88,29 @@ class Ranks:
         return tensor
 
     def largest(self, tensor: Tensor) -> Tensor:
-        """The maximum, element by element, over all ranks; `tensor` itself may hold it."""
+        """The elementwise maximum over all ranks; `tensor` itself may hold it."""
         return tensor
 
-    def lead(self, tensors: Sequence[Tensor]) -> None:
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Overwrite `tensors` with those of rank 0."""
 
     def backward(self, loss: Tensor | None, means: Tensor, share: float, parameters: Sequence[nn.Parameter]) -> Tensor:
-        """Give `parameters` the gradient of the loss over the samples of all ranks.
+        """Set the gradients of `parameters` to those of the loss over all ranks' samples.
 
         Args:
-            loss: mean over the samples that lie here; None where there are none.
-            means: other means over them, `[S]`.
-            share: samples here over those of all ranks.
+            loss: mean over this rank's samples; None where it has none.
+            means: other means over this rank's samples, `[S]`.
+            share: this rank's samples divided by those of all ranks.
 
         Returns:
             `means` over the samples of all ranks.
         """
+        assert loss is not None, "a process that learns alone has all samples"
         loss.backward()
         return means
 
     def moments(self, samples: Tensor) -> tuple[int, Tensor, Tensor]:
-        """How many samples, `[M, *shape]`, all ranks have, and their mean and variance, `[*shape]`."""
+        """Number, mean and variance, `[*shape]`, of all ranks' samples, `[M, *shape]`."""
         return len(samples), samples.mean(0), samples.var(0, correction=0)
 
 
@@ -116,23 +118,25 @@ ALONE = Ranks()
 
 
 class ProcessGroup(Ranks):
-    """One of several processes that learn together; where torch.distributed fails, every method raises `RankLostError`.
+    """One of several processes that learn together, over ``torch.distributed``.
+
+    Every method raises `RankLostError` where ``torch.distributed`` fails.
 
     `backward` sums one flat gradient, weighted by samples, instead of wrapping the policy in DistributedDataParallel:
     that averages the ranks with equal weights, while a minibatch drawn from the whole rollout has a different number
-    of samples on each of them, or none; and here the means that the learner reports travel in the same message.
-    Gradients of PPO's networks are small (7 MB for a Nature CNN), so that sending them during the backward pass, which
-    is what DistributedDataParallel is for, gains little.
+    of samples on each of them, or none; and here the learner's means travel in the same message.
+    Gradients of PPO's networks are small (7 MB for a Nature CNN): to send them during the backward pass, the strength
+    of DistributedDataParallel, gains little.
 
-    Values, and tensors on the CPU, go through gloo; tensors on a GPU, where there is any, through NCCL.
+    Values and CPU tensors go through gloo, GPU tensors through NCCL.
 
     Args:
         local_size: ranks on this machine.
-        init_method, rank, size: as for ``torch.distributed.init_process_group``; by default the environment says them.
-        timeout: seconds to wait for others.
+        init_method, rank, size: as for ``torch.distributed.init_process_group``; by default from the environment.
+        timeout: seconds to wait for other ranks.
 
     Raises:
-        RankLostError: the others could not be reached.
+        RankLostError: the other ranks could not be reached.
     """
 
     def __init__(
@@ -144,22 +148,26 @@ class ProcessGroup(Ranks):
         size: int = -1,
         timeout: float = COLLECTIVE_SECONDS,
     ) -> None:
-        patience = datetime.timedelta(seconds=timeout)
-        with _telling_of_losses(rank):
-            store, rank, size = next(dist.rendezvous(init_method, rank, size, timeout=patience))
+        wait = datetime.timedelta(seconds=timeout)
+        with _raising_rank_lost(rank):
+            # PyTorch documents the three names here that its stubs take for private.
+            store, rank, size = next(
+                dist.rendezvous(init_method, rank, size, timeout=wait)  # pyright: ignore[reportPrivateImportUsage]
+            )
+            name = _agree_on_name(store, rank, size, timeout)
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-                store=dist.PrefixStore(_meet(store, rank, size, timeout), store),
+                store=dist.PrefixStore(name, store),  # pyright: ignore[reportPrivateImportUsage]
                 rank=rank,
                 world_size=size,
-                timeout=patience,
+                timeout=wait,
             )
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self.local_size = local_size
-        self.compute_on(torch.device("cpu"))
+        self.device = torch.device("cpu")
 
     def compute_on(self, device: torch.device) -> None:
-        """Let this rank compute there."""
+        """Compute on `device` from now on."""
         self.device = device
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -178,23 +186,23 @@ class ProcessGroup(Ranks):
             dist.broadcast(content, 0)
         return _decoder(kind).decode(_bytes_of(content))
 
-    def exchange(self, own: T, kind: Any) -> list[T]:
-        content, sizes = self._padded(own)
+    def exchange(self, value: T, kind: Any) -> list[T]:
+        content, sizes = self._padded(value)
         parts = [torch.empty_like(content) for _ in sizes]
         with self._communicating():
             dist.all_gather(parts, content)
         return _decoded(parts, sizes, kind)
 
-    def gather(self, own: T, kind: Any) -> list[T]:
-        content, sizes = self._padded(own)
+    def gather(self, value: T, kind: Any) -> list[T]:
+        content, sizes = self._padded(value)
         parts = [torch.empty_like(content) for _ in sizes] if self.leads else None
         with self._communicating():
             dist.gather(content, parts)
         return _decoded(parts or (), sizes, kind)
 
-    def _padded(self, own: Any) -> tuple[Tensor, list[int]]:
-        """`own` as bytes, as many of them as the longest that any rank has; and how long each really is."""
-        payload = _encoded(own)
+    def _padded(self, value: Any) -> tuple[Tensor, list[int]]:
+        """`value` as bytes, padded to the longest of all ranks, and the length of each."""
+        payload = _encoded(value)
         with self._communicating():
             lengths = [torch.empty(1, dtype=torch.int64) for _ in range(self.size)]
             dist.all_gather(lengths, torch.tensor([len(payload)]))
@@ -218,7 +226,7 @@ class ProcessGroup(Ranks):
             dist.all_reduce(tensor, dist.ReduceOp.MAX)
         return tensor
 
-    def lead(self, tensors: Sequence[Tensor]) -> None:
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
         for tensor in tensors:
             content = tensor.detach().contiguous()
             with self._communicating():
@@ -228,10 +236,11 @@ class ProcessGroup(Ranks):
     def backward(self, loss: Tensor | None, means: Tensor, share: float, parameters: Sequence[nn.Parameter]) -> Tensor:
         if loss is not None:
             (loss * share).backward()
+        gradients: list[Tensor] = []
         for parameter in parameters:
-            if parameter.grad is None:  # no sample lies here
+            if parameter.grad is None:  # this rank has no sample
                 parameter.grad = torch.zeros_like(parameter)
-        gradients = [parameter.grad for parameter in parameters]
+            gradients.append(parameter.grad)
         summed = self.add_up(torch.cat([*(gradient.reshape(-1) for gradient in gradients), means * share]))
         *pieces, means = summed.split([*(gradient.numel() for gradient in gradients), len(means)])
         for gradient, piece in zip(gradients, pieces, strict=True):
@@ -244,46 +253,51 @@ class ProcessGroup(Ranks):
         return count, mean, self.add_up((samples - mean).square().sum(0)) / count
 
     def _communicating(self) -> contextlib.AbstractContextManager[None]:
-        return _telling_of_losses(self.rank)
+        return _raising_rank_lost(self.rank)
 
 
-def _meet(store: dist.Store, rank: int, size: int, timeout: float) -> str:
-    """A name that these processes, and none before them, have for what they put into `store`.
+def _agree_on_name(
+    store: dist.Store,  # pyright: ignore[reportPrivateImportUsage]
+    rank: int,
+    size: int,
+    timeout: float,
+) -> str:
+    """A name for the keys of these processes in `store`, new at each restart.
 
-    torchrun keeps one store over its restarts, so that a rank would find the addresses of dead ones there, and its own
-    count of restarts differs from machine to machine. So each rank leaves a word that is its own; rank 0 answers every
-    such word with the name, until all have acknowledged it. Words of the dead are answered in vain.
+    torchrun keeps one store over its restarts, so that a rank would find the addresses of dead ranks there, and its
+    count of restarts differs from machine to machine. So each rank stores a random token; rank 0 answers every token
+    with the name, its own token, until all ranks have acknowledged it. Answers to dead ranks are never read.
     """
     deadline = time.monotonic() + timeout
-    own = uuid.uuid4().hex
+    token = uuid.uuid4().hex
     if rank:
-        store.set(f"ppo-tui/word/{rank}", own)
-        store.wait([f"ppo-tui/answer/{own}"], datetime.timedelta(seconds=timeout))
-        name = store.get(f"ppo-tui/answer/{own}").decode()
+        store.set(f"ppo-tui/token/{rank}", token)
+        store.wait([f"ppo-tui/answer/{token}"], datetime.timedelta(seconds=timeout))
+        name = store.get(f"ppo-tui/answer/{token}").decode()
         store.set(f"ppo-tui/{name}/{rank}", "here")
         return name
     missing = set(range(1, size))
     while missing:
         for other in list(missing):
-            if store.check([f"ppo-tui/{own}/{other}"]):
+            if store.check([f"ppo-tui/{token}/{other}"]):
                 missing.discard(other)
-            elif store.check([f"ppo-tui/word/{other}"]):
-                store.set(f"ppo-tui/answer/{store.get(f'ppo-tui/word/{other}').decode()}", own)
+            elif store.check([f"ppo-tui/token/{other}"]):
+                store.set(f"ppo-tui/answer/{store.get(f'ppo-tui/token/{other}').decode()}", token)
         if missing and time.monotonic() > deadline:
-            raise RuntimeError(f"ranks {sorted(missing)} have not come within {timeout:.0f} s")
-        time.sleep(MEETING_PAUSE)
-    return own
+            raise RuntimeError(f"ranks {sorted(missing)} have not arrived within {timeout:.0f} s")
+        time.sleep(RENDEZVOUS_PAUSE)
+    return token
 
 
 @contextlib.contextmanager
-def _telling_of_losses(rank: int) -> Iterator[None]:
+def _raising_rank_lost(rank: int) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RankLostError(
-            f"{'this rank' if rank < 0 else f'rank {rank}'} has lost the others: {reason[:300]}",
-            hint="torchrun --max-restarts N starts all ranks again, and the run goes on from its newest checkpoint",
+            f"{'this rank' if rank < 0 else f'rank {rank}'} has lost the other ranks: {reason[:300]}",
+            hint="start torchrun with --max-restarts N: it starts all ranks again, from the newest checkpoint",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Which of the processes that torchrun has started this one is. Imports no torch."""
+"""The place of this process among the ranks of torchrun. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from ..errors import UsageError
 
 _NO_ID = "none"
-"""What torchrun calls a job that nobody has named."""
+"""torchrun's name for a job without a name."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """One process among those that train together.
+    """The place of one rank among those that train together.
 
     Attributes:
         rank: 0 to `size` − 1, over all machines.
-        local_rank: 0 to `local_size` − 1, on this one.
-        job: names what torchrun was started for, in all restarts of it; empty for a process that trains alone.
-        restart, max_restarts: how often torchrun has started all processes anew, and how often it would.
+        local_rank: 0 to `local_size` − 1, on this machine.
+        job: torchrun's job, the same over its restarts; empty for a process that trains alone.
+        restart, max_restarts: number of restarts so far, and its limit.
     """
 
     rank: int = 0
@@ -34,10 +34,10 @@ class Place:
 
     @classmethod
     def here(cls, environment: Mapping[str, str] = os.environ) -> Place:
-        """This process's, as torchrun says it in the environment; one that it has not started trains alone.
+        """This process's place, from torchrun's environment variables; alone without them.
 
         Raises:
-            UsageError: the environment makes no sense.
+            UsageError: a variable is no number or out of range.
         """
         if not {"RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID"} <= environment.keys():
             return cls()
@@ -55,12 +55,14 @@ class Place:
             ("LOCAL_RANK", place.local_rank, place.local_size),
         ):
             if value >= size:
-                raise UsageError(f"{key} = {value}: there are {size} processes", hint="let torchrun set it")
+                raise UsageError(
+                    f"{key} = {value}: expected less than {size}, the number of ranks", hint="let torchrun set it"
+                )
         return place
 
     @property
     def by_torchrun(self) -> bool:
-        """Whether torchrun has started this process."""
+        """Whether torchrun started this process."""
         return bool(self.job)
 
 
@@ -72,5 +74,5 @@ def _number(environment: Mapping[str, str], key: str) -> int:
 
 
 def _job(run_id: str) -> str:
-    """A job that nobody has named is the torchrun process that started it."""
+    """The job's name; without one, the machine and process id of torchrun."""
     return run_id if run_id != _NO_ID else f"{socket.gethostname()}:{os.getppid()}"

@@ -192,7 +192,7 @@ class Trainer:
             snapshots.load(self._resumed)
             self._stand_at(self._resumed.state)
         # On another kind of processor the same seed may give other last bits.
-        self._ranks.lead(list(self.policy.state_dict().values()))
+        self._ranks.broadcast(list(self.policy.state_dict().values()))
         self._durability = CheckpointManager(
             self.config,
             snapshots,

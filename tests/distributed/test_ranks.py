@@ -86,7 +86,7 @@ def as_rank(rank: int, directory: Path) -> None:
         assert (values["rank"], len(words[1]), gathered) == (0, 2004, [])
         return
     assert (len(words[0]), len(words[1]), gathered) == (4, 2004, [b"", b"\0"])
-    with pytest.raises(RankLostError, match="rank 0 has lost the others"):
+    with pytest.raises(RankLostError, match="rank 0 has lost the other ranks"):
         while True:
             group.add_up(torch.zeros(1))
 

@@ -208,7 +208,7 @@ def test_a_mistake_of_rank_0_ends_all_of_them_with_its_message(tmp_path):
     done = subprocess.run(command("--name", "it"), cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode != 0
     assert done.stderr.count("already holds a run") == 1
-    assert "lost the others" not in done.stderr
+    assert "lost the other ranks" not in done.stderr
 
 
 @pytest.mark.slow
