@@ -1,4 +1,7 @@
-"""Real observations, what a policy decided on them, and whether another form of it decides the same."""
+"""Decisions of a policy on real observations.
+
+They check another form of the policy, exported or imported, against the live one.
+"""
 
 from __future__ import annotations
 
@@ -23,21 +26,21 @@ from ..training.evaluation.setup import start_evaluation
 NUM_ENVS, STEPS = 4, 32
 
 TOLERANCE = 1e-4
-"""How far numbers may be apart, absolutely or relatively: sums in another order differ in their last bits."""
+"""Largest difference, absolute or relative: sums in another order differ in their last bits."""
 
 Run = Callable[[tuple[Tensor, ...]], tuple[np.ndarray, ...]]
-"""A policy in another form: from the inputs of `DeployedPolicy` to its outputs, the first three of them at least."""
+"""A policy in another form: maps the inputs of `DeployedPolicy` to its outputs, at least the first three."""
 
 
 class Experience(NamedTuple):
-    """B real observations and what the live policy made of them.
+    """B real observations and the decisions of the live policy.
 
     Attributes:
         inputs: of `DeployedPolicy.forward`.
-        masks: the possible actions, bool `[B, A]`, or None where all are.
-        decisions: the greedy actions that were taken, as the policy counts them, `[B, *action_shape]`.
-        actions: the same as the environment took them.
-        log_probs, values: of them, `[B]`.
+        masks: the possible actions, bool `[B, A]`, or None if all are.
+        decisions: the greedy actions in the numbering of the policy, `[B, *action_shape]`.
+        actions: the same as the environment takes them.
+        log_probs, values: of the decisions, `[B]`.
     """
 
     policy: ActorCritic
@@ -53,28 +56,30 @@ class Experience(NamedTuple):
 
 
 def gather_experience(path: Path, *, allow_import: bool = False) -> Experience:
-    """Let the checkpoint at `path` play greedily on the CPU, in float32, and keep what it saw and did.
+    """Play greedily with the checkpoint at `path`, and keep observations and decisions.
+
+    It plays on the CPU in float32.
 
     Raises:
         As `start_evaluation` and `Play` do.
     """
-    stage = start_evaluation(
+    setup = start_evaluation(
         path, episodes=NUM_ENVS, num_envs=NUM_ENVS, steps=STEPS, greedy=True, device="cpu", allow_import=allow_import
     )
-    precise = msgspec.structs.replace(stage.config.policy, precision="float32")
-    stage = dataclasses.replace(stage, config=msgspec.structs.replace(stage.config, policy=precise))
+    precise = msgspec.structs.replace(setup.config.policy, precision="float32")
+    setup = dataclasses.replace(setup, config=msgspec.structs.replace(setup.config, policy=precise))
     try:
-        play = Play(stage)
+        play = Play(setup)
         list(play.advance())
         batch = play.rollout.minibatch(torch.arange(NUM_ENVS * STEPS))
     finally:
-        stage.pool.close()
+        setup.pool.close()
     others = [*([batch.masks] if batch.masks is not None else []), *([batch.context.states] if batch.context else [])]
     return Experience(
         policy=play.policy,
-        config=stage.config,
-        info=stage.info,
-        step=stage.state.step,
+        config=setup.config,
+        info=setup.info,
+        step=setup.state.step,
         inputs=tuple(tensor.clone() for tensor in (batch.observations, *others)),
         masks=batch.masks,
         decisions=batch.actions.clone(),
@@ -85,17 +90,17 @@ def gather_experience(path: Path, *, allow_import: bool = False) -> Experience:
 
 
 def check_same(run: Run, experience: Experience, name: str) -> float:
-    """The largest difference between the numbers of `run` and those of the live policy.
+    """Compare `run` with the live policy and return the largest difference.
 
     Raises:
-        RunFailedError: they are not the same policy; nothing should be done with the other form.
+        RunFailedError: they are not the same policy; the other form must not be used.
     """
     actions, scores, values = run(experience.inputs)[:3]
     policy, space = experience.policy, experience.policy.action_space
     kind = action_kind(space, squash=experience.config.policy.squash_actions)
     with torch.inference_mode():
         distribution = kind.distribution(torch.from_numpy(np.array(scores)), policy.log_std, experience.masks)
-        # Of a near tie either action is right: the other one is as probable.
+        # In a near tie either action is right: the other one is as probable.
         regret = experience.log_probs - distribution.log_prob(experience.decisions)
     differences = [np.abs(values - experience.values.numpy()), regret.abs().numpy()]
     reach = 1.0 + max(float(np.abs(values).max()), float(experience.log_probs.abs().max()))
@@ -107,16 +112,16 @@ def check_same(run: Run, experience: Experience, name: str) -> float:
         raise RunFailedError(
             f"{name} is not the same policy: of {len(actions)} observations of {experience.config.env.id} it acts "
             f"differently on {count}, and its numbers differ by up to {worst:.2g}",
-            hint="nothing was kept of it; please report this, with the run's config.toml",
+            hint="nothing of it was kept; please report this with the run's config.toml",
         )
     return worst
 
 
 def _different(actions: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Which of B actions are others, bool `[B]`."""
+    """Compare B actions and return where they differ, bool `[B]`."""
     assert actions.shape == expected.shape, f"actions {actions.shape}, expected {expected.shape}"
     if np.issubdtype(expected.dtype, np.floating):
-        close = np.isclose(actions, expected, rtol=TOLERANCE, atol=TOLERANCE)
+        different: np.ndarray = ~np.isclose(actions, expected, rtol=TOLERANCE, atol=TOLERANCE)
     else:
-        close = actions == expected
-    return ~close.reshape(len(close), -1).all(axis=1)
+        different = actions != expected
+    return np.any(different.reshape(len(actions), -1), axis=1)
