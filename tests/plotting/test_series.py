@@ -210,5 +210,39 @@ def test_durations(seconds, text):
     assert formats.duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0.00s"),
+        (0.214, "0.21s"),
+        (0.999, "1.0s"),
+        (2.5, "2.5s"),
+        (9.97, "10s"),
+        (59.6, "1m 0s"),
+        (200.0, "3m 20s"),
+        (7_500.0, "2h 5m"),
+        (522_100.0, "6d 1h"),
+        (-1.0, "0.00s"),
+        (math.inf, "–"),
+        (None, "–"),
+    ],
+)
+def test_spans_have_their_two_largest_units(seconds, text):
+    assert formats.span(seconds) == text
+
+
+def test_returns_and_intervals():
+    assert [formats.score(value) for value in (487.25, 1234.5, -21.0, None, math.nan)] == [
+        "487.25",
+        "1,234.50",
+        "-21.00",
+        "–",
+        "–",
+    ]
+    assert formats.score(1234.56, 1) == "1,234.6"
+    assert formats.interval(471.1, 1499.0) == "[471.10, 1,499.00]"
+    assert formats.interval(None, 1.0) == formats.interval(math.nan, math.nan) == "–"
+
+
 def test_text_from_elsewhere_cannot_move_the_cursor():
     assert formats.one_line("a\x1b[2Jb\nc") == "a�[2Jb c"
