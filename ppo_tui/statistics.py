@@ -1,13 +1,13 @@
-"""Means, interquartile means and bootstrap intervals of a few scores. Pure numpy.
+"""Statistics of a few scores, and the rule for stragglers among workers. Pure numpy.
 
-Sources: Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (2021,
-arXiv:2108.13264), sections 4.1 and 4.3, whose library rliable has the same definitions; Efron, "Bootstrap Methods:
-Another Look at the Jackknife" (1979).
+Sources of the means and intervals: Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical
+Precipice" (2021, arXiv:2108.13264), sections 4.1 and 4.3, whose library rliable has the same definitions; Efron,
+"Bootstrap Methods: Another Look at the Jackknife" (1979).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,12 @@ Statistic = Callable[[FloatArray], FloatArray]
 
 LEVEL = 0.95
 RESAMPLES = 10_000
+
+IDLE_SHARE = 0.3
+"""Share of a rollout below which a worker at work delays nobody, however slow it is."""
+
+STRAGGLER = 2.0
+"""Slowdown above which a worker is a straggler."""
 
 _BLOCK = 2**22
 """Numbers resampled at once, to bound the memory."""
@@ -87,3 +93,31 @@ def bootstrap(
     tail = 100 * (1 - level) / 2
     low, high = np.percentile(np.concatenate(found), [tail, 100 - tail], axis=0)
     return Estimate(value, low, high)
+
+
+def slowdowns(busy: Mapping[int, float]) -> dict[int, float]:
+    """Compare each worker's time at work with the median of the others.
+
+    Args:
+        busy: share of the rollout (0..1) in which each worker had actions to answer, scaled to equal work.
+
+    Returns:
+        How many times as long as the others each worker takes; 1 for a worker without others, or at work in less than
+        `IDLE_SHARE` of the time.
+    """
+    ordered = sorted(busy.items(), key=lambda item: item[1])
+    shares = [share for _, share in ordered]
+    factors = {}
+    for position, (worker, share) in enumerate(ordered):
+        if share < IDLE_SHARE or len(shares) < 2:
+            factors[worker] = 1.0
+            continue
+        middle = (len(shares) - 2) // 2, (len(shares) - 1) // 2  # of the others, in order
+        low, high = (shares[index + (index >= position)] for index in middle)
+        factors[worker] = share / max((low + high) / 2, 1e-9)
+    return factors
+
+
+def stragglers(busy: Mapping[int, float]) -> frozenset[int]:
+    """Find the workers `STRAGGLER` times as slow as the others; arguments as for `slowdowns`."""
+    return frozenset(worker for worker, factor in slowdowns(busy).items() if factor > STRAGGLER)

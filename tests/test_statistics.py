@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ppo_tui.statistics import bootstrap, interquartile_mean, mean
+from ppo_tui.statistics import bootstrap, interquartile_mean, mean, slowdowns, stragglers
 
 SCORES = arrays(np.float64, st.integers(2, 12), elements=st.floats(-1e6, 1e6))
 
@@ -90,3 +92,21 @@ def test_the_points_of_a_curve_have_the_intervals_that_they_would_have_alone(cur
     alone = [bootstrap([curves[:, point]], resamples=300) for point in range(6)]
     assert together.low == pytest.approx([float(each.low) for each in alone])
     assert together.high == pytest.approx([float(each.high) for each in alone])
+
+
+@given(st.dictionaries(st.integers(0, 99), st.floats(0, 1), max_size=9))
+def test_a_slowdown_is_measured_against_the_median_of_the_others(busy):
+    for worker, factor in slowdowns(busy).items():
+        others = [share for other, share in busy.items() if other != worker]
+        if busy[worker] < 0.3 or not others:
+            assert factor == 1.0
+        else:
+            assert factor == pytest.approx(busy[worker] / max(statistics.median(others), 1e-9))
+
+
+def test_a_straggler_takes_twice_as_long_as_the_others():
+    assert stragglers({0: 0.3, 1: 0.28, 2: 0.9, 3: 0.31}) == {2}
+    assert stragglers({0: 0.5, 1: 0.48, 2: 0.52, 3: 0.5}) == frozenset()
+    assert stragglers({0: 0.9, 1: 0.1}) == {0}
+    assert stragglers({0: 0.02, 1: 0.29}) == frozenset(), "nobody waits long for a worker that is idle"
+    assert stragglers({0: 1.0}) == stragglers({}) == frozenset()

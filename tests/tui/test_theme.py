@@ -12,7 +12,7 @@ from ppo_tui.errors import UsageError
 from ppo_tui.protocol import WorkerInfo, WorkersStatus, WorkerState
 from ppo_tui.tui.screen_options import Look, choose_look
 from ppo_tui.tui.theme import plain
-from ppo_tui.tui.widgets.workers import Workers, stragglers
+from ppo_tui.tui.widgets.workers import Workers
 from tests.tui.desk import FAILURE, desk
 from tests.tui.fake import recorded
 
@@ -68,15 +68,17 @@ def _is_grey(style: Style) -> bool:
 
 def workers(*wait_shares: float, **facts) -> tuple[WorkerInfo, ...]:
     return tuple(
-        WorkerInfo(index=index, pid=index, state=WorkerState.STEPPING, num_envs=1, wait_share=share, **facts)
+        WorkerInfo(
+            index=index,
+            pid=index,
+            state=WorkerState.STEPPING,
+            num_envs=1,
+            wait_share=share,
+            answer_share=1 - share,
+            **facts,
+        )
         for index, share in enumerate(wait_shares)
     )
-
-
-def test_who_the_others_wait_for_is_a_straggler():
-    assert stragglers(workers(0.7, 0.72, 0.1, 0.69)) == {2}
-    assert stragglers(workers(0.5, 0.52, 0.48, 0.5)) == frozenset()
-    assert stragglers(workers(0.1, 0.9)) == frozenset()  # of two nobody can tell who is the odd one
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])

@@ -17,6 +17,7 @@ from ...protocol import (
     WorkersStatus,
     WorkerState,
 )
+from ...statistics import slowdowns
 
 NEWEST = 20
 """Updates that averages are taken over."""
@@ -30,9 +31,6 @@ CRITIC_UPDATES = 40
 CRITIC_WORKS = 0.3
 """Explained variance of a single update that no critic reaches by chance. A critic that has reached it is not frozen:
 in CartPole it explains much at one time and nothing at another, when episodes differ in nothing but their length."""
-
-IDLE_SHARE = 0.3
-"""Share of a rollout's time below which a worker delays nobody for long, however slow it is."""
 
 FIRST_EPISODES = 20
 """Episodes that show how good the policy was in the beginning."""
@@ -194,11 +192,8 @@ class Readings:
         medians = {
             worker: statistics.median(shares.get(worker, 0.0) for _, shares in self._answers) for worker in self.pids
         }
-        worst = max(medians, key=medians.__getitem__)
-        others = statistics.median(share for worker, share in medians.items() if worker != worst)
-        if medians[worst] * self._most_envs < IDLE_SHARE:
-            return worst, 1.0
-        return worst, medians[worst] / max(others, 1e-9)
+        factors = slowdowns({worker: share * self._most_envs for worker, share in medians.items()})
+        return max(factors.items(), key=lambda item: item[1])
 
 
 def _drop_old(timed: deque[tuple[float, Any]]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Sequence
 
 from textual.content import Content
 
 from ...plotting import formats
 from ...protocol import WorkerInfo, WorkerState
+from ...statistics import stragglers
 from ..controller import Controller
 from .panel import Panel, bar, fit
 
@@ -33,7 +33,7 @@ class Workers(Panel):
     def renew(self) -> None:
         workers = self.run.view.workers
         restarts = sum(worker.restarts for worker in workers)
-        slow = len(stragglers(workers))
+        slow = len(_stragglers(workers))
         notes = [f"↻ {restarts} restarted" if restarts else "", f"◂ {slow} slow" if slow else ""]
         self.entitle("2 Workers", "  ".join(filter(None, notes)))
         super().renew()
@@ -52,7 +52,7 @@ class Workers(Panel):
             return fit(Content.assemble(("workers  ", "$quiet"), "not started yet"), width)
         if height < 3:
             return fit(_summary(workers), width)
-        slow = stragglers(workers)
+        slow = _stragglers(workers)
         if len(workers) < height:
             lines = [_heading(width), *(_row(each, each.index in slow, width) for each in workers)]
         elif len(workers) <= (height - 1) * (width // _CELL):
@@ -63,13 +63,11 @@ class Workers(Panel):
         return Content("\n").join(fit(line, width) for line in lines)
 
 
-def stragglers(workers: Sequence[WorkerInfo]) -> frozenset[int]:
-    """Indices of the workers that the others wait for: clearly busier, for the same work, than the median."""
-    if len(workers) < 3:
-        return frozenset()
-    busy = {worker.index: 1.0 - worker.wait_share for worker in workers if worker.state is not WorkerState.DEAD}
-    typical = statistics.median(busy.values()) if busy else 1.0
-    return frozenset(index for index, share in busy.items() if share > max(1.5 * typical, typical + 0.1))
+def _stragglers(workers: Sequence[WorkerInfo]) -> frozenset[int]:
+    """Find the stragglers of the last rollout."""
+    most_envs = max((worker.num_envs for worker in workers), default=1)
+    alive = [worker for worker in workers if worker.state is not WorkerState.DEAD]
+    return stragglers({worker.index: worker.answer_share * most_envs / worker.num_envs for worker in alive})
 
 
 _STATE, _BAR = 8, 5
@@ -124,7 +122,7 @@ def _cells(workers: Sequence[WorkerInfo], slow: frozenset[int], columns: int) ->
 def _summary(workers: Sequence[WorkerInfo]) -> Content:
     dead = sum(worker.state is WorkerState.DEAD for worker in workers)
     restarts = sum(worker.restarts for worker in workers)
-    slow = stragglers(workers)
+    slow = _stragglers(workers)
     pace = formats.count(sum(worker.steps_per_second for worker in workers))
     waiting = formats.percent(sum(worker.wait_share for worker in workers) / len(workers)).strip()
     games = formats.count(sum(worker.episodes for worker in workers))
