@@ -1,4 +1,4 @@
-"""The headless front end: a progress bar on a terminal, timestamped lines anywhere else, or lines of JSON."""
+"""The headless front end: a progress bar, timestamped lines, or lines of JSON."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from ..plotting import formats
 from ..protocol import (
     TRANSIENT,
     Alarm,
@@ -20,7 +21,6 @@ from ..protocol import (
     RolloutProgress,
     RunFinished,
     RunStarted,
-    RunState,
     StateChanged,
     UpdateFinished,
     encode,
@@ -28,11 +28,11 @@ from ..protocol import (
 from .wording import describe
 
 LINE_SECONDS = 5.0
-"""At most one line of metrics in this time, so that a fast run does not flood a log; the last one always comes."""
+"""Shortest time between two lines of metrics, so that a fast run does not flood a log; the last line always comes."""
 
 
 class PlainConsole:
-    """One timestamped line for what happens, on a stream that is no terminal."""
+    """Timestamped lines, one for each event, for a stream other than a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -62,15 +62,15 @@ class PlainConsole:
 
 
 class _Speed(ProgressColumn):
-    """Steps per second as the engine measures them, pauses not counted."""
+    """Steps per second as measured by the engine, without pauses."""
 
     def render(self, task: Task) -> Text:
         fps = task.fields["fps"]
-        return Text(f"{fps:,.0f} steps/s" if fps else "– steps/s", style="progress.data.speed")
+        return Text(f"{fps:,.0f} steps/s" if fps else f"{formats.NOTHING} steps/s", style="progress.data.speed")
 
 
 class ProgressConsole:
-    """A live progress bar with score, speed and time left; events that matter scroll above it."""
+    """A live progress bar with return, speed and time left; important events scroll above it."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -85,7 +85,7 @@ class ProgressConsole:
             speed_estimate_period=60,
             expand=True,
         )
-        self._task = self._progress.add_task("", total=None, state="starting", score="–", fps=0.0)
+        self._task = self._progress.add_task("", total=None, state="starting", score=formats.NOTHING, fps=0.0)
 
     def emit(self, event: Event) -> None:
         match event:
@@ -96,8 +96,8 @@ class ProgressConsole:
                 self._progress.update(self._task, completed=event.step, fps=event.fps)
                 return
             case UpdateFinished(metrics=metrics):
-                score = metrics.get("rollout/ep_rew_mean")
-                self._progress.update(self._task, completed=event.step, score="–" if score is None else f"{score:,.1f}")
+                score = formats.score(metrics.get("rollout/ep_rew_mean"), 1)
+                self._progress.update(self._task, completed=event.step, score=score)
                 return
             case StateChanged(state=state) | RunFinished(state=state):
                 self._progress.update(self._task, state=str(state))
@@ -108,15 +108,15 @@ class ProgressConsole:
 
     @staticmethod
     def _is_plain_state(event: Event) -> bool:
-        """The bar shows the state already."""
-        return isinstance(event, StateChanged) and event.state is RunState.TRAINING
+        """Tell whether the event says nothing but the state, already shown by the bar."""
+        return isinstance(event, StateChanged) and not event.reason
 
     def close(self) -> None:
         self._progress.stop()
 
 
 class JsonConsole:
-    """Every event of the record as one line of JSON, as ``events.jsonl`` has it, in UTF-8 whatever the locale."""
+    """Durable events as lines of JSON, as in ``events.jsonl``, in UTF-8 whatever the locale."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -131,7 +131,7 @@ class JsonConsole:
 
 
 class QuietConsole:
-    """Passes on warnings, errors, and how the run ended."""
+    """A filter in front of another console: warnings, errors, and the end of the run."""
 
     def __init__(self, console: ConsoleSink) -> None:
         self._console = console
@@ -145,7 +145,7 @@ class QuietConsole:
 
 
 class ConsoleSink(Protocol):
-    """A sink that is to be closed when the run is over."""
+    """A sink to be closed when the run is over."""
 
     def emit(self, event: Event) -> None: ...
 
@@ -154,11 +154,11 @@ class ConsoleSink(Protocol):
 
 @dataclass(frozen=True)
 class LineOptions:
-    """What a headless run prints.
+    """The format of a headless run's output.
 
     Attributes:
         format: one of `LOG_FORMATS`.
-        quiet: only problems, and how the run ended.
+        quiet: print only problems and the end of the run.
     """
 
     format: str = "auto"
@@ -169,7 +169,7 @@ LOG_FORMATS = ("auto", "plain", "json")
 
 
 def console_sink(console: Console | None = None, *, lines: LineOptions | None = None) -> ConsoleSink:
-    """What fits stdout, the bar on a terminal and lines elsewhere, unless `lines` says otherwise."""
+    """Choose the console for stdout: the bar on a terminal, lines elsewhere, unless `lines` says otherwise."""
     console, lines = console or Console(), lines or LineOptions()
     if lines.format == "json":
         sink: ConsoleSink = JsonConsole(sys.stdout.buffer)

@@ -1,26 +1,34 @@
-"""One line of plain words for an event, shared by the run's log and the headless console."""
+"""The wording of each event, shared by the run's log, the console, the report and the screen."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from ..plotting import formats
 from ..protocol import (
     Alarm,
+    Cause,
     CheckpointSaved,
     CommandRefused,
+    EpisodeFinished,
     Evaluated,
     Event,
     Rewound,
     RunFinished,
     RunResumed,
     RunStarted,
-    RunState,
     SettingChanged,
     StateChanged,
     UpdateFinished,
 )
 
 
-def describe(event: Event) -> str | None:
-    """What a person would want to read of `event`, or None for what happens too often to be told."""
+def describe(event: Event, *, brief: bool = False) -> str | None:
+    """Word an event in one line; None for an event too frequent for a log.
+
+    Args:
+        brief: leave out what a screen shows elsewhere: paths, steps, the level of an alarm.
+    """
     match event:
         case RunStarted():
             return (
@@ -28,42 +36,67 @@ def describe(event: Event) -> str | None:
                 f"{event.num_envs} environments in {event.num_workers} workers, "
                 f"{event.parameters:,} parameters on {event.device}"
             )
-        case StateChanged(state=RunState.PAUSED | RunState.TRAINING as state):
-            return str(state)
-        case UpdateFinished(metrics=metrics):
-            return _describe_update(event, metrics)
+        case StateChanged():
+            return f"{event.state}: {event.reason}" if event.reason else str(event.state)
+        case UpdateFinished():
+            return _describe_update(event)
         case SettingChanged():
-            return f"{event.key}: {event.old} → {event.new} (by {event.by}) at step {event.step:,}"
-        case CommandRefused(message=message):
-            return f"refused: {message}"
+            return _describe_setting(event, brief)
+        case CommandRefused():
+            return f"refused: {event.message}"
         case CheckpointSaved():
-            return f"checkpoint ({event.reason}) saved in {event.seconds:.2f} s: {event.path}"
+            text = f"checkpoint at step {event.step:,} ({event.reason}, {formats.span(event.seconds)})"
+            return text if brief else f"{text}: {event.path}"
         case Evaluated():
-            return describe_evaluated(event)
+            return _describe_evaluation(event)
         case RunResumed():
-            return _describe_resumed(event)
+            return _describe_resumed(event, brief)
         case Rewound():
-            return f"back at step {event.step:,} (update {event.update}): {event.path}"
+            text = f"back at step {event.step:,} (update {event.update})"
+            return text if brief else f"{text}: {event.path}"
         case Alarm():
-            return f"{event.level.upper()}: {event.text}"
+            return event.text if brief else f"{event.level.upper()}: {event.text}"
         case RunFinished():
-            return f"{event.state} at step {event.step:,} after {event.elapsed:.1f} s: {event.reason}"
+            where = "" if brief else f" at step {event.step:,} after {formats.span(event.elapsed)}"
+            return f"{event.state}{where}: {event.reason}" if event.reason else f"{event.state}{where}"
     return None
 
 
-def describe_evaluated(event: Evaluated) -> str:
-    """Such as: evaluated step 20,480: return 487.25 [471.10, 499.00] over 20 games, the best so far."""
+def describe_best(event: EpisodeFinished) -> str:
+    """Word an episode with the highest return so far."""
+    return f"best episode {formats.number(event.episode_return)} (env {event.env})"
+
+
+def describe_change(key: str, old: Any, new: Any) -> str:
+    """Word a change of a setting without its section: gamma 0.99 → 0.995."""
+    return f"{formats.setting_name(key)} {formats.setting(old)} → {formats.setting(new)}"
+
+
+def _describe_setting(event: SettingChanged, brief: bool) -> str:
+    cause = "" if event.cause is Cause.EDIT else f"{event.cause}: "
+    if brief:
+        by = "" if event.by == "user" else f" (by {event.by})"
+        return f"{cause}{describe_change(event.key, event.old, event.new)}{by}"
+    change = f"{event.key} {formats.setting(event.old)} → {formats.setting(event.new)}"
+    return f"{cause}{change} (by {event.by}) at step {event.step:,}"
+
+
+def _describe_evaluation(event: Evaluated) -> str:
+    """Such as: evaluated step 20,480: return 487.25 [471.10, 499.00] over 20 episodes, the best so far."""
     metrics = event.metrics
-    text = f"evaluated step {event.step:,}: return {metrics['eval/ep_rew_mean']:,.2f}"
-    if metrics["eval/ep_rew_low"] is not None:
-        text += " [{:,.2f}, {:,.2f}]".format(metrics["eval/ep_rew_low"], metrics["eval/ep_rew_high"])
-    games = metrics["eval/episodes"]
-    text += f" over {games} {'game' if games == 1 else 'games'}"
+    text = f"evaluated step {event.step:,}: return {formats.score(metrics['eval/ep_rew_mean'])}"
+    low, high = metrics.get("eval/ep_rew_low"), metrics.get("eval/ep_rew_high")
+    if low is not None:
+        text += f" {formats.interval(low, high)}"
+    episodes = metrics["eval/episodes"]
+    text += f" over {episodes} {'episode' if episodes == 1 else 'episodes'}"
     return f"{text}, the best so far" if event.best else text
 
 
-def _describe_resumed(event: RunResumed) -> str:
-    text = f"resumed at step {event.step:,} (update {event.update}) from {event.path}"
+def _describe_resumed(event: RunResumed, brief: bool) -> str:
+    text = f"resumed at step {event.step:,}"
+    if not brief:
+        text += f" (update {event.update}) from {event.path}"
     if event.exact:
         return f"{text}: bit for bit as if it had never stopped"
     changed = [*event.differences]
@@ -72,7 +105,8 @@ def _describe_resumed(event: RunResumed) -> str:
     return f"{text}; not bit for bit: {'; '.join(changed)}"
 
 
-def _describe_update(event: UpdateFinished, metrics: dict[str, float | None]) -> str:
+def _describe_update(event: UpdateFinished) -> str:
+    metrics = event.metrics
     parts = [f"step {event.step:>11,}", f"{metrics['time/fps_update']:>6,.0f} steps/s"]
     for key, label, form in (
         ("rollout/ep_rew_mean", "return", ".2f"),
@@ -85,5 +119,5 @@ def _describe_update(event: UpdateFinished, metrics: dict[str, float | None]) ->
         ("train/learning_rate", "lr", ".3g"),
     ):
         value = metrics.get(key)
-        parts.append(f"{label} {'–' if value is None else format(value, form)}")
+        parts.append(f"{label} {formats.NOTHING if value is None else format(value, form)}")
     return "  ".join(parts)

@@ -76,7 +76,7 @@ class Controller:
             if self._answers(event):
                 self.request = ""
         for _ in range(len(self.diagnostics)):
-            self.view.note(*self.diagnostics.popleft())
+            self.view.add_line(*self.diagnostics.popleft())
             events = events or [Event()]
         return bool(events)
 

@@ -13,6 +13,7 @@ from textual.content import Content
 from ..config.live import LIVE_FIELDS, find_live_key, parse_live_value, typed_value
 from ..errors import ConfigError
 from ..plotting import formats
+from ..sinks.wording import describe_change
 from . import keys
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class RunCommands(Provider):
         except ConfigError as error:
             text = formats.one_line(str(error))
             return Hit(1.0, Content(text), functools.partial(self._app.notify, text, severity="warning"), text=text)
-        label = f"{formats.setting_name(key)} {formats.setting(settings[key])} → {formats.setting(new)}"
+        label = describe_change(key, settings[key], new)
         help_ = f"Change {key} at the next update. {LIVE_FIELDS[key].description}"
         return Hit(1.0, Content(label), functools.partial(self._app.set_value, key, new), text=label, help=help_)
 

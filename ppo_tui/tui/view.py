@@ -35,6 +35,7 @@ from ..protocol import (
     WorkerInfo,
     WorkersStatus,
 )
+from ..sinks.wording import describe, describe_best, describe_change
 from .session.base import HistoryRestarted
 
 
@@ -173,22 +174,16 @@ class RunView:
         self.elapsed = max(self.elapsed, event.elapsed)
         self._on(event)
 
-    def note(self, kind: Kind, text: str) -> None:
+    def add_line(self, kind: Kind, text: str) -> None:
         """Add a line of the screen's own to the log."""
         self.version += 1
-        self._log(LogEntry(self.elapsed, kind, formats.one_line(text)))
+        self._append(self.elapsed, kind, text)
 
     # ── What follows from the state ─────────────────────────────────────────────────────────────────────────
 
     @property
     def total_steps(self) -> int:
         return self.started.total_steps if self.started else 0
-
-    @property
-    def total_updates(self) -> int:
-        if not self.started:
-            return 0
-        return -(-self.started.total_steps // (self.started.num_envs * self.started.rollout_steps))
 
     @property
     def checkpoint(self) -> CheckpointSaved | None:
@@ -248,7 +243,7 @@ class RunView:
     def _(self, event: StateChanged) -> None:
         self._keep_pause(event.state, event.elapsed)
         self.state, self.reason = event.state, event.reason
-        self._write(event, Kind.STATE, f"{event.state}: {event.reason}" if event.reason else str(event.state))
+        self._write(event, Kind.STATE)
 
     def _keep_pause(self, state: RunState, elapsed: float) -> None:
         """Count the seconds between entering and leaving the paused state."""
@@ -281,9 +276,8 @@ class RunView:
         if self.best is None or event.episode_return > self.best.episode_return:
             self.best = event
             if self.log and self.log[-1].kind is Kind.EPISODE:
-                self.log.pop()  # a streak of best games is one piece of news
-            score = formats.number(event.episode_return)
-            self._write(event, Kind.EPISODE, f"best game {score} (env {event.env})")
+                self.log.pop()  # a streak of best episodes takes one line
+            self._write(event, Kind.EPISODE, describe_best(event))
 
     @_on.register
     def _(self, event: UpdateFinished) -> None:
@@ -301,22 +295,19 @@ class RunView:
         self.settings[event.key] = event.new
         self.changes.append(event)
         self.history.apply(event)
-        change = f"{formats.setting_name(event.key)} {formats.setting(event.old)} → {formats.setting(event.new)}"
-        self.marks.append(Mark(event.step, MarkKind.EDIT, change))
-        cause = "" if event.cause is Cause.EDIT else f"{event.cause}: "
-        self._write(event, Kind.EDIT, f"{cause}{change}" if event.by == "user" else f"{cause}{change} (by {event.by})")
+        self.marks.append(Mark(event.step, MarkKind.EDIT, describe_change(event.key, event.old, event.new)))
+        self._write(event, Kind.EDIT)
 
     @_on.register
     def _(self, event: CommandRefused) -> None:
-        self._write(event, Kind.WARNING, f"refused: {event.message}")
+        self._write(event, Kind.WARNING)
 
     @_on.register
     def _(self, event: CheckpointSaved) -> None:
         self.checkpoints = [each for each in self.checkpoints if each.saved.path != event.path]
         self.checkpoints.append(Checkpoint(event, self.series[MEAN_RETURN].last))
-        what = f"checkpoint at {formats.count(event.step)}"
         self.marks.append(Mark(event.step, MarkKind.CHECKPOINT, f"checkpoint ({event.reason})"))
-        self._write(event, Kind.CHECKPOINT, f"{what} ({event.reason}, {event.seconds:.2f} s)")
+        self._write(event, Kind.CHECKPOINT)
 
     @_on.register
     def _(self, event: Evaluated) -> None:
@@ -326,10 +317,7 @@ class RunView:
         self.checkpoints = [
             replace(each, evaluated=score) if each.saved.path == event.path else each for each in self.checkpoints
         ]
-        best = ", the best so far" if event.best else ""
-        self._write(
-            event, Kind.EVALUATION, f"evaluated at {formats.count(event.step)}: return {formats.number(score)}{best}"
-        )
+        self._write(event, Kind.EVALUATION)
 
     @_on.register
     def _(self, event: Rewound) -> None:
@@ -341,18 +329,17 @@ class RunView:
         self._pace.clear()
         for change in self.history.rewind(event.update):
             self.settings[change.key] = change.old
-        self._write(event, Kind.CHECKPOINT, f"back at the checkpoint of step {event.step:,}")
+        self._write(event, Kind.CHECKPOINT)
 
     @_on.register
     def _(self, event: RunResumed) -> None:
         self.step, self.update = event.step, event.update
-        exact = "bit for bit" if event.exact else "; ".join([*event.differences, "not bit for bit"])
-        self._write(event, Kind.STATE, f"resumed at {formats.count(event.step)}: {exact}")
+        self._write(event, Kind.STATE)
 
     @_on.register
     def _(self, event: Alarm) -> None:
         kind = {Level.WARNING: Kind.WARNING, Level.ERROR: Kind.ERROR}.get(event.level, Kind.INFO)
-        self._write(event, kind, event.text)
+        self._write(event, kind)
 
     @_on.register
     def _(self, event: RunFinished) -> None:
@@ -362,11 +349,12 @@ class RunView:
         self.step = max(self.step, event.step)
         self.update = max(self.update, event.update)
         kind = Kind.ERROR if event.state is RunState.FAILED else Kind.STATE
-        self._write(event, kind, f"{event.state}: {event.reason}" if event.reason else str(event.state))
+        self._write(event, kind)
 
-    def _write(self, event: Event, kind: Kind, text: str) -> None:
-        self._log(LogEntry(event.elapsed, kind, formats.one_line(text)))
+    def _write(self, event: Event, kind: Kind, text: str = "") -> None:
+        """Add a line to the log, the event's own wording by default."""
+        self._append(event.elapsed, kind, text or describe(event, brief=True) or "")
 
-    def _log(self, entry: LogEntry) -> None:
-        self.log.append(entry)
+    def _append(self, elapsed: float, kind: Kind, text: str) -> None:
+        self.log.append(LogEntry(elapsed, kind, formats.one_line(text)))
         self.logged += 1

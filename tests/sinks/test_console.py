@@ -51,7 +51,7 @@ def test_plain_lines_are_limited_in_rate_but_the_last_update_always_comes():
     assert "step         256" in second
     assert "return 21.50" in second
     assert "step         768" in third
-    assert "finished at step 1,000 after 2.5 s: 1,000 steps done" in last
+    assert "finished at step 1,000 after 2.5s: 1,000 steps done" in last
 
 
 def test_names_and_messages_are_never_read_as_markup():
@@ -71,7 +71,7 @@ def test_a_terminal_gets_a_bar_with_score_speed_and_time_left():
     sink.emit(SettingChanged(key="ppo.clip_range", old=0.1, new=0.2, by="user", step=512, update=2))
     sink.emit(FINISHED)
     shown = stream.getvalue()
-    for word in ("512/1000", "return 21.5", "4,321 steps/s", "ppo.clip_range: 0.1 → 0.2 (by user)", "finished at"):
+    for word in ("512/1000", "return 21.5", "4,321 steps/s", "ppo.clip_range 0.1 → 0.2 (by user)", "finished at"):
         assert word in shown
 
 

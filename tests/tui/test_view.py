@@ -6,7 +6,6 @@ import math
 
 import pytest
 
-from ppo_tui.plotting import formats
 from ppo_tui.protocol import (
     Alarm,
     CheckpointSaved,
@@ -55,7 +54,6 @@ def test_progress_and_time_left_follow_the_pace_of_recent_updates():
     view = view_of(started(), *(update(n, 2.0 * n) for n in range(1, 11)))
     assert view.fps == pytest.approx(BATCH / 2)
     assert view.eta == pytest.approx((TOTAL - 10 * BATCH) / (BATCH / 2))
-    assert view.total_updates == math.ceil(TOTAL / BATCH)
 
 
 def test_a_pause_does_not_slow_the_pace():
@@ -116,10 +114,10 @@ def test_settings_show_what_is_in_force():
     assert view.log[-1].text == "gamma 0.99 → 0.995 (by ctl)"
 
 
-def test_a_streak_of_best_games_is_one_line():
+def test_a_streak_of_best_episodes_is_one_line():
     games = [EpisodeFinished(env=0, episode_return=r, length=9, step=9) for r in (1.0, 5.0, 3.0, 8.0)]
     view = view_of(started(), *games)
-    assert [entry.text for entry in view.log] == ["best game 8.00 (env 0)"]
+    assert [entry.text for entry in view.log] == ["best episode 8.00 (env 0)"]
     assert view.episodes == 4
     assert view.series[EPISODE_RETURNS].values.tolist() == [1.0, 5.0, 3.0, 8.0]
 
@@ -153,7 +151,7 @@ def test_an_evaluation_is_a_point_of_its_own_curve_and_a_line_of_the_log():
     assert view.checkpoints[-1].evaluated == 471.5
     assert (view.log[-1].kind, view.log[-1].text) == (
         Kind.EVALUATION,
-        f"evaluated at {formats.count(BATCH)}: return 472, the best so far",
+        f"evaluated step {BATCH:,}: return 471.50 over 20 episodes, the best so far",
     )
     view.apply(Rewound(path="q", step=BATCH - 1, update=0))
     assert not len(series), "what was evaluated is abandoned with its branch"
