@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.content import Content
+from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.widgets import Input
 
@@ -21,7 +22,6 @@ from ..protocol import RunState, Stop
 from . import keys, theme
 from .clip_player import DEFAULT_FPS
 from .controller import Controller
-from .driver import LastingDriver
 from .palette import RunCommands
 from .screen_options import Look
 from .screens.checkpoints import AuditScreen, CheckpointScreen
@@ -33,6 +33,7 @@ from .screens.replay import ReplayScreen
 from .screens.run_screen import RunScreen
 from .screens.runs import RunsScreen
 from .session import ReplaySession, Session
+from .terminal_diff import TerminalDiff
 from .theme import PlainCharacters
 from .view import Kind
 
@@ -108,6 +109,8 @@ class PpoTuiApp(App[None]):
         self.run_controller = Controller(session, clock, fps=fps)
         self.user_keys = dict(keymap or {})
         self.departure = Departure.ENDED
+        self.terminal_diff = TerminalDiff()
+        self._own_filters: list[LineFilter] = [PlainCharacters()] if self.look.ascii else []
         self._clock = clock
         self._poll_seconds = 1 / poll_hz
         self._leaving: Leaving | None = None
@@ -117,12 +120,13 @@ class PpoTuiApp(App[None]):
         for own in theme.THEMES:
             self.register_theme(own)
         self.theme = chosen.name
-        if self.look.ascii:
-            self._filters.append(PlainCharacters())
         self.set_keymap(self.user_keys)
 
     def get_css_variables(self) -> dict[str, str]:
         return theme.with_own_colours(super().get_css_variables(), ansi=self.current_theme.ansi)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), *self._own_filters]
 
     def get_default_screen(self) -> Screen[None]:
         session = self.run_controller.session
@@ -138,9 +142,8 @@ class PpoTuiApp(App[None]):
         self.call_after_refresh(self.run_controller.session.start)
 
     def on_resize(self) -> None:
-        """What was painted since the terminal's own news of it was painted for the size before."""
-        if isinstance(self._driver, LastingDriver):
-            self._driver.forget_picture()
+        """Forget the cells painted for the old size since the terminal announced the new one."""
+        self.terminal_diff.forget()
 
     def on_print(self, event: events.Print) -> None:
         """What a library prints in this process is news, and no business of the terminal's."""

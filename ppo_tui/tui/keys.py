@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -268,21 +269,31 @@ def _checked(path: Path, name: str, value: Any) -> str:
 
 def _spelled(path: Path, name: str, key: str) -> str:
     """Textual's name of a key."""
-    from textual.keys import Keys, _character_to_key
+    from textual.keys import Keys
 
     rest = key
     while modifier := next((each for each in _MODIFIERS if rest.startswith(each) and rest != each), None):
         rest = rest.removeprefix(modifier)
     modifiers = key.removesuffix(rest)
     if len(rest) == 1 and rest.isprintable():
-        return modifiers + _character_to_key(rest)
-    names = {each.value for each in Keys} | {_character_to_key(chr(code)) for code in range(33, 127)}
+        return modifiers + _key_name(rest)
+    names = {each.value for each in Keys} | {_key_name(chr(code)) for code in range(33, 127)}
     if key in names or rest in names:
         return key
     raise ConfigError(
         f"{path}: keys.{name} = {key!r} is no key",
         hint=did_you_mean(key, names, otherwise='keys are called "x", "X", "?", "f5", "ctrl+s", "pageup", "space"'),
     )
+
+
+def _key_name(character: str) -> str:
+    """Textual's name of the key that types a printable character: plus, question_mark, x."""
+    from textual.keys import KEY_NAME_REPLACEMENTS
+
+    if character.isalnum():
+        return character
+    name = unicodedata.name(character, character).lower().replace("-", "_").replace(" ", "_")
+    return KEY_NAME_REPLACEMENTS.get(name, name)
 
 
 def _refuse_collisions(path: Path, keymap: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import gc
+import io
 import logging
 import os
 import signal
@@ -137,7 +138,7 @@ def _own_terminal(messages: Messages) -> Iterator[None]:
     for descriptor in (1, 2):
         os.dup2(writer, descriptor)
     os.close(writer)
-    screen = os.fdopen(kept[2], "w", encoding="utf-8", errors="replace")
+    screen = _LenientStream(os.fdopen(kept[2], "wb"), encoding="utf-8", errors="replace", line_buffering=True)
     sys.__stdout__ = sys.__stderr__ = sys.stderr = screen  # type: ignore[misc]
     listener = threading.Thread(target=_note_lines, args=(reader, messages), name="stray output", daemon=True)
     listener.start()
@@ -149,6 +150,27 @@ def _own_terminal(messages: Messages) -> Iterator[None]:
         for descriptor, original in zip((1, 2), kept[:2], strict=True):
             os.dup2(original, descriptor)
             os.close(original)
+
+
+class _LenientStream(io.TextIOWrapper):
+    """A text stream that loses whatever cannot be written.
+
+    Textual writes in a thread of its own, behind a short queue. When the terminal goes away, that thread would die of
+    the failing write, the queue fill up, and the next painting, or the way out, wait for ever.
+    """
+
+    def write(self, text: str, /) -> int:
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 def _note_lines(reader: int, messages: Messages) -> None:

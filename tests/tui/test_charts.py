@@ -16,8 +16,8 @@ from ppo_tui.tui.metrics import Metric
 from ppo_tui.tui.screens.charts import ChartScreen, MetricPicker, Readings
 from ppo_tui.tui.widgets.chart import Chart
 from ppo_tui.tui.widgets.chart_grid import ChartGrid
+from ppo_tui.tui.widgets.direct_painting import PaintedSpans
 from ppo_tui.tui.widgets.overlay import Overlay, RunCurves
-from ppo_tui.tui.widgets.painting import PaintedSpans
 from tests.tui.desk import DONE, Desk, desk
 from tests.tui.fake import BATCH, recorded
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.keys import _character_to_key
 
 from ppo_tui.errors import ConfigError
 from ppo_tui.protocol import Pause, StepUpdates
-from ppo_tui.tui.keys import KEYS, _refuse_collisions, keymap_path, load_keymap
+from ppo_tui.tui.keys import KEYS, _key_name, _refuse_collisions, keymap_path, load_keymap
 from tests.tui.desk import desk
 
 
@@ -82,3 +83,8 @@ def test_a_bad_file_stops_the_start(tmp_path, ppo_tui):
     done = ppo_tui("--preset", "cartpole", "--theme", "drak")
     assert done.returncode == 2
     assert "did you mean 'dark'" in done.stderr
+
+
+@pytest.mark.parametrize("character", [chr(code) for code in range(33, 127)])
+def test_a_character_has_the_name_that_textual_gives_its_key(character):
+    assert _key_name(character) == _character_to_key(character)

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from ppo_tui.protocol import Alarm, Level
+from ppo_tui.tui.widgets.direct_painting import PaintedSpans
 from ppo_tui.tui.widgets.events import Events
 from ppo_tui.tui.widgets.key_line import KeyLine
-from ppo_tui.tui.widgets.painting import PaintedSpans
 from tests.tui.desk import DONE, desk
 from tests.tui.fake import recorded
 
