@@ -64,7 +64,7 @@ def main() -> None:
         emit(session, event)
 
     def tick_unless_still(app: PpoTuiApp) -> None:
-        if not updates or updates % 3 != STILL or not app.run_controller.session.live:
+        if not updates or updates % 3 != STILL or not app.controller.session.live:
             tick(app)
 
     def play_when_whole(game: Game) -> None:

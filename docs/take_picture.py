@@ -38,7 +38,7 @@ async def _run(prepared: PreparedRun, updates: int) -> dict[str, str]:
     app = PpoTuiApp(session)
     pictures = {}
     async with app.run_test(size=SHOTS["breakout"][0]) as pilot:
-        view = app.run_controller.view
+        view = app.controller.view
         while view.update < updates and session.live:
             await pilot.pause(0.1)
         for name, (size, keys) in SHOTS.items():

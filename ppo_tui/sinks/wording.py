@@ -88,8 +88,8 @@ def _describe_evaluation(event: Evaluated) -> str:
     low, high = metrics.get("eval/ep_rew_low"), metrics.get("eval/ep_rew_high")
     if low is not None:
         text += f" {formats.interval(low, high)}"
-    episodes = metrics["eval/episodes"]
-    text += f" over {episodes} {'episode' if episodes == 1 else 'episodes'}"
+    if (episodes := metrics.get("eval/episodes")) is not None:
+        text += f" over {episodes:.0f} {'episode' if episodes == 1 else 'episodes'}"
     return f"{text}, the best so far" if event.best else text
 
 

@@ -24,6 +24,7 @@ from .clip_player import DEFAULT_FPS
 from .controller import Controller
 from .palette import RunCommands
 from .screen_options import Look
+from .screens.charts import ChartScreen
 from .screens.checkpoints import AuditScreen, CheckpointScreen
 from .screens.dialogs import CountDialog, Leave, LeaveDialog, TextScreen, help_text
 from .screens.edit import EditScreen
@@ -106,7 +107,7 @@ class PpoTuiApp(App[None]):
         self.look = look or Look()
         chosen = theme.BY_NAME[self.look.theme]
         super().__init__(ansi_color=chosen.ansi)
-        self.run_controller = Controller(session, clock, fps=fps)
+        self.controller = Controller(session, clock, fps=fps)
         self.user_keys = dict(keymap or {})
         self.departure = Departure.ENDED
         self.terminal_diff = TerminalDiff()
@@ -129,17 +130,17 @@ class PpoTuiApp(App[None]):
         return [*super().get_line_filters(), *self._own_filters]
 
     def get_default_screen(self) -> Screen[None]:
-        session = self.run_controller.session
+        session = self.controller.session
         if isinstance(session, ReplaySession):
-            return ReplayScreen(self.run_controller, self._clock, session)
-        return MainScreen(self.run_controller, self._clock)
+            return ReplayScreen(self.controller, self._clock, session, ascii=self.look.ascii)
+        return MainScreen(self.controller, self._clock, ascii=self.look.ascii)
 
     def on_mount(self) -> None:
         self.begin_capture_print(self)
         self.set_interval(self._poll_seconds, self.tick)
-        if self.run_controller.session.opens_game:
+        if self.controller.session.opens_game:
             self.call_after_refresh(self.main.action_zoom_game)
-        self.call_after_refresh(self.run_controller.session.start)
+        self.call_after_refresh(self.controller.session.start)
 
     def on_resize(self) -> None:
         """Forget the cells painted for the old size since the terminal announced the new one."""
@@ -148,7 +149,7 @@ class PpoTuiApp(App[None]):
     def on_print(self, event: events.Print) -> None:
         """What a library prints in this process is news, and no business of the terminal's."""
         if text := event.text.strip():
-            self.run_controller.diagnostics.append((Kind.INFO, text))
+            self.controller.messages.append((Kind.INFO, text))
 
     @property
     def main(self) -> MainScreen:
@@ -160,26 +161,26 @@ class PpoTuiApp(App[None]):
         """Take in what is new, and leave if that is what everybody waits for."""
         if not self.screen_stack:  # the app is closing
             return
-        if self.run_controller.poll():
+        if self.controller.poll():
             self.main.renew()
             if isinstance(self.screen, RunScreen):
                 self.screen.renew()
         else:
             self.main.renew_clock()
-        if self.run_controller.session.status != self._status:
-            self._status = self.run_controller.session.status
+        if self.controller.session.status != self._status:
+            self._status = self.controller.session.status
             self.screen.refresh_bindings()
-        shows_game = isinstance(self.screen, MainScreen | GameScreen)
-        if shows_game:
-            self.screen.game.renew_facts()
-        self.run_controller.watch_game(shows_game and self.screen.game.to_be_seen)
+        game = self.screen.game if isinstance(self.screen, MainScreen | GameScreen) else None
+        if game:
+            game.renew_facts()
+        self.controller.watch_game(game is not None and game.to_be_seen)
         self._leave_when_due()
 
     # ── Steering ────────────────────────────────────────────────────────────────────────────────────────────
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys belong to a line that is typed in; after the end, what steers a run is greyed out."""
-        finished, session = self.run_controller.view.finished, self.run_controller.session
+        finished, session = self.controller.view.finished, self.controller.session
         if isinstance(self.focused, Input) and action in _ACTIONS:
             return False
         if isinstance(session, ReplaySession) and action in _NEED_A_LIVE_RUN:
@@ -195,38 +196,38 @@ class PpoTuiApp(App[None]):
         return True
 
     def action_pause(self) -> None:
-        self.run_controller.toggle_pause()
+        self.controller.toggle_pause()
         self.main.renew_clock()
 
     def action_step(self) -> None:
-        self.run_controller.step()
+        self.controller.step()
         self.main.renew_clock()
 
     def action_step_many(self) -> None:
         def step(updates: int | None) -> None:
             if updates:
-                self.run_controller.step(updates)
+                self.controller.step(updates)
                 self.main.renew_clock()
 
         self.push_screen(CountDialog("Run how many updates, then pause?"), step)
 
     def action_save(self) -> None:
-        self.run_controller.save()
+        self.controller.save()
         self.main.renew_clock()
 
     def action_undo(self) -> None:
-        if not self.run_controller.undo():
+        if not self.controller.undo():
             self.notify("no change of a setting is left to undo", timeout=2)
         self._renew_settings()
 
     def action_redo(self) -> None:
-        if not self.run_controller.redo():
+        if not self.controller.redo():
             self.notify("nothing was undone", timeout=2)
         self._renew_settings()
 
     def set_value(self, key: str, value: Any) -> None:
         """Ask for a value of a live field; for the palette."""
-        self.run_controller.set_value(key, value)
+        self.controller.set_value(key, value)
         self._renew_settings()
 
     def _renew_settings(self) -> None:
@@ -236,7 +237,7 @@ class PpoTuiApp(App[None]):
 
     # ── Screens ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def show_page(self, name: str, make: Callable[[], Screen[None]]) -> None:
+    def _show_page(self, name: str, make: Callable[[], Screen[None]]) -> None:
         """Show the page of this name, which `make` makes at the first time.
 
         It stays mounted when it is left: mounting and styling are most of what opening a page takes.
@@ -256,22 +257,28 @@ class PpoTuiApp(App[None]):
         self._go_to(CheckpointScreen)
 
     def action_runs(self) -> None:
-        self._go_to(RunsScreen)
+        self._go_to(RunsScreen, ascii=self.look.ascii)
 
-    def _go_to(self, kind: type[RunScreen]) -> None:
+    def on_main_screen_chart_zoomed(self) -> None:
+        self._show_page("chart", lambda: ChartScreen(self.controller, self.main.charts))
+
+    def on_main_screen_settings_zoomed(self) -> None:
+        self.action_edit()
+
+    def _go_to(self, kind: type[RunScreen], **options: bool) -> None:
         """Show a screen instead of the one that lies above the main one; its own key leaves it again."""
         was = type(self.screen)
         if len(self.screen_stack) > 1:
             self.pop_screen()
         if was is not kind:
-            self.show_page(kind.__name__, lambda: kind(self.run_controller))
+            self._show_page(kind.__name__, lambda: kind(self.controller, **options))
 
     def action_traceback(self) -> None:
-        if finished := self.run_controller.view.finished:
+        if finished := self.controller.view.finished:
             self.push_screen(TextScreen(finished.reason.splitlines()[0], Content(finished.details), at_end=True))
 
     def action_help(self) -> None:
-        self.show_page("help", lambda: TextScreen("Keys", help_text(self.user_keys)))
+        self._show_page("help", lambda: TextScreen("Keys", help_text(self.user_keys)))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:
         for command in super().get_system_commands(screen):
@@ -282,8 +289,8 @@ class PpoTuiApp(App[None]):
 
     async def action_quit(self) -> None:
         """Ask how to leave; a run that has ended, or that this screen cannot stop, is left at once."""
-        session = self.run_controller.session
-        if finished := self.run_controller.view.finished:
+        session = self.controller.session
+        if finished := self.controller.view.finished:
             self.exit(return_code=finished.exit_code)
         elif not (session.owns_run or session.can_steer):
             self.exit(return_code=0)
@@ -294,12 +301,12 @@ class PpoTuiApp(App[None]):
         self.detach()
 
     def action_take_control(self) -> None:
-        self.run_controller.session.take_control()
+        self.controller.session.take_control()
 
     async def action_interrupt(self) -> None:
         """Ctrl+C: the same; at the second time stop without a checkpoint, or leave a run elsewhere to itself."""
         if self._leaving or isinstance(self.screen, LeaveDialog):
-            if not self.run_controller.session.owns_run:
+            if not self.controller.session.owns_run:
                 self.detach()
                 return
             if isinstance(self.screen, LeaveDialog):
@@ -320,18 +327,18 @@ class PpoTuiApp(App[None]):
 
     def detach(self) -> None:
         """Leave a run that goes on: at once where it is elsewhere, else when it stands saved for another process."""
-        session = self.run_controller.session
+        session = self.controller.session
         if not session.owns_run:
             self.departure = Departure.DETACHED
             self.exit(return_code=0)
-        elif session.can_detach and self.run_controller.view.finished is None and not self._leaving:
+        elif session.can_detach and self.controller.view.finished is None and not self._leaving:
             self._handing_over = True
             self._leave(Stop(reason="handed over to a process in the background"), SAVE_SECONDS)
 
     def terminate(self, name: str, exit_code: int) -> None:
         """SIGTERM or SIGINT: save, show it, leave; a second one leaves at once, as one leaves a run elsewhere."""
         again = self._leaving is not None and self._leaving.exit_code == exit_code
-        if again or not self.run_controller.session.owns_run:
+        if again or not self.controller.session.owns_run:
             self.exit(return_code=exit_code)
         else:
             self._leave(Stop(exit_code=exit_code, reason=f"terminated ({name})"), SIGTERM_SECONDS)
@@ -347,14 +354,14 @@ class PpoTuiApp(App[None]):
         return max(1.0, self._leaving.deadline - self._clock()) if self._leaving else STOP_SECONDS
 
     def _leave(self, command: Stop, seconds: float) -> None:
-        self.run_controller.stop(command)
+        self.controller.stop(command)
         # A run that does not end when told to has failed, unless it was told which code to end with.
         self._leaving = Leaving(self._clock() + seconds, command.exit_code or RunFailedError.exit_code)
 
     def _leave_when_due(self) -> None:
         if self._leaving is None:
             return
-        if finished := self.run_controller.view.finished:
+        if finished := self.controller.view.finished:
             if self._handing_over and finished.state is RunState.STOPPED:
                 self.departure = Departure.DETACHED
             self.exit(return_code=finished.exit_code)

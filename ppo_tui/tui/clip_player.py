@@ -76,12 +76,13 @@ class ClipPlayer:
 
     def advance(self) -> bool:
         """Go on to the next frame; False where there is none yet, and the last one stays."""
-        if self.clip is None or self._position >= len(self.clip.frames):
+        clip = self.clip
+        if clip is None or self._position >= len(clip.frames):
             if self._next is None:
                 return False
-            self._begin(self._next)
-            self._next = None
-        self.frame = self.clip.frames[self._position]
+            clip, self._next = self._next, None
+            self._begin(clip)
+        self.frame = clip.frames[self._position]
         self._position += 1
         if self.frame.picture is None:
             self.picture = self.changed_rows = None
@@ -89,7 +90,7 @@ class ClipPlayer:
         try:
             changed = self._decoder.decode(self.frame.picture)
         except ValueError:  # a clip of another version, or damaged on its way: wait for the next one
-            self._position = len(self.clip.frames)
+            self._position = len(clip.frames)
             return False
         self.changed_rows = None if self._position == 1 else changed
         self.picture = self._decoder.picture

@@ -37,17 +37,17 @@ class Controller:
 
     Attributes:
         request: what the user asked for and the engine has not answered yet, such as ``pausing``; else empty.
-        game: who watches the environment at play.
-        diagnostics: messages of libraries and their loggers, from any thread; `poll` moves them to the log.
+        clip_player: plays clips of the watched environment.
+        messages: those of libraries and their loggers, from any thread; `poll` moves them to the log.
     """
 
     def __init__(self, session: Session, clock: Callable[[], float], *, fps: float = DEFAULT_FPS) -> None:
         self.session = session
         self.view = RunView()
         self.editor = Editor(self.view)
-        self.game = ClipPlayer(session, clock, fps)
+        self.clip_player = ClipPlayer(session, clock, fps)
         self.request = ""
-        self.diagnostics: Messages = deque(maxlen=100)
+        self.messages: Messages = deque(maxlen=100)
         self._clock = clock
         self._polled_at = clock()
         self._elapsed = 0.0
@@ -69,14 +69,14 @@ class Controller:
             if isinstance(event, HistoryRestarted):
                 self._elapsed, self.request = 0.0, ""
             if isinstance(event, GameClip):
-                self.game.offer(event)
+                self.clip_player.offer(event)
                 continue
             self.view.apply(event)
             self.editor.settle(event)
             if self._answers(event):
                 self.request = ""
-        for _ in range(len(self.diagnostics)):
-            self.view.add_line(*self.diagnostics.popleft())
+        for _ in range(len(self.messages)):
+            self.view.add_line(*self.messages.popleft())
             events = events or [Event()]
         return bool(events)
 
@@ -99,22 +99,22 @@ class Controller:
         else:
             self._send(Pause(), "pausing")
 
-    def choose_game(self, direction: int) -> None:
+    def choose_env(self, direction: int) -> None:
         """Watch the next or the previous environment."""
         if self.view.started:
-            self.game.choose(direction, self.view.started.num_envs)
+            self.clip_player.choose(direction, self.view.started.num_envs)
 
     def watch_game(self, looking: bool) -> None:
         """Say whether the game is to be seen; the engine records it only while it is."""
         if self.view.started and not self.view.finished and not self.game_missing:
-            self.game.attend(looking)
+            self.clip_player.attend(looking)
 
     @property
     def game_missing(self) -> str:
         """Why no game can be shown; empty where one can."""
         if not self.session.shows_game:
             return "the record of a run keeps no pictures of the game"
-        return "" if self.game.fps > 0 else "the game is off: --fps 0"
+        return "" if self.clip_player.fps > 0 else "the game is off: --fps 0"
 
     def step(self, updates: int = 1) -> None:
         self._send(StepUpdates(updates=updates), "one update" if updates == 1 else f"{updates:,} updates")

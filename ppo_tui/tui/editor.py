@@ -42,9 +42,16 @@ class Editor:
         return sorted((key for key in LIVE_FIELDS if key in self._view.settings), key=lambda key: key[:5] != "optim")
 
     @property
-    def selected(self) -> str | None:
+    def position(self) -> int:
+        """The cursor's index in `keys`; 0 before there are any."""
         keys = self.keys
-        return self._selected if self._selected in keys else next(iter(keys), None)
+        return keys.index(self._selected) if self._selected in keys else 0
+
+    @property
+    def selected(self) -> str | None:
+        """The setting under the cursor; None before the run says its configuration."""
+        keys = self.keys
+        return keys[self.position] if keys else None
 
     @property
     def field(self) -> LiveField | None:
@@ -64,7 +71,7 @@ class Editor:
     def select(self, direction: int) -> None:
         """Move the cursor by `direction`, around the ends."""
         if keys := self.keys:
-            self._selected = keys[(keys.index(self.selected) + direction) % len(keys)]
+            self._selected = keys[(self.position + direction) % len(keys)]
 
     def nudge(self, direction: int) -> SetValue | None:
         """Ask for one step up (+1) or down (−1) from the shown value; None where there is nothing to ask for."""

@@ -156,7 +156,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("previous-env", "left_square_bracket", "choose_env(-1)", "[", contexts=(TRAIN, GAME)),
     Key("close-game", "escape,enter,m,v,V", "dismiss", "esc", contexts=(GAME,), label="Back"),
-    Key("replay-hold", "space,p", "hold", "p", "Hold the replay, or let it go on.", "Hold", "Replay", (REPLAY,)),
+    Key("replay-hold", "space,p", "pause_replay", "p", "Pause the replay, or go on.", "Pause", "Replay", (REPLAY,)),
     Key("replay-slower", "less_than_sign", "speed(-1)", "<", "Play half as fast.", "Slower", "Replay", (REPLAY,)),
     Key("replay-faster", "greater_than_sign", "speed(1)", ">", "Play twice as fast.", "Faster", "Replay", (REPLAY,)),
     Key("replay-back", "comma", "seek(-1)", ",", "Go back by a twentieth of the run.", "Back", "Replay", (REPLAY,)),

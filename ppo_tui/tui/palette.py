@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
@@ -15,35 +15,42 @@ from ..errors import ConfigError
 from ..plotting import formats
 from ..sinks.wording import describe_change
 from . import keys
-
-if TYPE_CHECKING:
-    from .app import PpoTuiApp
+from .controller import Controller
 
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_.\- ]*[A-Za-z_])\s*[ =:]\s*(?P<value>[-+.\d]\S*|off|none)", re.IGNORECASE)
+
+
+class Commander(Protocol):
+    """The app, as far as the palette needs it."""
+
+    user_keys: Mapping[str, str]
+    controller: Controller
+
+    def set_value(self, key: str, value: Any) -> None: ...
 
 
 class RunCommands(Provider):
     """What can be done about the run."""
 
     @property
-    def _app(self) -> PpoTuiApp:
-        return cast("PpoTuiApp", self.app)
+    def _commander(self) -> Commander:
+        return cast(Commander, self.app)
 
     async def discover(self) -> Hits:
-        for name, help_, run in self._commands():
-            yield DiscoveryHit(name, run, help=help_)
+        for name, help_, do in self._commands():
+            yield DiscoveryHit(name, do, help=help_)
 
     async def search(self, query: str) -> Hits:
         if assignment := _ASSIGNMENT.fullmatch(query.strip()):
             yield self._assignment(assignment["name"], assignment["value"])
         matcher = self.matcher(query)
-        for name, help_, run in self._commands():
+        for name, help_, do in self._commands():
             if (score := matcher.match(f"{name} {help_}")) > 0:
-                yield Hit(score, matcher.highlight(name), run, text=name, help=help_)
+                yield Hit(score, matcher.highlight(name), do, text=name, help=help_)
 
     def _assignment(self, name: str, value: str) -> Hit:
         """The change that was typed, or what is wrong with it."""
-        settings = self._app.run_controller.view.settings
+        settings = self._commander.controller.view.settings
         try:
             key = find_live_key(name)
             new = parse_live_value(key, typed_value(value))
@@ -51,17 +58,17 @@ class RunCommands(Provider):
                 raise ConfigError(f"{key} cannot be changed yet", hint="wait until the run has started")
         except ConfigError as error:
             text = formats.one_line(str(error))
-            return Hit(1.0, Content(text), functools.partial(self._app.notify, text, severity="warning"), text=text)
+            return Hit(1.0, Content(text), functools.partial(self.app.notify, text, severity="warning"), text=text)
         label = describe_change(key, settings[key], new)
         help_ = f"Change {key} at the next update. {LIVE_FIELDS[key].description}"
-        return Hit(1.0, Content(label), functools.partial(self._app.set_value, key, new), text=label, help=help_)
+        return Hit(1.0, Content(label), functools.partial(self._commander.set_value, key, new), text=label, help=help_)
 
     def _commands(self) -> Iterator[tuple[str, str, Any]]:
         """Every key that may be pressed here: its name, its help, and what it does."""
         for key in keys.KEYS:
-            owner = self._app if keys.APP in key.contexts else self.screen
+            owner = self.app if keys.APP in key.contexts else self.screen
             name = key.action.partition("(")[0]
             if key.help and hasattr(owner, f"action_{name}") and owner.check_action(name, ()):
-                written = keys.display(key, self._app.user_keys)
-                run = functools.partial(self._app.run_action, key.action, owner)
-                yield f"{key.id.replace('-', ' ').capitalize()}  ({written})", key.help, run
+                written = keys.display(key, self._commander.user_keys)
+                do = functools.partial(self.app.run_action, key.action, owner)
+                yield f"{key.id.replace('-', ' ').capitalize()}  ({written})", key.help, do

@@ -64,7 +64,7 @@ def run_screen(session: Session, options: ScreenOptions | None = None) -> Outcom
         app = PpoTuiApp(session, fps=fps, look=options.look, keymap=options.keymap)
         if "TEXTUAL_DRIVER" not in os.environ:  # which names the one that talks to a browser
             app.driver_class = LastingDriver
-        app.run_controller.diagnostics = messages
+        app.controller.messages = messages
         try:
             asyncio.run(_run(app))
         finally:

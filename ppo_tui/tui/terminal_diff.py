@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from rich.cells import cell_len
 
@@ -48,6 +48,14 @@ PLAIN = Style()
 
 _SEEN_ON_BLANK = frozenset("479")
 """Underlined, reversed, struck through."""
+
+
+class Token(NamedTuple):
+    """A piece of what is written: a move to cell `at`, a style, a mode, a text, or a line feed."""
+
+    kind: Literal["move", "style", "mode", "text", "feed"]
+    text: str = ""
+    at: tuple[int, int] | None = None
 
 
 class NotUnderstoodError(ValueError):
@@ -104,17 +112,17 @@ class TerminalDiff:
         if self._style is None:
             out.append("\x1b[0m")
             self._style = PLAIN
-        for kind, value in _tokens(data):
-            if kind == "move":
-                at = value
-            elif kind == "style":
-                style = _changed(style, value)
-            elif kind == "mode":
-                out.append(value)
-            elif kind == "feed":
+        for token in _tokens(data):
+            if token.kind == "move":
+                at = token.at
+            elif token.kind == "style":
+                style = _changed(style, token.text)
+            elif token.kind == "mode":
+                out.append(token.text)
+            elif token.kind == "feed":
                 at = (at[0] + 1, at[1]) if at else None
             else:
-                at = self._write(out, value, at, style)
+                at = self._write(out, token.text, at, style)
         if style != self._style:
             out.append(_transition(self._style, style))
             self._style = style
@@ -156,26 +164,26 @@ class TerminalDiff:
         out.append(text)
 
 
-def _tokens(data: str) -> Iterator[tuple[str, object]]:
+def _tokens(data: str) -> Iterator[Token]:
     position = 0
     while position < len(data):
         match = _TOKEN.match(data, position)
         if match is None:
             raise NotUnderstoodError(repr(data[position : position + 20]))
         position = match.end()
-        row, column, style, mode, text, feed = match.groups()
+        row, column, style, mode, text, _ = match.groups()
         if row is not None:
-            yield "move", (int(row), int(column))
+            yield Token("move", at=(int(row), int(column)))
         elif style is not None:
-            yield "style", style
+            yield Token("style", style)
         elif mode is not None:
             if mode.startswith(_MODES_OF_CELLS):
                 raise NotUnderstoodError(mode)
-            yield "mode", mode
+            yield Token("mode", mode)
         elif text is not None:
-            yield "text", text
+            yield Token("text", text)
         else:
-            yield "feed", feed
+            yield Token("feed")
 
 
 @lru_cache(maxsize=4096)

@@ -70,7 +70,7 @@ async def test_step_and_save():
 async def test_a_nudge_is_pending_until_the_engine_confirms_it():
     async with desk() as it:
         await it.press("3")
-        while it.app.run_controller.editor.selected != "ppo.clip_range":
+        while it.app.controller.editor.selected != "ppo.clip_range":
             await it.press("down")
         await it.press("plus", "plus", "minus")
         assert it.session.sent == [SetValue(key="ppo.clip_range", value=v) for v in (0.11, 0.12, 0.11)]

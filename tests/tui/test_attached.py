@@ -175,7 +175,7 @@ async def test_d_leaves_an_attached_run_to_itself(served):
     served.train()
     app = PpoTuiApp(AttachedSession(served.directory))
     async with app.run_test() as pilot:
-        while app.run_controller.view.started is None:
+        while app.controller.view.started is None:
             await pilot.pause(0.05)
         await pilot.press("d")
     assert app.departure is Departure.DETACHED
@@ -197,7 +197,7 @@ async def test_ctrl_c_twice_leaves_the_run_and_stops_nothing(served):
     served.train()
     app = PpoTuiApp(AttachedSession(served.directory))
     async with app.run_test() as pilot:
-        while not app.run_controller.session.can_steer:
+        while not app.controller.session.can_steer:
             await pilot.pause(0.05)
         await pilot.press("ctrl+c", "ctrl+c")
     assert app.departure is Departure.DETACHED
@@ -208,7 +208,7 @@ async def test_a_read_only_screen_is_left_without_a_question_and_steers_nothing(
     served.train()
     app = PpoTuiApp(AttachedSession(served.directory, readonly=True))
     async with app.run_test() as pilot:
-        while app.run_controller.session.status != "read-only":
+        while app.controller.session.status != "read-only":
             await pilot.pause(0.05)
         await pilot.press("p", "s", "c", "plus")
         await pilot.pause()

@@ -13,6 +13,7 @@ from ppo_tui.plotting.series import Series, read_metrics
 from ppo_tui.protocol import CheckpointSaved, Rewound, SettingChanged, UpdateFinished
 from ppo_tui.tui.chart_view import ChartView
 from ppo_tui.tui.metrics import Metric
+from ppo_tui.tui.screen_options import Look
 from ppo_tui.tui.screens.charts import ChartScreen, MetricPicker, Readings
 from ppo_tui.tui.widgets.chart import Chart
 from ppo_tui.tui.widgets.chart_grid import ChartGrid
@@ -29,7 +30,7 @@ def pictures(it: Desk) -> dict[str, list[str]]:
 
 
 def view_of(it: Desk) -> ChartView:
-    return it.app.screen_stack[0].query_one(ChartGrid).view
+    return it.app.screen_stack[0].query_one(ChartGrid).chart_view
 
 
 def updates(*numbers: int, **metrics: float) -> list[UpdateFinished]:
@@ -42,7 +43,7 @@ def updates(*numbers: int, **metrics: float) -> list[UpdateFinished]:
 async def test_one_cursor_stands_in_every_chart_and_reads_exact_values():
     async with desk(*recorded(30)) as it:
         await it.press("right", "left", "left")
-        view = it.app.run_controller.view
+        view = it.app.controller.view
         step = view_of(it).cursor
         assert step in view.series["train/approx_kl"].steps
         shown = pictures(it)
@@ -128,7 +129,7 @@ async def test_the_mouse_wheel_zooms_about_the_pointer():
         offset = (x, chart.region.y + 3)
         await it.pilot._post_mouse_events([events.MouseScrollUp], offset=offset)
         await it.pilot.pause()
-        left, right = chart.view.window(chart.extent(), grows=False)
+        left, right = chart.chart_view.window(chart.extent(), grows=False)
         assert right < chart.extent()[1]
         assert left <= about <= right
 
@@ -239,7 +240,7 @@ async def test_a_new_point_paints_a_few_cells_and_nothing_is_painted_twice(monke
         monkeypatch.setattr(it.app, "_display", lambda _, update: painted.append(update))
         chart.renew()
         assert painted == []
-        it.app.run_controller.view.apply(updates(601, **{"rollout/ep_rew_mean": 11.0})[0])
+        it.app.controller.view.apply(updates(601, **{"rollout/ep_rew_mean": 11.0})[0])
         chart.renew()
         (spans,) = painted
         assert 0 < spans.cells < chart.region.area / 20
@@ -265,8 +266,7 @@ async def test_an_abandoned_branch_stays_as_a_shadow():
 
 
 async def test_plain_characters_on_request():
-    async with desk(*recorded(200)) as it:
-        it.app.screen.query_one(ChartGrid).ascii = True
+    async with desk(*recorded(200), look=Look(ascii=True)) as it:
         await it.press("left", "left", "down", "y", "z")
         await it.pilot.pause()
         for rows in pictures(it).values():

@@ -257,7 +257,7 @@ async def test_fps_0_keeps_the_game_off():
         app.tick()
         await pilot.press("v", "V")
         app.tick()
-        assert app.run_controller.session.watched == []
+        assert app.controller.session.watched == []
         assert not app.screen.query_one(Game).region.area
 
 

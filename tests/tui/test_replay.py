@@ -87,12 +87,12 @@ def test_by_default_it_takes_a_minute_or_as_long_as_the_run(record, tmp_path):
 def test_holding_stops_the_time_and_speed_doubles(record):
     replay = Replay(record, speed=1)
     replay.wait(5)
-    replay.session.toggle_hold()
+    replay.session.toggle_pause()
     before = shown(replay.view)
     replay.wait(1_000)
     assert shown(replay.view) == before
-    assert replay.session.status == "replay held"
-    replay.session.toggle_hold()
+    assert replay.session.status == "replay paused"
+    replay.session.toggle_pause()
     replay.session.change_speed(1)
     replay.session.change_speed(1)
     assert replay.session.status == "replay ×4"
@@ -105,7 +105,7 @@ def test_holding_stops_the_time_and_speed_doubles(record):
 def test_a_place_looks_the_same_wherever_one_comes_from(record, places):
     wandering, straight = Replay(record), Replay(record)
     for replay in (wandering, straight):
-        replay.session.toggle_hold()
+        replay.session.toggle_pause()
     for place in places:
         wandering.session.seek_to(place)
         wandering.wait(0)
@@ -136,7 +136,7 @@ async def test_the_keys_of_a_replay_move_in_time_and_steer_nothing(record):
     session = ReplaySession(record, speed=1, clock=clock)
     app = PpoTuiApp(session, clock=clock)
     async with app.run_test(size=(120, 40)) as pilot:
-        view = app.run_controller.view
+        view = app.controller.view
         assert isinstance(app.screen, ReplayScreen)
         await pilot.pause()
 
@@ -156,12 +156,12 @@ async def test_the_keys_of_a_replay_move_in_time_and_steer_nothing(record):
         await press("greater_than_sign", "greater_than_sign", "less_than_sign")
         assert session.speed == 2
         await press("space")
-        assert session.held
-        assert "replay held" in app.screen.query_one("#header").render().plain
+        assert session.paused
+        assert "replay paused" in app.screen.query_one("#header").render().plain
         await press("question_mark")
         assert "Play twice as fast" in app.screen.query_one("TextScreen Static, Static").render().plain
         await press("escape", "s", "c", "plus")
-        assert app.run_controller.request == ""
+        assert app.controller.request == ""
         session.send(Pause())
         await press("q")
     assert app.return_code == 0

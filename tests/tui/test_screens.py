@@ -29,6 +29,7 @@ from ppo_tui.tui.screens.edit import EditScreen
 from ppo_tui.tui.screens.game import GameScreen
 from ppo_tui.tui.screens.main import PANELS
 from ppo_tui.tui.screens.runs import RunsScreen
+from ppo_tui.tui.widgets.chart import Chart
 from ppo_tui.tui.widgets.events import Events
 from ppo_tui.tui.widgets.header import Header
 from ppo_tui.tui.widgets.overlay import Overlay
@@ -84,7 +85,7 @@ async def test_hjkl_never_change_anything():
             await it.press(panel, *"hjkl")
         await it.press("e", *"hjkl")
         assert it.session.sent == []
-        assert not it.app.run_controller.editor.drafts
+        assert not it.app.controller.editor.drafts
 
 
 async def test_a_click_goes_to_a_panel_and_a_double_click_maximises_it():
@@ -166,7 +167,7 @@ async def test_escape_drops_the_draft_first_and_then_leaves():
     async with desk() as it:
         await it.press("e", "plus", "escape")
         assert isinstance(it.app.screen, EditScreen)
-        assert not it.app.run_controller.editor.drafts
+        assert not it.app.controller.editor.drafts
         await it.press("escape")
         assert it.app.screen is it.app.main
         assert it.session.sent == []
@@ -178,9 +179,9 @@ async def test_a_value_can_be_typed_and_a_wrong_one_says_why():
         assert "optim.learning_rate = 7" in it.said("#value-error")
         assert "at most 1" in it.said("#value-error")
         await it.press("backspace", *"3e-4", "enter")
-        assert it.app.run_controller.editor.drafts == {LR: 3e-4}
+        assert it.app.controller.editor.drafts == {LR: 3e-4}
         await it.press("enter", "9", "escape")
-        assert it.app.run_controller.editor.drafts == {LR: 3e-4}
+        assert it.app.controller.editor.drafts == {LR: 3e-4}
         await it.press("a")
         assert it.session.sent == [SetValue(key=LR, value=3e-4)]
 
@@ -261,13 +262,23 @@ async def test_the_help_begins_at_its_top_each_time():
         assert it.app.screen.query_one("VerticalScroll").scroll_y == 0
 
 
+def is_up_to_date(chart: Chart) -> bool:
+    fingerprint = chart.fingerprint()
+    return chart._shown[-len(fingerprint) :] == fingerprint
+
+
 async def test_charts_on_the_main_screen_go_on_after_one_had_a_screen_of_its_own():
+    later = iter([event for event in recorded(20) if isinstance(event, UpdateFinished)][3:])
     async with desk(*recorded(3)) as it:
         for _ in range(2):
             await it.press("m")
-            assert it.app.main.charts.seen_instead is not None
+            zoomed, below = it.app.screen.chart, it.app.main.charts.chosen
+            await it.pass_time(1.0)
+            await it.say(next(later))
+            assert is_up_to_date(zoomed)
+            assert not is_up_to_date(below), "nobody sees it: nothing is painted"
             await it.press("m")
-            assert it.app.main.charts.seen_instead is None
+            assert is_up_to_date(below)
 
 
 # ── Checkpoints ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -292,7 +303,7 @@ async def test_checkpoints_are_listed_with_their_scores_and_one_can_be_gone_back
         assert it.session.sent[-1] == Rewind(path="step-2048")
         assert "going back…" in it.text(Header)
         await it.say(Rewound(path="step-2048", step=2048, update=2))
-        assert it.app.run_controller.view.step == 2048
+        assert it.app.controller.view.step == 2048
         assert "going back" not in it.text(Header)
 
 

@@ -62,7 +62,7 @@ class ChartActions:
         self.renew_charts()
 
     def action_reset_charts(self) -> None:
-        self.chart.view.reset()
+        self.chart.chart_view.reset()
         self.renew_charts()
 
     def on_curves_widget_cursor_put(self) -> None:
@@ -92,8 +92,8 @@ class Readings(Widget):
 
     def _line(self, curve: Curve) -> Content:
         chart = self._chart
-        series = chart.run.series[curve.metric.key]
-        start, stop = chart.view.window(chart.extent(), grows=False)
+        series = chart.view.series[curve.metric.key]
+        start, stop = chart.chart_view.window(chart.extent(), grows=False)
         first, last = np.searchsorted(series.steps, [start, stop], "left")
         inside = curve.metric.values(series)[first : last + 1]
         inside = inside[np.isfinite(inside)]
@@ -101,8 +101,8 @@ class Readings(Widget):
         if len(inside):
             low, mean, high = (formats.number(float(f(inside)), 4) for f in (np.min, np.mean, np.max))
             parts.append(f"lowest {low}  mean {mean}  highest {high}")
-        if chart.view.cursor is not None:
-            at = formats.exact(curve.metric.sign * series.at(chart.view.cursor))
+        if chart.chart_view.cursor is not None:
+            at = formats.exact(curve.metric.sign * series.at(chart.chart_view.cursor))
             parts.append(f"here {at}")
         return Content(chart.glyphs.plain("   ".join(parts)))
 
@@ -112,10 +112,10 @@ class ChartScreen(ChartActions, RunScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.CHART)]
 
-    def __init__(self, run: Controller, charts: ChartGrid) -> None:
-        super().__init__(run)
+    def __init__(self, controller: Controller, charts: ChartGrid) -> None:
+        super().__init__(controller)
         self._charts = charts
-        self._zoomed = Chart(charts.run, charts.chosen.spec, charts.view)
+        self._zoomed = Chart(charts.view, charts.chosen.spec, charts.chart_view)
         self._zoomed.chosen = self._zoomed.active = True
         self._readings = Readings(self._zoomed)
 
@@ -126,11 +126,9 @@ class ChartScreen(ChartActions, RunScreen):
         yield KeyLine()
 
     def on_screen_resume(self) -> None:
-        self._charts.seen_instead = self.renew_charts
         self.renew_charts()
 
     def on_screen_suspend(self) -> None:
-        self._charts.seen_instead = None
         self._charts.renew()
 
     @property
@@ -146,8 +144,8 @@ class ChartScreen(ChartActions, RunScreen):
         """Across moves the cursor by a cell, down to the next mark, up to the one before."""
         if across:
             self.action_cursor(across)
-        elif (step := neighbour(self.chart.marks(), self.chart.view.cursor, down)) is not None:
-            self.chart.view.look_at(step, self.chart.extent())
+        elif (step := neighbour(self.chart.marks(), self.chart.chart_view.cursor, down)) is not None:
+            self.chart.chart_view.look_at(step, self.chart.extent())
             self.renew_charts()
 
     def action_page(self, direction: int) -> None:
@@ -211,7 +209,7 @@ class MetricPicker(ModalScreen[None]):
     def _fill(self, wanted: str) -> None:
         """List the metrics whose names hold every word that was typed."""
         words = wanted.lower().split()
-        names = sorted(key for key in self._charts.run.series if key != EPISODE_RETURNS)
+        names = sorted(key for key in self._charts.view.series if key != EPISODE_RETURNS)
         names = [name for name in names if all(word in name.lower() for word in words)]
         self._list.clear_options()
         if names:

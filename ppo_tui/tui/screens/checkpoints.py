@@ -23,7 +23,7 @@ class CheckpointScreen(ListScreen[Checkpoint]):
     EMPTY = "no checkpoint yet: c saves one at the next update"
 
     def items(self) -> Sequence[Checkpoint]:
-        return self.run.view.checkpoints[::-1]
+        return self.controller.view.checkpoints[::-1]
 
     def heading(self) -> str:
         return f"{'at':>8}  {'step':>8} {'update':>7} {'return':>8} {'eval':>8}   {'reason':<10} {'took':>7}"
@@ -41,7 +41,7 @@ class CheckpointScreen(ListScreen[Checkpoint]):
 
     def _best(self) -> Checkpoint | None:
         """By evaluation where there was one, else by the games of the training; of equals the first."""
-        found = self.run.view.checkpoints
+        found = self.controller.view.checkpoints
         evaluated = [each for each in found if isfinite(each.evaluated)]
         if evaluated:
             return max(evaluated, key=lambda each: each.evaluated)
@@ -55,7 +55,7 @@ class CheckpointScreen(ListScreen[Checkpoint]):
         )
 
     def choose(self, item: Checkpoint) -> None:
-        view = self.run.view
+        view = self.controller.view
         if view.finished:
             self.app.notify("the run has ended: resume it from the command line", timeout=4)
             return
@@ -65,7 +65,7 @@ class CheckpointScreen(ListScreen[Checkpoint]):
 
         def go_back(yes: bool | None) -> None:
             if yes:
-                self.run.rewind(item.saved.path)
+                self.controller.rewind(item.saved.path)
                 self.renew()
 
         self.app.push_screen(ConfirmDialog(question, text, "Go back"), go_back)
@@ -83,7 +83,7 @@ class AuditScreen(ListScreen[SettingChanged]):
     EMPTY = "no setting has been changed: e opens the settings"
 
     def items(self) -> Sequence[SettingChanged]:
-        return self.run.view.changes[::-1]
+        return self.controller.view.changes[::-1]
 
     def heading(self) -> str:
         return f"{'at':>8}  {'step':>7} {'setting':<22} {'old':>9}   {'new':<9} {'who'}"

@@ -26,13 +26,13 @@ class EditScreen(RunScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.EDIT)]
 
-    def __init__(self, run: Controller) -> None:
-        super().__init__(run)
-        self._listing = Listing(run, empty="settings are known once the run has started", id="listing")
+    def __init__(self, controller: Controller) -> None:
+        super().__init__(controller)
+        self._listing = Listing(controller, empty="settings are known once the run has started", id="listing")
         self._listing.border_title = "Settings"
         self._details = Static(id="details")
         self._preview = Static(id="preview")
-        self._value = ValueInput(run, id="value")
+        self._value = ValueInput(controller, id="value")
         self._value.display = False
 
     def compose(self) -> ComposeResult:
@@ -48,18 +48,16 @@ class EditScreen(RunScreen):
         self._preview.border_title = "Draft"
 
     def on_screen_resume(self) -> None:
-        editor = self.run.editor
-        if editor.selected:
-            self._listing.cursor = editor.keys.index(editor.selected)
+        self._listing.cursor = self.controller.editor.position
 
     def renew(self) -> None:
         super().renew()
         heading = f"{'setting':<15} {'in force':>9}  {'→ wanted':<10} {'usual range':<18} unit"
-        self._listing.show(Content(heading), [self._row(key) for key in self.run.editor.keys])
+        self._listing.show(Content(heading), [self._row(key) for key in self.controller.editor.keys])
         self._describe()
 
     def _row(self, key: str) -> Content:
-        editor, live = self.run.editor, LIVE_FIELDS[key].live
+        editor, live = self.controller.editor, LIVE_FIELDS[key].live
         wanted = ""
         if key in editor.drafts:
             wanted = f"→ {formats.setting(editor.drafts[key])}"
@@ -68,14 +66,14 @@ class EditScreen(RunScreen):
         off = ", off" if live.optional else ""
         usual = f"{formats.setting(live.low)} – {formats.setting(live.high)}{off}"
         return Content.assemble(
-            f"{formats.setting_name(key):<15} {formats.setting(self.run.view.settings[key]):>9}  ",
+            f"{formats.setting_name(key):<15} {formats.setting(self.controller.view.settings[key]):>9}  ",
             (f"{wanted:<10} ", "bold $warning"),
             (f"{usual:<18} {live.unit}", "$quiet"),
             (" annealed" if editor.annealed(key) else "", "$quiet"),
         )
 
     def _describe(self) -> None:
-        editor = self.run.editor
+        editor = self.controller.editor
         if field := editor.field:
             anneals = (
                 " It is annealed linearly to 0; a change anneals from there." if editor.annealed(field.key) else ""
@@ -98,7 +96,7 @@ class EditScreen(RunScreen):
 
     def _change(self, key: str) -> Content:
         """What a draft would change, and by how much."""
-        old, new = self.run.editor.value(key), self.run.editor.drafts[key]
+        old, new = self.controller.editor.value(key), self.controller.editor.drafts[key]
         change = f" ({100 * (new / old - 1):+.0f} %)" if old and new else ""
         return Content.assemble(
             f"{formats.setting_name(key)}  {formats.setting(old)} → ", (formats.setting(new), "bold $warning"), change
@@ -106,7 +104,7 @@ class EditScreen(RunScreen):
 
     def _when(self) -> str:
         """When the next update boundary comes."""
-        view = self.run.view
+        view = self.controller.view
         if view.finished:
             return "never: the run has ended"
         boundary = f"after update {view.update + 1:,}"
@@ -127,34 +125,34 @@ class EditScreen(RunScreen):
         self._listing.end(direction)
 
     def on_listing_moved(self) -> None:
-        editor = self.run.editor
-        editor.select(self._listing.cursor - editor.keys.index(editor.selected))
+        editor = self.controller.editor
+        editor.select(self._listing.cursor - editor.position)
         self._describe()
 
     def on_listing_chosen(self) -> None:
         self.action_type()
 
     def action_nudge(self, direction: int) -> None:
-        self.run.editor.draft_nudge(direction)
+        self.controller.editor.draft_nudge(direction)
         self.renew()
 
     def action_type(self) -> None:
-        if field := self.run.editor.field:
+        if field := self.controller.editor.field:
             self._value.show(field)
 
     def on_value_input_closed(self) -> None:
         self.renew()
 
     def action_apply(self) -> None:
-        if self.run.view.finished:
+        if self.controller.view.finished:
             self.app.notify("the run has ended: nothing can be changed any more", timeout=2)
-        elif not self.run.apply_drafts():
+        elif not self.controller.apply_drafts():
             self.app.notify("nothing is drafted", timeout=2)
         self.renew()
 
     def action_back(self) -> None:
-        if self.run.editor.drafts:
-            self.run.editor.drafts.clear()
+        if self.controller.editor.drafts:
+            self.controller.editor.drafts.clear()
             self.renew()
         else:
             super().action_back()

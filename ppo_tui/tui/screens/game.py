@@ -19,17 +19,17 @@ class GameScreen(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.GAME)]
 
-    def __init__(self, run: Controller) -> None:
+    def __init__(self, controller: Controller) -> None:
         super().__init__()
-        self._run = run
-        self.game = Game(run)
+        self._controller = controller
+        self.game = Game(controller)
 
     def compose(self) -> ComposeResult:
         yield self.game
         yield KeyLine()
 
     def action_choose_env(self, direction: int) -> None:
-        self._run.choose_game(direction)
+        self._controller.choose_env(direction)
         self.game.renew()
 
     def on_game_zoomed(self) -> None:

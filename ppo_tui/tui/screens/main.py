@@ -9,6 +9,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
+from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
@@ -43,31 +44,43 @@ class MainScreen(ChartActions, Screen[None]):
     """Shows what the controller knows, and moves among its panels. What steers the run belongs to the app."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.TRAIN)]
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [
+    # Textual annotates both as variables of instances by mistake.
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [  # pyright: ignore[reportIncompatibleVariableOverride]
         (0, "-tiny"),
         (60, "-narrow"),
         (70, "-medium"),
         (110, "-wide"),
     ]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-flat"), (16, "-low"), (34, "-high"), (60, "-tall")]
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [  # pyright: ignore[reportIncompatibleVariableOverride]
+        (0, "-flat"),
+        (16, "-low"),
+        (34, "-high"),
+        (60, "-tall"),
+    ]
 
-    def __init__(self, run: Controller, clock: Callable[[], float]) -> None:
+    class ChartZoomed(Message):
+        """The chosen chart wants the whole screen."""
+
+    class SettingsZoomed(Message):
+        """The settings want the whole screen."""
+
+    def __init__(self, controller: Controller, clock: Callable[[], float], *, ascii: bool = False) -> None:
         super().__init__()
-        self._run = run
+        self._controller = controller
         self._clock = clock
         self._charts_at = float("-inf")
         self._panel = PANELS[0]
-        self._header = Header(run, id="header")
-        self._status = StatusLine(run, id="status")
-        self._banner = Banner(run, id="banner")
-        self._tiles = Tiles(run, id="tiles")
-        self.charts = ChartGrid(run.view, id="charts")
-        self.game = Game(run, id="game")
-        self.set_class(bool(run.game_missing), "-game-off")
-        self._workers = Workers(run, id="workers")
-        self._settings = Settings(run, id="settings")
-        self._events = Events(run, id="events")
-        self._metrics = MetricsTable(run, id="metrics")
+        self._header = Header(controller, id="header")
+        self._status = StatusLine(controller, id="status")
+        self._banner = Banner(controller, id="banner")
+        self._tiles = Tiles(controller, id="tiles")
+        self.charts = ChartGrid(controller.view, ascii=ascii, id="charts")
+        self.game = Game(controller, id="game")
+        self.set_class(bool(controller.game_missing), "-game-off")
+        self._workers = Workers(controller, id="workers")
+        self._settings = Settings(controller, id="settings")
+        self._events = Events(controller, id="events")
+        self._metrics = MetricsTable(controller, id="metrics")
         self._filter = FilterLine("events")
         self._banner.display = False
 
@@ -83,7 +96,6 @@ class MainScreen(ChartActions, Screen[None]):
         yield KeyLine()
 
     def on_mount(self) -> None:
-        self.charts.ascii = self.app.look.ascii
         self._show_panel()
 
     @property
@@ -97,7 +109,7 @@ class MainScreen(ChartActions, Screen[None]):
 
     def renew(self) -> None:
         """Bring the panels up to date; each repaints only if it reads differently, charts at most twice a second."""
-        finished = self._run.view.finished
+        finished = self._controller.view.finished
         if finished and not self._banner.display:
             self._show_end(finished.state)
         elif self._banner.display and not finished:
@@ -107,7 +119,8 @@ class MainScreen(ChartActions, Screen[None]):
         now = self._clock()
         if finished or now - self._charts_at >= CHART_SECONDS:
             self._charts_at = now
-            self.charts.renew()
+            # One chart over the whole screen is painted in place of the grid below it.
+            (self.app.screen if isinstance(self.app.screen, ChartScreen) else self).renew_charts()
 
     @property
     def _text_panels(self) -> dict[str, Panel]:
@@ -137,7 +150,8 @@ class MainScreen(ChartActions, Screen[None]):
         """Keys belong to a line that is typed in; what changes a setting is greyed out where nobody obeys."""
         if isinstance(self.focused, Input):
             return False
-        return None if action == "nudge" and (self._run.view.finished or not self._run.session.can_steer) else True
+        obeyed = self._controller.session.can_steer and not self._controller.view.finished
+        return None if action == "nudge" and not obeyed else True
 
     def action_move(self, across: int, down: int) -> None:
         """The arrows: among the charts up and down, along their curves sideways."""
@@ -161,7 +175,7 @@ class MainScreen(ChartActions, Screen[None]):
             panel.end(direction)
 
     def action_nudge(self, direction: int) -> None:
-        self._run.nudge(direction)
+        self._controller.nudge(direction)
         self._settings.renew()
 
     def action_metrics(self) -> None:
@@ -193,10 +207,10 @@ class MainScreen(ChartActions, Screen[None]):
 
     def action_zoom_game(self) -> None:
         if not self._game_is_off():
-            self.app.push_screen(GameScreen(self._run))
+            self.app.push_screen(GameScreen(self._controller))
 
     def _game_is_off(self) -> bool:
-        if missing := self._run.game_missing:
+        if missing := self._controller.game_missing:
             self.notify(missing)
         return bool(missing)
 
@@ -204,7 +218,7 @@ class MainScreen(ChartActions, Screen[None]):
         self.action_zoom_game()
 
     def action_choose_env(self, direction: int) -> None:
-        self._run.choose_game(direction)
+        self._controller.choose_env(direction)
         self.game.renew()
 
     # ── Panels ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -235,11 +249,11 @@ class MainScreen(ChartActions, Screen[None]):
     def action_maximise(self) -> None:
         """Give the panel all the room, or put it back; charts, settings and the game have screens of their own."""
         if self._panel == "charts":
-            self.app.show_page("chart", lambda: ChartScreen(self._run, self.charts))
+            self.post_message(self.ChartZoomed())
         elif self._panel == "game":
             self.action_zoom_game()
         elif self._panel == "settings" and not self.maximised:
-            self.app.action_edit()
+            self.post_message(self.SettingsZoomed())
         else:
             self._maximise(not self.maximised)
 

@@ -18,12 +18,14 @@ class ReplayScreen(MainScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.REPLAY)]
 
-    def __init__(self, run: Controller, clock: Callable[[], float], session: ReplaySession) -> None:
-        super().__init__(run, clock)
+    def __init__(
+        self, controller: Controller, clock: Callable[[], float], session: ReplaySession, *, ascii: bool = False
+    ) -> None:
+        super().__init__(controller, clock, ascii=ascii)
         self._session = session
 
-    def action_hold(self) -> None:
-        self._session.toggle_hold()
+    def action_pause_replay(self) -> None:
+        self._session.toggle_pause()
         self.renew_clock()
 
     def action_speed(self, direction: int) -> None:

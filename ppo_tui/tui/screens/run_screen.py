@@ -25,10 +25,10 @@ T = TypeVar("T")
 class RunScreen(Screen[None]):
     """A whole screen about the run, above the main one."""
 
-    def __init__(self, run: Controller) -> None:
+    def __init__(self, controller: Controller) -> None:
         super().__init__()
-        self.run = run
-        self.header = Header(run, id="header")
+        self.controller = controller
+        self.header = Header(controller, id="header")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys belong to a line that is typed in."""
@@ -52,9 +52,9 @@ class ListScreen(RunScreen, Generic[T]):
     NAME = ""
     EMPTY = ""
 
-    def __init__(self, run: Controller) -> None:
-        super().__init__(run)
-        self._listing = Listing(run, empty=self.EMPTY, id="listing")
+    def __init__(self, controller: Controller) -> None:
+        super().__init__(controller)
+        self._listing = Listing(controller, empty=self.EMPTY, id="listing")
         self._details = Static(id="details")
         self._filter = FilterLine(self.NAME.lower())
         self._items: Sequence[T] = ()

@@ -9,6 +9,7 @@ from typing import ClassVar
 from textual import work
 from textual.binding import BindingType
 from textual.content import Content
+from textual.timer import Timer
 
 from ...plotting import formats
 from ...plotting.series import Series, read_metrics
@@ -35,25 +36,27 @@ class RunsScreen(ChartActions, ListScreen[RunSummary]):
     NAME = "Runs"
     EMPTY = "no runs in ./runs"
 
-    def __init__(self, run: Controller) -> None:
-        super().__init__(run)
+    def __init__(self, controller: Controller, *, ascii: bool = False) -> None:
+        super().__init__(controller)
         self._runs: Sequence[RunSummary] = ()
         self._marked: list[str] = []
         self._curves: Mapping[str, dict[str, Series]] = {}
-        self._overlay = Overlay(ChartView(), id="overlay")
+        self._overlay = Overlay(ChartView(ascii=ascii), id="overlay")
+        self._overlay.display = False
+        self._reading: Timer | None = None
 
     def on_mount(self) -> None:
-        self._overlay.view.ascii = self.app.main.charts.ascii
-        self._overlay.display = False
         self.query_one("#body").mount(self._overlay, before="#details")
         self._reading = self.set_interval(REFRESH_SECONDS, self._read)
 
     def on_screen_resume(self) -> None:
         self._read()
-        self._reading.resume()
+        if self._reading:
+            self._reading.resume()
 
     def on_screen_suspend(self) -> None:
-        self._reading.pause()
+        if self._reading:
+            self._reading.pause()
 
     @work(thread=True, exclusive=True)
     def _read(self) -> None:
@@ -102,7 +105,7 @@ class RunsScreen(ChartActions, ListScreen[RunSummary]):
         """The letter of a run in the chart, or a point for the one on this screen."""
         if item.path in self._marked:
             return run_letter(self._marked.index(item.path))
-        here = self.run.view.started is not None and self.run.view.started.run_dir == item.path
+        here = self.controller.view.started is not None and self.controller.view.started.run_dir == item.path
         return "•" if here else " "
 
     def describe(self, item: RunSummary) -> Content:

@@ -9,7 +9,7 @@ from ...errors import PPOTuiError
 from ...protocol import PASSIVE, Command, CommandRefused, Event, RunFinished, RunState, StateChanged
 from ...runs import RunDirectory
 from ...runs.client import ControlClient
-from ...runs.messages import Reply, Role
+from ...runs.messages import Reply, Role, Wish
 from .base import HistoryRestarted, Mailbox, Session
 
 RETRY_SECONDS = 1.0
@@ -20,7 +20,7 @@ class AttachedSession(Session):
     """A run elsewhere. The screen comes and goes without it; when it does not answer any more, the screen stands.
 
     Args:
-        run: its directory.
+        run_dir: its directory.
         readonly: never steer it.
         take_control: steer it even if another screen does.
 
@@ -31,12 +31,13 @@ class AttachedSession(Session):
     owns_run = False
     can_detach = True
 
-    def __init__(self, run: RunDirectory, *, readonly: bool = False, take_control: bool = False) -> None:
-        self._run = run
-        self._wish = "watch" if readonly else "take" if take_control else "steer"
+    def __init__(self, run_dir: RunDirectory, *, readonly: bool = False, take_control: bool = False) -> None:
+        self._run_dir = run_dir
+        self._wish: Wish = "watch" if readonly else "take" if take_control else "steer"
         self._mailbox = Mailbox()
-        self._client: ControlClient | None = ControlClient(run)
+        self._client: ControlClient | None = ControlClient(run_dir)
         self._role: Role | None = None
+        self.can_steer = False
         self._finished = False
         self._elapsed = 0.0  # seconds of the run, as of the newest event
         self._lost = ""
@@ -50,10 +51,6 @@ class AttachedSession(Session):
     @property
     def live(self) -> bool:
         return self._client is not None and not self._finished
-
-    @property
-    def can_steer(self) -> bool:
-        return self._role is not None and self._role.control
 
     @property
     def status(self) -> str:
@@ -108,6 +105,7 @@ class AttachedSession(Session):
                     self._read(client)
                 client.close()
                 self._client = self._role = None
+                self.can_steer = False
             self._say_lost()
             if self._leaving.wait(RETRY_SECONDS):
                 return
@@ -115,10 +113,10 @@ class AttachedSession(Session):
 
     def _reach(self) -> ControlClient | None:
         """Connect anew, and let the run be told anew: its record may have been cut back to a checkpoint."""
-        if self._run.holder is None:
+        if self._run_dir.holder is None:
             return None
         try:
-            client = ControlClient(self._run)
+            client = ControlClient(self._run_dir)
         except (PPOTuiError, OSError):
             return None
         self._mailbox.post(HistoryRestarted())
@@ -129,7 +127,7 @@ class AttachedSession(Session):
         for message in client.messages():
             match message:
                 case Role():
-                    self._role = message
+                    self._role, self.can_steer = message, message.control
                 case Reply(error=str(error)):
                     self._refuse(error)
                 case Event(elapsed=elapsed):
@@ -141,11 +139,11 @@ class AttachedSession(Session):
         """Say that the run does not answer, and why as far as is known; again only when that is not what it was."""
         if self._finished or self._leaving.is_set():
             return
-        pid = self._run.holder
+        pid = self._run_dir.holder
         reason = (
             f"pid {pid} does not answer; trying again"
             if pid
-            else f"the process of the run is gone; ppo-tui resume {self._run.path.name} goes on with it"
+            else f"the process of the run is gone; ppo-tui resume {self._run_dir.path.name} goes on with it"
         )
         if reason != self._lost:
             self._lost = reason

@@ -19,7 +19,7 @@ class Session(Protocol):
     """Whether the run is at work in this process, so that it ends when the process does."""
 
     can_steer: bool = True
-    """Whether commands are obeyed by anybody: not by a record, and not where another screen has the control."""
+    """Whether the run obeys commands: not in a replay, and not while another screen has the control."""
 
     can_detach: bool = False
     """Whether the screen can be left with the run going on."""
@@ -30,18 +30,22 @@ class Session(Protocol):
     opens_game: bool = False
     """Whether the screen begins with the game."""
 
-    status: str = ""
-    """A word or two on how the screen hangs together with the run, such as ``read-only``; empty where it is plain."""
-
     def start(self) -> None:
         """Begin, without blocking. The screen calls it once its first picture stands; a second call does nothing."""
 
     @property
+    def status(self) -> str:
+        """The session's own state for the header, such as ``read-only``; empty where there is nothing to say."""
+        return ""
+
+    @property
     def live(self) -> bool:
         """Whether more events may come."""
+        ...
 
     def poll(self) -> list[Event]:
         """Everything since the last poll, without blocking: durable events in order, then the newest transient ones."""
+        ...
 
     def send(self, command: Command) -> None:
         """Hand over a command without waiting for it; one sent after the end of the run is ignored."""
@@ -51,6 +55,7 @@ class Session(Protocol):
 
     def close(self, timeout: float) -> bool:
         """Stop the run, or leave it where it is not ours; False when it is ours and runs on after `timeout` seconds."""
+        ...
 
 
 class Mailbox:

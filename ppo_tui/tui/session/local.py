@@ -127,4 +127,7 @@ class WatchSession(LocalSession):
     owns_run = False
     can_steer = False
     opens_game = True
-    status = "watching"
+
+    @property
+    def status(self) -> str:
+        return "watching"

@@ -50,7 +50,7 @@ class ReplaySession(Session):
         self._restarted = False
         self.duration = self._times[-1]
         self.speed = speed or max(1.0, self.duration / SHOW_SECONDS)
-        self.held = False
+        self.paused = False
 
     def start(self) -> None:
         if self._looked_at is None:
@@ -66,14 +66,14 @@ class ReplaySession(Session):
 
     @property
     def status(self) -> str:
-        pace = "held" if self.held else "at the end" if self.at_end else f"×{self.speed:.4g}"
+        pace = "paused" if self.paused else "at the end" if self.at_end else f"×{self.speed:.4g}"
         return f"replay {pace}"
 
     def poll(self) -> list[Event]:
         if self._looked_at is None:
             return []
         now = self._clock()
-        if not self.held:
+        if not self.paused:
             self._position = min(self.duration, self._position + (now - self._looked_at) * self.speed)
         self._looked_at = now
         until = bisect_right(self._times, self._position)
@@ -90,9 +90,9 @@ class ReplaySession(Session):
 
     # ── Playing ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def toggle_hold(self) -> None:
-        """Hold the replay, or let it go on."""
-        self.held = not self.held
+    def toggle_pause(self) -> None:
+        """Pause the replay, or let it go on."""
+        self.paused = not self.paused
 
     def change_speed(self, direction: int) -> None:
         """Twice as fast (+1) or half as fast (−1)."""

@@ -15,7 +15,7 @@ class Banner(Panel):
     """The end with its reason, what can be done now, and where there is room a summary of the whole run."""
 
     def draw(self, width: int, height: int) -> Content:
-        finished = self.run.view.finished
+        finished = self.controller.view.finished
         if finished is None:
             return Content("")
         symbol, _ = STATES[finished.state]
@@ -33,7 +33,7 @@ class Banner(Panel):
 
     def _facts(self) -> list[str]:
         """The most telling ones first."""
-        view = self.run.view
+        view = self.controller.view
         mean = view.series[MEAN_RETURN].last if MEAN_RETURN in view.series else None
         facts = [f"{formats.count(view.step)} steps in {formats.duration(view.elapsed)}"]
         if view.best:

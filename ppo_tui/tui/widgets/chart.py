@@ -22,10 +22,10 @@ _BRANCHES = 8
 class Chart(CurvesWidget):
     """Metrics of one run: each its average, behind it the raw values and what rewinds abandoned."""
 
-    def __init__(self, run: RunView, spec: ChartSpec, view: ChartView) -> None:
+    def __init__(self, view: RunView, spec: ChartSpec, chart_view: ChartView) -> None:
         options = CurveOptions(smoothing=spec.smoothing)
-        super().__init__(view, options, id=f"chart-{spec.id}" if spec.id.isidentifier() else None)
-        self.run = run
+        super().__init__(chart_view, options, id=f"chart-{spec.id}" if spec.id.isidentifier() else None)
+        self.view = view
         self.spec = spec
 
     def become(self, other: Chart) -> None:
@@ -34,24 +34,24 @@ class Chart(CurvesWidget):
 
     def fingerprint(self) -> tuple[object, ...]:
         keys = [key for curve in self.spec.curves for key in (curve.metric.key, curve.shadow) if key]
-        versions = (self.run.series[key].version for key in keys)
+        versions = (self.view.series[key].version for key in keys)
         # Every game lengthens the run, but the window only now and then: the other charts stay as they are.
         extent = self.extent()
-        window = self.view.window(extent, grows=self.grows)
-        return self.spec.id, self.grows, len(self.run.marks), window, self.view.span and extent, *versions
+        window = self.chart_view.window(extent, grows=self.grows)
+        return self.spec.id, self.grows, len(self.view.marks), window, self.chart_view.span and extent, *versions
 
     @property
     def grows(self) -> bool:
-        return self.run.finished is None
+        return self.view.finished is None
 
     def extent(self) -> Extent:
-        return extent_of(self.run.series.values())
+        return extent_of(self.view.series.values())
 
     def points(self) -> FloatArray:
         return max((self._series(curve).steps for curve in self.spec.curves), key=len)
 
     def marks(self) -> Sequence[Mark]:
-        return self.run.marks
+        return self.view.marks
 
     def title(self) -> Pieces:
         return [(self.spec.title, "title")] if self.spec.title else []
@@ -83,7 +83,7 @@ class Chart(CurvesWidget):
         steps, values = series.steps, curve.metric.values(series)
         shadows = []
         if curve.shadow:
-            other = self.run.series[curve.shadow]
+            other = self.view.series[curve.shadow]
             shadows.append(Line(other.steps, other.values, "shadow", Pattern.DOTTED, curve.pane, shadow=True))
         for left_steps, left_values in series.branches[-_BRANCHES:]:
             left_values = curve.metric.sign * left_values
@@ -96,9 +96,9 @@ class Chart(CurvesWidget):
     def _reading(self, curve: Curve) -> str:
         """The value at the cursor, exactly, or the newest one."""
         series = self._series(curve)
-        if self.view.cursor is not None:
-            return formats.exact(curve.metric.sign * series.at(self.view.cursor))
+        if self.chart_view.cursor is not None:
+            return formats.exact(curve.metric.sign * series.at(self.chart_view.cursor))
         return formats.number(curve.metric.sign * series.last, 2 if curve.label else 3)
 
     def _series(self, curve: Curve) -> Series:
-        return self.run.series[curve.metric.key]
+        return self.view.series[curve.metric.key]

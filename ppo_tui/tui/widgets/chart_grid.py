@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from textual import events
@@ -59,9 +58,8 @@ class ChartGrid(Container):
     Where not all fit, the page with the chosen one is shown.
 
     Attributes:
-        view: the window and the cursor of all charts.
+        chart_view: the window and the cursor of all charts.
         has_keys: whether keys go to the charts, not to another panel.
-        seen_instead: paints what is seen in their place while one of them has a screen of its own, else None.
     """
 
     DEFAULT_CSS = """
@@ -69,13 +67,12 @@ class ChartGrid(Container):
     ChartGrid Chart { width: 100%; height: 100%; }
     """
 
-    def __init__(self, run: RunView, *, id: str | None = None) -> None:
+    def __init__(self, view: RunView, *, ascii: bool = False, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.run = run
-        self.view = ChartView()
+        self.view = view
+        self.chart_view = ChartView(ascii=ascii)
         self.has_keys = False
-        self.seen_instead: Callable[[], None] | None = None
-        self.charts = [Chart(run, spec, self.view) for spec in CHARTS]
+        self.charts = [Chart(view, spec, self.chart_view) for spec in CHARTS]
         self._chosen = 0
 
     def compose(self) -> ComposeResult:
@@ -91,21 +88,8 @@ class ChartGrid(Container):
     def chosen(self) -> Chart:
         return self.charts[self._chosen]
 
-    @property
-    def ascii(self) -> bool:
-        """Whether plain characters are used, for fonts without braille."""
-        return self.view.ascii
-
-    @ascii.setter
-    def ascii(self, plain: bool) -> None:
-        self.view.ascii = plain
-        self.renew()
-
     def renew(self) -> None:
         """Paint what changed in the charts that are to be seen."""
-        if self.seen_instead:
-            self.seen_instead()
-            return
         for chart in self.charts:
             chart.active = self.has_keys and chart is self.chosen
             chart.renew()
@@ -136,7 +120,7 @@ class ChartGrid(Container):
             self._add(chart_of(key))
 
     def _add(self, spec: ChartSpec) -> None:
-        chart = Chart(self.run, spec, self.view)
+        chart = Chart(self.view, spec, self.chart_view)
         self.charts.append(chart)
         self.mount(chart)
         self.choose(len(self.charts) - 1)
@@ -160,5 +144,5 @@ class ChartGrid(Container):
 
     def on_curves_widget_chosen(self, message: CurvesWidget.Chosen) -> None:
         message.stop()
-        if message.chart in self.charts:
+        if isinstance(message.chart, Chart) and message.chart in self.charts:
             self.choose(self.charts.index(message.chart))

@@ -48,7 +48,7 @@ class CurvesWidget(Widget):
     """Base of charts. What they draw is made anew when something changed, and compared with what stands there.
 
     Attributes:
-        view: the window and the cursor, which several charts may share.
+        chart_view: the window and the cursor, which several charts may share.
         options: axes and smoothing, of this chart alone.
         chosen: whether it is the one of its kind that keys would go to; it shows the step under the cursor.
         active: whether keys do go to it; its frame is a heavy one.
@@ -81,9 +81,9 @@ class CurvesWidget(Widget):
     class CursorPut(Message):
         """The cursor or the window was moved with the mouse: charts with the same view look different now."""
 
-    def __init__(self, view: ChartView, options: CurveOptions, *, id: str | None = None) -> None:
+    def __init__(self, chart_view: ChartView, options: CurveOptions, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.view = view
+        self.chart_view = chart_view
         self.options = options
         # Not style classes: each change of one would style all of the widget's components anew.
         self.chosen = self.active = False
@@ -129,31 +129,33 @@ class CurvesWidget(Widget):
     def notes(self) -> list[str]:
         """What of the drawing is not as usual."""
         notes = ["log"] if self.options.log_axis else []
-        if self.view.span:
+        if self.chart_view.span:
             start, stop = self.extent()
-            notes.append(f"×{(stop - start) / self.view.span:.2g}")
+            notes.append(f"×{(stop - start) / self.chart_view.span:.2g}")
         return notes
 
-    grows: bool = True
-    """Whether more points are to come."""
+    @property
+    @abstractmethod
+    def grows(self) -> bool:
+        """Whether more points are to come."""
 
     # ── Steering ────────────────────────────────────────────────────────────────────────────────────────────
 
     def move_cursor(self, cells: int) -> None:
         """Move the cursor by so many cells, to a point of the curve."""
         width = self._plotted.width if self._plotted else self.size.width
-        self.view.move_cursor(cells, width, self.points(), self.extent())
+        self.chart_view.move_cursor(cells, width, self.points(), self.extent())
 
     def zoom(self, factor: float, about: float | None = None) -> None:
-        self.view.zoom(factor, self.extent(), len(self.points()), about)
+        self.chart_view.zoom(factor, self.extent(), len(self.points()), about)
 
     def pan(self, share: float) -> None:
-        self.view.pan(share, self.extent())
+        self.chart_view.pan(share, self.extent())
 
     def on_click(self, event: events.Click) -> None:
         self.post_message(self.Chosen(self))
         if self._plotted and (step := self._plotted.position(event.x - self._inset)) is not None:
-            self.view.put_cursor(step, self.points(), self.extent())
+            self.chart_view.put_cursor(step, self.points(), self.extent())
             self.post_message(self.CursorPut())
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
@@ -177,7 +179,7 @@ class CurvesWidget(Widget):
             return
         shown = (
             self.size,
-            self.view.fingerprint,
+            self.chart_view.fingerprint,
             self.options.log_axis,
             self.options.smoothing,
             self.chosen,
@@ -216,7 +218,7 @@ class CurvesWidget(Widget):
 
     @property
     def glyphs(self) -> Glyphs:
-        return ASCII if self.view.ascii else BRAILLE
+        return ASCII if self.chart_view.ascii else BRAILLE
 
     @property
     def _inset(self) -> int:
@@ -226,7 +228,7 @@ class CurvesWidget(Widget):
     def _paint(self, width: int, height: int) -> Picture:
         picture, inset = Picture(width, height), self._inset
         inner_width, inner_height = width - 2 * inset, height - 2 * inset
-        window = self.view.window(self.extent(), grows=self.grows)
+        window = self.chart_view.window(self.extent(), grows=self.grows)
         plotted = self._plotted = plot(
             self.lines(self.glyphs.columns * inner_width, window),
             inner_width,
@@ -234,7 +236,7 @@ class CurvesWidget(Widget):
             x_range=window,
             log=self.options.log_axis,
             marks=self.marks(),
-            cursor=self.view.cursor,
+            cursor=self.chart_view.cursor,
             glyphs=self.glyphs,
         )
         if inset:
@@ -246,8 +248,8 @@ class CurvesWidget(Widget):
 
     def _under_cursor(self) -> str:
         """The step under the cursor, and what happened there."""
-        if self.view.cursor is None or self._plotted is None:
+        if self.chart_view.cursor is None or self._plotted is None:
             return ""
         start, stop = self._plotted.x_range
-        mark = mark_near(self.marks(), self.view.cursor, 1.5 * (stop - start) / max(self._plotted.width, 1))
-        return f"step {self.view.cursor:,.0f}" + (f" · {mark.text}" if mark else "")
+        mark = mark_near(self.marks(), self.chart_view.cursor, 1.5 * (stop - start) / max(self._plotted.width, 1))
+        return f"step {self.chart_view.cursor:,.0f}" + (f" · {mark.text}" if mark else "")

@@ -42,8 +42,8 @@ class Events(Panel):
         filter: only events with all of these words are shown; the kind of an event counts as one of its words.
     """
 
-    def __init__(self, run: Controller, *, id: str | None = None) -> None:
-        super().__init__(run, id=id)
+    def __init__(self, controller: Controller, *, id: str | None = None) -> None:
+        super().__init__(controller, id=id)
         self.filter = ""
         self._back = 0  # how many of the newest lines lie below the panel
 
@@ -51,7 +51,7 @@ class Events(Panel):
         self.renew()
 
     def renew(self) -> None:
-        log = self.run.view.log
+        log = self.controller.view.log
         self.entitle(
             f"4 Events · {self.filter!r} {len(self._entries())} of {len(log)}" if self.filter else "4 Events",
             f"{self._back} more below" if self._back else "",
@@ -64,7 +64,7 @@ class Events(Panel):
         self.renew()
 
     def drawn_from(self) -> object:
-        return self.run.view.logged, self.filter, self._back
+        return self.controller.view.logged, self.filter, self._back
 
     def draw(self, width: int, height: int) -> Content:
         if width < 1 or height < 1:
@@ -82,7 +82,7 @@ class Events(Panel):
         self.move(0, -1)
 
     def _entries(self) -> list[LogEntry]:
-        return [entry for entry in self.run.view.log if matches(self.filter, f"{entry.kind.value} {entry.text}")]
+        return [entry for entry in self.controller.view.log if matches(self.filter, f"{entry.kind.value} {entry.text}")]
 
     def _lines(self, width: int, enough: int | None = None) -> list[Content]:
         """The newest lines, at least `enough` of them where there are as many."""

@@ -24,12 +24,12 @@ class Game(Container):
     class Zoomed(Message):
         """The user clicked on the game."""
 
-    def __init__(self, run: Controller, *, id: str | None = None) -> None:
+    def __init__(self, controller: Controller, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.run = run
-        self._picture = GamePicture(run, id="game-picture")
-        self._observation = GameObservation(run, id="game-observation")
-        self._facts = GameFacts(run, id="game-facts")
+        self.controller = controller
+        self._picture = GamePicture(controller, id="game-picture")
+        self._observation = GameObservation(controller, id="game-observation")
+        self._facts = GameFacts(controller, id="game-facts")
 
     def compose(self) -> ComposeResult:
         yield self._picture
@@ -39,8 +39,8 @@ class Game(Container):
     def on_mount(self) -> None:
         self._observation.display = False
         self.entitle()
-        if self.run.game.fps > 0:
-            self.set_interval(1 / self.run.game.fps, self._play)
+        if self.controller.clip_player.fps > 0:
+            self.set_interval(1 / self.controller.clip_player.fps, self._play)
 
     def on_click(self) -> None:
         self.post_message(self.Zoomed())
@@ -52,8 +52,8 @@ class Game(Container):
 
     def entitle(self) -> None:
         """Name the environment in the border."""
-        started = self.run.view.started
-        number = f"env {self.run.game.env}" + (f" of {started.num_envs}" if started else "")
+        started = self.controller.view.started
+        number = f"env {self.controller.clip_player.env}" + (f" of {started.num_envs}" if started else "")
         title, subtitle = f"Game · {number}", "[ ] env · V zoom · v hide"
         if (title, subtitle) != (self.border_title, self.border_subtitle):
             self.border_title, self.border_subtitle = title, subtitle
@@ -72,7 +72,7 @@ class Game(Container):
         self.set_class(self.content_size.width >= _BESIDE_WIDTH, "-beside")
 
     def _play(self) -> None:
-        if not (self.to_be_seen and self.size.area and self.run.game.advance()):
+        if not (self.to_be_seen and self.size.area and self.controller.clip_player.advance()):
             return
         if self._is_picture == self._picture.display:
             self._picture.renew()
@@ -88,14 +88,14 @@ class Game(Container):
 
     @property
     def _is_picture(self) -> bool:
-        return self.run.game.frame is None or self.run.game.frame.picture is not None
+        return self.controller.clip_player.frame is None or self.controller.clip_player.frame.picture is not None
 
 
 class GameFacts(Panel):
     """Score, lives, value, entropy, and the policy's mind: a bar for each action, the chosen one marked."""
 
     def draw(self, width: int, height: int) -> Content:
-        clip, frame = self.run.game.clip, self.run.game.frame
+        clip, frame = self.controller.clip_player.clip, self.controller.clip_player.frame
         if clip is None or frame is None:
             return Content("\n").join([fit(Content.styled(line, "$quiet"), width) for line in self._waiting()[:height]])
         numbers = [("score", formats.number(frame.score))]
@@ -113,16 +113,16 @@ class GameFacts(Panel):
         return Content("\n").join([*lines, *policy[: height - len(lines)]])
 
     def _waiting(self) -> list[str]:
-        if self.run.view.finished:
+        if self.controller.view.finished:
             return ["the run has ended"]
-        return ["waiting for a", "rollout of", f"env {self.run.game.env} …"]
+        return ["waiting for a", "rollout of", f"env {self.controller.clip_player.env} …"]
 
 
 class GameObservation(Panel):
     """An observation without a picture: a bar for each number, as long as the number is large in its clip."""
 
     def draw(self, width: int, height: int) -> Content:
-        clip, frame = self.run.game.clip, self.run.game.frame
+        clip, frame = self.controller.clip_player.clip, self.controller.clip_player.frame
         if clip is None or frame is None or not frame.observation:
             return Content("")
         shown = len(frame.observation) if len(frame.observation) <= height else height - 1

@@ -77,9 +77,9 @@ class Shrinker:
         row_heights = (self._row_ends - self._row_starts)[first:last].astype(np.float32)
         area = row_heights[:, None] * self._column_widths  # [rows, columns]
 
-        def pooled(function: np.ufunc, **kwargs: type) -> np.ndarray:
-            by_columns = function.reduceat(planes, self._column_starts, axis=2, **kwargs)
-            return function.reduceat(by_columns, row_starts, axis=1, **kwargs).astype(np.float32)
+        def pooled(function: np.ufunc, dtype: type | None = None) -> np.ndarray:
+            by_columns = function.reduceat(planes, self._column_starts, axis=2, dtype=dtype)
+            return function.reduceat(by_columns, row_starts, axis=1, dtype=dtype).astype(np.float32)
 
         mean = pooled(np.add, dtype=np.uint32) / area  # [C, rows, columns]
         bright, dark = pooled(np.maximum), pooled(np.minimum)
@@ -130,9 +130,9 @@ class GamePicture(Widget):
     A terminal without enough colours, or whose user wants none, gets characters from dark to bright.
     """
 
-    def __init__(self, run: Controller, *, id: str | None = None) -> None:
+    def __init__(self, controller: Controller, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.run = run
+        self.controller = controller
         self._shrinker: Shrinker | None = None
         self._pixels = np.zeros((0, 0, 3), dtype=np.uint8)
         self._cells = np.zeros((0, 0), dtype=np.uint64)
@@ -148,14 +148,14 @@ class GamePicture(Widget):
 
     def renew(self) -> None:
         """Show the spectator's picture; repaints only the cells that differ."""
-        picture = self.run.game.picture
+        picture = self.controller.clip_player.picture
         width, height = self.content_size
         if picture is None or not width or not height:
             return
         half_blocks = self.colourful
-        source = picture.shape[:2]
+        source = picture.shape[0], picture.shape[1]
         target = fitted_size(*source, width, height, 2 if half_blocks else 1)
-        changed = self.run.game.changed_rows
+        changed = self.controller.clip_player.changed_rows
         shrinker = self._shrinker
         if shrinker is None or (shrinker.source, shrinker.target) != (source, target):
             shrinker = self._shrinker = Shrinker(source, target)

@@ -43,7 +43,7 @@ class StatusLine(Panel):
     """What matters most, for a terminal too small for anything else."""
 
     def draw(self, width: int, height: int) -> Content:
-        view = self.run.view
+        view = self.controller.view
         score = view.series[MEAN_RETURN].last if MEAN_RETURN in view.series else None
         parts = [
             state_label(view.state),
@@ -63,13 +63,13 @@ class Header(Panel):
         return Content("\n").join(fit(line, width) for line in lines[: max(1, height)])
 
     def _identity(self) -> Content:
-        view, started = self.run.view, self.run.view.started
-        request = f" · {self.run.request}…" if self.run.request else ""
+        view, started = self.controller.view, self.controller.view.started
+        request = f" · {self.controller.request}…" if self.controller.request else ""
         parts: list[Content | tuple[str, str]] = [
             (f"{started.run if started else 'ppo-tui'}  ", "bold"),
             state_label(view.state),
             (request, "$warning"),
-            (f" · {self.run.session.status}" if self.run.session.status else "", "$warning"),
+            (f" · {self.controller.session.status}" if self.controller.session.status else "", "$warning"),
         ]
         if started:
             game = started.config.get("env", {}).get("id", "")
@@ -84,7 +84,7 @@ class Header(Panel):
         return Content.assemble(*parts)
 
     def _progress(self, width: int) -> Content:
-        view = self.run.view
+        view = self.controller.view
         steps = f"{formats.count(view.step)} / {formats.count(view.total_steps)}" if view.started else formats.NOTHING
         pace = formats.count(view.fps) if view.fps else formats.NOTHING
         if width < _NARROW:
@@ -94,7 +94,7 @@ class Header(Panel):
         right = Content.assemble(
             f" {100 * view.share_done:5.1f}% {pace:>6} ",
             ("steps/s ", "$quiet"),
-            f"{formats.duration(self.run.elapsed):>8}",
+            f"{formats.duration(self.controller.elapsed):>8}",
             (" elapsed " if width >= _ROOMY else "", "$quiet"),
             f"{formats.duration(view.eta):>8}",
             (" left", "$quiet"),
@@ -102,7 +102,7 @@ class Header(Panel):
         return _with_bar(left, right, view.share_done, width)
 
     def _update(self, width: int) -> Content:
-        view = self.run.view
+        view = self.controller.view
         rollout, learning = view.rollout, view.learning
         done = rollout.t / rollout.length if rollout and rollout.length else 0.0
         where = f"{rollout.t}/{rollout.length}" if rollout else formats.NOTHING
@@ -120,7 +120,7 @@ class Header(Panel):
 
     def _phases(self, width: int) -> Content:
         """Where the time of the last updates went."""
-        series = self.run.view.series
+        series = self.controller.view.series
         recent = [[series[key].values[-_PHASE_UPDATES:] for key in keys if key in series] for _, _, keys in PHASES]
         shares = [sum(float(values.mean()) for values in each if len(values)) for each in recent]
         if not any(shares):

@@ -25,8 +25,8 @@ class Listing(Panel):
     class Chosen(Message):
         """The mouse chose the row under the cursor."""
 
-    def __init__(self, run: Controller, *, empty: str, id: str | None = None) -> None:
-        super().__init__(run, id=id)
+    def __init__(self, controller: Controller, *, empty: str, id: str | None = None) -> None:
+        super().__init__(controller, id=id)
         self._empty = empty
         self._heading = Content("")
         self._rows: Sequence[Content] = ()

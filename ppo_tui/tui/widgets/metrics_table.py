@@ -17,8 +17,8 @@ _NUMBERS = 10
 class MetricsTable(Panel):
     """A row for each metric, under the name that ``metrics.jsonl`` has for it."""
 
-    def __init__(self, run: Controller, *, id: str | None = None) -> None:
-        super().__init__(run, id=id)
+    def __init__(self, controller: Controller, *, id: str | None = None) -> None:
+        super().__init__(controller, id=id)
         self._first = 0
 
     def on_mount(self) -> None:
@@ -26,11 +26,11 @@ class MetricsTable(Panel):
 
     def move(self, across: int, down: int) -> None:
         room = max(1, self.content_size.height - 1)
-        self._first = max(0, min(self._first + down, len(self.run.view.series) - room))
+        self._first = max(0, min(self._first + down, len(self.controller.view.series) - room))
         self.renew()
 
     def draw(self, width: int, height: int) -> Content:
-        names = sorted(name for name, series in self.run.view.series.items() if len(series))
+        names = sorted(name for name, series in self.controller.view.series.items() if len(series))
         if not names:
             return fit(Content.assemble(("metrics come with the first update", "$quiet")), width)
         columns = "".join(f"{word:>{_NUMBERS}}" for word in ("now", "lowest", "highest"))
@@ -41,7 +41,7 @@ class MetricsTable(Panel):
         return Content("\n").join(lines)
 
     def _row(self, name: str, longest: int, room: int, width: int) -> Content:
-        values = self.run.view.series[name].values
+        values = self.controller.view.series[name].values
         finite = values[np.isfinite(values)]
         ends = (float(finite.min()), float(finite.max())) if len(finite) else (None, None)
         numbers = "".join(f"{formats.number(number):>{_NUMBERS}}" for number in (float(values[-1]), *ends))

@@ -29,13 +29,15 @@ class RunCurves:
 class Overlay(CurvesWidget):
     """The same metric of several runs: each has a letter at its end, a pattern and a colour."""
 
-    def __init__(self, view: ChartView, *, id: str | None = None) -> None:
-        super().__init__(view, CurveOptions(), id=id)
+    def __init__(self, chart_view: ChartView, *, id: str | None = None) -> None:
+        super().__init__(chart_view, CurveOptions(), id=id)
         self.chosen = self.active = True
         self.metric = RETURN
         self._runs: tuple[RunCurves, ...] = ()
 
-    grows = False
+    @property
+    def grows(self) -> bool:
+        return False
 
     def show(self, runs: Sequence[RunCurves], metric: Metric = RETURN) -> None:
         """Draw these runs."""
@@ -79,8 +81,8 @@ class Overlay(CurvesWidget):
 
     def _reading(self, run: RunCurves) -> str:
         series = self._series(run)
-        if self.view.cursor is not None:
-            return formats.exact(self.metric.sign * series.at(self.view.cursor))
+        if self.chart_view.cursor is not None:
+            return formats.exact(self.metric.sign * series.at(self.chart_view.cursor))
         return formats.number(self.metric.sign * series.last)
 
     def _series(self, run: RunCurves) -> Series:

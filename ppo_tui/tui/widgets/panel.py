@@ -17,9 +17,9 @@ FAR = 1_000_000
 class Panel(Widget):
     """Base of the screen's text panels. They write for the size that they have."""
 
-    def __init__(self, run: Controller, *, id: str | None = None) -> None:
+    def __init__(self, controller: Controller, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.run = run
+        self.controller = controller
         self._shown: list[Content] = []
         self._strips: dict[int, Strip] = {}
         self._look: tuple[object, ...] = ()

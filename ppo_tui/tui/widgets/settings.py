@@ -15,41 +15,42 @@ class Settings(Panel):
         self.renew()
 
     def renew(self) -> None:
-        pending = len(self.run.editor.pending)
+        pending = len(self.controller.editor.pending)
         self.entitle(f"3 Settings · {pending} pending" if pending else "3 Settings")
         super().renew()
 
     def move(self, across: int, down: int) -> None:
         """Move the cursor; on one line, where the settings stand side by side, across too."""
-        if keys := self.run.editor.keys:
+        if keys := self.controller.editor.keys:
             steps = down or (across if self.content_size.height < 3 else 0)
-            here = keys.index(self.run.editor.selected)
-            self.run.editor.select(max(-here, min(steps, len(keys) - 1 - here)) if abs(steps) > 1 else steps)
+            editor = self.controller.editor
+            if abs(steps) > 1:  # a page stops at the ends, a single step goes around them
+                steps = max(-editor.position, min(steps, len(keys) - 1 - editor.position))
+            editor.select(steps)
             self.renew()
 
     def drawn_from(self) -> object:
-        view, editor = self.run.view, self.run.editor
+        view, editor = self.controller.view, self.controller.editor
         return view.started, dict(view.settings), dict(editor.pending), editor.selected
 
     def draw(self, width: int, height: int) -> Content:
-        editor = self.run.editor
+        editor = self.controller.editor
         if not editor.keys:
             return fit(Content.assemble(("settings ", "$quiet"), "known once the run has started"), width)
         if height < 3:
             return self._strip(width)
         keys = editor.keys
-        cursor = keys.index(editor.selected)
-        first = min(max(0, cursor - height // 2), max(0, len(keys) - height))
+        first = min(max(0, editor.position - height // 2), max(0, len(keys) - height))
         return Content("\n").join(fit(self._row(key), width) for key in keys[first : first + height])
 
     def _row(self, key: str) -> Content:
-        editor = self.run.editor
+        editor = self.controller.editor
         chosen = key == editor.selected
         note = ("annealed", "$quiet") if editor.annealed(key) else ("", "")
         if key in editor.pending:
             note = (f"→ {formats.setting(editor.value(key))}", "bold $warning")
         style = "bold reverse" if chosen else ""
-        value = formats.setting(self.run.view.settings[key])
+        value = formats.setting(self.controller.view.settings[key])
         name = f"{'▸' if chosen else ' '} {formats.setting_name(key):<13} {value:>8} "
         return Content.assemble((name, style), note)
 
@@ -57,7 +58,7 @@ class Settings(Panel):
         """The page of the selected setting. Pages keep their order, so that the cursor moves and not the list."""
         label = "settings "
         pages = self._pages(width - len(label) - 6)
-        number, page = next((n, p) for n, p in enumerate(pages, start=1) if self.run.editor.selected in p)
+        number, page = next((n, p) for n, p in enumerate(pages, start=1) if self.controller.editor.selected in p)
         entries = Content("  ").join(self._entry(key) for key in page)
         line = Content.assemble((label, "$quiet"), entries)
         position = Content.assemble((f" {number}/{len(pages)}", "$quiet"))
@@ -66,7 +67,7 @@ class Settings(Panel):
     def _pages(self, room: int) -> list[list[str]]:
         pages: list[list[str]] = [[]]
         used = 0
-        for key in self.run.editor.keys:
+        for key in self.controller.editor.keys:
             length = self._entry(key).cell_length + 2
             if pages[-1] and used + length > room:
                 pages.append([])
@@ -76,8 +77,9 @@ class Settings(Panel):
         return pages
 
     def _entry(self, key: str) -> Content:
-        editor = self.run.editor
+        editor = self.controller.editor
         chosen = key == editor.selected
-        text = f"{'▸' if chosen else ''}{formats.setting_name(key)} {formats.setting(self.run.view.settings[key])}"
+        value = formats.setting(self.controller.view.settings[key])
+        text = f"{'▸' if chosen else ''}{formats.setting_name(key)} {value}"
         pending = f" → {formats.setting(editor.value(key))} pending" if key in editor.pending else ""
         return Content.assemble((text, "bold reverse" if chosen else ""), (pending, "bold $warning"))

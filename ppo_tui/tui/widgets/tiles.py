@@ -18,16 +18,16 @@ _ARROWS = {1: "▲", -1: "▼", 0: "─"}
 class Tile(Panel):
     """One metric in two lines. Without a border, the first line also holds the label."""
 
-    def __init__(self, run: Controller, metric: Metric) -> None:
-        super().__init__(run, id=f"tile-{metric.label.replace(' ', '-').replace('.', '').replace('-%', '')}")
+    def __init__(self, controller: Controller, metric: Metric) -> None:
+        super().__init__(controller, id=f"tile-{metric.label.replace(' ', '-').replace('.', '').replace('-%', '')}")
         self.metric = metric
         self.border_title = metric.label
 
     def drawn_from(self) -> object:
-        return self.run.view.series.get(self.metric.key, _NO_DATA).version
+        return self.controller.view.series.get(self.metric.key, _NO_DATA).version
 
     def draw(self, width: int, height: int) -> Content:
-        values = self.metric.values(self.run.view.series.get(self.metric.key, _NO_DATA))
+        values = self.metric.values(self.controller.view.series.get(self.metric.key, _NO_DATA))
         newest = formats.number(float(values[-1]) if len(values) else None)
         value = Content.assemble((f"{newest:<{max(1, min(8, width - 1))}}", "bold"), (_ARROWS[trend(values)], "$quiet"))
         bordered = self.styles.border_top[0] not in ("", "none")
@@ -42,16 +42,16 @@ class Tile(Panel):
 class Tiles(Horizontal):
     """A row of tiles; of the machine's, the one of the processor that trains."""
 
-    def __init__(self, run: Controller, *, id: str | None = None) -> None:
-        self.tiles = [Tile(run, metric) for metric in TILES]
+    def __init__(self, controller: Controller, *, id: str | None = None) -> None:
+        self.tiles = [Tile(controller, metric) for metric in TILES]
         super().__init__(*self.tiles, id=id)
-        self._run = run
+        self._controller = controller
 
     def on_mount(self) -> None:
         self.renew()
 
     def renew(self) -> None:
-        on_gpu = GPU.key in self._run.view.series
+        on_gpu = GPU.key in self._controller.view.series
         for tile in self.tiles:
             if tile.metric in (CPU, GPU):
                 tile.set_class((tile.metric is GPU) != on_gpu, "-unused")

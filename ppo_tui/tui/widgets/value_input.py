@@ -25,9 +25,9 @@ class ValueInput(Vertical):
     class Closed(Message):
         """The user is done typing."""
 
-    def __init__(self, run: Controller, *, id: str | None = None) -> None:
+    def __init__(self, controller: Controller, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._run = run
+        self._controller = controller
 
     def compose(self) -> ComposeResult:
         yield Static(id="value-name")
@@ -39,7 +39,7 @@ class ValueInput(Vertical):
         self.query_one("#value-name", Static).update(_describe(field))
         self._say("")
         entry = self.query_one(Input)
-        entry.value = formats.setting(self._run.editor.drafted(field.key))
+        entry.value = formats.setting(self._controller.editor.drafted(field.key))
         self.display = True
         entry.focus()
         entry.action_select_all()
@@ -47,7 +47,7 @@ class ValueInput(Vertical):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
         try:
-            self._run.editor.draft_typed(event.value)
+            self._controller.editor.draft_typed(event.value)
         except ConfigError as error:
             self._say(formats.one_line(str(error)))
         else:

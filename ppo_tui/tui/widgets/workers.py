@@ -23,15 +23,15 @@ _STATES = {
 class Workers(Panel):
     """State, pace, waiting, games, restarts and memory of every worker."""
 
-    def __init__(self, run: Controller, *, id: str | None = None) -> None:
-        super().__init__(run, id=id)
+    def __init__(self, controller: Controller, *, id: str | None = None) -> None:
+        super().__init__(controller, id=id)
         self._first = 0
 
     def on_mount(self) -> None:
         self.renew()
 
     def renew(self) -> None:
-        workers = self.run.view.workers
+        workers = self.controller.view.workers
         restarts = sum(worker.restarts for worker in workers)
         slow = len(_stragglers(workers))
         notes = [f"↻ {restarts} restarted" if restarts else "", f"◂ {slow} slow" if slow else ""]
@@ -40,14 +40,14 @@ class Workers(Panel):
 
     def move(self, across: int, down: int) -> None:
         room = max(1, self.content_size.height - 2)
-        self._first = max(0, min(self._first + down, len(self.run.view.workers) - room))
+        self._first = max(0, min(self._first + down, len(self.controller.view.workers) - room))
         self.renew()
 
     def drawn_from(self) -> object:
-        return self.run.view.workers, self._first
+        return self.controller.view.workers, self._first
 
     def draw(self, width: int, height: int) -> Content:
-        workers = self.run.view.workers
+        workers = self.controller.view.workers
         if not workers:
             return fit(Content.assemble(("workers  ", "$quiet"), "not started yet"), width)
         if height < 3:
