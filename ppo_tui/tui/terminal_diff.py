@@ -70,7 +70,10 @@ class TerminalDiff:
 
     def __init__(self) -> None:
         self._began = False
-        self._know_nothing()
+        self._doubtful = False
+        self._rows: dict[int, list[tuple[str, str]]] = {}
+        self._at: tuple[int, int] | None = None
+        self._style: Style | None = None
 
     def forget(self) -> None:
         """From now on nothing is known of the terminal: it was resized, or somebody else has written there.
@@ -81,9 +84,8 @@ class TerminalDiff:
 
     def _know_nothing(self) -> None:
         self._doubtful = False
-        self._rows: dict[int, list[tuple[str, str]]] = {}
-        self._at: tuple[int, int] | None = None
-        self._style: Style | None = None
+        self._rows.clear()
+        self._at = self._style = None
 
     def reduce(self, data: str) -> str:
         """The least that has to be written for the terminal to look as if `data` had been, its cursor included."""

@@ -227,16 +227,16 @@ def seconds_trained(run: Path) -> float:
 
 
 def test_messages_of_libraries_go_to_the_log_of_the_screen(capsys):
-    run = Controller(FakeSession(), clock=lambda: 0.0)
-    with _captured_logging(run.diagnostics), warnings.catch_warnings():
+    controller = Controller(FakeSession(), clock=lambda: 0.0)
+    with _captured_logging(controller.messages), warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.warn("deprecated since long", DeprecationWarning, stacklevel=1)
         logging.getLogger("some.library").error("cannot\nwrite")
         logging.getLogger("some.library").info("chatter")
-    assert run.poll()
-    assert [entry.kind for entry in run.view.log] == [Kind.WARNING, Kind.ERROR]
-    assert "deprecated since long" in run.view.log[0].text
-    assert run.view.log[1].text == "some.library: cannot write"
+    assert controller.poll()
+    assert [entry.kind for entry in controller.view.log] == [Kind.WARNING, Kind.ERROR]
+    assert "deprecated since long" in controller.view.log[0].text
+    assert controller.view.log[1].text == "some.library: cannot write"
     assert capsys.readouterr().err == ""
 
 

@@ -40,7 +40,6 @@ class RunsScreen(ChartActions, ListScreen[RunSummary]):
         super().__init__(controller)
         self._runs: Sequence[RunSummary] = ()
         self._marked: list[str] = []
-        self._curves: Mapping[str, dict[str, Series]] = {}
         self._overlay = Overlay(ChartView(ascii=ascii), id="overlay")
         self._overlay.display = False
         self._reading: Timer | None = None
@@ -65,7 +64,7 @@ class RunsScreen(ChartActions, ListScreen[RunSummary]):
         self.app.call_from_thread(self._show, runs, curves)
 
     def _show(self, runs: Sequence[RunSummary], curves: Mapping[str, dict[str, Series]]) -> None:
-        self._runs, self._curves = runs, curves
+        self._runs = runs
         self.renew()
         self._overlay.display = bool(self._marked)
         names = {run.path: formats.one_line(run.name) for run in runs}

@@ -44,11 +44,6 @@ class PaintedSpans(CompositorUpdate):
     def __init__(self, spans: Iterable[tuple[int, int, Strip]]) -> None:
         self._spans = list(spans)
 
-    @property
-    def cells(self) -> int:
-        """The number of painted cells."""
-        return sum(strip.cell_length for _, _, strip in self._spans)
-
     def render_segments(self, console: Console) -> str:
         return "".join(f"\x1b[{row + 1};{column + 1}H{strip.render(console)}" for row, column, strip in self._spans)
 

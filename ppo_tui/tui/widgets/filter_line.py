@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.widgets import Input
 
 
@@ -13,9 +12,6 @@ class FilterLine(Input):
     """Shown on demand. Enter keeps the filter, Escape clears it; both give the keyboard back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
-
-    class Closed(Message):
-        """The user is done typing."""
 
     def __init__(self, what: str) -> None:
         super().__init__(placeholder=f"filter the {what} (enter keeps it, esc clears it)", compact=True, id="filter")
@@ -39,7 +35,6 @@ class FilterLine(Input):
         if self.display:
             self.screen.set_focus(None)
             self.display = bool(self.value)
-            self.post_message(self.Closed())
 
 
 def matches(wanted: str, text: str) -> bool:

@@ -13,7 +13,6 @@ from ..controller import Controller
 from .game_picture import GamePicture
 from .panel import Panel, fit
 
-_FACTS_WIDTH = 20
 _BESIDE_WIDTH = 40
 """Cells from which on the facts stand beside the picture and not below it."""
 
