@@ -1,4 +1,4 @@
-"""Write ``docs/keys.md`` from the table of key bindings.
+"""Write ``docs/keys.md`` from the table of keys.
 
 Run it as ``python docs/write_keys.py``.
 """
@@ -16,12 +16,12 @@ _HEAD = """# Keys
 
 <!-- Written by docs/write_keys.py. -->
 
-`keys.toml` gives other keys to these names; names in one line share a description.
+The names are those that `keys.toml` gives other keys to; names in one line share a sentence.
 """
 
 
 def page() -> str:
-    """The page as Markdown."""
+    """The whole page."""
     groups: dict[str, list[str]] = {}
     for key, others in _sentences():
         names = ", ".join(f"`{one.id}`" for one in (key, *others))
@@ -34,7 +34,7 @@ def page() -> str:
 
 
 def _sentences() -> list[tuple[Key, list[Key]]]:
-    """Each key with a description, and further keys under the same one."""
+    """Keys with a sentence, each with the keys sharing it."""
     sentences: list[tuple[Key, list[Key]]] = []
     for has_help, keys in itertools.groupby(KEYS, key=lambda key: bool(key.help)):
         if has_help:

@@ -1,4 +1,4 @@
-"""How the pictures of a `GameClip` travel: each as what differs from the one before, row by row, compressed.
+"""Compression of a `GameClip`'s pictures, each as a difference.
 
 One step of a game changes few rows of its picture: a step of Breakout takes about a hundred bytes instead of a hundred
 thousand. A clip's first picture differs from black, so that a clip stands for itself.
@@ -24,7 +24,7 @@ class PictureEncoder:
         self.nbytes = 0
 
     def encode(self, picture: np.ndarray) -> bytes:
-        """The next picture; it is copied.
+        """Encode the next picture, and keep a copy.
 
         Raises:
             ValueError: its shape is not that of the picture before.
@@ -43,7 +43,7 @@ class PictureEncoder:
 
 
 class PictureDecoder:
-    """Gets back what a `PictureEncoder` encoded, in the same order.
+    """The inverse of a `PictureEncoder`, for pictures in its order.
 
     Attributes:
         picture: the newest one, uint8 `[H, W, C]`; overwritten by the next.
@@ -54,7 +54,9 @@ class PictureDecoder:
         self._stream = zlib.decompressobj()
 
     def decode(self, encoded: bytes) -> np.ndarray:
-        """Bring `picture` up to date and return which of its rows have changed, bool `[H]`.
+        """Bring `picture` up to date; return the changed rows.
+
+        They are bool `[H]`.
 
         Raises:
             ValueError: these bytes are not the next picture of this size.

@@ -1,4 +1,4 @@
-"""Statistics of a few scores, and the rule for stragglers among workers. Pure numpy.
+"""Statistics of a few scores, and the rule for stragglers.
 
 Sources of the means and intervals: Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical
 Precipice" (2021, arXiv:2108.13264), sections 4.1 and 4.3, whose library rliable has the same definitions; Efron,
@@ -119,5 +119,8 @@ def slowdowns(busy: Mapping[int, float]) -> dict[int, float]:
 
 
 def stragglers(busy: Mapping[int, float]) -> frozenset[int]:
-    """Find the workers `STRAGGLER` times as slow as the others; arguments as for `slowdowns`."""
+    """Find the workers `STRAGGLER` times as slow as the others.
+
+    Arguments as for `slowdowns`.
+    """
     return frozenset(worker for worker, factor in slowdowns(busy).items() if factor > STRAGGLER)

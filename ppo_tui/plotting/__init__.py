@@ -1,1 +1,1 @@
-"""Curves, charts and number formats on cells of text. NumPy alone, no screen."""
+"""Curves, charts and number formats on cells of text. NumPy alone."""

@@ -1,4 +1,6 @@
-"""Curves as dots: a cell of the terminal holds 2 × 4 of them in braille, 1 × 3 in plain ASCII. Pure numpy, no Textual.
+"""Curves as dots of braille or ASCII. Pure numpy.
+
+A cell of the terminal holds 2 × 4 dots in braille, 1 × 3 in plain ASCII.
 
 A curve of any length is first reduced to the lowest and the highest value of each column of dots, so that drawing
 costs the same for a hundred points as for a million, and no spike is ever lost. Dots: U+2800 and Unicode's
@@ -19,7 +21,12 @@ Dots = npt.NDArray[np.bool_]
 
 
 class Pattern(enum.Enum):
-    """What tells curves apart where colour cannot: which dots are drawn (#), repeated along both directions."""
+    """Patterns of curves, to tell them apart without colour.
+
+    Dots drawn (#) repeat along both directions.
+
+    Dots drawn (#) repeat along both directions.
+    """
 
     SOLID = "#"
     DOTTED = "#."
@@ -33,7 +40,7 @@ class Pattern(enum.Enum):
 
 @dataclass(frozen=True, eq=False)
 class Glyphs:
-    """What a chart is drawn with.
+    """The characters of a chart.
 
     Attributes:
         columns, rows: dots in a cell.
@@ -64,7 +71,7 @@ class Glyphs:
     replacements: dict[str, str]
 
     def plain(self, text: str) -> str:
-        """`text` in characters that the terminal's font has."""
+        """`text` in characters of the terminal's font."""
         if not self.replacements:
             return text
         for char, other in self.replacements.items():
@@ -112,7 +119,7 @@ ASCII = Glyphs(
 
 
 def envelope(x: FloatArray, y: FloatArray, x_range: tuple[float, float], columns: int) -> tuple[FloatArray, FloatArray]:
-    """Lowest and highest value of the line through the points within each column.
+    """Lowest and highest value of the curve within each column.
 
     Values that are not finite are gaps, also in the line that would cross them.
 
@@ -145,7 +152,10 @@ def envelope(x: FloatArray, y: FloatArray, x_range: tuple[float, float], columns
 
 
 def interpolate(x: FloatArray, y: FloatArray, at: FloatArray) -> FloatArray:
-    """The line through the points at the positions `at`, NaN outside of it and where a neighbour is not finite."""
+    """The line through the points at the positions `at`.
+
+    NaN outside of it and where a neighbour is not finite.
+    """
     values = np.full(len(at), np.nan)
     left = np.searchsorted(x, at, side="right") - 1
     inside = (left >= 0) & (left < len(x) - 1)
@@ -161,7 +171,10 @@ def interpolate(x: FloatArray, y: FloatArray, at: FloatArray) -> FloatArray:
 
 
 def rows_of(values: FloatArray, y_range: tuple[float, float], rows: int) -> FloatArray:
-    """The row of dots (0 on top) of each value, NaN for NaN; values beyond `y_range` lie on its edge."""
+    """The row of dots (0 on top) of each value.
+
+    NaN for NaN; values beyond `y_range` lie on its edge.
+    """
     bottom, top = y_range
     # Halves, because the distance between two finite numbers may be infinite.
     span = top / 2 - bottom / 2
@@ -172,7 +185,7 @@ def rows_of(values: FloatArray, y_range: tuple[float, float], rows: int) -> Floa
 def draw(
     low: FloatArray, high: FloatArray, y_range: tuple[float, float], rows: int, pattern: Pattern = Pattern.SOLID
 ) -> Dots:
-    """Light the dots between `low` and `high` in each column: [rows, len(low)]."""
+    """Light the dots between `low` and `high`: [rows, len(low)]."""
     numbers = np.arange(rows)[:, None]
     top = rows_of(high, y_range, rows)
     bottom = rows_of(low, y_range, rows)
@@ -185,7 +198,7 @@ def draw(
 
 
 def pack(dots: Dots, glyphs: Glyphs = BRAILLE) -> npt.NDArray[np.uint8]:
-    """The lit dots of each cell as an index into ``glyphs.table``: [height, width]."""
+    """The lit dots as indices into ``glyphs.table``: [height, width]."""
     rows, columns = dots.shape
     cells = dots.reshape(rows // glyphs.rows, glyphs.rows, columns // glyphs.columns, glyphs.columns)
     return np.einsum("rick,ik->rc", cells, glyphs.weights, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""The formats of numbers and durations for screens, logs, tables and reports.
+"""Formats of numbers and durations for screens, logs, tables and reports.
 
 A number has a fixed count of significant digits, so that columns keep their width.
 """
@@ -12,7 +12,10 @@ _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"))
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """`value` with `digits` significant digits: 57.3, 0.00512, 412, 1.25M, 3.2e-6; a dash where there is none."""
+    """`value` with `digits` significant digits; a dash for none.
+
+    Such as 57.3, 0.00512, 412, 1.25M, 3.2e-6.
+    """
     if value is None or math.isnan(value):
         return NOTHING
     if math.isinf(value):
@@ -31,7 +34,10 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def exact(value: float) -> str:
-    """`value` to six significant digits, to be read off a curve: 57.3125, 0.00451237, 1.5e-07; a dash for NaN."""
+    """`value` to six significant digits; a dash for NaN.
+
+    To be read off a curve: 57.3125, 0.00451237, 1.5e-07.
+    """
     return NOTHING if math.isnan(value) else f"{value:.6g}".replace("inf", "∞")
 
 
@@ -56,21 +62,30 @@ def count(value: float, digits: int = 3) -> str:
 
 
 def score(value: float | None, decimals: int = 2) -> str:
-    """A return, or the mean of some: 487.25, 1,234.50; a dash where there is none."""
+    """A return, or a mean of returns; a dash for none.
+
+    Such as 487.25 and 1,234.50.
+    """
     if value is None or math.isnan(value):
         return NOTHING
     return f"{value:,.{decimals}f}".replace("inf", "∞")
 
 
 def interval(low: float | None, high: float | None, decimals: int = 2) -> str:
-    """The two ends of a confidence interval: [471.10, 499.00]; a dash where there is none."""
+    """The two ends of a confidence interval; a dash for none.
+
+    Such as [471.10, 499.00].
+    """
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return NOTHING
     return f"[{score(low, decimals)}, {score(high, decimals)}]"
 
 
 def setting(value: object) -> str:
-    """The value of a hyper-parameter, to four significant digits, three of the small ones: 0.015, 2.5e-4, 4, off."""
+    """The value of a hyper-parameter, to four significant digits.
+
+    Small ones have three: 0.015, 2.5e-4, 4, off.
+    """
     if value is None:
         return "off"
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -86,7 +101,10 @@ def setting_name(key: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A duration as a clock shows it: 0:31:12, or 2d 03:11 from a day on; a dash where there is none."""
+    """A duration on a clock: 0:31:12; a dash for none.
+
+    From a day on 2d 03:11.
+    """
     if seconds is None or not math.isfinite(seconds):
         return NOTHING
     minutes, second = divmod(int(max(0.0, seconds)), 60)
@@ -97,7 +115,10 @@ def duration(seconds: float | None) -> str:
 
 
 def span(seconds: float | None) -> str:
-    """A duration in its two largest units: 0.21s, 2.5s, 45s, 3m 20s, 2h 5m, 6d 1h; a dash where there is none."""
+    """A duration in its two largest units; a dash for none.
+
+    Such as 0.21s, 2.5s, 45s, 3m 20s, 2h 5m, 6d 1h.
+    """
     if seconds is None or not math.isfinite(seconds):
         return NOTHING
     seconds = max(0.0, seconds)
@@ -118,5 +139,8 @@ def percent(share: float) -> str:
 
 
 def one_line(text: str) -> str:
-    """`text` on one line and without control characters, which would move the cursor of a terminal."""
+    """`text` on one line, without control characters.
+
+    They would move the cursor of a terminal.
+    """
     return " ".join("".join(char if char.isprintable() or char.isspace() else "�" for char in text).split())

@@ -1,4 +1,4 @@
-"""Marks on the curves: where a run was steered or kept."""
+"""Marks on the curves: edits, checkpoints and rewinds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 class MarkKind(enum.IntEnum):
-    """What happened there; of two marks in one place the higher kind is told."""
+    """The kinds of marks; of two in one place the higher wins."""
 
     CHECKPOINT = 0
     REWIND = 1
@@ -17,7 +17,7 @@ class MarkKind(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that happened at an environment step, in a few words."""
+    """An event at an environment step, in a few words."""
 
     step: float
     kind: MarkKind
@@ -25,13 +25,18 @@ class Mark:
 
 
 def mark_near(marks: Iterable[Mark], step: float, distance: float) -> Mark | None:
-    """The most telling mark at most `distance` steps from `step`, the nearest among equals."""
+    """The most telling mark within `distance` steps of `step`.
+
+    The nearest among equals.
+    """
     near = [mark for mark in marks if abs(mark.step - step) <= distance]
     return max(near, key=lambda mark: (mark.kind, -abs(mark.step - step)), default=None)
 
 
 def neighbour(marks: Iterable[Mark], step: float | None, direction: int) -> float | None:
-    """The step of the next mark after `step` (direction 1) or before it (−1); None where there is none.
+    """The step of the next mark after `step` or before it.
+
+    After it with direction 1, before it with −1; None where there is none.
 
     Without a step to start from, the newest mark is the neighbour.
     """

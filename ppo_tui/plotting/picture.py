@@ -1,4 +1,4 @@
-"""Cells of text with named styles, and what changed between two pictures of them. Pure."""
+"""Cells of text with named styles, and their changes. Pure."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ class Picture:
         return self.chars.shape[0]
 
     def put(self, row: int, column: int, text: str, style: str) -> int:
-        """Write `text` from a cell on, cut off at the edge; return the column behind it.
+        """Write `text` from a cell on, cut off at the edge.
+
+        Returns the column behind it.
 
         A character that is not exactly one cell wide becomes a question mark.
         """
@@ -68,17 +70,25 @@ class Picture:
         return column + len(text)
 
     def fill(self, where: npt.NDArray[np.bool_], chars: npt.NDArray[np.uint32] | int, style: str) -> None:
-        """Write `chars` ([height, width], or one for all) where `where` ([height, width]) is true."""
+        """Write `chars` into the cells of a mask.
+
+        Both `where` and `chars` are [height, width]; `chars` may be one for all.
+        """
         np.copyto(self.chars, np.asarray(chars, np.uint32), where=where)
         self.styles[where] = _NUMBERS[style]
 
     def paste(self, other: Picture, row: int, column: int) -> None:
-        """Put all of `other` with its upper left corner at (row, column); it must fit."""
+        """Put all of `other` at (row, column), where it must fit.
+
+        The place is that of its upper left corner.
+
+        It must fit.
+        """
         area = slice(row, row + other.height), slice(column, column + other.width)
         self.chars[area], self.styles[area] = other.chars, other.styles
 
     def rows(self) -> list[Row]:
-        """All lines, each cut where the style changes."""
+        """All lines, each cut at changes of the style."""
         return [self.row(number) for number in range(self.height)]
 
     def row(self, number: int) -> Row:
@@ -93,7 +103,10 @@ class Picture:
         return ["".join(piece for piece, _ in row) for row in self.rows()]
 
     def changes(self, before: Picture) -> list[tuple[int, int, int]]:
-        """The spans (row, column, width), at most one a row, in which this picture differs from one of its size."""
+        """The spans (row, column, width) of differences from another picture.
+
+        At most one a row; both pictures have one size.
+        """
         differs = (self.chars != before.chars) | (self.styles != before.styles)
         spans = []
         for row in np.flatnonzero(differs.any(axis=1)).tolist():
@@ -123,7 +136,7 @@ class Entry:
 
 
 def draw_frame(picture: Picture, glyphs: Glyphs, *, active: bool) -> None:
-    """Corners and sides at the picture's edge, heavy ones where keys go to it."""
+    """Draw corners and sides, heavy ones for the active chart."""
     style = "active" if active else "frame"
     frame = glyphs.heavy_frame if active else glyphs.frame
     top_left, horizontal, top_right, vertical, bottom_left, bottom_right = frame
@@ -136,7 +149,9 @@ def draw_frame(picture: Picture, glyphs: Glyphs, *, active: bool) -> None:
 
 
 def write_legend(picture: Picture, glyphs: Glyphs, title: Pieces, entries: Sequence[Entry]) -> None:
-    """Title and legend into the upper edge: in full, or without labels, or as much as there is room for.
+    """Write title and legend into the upper edge.
+
+    In full, or without labels, or as much as there is room for.
 
     Where there is no title, names tell more than values, and go last.
     """

@@ -1,4 +1,4 @@
-"""Curves, axes, marks and cursor as a picture. Pure, so that it can be tested cell by cell."""
+"""Curves, axes, marks and cursor as a picture. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from .picture import Picture
 
 
 def linear_ticks(low: float, high: float, most: int) -> list[float]:
-    """At most `most` multiples of 1, 2 or 5 times a power of ten within [low, high]."""
+    """Multiples of 1, 2 or 5 times a power of ten.
+
+    At most `most` of them, within [low, high].
+    """
     span = high - low
     if most < 1 or not math.isfinite(span) or span <= 0:
         return []
@@ -30,7 +33,9 @@ def linear_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def decade_ticks(low: float, high: float, most: int) -> list[float]:
-    """At most `most` ticks of a logarithmic axis: powers of ten, 1, 2 and 5 times them where there is room.
+    """At most `most` ticks of a logarithmic axis.
+
+    Powers of ten; 1, 2 and 5 times them where there is room.
 
     A part of a decade that holds fewer than two of these has ticks as on a linear axis.
 
@@ -51,13 +56,19 @@ def decade_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def labels_each(ticks: list[float]) -> list[str]:
-    """Labels where the ticks are decades apart: each as short as it can be, unless two would read the same."""
+    """Labels of ticks decades apart, each as short as possible.
+
+    Unless two would read the same.
+    """
     each = [labels([tick])[0] for tick in ticks]
     return each if len(set(each)) == len(each) else labels(ticks)
 
 
 def labels(ticks: list[float]) -> list[str]:
-    """Short labels with as many decimals as the distance between the ticks needs: 0, 250K, 500K or 0.05, 0.10."""
+    """Short labels, such as 0, 250K, 500K or 0.05, 0.10.
+
+    They have as many decimals as the distance between the ticks needs.
+    """
     if not ticks:
         return []
     largest = max(abs(tick) for tick in ticks)
@@ -75,7 +86,7 @@ def labels(ticks: list[float]) -> list[str]:
 
 
 def _decimals(distance: float) -> int:
-    """Decimals that tell apart numbers of this distance."""
+    """The number of decimals to tell apart numbers of this distance."""
     for decimals in range(7):
         scaled = distance * 10**decimals
         if abs(scaled - round(scaled)) < 1e-6 * max(1.0, scaled):
@@ -112,7 +123,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Plotted:
-    """A picture of curves, and where in it they are.
+    """A picture of curves, and their place in it.
 
     Attributes:
         left, width: the columns of cells that the curves have.
@@ -125,7 +136,10 @@ class Plotted:
     x_range: tuple[float, float]
 
     def position(self, column: int) -> float | None:
-        """The position in the middle of a column of cells, or None beside the curves."""
+        """The position in the middle of a column of cells.
+
+        None beside the curves.
+        """
         start, stop = self.x_range
         inside = column - self.left
         return start + (inside + 0.5) / self.width * (stop - start) if 0 <= inside < self.width else None
@@ -133,7 +147,9 @@ class Plotted:
 
 @dataclass(frozen=True)
 class _Pane:
-    """Curves that share a vertical axis; their values are logarithms on a logarithmic one.
+    """Curves with a common vertical axis.
+
+    Their values are logarithms on a logarithmic one.
 
     Attributes:
         y_range: bottom and top.
@@ -147,7 +163,7 @@ class _Pane:
 
     @property
     def style(self) -> str:
-        """That of the curve which the labels belong to."""
+        """The style of the labels' curve."""
         styles = {line.style for line in self.lines if not line.shadow}
         return styles.pop() if len(styles) == 1 else "axis"
 
@@ -163,7 +179,7 @@ def plot(
     cursor: float | None = None,
     glyphs: Glyphs = BRAILLE,
 ) -> Plotted:
-    """Draw `lines` in `width` × `height` cells; those that come later lie in front.
+    """Draw `lines` in `width` × `height` cells, later ones in front.
 
     Args:
         x_range: positions at the edges, by default as far as the curves reach.
@@ -216,7 +232,7 @@ def _extent(line: Line, x_range: tuple[float, float]) -> tuple[float, float] | N
 
 
 def _nothing(lines: Sequence[Line], log: bool) -> str:
-    """Why there is nothing to draw."""
+    """The reason for an empty chart."""
     if not any(len(line.x) for line in lines):
         return "no data yet"
     return "no values above zero here" if log else "no values here"
@@ -235,7 +251,10 @@ def _panes(lines: Sequence[Line], extents: Sequence[tuple[float, float] | None],
 
 
 def _pane(lines: list[Line], extents: list[tuple[float, float]], height: int, log: bool) -> _Pane:
-    """The pane with an axis that all of `lines` fit on, and a label for about every third row."""
+    """A pane with one axis for all `lines`.
+
+    About every third row has a label.
+    """
     if not extents:
         return _Pane(lines, height, (0.0, 1.0), {})
     low, high = min(extent[0] for extent in extents), max(extent[1] for extent in extents)
@@ -254,7 +273,7 @@ def _pane(lines: list[Line], extents: list[tuple[float, float]], height: int, lo
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:
-    """A constant gets room around it; anything else is shown from edge to edge."""
+    """The range of an axis: with room around a constant."""
     if low < high:
         return low, high
     room = abs(low) / 2 or 1.0
@@ -309,7 +328,7 @@ def _compose(pane: _Pane, x_range: tuple[float, float], width: int, glyphs: Glyp
 
 
 def _columns(at: FloatArray, x_range: tuple[float, float], columns: int) -> np.ndarray:
-    """The columns of those positions that lie within the range, each once, in order."""
+    """The columns of the positions within the range, sorted and unique."""
     start, stop = x_range
     if not stop > start:
         return np.zeros(min(1, int(np.isin(at, [start]).sum())), int)
@@ -320,7 +339,10 @@ def _columns(at: FloatArray, x_range: tuple[float, float], columns: int) -> np.n
 def _add_marks(
     picture: Picture, marks: Sequence[Mark], x_range: tuple[float, float], glyphs: Glyphs, *, with_feet: bool
 ) -> None:
-    """Dotted columns where the run was steered; a sign at the foot for what tells nothing of the curve above it."""
+    """Draw marks: dotted columns, and signs at the foot.
+
+    A sign alone stands for a mark that tells nothing of the curve above it.
+    """
     for kind in MarkKind:
         at = np.array([mark.step for mark in marks if mark.kind is kind])
         columns = _columns(at, x_range, picture.width)
@@ -341,7 +363,7 @@ def _add_cursor(picture: Picture, cursor: float, x_range: tuple[float, float], g
 
 
 def _add_points(picture: Picture, pane: _Pane, cursor: float, x_range: tuple[float, float], glyphs: Glyphs) -> None:
-    """A point where the cursor meets a curve."""
+    """Draw a point at each crossing of cursor and curve."""
     for column in _columns(np.array([cursor]), x_range, picture.width).tolist():
         for line in pane.lines:
             value = braille.interpolate(line.x, line.y, np.array([cursor]))
@@ -353,7 +375,10 @@ def _add_points(picture: Picture, pane: _Pane, cursor: float, x_range: tuple[flo
 
 
 def _add_letters(picture: Picture, pane: _Pane, x_range: tuple[float, float]) -> None:
-    """Each curve's letter behind its last value that is to be seen; one that is taken moves up or down."""
+    """Draw each curve's letter behind its last visible value.
+
+    It moves up or down where its place is taken.
+    """
     taken: set[tuple[int, int]] = set()
     for line in pane.lines:
         seen = np.flatnonzero(np.isfinite(line.y) & (line.x >= x_range[0]) & (line.x <= x_range[1]))
@@ -376,7 +401,7 @@ def _draw_axis(picture: Picture, pane: _Pane, top: int, gutter: int, glyphs: Gly
 
 
 def _x_labels(x_range: tuple[float, float], width: int) -> str:
-    """Labels under their ticks; one that would touch its neighbour is left out."""
+    """Labels under their ticks, none touching its neighbour."""
     start, stop = x_range
     ticks = linear_ticks(start, stop, max(3, width // 9))
     cells = [" "] * width

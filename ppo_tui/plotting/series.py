@@ -1,4 +1,4 @@
-"""Curves that grow: arrays of (step, value) with the branches that a rewind left behind, and their smoothing."""
+"""Growing curves: points, abandoned branches, smoothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ EVALUATED_STEP_KEY = "eval/total_timesteps"
 
 
 class Series:
-    """Values over environment steps. Appending costs O(1) on average, reading copies nothing.
+    """Values over environment steps.
+
+    Appending costs O(1) on average, reading copies nothing.
 
     Attributes:
         branches: what rewinds cut off, oldest first, as (steps, values); each begins with the point that it forked
@@ -40,7 +42,10 @@ class Series:
         return self._length
 
     def append(self, step: float, value: float | None) -> None:
-        """Add a point; None is a gap. A step before the last one counts as the last one: curves never run backwards."""
+        """Add a point; None is a gap.
+
+        A step before the last one counts as the last one: curves never run backwards.
+        """
         if self._length == len(self._steps):
             self._steps = np.concatenate([self._steps, np.empty_like(self._steps)])
             self._values = np.concatenate([self._values, np.empty_like(self._values)])
@@ -52,7 +57,7 @@ class Series:
         self._first, self._furthest = min(self._first, step), max(self._furthest, step)
 
     def rewind(self, step: float) -> None:
-        """Go back to `step`: what came after it becomes an abandoned branch."""
+        """Go back to `step`; later points become an abandoned branch."""
         kept = int(np.searchsorted(self.steps, step, side="right"))
         if kept < self._length:
             fork = max(kept - 1, 0)
@@ -61,7 +66,10 @@ class Series:
             self.version += 1
 
     def at(self, step: float) -> float:
-        """The value in force at `step`: that of the newest point at or before it, NaN before the first."""
+        """The value at `step`; NaN before the first point.
+
+        That of the newest point at or before it.
+        """
         index = int(np.searchsorted(self.steps, step, side="right")) - 1
         return float(self._values[index]) if index >= 0 else float("nan")
 
@@ -72,7 +80,7 @@ class Series:
 
     @property
     def values(self) -> FloatArray:
-        """Values, NaN where there was none: [len]."""
+        """Values, NaN for gaps: [len]."""
         return self._values[: self._length]
 
     @property
@@ -82,12 +90,18 @@ class Series:
 
     @property
     def extent(self) -> tuple[float, float]:
-        """The first and the furthest step, abandoned branches included; (inf, −inf) before the first point."""
+        """The first and the furthest step, abandoned branches included.
+
+        (inf, −inf) before the first point.
+        """
         return self._first, self._furthest
 
 
 def extent_of(curves: Iterable[Series]) -> tuple[float, float]:
-    """From the first step of any of the curves to the furthest; (0, 0) where all are empty."""
+    """From the first step of all curves to the furthest.
+
+    (0, 0) where all are empty.
+    """
     extents = [series.extent for series in curves if len(series) or series.branches]
     return (min(first for first, _ in extents), max(last for _, last in extents)) if extents else (0.0, 0.0)
 
@@ -124,13 +138,21 @@ def read_metrics(path: Path) -> dict[str, Series]:
 def bucketed(
     values: FloatArray, count: int, reduce: Callable[[FloatArray, npt.NDArray[np.intp]], FloatArray]
 ) -> FloatArray:
-    """`reduce` over at most `count` runs of neighbouring values, as ``np.add.reduceat`` does: [min(len, count)]."""
+    """Reduce runs of neighbouring values: [min(len, count)].
+
+    `reduce` does as ``np.add.reduceat``, on at most `count` runs.
+
+    `reduce` does as ``np.add.reduceat``.
+    """
     starts = np.unique(np.linspace(0, len(values), min(count, len(values)), endpoint=False).astype(np.intp))
     return reduce(values, starts)
 
 
 def bucket_means(values: FloatArray, count: int) -> FloatArray:
-    """Means of the finite values in at most `count` runs of neighbours, NaN where there are none."""
+    """Means of at most `count` runs of neighbours.
+
+    Only finite values count; NaN where there are none.
+    """
     if not len(values):
         return values
     return _means(values, lambda array: bucketed(array, count, np.add.reduceat))
@@ -147,7 +169,7 @@ def _means(values: FloatArray, sums_of: Callable[[FloatArray], FloatArray]) -> F
 def smoothed(
     steps: FloatArray, values: FloatArray, count: int, share: float, window: tuple[float, float] | None = None
 ) -> tuple[FloatArray, FloatArray]:
-    """The exponential moving average of the curve in a window, at about `count` points.
+    """The exponential moving average in a window, at about `count` points.
 
     The average is taken over means of neighbours, so its cost does not grow with the length of the run, and is
     divided by the sum of its weights, so that the beginning is not drawn towards the first value (Kingma & Ba,
@@ -178,14 +200,17 @@ def smoothed(
 
 
 def _visible(steps: FloatArray, window: tuple[float, float]) -> tuple[int, int]:
-    """The first and the last + 1 index of the points in the window, and of their neighbours outside."""
+    """Indices (first, last + 1) of the window's points and their neighbours."""
     first = int(np.searchsorted(steps, window[0], side="left")) - 1
     last = int(np.searchsorted(steps, window[1], side="right")) + 1
     return max(first, 0), min(last, len(steps))
 
 
 def _coarse(count: int) -> int:
-    """`count` rounded up to three significant bits, so that it seldom changes while it grows."""
+    """`count` rounded up to three significant bits.
+
+    It so changes seldom while it grows.
+    """
     unit = 1 << max(0, count.bit_length() - 3)
     return -(-count // unit) * unit
 

@@ -1,4 +1,4 @@
-"""The headless front end: a progress bar, timestamped lines, or lines of JSON."""
+"""The headless front end: a bar, timestamped lines, or JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LINE_SECONDS = 5.0
 
 
 class PlainConsole:
-    """Timestamped lines, one for each event, for a stream other than a terminal."""
+    """Timestamped lines, for a stream other than a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -70,7 +70,7 @@ class _Speed(ProgressColumn):
 
 
 class ProgressConsole:
-    """A live progress bar with return, speed and time left; important events scroll above it."""
+    """A live progress bar; important events scroll above it."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -108,7 +108,7 @@ class ProgressConsole:
 
     @staticmethod
     def _is_plain_state(event: Event) -> bool:
-        """Tell whether the event says nothing but the state, already shown by the bar."""
+        """Tell whether the bar shows all of the event already."""
         return isinstance(event, StateChanged) and not event.reason
 
     def close(self) -> None:
@@ -116,7 +116,10 @@ class ProgressConsole:
 
 
 class JsonConsole:
-    """Durable events as lines of JSON, as in ``events.jsonl``, in UTF-8 whatever the locale."""
+    """Durable events as lines of JSON, as in ``events.jsonl``.
+
+    In UTF-8 whatever the locale.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -131,7 +134,7 @@ class JsonConsole:
 
 
 class QuietConsole:
-    """A filter in front of another console: warnings, errors, and the end of the run."""
+    """A filter for warnings, errors, and the end of the run."""
 
     def __init__(self, console: ConsoleSink) -> None:
         self._console = console
@@ -169,7 +172,10 @@ LOG_FORMATS = ("auto", "plain", "json")
 
 
 def console_sink(console: Console | None = None, *, lines: LineOptions | None = None) -> ConsoleSink:
-    """Choose the console for stdout: the bar on a terminal, lines elsewhere, unless `lines` says otherwise."""
+    """Choose the console for stdout.
+
+    The bar on a terminal, lines elsewhere, unless `lines` says otherwise.
+    """
     console, lines = console or Console(), lines or LineOptions()
     if lines.format == "json":
         sink: ConsoleSink = JsonConsole(sys.stdout.buffer)

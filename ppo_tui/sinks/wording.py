@@ -1,4 +1,4 @@
-"""The wording of each event, shared by the run's log, the console, the report and the screen."""
+"""The wording of events, for log, console, report and screen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..protocol import (
 
 
 def describe(event: Event, *, brief: bool = False) -> str | None:
-    """Word an event in one line; None for an event too frequent for a log.
+    """Word an event in one line; None for too frequent ones.
 
     Args:
         brief: leave out what a screen shows elsewhere: paths, steps, the level of an alarm.
@@ -82,7 +82,10 @@ def _describe_setting(event: SettingChanged, brief: bool) -> str:
 
 
 def _describe_evaluation(event: Evaluated) -> str:
-    """Such as: evaluated step 20,480: return 487.25 [471.10, 499.00] over 20 episodes, the best so far."""
+    """Word an evaluation.
+
+    Such as: evaluated step 20,480: return 487.25 [471.10, 499.00] over 20 episodes, the best so far.
+    """
     metrics = event.metrics
     text = f"evaluated step {event.step:,}: return {formats.score(metrics['eval/ep_rew_mean'])}"
     low, high = metrics.get("eval/ep_rew_low"), metrics.get("eval/ep_rew_high")

@@ -1,4 +1,7 @@
-"""The screen in the terminal. It knows the engine only as a session that yields events and takes commands."""
+"""The screen in the terminal.
+
+It knows the engine only as a session: it polls events and sends commands.
+"""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The Textual app: it polls the controller, keeps the screen up to date, and knows how to leave."""
+"""The Textual app: polls the controller, updates the screen, and leaves it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SIGTERM_SECONDS = 10.0
 
 
 class Departure(enum.Enum):
-    """How the screen was left."""
+    """The manner of leaving the screen."""
 
     ENDED = "ended"
     DETACHED = "detached"
@@ -63,7 +63,7 @@ _KEPT_SYSTEM_COMMANDS = {"Theme", "Screenshot", "Keys"}
 
 @dataclass(frozen=True)
 class Leaving:
-    """The app waits for the end of the run.
+    """The app's wait for the end of the run.
 
     Attributes:
         exit_code: what it leaves with if the run's own end does not come before `deadline` (of the app's clock).
@@ -143,11 +143,11 @@ class PpoTuiApp(App[None]):
         self.call_after_refresh(self.controller.session.start)
 
     def on_resize(self) -> None:
-        """Forget the cells painted for the old size since the terminal announced the new one."""
+        """Forget the painted cells: they were laid out for the old size."""
         self.terminal_diff.forget()
 
     def on_print(self, event: events.Print) -> None:
-        """What a library prints in this process is news, and no business of the terminal's."""
+        """Show a library's print as an event instead of on the terminal."""
         if text := event.text.strip():
             self.controller.messages.append((Kind.INFO, text))
 
@@ -158,7 +158,7 @@ class PpoTuiApp(App[None]):
         return main
 
     def tick(self) -> None:
-        """Take in what is new, and leave if that is what everybody waits for."""
+        """Take in news, and leave once the awaited end has come."""
         if not self.screen_stack:  # the app is closing
             return
         if self.controller.poll():
@@ -179,7 +179,10 @@ class PpoTuiApp(App[None]):
     # ── Steering ────────────────────────────────────────────────────────────────────────────────────────────
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys belong to a line that is typed in; after the end, what steers a run is greyed out."""
+        """Disable keys while a line is typed, and without a live run.
+
+        After the end, keys for steering a run are greyed out.
+        """
         finished, session = self.controller.view.finished, self.controller.session
         if isinstance(self.focused, Input) and action in _ACTIONS:
             return False
@@ -238,7 +241,7 @@ class PpoTuiApp(App[None]):
     # ── Screens ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _show_page(self, name: str, make: Callable[[], Screen[None]]) -> None:
-        """Show the page of this name, which `make` makes at the first time.
+        """Show the page of this name; `make` builds it the first time.
 
         It stays mounted when it is left: mounting and styling are most of what opening a page takes.
         """
@@ -266,7 +269,10 @@ class PpoTuiApp(App[None]):
         self.action_edit()
 
     def _go_to(self, kind: type[RunScreen], **options: bool) -> None:
-        """Show a screen instead of the one that lies above the main one; its own key leaves it again."""
+        """Show a screen above the main one; its own key leaves it.
+
+        It takes the place of any other screen there.
+        """
         was = type(self.screen)
         if len(self.screen_stack) > 1:
             self.pop_screen()
@@ -288,7 +294,10 @@ class PpoTuiApp(App[None]):
     # ── Leaving ─────────────────────────────────────────────────────────────────────────────────────────────
 
     async def action_quit(self) -> None:
-        """Ask how to leave; a run that has ended, or that this screen cannot stop, is left at once."""
+        """Ask how to leave.
+
+        A run that has ended, or that this screen cannot stop, is left at once.
+        """
         session = self.controller.session
         if finished := self.controller.view.finished:
             self.exit(return_code=finished.exit_code)
@@ -304,7 +313,10 @@ class PpoTuiApp(App[None]):
         self.controller.session.take_control()
 
     async def action_interrupt(self) -> None:
-        """Ctrl+C: the same; at the second time stop without a checkpoint, or leave a run elsewhere to itself."""
+        """Ctrl+C: ask how to leave; the second time, stop at once.
+
+        The second time a run of this process stops without a checkpoint, and a run elsewhere is left alone.
+        """
         if self._leaving or isinstance(self.screen, LeaveDialog):
             if not self.controller.session.owns_run:
                 self.detach()
@@ -326,7 +338,10 @@ class PpoTuiApp(App[None]):
         self._leave(Stop(save=save, exit_code=exit_code, reason=reason), SAVE_SECONDS if save else STOP_SECONDS)
 
     def detach(self) -> None:
-        """Leave a run that goes on: at once where it is elsewhere, else when it stands saved for another process."""
+        """Leave the screen while the run goes on.
+
+        A run elsewhere is left at once; a run of this process is saved first, for another process to take over.
+        """
         session = self.controller.session
         if not session.owns_run:
             self.departure = Departure.DETACHED
@@ -336,7 +351,10 @@ class PpoTuiApp(App[None]):
             self._leave(Stop(reason="handed over to a process in the background"), SAVE_SECONDS)
 
     def terminate(self, name: str, exit_code: int) -> None:
-        """SIGTERM or SIGINT: save, show it, leave; a second one leaves at once, as one leaves a run elsewhere."""
+        """SIGTERM or SIGINT: save and leave; the second time, leave at once.
+
+        A run elsewhere is left at once too.
+        """
         again = self._leaving is not None and self._leaving.exit_code == exit_code
         if again or not self.controller.session.owns_run:
             self.exit(return_code=exit_code)
@@ -344,13 +362,13 @@ class PpoTuiApp(App[None]):
             self._leave(Stop(exit_code=exit_code, reason=f"terminated ({name})"), SIGTERM_SECONDS)
 
     def hang_up(self) -> None:
-        """SIGHUP: nobody is looking any more; the screen is given up and the run goes on."""
+        """SIGHUP: give up the screen; the run goes on."""
         self.departure = Departure.HUNG_UP
         self.exit(return_code=129)
 
     @property
     def patience(self) -> float:
-        """Seconds that the engine may still take to end once the screen is gone."""
+        """Seconds left to the engine for its end after the screen's."""
         return max(1.0, self._leaving.deadline - self._clock()) if self._leaving else STOP_SECONDS
 
     def _leave(self, command: Stop, seconds: float) -> None:

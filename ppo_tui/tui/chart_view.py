@@ -1,4 +1,4 @@
-"""`ChartView`: the window and the cursor that all charts of a run share. No widget."""
+"""`ChartView`: the window and the cursor shared by all charts. No widget."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ _FEWEST_POINTS = 4
 
 
 def room_to_grow(extent: Extent, span: float) -> float:
-    """The end of a window of `span` steps on curves that grow: at most a sixteenth of it lies empty.
+    """The end of a window of `span` steps on growing curves.
+
+    At most a sixteenth of the window lies empty.
 
     Were the end the newest step, every point would move all the others and every cell would have to be painted anew.
     """
@@ -26,7 +28,7 @@ def room_to_grow(extent: Extent, span: float) -> float:
 
 
 class ChartView:
-    """How charts are looked at.
+    """The window and the cursor of charts.
 
     Attributes:
         cursor: the step under the cursor, or None without one.
@@ -47,7 +49,9 @@ class ChartView:
         return self.ascii, self.cursor, self.span, self.end
 
     def window(self, extent: Extent, *, grows: bool) -> Extent:
-        """The steps at the left and the right edge, of curves that reach over `extent`.
+        """The steps at the left and the right edge.
+
+        The curves reach over `extent`.
 
         Args:
             grows: leave some room for the next points.
@@ -83,13 +87,17 @@ class ChartView:
             self._end_at((left + right) / 2 + span / 2, extent)
 
     def pan(self, share: float, extent: Extent) -> None:
-        """Move the window by a share of its width, as far as the curves reach."""
+        """Move the window by a share of its width, within the curves."""
         if self.span is not None:
             _, right = self.window(extent, grows=False)
             self._end_at(right + share * self.span, extent)
 
     def move_cursor(self, cells: int, width: int, steps: FloatArray, extent: Extent) -> None:
-        """Move the cursor by so many cells of a chart that is `width` cells wide, to a point of the curve.
+        """Move the cursor by cells, to a point of the curve.
+
+        A cell is one of a chart of `width` cells.
+
+        A cell is one of a chart of `width` cells.
 
         It moves by a point at least, begins at the newest one, and takes the window along.
 
@@ -122,14 +130,17 @@ class ChartView:
         self.cursor = self.span = self.end = None
 
     def look_at(self, step: float, extent: Extent) -> None:
-        """Put the cursor there, and take the window along where it must."""
+        """Put the cursor there; the window follows if it must."""
         self.cursor = step
         left, right = self.window(extent, grows=False)
         if self.span is not None and not left <= step <= right:
             self._end_at(step + self.span / 2, extent)
 
     def _end_at(self, end: float, extent: Extent) -> None:
-        """Let the window end there, kept within the curves; at their end it follows them."""
+        """Let the window end there, within the curves.
+
+        At their end it follows them.
+        """
         assert self.span is not None, "a window has a span"
         start, stop = extent
         end = max(end, start + self.span)

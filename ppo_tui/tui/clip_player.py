@@ -1,4 +1,4 @@
-"""Who watches the game: asks the engine for clips of one environment, and plays them at the game's own speed."""
+"""Watch an environment: request clips and play them at its own speed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ _RENEW_SECONDS = WATCH_SECONDS / 3
 
 
 def default_fps(environment: Mapping[str, str]) -> float:
-    """Frames a second for the terminal that these environment variables tell of."""
+    """Frames per second for this terminal's connection.
+
+    An ssh connection, known by its environment variable, gets fewer.
+
+    An ssh connection, by its environment variable, gets fewer.
+    """
     return REMOTE_FPS if environment.get("SSH_CONNECTION") else DEFAULT_FPS
 
 
@@ -53,7 +58,10 @@ class ClipPlayer:
     # ── What the engine is told ─────────────────────────────────────────────────────────────────────────────
 
     def attend(self, looking: bool) -> None:
-        """Tell the engine whether somebody looks: when that changes, and now and then while somebody does."""
+        """Tell the engine whether anybody watches.
+
+        It is told at each change, and repeatedly while somebody watches.
+        """
         env = self.env if looking and self.fps > 0 else None
         asked, at = self._asked
         if env != asked or (env is not None and self._clock() - at >= _RENEW_SECONDS):
@@ -67,7 +75,10 @@ class ClipPlayer:
     # ── What there is to see ────────────────────────────────────────────────────────────────────────────────
 
     def offer(self, clip: GameClip) -> None:
-        """Take a clip; it begins when the one that plays ends, or at once when that one shows another environment."""
+        """Take a clip, to be played after the present one.
+
+        It begins at once where the present one shows another environment.
+        """
         if clip.env != self.env or not clip.frames:
             return
         self._next = clip
@@ -75,7 +86,10 @@ class ClipPlayer:
             self._position = len(self.clip.frames)
 
     def advance(self) -> bool:
-        """Go on to the next frame; False where there is none yet, and the last one stays."""
+        """Go on to the next frame.
+
+        Returns False where there is none yet; the last one then stays.
+        """
         clip = self.clip
         if clip is None or self._position >= len(clip.frames):
             if self._next is None:

@@ -1,4 +1,4 @@
-"""What stands between the keys and the session: one place that polls events and sends commands. No widgets."""
+"""Poll events from the session and send commands to it. No widgets."""
 
 from __future__ import annotations
 
@@ -54,14 +54,17 @@ class Controller:
 
     @property
     def elapsed(self) -> float:
-        """Seconds of the run: those of the newest event and the time since. Never runs backwards."""
+        """Seconds of the run, never decreasing.
+
+        Those of the newest event, and the time since.
+        """
         if self.view.finished or not self.session.live:
             return self.view.elapsed
         self._elapsed = max(self._elapsed, self.view.elapsed + self._clock() - self._polled_at)
         return self._elapsed
 
     def poll(self) -> bool:
-        """Fold in what is new; False when nothing is."""
+        """Fold in new events; False without any."""
         events = self.session.poll()
         if events:
             self._polled_at = self._clock()
@@ -92,7 +95,10 @@ class Controller:
     # ── Commands ────────────────────────────────────────────────────────────────────────────────────────────
 
     def toggle_pause(self) -> None:
-        """Pause, or go on; pressed again before the engine has answered it takes the request back."""
+        """Pause, or go on.
+
+        Pressed again before the engine has answered, it takes the request back.
+        """
         held = self.view.state is RunState.PAUSED
         if held != (self.request in ("pausing", "resuming")):
             self._send(Resume(), "resuming")
@@ -105,13 +111,16 @@ class Controller:
             self.clip_player.choose(direction, self.view.started.num_envs)
 
     def watch_game(self, looking: bool) -> None:
-        """Say whether the game is to be seen; the engine records it only while it is."""
+        """Tell the engine whether the game is visible.
+
+        It records clips only while it is.
+        """
         if self.view.started and not self.view.finished and not self.game_missing:
             self.clip_player.attend(looking)
 
     @property
     def game_missing(self) -> str:
-        """Why no game can be shown; empty where one can."""
+        """The reason why no game can be shown; empty without one."""
         if not self.session.shows_game:
             return "the record of a run keeps no pictures of the game"
         return "" if self.clip_player.fps > 0 else "the game is off: --fps 0"
@@ -130,22 +139,22 @@ class Controller:
             self.session.send(command)
 
     def set_value(self, key: str, value: Any) -> None:
-        """Ask for a value that has been checked."""
+        """Ask for a valid value."""
         self.session.send(self.editor.ask(key, value))
 
     def apply_drafts(self) -> int:
-        """Ask for what is drafted; returns how many settings that are."""
+        """Ask for all drafts; return their number."""
         commands = self.editor.apply_drafts()
         for command in commands:
             self.session.send(command)
         return len(commands)
 
     def undo(self) -> bool:
-        """Take the newest edit back; False when there is none."""
+        """Take the newest edit back; False without one."""
         return self._try(self.editor.undo())
 
     def redo(self) -> bool:
-        """Do again what was undone last; False when there is nothing."""
+        """Repeat the edit undone last; False without one."""
         return self._try(self.editor.redo())
 
     def _try(self, command: Command | None) -> bool:

@@ -1,4 +1,4 @@
-"""A terminal driver for Textual that writes only differences and survives the terminal's end."""
+"""A driver for Textual: differences only, and no error without a terminal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LastingDriver(LinuxDriver):
         super().process_message(message)
 
     def run_input_thread(self) -> None:
-        """Read keys; a terminal that cannot be read is gone, which is no error of the program."""
+        """Read keys; take an unreadable terminal for gone."""
         try:
             super().run_input_thread()
         except OSError:

@@ -1,4 +1,4 @@
-"""Editing hyper-parameters while they are in use: selected, drafted, asked for, in force, undone."""
+"""Edit hyper-parameters while training: select, draft, ask, undo."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _DEFAULT = "optim.learning_rate"
 
 @dataclass(frozen=True)
 class Pending:
-    """A value that the engine was asked for during update `update`, and has not confirmed yet."""
+    """A requested value, not yet confirmed by the engine.
+
+    It was requested during update `update`.
+    """
 
     value: Any
     update: int
@@ -49,13 +52,13 @@ class Editor:
 
     @property
     def selected(self) -> str | None:
-        """The setting under the cursor; None before the run says its configuration."""
+        """The setting under the cursor; None before the run's start."""
         keys = self.keys
         return keys[self.position] if keys else None
 
     @property
     def field(self) -> LiveField | None:
-        """The definition of the selected setting, None before the run says its configuration."""
+        """The definition of the selected setting; None before the run's start."""
         return LIVE_FIELDS[self.selected] if self.selected else None
 
     def value(self, key: str) -> Any:
@@ -63,7 +66,7 @@ class Editor:
         return self.pending[key].value if key in self.pending else self._view.settings[key]
 
     def annealed(self, key: str) -> bool:
-        """Whether a schedule lowers this setting as the run goes on."""
+        """Tell whether a schedule lowers this setting during the run."""
         section, _, name = key.partition(".")
         config = self._view.started.config if self._view.started else {}
         return config.get(section, {}).get(f"{name}_schedule", "constant") != "constant"
@@ -74,7 +77,12 @@ class Editor:
             self._selected = keys[(self.position + direction) % len(keys)]
 
     def nudge(self, direction: int) -> SetValue | None:
-        """Ask for one step up (+1) or down (−1) from the shown value; None where there is nothing to ask for."""
+        """Ask for one step up (+1) or down (−1).
+
+        Returns None where there is nothing to ask for.
+
+        Returns None where there is nothing to ask for.
+        """
         field = self.field
         if field is None:
             return None
@@ -104,7 +112,7 @@ class Editor:
         self._draft(self.selected, parse_live_value(self.selected, typed_value(text)))
 
     def apply_drafts(self) -> list[SetValue]:
-        """Ask for everything that is drafted."""
+        """Ask for all drafts."""
         commands = [self.ask(key, value) for key, value in self.drafts.items()]
         self.drafts.clear()
         return commands
@@ -117,7 +125,10 @@ class Editor:
     # ── Undo and redo ───────────────────────────────────────────────────────────────────────────────────────
 
     def undo(self) -> SetValue | WithdrawValue | None:
-        """Take the newest edit back: withdraw it while it is pending, ask for its old value afterwards."""
+        """Take the newest edit back.
+
+        While it is pending it is withdrawn; afterwards its old value is asked for.
+        """
         history = self._expected()
         if not history.undoable:
             return None
@@ -129,7 +140,7 @@ class Editor:
         return self.ask(edit.key, edit.old, Cause.UNDO)
 
     def redo(self) -> SetValue | None:
-        """Ask again for the edit that was undone last."""
+        """Ask again for the edit undone last."""
         history = self._expected()
         if not history.redoable:
             return None
@@ -137,7 +148,7 @@ class Editor:
         return self.ask(edit.key, edit.new, Cause.REDO)
 
     def _expected(self) -> History:
-        """The history as it will be once everything pending is in force."""
+        """The history as it will be with everything pending in force."""
         asked = [
             SettingChanged(
                 key=key,
@@ -153,7 +164,7 @@ class Editor:
         return History([*self._view.history.applied, *asked])
 
     def settle(self, event: Event) -> None:
-        """Forget a request that `event` answers."""
+        """Forget the request answered by `event`."""
         match event:
             case SettingChanged(key=key, new=new) if key in self.pending and self.pending[key].value == new:
                 del self.pending[key]
@@ -165,14 +176,17 @@ class Editor:
                 self.pending = {key: asked for key, asked in self.pending.items() if update < asked.update + 2}
 
     def ask(self, key: str, value: Any, cause: Cause = Cause.EDIT) -> SetValue:
-        """Ask for `value`, which is pending from now on."""
+        """Ask for `value`; it is pending from now on."""
         self.pending.pop(key, None)  # what is asked for last comes last
         self.pending[key] = Pending(value, self._view.update, cause)
         return SetValue(key=key, value=value, cause=cause)
 
 
 def _nudged(field: LiveField, old: Any, direction: int) -> Any:
-    """`old` after one step. An optional setting has "off" just below its lowest value."""
+    """`old` after one step.
+
+    An optional setting has "off" just below its lowest value.
+    """
     if old is None:
         return field.live.low if direction > 0 else None
     if field.live.optional and direction < 0 and old <= field.live.low:

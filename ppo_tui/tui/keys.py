@@ -1,4 +1,4 @@
-"""Every key, once: bindings, footer, help, command palette and the user's own keymap are made from this table."""
+"""One table of all keys: bindings, footer, help, palette and keymap."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GAME, REPLAY = "game", "replay"
 
 @dataclass(frozen=True)
 class Key:
-    """One action that keys lead to.
+    """One action and its keys.
 
     Attributes:
         id: what a keymap calls it.
@@ -187,7 +187,7 @@ INTERRUPT_HELP = "Leave as with q; twice: stop without a checkpoint."
 
 
 def bindings(context: str = TRAIN) -> list[Binding]:
-    """The keys that are bound in `context`, as Textual wants them."""
+    """Textual's bindings of the keys in `context`."""
     from textual.binding import Binding
 
     return [
@@ -206,14 +206,14 @@ def bindings(context: str = TRAIN) -> list[Binding]:
 
 
 def rows_by_group(keymap: Mapping[str, str]) -> Iterator[tuple[str, list[tuple[str, Key]]]]:
-    """For the help: each group with its keys that have something to say, written as `keymap` has them."""
+    """For the help: each group with its keys, as `keymap` writes them."""
     for group in dict.fromkeys(key.group for key in KEYS if key.help):
         rows = [(display(key, keymap), key) for key in KEYS if key.group == group and key.help]
         yield group, rows
 
 
 def display(key: Key, keymap: Mapping[str, str]) -> str:
-    """How the keys of `key` are written, also where the user has chosen others."""
+    """The writing of a key, in the user's own choice."""
     return keymap[key.id].replace(",", " ") if key.id in keymap else key.display
 
 
@@ -221,13 +221,16 @@ _MODIFIERS = ("ctrl+", "shift+", "alt+", "super+")
 
 
 def keymap_path(environment: Mapping[str, str] = os.environ) -> Path:
-    """``$XDG_CONFIG_HOME/ppo-tui/keys.toml``, below ``~/.config`` where that is not set."""
+    """The path of the user's keymap.
+
+    ``$XDG_CONFIG_HOME/ppo-tui/keys.toml``, below ``~/.config`` where that is not set.
+    """
     home = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "~")).expanduser() / ".config"
     return Path(home) / "ppo-tui" / "keys.toml"
 
 
 def load_keymap(path: Path | None = None) -> dict[str, str]:
-    """The keys that the user has chosen: id → Textual's names of the keys, separated by commas.
+    """Load the user's keys: id → Textual's names, separated by commas.
 
     A file that is not there chooses none.
 
@@ -287,7 +290,7 @@ def _spelled(path: Path, name: str, key: str) -> str:
 
 
 def _key_name(character: str) -> str:
-    """Textual's name of the key that types a printable character: plus, question_mark, x."""
+    """Textual's name of a printable character's key: plus, question_mark, x."""
     from textual.keys import KEY_NAME_REPLACEMENTS
 
     if character.isalnum():
@@ -297,7 +300,7 @@ def _key_name(character: str) -> str:
 
 
 def _refuse_collisions(path: Path, keymap: Mapping[str, str]) -> None:
-    """Raises ConfigError where one key would mean two things in the same place."""
+    """Raise ConfigError for a key with two meanings in one place."""
     taken: list[tuple[str, Key]] = []
     for key in KEYS:
         for name in keymap.get(key.id, key.keys).split(","):
@@ -311,12 +314,18 @@ def _refuse_collisions(path: Path, keymap: Mapping[str, str]) -> None:
 
 
 def _meet(one: Key, other: Key) -> bool:
-    """Whether both are bound in some place; what the app binds is bound everywhere."""
+    """Tell whether both are bound in some place.
+
+    The keys of the app are bound everywhere.
+    """
     if REPLAY in one.contexts + other.contexts:  # its keys come before all others
         return one.contexts == other.contexts
     return APP in one.contexts + other.contexts or bool(_places(one) & _places(other))
 
 
 def _places(key: Key) -> set[str]:
-    """Where it is bound; the screen of all runs is a list too."""
+    """The places of a key.
+
+    The screen of all runs is a list too.
+    """
     return {*key.contexts, *((LIST,) if RUNS in key.contexts else ())}

@@ -1,4 +1,7 @@
-"""Which numbers the screen shows, and how it calls them. Keys are those of Stable-Baselines3's logger."""
+"""The numbers on the screen, and their labels.
+
+Keys are those of Stable-Baselines3's logger.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ _SPARKS = "▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True)
 class Metric:
-    """A number of every update. `sign` is −1 where the logged key is the negative of what people speak of."""
+    """A number of every update.
+
+    `sign` is −1 where the logged key is the negative of the number that people speak of.
+    """
 
     key: str
     label: str

@@ -1,4 +1,4 @@
-"""The command palette: every key by name, and any live setting with a value, as in ``lr 1e-4``."""
+"""The command palette: keys by name, and settings as in ``lr 1e-4``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Commander(Protocol):
 
 
 class RunCommands(Provider):
-    """What can be done about the run."""
+    """The commands of the palette."""
 
     @property
     def _commander(self) -> Commander:
@@ -49,7 +49,7 @@ class RunCommands(Provider):
                 yield Hit(score, matcher.highlight(name), do, text=name, help=help_)
 
     def _assignment(self, name: str, value: str) -> Hit:
-        """The change that was typed, or what is wrong with it."""
+        """The change as typed, or the error in it."""
         settings = self._commander.controller.view.settings
         try:
             key = find_live_key(name)
@@ -64,7 +64,7 @@ class RunCommands(Provider):
         return Hit(1.0, Content(label), functools.partial(self._commander.set_value, key, new), text=label, help=help_)
 
     def _commands(self) -> Iterator[tuple[str, str, Any]]:
-        """Every key that may be pressed here: its name, its help, and what it does."""
+        """Every usable key: its name, its help, and its effect."""
         for key in keys.KEYS:
             owner = self.app if keys.APP in key.contexts else self.screen
             name = key.action.partition("(")[0]

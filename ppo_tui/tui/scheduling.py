@@ -1,4 +1,7 @@
-"""Short scheduler slices for the threads of the screen, on a machine whose cores are all taken."""
+"""Short scheduler slices for the threads of the screen.
+
+On a machine whose cores are all taken, keys are then answered sooner.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ SHORT_SECONDS = 0.0001
 
 @contextlib.contextmanager
 def short_turns() -> Iterator[None]:
-    """Short ones for this thread and those that it starts inside; what it starts afterwards takes usual ones again."""
+    """Request short slices for this thread and those started inside.
+
+    Threads and processes started afterwards have default slices again.
+    """
     changed = request_scheduler_slice(SHORT_SECONDS)
     try:
         yield

@@ -1,4 +1,7 @@
-"""What the user wants the screen to look like. Imports no Textual: it is chosen before the run starts."""
+"""The user's choice of the screen's look.
+
+Imports no Textual: it is made before the run starts.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ THEMES = ("dark", "light", "ansi")
 
 @dataclass(frozen=True)
 class Look:
-    """How the screen is drawn.
+    """The theme and the characters of the screen.
 
     Attributes:
         theme: one of `THEMES`.
@@ -28,7 +31,7 @@ class Look:
 
 @dataclass(frozen=True)
 class ScreenOptions:
-    """What the command line and the user's own files say about the screen.
+    """The screen's options from the command line and the user's files.
 
     Attributes:
         keymap: the user's own keys, as `load_keymap` gives them.
@@ -50,7 +53,9 @@ def choose_screen(theme: str | None, ascii: bool, fps: float | None) -> ScreenOp
 
 
 def choose_look(theme: str | None, ascii: bool) -> Look:
-    """The look for the command line's options; a locale without UTF-8 asks for ASCII too.
+    """The look for the command line's options.
+
+    A locale without UTF-8 asks for ASCII too.
 
     Raises:
         UsageError: there is no such theme.

@@ -1,4 +1,4 @@
-"""From the command line to the screen and back: signals, loggers, and the thread that must end."""
+"""Run the screen in the terminal: signals, loggers, and the session's end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NEVER = 1_000_000_000
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the screen ended.
+    """The end of the screen.
 
     Attributes:
         exit_code: for the process.
@@ -45,12 +45,17 @@ class Outcome:
 
 
 def frame_rate(options: ScreenOptions) -> float:
-    """Frames a second of the live game, as chosen or as suits the terminal's connection; 0 for none."""
+    """Frames per second of the live game; 0 for none.
+
+    As chosen, or as suits the terminal's connection.
+    """
     return default_fps(os.environ) if options.fps is None else options.fps
 
 
 def run_screen(session: Session, options: ScreenOptions | None = None) -> Outcome:
-    """Show `session` until the user leaves, the run is told to end, or the terminal goes away.
+    """Show `session` until the user leaves or the run ends.
+
+    Or until the terminal disappears.
 
     A run of this process is over when this returns, unless the terminal went away: then it goes on.
     Call it from the main thread: signal handlers belong there.
@@ -102,7 +107,7 @@ async def _run(app: PpoTuiApp) -> None:
 
 
 async def _collect_garbage() -> None:
-    """Collect all garbage now and then, and never because a key asked for many objects, as Python does by itself.
+    """Collect garbage on a timer, never during the answer to a key.
 
     What start-up made, torch's and Textual's modules above all, stays for good: to go through that too takes 100 ms.
     """
@@ -122,7 +127,9 @@ async def _collect_garbage() -> None:
 
 @contextlib.contextmanager
 def _own_terminal(messages: Messages) -> Iterator[None]:
-    """Give the terminal to the screen alone: what C code writes to descriptors 1 and 2 becomes a line of the events.
+    """Reserve the terminal for the screen.
+
+    Lines that C code writes to descriptors 1 and 2 become events.
 
     Textual draws on ``sys.__stderr__`` and asks ``sys.__stdout__`` for the size, which for that time are a stream of
     their own to the same terminal.
@@ -153,7 +160,7 @@ def _own_terminal(messages: Messages) -> Iterator[None]:
 
 
 class _LenientStream(io.TextIOWrapper):
-    """A text stream that loses whatever cannot be written.
+    """A text stream without errors: output to a lost terminal disappears.
 
     Textual writes in a thread of its own, behind a short queue. When the terminal goes away, that thread would die of
     the failing write, the queue fill up, and the next painting, or the way out, wait for ever.
@@ -174,7 +181,7 @@ class _LenientStream(io.TextIOWrapper):
 
 
 def _note_lines(reader: int, messages: Messages) -> None:
-    """Turn what is written to a pipe into messages, line by line, until nobody holds its other end."""
+    """Turn lines of a pipe into messages, until its other end closes."""
     with open(reader, encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if line.strip():
@@ -182,7 +189,7 @@ def _note_lines(reader: int, messages: Messages) -> None:
 
 
 class _ScreenLog(logging.Handler):
-    """Brings records to the log of the screen, from whatever thread they come."""
+    """A handler of log records, from any thread, for the screen's log."""
 
     def __init__(self, messages: Messages) -> None:
         super().__init__(logging.WARNING)
@@ -195,7 +202,7 @@ class _ScreenLog(logging.Handler):
 
 @contextlib.contextmanager
 def _captured_logging(messages: Messages) -> Iterator[None]:
-    """Warnings and log records appear in the log of the screen, and nowhere that would write over it."""
+    """Show warnings and log records in the screen's log alone."""
     root = logging.getLogger()
     talkative = [
         handler

@@ -1,4 +1,4 @@
-"""What a terminal has to be told, given what it shows already.
+"""Bring a terminal up to date with the least output.
 
 Textual repaints regions: of a line in which one digit changed it writes everything from the left edge of the widget on,
 and every piece of text with its whole style around it. Here the cells that the terminal shows are remembered; of what
@@ -31,7 +31,9 @@ _UNKNOWN = ("", "")
 
 
 class Style(NamedTuple):
-    """How text is shown: SGR parameters, as ECMA-48 and its extensions for colours number them.
+    """The style of text, as SGR parameters.
+
+    ECMA-48 and its extensions for colours number them.
 
     Attributes:
         attributes: bold, dim, italic, underline, … in the order in which they were set.
@@ -51,7 +53,10 @@ _SEEN_ON_BLANK = frozenset("479")
 
 
 class Token(NamedTuple):
-    """A piece of what is written: a move to cell `at`, a style, a mode, a text, or a line feed."""
+    """A piece of output: a move, style, mode, text or line feed.
+
+    `at` is the cell of a move.
+    """
 
     kind: Literal["move", "style", "mode", "text", "feed"]
     text: str = ""
@@ -59,11 +64,11 @@ class Token(NamedTuple):
 
 
 class NotUnderstoodError(ValueError):
-    """A control sequence whose effect on the picture is not known."""
+    """A control sequence of unknown effect on the picture."""
 
 
 class TerminalDiff:
-    """Remembers the cells of a terminal and cuts what is written down to what changes them.
+    """The remembered cells of a terminal, to write only changes.
 
     What it does not understand it passes on as it is, and takes no cell for known any more.
     """
@@ -76,7 +81,7 @@ class TerminalDiff:
         self._style: Style | None = None
 
     def forget(self) -> None:
-        """From now on nothing is known of the terminal: it was resized, or somebody else has written there.
+        """Take no cell for known, after a resize or foreign output.
 
         May be called from any thread, also while another one is in `reduce`: it counts from the next call on.
         """
@@ -88,7 +93,10 @@ class TerminalDiff:
         self._at = self._style = None
 
     def reduce(self, data: str) -> str:
-        """The least that has to be written for the terminal to look as if `data` had been, its cursor included."""
+        """Reduce `data` to the least output with the same result.
+
+        The cursor ends where it would have.
+        """
         if data == SYNC_START:
             self._began = True
             return ""
@@ -134,7 +142,10 @@ class TerminalDiff:
         return "".join(out)
 
     def _write(self, out: list[str], text: str, at: tuple[int, int] | None, style: Style) -> tuple[int, int]:
-        """Write what differs of `text`, which begins at cell `at`; returns the cell behind it."""
+        """Write the changed cells of `text`, from cell `at` on.
+
+        Returns the cell behind it.
+        """
         if at is None:
             raise NotUnderstoodError("text at an unknown place")
         row, column = at
@@ -190,12 +201,18 @@ def _tokens(data: str) -> Iterator[Token]:
 
 @lru_cache(maxsize=4096)
 def _is_narrow(text: str) -> bool:
-    """Whether each character takes one cell: no ideograph, no emoji, nothing that combines."""
+    """Tell whether each character takes one cell.
+
+    No ideograph, no emoji, no combining character does.
+    """
     return text.isascii() or all(cell_len(char) == 1 for char in text)
 
 
 def _stretches(new: list[tuple[str, str]], old: list[tuple[str, str]]) -> Iterator[tuple[int, int]]:
-    """The stretches (first, end) of cells to write: all that differ, and what is too short to be skipped."""
+    """The stretches (first, end) of cells to write.
+
+    They hold all cells that differ, and gaps too short to be skipped.
+    """
     changed = [i for i, (a, b) in enumerate(zip(new, old, strict=True)) if a != b]
     first = changed[0]
     for before, after in pairwise(changed):
@@ -244,19 +261,22 @@ def _changed(style: Style, parameters: str) -> Style:
 
 @lru_cache(maxsize=4096)
 def _on_blank(style: Style) -> Style:
-    """What is to be seen of `style` where nothing stands: the background, unless lines or the foreground show there."""
+    """The visible part of `style` on a blank cell.
+
+    The background, unless lines or the foreground show there.
+    """
     return style if _SEEN_ON_BLANK.intersection(style.attributes) else Style(background=style.background)
 
 
 @lru_cache(maxsize=4096)
 def _sgr(style: Style) -> str:
-    """The parameters that set all of `style`, from plain text."""
+    """The parameters for all of `style`, from plain text."""
     return ";".join(filter(None, (*sorted(style.attributes), style.foreground, style.background)))
 
 
 @lru_cache(maxsize=16384)
 def _transition(old: Style, new: Style) -> str:
-    """The shortest sequence that turns `old` into `new`."""
+    """The shortest sequence from `old` to `new`."""
     whole = f"\x1b[0;{_sgr(new)}m" if new != PLAIN else "\x1b[0m"
     if set(old.attributes) - set(new.attributes):
         return whole

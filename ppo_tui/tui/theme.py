@@ -1,4 +1,7 @@
-"""Colours: the palette of Okabe and Ito, which colour-blind people tell apart (https://jfly.uni-koeln.de/color/)."""
+"""Themes in the colours of Okabe and Ito, made for colour-blind people.
+
+See https://jfly.uni-koeln.de/color/.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ BY_NAME = {"dark": DARK, "light": LIGHT, "ansi": ANSI}
 
 
 def with_own_colours(variables: dict[str, str], *, ansi: bool) -> dict[str, str]:
-    """The variables of any theme, with those that only our style sheet knows.
+    """The variables of any theme, with those of our style sheet.
 
     Attributes of a cell such as transparency do not exist among the 16 colours of a terminal, so there the quiet
     text has the colour of all text, and the shadow is the grey among them.
@@ -95,7 +98,7 @@ _PLAIN = {
 
 
 class PlainCharacters(LineFilter):
-    """Replaces every character that is not ASCII by ones that look like it and take the same room."""
+    """A filter: ASCII look-alikes of equal width for all other characters."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         return [
@@ -105,7 +108,10 @@ class PlainCharacters(LineFilter):
 
 
 def plain(text: str) -> str:
-    """`text` in ASCII, as wide as it was. Of braille remains how many of its dots are set."""
+    """`text` in ASCII, as wide as it was.
+
+    Of braille remains the number of dots.
+    """
     return "".join(character if character.isascii() else _plain(character) for character in text)
 
 

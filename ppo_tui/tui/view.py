@@ -1,4 +1,4 @@
-"""`RunView`: what a screen knows of a run, folded from its events. No widget, no clock, no thread."""
+"""`RunView`: a run as folded from its events. No widget, no clock."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from .session.base import HistoryRestarted
 
 
 class History:
-    """The edits of a run, in the order in which they came into force.
+    """The edits of a run, in the order of their taking effect.
 
     Attributes:
         applied: every change on the present branch of the run; going back to a checkpoint takes later ones away.
@@ -55,7 +55,10 @@ class History:
             self.apply(change)
 
     def apply(self, change: SettingChanged) -> None:
-        """Fold in a change. One that undoes or redoes several edits of its setting at once counts for all of them."""
+        """Fold in a change.
+
+        One that undoes or redoes several edits of its setting at once counts for all of them.
+        """
         self.applied.append(change)
         if change.cause is Cause.UNDO:
             _move(self.undoable, self.redoable, change.key, lambda edit: edit.old == change.new)
@@ -66,7 +69,7 @@ class History:
             self.redoable.clear()
 
     def rewind(self, update: int) -> list[SettingChanged]:
-        """Forget what came into force after `update`, and return it, newest first."""
+        """Forget changes after `update`, and return them, newest first."""
         kept = [change for change in self.applied if change.update <= update]
         gone = [change for change in reversed(self.applied) if change.update > update]
         self.__init__(kept)
@@ -76,7 +79,10 @@ class History:
 def _move(
     source: list[SettingChanged], target: list[SettingChanged], key: str, is_last: Callable[[SettingChanged], bool]
 ) -> None:
-    """Move the edits of `key` from the end of `source` over, up to the one that `is_last`; just one if none is."""
+    """Move the edits of `key` from the end of `source` to `target`.
+
+    It moves those up to the one that `is_last`; just one if none is.
+    """
     newest_first = [edit for edit in reversed(source) if edit.key == key]
     count = next((number for number, edit in enumerate(newest_first, start=1) if is_last(edit)), 1)
     for edit in newest_first[:count]:
@@ -99,7 +105,7 @@ _RATE_UPDATES = 20
 
 
 class Kind(enum.Enum):
-    """What a line of the log is about."""
+    """The subject of a line of the log."""
 
     STATE = "state"
     EPISODE = "episode"
@@ -122,7 +128,10 @@ class LogEntry:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint with the mean return of the games before it and that of its evaluation, NaN where there was none."""
+    """A checkpoint with its two scores, NaN for none.
+
+    The mean return of the episodes before it, and that of its evaluation.
+    """
 
     saved: CheckpointSaved
     score: float
@@ -169,7 +178,7 @@ class RunView:
         self._pace: deque[tuple[int, float]] = deque(maxlen=_RATE_UPDATES + 1)  # (step, seconds at work)
 
     def apply(self, event: Event) -> None:
-        """Fold in one event. Events of an unknown type are let pass."""
+        """Fold in one event. Unknown types are ignored."""
         self.version += 1
         self.elapsed = max(self.elapsed, event.elapsed)
         self._on(event)
@@ -192,14 +201,14 @@ class RunView:
 
     @property
     def seconds_per_update(self) -> float | None:
-        """How long an update takes at the present pace; None where nobody knows."""
+        """Seconds per update at the present pace; None while unknown."""
         if not self.started or self.fps <= 0:
             return None
         return self.started.num_envs * self.started.rollout_steps / self.fps
 
     @property
     def share_done(self) -> float:
-        """How much of the run is done, in 0..1."""
+        """The share of the run done so far, in 0..1."""
         return min(1.0, self.step / self.total_steps) if self.total_steps else 0.0
 
     @property
@@ -213,7 +222,7 @@ class RunView:
 
     @property
     def eta(self) -> float | None:
-        """Seconds of training left at the present pace; None where nobody knows."""
+        """Seconds of training left at the present pace; None while unknown."""
         if not self.started or self.state.is_final or self.fps <= 0:
             return None
         return max(0, self.total_steps - self.step) / self.fps
@@ -222,7 +231,7 @@ class RunView:
 
     @singledispatchmethod
     def _on(self, event: Event) -> None:
-        """An event of a newer protocol: nothing is known of it."""
+        """Ignore an event of a newer protocol."""
 
     @_on.register
     def _(self, event: HistoryRestarted) -> None:

@@ -1,4 +1,4 @@
-"""A chart with a screen of its own, what keys do to charts anywhere, and the choice of more charts."""
+"""A chart's own screen, the actions of charts, and more charts."""
 
 from __future__ import annotations
 
@@ -30,16 +30,19 @@ from .run_screen import RunScreen
 
 
 class ChartActions:
-    """What keys do to charts; for a screen."""
+    """The actions of keys on charts, for a screen."""
 
     @property
     @abstractmethod
     def chart(self) -> CurvesWidget:
-        """The chart that keys go to."""
+        """The chart with the keyboard."""
 
     @abstractmethod
     def renew_charts(self) -> None:
-        """Paint what changed in this chart and in those that share its window and cursor."""
+        """Paint the changes in this chart and its companions.
+
+        Those share its window and cursor.
+        """
 
     def action_cursor(self, cells: int) -> None:
         self.chart.move_cursor(cells)
@@ -70,7 +73,12 @@ class ChartActions:
 
 
 class Readings(Widget):
-    """A line for each curve of a chart: its range within the window, and its value under the cursor."""
+    """A line for each curve: its range and its present value.
+
+    The range is that within the window, the value that under the cursor.
+
+    The range is that within the window.
+    """
 
     DEFAULT_CSS = "Readings { height: auto; padding: 0 1; }"
 
@@ -141,7 +149,7 @@ class ChartScreen(ChartActions, RunScreen):
         self._readings.renew()
 
     def action_move(self, across: int, down: int) -> None:
-        """Across moves the cursor by a cell, down to the next mark, up to the one before."""
+        """Move the cursor by a cell (across) or a mark (down)."""
         if across:
             self.action_cursor(across)
         elif (step := neighbour(self.chart.marks(), self.chart.chart_view.cursor, down)) is not None:
@@ -165,7 +173,7 @@ class ChartScreen(ChartActions, RunScreen):
 
 
 class MetricPicker(ModalScreen[None]):
-    """All metrics that the run has logged; one that is chosen gets a chart, or loses it."""
+    """All logged metrics; choosing one adds or removes its chart."""
 
     AUTO_FOCUS = "Input"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -207,7 +215,7 @@ class MetricPicker(ModalScreen[None]):
         (self._list.action_cursor_down if direction > 0 else self._list.action_cursor_up)()
 
     def _fill(self, wanted: str) -> None:
-        """List the metrics whose names hold every word that was typed."""
+        """List the metrics with every typed word in their names."""
         words = wanted.lower().split()
         names = sorted(key for key in self._charts.view.series if key != EPISODE_RETURNS)
         names = [name for name in names if all(word in name.lower() for word in words)]

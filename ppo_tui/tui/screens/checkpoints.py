@@ -1,4 +1,4 @@
-"""The checkpoints of a run, and going back to one."""
+"""The checkpoints of a run, and the changes of its settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from .run_screen import ListScreen
 
 
 class CheckpointScreen(ListScreen[Checkpoint]):
-    """Newest first, each with the mean return of the games before it and of its evaluation; the best is starred."""
+    """The checkpoints, newest first, each with its two scores.
+
+    The best one is starred.
+    """
 
     NAME = "Checkpoints"
     EMPTY = "no checkpoint yet: c saves one at the next update"
@@ -40,7 +43,10 @@ class CheckpointScreen(ListScreen[Checkpoint]):
         )
 
     def _best(self) -> Checkpoint | None:
-        """By evaluation where there was one, else by the games of the training; of equals the first."""
+        """The best checkpoint; of equals the first.
+
+        By evaluation where there was one, else by the episodes of the training.
+        """
         found = self.controller.view.checkpoints
         evaluated = [each for each in found if isfinite(each.evaluated)]
         if evaluated:
@@ -72,12 +78,15 @@ class CheckpointScreen(ListScreen[Checkpoint]):
 
 
 def _is_there(path: str) -> bool:
-    """False for a checkpoint that has made room for newer ones."""
+    """Tell whether the checkpoint still exists.
+
+    Old ones make room for newer ones.
+    """
     return not Path(path).is_absolute() or Path(path).exists()
 
 
 class AuditScreen(ListScreen[SettingChanged]):
-    """Every change of a setting that came into force, the newest on top."""
+    """Every effective change of a setting, the newest on top."""
 
     NAME = "Changes"
     EMPTY = "no setting has been changed: e opens the settings"

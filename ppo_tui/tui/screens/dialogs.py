@@ -18,7 +18,7 @@ from ..keys import INTERRUPT, INTERRUPT_HELP, rows_by_group
 
 
 class Leave(enum.Enum):
-    """How to leave a run that goes on."""
+    """The ways to leave a run without ending it by itself."""
 
     DETACH = "detach"
     SAVE = "save"
@@ -26,7 +26,7 @@ class Leave(enum.Enum):
 
 
 class LeaveDialog(ModalScreen[Leave | None]):
-    """Asks how to leave; None stays.
+    """A question how to leave; None stays.
 
     Args:
         can_detach: offer to leave the screen alone.
@@ -73,7 +73,7 @@ class LeaveDialog(ModalScreen[Leave | None]):
 
 
 class ConfirmDialog(ModalScreen[bool]):
-    """Asks before something that cannot simply be taken back."""
+    """A question before a step without an easy way back."""
 
     AUTO_FOCUS = "OptionList"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("y", "answer(True)"), Binding("escape,q,n", "answer(False)")]
@@ -99,7 +99,7 @@ class ConfirmDialog(ModalScreen[bool]):
 
 
 class CountDialog(ModalScreen[int | None]):
-    """Asks for a whole number from 1 on; None where the user would rather not."""
+    """A question for a number from 1 on; None when dismissed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)")]
     AUTO_FOCUS = "Input"
@@ -149,7 +149,7 @@ class TextScreen(ModalScreen[None]):
 
 
 def help_text(keymap: Mapping[str, str]) -> Content:
-    """All keys by group, from the table that the bindings are made of, written as the user has them."""
+    """All keys by group, as the user has them."""
     lines: list[Content] = []
     for group, rows in rows_by_group(keymap):
         lines.append(Content.assemble((group, "bold $primary")))

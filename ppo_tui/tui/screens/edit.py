@@ -1,4 +1,4 @@
-"""The settings that may change while the run trains: their ranges, drafts, and what a change would mean."""
+"""The live settings: their ranges, drafts, and the effect of changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from .run_screen import RunScreen
 
 
 class EditScreen(RunScreen):
-    """Values are drafted here and asked for together; the engine takes them up between two updates."""
+    """The settings: drafted here, and asked for together.
+
+    The engine takes them up between two updates.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.EDIT)]
 
@@ -95,7 +98,7 @@ class EditScreen(RunScreen):
         self._preview.update(Content("\n").join(lines))
 
     def _change(self, key: str) -> Content:
-        """What a draft would change, and by how much."""
+        """The effect of a draft, and its size."""
         old, new = self.controller.editor.value(key), self.controller.editor.drafts[key]
         change = f" ({100 * (new / old - 1):+.0f} %)" if old and new else ""
         return Content.assemble(
@@ -103,7 +106,7 @@ class EditScreen(RunScreen):
         )
 
     def _when(self) -> str:
-        """When the next update boundary comes."""
+        """The time of the next update boundary."""
         view = self.controller.view
         if view.finished:
             return "never: the run has ended"

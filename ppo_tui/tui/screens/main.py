@@ -1,4 +1,4 @@
-"""The main screen: how the run stands and how it went, in panels that keys move among."""
+"""The main screen: the run's state and course, in panels."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PANELS = ("charts", "workers", "settings", "events", "metrics", "game")
 
 
 class MainScreen(ChartActions, Screen[None]):
-    """Shows what the controller knows, and moves among its panels. What steers the run belongs to the app."""
+    """The main screen's panels; commands to the run belong to the app."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.TRAIN)]
     # Textual annotates both as variables of instances by mistake.
@@ -59,10 +59,10 @@ class MainScreen(ChartActions, Screen[None]):
     ]
 
     class ChartZoomed(Message):
-        """The chosen chart wants the whole screen."""
+        """A request for the whole screen for the chosen chart."""
 
     class SettingsZoomed(Message):
-        """The settings want the whole screen."""
+        """A request for the whole screen for the settings."""
 
     def __init__(self, controller: Controller, clock: Callable[[], float], *, ascii: bool = False) -> None:
         super().__init__()
@@ -108,7 +108,10 @@ class MainScreen(ChartActions, Screen[None]):
     # ── Painting ────────────────────────────────────────────────────────────────────────────────────────────
 
     def renew(self) -> None:
-        """Bring the panels up to date; each repaints only if it reads differently, charts at most twice a second."""
+        """Bring the panels up to date.
+
+        Each repaints only if it reads differently, charts at most twice a second.
+        """
         finished = self._controller.view.finished
         if finished and not self._banner.display:
             self._show_end(finished.state)
@@ -124,7 +127,10 @@ class MainScreen(ChartActions, Screen[None]):
 
     @property
     def _text_panels(self) -> dict[str, Panel]:
-        """The panels that are text; charts and the game move and repaint by themselves."""
+        """The panels of text.
+
+        Charts and the game move and repaint by themselves.
+        """
         panels = (self._workers, self._settings, self._events, self._metrics)
         return {panel.id or "": panel for panel in panels}
 
@@ -134,7 +140,7 @@ class MainScreen(ChartActions, Screen[None]):
         self.refresh_bindings()
 
     def _hide_end(self) -> None:
-        """The run goes on after all: it was resumed, or its replay went back."""
+        """Hide the banner: the run goes on after all."""
         self._banner.display = False
         self._banner.remove_class(*(f"-{state}" for state in RunState))
         self.refresh_bindings()
@@ -147,7 +153,7 @@ class MainScreen(ChartActions, Screen[None]):
     # ── Keys ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys belong to a line that is typed in; what changes a setting is greyed out where nobody obeys."""
+        """Disable keys while a line is typed, and changes without effect."""
         if isinstance(self.focused, Input):
             return False
         obeyed = self._controller.session.can_steer and not self._controller.view.finished
@@ -247,7 +253,10 @@ class MainScreen(ChartActions, Screen[None]):
         return self.has_class("-maximised")
 
     def action_maximise(self) -> None:
-        """Give the panel all the room, or put it back; charts, settings and the game have screens of their own."""
+        """Give the panel all the room, or put it back.
+
+        Charts, settings and the game have screens of their own.
+        """
         if self._panel == "charts":
             self.post_message(self.ChartZoomed())
         elif self._panel == "game":
@@ -270,7 +279,10 @@ class MainScreen(ChartActions, Screen[None]):
         self._show_panel()
 
     def _show_panel(self) -> None:
-        """Mark the panel that the keys go to. The table of metrics is only there with all the room."""
+        """Mark the panel with the keyboard.
+
+        The table of metrics is only there with all the room.
+        """
         if self._panel == "metrics":
             self.add_class("-maximised")
         elif self._panel in ("charts", "game"):
@@ -284,7 +296,7 @@ class MainScreen(ChartActions, Screen[None]):
         self.call_after_refresh(self.renew)
 
     def on_click(self, event: events.Click) -> None:
-        """A click goes to a panel, a second one gives it all the room."""
+        """Select a panel by a click, maximise it by a second one."""
         widget: Widget | None = event.widget
         while widget is not None and widget.id not in PANELS:
             widget = widget.parent if isinstance(widget.parent, Widget) else None

@@ -1,4 +1,4 @@
-"""The main screen over the record of a run, with keys that move in time."""
+"""The main screen over a record, with keys to move in time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .main import MainScreen
 
 
 class ReplayScreen(MainScreen):
-    """Shows what was. Keys that would steer a run have no meaning here."""
+    """The main screen of a replay, without keys for steering."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.REPLAY)]
 

@@ -1,4 +1,4 @@
-"""What the screens beside the main one share: they follow the run, and they are left by Escape."""
+"""The base of all screens above the main one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RunScreen(Screen[None]):
         self.header = Header(controller, id="header")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys belong to a line that is typed in."""
+        """Disable keys while a line is typed."""
         return not isinstance(self.focused, Input)
 
     def on_screen_resume(self) -> None:  # Textual calls it after a subclass's own
@@ -46,7 +46,7 @@ class RunScreen(Screen[None]):
 
 
 class ListScreen(RunScreen, Generic[T]):
-    """A list of things with a cursor, a filter, and below it what there is to know of the one under the cursor."""
+    """A list with a cursor, a filter, and details of one item."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.LIST)]
     NAME = ""
@@ -69,15 +69,15 @@ class ListScreen(RunScreen, Generic[T]):
         raise NotImplementedError
 
     def row(self, item: T) -> Content:
-        """One line; the filter looks for its words in it."""
+        """The line of one item; the filter searches its words."""
         raise NotImplementedError
 
     def describe(self, item: T) -> Content:
-        """What stands below the list while the cursor is on `item`."""
+        """The details of `item`, below the list."""
         raise NotImplementedError
 
     def choose(self, item: T) -> None:
-        """Enter; does nothing unless a screen says otherwise."""
+        """Act on Enter; nothing unless a subclass overrides it."""
 
     # ────────
 
@@ -101,7 +101,7 @@ class ListScreen(RunScreen, Generic[T]):
 
     @property
     def chosen(self) -> T | None:
-        """What the cursor is on."""
+        """The item under the cursor."""
         return self._items[self._listing.cursor] if self._items else None
 
     def _describe(self) -> None:

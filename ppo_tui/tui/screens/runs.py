@@ -1,4 +1,4 @@
-"""All runs of this place."""
+"""All runs of this directory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ REFRESH_SECONDS = 5.0
 
 
 class RunsScreen(ChartActions, ListScreen[RunSummary]):
-    """The newest run first; the returns of those that are marked lie over one another in a chart.
+    """All runs, the newest first, with a chart of the marked ones.
+
+    The returns of marked runs lie over one another.
 
     Files are read in a thread, so that a slow disk does not stop the screen.
     """
@@ -79,7 +81,7 @@ class RunsScreen(ChartActions, ListScreen[RunSummary]):
         self._overlay.renew()
 
     def action_move(self, across: int, down: int) -> None:
-        """Down and up choose a run, across moves the cursor over the curves."""
+        """Choose a run by down and up, move the cursor by across."""
         if across:
             self.action_cursor(across)
         else:
@@ -101,7 +103,7 @@ class RunsScreen(ChartActions, ListScreen[RunSummary]):
         )
 
     def _sign(self, item: RunSummary) -> str:
-        """The letter of a run in the chart, or a point for the one on this screen."""
+        """The run's letter in the chart, or a point for this run."""
         if item.path in self._marked:
             return run_letter(self._marked.index(item.path))
         here = self.controller.view.started is not None and self.controller.view.started.run_dir == item.path
@@ -130,7 +132,7 @@ class RunsScreen(ChartActions, ListScreen[RunSummary]):
 
 
 def _metrics_of(path: str) -> dict[str, Series]:
-    """The curves of the run in this directory; none where it has not written any."""
+    """The curves of the run in this directory; none without a file."""
     try:
         return read_metrics(Path(path) / "metrics.jsonl")
     except OSError:

@@ -1,4 +1,4 @@
-"""How the screen reaches an engine: it polls a session for events and sends it commands.
+"""Sessions: the screen polls one for events and sends it commands.
 
 Whatever offers `Session` can stand behind the screen: an engine in a thread of this process (`LocalSession`),
 one behind a socket (`AttachedSession`), or the file of a run that ended last week (`ReplaySession`).

@@ -17,7 +17,9 @@ RETRY_SECONDS = 1.0
 
 
 class AttachedSession(Session):
-    """A run elsewhere. The screen comes and goes without it; when it does not answer any more, the screen stands.
+    """A run in another process; the screen comes and goes without it.
+
+    When the run does not answer any more, the screen stays.
 
     Args:
         run_dir: its directory.
@@ -76,7 +78,7 @@ class AttachedSession(Session):
                 client.send(command)
 
     def take_control(self) -> None:
-        """Steer the run from here; the screen that did so watches from now on."""
+        """Steer the run from here; the other screen watches from now on."""
         if client := self._client:
             with contextlib.suppress(OSError):
                 client.claim()
@@ -95,7 +97,7 @@ class AttachedSession(Session):
     # ── The reading thread ──────────────────────────────────────────────────────────────────────────────────
 
     def _listen(self) -> None:
-        """Read until the screen is left; connect again whenever the run can be reached."""
+        """Read until the screen is left; reconnect whenever possible."""
         client = self._client
         while not self._leaving.is_set():
             if client is not None:
@@ -112,7 +114,10 @@ class AttachedSession(Session):
             client = self._reach()
 
     def _reach(self) -> ControlClient | None:
-        """Connect anew, and let the run be told anew: its record may have been cut back to a checkpoint."""
+        """Reconnect, for a history from its beginning.
+
+        The record may have been cut back to a checkpoint meanwhile.
+        """
         if self._run_dir.holder is None:
             return None
         try:
@@ -136,7 +141,10 @@ class AttachedSession(Session):
                     self._mailbox.post(message)
 
     def _say_lost(self) -> None:
-        """Say that the run does not answer, and why as far as is known; again only when that is not what it was."""
+        """Publish the loss of the run, with the reason.
+
+        It is published again only when the reason has changed.
+        """
         if self._finished or self._leaving.is_set():
             return
         pid = self._run_dir.holder

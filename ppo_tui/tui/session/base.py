@@ -1,4 +1,4 @@
-"""What every session offers the screen, and how events get there from another thread."""
+"""The interface of a session, and the mailbox between threads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from ...protocol import TRANSIENT, Command, Event
 
 
 class HistoryRestarted(Event, frozen=True, kw_only=True):
-    """A session's own event: forget all that was told so far, the run is told anew from its beginning."""
+    """A session's own event: its history begins once more.
+
+    The screen forgets all events so far.
+    """
 
 
 class Session(Protocol):
@@ -31,11 +34,17 @@ class Session(Protocol):
     """Whether the screen begins with the game."""
 
     def start(self) -> None:
-        """Begin, without blocking. The screen calls it once its first picture stands; a second call does nothing."""
+        """Begin, without blocking; a second call does nothing.
+
+        The screen calls it once its first picture stands.
+        """
 
     @property
     def status(self) -> str:
-        """The session's own state for the header, such as ``read-only``; empty where there is nothing to say."""
+        """The session's own state for the header, such as ``read-only``.
+
+        Empty where there is nothing to say.
+        """
         return ""
 
     @property
@@ -44,22 +53,36 @@ class Session(Protocol):
         ...
 
     def poll(self) -> list[Event]:
-        """Everything since the last poll, without blocking: durable events in order, then the newest transient ones."""
+        """Everything since the last poll, without blocking.
+
+        Durable events in order, then the newest transient ones.
+        """
         ...
 
     def send(self, command: Command) -> None:
-        """Hand over a command without waiting for it; one sent after the end of the run is ignored."""
+        """Hand over a command without waiting for it.
+
+        One sent after the end of the run is ignored.
+        """
 
     def take_control(self) -> None:
-        """Steer the run from here, where another screen does; where that is no question, this does nothing."""
+        """Steer the run from here, instead of another screen.
+
+        Does nothing where there is no other screen.
+        """
 
     def close(self, timeout: float) -> bool:
-        """Stop the run, or leave it where it is not ours; False when it is ours and runs on after `timeout` seconds."""
+        """Stop the run, or leave a run elsewhere.
+
+        Returns False when it is ours and runs on after `timeout` seconds.
+
+        Returns False when it is ours and runs on after `timeout` seconds.
+        """
         ...
 
 
 class Mailbox:
-    """Events on their way from a busy thread to a screen that looks now and then.
+    """Events on their way from a busy thread to the screen.
 
     One thread posts, another drains. Each operation is one or two atomic ones on a deque or a dict, so posting
     never waits for the screen; a durable event is kept until it is drained, a transient one until the next of

@@ -18,10 +18,10 @@ Emit = Callable[[Event], None]
 
 
 class Engine(Receiver, Protocol):
-    """What trains."""
+    """A trainer of either algorithm."""
 
     def run(self) -> object:
-        """Train until the end, emitting events; the last of them is a `RunFinished`."""
+        """Train until the end; the last event is a `RunFinished`."""
 
 
 class LocalSession(Session):
@@ -57,7 +57,7 @@ class LocalSession(Session):
 
     @property
     def exit_code(self) -> int | None:
-        """What the process should leave with; None while the run goes on."""
+        """The exit code of the process; None while the run goes on."""
         return self.finished.exit_code if self.finished else None
 
     def emit(self, event: Event) -> None:
@@ -80,7 +80,10 @@ class LocalSession(Session):
             self._relay.send(command)
 
     def wait(self) -> None:
-        """Return when the run has ended. Nobody polls any more: events are no longer kept."""
+        """Return when the run has ended.
+
+        Nobody polls any more, so events are no longer kept.
+        """
         self._watched = False
         self._mailbox.drain()
         self._thread.join()
@@ -105,7 +108,7 @@ class LocalSession(Session):
             self._fail(error, traceback.format_exc())
 
     def _fail(self, error: BaseException, details: str) -> None:
-        """Say that the run failed, unless the engine has said how it ended."""
+        """Publish the run's failure, unless the engine has published its end."""
         step, update = self._progress
         self.emit(
             RunFinished(
@@ -122,7 +125,7 @@ class LocalSession(Session):
 
 
 class WatchSession(LocalSession):
-    """There is nothing to steer, and nothing is lost when the screen is left."""
+    """A session without commands: leaving its screen loses nothing."""
 
     owns_run = False
     can_steer = False

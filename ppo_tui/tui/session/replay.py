@@ -24,7 +24,7 @@ _SLOWEST, _FASTEST = 2.0**-4, 2.0**20
 
 
 class ReplaySession(Session):
-    """Plays ``events.jsonl``. Nothing steers it: what happened has happened.
+    """The record of a run, ``events.jsonl``, played without commands.
 
     Args:
         events: the file.
@@ -111,7 +111,10 @@ class ReplaySession(Session):
 
 
 def _read(path: Path) -> tuple[list[bytes], array[float]]:
-    """The events of a record, undecoded, and at which second of the run each happened: never decreasing."""
+    """The undecoded events of a record, and their times.
+
+    The times are in seconds of the run, never decreasing.
+    """
     lines: list[bytes] = []
     times = array("d")
     latest = 0.0

@@ -1,4 +1,4 @@
-"""How the run ended, above everything else."""
+"""The end of the run, above everything else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .panel import Panel, fit
 
 
 class Banner(Panel):
-    """The end with its reason, what can be done now, and where there is room a summary of the whole run."""
+    """The end with its reason, the next steps, and a summary."""
 
     def draw(self, width: int, height: int) -> Content:
         finished = self.controller.view.finished

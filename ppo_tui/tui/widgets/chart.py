@@ -20,7 +20,7 @@ _BRANCHES = 8
 
 
 class Chart(CurvesWidget):
-    """Metrics of one run: each its average, behind it the raw values and what rewinds abandoned."""
+    """Metrics of one run: averages, raw values, abandoned branches."""
 
     def __init__(self, view: RunView, spec: ChartSpec, chart_view: ChartView) -> None:
         options = CurveOptions(smoothing=spec.smoothing)
@@ -29,7 +29,7 @@ class Chart(CurvesWidget):
         self.spec = spec
 
     def become(self, other: Chart) -> None:
-        """Show what `other` shows, now and after each change of its options."""
+        """Show the curves and options of `other`, and follow its changes."""
         self.spec, self.options = other.spec, other.options
 
     def fingerprint(self) -> tuple[object, ...]:

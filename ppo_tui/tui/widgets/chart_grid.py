@@ -1,4 +1,7 @@
-"""All charts of a run: as many at a time as there is room for, with one window and one cursor."""
+"""All charts of a run, with one window and one cursor.
+
+As many as fit are shown at a time.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ _BEST_ASPECT = 4.0
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Charts in columns and rows; the first one takes the room that is left over."""
+    """Charts in columns and rows; the first takes the remaining room."""
 
     columns: int
     rows: int
@@ -35,12 +38,12 @@ class Arrangement:
 
     @property
     def first_spans(self) -> int:
-        """Columns that the first chart has."""
+        """Columns of the first chart."""
         return self.columns * self.rows - self.shown + 1
 
 
 def arrange(width: int, height: int, count: int) -> Arrangement:
-    """How to show up to `count` charts in `width` × `height` cells."""
+    """Arrange up to `count` charts in `width` × `height` cells."""
     most_rows = max(1, height // _FEWEST_CELLS[1])
     most_columns = 1 if width < _ALONE_BELOW and most_rows == 1 else max(1, width // _FEWEST_CELLS[0])
     shown = min(count, most_columns * most_rows)
@@ -53,7 +56,9 @@ def arrange(width: int, height: int, count: int) -> Arrangement:
 
 
 class ChartGrid(Container):
-    """The standard charts and those that the user added. One of them is the chosen one, which keys go to.
+    """The standard charts and the user's; one of them is chosen.
+
+    Keys go to the chosen one.
 
     Where not all fit, the page with the chosen one is shown.
 
@@ -89,7 +94,7 @@ class ChartGrid(Container):
         return self.charts[self._chosen]
 
     def renew(self) -> None:
-        """Paint what changed in the charts that are to be seen."""
+        """Paint the changes in the visible charts."""
         for chart in self.charts:
             chart.active = self.has_keys and chart is self.chosen
             chart.renew()
@@ -97,7 +102,7 @@ class ChartGrid(Container):
     # ── Which charts ────────────────────────────────────────────────────────────────────────────────────────
 
     def choose(self, index: int) -> None:
-        """Let keys go to the chart of this index; beyond the last one nothing happens."""
+        """Choose the chart of this index, if there is one."""
         if 0 <= index < len(self.charts):
             self._chosen = index
             for position, chart in enumerate(self.charts):
@@ -109,11 +114,11 @@ class ChartGrid(Container):
 
     @property
     def added(self) -> list[str]:
-        """Metrics that have a chart of their own because the user asked for it."""
+        """Metrics of the charts added by the user."""
         return [chart.spec.curves[0].metric.key for chart in self.charts[len(CHARTS) :]]
 
     def toggle_metric(self, key: str) -> None:
-        """Add a chart of this metric, and choose it; or take it away again."""
+        """Add a chart of this metric and choose it, or remove it."""
         if key in self.added:
             self._remove(len(CHARTS) + self.added.index(key))
         else:

@@ -1,4 +1,4 @@
-"""`CurvesWidget`: curves in a frame, of which only the cells that changed are painted."""
+"""`CurvesWidget`: curves in a frame; only changed cells are painted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .painting import filtered, repaint
 
 @dataclass
 class CurveOptions:
-    """How one chart draws its curves.
+    """The options of one chart.
 
     Attributes:
         log_axis: whether the vertical axes are logarithmic.
@@ -45,7 +45,7 @@ _ZOOM_OF_WHEEL = 1.25
 
 
 class CurvesWidget(Widget):
-    """Base of charts. What they draw is made anew when something changed, and compared with what stands there.
+    """Base of charts: draws anew on changes, and paints the difference.
 
     Attributes:
         chart_view: the window and the cursor, which several charts may share.
@@ -79,7 +79,10 @@ class CurvesWidget(Widget):
             self.chart = chart
 
     class CursorPut(Message):
-        """The cursor or the window was moved with the mouse: charts with the same view look different now."""
+        """A move of the cursor or the window with the mouse.
+
+        Charts with the same view look different now.
+        """
 
     def __init__(self, chart_view: ChartView, options: CurveOptions, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -100,7 +103,7 @@ class CurvesWidget(Widget):
 
     @abstractmethod
     def lines(self, columns: int, window: Extent) -> list[Line]:
-        """The curves, those in front last.
+        """The curves, the front ones last.
 
         Args:
             columns: the columns of dots that there are at most.
@@ -109,11 +112,14 @@ class CurvesWidget(Widget):
 
     @abstractmethod
     def title(self) -> Pieces:
-        """What stands before the legend."""
+        """The text before the legend."""
 
     @abstractmethod
     def legend(self) -> list[Entry]:
-        """One entry for each curve, with its value under the cursor or its newest one."""
+        """One entry for each curve, with its value.
+
+        The value is that under the cursor, or the newest one.
+        """
 
     @abstractmethod
     def extent(self) -> Extent:
@@ -121,13 +127,13 @@ class CurvesWidget(Widget):
 
     @abstractmethod
     def points(self) -> FloatArray:
-        """The steps at which the cursor halts."""
+        """The steps with a point, for the cursor."""
 
     def marks(self) -> Sequence[Mark]:
         return ()
 
     def notes(self) -> list[str]:
-        """What of the drawing is not as usual."""
+        """Unusual options of the drawing."""
         notes = ["log"] if self.options.log_axis else []
         if self.chart_view.span:
             start, stop = self.extent()
@@ -142,7 +148,7 @@ class CurvesWidget(Widget):
     # ── Steering ────────────────────────────────────────────────────────────────────────────────────────────
 
     def move_cursor(self, cells: int) -> None:
-        """Move the cursor by so many cells, to a point of the curve."""
+        """Move the cursor by cells, to a point of the curve."""
         width = self._plotted.width if self._plotted else self.size.width
         self.chart_view.move_cursor(cells, width, self.points(), self.extent())
 
@@ -173,7 +179,7 @@ class CurvesWidget(Widget):
     # ── Painting ────────────────────────────────────────────────────────────────────────────────────────────
 
     def renew(self) -> None:
-        """Paint what reads differently; nothing while the chart is not to be seen."""
+        """Paint the changes; nothing while the chart is invisible."""
         if not self.display or not self.size.area:
             self._picture = None
             return
@@ -222,7 +228,7 @@ class CurvesWidget(Widget):
 
     @property
     def _inset(self) -> int:
-        """Cells of the frame on each side: none where there is no room for it."""
+        """Cells of the frame on each side; none without room."""
         return int(self.size.width >= _SMALLEST_FRAME[0] and self.size.height >= _SMALLEST_FRAME[1])
 
     def _paint(self, width: int, height: int) -> Picture:
@@ -247,7 +253,7 @@ class CurvesWidget(Widget):
         return picture
 
     def _under_cursor(self) -> str:
-        """The step under the cursor, and what happened there."""
+        """The step under the cursor, and its mark."""
         if self.chart_view.cursor is None or self._plotted is None:
             return ""
         start, stop = self._plotted.x_range

@@ -1,4 +1,6 @@
-"""Paint lines past Textual's compositor. All private interfaces of Textual stand in this file.
+"""Paint lines past the compositor, by private interfaces of Textual.
+
+All private interfaces of Textual stand in this file.
 
 A line that goes through the compositor has all widgets of the screen looked through for what else to paint, which takes
 many times as long as the line itself: too long for what changes often, on cores shared with the training.
@@ -22,7 +24,7 @@ from textual.widget import Widget
 
 
 def _require_private_names() -> None:
-    """Raise ImportError where a private name is missing."""
+    """Raise ImportError for a missing private name."""
     of_classes = ((App, "_display"), (Compositor, "layers_visible"), (StylesCache, "set_dirty"))
     of_instances = ((Screen, "_compositor"), (Widget, "_styles_cache"))
     missing = [name for owner, name in of_classes if not hasattr(owner, name)]
@@ -35,7 +37,7 @@ _require_private_names()
 
 
 class PaintedSpans(CompositorUpdate):
-    """Pieces of lines, to be written where they belong on the terminal.
+    """Pieces of lines, and their places on the terminal.
 
     Args:
         spans: row and column of the terminal, from 0, and the cells there.
@@ -49,7 +51,10 @@ class PaintedSpans(CompositorUpdate):
 
 
 def paint_directly(widget: Widget, pieces: Sequence[tuple[int, int, Strip]]) -> bool:
-    """Paint pieces of a widget's content at once; return False, and paint nothing, where it is covered."""
+    """Paint pieces of a widget's content at once.
+
+    Returns False, and paints nothing, where the widget is covered.
+    """
     if not _is_uncovered(widget):
         return False
     left, top = widget.content_region.offset
@@ -62,7 +67,10 @@ def paint_directly(widget: Widget, pieces: Sequence[tuple[int, int, Strip]]) -> 
 
 
 def _is_uncovered(widget: Widget) -> bool:
-    """Tell whether all of the widget is visible: not below a dialog or a notification, nor beyond the screen's end."""
+    """Tell whether all of the widget is visible.
+
+    It is not below a dialog or a notification, nor beyond the screen's end.
+    """
     if widget.screen is not widget.app.screen:
         return False
     region, rows = widget.region, widget.screen._compositor.layers_visible

@@ -1,4 +1,4 @@
-"""The newest notable events: checkpoints, edits, alarms, best games."""
+"""The newest notable events: checkpoints, edits, alarms, best episodes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def event_line(entry: LogEntry) -> Content:
 
 
 class Events(Panel):
-    """As many events as fit, the newest at the bottom unless the user has scrolled back.
+    """The newest events, as many as fit, until the user scrolls.
 
     Attributes:
         filter: only events with all of these words are shown; the kind of an event counts as one of its words.
@@ -85,7 +85,7 @@ class Events(Panel):
         return [entry for entry in self.controller.view.log if matches(self.filter, f"{entry.kind.value} {entry.text}")]
 
     def _lines(self, width: int, enough: int | None = None) -> list[Content]:
-        """The newest lines, at least `enough` of them where there are as many."""
+        """The newest lines, at least `enough` if there are as many."""
         entries = self._entries()
         newest = [event_line(entry) for entry in (entries if enough is None else entries[-enough:])]
         if self.content_size.height <= 3:
@@ -94,7 +94,7 @@ class Events(Panel):
 
 
 def _wrapped(line: Content, width: int) -> list[Content]:
-    """`line` in as many lines as it needs, the text kept clear of the time."""
+    """`line` in as many lines as needed, indented below the time."""
     if line.cell_length <= width or width < 2 * _TEXT_AT:
         return [line]
     first, *rest = line[_TEXT_AT:].wrap(width - _TEXT_AT)

@@ -1,4 +1,4 @@
-"""A line to type a filter in: what it narrows follows every letter."""
+"""A line for a filter, effective with every letter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from textual.widgets import Input
 
 
 class FilterLine(Input):
-    """Shown on demand. Enter keeps the filter, Escape clears it; both give the keyboard back."""
+    """A line shown on demand: Enter keeps the filter, Escape clears it.
+
+    Both give the keyboard back.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
 
@@ -38,6 +41,6 @@ class FilterLine(Input):
 
 
 def matches(wanted: str, text: str) -> bool:
-    """Whether every word of the filter is in `text`, in any order and case."""
+    """Tell whether `text` has every word, in any order and case."""
     folded = text.casefold()
     return all(word in folded for word in wanted.casefold().split())

@@ -1,4 +1,4 @@
-"""The live game: its picture, and beside it what the policy makes of it."""
+"""The live game: its picture, and the policy's view of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BESIDE_WIDTH = 40
 
 
 class Game(Container):
-    """Plays what the spectator is given, while it is to be seen."""
+    """The Game panel: plays clips while visible."""
 
     class Zoomed(Message):
         """The user clicked on the game."""
@@ -46,7 +46,7 @@ class Game(Container):
 
     @property
     def to_be_seen(self) -> bool:
-        """Whether it is on the screen: displayed, and not behind another screen."""
+        """Tell whether it is visible: displayed, and on the active screen."""
         return self.display and self.is_attached and self.screen.is_active
 
     def entitle(self) -> None:
@@ -58,7 +58,7 @@ class Game(Container):
             self.border_title, self.border_subtitle = title, subtitle
 
     def renew(self) -> None:
-        """Show what there is now, a waiting line included."""
+        """Show the present frame, or a waiting line."""
         self.entitle()
         pictures = self._is_picture
         if self._picture.display != pictures:
@@ -80,7 +80,10 @@ class Game(Container):
             self.renew()
 
     def renew_facts(self) -> None:
-        """Show whose game it is and the numbers of the frame: less often than frames, to be read."""
+        """Show the environment and the frame's numbers.
+
+        Less often than frames, so that they can be read.
+        """
         if self.to_be_seen:
             self.entitle()
             self._facts.renew()
@@ -91,7 +94,10 @@ class Game(Container):
 
 
 class GameFacts(Panel):
-    """Score, lives, value, entropy, and the policy's mind: a bar for each action, the chosen one marked."""
+    """Score, lives, value, entropy, and the policy.
+
+    A bar for each action, the chosen one marked.
+    """
 
     def draw(self, width: int, height: int) -> Content:
         clip, frame = self.controller.clip_player.clip, self.controller.clip_player.frame
@@ -118,7 +124,10 @@ class GameFacts(Panel):
 
 
 class GameObservation(Panel):
-    """An observation without a picture: a bar for each number, as long as the number is large in its clip."""
+    """An observation without a picture: a bar for each number.
+
+    Its length is the number's size within its clip.
+    """
 
     def draw(self, width: int, height: int) -> Content:
         clip, frame = self.controller.clip_player.clip, self.controller.clip_player.frame
@@ -139,7 +148,7 @@ def _number(name: str, text: str, width: int) -> Content:
 
 
 def _choices(clip: GameClip, frame: GameFrame, width: int) -> list[Content]:
-    """A line for each discrete action: its name, its probability as a bar and in percent."""
+    """A line for each discrete action: name, bar and percent."""
     names = clip.action_names or tuple(f"action {index}" for index in range(len(frame.probabilities)))
     name_width = min(max(map(len, names)), max(3, width - 12))
     room = max(0, width - name_width - 7)
@@ -165,7 +174,10 @@ def _choices(clip: GameClip, frame: GameFrame, width: int) -> list[Content]:
 
 
 def _components(frame: GameFrame, width: int) -> list[Content]:
-    """Lines for each component of an action: the action, and the normal distribution that it came from, if it did."""
+    """Lines for each component of an action.
+
+    The action, and the normal distribution that it came from, if it did.
+    """
     lines = []
     actions = frame.action if isinstance(frame.action, tuple) else ()
     if not frame.means:
@@ -178,7 +190,7 @@ def _components(frame: GameFrame, width: int) -> list[Content]:
 
 
 def _signed_line(name: str, value: float | None, scale: float, width: int) -> Content:
-    """`name`, the number, and a bar to the left or to the right of a middle."""
+    """`name`, the number, and a bar to either side of a middle."""
     half = max(1, (width - 13) // 2)
     share = min(1.0, abs(value) / scale) if value is not None and scale > 0 else 0.0
     full = round(share * half)

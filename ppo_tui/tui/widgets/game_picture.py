@@ -1,4 +1,4 @@
-"""The picture of the game in half blocks: only the cells that change are written to the terminal."""
+"""The game's picture in half blocks; only changed cells are written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ _COLOUR_BITS = 0xF8  # 5 bits a channel: what the eye hardly sees changes no cel
 
 
 def fitted_size(height: int, width: int, columns: int, lines: int, rows_per_line: int) -> tuple[int, int]:
-    """Rows and columns of pixels in which a picture fills `lines` × `columns` cells and keeps its proportions.
+    """Rows and columns of pixels for a picture in its proportions.
+
+    It fills `lines` × `columns` cells.
 
     Args:
         rows_per_line: 2 for half blocks, whose pixels are square; 1 for whole cells, which are twice as high as wide.
@@ -41,7 +43,7 @@ def fitted_size(height: int, width: int, columns: int, lines: int, rows_per_line
 
 
 class Shrinker:
-    """Brings pictures of one size to another one, by the mean of the area behind each pixel, with emphasis.
+    """Scales pictures by means of areas, with emphasis.
 
     A mean alone would wash out what is smaller than a pixel: Breakout's ball is 2 × 4 pixels of 160 × 210. So each
     pixel moves towards the part of its area that stands out most from the mean of its row.
@@ -61,7 +63,10 @@ class Shrinker:
         self._column_widths = (column_ends - self._column_starts).astype(np.float32)
 
     def affected(self, changed: np.ndarray) -> tuple[int, int]:
-        """First and last + 1 of the target's rows that the `changed` rows of the source, bool `[H]`, show in."""
+        """First and last + 1 of the target's rows affected by a change.
+
+        `changed` is bool `[H]`, the rows of the source.
+        """
         rows = np.flatnonzero(changed)
         if not rows.size:
             return 0, 0
@@ -69,7 +74,14 @@ class Shrinker:
         return int(touched[0]), int(touched[-1]) + 1
 
     def shrink(self, picture: np.ndarray, first: int = 0, last: int | None = None) -> np.ndarray:
-        """Rows `first` to `last` − 1 of the target, uint8 `[last − first, columns, 3]`, of a picture `[H, W, C]`."""
+        """Shrink a picture to some rows of the target.
+
+        The picture is `[H, W, C]`; returns rows `first` to `last` − 1, uint8 `[last − first, columns, 3]`.
+
+        Returns rows `first` to `last` − 1, uint8 `[last − first, columns, 3]`.
+
+        Returns uint8 `[last − first, columns, 3]`.
+        """
         last = self.target[0] if last is None else last
         begin, end = self._row_starts[first], self._row_ends[last - 1]
         planes = np.ascontiguousarray(picture[begin:end].transpose(2, 0, 1))  # [C, R, W]
@@ -90,21 +102,33 @@ class Shrinker:
 
 
 def half_block_cells(pixels: np.ndarray) -> np.ndarray:
-    """Pixels `[2 × lines, columns, 3]` as cells, uint64 `[lines, columns]`: the upper colour above the lower one's 24
-    bits."""
+    """Convert pixels to cells of half blocks.
+
+    Pixels are `[2 × lines, columns, 3]`, cells uint64 `[lines, columns]`: the upper colour above the lower one's 24
+    bits.
+
+    The upper colour stands above the lower one's 24 bits.
+    """
     channels = (pixels & _COLOUR_BITS).astype(np.uint64)
     colours = channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
     return colours[0::2] << 24 | colours[1::2]
 
 
 def ramp_cells(pixels: np.ndarray) -> np.ndarray:
-    """Pixels `[lines, columns, 3]` as cells, uint64 `[lines, columns]`: indices of characters in `RAMP`."""
+    """Convert pixels to indices of characters in `RAMP`.
+
+    Pixels are `[lines, columns, 3]`, cells uint64 `[lines, columns]`.
+
+    Cells are indices of characters in `RAMP`.
+    """
     luminance = pixels @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     return (luminance * (len(RAMP) / 256)).astype(np.uint64)
 
 
 def changed_spans(before: np.ndarray, after: np.ndarray, *, join: int = 3) -> list[tuple[int, int, int]]:
-    """Where two fields of cells `[lines, columns]` differ, as (line, first column, last column + 1).
+    """The differences of two fields of cells `[lines, columns]`.
+
+    As (line, first column, last column + 1).
 
     Spans that lie at most `join` cells apart are one: to move the cursor costs as many bytes.
     """
@@ -125,7 +149,7 @@ _COLOURFUL = ("truecolor", "256")
 
 
 class GamePicture(Widget):
-    """What the spectator sees, centred, as large as fits.
+    """The picture of the playing clip, centred, as large as fits.
 
     A terminal without enough colours, or whose user wants none, gets characters from dark to bright.
     """
@@ -141,13 +165,13 @@ class GamePicture(Widget):
 
     @property
     def colourful(self) -> bool:
-        """Whether the terminal shows the picture in colours."""
+        """Whether the terminal shows colours."""
         app = self.app
         unwanted = app.no_color or app.current_theme.ansi
         return not unwanted and (app.is_headless or app.console.color_system in _COLOURFUL)
 
     def renew(self) -> None:
-        """Show the spectator's picture; repaints only the cells that differ."""
+        """Show the clip's picture; repaint only the changed cells."""
         picture = self.controller.clip_player.picture
         width, height = self.content_size
         if picture is None or not width or not height:
@@ -185,7 +209,10 @@ class GamePicture(Widget):
         repaint(self, [(top + line, left + at, self._strips[line].crop(at, end)) for line, at, end in spans])
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """As they are now; kept by nobody, because they may have been written past the compositor."""
+        """The present lines, from no cache.
+
+        They may have been written past the compositor.
+        """
         return [self.render_line(y).crop(crop.x, crop.right) for y in range(crop.y, crop.bottom)]
 
     def render_line(self, y: int) -> Strip:

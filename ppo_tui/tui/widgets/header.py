@@ -1,4 +1,4 @@
-"""The head of the screen: which run, what it is doing, how far it is."""
+"""The head of the screen: the run, its state, its progress."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def state_label(state: RunState) -> Content:
 
 
 class StatusLine(Panel):
-    """What matters most, for a terminal too small for anything else."""
+    """The most important facts, for a very small terminal."""
 
     def draw(self, width: int, height: int) -> Content:
         view = self.controller.view
@@ -56,7 +56,7 @@ class StatusLine(Panel):
 
 
 class Header(Panel):
-    """Identity and state, progress of the run and of the update at hand, and where the time goes: 1 to 4 lines."""
+    """Identity, state, progress and shares of time, in 1 to 4 lines."""
 
     def draw(self, width: int, height: int) -> Content:
         lines = [self._identity(), self._progress(width), self._update(width), self._phases(width)]
@@ -119,7 +119,7 @@ class Header(Panel):
         return first + Content("  ") + _with_bar(label, Content(""), share, width - half - 2)
 
     def _phases(self, width: int) -> Content:
-        """Where the time of the last updates went."""
+        """The shares of the time of the last updates."""
         series = self.controller.view.series
         recent = [[series[key].values[-_PHASE_UPDATES:] for key in keys if key in series] for _, _, keys in PHASES]
         shares = [sum(float(values.mean()) for values in each if len(values)) for each in recent]
@@ -139,6 +139,6 @@ class Header(Panel):
 
 
 def _with_bar(left: Content, right: Content, share: float, width: int) -> Content:
-    """`left` and `right` with a bar in between that takes the rest of `width`."""
+    """`left` and `right` with a bar in the remaining `width`."""
     room = width - left.cell_length - right.cell_length
     return left + (bar(share, room) if room >= 4 else Content("")) + right

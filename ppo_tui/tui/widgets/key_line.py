@@ -1,4 +1,4 @@
-"""The last line: what the keys do on this screen."""
+"""The last line: the keys of this screen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MARGIN = 1
 
 
 class Entry(NamedTuple):
-    """One key of the line; `enabled` is False for what does nothing at the moment."""
+    """One key of the line; a disabled one does nothing now."""
 
     key: str
     display: str
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 
 class KeyLine(Widget):
-    """The keys that have a label, in the order of their bindings, as many as there is room for.
+    """The keys with a label, as many as fit, in their order.
 
     Textual's `Footer` says the same with a widget for each key, which it makes anew at each change of screen or
     focus: that took longer than everything else that a key asks for.
@@ -61,7 +61,7 @@ class KeyLine(Widget):
 
     @property
     def _seen(self) -> list[Entry]:
-        """The entries that there is room for."""
+        """The entries with room in the line."""
         seen, left = [], self.content_size.width
         for entry in self._entries:
             left -= entry.width
@@ -81,7 +81,7 @@ class KeyLine(Widget):
         )
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """A click on an entry is the key; on what does nothing at the moment, the bell."""
+        """Press the clicked key; ring the bell for a disabled one."""
         start = self.content_region.x - self.region.x
         for entry in self._seen:
             if start <= event.x < start + entry.width:

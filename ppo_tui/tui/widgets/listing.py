@@ -33,7 +33,7 @@ class Listing(Panel):
         self.cursor = 0
 
     def show(self, heading: Content, rows: Sequence[Content]) -> None:
-        """Take new rows; the cursor stays at its place as far as there is one."""
+        """Take new rows; the cursor stays at its place if possible."""
         self._heading, self._rows = heading, rows
         self.cursor = max(0, min(self.cursor, len(rows) - 1))
         self.renew()

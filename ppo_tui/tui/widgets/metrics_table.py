@@ -15,7 +15,7 @@ _NUMBERS = 10
 
 
 class MetricsTable(Panel):
-    """A row for each metric, under the name that ``metrics.jsonl`` has for it."""
+    """A row for each metric, named as in ``metrics.jsonl``."""
 
     def __init__(self, controller: Controller, *, id: str | None = None) -> None:
         super().__init__(controller, id=id)

@@ -20,14 +20,17 @@ _PATTERNS = (Pattern.SOLID, Pattern.DASHED, Pattern.DOTTED, Pattern.DASH_DOT)
 
 @dataclass(frozen=True, eq=False)
 class RunCurves:
-    """A run in the overlay: its name, and its curves by metric key (see `ppo_tui.plotting.series.read_metrics`)."""
+    """A run in the overlay: its name and curves by metric key.
+
+    See `ppo_tui.plotting.series.read_metrics`.
+    """
 
     label: str
     series: Mapping[str, Series]
 
 
 class Overlay(CurvesWidget):
-    """The same metric of several runs: each has a letter at its end, a pattern and a colour."""
+    """One metric of several runs, each with letter, pattern and colour."""
 
     def __init__(self, chart_view: ChartView, *, id: str | None = None) -> None:
         super().__init__(chart_view, CurveOptions(), id=id)
@@ -90,7 +93,7 @@ class Overlay(CurvesWidget):
 
 
 def run_letter(index: int) -> str:
-    """What the run of this place in the overlay is called in chart and legend."""
+    """The letter of the run of this index in chart and legend."""
     return string.ascii_uppercase[index % len(string.ascii_uppercase)]
 
 

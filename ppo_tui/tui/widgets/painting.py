@@ -1,4 +1,4 @@
-"""Repaint the changed cells of a widget, past Textual's compositor where that is possible."""
+"""Repaint changed cells, if possible past Textual's compositor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ except ImportError:  # another version of Textual: paint through its compositor
 
 
 def repaint(widget: Widget, pieces: Sequence[tuple[int, int, Strip]]) -> None:
-    """Show pieces of a widget's content; its ``render_line`` must return them too from now on.
+    """Show pieces of a widget's content.
+
+    The widget's ``render_line`` must return them too from now on.
 
     Args:
         pieces: line and column of the content, and the cells there, as `filtered`.
@@ -27,7 +29,10 @@ def repaint(widget: Widget, pieces: Sequence[tuple[int, int, Strip]]) -> None:
 
 
 def filtered(widget: Widget, strip: Strip) -> Strip:
-    """Convert a strip for this terminal: without colour, or in plain characters, as chosen by the user."""
+    """Convert a strip for this terminal.
+
+    Without colour, or in plain characters, where the user wants that.
+    """
     for line_filter in widget.get_line_filters():
         strip = strip.apply_filter(line_filter, widget.background_colors[1])
     return strip

@@ -1,4 +1,4 @@
-"""A panel: text drawn from the run, of which only the lines are repainted that read differently."""
+"""A panel of text; only changed lines are repainted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FAR = 1_000_000
 
 
 class Panel(Widget):
-    """Base of the screen's text panels. They write for the size that they have."""
+    """Base of the screen's text panels, drawn for their size."""
 
     def __init__(self, controller: Controller, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -26,26 +26,29 @@ class Panel(Widget):
         self._drawn_from: object = None
 
     def draw(self, width: int, height: int) -> Content:
-        """The text for `width` × `height` cells; blank unless a panel says otherwise."""
+        """The text for `width` × `height` cells; blank by default."""
         return Content("")
 
     def drawn_from(self) -> object:
-        """What the text follows from: while it is equal, nothing is drawn. None where it has to be drawn to know."""
+        """The sources of the text: nothing is drawn while they are equal.
+
+        None where only drawing tells.
+        """
         return None
 
     def move(self, across: int, down: int) -> None:
-        """The arrow keys; a panel that has nothing to move through stays as it is."""
+        """Answer the arrow keys; nothing by default."""
 
     def page(self, direction: int) -> None:
-        """The page keys, likewise."""
+        """Answer the page keys, likewise."""
         self.move(0, direction * max(1, self.content_size.height - 1))
 
     def end(self, direction: int) -> None:
-        """Home and end, likewise."""
+        """Answer home and end, likewise."""
         self.move(0, direction * FAR)
 
     def renew(self) -> None:
-        """Repaint the lines that have changed, if they are to be seen."""
+        """Repaint the changed lines, if visible."""
         if not self.content_size.area:
             return
         if (
@@ -61,7 +64,10 @@ class Panel(Widget):
             repaint(self, [(y, 0, filtered(self, self.render_line(y))) for y in changed])
 
     def render_line(self, y: int) -> Strip:
-        """A line of the content. Textual would render all lines anew for one that has changed, or for a new border."""
+        """A line of the content.
+
+        Textual would render all lines anew for one that has changed, or for a new border.
+        """
         if self.text_selection is not None:  # which reaches over lines
             return super().render_line(y)
         if self._look != self._present_look():
@@ -74,7 +80,7 @@ class Panel(Widget):
         return self._strips[y]
 
     def _draw_anew(self) -> list[int] | None:
-        """Draw, and return which lines look different; None where all do."""
+        """Draw, and return the changed lines; None for all."""
         look, shown = self._present_look(), self._shown
         self._drawn_from = self.drawn_from()
         self._shown = self.draw(*self.content_size).split("\n")
@@ -89,11 +95,14 @@ class Panel(Widget):
         return changed
 
     def _present_look(self) -> tuple[object, ...]:
-        """What lines look different with, though they read the same."""
+        """Size, style and theme: they change the look of unchanged text."""
         return self.content_size, self.visual_style, self.app.theme
 
     def entitle(self, title: str = "", subtitle: str = "") -> None:
-        """Write into the border. Textual repaints the whole panel for each title that it is given, new or not."""
+        """Write into the border, if the title is new.
+
+        Textual repaints the whole panel for each title that it is given, new or not.
+        """
         if (title, subtitle) != (self.border_title or "", self.border_subtitle or ""):
             self.border_title, self.border_subtitle = title, subtitle
 
@@ -102,7 +111,7 @@ class Panel(Widget):
 
 
 def _fingerprint(content: Content) -> tuple[object, ...]:
-    """What makes two contents look the same: they compare by their text alone."""
+    """Everything visible of a content. Contents compare by text alone."""
     return content.plain, tuple(content.spans)
 
 
@@ -112,6 +121,9 @@ def fit(content: Content, width: int) -> Content:
 
 
 def bar(share: float, width: int, style: str = "$primary") -> Content:
-    """A bar of `width` cells, heavy as far as `share` (0..1) and light beyond: legible without colour."""
+    """A bar of `width` cells, legible without colour.
+
+    It is heavy as far as `share` (0..1), and light beyond.
+    """
     full = round(min(max(share, 0.0), 1.0) * width)
     return Content.assemble(("━" * full, style), ("─" * (width - full), "$shadow"))

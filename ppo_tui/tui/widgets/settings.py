@@ -1,4 +1,4 @@
-"""The live hyper-parameters: a list where there is room, pages of one line where there is not."""
+"""The live hyper-parameters: a list, or pages of one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .panel import Panel, fit
 
 
 class Settings(Panel):
-    """Values in force, the cursor, and what the engine was asked for."""
+    """Values in force, values asked for, and the cursor."""
 
     def on_mount(self) -> None:
         self.renew()
@@ -20,7 +20,7 @@ class Settings(Panel):
         super().renew()
 
     def move(self, across: int, down: int) -> None:
-        """Move the cursor; on one line, where the settings stand side by side, across too."""
+        """Move the cursor; across too, while settings stand side by side."""
         if keys := self.controller.editor.keys:
             steps = down or (across if self.content_size.height < 3 else 0)
             editor = self.controller.editor
@@ -55,7 +55,10 @@ class Settings(Panel):
         return Content.assemble((name, style), note)
 
     def _strip(self, width: int) -> Content:
-        """The page of the selected setting. Pages keep their order, so that the cursor moves and not the list."""
+        """The page of the selected setting.
+
+        Pages keep their order, so that the cursor moves and not the list.
+        """
         label = "settings "
         pages = self._pages(width - len(label) - 6)
         number, page = next((n, p) for n, p in enumerate(pages, start=1) if self.controller.editor.selected in p)

@@ -1,4 +1,4 @@
-"""Tiles: the newest value of a metric, where it is heading, and where it comes from."""
+"""Tiles: a metric's newest value, its trend and its course."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ARROWS = {1: "▲", -1: "▼", 0: "─"}
 
 
 class Tile(Panel):
-    """One metric in two lines. Without a border, the first line also holds the label."""
+    """One metric in two lines; without a border, with its label."""
 
     def __init__(self, controller: Controller, metric: Metric) -> None:
         super().__init__(controller, id=f"tile-{metric.label.replace(' ', '-').replace('.', '').replace('-%', '')}")
@@ -40,7 +40,7 @@ class Tile(Panel):
 
 
 class Tiles(Horizontal):
-    """A row of tiles; of the machine's, the one of the processor that trains."""
+    """A row of tiles, with one for the processor in use."""
 
     def __init__(self, controller: Controller, *, id: str | None = None) -> None:
         self.tiles = [Tile(controller, metric) for metric in TILES]

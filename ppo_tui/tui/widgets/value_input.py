@@ -1,4 +1,7 @@
-"""A line to type the value of a setting in, with what it means and, after a slip, what was wrong."""
+"""A line for the value of a setting, with its description.
+
+After a slip it says what was wrong.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from ..controller import Controller
 
 
 class ValueInput(Vertical):
-    """Shown on demand. Enter hands the value over, Escape leaves everything as it was."""
+    """A line shown on demand: Enter drafts the value, Escape leaves."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
 

@@ -1,4 +1,4 @@
-"""The worker processes: a row or a cell each where there is room, one line in all where there is not."""
+"""The worker processes: a row or a cell each, or one line."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _with_extra(width: int) -> bool:
 
 
 def _state(worker: WorkerInfo) -> tuple[str, str, str]:
-    """Symbol, word and style of what the worker is doing."""
+    """Symbol, word and style of a worker's state."""
     symbol, style = _STATES[worker.state]
     if worker.state is WorkerState.STARTING and worker.restarts:
         return "↻", "restart", "$warning"
