@@ -15,7 +15,7 @@ class PictureEncoder:
     """Encodes consecutive pictures of one size, uint8 `[H, W, C]`.
 
     Attributes:
-        nbytes: that all pictures so far take.
+        nbytes: bytes of all pictures so far.
     """
 
     def __init__(self) -> None:

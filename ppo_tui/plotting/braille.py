@@ -24,8 +24,6 @@ class Pattern(enum.Enum):
     """Patterns of curves, to tell them apart without colour.
 
     Dots drawn (#) repeat along both directions.
-
-    Dots drawn (#) repeat along both directions.
     """
 
     SOLID = "#"
@@ -52,7 +50,7 @@ class Glyphs:
         samples: a piece of each pattern, for legends.
         tick, edge: the vertical axis with a label, and without.
         frame, heavy_frame: corners and sides: top left, horizontal, top right, vertical, bottom left, bottom right.
-        replacements: what texts must not hold, and what stands for it.
+        replacements: characters missing in the font, and others in their place.
     """
 
     columns: int

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from .braille import Glyphs
 
 CURVE_COLOURS = 6
-"""Curves beyond these share colours; their patterns and letters tell them apart."""
+"""Colours of curves; more curves share them, and differ in pattern and letter."""
 
 STYLES = (
     "axis",
@@ -78,11 +78,9 @@ class Picture:
         self.styles[where] = _NUMBERS[style]
 
     def paste(self, other: Picture, row: int, column: int) -> None:
-        """Put all of `other` at (row, column), where it must fit.
+        """Put all of `other` at (row, column); it must fit.
 
         The place is that of its upper left corner.
-
-        It must fit.
         """
         area = slice(row, row + other.height), slice(column, column + other.width)
         self.chars[area], self.styles[area] = other.chars, other.styles
@@ -153,7 +151,7 @@ def write_legend(picture: Picture, glyphs: Glyphs, title: Pieces, entries: Seque
 
     In full, or without labels, or as much as there is room for.
 
-    Where there is no title, names tell more than values, and go last.
+    Without a title, names matter more than values, and are left out last.
     """
     full = [_pieces(entry, entry.label) for entry in entries]
     names = [pieces[:1] for pieces in full]

@@ -95,7 +95,7 @@ def _decimals(distance: float) -> int:
 
 
 _FEET = {MarkKind.CHECKPOINT: "▴", MarkKind.REWIND: "↶"}
-"""What stands at the foot of a chart for a mark; the others have a dotted column alone."""
+"""Signs of marks at the foot of a chart; other marks have a dotted column alone."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,8 @@ class Line:
         style: name of its style, also that of the labels of its axis.
         pane: the part of the chart that it is drawn in, 0 on top. Curves of different units, whose axes would not
             agree, lie in panes above one another.
-        shadow: whether it lies in the background: it gives way to the curves in front of it.
-        letter: stands at the curve's end, so that it can be found in the legend without colours.
+        shadow: whether it lies in the background, covered by other curves.
+        letter: stands at the curve's end, to find it in the legend without colours.
     """
 
     x: FloatArray
@@ -191,7 +191,7 @@ def plot(
     curves = [_in_decades(line) for line in lines] if log else list(lines)
     extents = [_extent(line, x_range) for line in curves]
     if not any(extents):
-        return Plotted(_say(picture, _nothing(lines, log)), 0, width, x_range)
+        return Plotted(_write_centred(picture, _nothing(lines, log)), 0, width, x_range)
     label_rows = 1 if height >= 4 else 0
     panes = _panes(curves, extents, height - label_rows, log)
     gutter = max(len(label) for pane in panes for label in ("", *pane.labels.values())) + 1
@@ -341,7 +341,7 @@ def _add_marks(
 ) -> None:
     """Draw marks: dotted columns, and signs at the foot.
 
-    A sign alone stands for a mark that tells nothing of the curve above it.
+    A checkpoint, which does not affect the curve, has a sign alone.
     """
     for kind in MarkKind:
         at = np.array([mark.step for mark in marks if mark.kind is kind])
@@ -415,7 +415,7 @@ def _x_labels(x_range: tuple[float, float], width: int) -> str:
     return "".join(cells)
 
 
-def _say(picture: Picture, text: str) -> Picture:
+def _write_centred(picture: Picture, text: str) -> Picture:
     if len(text) <= picture.width:
         picture.put(picture.height // 2, (picture.width - len(text)) // 2, text, "quiet")
     return picture

@@ -12,10 +12,10 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 STEP_KEY = "time/total_timesteps"
-"""The metric that tells the step of an update's line of ``metrics.jsonl``."""
+"""The key of the step in an update's line of ``metrics.jsonl``."""
 
 EVALUATED_STEP_KEY = "eval/total_timesteps"
-"""The same of an evaluation's line, which comes when the training is further."""
+"""The same in an evaluation's line, written when the training is further."""
 
 
 class Series:
@@ -24,7 +24,7 @@ class Series:
     Appending costs O(1) on average, reading copies nothing.
 
     Attributes:
-        branches: what rewinds cut off, oldest first, as (steps, values); each begins with the point that it forked
+        branches: the abandoned ones, oldest first, as (steps, values); each begins with the point that it forked
             from, where there was one.
         version: grows with every change.
     """
@@ -141,8 +141,6 @@ def bucketed(
     """Reduce runs of neighbouring values: [min(len, count)].
 
     `reduce` does as ``np.add.reduceat``, on at most `count` runs.
-
-    `reduce` does as ``np.add.reduceat``.
     """
     starts = np.unique(np.linspace(0, len(values), min(count, len(values)), endpoint=False).astype(np.intp))
     return reduce(values, starts)
@@ -189,7 +187,7 @@ def smoothed(
     size = 1
     while last - first > count * size:
         size *= 2
-    # Runs before the window by more than its own number of them no longer weigh anything.
+    # Runs further before the window than its width have no weight any more.
     begin = max(0, first // size - count) * size
     starts = np.arange(0, last - begin, size)
     means = _means(values[begin:last], lambda array: np.add.reduceat(array, starts))

@@ -27,7 +27,7 @@ def describe(event: Event, *, brief: bool = False) -> str | None:
     """Word an event in one line; None for too frequent ones.
 
     Args:
-        brief: leave out what a screen shows elsewhere: paths, steps, the level of an alarm.
+        brief: leave out paths, the level of an alarm, and more that a screen shows elsewhere.
     """
     match event:
         case RunStarted():
@@ -64,7 +64,7 @@ def describe(event: Event, *, brief: bool = False) -> str | None:
 
 def describe_best(event: EpisodeFinished) -> str:
     """Word an episode with the highest return so far."""
-    return f"best episode {formats.number(event.episode_return)} (env {event.env})"
+    return f"best episode {formats.number(event.episode_return)}, env {event.env}"
 
 
 def describe_change(key: str, old: Any, new: Any) -> str:

@@ -25,7 +25,7 @@ from .controller import Controller
 from .palette import RunCommands
 from .screen_options import Look
 from .screens.charts import ChartScreen
-from .screens.checkpoints import AuditScreen, CheckpointScreen
+from .screens.checkpoints import ChangesScreen, CheckpointScreen
 from .screens.dialogs import CountDialog, Leave, LeaveDialog, TextScreen, help_text
 from .screens.edit import EditScreen
 from .screens.game import GameScreen
@@ -39,7 +39,7 @@ from .theme import PlainCharacters
 from .view import Kind
 
 SAVE_SECONDS = 60.0
-"""How long a stop with a checkpoint may take before the screen is left without it."""
+"""Longest wait for a stop with a checkpoint before the screen is left."""
 
 STOP_SECONDS = 5.0
 """The same without a checkpoint."""
@@ -66,7 +66,8 @@ class Leaving:
     """The app's wait for the end of the run.
 
     Attributes:
-        exit_code: what it leaves with if the run's own end does not come before `deadline` (of the app's clock).
+        deadline: of the app's clock.
+        exit_code: that of the process if the run does not end before `deadline`.
     """
 
     deadline: float
@@ -77,12 +78,12 @@ class PpoTuiApp(App[None]):
     """A run on the screen.
 
     Args:
-        session: where events come from and commands go to. It is started once the first picture stands.
+        session: the source of events and receiver of commands. It starts once the first picture stands.
         clock: seconds, monotonic.
-        poll_hz: how often the session is asked for news.
-        fps: frames a second of the live game; 0 shows none.
+        poll_hz: polls of the session per second.
+        fps: frames per second of the live game; 0 shows none.
         look: theme and characters.
-        keymap: keys that the user has chosen, as `keymap.load_keymap` gives them.
+        keymap: the user's own keys, as `keys.load_keymap` gives them.
     """
 
     CSS_PATH = "app.tcss"
@@ -176,7 +177,7 @@ class PpoTuiApp(App[None]):
         self.controller.watch_game(game is not None and game.to_be_seen)
         self._leave_when_due()
 
-    # ── Steering ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── Commands ────────────────────────────────────────────────────────────────────────────────────────────
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable keys while a line is typed, and without a live run.
@@ -220,16 +221,16 @@ class PpoTuiApp(App[None]):
 
     def action_undo(self) -> None:
         if not self.controller.undo():
-            self.notify("no change of a setting is left to undo", timeout=2)
+            self.notify("there is no change of a setting to undo", timeout=2)
         self._renew_settings()
 
     def action_redo(self) -> None:
         if not self.controller.redo():
-            self.notify("nothing was undone", timeout=2)
+            self.notify("there is nothing to redo", timeout=2)
         self._renew_settings()
 
     def set_value(self, key: str, value: Any) -> None:
-        """Ask for a value of a live field; for the palette."""
+        """Ask for a value of a live setting; for the palette."""
         self.controller.set_value(key, value)
         self._renew_settings()
 
@@ -253,8 +254,8 @@ class PpoTuiApp(App[None]):
     def action_edit(self) -> None:
         self._go_to(EditScreen)
 
-    def action_audit(self) -> None:
-        self._go_to(AuditScreen)
+    def action_changes(self) -> None:
+        self._go_to(ChangesScreen)
 
     def action_checkpoints(self) -> None:
         self._go_to(CheckpointScreen)
@@ -373,7 +374,7 @@ class PpoTuiApp(App[None]):
 
     def _leave(self, command: Stop, seconds: float) -> None:
         self.controller.stop(command)
-        # A run that does not end when told to has failed, unless it was told which code to end with.
+        # A run that does not stop in time has failed, unless the command names its exit code.
         self._leaving = Leaving(self._clock() + seconds, command.exit_code or RunFailedError.exit_code)
 
     def _leave_when_due(self) -> None:

@@ -18,7 +18,7 @@ def room_to_grow(extent: Extent, span: float) -> float:
 
     At most a sixteenth of the window lies empty.
 
-    Were the end the newest step, every point would move all the others and every cell would have to be painted anew.
+    If the window ended at the newest step, every new point would move all others, and every cell would be repainted.
     """
     start, stop = extent
     if stop <= start or span <= 0:
@@ -66,7 +66,7 @@ class ChartView:
 
         Args:
             points: of the curve over the whole extent: no window is narrower than a few of them.
-            about: the step that stays where it is; the cursor's by default, and the newest where that is away.
+            about: the step that keeps its place; by default that of the cursor, or the newest without one in sight.
         """
         start, stop = extent
         whole = stop - start
@@ -97,9 +97,7 @@ class ChartView:
 
         A cell is one of a chart of `width` cells.
 
-        A cell is one of a chart of `width` cells.
-
-        It moves by a point at least, begins at the newest one, and takes the window along.
+        It moves by at least one point, begins at the newest one, and takes the window along.
 
         Args:
             steps: where the curve has points, never decreasing, [n].

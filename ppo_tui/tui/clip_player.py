@@ -20,8 +20,6 @@ def default_fps(environment: Mapping[str, str]) -> float:
     """Frames per second for this terminal's connection.
 
     An ssh connection, known by its environment variable, gets fewer.
-
-    An ssh connection, by its environment variable, gets fewer.
     """
     return REMOTE_FPS if environment.get("SSH_CONNECTION") else DEFAULT_FPS
 
@@ -36,7 +34,7 @@ class ClipPlayer:
     Attributes:
         env: which environment is watched.
         clip: the one that is playing, or None before the first.
-        frame: what is to be seen now, or None.
+        frame: the present one, or None.
         picture: the same as uint8 `[H, W, C]`, or None where there are no pictures.
         changed_rows: bool `[H]`, the rows of `picture` that differ from the frame before; None where all may.
     """
@@ -55,12 +53,12 @@ class ClipPlayer:
         self._decoder = PictureDecoder(0, 0, 1)
         self._asked: tuple[int | None, float] = (None, float("-inf"))
 
-    # ── What the engine is told ─────────────────────────────────────────────────────────────────────────────
+    # ── Requests to the engine ──────────────────────────────────────────────────────────────────────────────
 
     def attend(self, looking: bool) -> None:
         """Tell the engine whether anybody watches.
 
-        It is told at each change, and repeatedly while somebody watches.
+        It hears of each change, and repeatedly while somebody watches.
         """
         env = self.env if looking and self.fps > 0 else None
         asked, at = self._asked
@@ -72,7 +70,7 @@ class ClipPlayer:
         """Watch the next or the previous environment."""
         self.env = (self.env + direction) % max(1, num_envs)
 
-    # ── What there is to see ────────────────────────────────────────────────────────────────────────────────
+    # ── Playing ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def offer(self, clip: GameClip) -> None:
         """Take a clip, to be played after the present one.

@@ -29,16 +29,16 @@ from .session import HistoryRestarted, Session
 from .view import Kind, RunView
 
 Messages = deque[tuple[Kind, str]]
-"""What libraries and loggers say, from any thread."""
+"""Messages of libraries and loggers, from any thread."""
 
 
 class Controller:
     """A session with the view folded from its events.
 
     Attributes:
-        request: what the user asked for and the engine has not answered yet, such as ``pausing``; else empty.
+        request: the user's request without an answer so far, such as ``pausing``; else empty.
         clip_player: plays clips of the watched environment.
-        messages: those of libraries and their loggers, from any thread; `poll` moves them to the log.
+        messages: those of libraries and loggers; `poll` moves them to the log.
     """
 
     def __init__(self, session: Session, clock: Callable[[], float], *, fps: float = DEFAULT_FPS) -> None:
@@ -99,8 +99,8 @@ class Controller:
 
         Pressed again before the engine has answered, it takes the request back.
         """
-        held = self.view.state is RunState.PAUSED
-        if held != (self.request in ("pausing", "resuming")):
+        paused = self.view.state is RunState.PAUSED
+        if paused != (self.request in ("pausing", "resuming")):
             self._send(Resume(), "resuming")
         else:
             self._send(Pause(), "pausing")

@@ -28,9 +28,8 @@ class Pending:
 class Editor:
     """The live settings of a run as a list with a cursor.
 
-    A value can be *drafted* first, to see what it would mean, and is then asked for. A request stays *pending* until
-    the engine confirms it, refuses it, or lets two updates pass without a word, as it does when the value asked for
-    is the one in force.
+    A value can be *drafted* first, to see its effect, and is then asked for. A request stays *pending* until the engine
+    confirms it, refuses it, or lets two updates pass without an answer, as it does when the value is in force already.
     """
 
     def __init__(self, view: RunView) -> None:
@@ -78,8 +77,6 @@ class Editor:
 
     def nudge(self, direction: int) -> SetValue | None:
         """Ask for one step up (+1) or down (−1).
-
-        Returns None where there is nothing to ask for.
 
         Returns None where there is nothing to ask for.
         """
@@ -177,7 +174,7 @@ class Editor:
 
     def ask(self, key: str, value: Any, cause: Cause = Cause.EDIT) -> SetValue:
         """Ask for `value`; it is pending from now on."""
-        self.pending.pop(key, None)  # what is asked for last comes last
+        self.pending.pop(key, None)  # the newest request comes last
         self.pending[key] = Pending(value, self._view.update, cause)
         return SetValue(key=key, value=value, cause=cause)
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 APP, TRAIN, LIST, EDIT, CHART, RUNS = "app", "train", "list", "edit", "chart", "runs"
-"""Where keys are bound: everywhere, on the main screen, on screens that are lists, on the screen of the settings, on
-that of a single chart, and on that of all runs, which is a list with a chart."""
+"""Contexts of keys: everywhere, the main screen, lists, the settings, a single chart, and all runs (a list with a
+chart)."""
 
 GAME, REPLAY = "game", "replay"
-"""And on the game's own screen, and over a replay, where they come before the main screen's."""
+"""And the game's own screen, and a replay, whose keys come before the main screen's."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class Key:
     """One action and its keys.
 
     Attributes:
-        id: what a keymap calls it.
+        id: its name in a keymap.
         keys: Textual's names of the keys, separated by commas.
         action: the method ``action_…`` of the screen (or of the app), with its arguments.
-        display: how footer and help write the keys.
-        help: one sentence; without it another key's entry covers this one.
-        label: one word for the footer; without it the key is not shown there.
-        contexts: where it is bound; the action belongs to whatever is bound there.
+        display: the writing of the keys in footer and help.
+        help: one sentence; empty where another key's entry covers this one.
+        label: one word for the footer; empty for none there.
+        contexts: the screens that bind it; the action belongs to the screen.
     """
 
     id: str
@@ -53,11 +53,11 @@ _APP, _PLACES, _CHARTS = (APP,), (TRAIN, LIST, EDIT, CHART), (TRAIN, CHART, RUNS
 KEYS: tuple[Key, ...] = (
     Key("pause", "space,p", "pause", "p", "Pause, or go on (space too).", "Pause", "Training", _APP),
     Key("step", "s", "step", "s", "Run one update, then pause.", "Step", "Training", _APP),
-    Key("step-many", "S", "step_many", "S", "Run as many updates as you say, then pause.", "", "Training", _APP),
+    Key("step-many", "S", "step_many", "S", "Run a number of updates, then pause.", "", "Training", _APP),
     Key("save", "c", "save", "c", "Save a checkpoint at the next update.", "Save", "Training", _APP),
     Key("detach", "d", "detach", "d", "Leave the screen; the run goes on in the background.", "", "Training", _APP),
     Key("take-control", "T", "take_control", "T", "Steer a run that another screen steers.", "", "Training", _APP),
-    Key("edit", "e", "edit", "e", "Open the settings: ranges, drafts, what a change means.", "Edit", "Settings", _APP),
+    Key("edit", "e", "edit", "e", "Open the settings: ranges, drafts, effects of changes.", "Edit", "Settings", _APP),
     Key(
         "nudge-up",
         "plus,equals_sign",
@@ -70,10 +70,10 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("nudge-down", "minus,underscore", "nudge(-1)", "-", contexts=(TRAIN, EDIT)),
     Key("type", "enter", "type", "⏎", "Type a value (in the settings).", "Type", "Settings", (EDIT,)),
-    Key("apply", "a", "apply", "a", "Ask for what is drafted (in the settings).", "Apply", "Settings", (EDIT,)),
+    Key("apply", "a", "apply", "a", "Apply the drafts (in the settings).", "Apply", "Settings", (EDIT,)),
     Key("undo", "u", "undo", "u", "Undo the newest change of a setting.", "", "Settings", _APP),
-    Key("redo", "ctrl+r", "redo", "^r", "Do again what was undone.", "", "Settings", _APP),
-    Key("audit", "A", "audit", "A", "Read who changed what and when.", "", "Settings", _APP),
+    Key("redo", "ctrl+r", "redo", "^r", "Redo what was undone.", "", "Settings", _APP),
+    Key("audit", "A", "changes", "A", "List all changes of settings: who, what, when.", "", "Settings", _APP),
     *(
         Key(f"panel-{number}", str(number), f"panel({number})", str(number), help_, "", "Panels")
         for number, help_ in (
@@ -143,7 +143,7 @@ KEYS: tuple[Key, ...] = (
     Key("next-chart", "tab", "next_chart(1)", "tab", label="Next", contexts=(CHART,)),
     Key("previous-chart", "shift+tab", "next_chart(-1)", "⇧tab", contexts=(CHART,)),
     Key("game", "v", "game", "v", "Show or hide the game.", "Game", "Game"),
-    Key("zoom-game", "V", "zoom_game", "V", "Give it the whole screen.", "", "Game"),
+    Key("zoom-game", "V", "zoom_game", "V", "Give the game the whole screen.", "", "Game"),
     Key(
         "next-env",
         "right_square_bracket",
@@ -181,7 +181,7 @@ KEYS: tuple[Key, ...] = (
 )
 
 INTERRUPT = "ctrl+c"
-"""Leaves, whatever else the keyboard is used for; it cannot be given away."""
+"""The key that always leaves; a keymap cannot give it to another action."""
 
 INTERRUPT_HELP = "Leave as with q; twice: stop without a checkpoint."
 

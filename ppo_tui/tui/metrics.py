@@ -51,7 +51,7 @@ class Curve:
 
 
 SMOOTHINGS = (0.05, 0.15, 0.0)
-"""Spans of the moving average to choose from, as shares of what is seen; 0 for none."""
+"""Spans of the moving average to choose from, as shares of the window; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,10 @@ PHASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("▒", "learn", ("time/share_learn",)),
     ("░", "other", ("time/share_copy", "time/share_other")),
 )
-"""What the time of an update goes into: a sign, a word, and the metrics that add up to it."""
+"""The parts of an update's time: a sign, a word, and the metrics that add up to it."""
 
 CHARTS: tuple[ChartSpec, ...] = (
-    # The return is a mean already: of the last 100 games, which lie behind it.
+    # The return is a mean already: of the last 100 episodes, which lie behind it.
     ChartSpec("return", "Return", (Curve(RETURN, shadow=EPISODE_RETURNS),), smoothing=0.0),
     ChartSpec("loss", "", (Curve(POLICY_LOSS, "π loss"), Curve(VALUE_LOSS, "V loss", Pattern.DASHED, pane=1))),
     ChartSpec("kl", "", (Curve(KL, "KL"), Curve(CLIPPED, "clipped", Pattern.DASHED, pane=1))),

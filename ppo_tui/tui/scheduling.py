@@ -15,7 +15,7 @@ SHORT_SECONDS = 0.0001
 
 
 @contextlib.contextmanager
-def short_turns() -> Iterator[None]:
+def short_slices() -> Iterator[None]:
     """Request short slices for this thread and those started inside.
 
     Threads and processes started afterwards have default slices again.

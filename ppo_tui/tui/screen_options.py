@@ -22,7 +22,7 @@ class Look:
 
     Attributes:
         theme: one of `THEMES`.
-        ascii: write characters of ASCII alone.
+        ascii: write ASCII characters alone.
     """
 
     theme: str = THEMES[0]
@@ -35,7 +35,7 @@ class ScreenOptions:
 
     Attributes:
         keymap: the user's own keys, as `load_keymap` gives them.
-        fps: frames a second of the live game, 0 for none; None for what suits the terminal's connection.
+        fps: frames per second of the live game, 0 for none; None suits the terminal's connection.
     """
 
     look: Look = field(default_factory=Look)

@@ -21,7 +21,7 @@ from .app import Departure, PpoTuiApp
 from .clip_player import default_fps
 from .controller import Messages
 from .driver import LastingDriver
-from .scheduling import short_turns
+from .scheduling import short_slices
 from .screen_options import ScreenOptions
 from .session import Session
 from .view import Kind
@@ -37,7 +37,7 @@ class Outcome:
     """The end of the screen.
 
     Attributes:
-        exit_code: for the process.
+        exit_code: that of the process.
     """
 
     exit_code: int
@@ -63,9 +63,9 @@ def run_screen(session: Session, options: ScreenOptions | None = None) -> Outcom
     options = options or ScreenOptions()
     fps = frame_rate(options)
     messages: Messages = deque(maxlen=100)
-    # Textual's threads, which read keys and write to the terminal, take short turns too; a run in the background, which
-    # this one may be handed over to once the screen is gone, does not.
-    with short_turns(), _captured_logging(messages), _own_terminal(messages):
+    # Textual's threads, which read keys and write to the terminal, inherit the short slices; a process that takes over
+    # this run in the background, once the screen is gone, does not.
+    with short_slices(), _captured_logging(messages), _own_terminal(messages):
         app = PpoTuiApp(session, fps=fps, look=options.look, keymap=options.keymap)
         if "TEXTUAL_DRIVER" not in os.environ:  # which names the one that talks to a browser
             app.driver_class = LastingDriver
@@ -85,7 +85,7 @@ async def _run(app: PpoTuiApp) -> None:
         app.call_later(app.terminate, number.name, 128 + number)
 
     def on_hang_up(*_: object) -> None:
-        # The kernel continues a process group that it hangs up on, and Textual would then start its driver once more.
+        # The kernel also sends SIGCONT after a hang-up, upon which Textual would start its driver once more.
         signal.signal(signal.SIGCONT, signal.SIG_DFL)
         leave_terminal()
         loop.call_soon_threadsafe(app.call_later, app.hang_up)
@@ -93,7 +93,7 @@ async def _run(app: PpoTuiApp) -> None:
     # Textual restores the terminal after exceptions, but these signals would end the process under it.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, functools.partial(on_end, number))
-    # A terminal that closes may hang up several times; the loop would leave a moment without any handler.
+    # A terminal that closes may hang up several times; a handler of the loop would leave a gap between two.
     signal.signal(signal.SIGHUP, on_hang_up)
     collector = asyncio.create_task(_collect_garbage())
     try:
@@ -109,7 +109,7 @@ async def _run(app: PpoTuiApp) -> None:
 async def _collect_garbage() -> None:
     """Collect garbage on a timer, never during the answer to a key.
 
-    What start-up made, torch's and Textual's modules above all, stays for good: to go through that too takes 100 ms.
+    The objects of start-up, above all the modules of torch and Textual, stay for good: to go through them takes 100 ms.
     """
     thresholds = gc.get_threshold()
     gc.set_threshold(*thresholds[:2], _NEVER)
@@ -147,7 +147,7 @@ def _own_terminal(messages: Messages) -> Iterator[None]:
     os.close(writer)
     screen = _LenientStream(os.fdopen(kept[2], "wb"), encoding="utf-8", errors="replace", line_buffering=True)
     sys.__stdout__ = sys.__stderr__ = sys.stderr = screen  # type: ignore[misc]
-    listener = threading.Thread(target=_note_lines, args=(reader, messages), name="stray output", daemon=True)
+    listener = threading.Thread(target=_forward_lines, args=(reader, messages), name="stray output", daemon=True)
     listener.start()
     try:
         yield
@@ -180,7 +180,7 @@ class _LenientStream(io.TextIOWrapper):
             super().close()
 
 
-def _note_lines(reader: int, messages: Messages) -> None:
+def _forward_lines(reader: int, messages: Messages) -> None:
     """Turn lines of a pipe into messages, until its other end closes."""
     with open(reader, encoding="utf-8", errors="replace") as lines:
         for line in lines:

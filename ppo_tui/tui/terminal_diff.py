@@ -1,8 +1,8 @@
 """Bring a terminal up to date with the least output.
 
-Textual repaints regions: of a line in which one digit changed it writes everything from the left edge of the widget on,
-and every piece of text with its whole style around it. Here the cells that the terminal shows are remembered; of what
-is to be written only those go out that differ, with no more of a style than has changed since the cell before.
+Textual repaints regions: for one changed digit it writes the line from the left edge of the widget on, with the whole
+style around each piece of text. Here the cells of the terminal are remembered; only those that differ are written, and
+of each style only the change since the cell before.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TOKEN = re.compile(r"\x1b\[(\d+);(\d+)H|\x1b\[([\d;]*)m|(\x1b\[\?[\d;]+[hl])|([
 """A move, a style, a mode, text, a line feed; nothing else is understood."""
 
 _MODES_OF_CELLS = ("\x1b[?47", "\x1b[?1047", "\x1b[?1049")
-"""Modes that change what is to be seen: the alternate screen."""
+"""Modes that change the visible cells: the alternate screen."""
 
 SYNC_START, SYNC_END = "\x1b[?2026h", "\x1b[?2026l"
 
@@ -27,7 +27,7 @@ _GAP = 8
 """So many unchanged cells are skipped by a move, which takes about as many bytes; fewer are written again."""
 
 _UNKNOWN = ("", "")
-"""A cell of which nothing is known: equal to none that is to be written."""
+"""An unknown cell: it equals no cell to be written."""
 
 
 class Style(NamedTuple):
@@ -70,7 +70,7 @@ class NotUnderstoodError(ValueError):
 class TerminalDiff:
     """The remembered cells of a terminal, to write only changes.
 
-    What it does not understand it passes on as it is, and takes no cell for known any more.
+    Output that it does not understand is passed on as it is, and no cell counts as known afterwards.
     """
 
     def __init__(self) -> None:
@@ -153,7 +153,7 @@ class TerminalDiff:
         end = column + cell_len(text)
         if not _is_narrow(text):
             self._emit(out, text, at, style)
-            del cells[column:]  # what the terminal makes of the rest of the line is its own affair
+            del cells[column:]  # the effect on the rest of the line depends on the terminal
             self._at = None
             return row, end
         if len(cells) < end:

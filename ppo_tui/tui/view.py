@@ -91,14 +91,14 @@ def _move(
 
 
 EPISODE_RETURNS = "episode/return"
-"""The series that holds the return of each single game; all others are keys of the metrics."""
+"""The series of the returns of single episodes; all others are keys of the metrics."""
 
 MEAN_RETURN = "rollout/ep_rew_mean"
 
 EVALUATED_RETURN = "eval/ep_rew_mean"
 
 EFFECTIVE_METRICS = {"train/learning_rate": "optim.learning_rate", "train/clip_range": "ppo.clip_range"}
-"""Metrics that tell what a scheduled setting has come down to."""
+"""Metrics with the present value of a scheduled setting."""
 
 _LOG_LENGTH = 1_000
 _RATE_UPDATES = 20
@@ -142,13 +142,13 @@ class RunView:
     """The state of a run after the events applied so far.
 
     Attributes:
-        series: curves by metric key; `EPISODE_RETURNS` holds single games.
+        series: curves by metric key; `EPISODE_RETURNS` holds single episodes.
         settings: live hyper-parameters by dotted name, with the values in force (after annealing).
         changes: the accepted edits, oldest first, those of abandoned branches included.
-        marks: what the curves are marked with, oldest first.
+        marks: those on the curves, oldest first.
         history: the edits of the present branch, to undo and redo.
-        checkpoints: oldest first; one saved to the same place takes the place of the one before.
-        version: grows with every event; a screen that has shown it has nothing to do.
+        checkpoints: oldest first; one saved to the same path replaces the one before.
+        version: grows with every event; nothing has changed for a screen while it stays.
         logged: grows with every line of the log.
     """
 
@@ -188,7 +188,7 @@ class RunView:
         self.version += 1
         self._append(self.elapsed, kind, text)
 
-    # ── What follows from the state ─────────────────────────────────────────────────────────────────────────
+    # ── Derived from the state ──────────────────────────────────────────────────────────────────────────────
 
     @property
     def total_steps(self) -> int:
@@ -242,7 +242,7 @@ class RunView:
     @_on.register
     def _(self, event: RunStarted) -> None:
         self.started = event
-        self.finished = None  # a run that goes on after its end begins once more
+        self.finished = None  # a run resumed after its end begins once more
         for key in LIVE_FIELDS:
             section, _, name = key.partition(".")
             if name in event.config.get(section, {}):
@@ -262,7 +262,7 @@ class RunView:
 
     @_on.register
     def _(self, event: RolloutProgress) -> None:
-        if event.update <= self.update:  # a straggler, overtaken by the end of its update
+        if event.update <= self.update:  # late, overtaken by the end of its update
             return
         self.step = max(self.step, event.step)
         self.rollout = event

@@ -89,15 +89,15 @@ def recorded(updates: int, *, of: int = 9766, seed: int = 0) -> Iterator[Event]:
     rng = np.random.default_rng(seed)
     yield started()
     yield StateChanged(state=RunState.TRAINING, elapsed=1.5)
-    games: list[float] = []
+    returns: list[float] = []
     for update in range(1, updates + 1):
         share, step, elapsed = update / of, update * BATCH, 1.5 + update * SECONDS_PER_UPDATE
         yield from _progress(update, elapsed)
         for env in range(int(rng.integers(0, 4))):
             score = float(max(0, round(420 / (1 + math.exp(-9 * (share - 0.45))) * rng.uniform(0.4, 1.4))))
-            games.append(score)
+            returns.append(score)
             yield EpisodeFinished(env=env, episode_return=score, length=600, step=step, elapsed=elapsed)
-        mean = float(np.mean(games[-100:])) if games else None
+        mean = float(np.mean(returns[-100:])) if returns else None
         line = metrics(share, mean or 0.0, rng)
         if mean is None:
             line["rollout/ep_rew_mean"] = None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ppo_tui.system import request_scheduler_slice
-from ppo_tui.tui.scheduling import SHORT_SECONDS, short_turns
+from ppo_tui.tui.scheduling import SHORT_SECONDS, short_slices
 from ppo_tui.tui.session import LocalSession
 
 
@@ -32,7 +32,7 @@ def in_a_thread(call):
     return results[0]
 
 
-def test_a_thread_takes_short_turns_and_the_training_that_it_starts_takes_usual_ones():
+def test_a_thread_takes_short_slices_and_the_training_that_it_starts_takes_usual_ones():
     turns = []
 
     class Engine:
@@ -67,7 +67,7 @@ def test_what_is_started_after_the_screen_takes_usual_turns():
     """The run in the background that a run of this process is handed over to, above all."""
 
     def as_the_screen() -> tuple[int, int]:
-        with short_turns():
+        with short_slices():
             inside = turn()
         child = subprocess.run(
             [sys.executable, "-c", "print(open('/proc/self/sched').read())"], capture_output=True, text=True, check=True

@@ -115,9 +115,9 @@ def test_settings_show_what_is_in_force():
 
 
 def test_a_streak_of_best_episodes_is_one_line():
-    games = [EpisodeFinished(env=0, episode_return=r, length=9, step=9) for r in (1.0, 5.0, 3.0, 8.0)]
-    view = view_of(started(), *games)
-    assert [entry.text for entry in view.log] == ["best episode 8.00 (env 0)"]
+    episodes = [EpisodeFinished(env=0, episode_return=r, length=9, step=9) for r in (1.0, 5.0, 3.0, 8.0)]
+    view = view_of(started(), *episodes)
+    assert [entry.text for entry in view.log] == ["best episode 8.00, env 0"]
     assert view.episodes == 4
     assert view.series[EPISODE_RETURNS].values.tolist() == [1.0, 5.0, 3.0, 8.0]
 
@@ -170,8 +170,8 @@ def test_edits_and_checkpoints_mark_the_curves():
 
 
 def test_a_rewind_goes_back_on_every_curve():
-    games = EpisodeFinished(env=0, episode_return=7.0, length=9, step=3 * BATCH - 5)
-    view = view_of(started(), *(update(n, 2.0 * n, loss=float(n)) for n in (1, 2, 3)), games)
+    episodes = EpisodeFinished(env=0, episode_return=7.0, length=9, step=3 * BATCH - 5)
+    view = view_of(started(), *(update(n, 2.0 * n, loss=float(n)) for n in (1, 2, 3)), episodes)
     view.apply(Rewound(path="p", step=BATCH, update=1))
     assert (view.step, view.update) == (BATCH, 1)
     assert view.series["loss"].values.tolist() == [1.0]

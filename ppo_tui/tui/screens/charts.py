@@ -76,8 +76,6 @@ class Readings(Widget):
     """A line for each curve: its range and its present value.
 
     The range is that within the window, the value that under the cursor.
-
-    The range is that within the window.
     """
 
     DEFAULT_CSS = "Readings { height: auto; padding: 0 1; }"

@@ -38,7 +38,7 @@ class CheckpointScreen(ListScreen[Checkpoint]):
             f"{formats.count(saved.step):>8} {saved.update:>7,} ",
             f"{formats.number(item.score):>8} {formats.number(item.evaluated):>8} ",
             ("★ " if item is self._best() else "  ", "$primary"),
-            f"{formats.one_line(saved.reason):<10} {saved.seconds:>5.2f} s",
+            f"{formats.one_line(saved.reason):<10} {formats.span(saved.seconds):>7}",
             ("" if _is_there(saved.path) else "  gone", "$warning"),
         )
 
@@ -56,8 +56,8 @@ class CheckpointScreen(ListScreen[Checkpoint]):
     def describe(self, item: Checkpoint) -> Content:
         return Content.assemble(
             (formats.one_line(item.saved.path), "bold"),
-            "\nenter goes back to it: weights, optimiser, settings and games as they were; the record keeps what came "
-            "after.",
+            "\nenter goes back to it: weights, optimiser, settings and environments as they were. "
+            "The record keeps what came after.",
         )
 
     def choose(self, item: Checkpoint) -> None:
@@ -85,7 +85,7 @@ def _is_there(path: str) -> bool:
     return not Path(path).is_absolute() or Path(path).exists()
 
 
-class AuditScreen(ListScreen[SettingChanged]):
+class ChangesScreen(ListScreen[SettingChanged]):
     """Every effective change of a setting, the newest on top."""
 
     NAME = "Changes"
@@ -107,9 +107,9 @@ class AuditScreen(ListScreen[SettingChanged]):
 
     def describe(self, item: SettingChanged) -> Content:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(item.time))
-        what = {Cause.UNDO: "undone", Cause.REDO: "done again"}.get(item.cause, "changed")
+        what = {Cause.UNDO: "undone", Cause.REDO: "redone"}.get(item.cause, "changed")
         return Content.assemble(
             (f"{item.key} ", "bold"),
             f"{what} by {formats.one_line(item.by)} on {at}: {item.old!r} → {item.new!r}, after update {item.update:,} "
-            f"(step {item.step:,}). u undoes the newest change, ctrl+r does it again.",
+            f"(step {item.step:,}). u undoes the newest change, ctrl+r redoes it.",
         )

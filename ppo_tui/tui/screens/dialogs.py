@@ -164,8 +164,8 @@ def help_text(keymap: Mapping[str, str]) -> Content:
 
 _SIGNS = (
     "Charts: ━ the solid curve lies above, the ╍ dashed one below; each has its own axis.",
-    "Behind a curve lie the raw values; behind the return, every single game.",
+    "Behind a curve lie the raw values; behind the return, every single episode.",
     "┊ a setting was changed, ▴ a checkpoint was saved, ↶ the run was rewound; what it abandoned is a dashed shadow.",
-    "Workers: ◂ the others wait for this one, ↻ it was restarted, ✗ it is dead.",
-    "Events: ★ best game, ↓ checkpoint, ◆ evaluation, ± change, ! warning, ✗ error, • state.",
+    "Workers: eps counts episodes, ◂ the others wait for this one, ↻ it was restarted, ✗ it is dead.",
+    "Events: ★ best episode, ↓ checkpoint, ◆ evaluation, ± change, ! warning, ✗ error, • state.",
 )

@@ -94,7 +94,7 @@ class EditScreen(RunScreen):
         elif waiting:
             lines.append(Content(f"asked for: {', '.join(waiting)}, {self._when()}"))
         else:
-            lines.append(Content.assemble(("nothing is drafted: + − or enter, then a", "$quiet")))
+            lines.append(Content.assemble(("no draft: + − or enter, then a", "$quiet")))
         self._preview.update(Content("\n").join(lines))
 
     def _change(self, key: str) -> Content:
@@ -150,7 +150,7 @@ class EditScreen(RunScreen):
         if self.controller.view.finished:
             self.app.notify("the run has ended: nothing can be changed any more", timeout=2)
         elif not self.controller.apply_drafts():
-            self.app.notify("nothing is drafted", timeout=2)
+            self.app.notify("there is no draft to apply", timeout=2)
         self.renew()
 
     def action_back(self) -> None:

@@ -37,7 +37,7 @@ CHART_SECONDS = 0.5
 """Shortest time between two repaints of the charts."""
 
 PANELS = ("charts", "workers", "settings", "events", "metrics", "game")
-"""What the keys 1, 2, 3 … go to."""
+"""The panels of the keys 1, 2, 3 …"""
 
 
 class MainScreen(ChartActions, Screen[None]):
@@ -287,7 +287,7 @@ class MainScreen(ChartActions, Screen[None]):
             self.add_class("-maximised")
         elif self._panel in ("charts", "game"):
             self.remove_class("-maximised")
-        # A class that the screen itself gains or loses has everything on it styled anew, which holds up the key.
+        # A class of the screen itself has all its widgets styled again, which delays the key: change none needlessly.
         self.set_class(self._panel == "metrics", "-at-metrics")
         for panel in (self.game, *self._text_panels.values()):
             panel.set_class(panel.id == self._panel, "-focused")

@@ -59,7 +59,7 @@ class ListScreen(RunScreen, Generic[T]):
         self._filter = FilterLine(self.NAME.lower())
         self._items: Sequence[T] = ()
 
-    # What a screen says of its things:
+    # For subclasses:
 
     def items(self) -> Sequence[T]:
         """All of them, in the order of the list."""

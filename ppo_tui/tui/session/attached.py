@@ -13,7 +13,7 @@ from ...runs.messages import Reply, Role, Wish
 from .base import HistoryRestarted, Mailbox, Session
 
 RETRY_SECONDS = 1.0
-"""How often a run that does not answer is asked again."""
+"""Seconds between two attempts to reach a run."""
 
 
 class AttachedSession(Session):
@@ -74,7 +74,7 @@ class AttachedSession(Session):
             why = f"{holder} steers it; T takes the control over" if holder else "T takes the control"
             self._refuse(f"read-only: {why}")
         else:
-            with contextlib.suppress(OSError):  # the reading thread finds the end too, and says so
+            with contextlib.suppress(OSError):  # the reading thread finds the end too, and publishes it
                 client.send(command)
 
     def take_control(self) -> None:
@@ -108,7 +108,7 @@ class AttachedSession(Session):
                 client.close()
                 self._client = self._role = None
                 self.can_steer = False
-            self._say_lost()
+            self._publish_loss()
             if self._leaving.wait(RETRY_SECONDS):
                 return
             client = self._reach()
@@ -140,7 +140,7 @@ class AttachedSession(Session):
                     self._finished = isinstance(message, RunFinished)
                     self._mailbox.post(message)
 
-    def _say_lost(self) -> None:
+    def _publish_loss(self) -> None:
         """Publish the loss of the run, with the reason.
 
         It is published again only when the reason has changed.

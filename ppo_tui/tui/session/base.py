@@ -19,7 +19,7 @@ class Session(Protocol):
     """A run as a screen sees it."""
 
     owns_run: bool = True
-    """Whether the run is at work in this process, so that it ends when the process does."""
+    """Whether the run is trained by this process, and ends with it."""
 
     can_steer: bool = True
     """Whether the run obeys commands: not in a replay, and not while another screen has the control."""
@@ -28,7 +28,7 @@ class Session(Protocol):
     """Whether the screen can be left with the run going on."""
 
     shows_game: bool = True
-    """Whether there are clips of the game: a record keeps none."""
+    """Whether there are clips of the game; a record has none."""
 
     opens_game: bool = False
     """Whether the screen begins with the game."""
@@ -75,8 +75,6 @@ class Session(Protocol):
         """Stop the run, or leave a run elsewhere.
 
         Returns False when it is ours and runs on after `timeout` seconds.
-
-        Returns False when it is ours and runs on after `timeout` seconds.
         """
         ...
 
@@ -100,6 +98,6 @@ class Mailbox:
             self._durable.append(event)
 
     def drain(self) -> list[Event]:
-        # The transient ones are taken first: whatever was posted before them is then among the durable ones.
+        # The transient ones are taken first: all that was posted before them is then among the durable ones.
         newest = [event for kind in TRANSIENT if (event := self._transient.pop(kind, None))]
         return [self._durable.popleft() for _ in range(len(self._durable))] + newest

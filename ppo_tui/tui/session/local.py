@@ -38,7 +38,7 @@ class LocalSession(Session):
         self._make_engine = make_engine
         self._mailbox = Mailbox()
         self._relay = CommandRelay()
-        self._told_to_stop = False
+        self._stop_sent = False
         self._watched = True
         self._progress = (0, 0)  # step and number of the newest update
         self._started_at = 0.0
@@ -75,7 +75,7 @@ class LocalSession(Session):
         return self._mailbox.drain()
 
     def send(self, command: Command) -> None:
-        self._told_to_stop = self._told_to_stop or isinstance(command, Stop)
+        self._stop_sent = self._stop_sent or isinstance(command, Stop)
         if self.live:
             self._relay.send(command)
 
@@ -91,19 +91,19 @@ class LocalSession(Session):
     def close(self, timeout: float) -> bool:
         if not self._thread.ident:  # never started
             return True
-        if self.live and not self._told_to_stop:  # the first Stop says why and with which exit code
+        if self.live and not self._stop_sent:  # the first Stop has the reason and the exit code
             self.send(Stop())
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _learn(self) -> None:
-        request_scheduler_slice(0.0)  # whatever the screen's thread, which has started this one, takes
-        # A thread dies in silence, so whatever ends this one (SystemExit too) becomes an event.
+        request_scheduler_slice(0.0)  # the screen's thread, which started this one, has short ones
+        # A thread dies in silence, so any exception (SystemExit too) becomes an event.
         try:
             engine = self._make_engine(self.emit)
             self._relay.connect(engine)
             engine.run()
-            self._fail(RunFailedError("the engine ended without saying how"), "")
+            self._fail(RunFailedError("the engine ended without its last event"), "")
         except BaseException as error:
             self._fail(error, traceback.format_exc())
 

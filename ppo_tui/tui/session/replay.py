@@ -15,10 +15,10 @@ from ...protocol import Command, Event, decode_event
 from .base import HistoryRestarted, Session
 
 SHOW_SECONDS = 60.0
-"""How long a replay takes whose speed nobody chose; a run that was shorter takes as long as it did."""
+"""Duration of a replay by default; a shorter run takes as long as it did."""
 
 SEEK_SHARE = 0.05
-"""How much of the run one key press skips."""
+"""Share of the run skipped by one key press."""
 
 _SLOWEST, _FASTEST = 2.0**-4, 2.0**20
 

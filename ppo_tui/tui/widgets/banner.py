@@ -37,13 +37,13 @@ class Banner(Panel):
         mean = view.series[MEAN_RETURN].last if MEAN_RETURN in view.series else None
         facts = [f"{formats.count(view.step)} steps in {formats.duration(view.elapsed)}"]
         if view.best:
-            facts.append(f"best game {formats.number(view.best.episode_return)}")
+            facts.append(f"best episode {formats.number(view.best.episode_return)}")
         if view.checkpoint:
             facts.append(f"checkpoint at {formats.count(view.checkpoint.step)} steps")
         else:
             facts.append("no checkpoint")
         facts += [
-            f"mean return {formats.number(mean)} over {formats.count(view.episodes)} games",
+            f"mean return {formats.number(mean)} over {formats.count(view.episodes)} episodes",
             f"{formats.count(view.step / view.elapsed if view.elapsed else 0)} steps/s",
             f"{view.update:,} updates",
             f"{len(view.changes)} edits",

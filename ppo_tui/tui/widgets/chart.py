@@ -35,7 +35,7 @@ class Chart(CurvesWidget):
     def fingerprint(self) -> tuple[object, ...]:
         keys = [key for curve in self.spec.curves for key in (curve.metric.key, curve.shadow) if key]
         versions = (self.view.series[key].version for key in keys)
-        # Every game lengthens the run, but the window only now and then: the other charts stay as they are.
+        # Every episode lengthens the run, but the window only now and then: other charts stay as they are.
         extent = self.extent()
         window = self.chart_view.window(extent, grows=self.grows)
         return self.spec.id, self.grows, len(self.view.marks), window, self.chart_view.span and extent, *versions

@@ -99,7 +99,7 @@ class ChartGrid(Container):
             chart.active = self.has_keys and chart is self.chosen
             chart.renew()
 
-    # ── Which charts ────────────────────────────────────────────────────────────────────────────────────────
+    # ── Choosing ───────────────────────────────────────────────────────────────────────────────────────────
 
     def choose(self, index: int) -> None:
         """Choose the chart of this index, if there is one."""
@@ -145,7 +145,7 @@ class ChartGrid(Container):
             chart.styles.column_span = fit.first_spans if chart is page[0] else 1
         self.call_after_refresh(self.renew)
 
-    # ── The chosen chart, and what all share ────────────────────────────────────────────────────────────────
+    # ── Messages ────────────────────────────────────────────────────────────────────────────────────────────
 
     def on_curves_widget_chosen(self, message: CurvesWidget.Chosen) -> None:
         message.stop()

@@ -50,8 +50,8 @@ class CurvesWidget(Widget):
     Attributes:
         chart_view: the window and the cursor, which several charts may share.
         options: axes and smoothing, of this chart alone.
-        chosen: whether it is the one of its kind that keys would go to; it shows the step under the cursor.
-        active: whether keys do go to it; its frame is a heavy one.
+        chosen: whether keys would go to it among its kind; it then shows the step under the cursor.
+        active: whether keys go to it now; its frame is then heavy.
     """
 
     DEFAULT_CSS = """
@@ -95,7 +95,7 @@ class CurvesWidget(Widget):
         self._plotted: Plotted | None = None
         self._cell_styles: dict[str, Style] | None = None
 
-    # ── What a chart is ─────────────────────────────────────────────────────────────────────────────────────
+    # ── For subclasses ──────────────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod
     def fingerprint(self) -> tuple[object, ...]:
@@ -145,7 +145,7 @@ class CurvesWidget(Widget):
     def grows(self) -> bool:
         """Whether more points are to come."""
 
-    # ── Steering ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── Moving ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def move_cursor(self, cells: int) -> None:
         """Move the cursor by cells, to a point of the curve."""

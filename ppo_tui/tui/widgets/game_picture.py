@@ -16,7 +16,7 @@ from ..controller import Controller
 from .painting import filtered, repaint
 
 EMPHASIS = 0.65
-"""How far a shrunk pixel moves from the mean of what it stands for towards the part that stands out most."""
+"""Share by which a shrunk pixel moves from the mean of its area towards its most salient part."""
 
 RAMP = " .:-=+*#%@"
 """Characters from dark to bright, for terminals without colours."""
@@ -45,8 +45,8 @@ def fitted_size(height: int, width: int, columns: int, lines: int, rows_per_line
 class Shrinker:
     """Scales pictures by means of areas, with emphasis.
 
-    A mean alone would wash out what is smaller than a pixel: Breakout's ball is 2 × 4 pixels of 160 × 210. So each
-    pixel moves towards the part of its area that stands out most from the mean of its row.
+    A mean alone would wash out details smaller than a pixel: Breakout's ball is 2 × 4 pixels of 160 × 210. So each
+    pixel moves towards the part of its area that differs most from the mean of its row.
 
     Args:
         source: height and width of the pictures.
@@ -77,10 +77,6 @@ class Shrinker:
         """Shrink a picture to some rows of the target.
 
         The picture is `[H, W, C]`; returns rows `first` to `last` − 1, uint8 `[last − first, columns, 3]`.
-
-        Returns rows `first` to `last` − 1, uint8 `[last − first, columns, 3]`.
-
-        Returns uint8 `[last − first, columns, 3]`.
         """
         last = self.target[0] if last is None else last
         begin, end = self._row_starts[first], self._row_ends[last - 1]
@@ -106,8 +102,6 @@ def half_block_cells(pixels: np.ndarray) -> np.ndarray:
 
     Pixels are `[2 × lines, columns, 3]`, cells uint64 `[lines, columns]`: the upper colour above the lower one's 24
     bits.
-
-    The upper colour stands above the lower one's 24 bits.
     """
     channels = (pixels & _COLOUR_BITS).astype(np.uint64)
     colours = channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
@@ -117,9 +111,7 @@ def half_block_cells(pixels: np.ndarray) -> np.ndarray:
 def ramp_cells(pixels: np.ndarray) -> np.ndarray:
     """Convert pixels to indices of characters in `RAMP`.
 
-    Pixels are `[lines, columns, 3]`, cells uint64 `[lines, columns]`.
-
-    Cells are indices of characters in `RAMP`.
+    Pixels are `[lines, columns, 3]`, the indices uint64 `[lines, columns]`.
     """
     luminance = pixels @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     return (luminance * (len(RAMP) / 256)).astype(np.uint64)

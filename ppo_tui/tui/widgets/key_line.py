@@ -29,8 +29,8 @@ class Entry(NamedTuple):
 class KeyLine(Widget):
     """The keys with a label, as many as fit, in their order.
 
-    Textual's `Footer` says the same with a widget for each key, which it makes anew at each change of screen or
-    focus: that took longer than everything else that a key asks for.
+    Textual's `Footer` shows the same with a widget for each key, built again at each change of screen or focus: that
+    took longer than all other work for a key.
     """
 
     ALLOW_SELECT = False

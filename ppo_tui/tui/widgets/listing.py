@@ -16,7 +16,7 @@ class Listing(Panel):
     """As many rows as fit, always with the cursor among them.
 
     Args:
-        empty: what it says while there are no rows.
+        empty: its text without rows.
     """
 
     class Moved(Message):

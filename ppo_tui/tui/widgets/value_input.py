@@ -40,7 +40,7 @@ class ValueInput(Vertical):
     def show(self, field: LiveField) -> None:
         """Begin with the present value of `field`, selected: typing replaces it."""
         self.query_one("#value-name", Static).update(_describe(field))
-        self._say("")
+        self._show_message("")
         entry = self.query_one(Input)
         entry.value = formats.setting(self._controller.editor.drafted(field.key))
         self.display = True
@@ -52,12 +52,12 @@ class ValueInput(Vertical):
         try:
             self._controller.editor.draft_typed(event.value)
         except ConfigError as error:
-            self._say(formats.one_line(str(error)))
+            self._show_message(formats.one_line(str(error)))
         else:
             self._close()
 
     def on_input_changed(self) -> None:
-        self._say("")
+        self._show_message("")
 
     def action_leave(self) -> None:
         self._close()
@@ -67,7 +67,7 @@ class ValueInput(Vertical):
         self.display = False
         self.post_message(self.Closed())
 
-    def _say(self, text: str) -> None:
+    def _show_message(self, text: str) -> None:
         self.query_one("#value-error", Static).update(Content(text or "Enter drafts it, Esc leaves it"))
         self.set_class(bool(text), "-wrong")
 

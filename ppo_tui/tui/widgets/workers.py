@@ -21,7 +21,7 @@ _STATES = {
 
 
 class Workers(Panel):
-    """State, pace, waiting, games, restarts and memory of every worker."""
+    """State, pace, waiting, episodes, restarts and memory of every worker."""
 
     def __init__(self, controller: Controller, *, id: str | None = None) -> None:
         super().__init__(controller, id=id)
@@ -71,10 +71,10 @@ def _stragglers(workers: Sequence[WorkerInfo]) -> frozenset[int]:
 
 
 _STATE, _BAR = 8, 5
-_HEADING = f"{'#':>3} {'state':<{_STATE + 2}} {'steps/s':>7} {'waiting':<{_BAR + 4}} {'games':>5} {'return':>6}"
+_HEADING = f"{'#':>3} {'state':<{_STATE + 2}} {'steps/s':>7} {'waiting':<{_BAR + 4}} {'eps':>5} {'return':>6}"
 _EXTRA = f" {'↻':>2} {'MB':>4}"
 _CELL = 12
-"""Cells of the screen that a worker takes when there is no line for each."""
+"""Cells of the screen for a worker without a line of its own."""
 
 
 def _heading(width: int) -> Content:
@@ -125,13 +125,13 @@ def _summary(workers: Sequence[WorkerInfo]) -> Content:
     slow = _stragglers(workers)
     pace = formats.count(sum(worker.steps_per_second for worker in workers))
     waiting = formats.percent(sum(worker.wait_share for worker in workers) / len(workers)).strip()
-    games = formats.count(sum(worker.episodes for worker in workers))
+    episodes = formats.count(sum(worker.episodes for worker in workers))
     parts: list[str | tuple[str, str]] = [("workers  ", "$quiet"), f"{len(workers)}"]
     if dead:
         parts.append((f"  ✗ {dead} dead", "bold $error"))
     if slow:
         parts.append((f"  ◂ {', '.join(map(str, sorted(slow)))} slow", "bold $warning"))
-    parts.append(f"  {pace} steps/s  waiting {waiting}  {games} games")
+    parts.append(f"  {pace} steps/s  waiting {waiting}  {episodes} eps")
     if restarts:
         parts.append((f"  ↻ {restarts} restarted", "$warning"))
     parts.append(f"  {sum(worker.memory_mb for worker in workers):.0f} MB")
