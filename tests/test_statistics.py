@@ -1,4 +1,4 @@
-"""Means and intervals against values worked out by hand, and against what a bootstrap must do."""
+"""Means, intervals and stragglers, against values by hand and by properties."""
 
 from __future__ import annotations
 

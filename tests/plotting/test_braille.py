@@ -1,4 +1,4 @@
-"""The braille renderer: every size, every oddity of data, and no lost spike."""
+"""The braille renderer: every size, odd data, and no lost spike."""
 
 from __future__ import annotations
 

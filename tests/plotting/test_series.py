@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ppo_tui.plotting import formats
 from ppo_tui.plotting.series import Series, bucket_means, extent_of, read_metrics, smoothed
 from ppo_tui.tui.metrics import sparkline, trend
 
@@ -168,81 +167,3 @@ def test_the_trend_needs_a_move_beyond_the_noise():
 def test_a_sparkline_shows_the_shape():
     assert sparkline(np.array([0.0, 1.0, np.nan, 2.0])) == "▁▅ █"
     assert sparkline(np.array([2.0, 2.0])) == "▁▁"
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (57.31, "57.3"),
-        (0.00512, "0.00512"),
-        (412.4, "412"),
-        (9.999, "10.0"),
-        (99999, "100K"),
-        (1_250_000, "1.25M"),
-        (3.21e-6, "3.2e-6"),
-        (0.0, "0.00"),
-        (-0.0123, "-0.0123"),
-        (None, "–"),
-        (math.nan, "–"),
-        (-math.inf, "-∞"),
-        (1e300, "1e300"),
-    ],
-)
-def test_numbers_have_a_fixed_count_of_digits(value, text):
-    assert formats.number(value) == text
-
-
-def test_an_exact_value_has_six_digits():
-    assert [formats.exact(value) for value in (0.00451237, 57.3125, -math.inf, math.nan)] == [
-        "0.00451237", "57.3125", "-∞", "–",
-    ]  # fmt: skip
-
-
-@given(st.floats())
-def test_any_number_is_short(value):
-    assert 0 < len(formats.number(value)) <= 9
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00:00"), (3671, "1:01:11"), (187_000, "2d 03:56"), (None, "–"), (math.inf, "–")]
-)
-def test_durations(seconds, text):
-    assert formats.duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0, "0.00s"),
-        (0.214, "0.21s"),
-        (0.999, "1.0s"),
-        (2.5, "2.5s"),
-        (9.97, "10s"),
-        (59.6, "1m 0s"),
-        (200.0, "3m 20s"),
-        (7_500.0, "2h 5m"),
-        (522_100.0, "6d 1h"),
-        (-1.0, "0.00s"),
-        (math.inf, "–"),
-        (None, "–"),
-    ],
-)
-def test_spans_have_their_two_largest_units(seconds, text):
-    assert formats.span(seconds) == text
-
-
-def test_returns_and_intervals():
-    assert [formats.score(value) for value in (487.25, 1234.5, -21.0, None, math.nan)] == [
-        "487.25",
-        "1,234.50",
-        "-21.00",
-        "–",
-        "–",
-    ]
-    assert formats.score(1234.56, 1) == "1,234.6"
-    assert formats.interval(471.1, 1499.0) == "[471.10, 1,499.00]"
-    assert formats.interval(None, 1.0) == formats.interval(math.nan, math.nan) == "–"
-
-
-def test_text_from_elsewhere_cannot_move_the_cursor():
-    assert formats.one_line("a\x1b[2Jb\nc") == "a�[2Jb c"

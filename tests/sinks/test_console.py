@@ -1,4 +1,4 @@
-"""What a headless run prints, and what it writes down."""
+"""The output of a headless run, and its record."""
 
 from __future__ import annotations
 

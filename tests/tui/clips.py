@@ -1,4 +1,4 @@
-"""Clips as an engine sends them, of a game that moves."""
+"""Clips of a moving game, as an engine sends them."""
 
 from __future__ import annotations
 

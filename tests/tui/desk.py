@@ -1,4 +1,4 @@
-"""A screen with a fake session, keys to press and a clock that stands until it is moved."""
+"""A screen with a fake session, keys, and a clock under control."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DONE = RunFinished(state=RunState.FINISHED, exit_code=0, reason="", step=10_000_
 
 
 class Desk:
-    """An app with its fake session and a clock that stands until it is moved."""
+    """An app with its fake session; its clock stands until moved."""
 
     def __init__(self, events: list[Event], **options) -> None:
         self.now = 0.0
@@ -52,12 +52,12 @@ class Desk:
         return [chart.spec.id for chart in self.app.screen_stack[0].query(Chart) if chart.region.area]
 
     def text(self, panel: type[Panel]) -> str:
-        """What a panel of the main screen says."""
+        """The text of a panel of the main screen."""
         widget = self.app.main.query_one(panel)
         return widget.draw(*widget.content_size).plain
 
     def said(self, selector: str) -> str:
-        """What a line of text on the screen on top says."""
+        """The text of a line on the topmost screen."""
         return str(self.app.screen.query_one(selector, Static).content)
 
     @property
@@ -70,7 +70,7 @@ class Desk:
 async def desk(
     *events: Event, size: tuple[int, int] = (120, 40), notifications: bool = False, **options
 ) -> AsyncIterator[Desk]:
-    """The desk of a test; without an `fps` in `options` there is no game on the screen."""
+    """The desk of a test; without `fps` there is no game."""
     made = Desk(list(events) or list(recorded(30)), **{"fps": 0.0, **options})
     async with made.app.run_test(size=size, notifications=notifications) as pilot:
         made.pilot = pilot

@@ -1,4 +1,4 @@
-"""A session without an engine: it plays a plausible Breakout run, the same at every call.
+"""A session without an engine: a plausible Breakout run, always the same.
 
 ``python -m tests.tui.fake`` from the root of the repository shows it as it goes, a hundred times as fast.
 """
@@ -85,7 +85,7 @@ def metrics(share: float, mean: float, rng: np.random.Generator) -> dict[str, fl
 
 
 def recorded(updates: int, *, of: int = 9766, seed: int = 0) -> Iterator[Event]:
-    """The first `updates` updates of a run of `of`: events as an engine emits them."""
+    """The first `updates` updates of a run of `of`, as events."""
     rng = np.random.default_rng(seed)
     yield started()
     yield StateChanged(state=RunState.TRAINING, elapsed=1.5)
@@ -142,7 +142,7 @@ def workers_status(rng: np.random.Generator) -> WorkersStatus:
 
 
 class FakeSession(Session):
-    """Hands out the events that a test puts in, and keeps the commands that the screen sends.
+    """A session with a test's events, and a record of commands.
 
     Attributes:
         sent: what the user asked for.
@@ -180,7 +180,7 @@ class FakeSession(Session):
 
 
 class PlayingEngine:
-    """An engine that plays the recorded run and obeys as a real one does."""
+    """An engine that plays the recorded run and obeys commands."""
 
     def __init__(self, emit, *, updates: int = 9766, speed: float = 100.0) -> None:
         self._emit = emit

@@ -1,4 +1,4 @@
-"""The screen under a user's fingers."""
+"""The screen, driven by keys."""
 
 from __future__ import annotations
 

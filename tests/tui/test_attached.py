@@ -1,4 +1,7 @@
-"""A screen on a run of another process: the whole history, one hand on the controls, and no end with the connection."""
+"""A screen on a run of another process.
+
+It has the whole history, one screen steers, and the run survives the connection.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a minute of training costs the screen, counted in bytes and paintings: the same on every machine."""
+"""The cost of a minute of training, in bytes and paintings.
+
+It is the same on every machine.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Charts under a user's fingers."""
+"""Charts, driven by keys and the mouse."""
 
 from __future__ import annotations
 

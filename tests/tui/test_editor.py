@@ -1,4 +1,4 @@
-"""Editing live settings: what is asked for, and when it counts as answered."""
+"""Editing live settings: requests and their answers."""
 
 from __future__ import annotations
 

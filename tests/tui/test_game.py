@@ -1,4 +1,4 @@
-"""WatchEngine the game: what the engine is asked for, what is played, and what is written to the terminal."""
+"""Watching the game: requests, playing, and output to the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be undone and redone, derived from the record of the run alone."""
+"""Undo and redo, derived from the record of the run alone."""
 
 from __future__ import annotations
 

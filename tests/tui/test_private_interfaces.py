@@ -1,4 +1,4 @@
-"""The screen without the private interfaces of Textual that it paints with."""
+"""The screen without the private interfaces of Textual."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A record plays like the run itself, at any speed and from any place."""
+"""A record plays like the run, at any speed and from anywhere."""
 
 from __future__ import annotations
 

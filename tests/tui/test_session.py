@@ -1,4 +1,4 @@
-"""An engine in a thread: nothing it says or dies of is lost."""
+"""An engine in a thread: none of its events or errors is lost."""
 
 from __future__ import annotations
 

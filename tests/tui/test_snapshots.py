@@ -1,4 +1,7 @@
-"""How the screen looks, to the cell. `python -m pytest tests/tui --snapshot-update` accepts a new look."""
+"""The look of the screen, to the cell.
+
+`python -m pytest tests/tui --snapshot-update` accepts a new look.
+"""
 
 from __future__ import annotations
 

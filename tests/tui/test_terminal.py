@@ -1,4 +1,4 @@
-"""The screen in a real (pseudo-)terminal: signals, loggers, and what is left behind."""
+"""The screen in a pseudo-terminal: signals, loggers, and the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left out of the writing must not be missed: compared with a terminal that is told everything."""
+"""Reduced output, compared with a terminal that gets all of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the screen knows, folded from events."""
+"""The view of a run, folded from events."""
 
 from __future__ import annotations
 
