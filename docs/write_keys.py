@@ -16,7 +16,7 @@ _HEAD = """# Keys
 
 <!-- Written by docs/write_keys.py. -->
 
-The names are those that `keys.toml` gives other keys to; names in one line share a sentence.
+`keys.toml` gives other keys to these names; names in one line share a sentence.
 """
 
 

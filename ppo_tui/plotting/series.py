@@ -207,7 +207,7 @@ def _visible(steps: FloatArray, window: tuple[float, float]) -> tuple[int, int]:
 def _coarse(count: int) -> int:
     """`count` rounded up to three significant bits.
 
-    It so changes seldom while it grows.
+    So it seldom changes while it grows.
     """
     unit = 1 << max(0, count.bit_length() - 3)
     return -(-count // unit) * unit

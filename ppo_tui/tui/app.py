@@ -21,7 +21,7 @@ from ..errors import RunFailedError
 from ..protocol import RunState, Stop
 from . import keys, theme
 from .clip_player import DEFAULT_FPS
-from .controller import Controller
+from .controller import Controller, Messages
 from .palette import RunCommands
 from .screen_options import Look
 from .screens.charts import ChartScreen
@@ -84,6 +84,7 @@ class PpoTuiApp(App[None]):
         fps: frames per second of the live game; 0 shows none.
         look: theme and characters.
         keymap: the user's own keys, as `keys.load_keymap` gives them.
+        messages: those of libraries and loggers, from any thread.
     """
 
     CSS_PATH = "app.tcss"
@@ -104,11 +105,12 @@ class PpoTuiApp(App[None]):
         fps: float = DEFAULT_FPS,
         look: Look | None = None,
         keymap: Mapping[str, str] | None = None,
+        messages: Messages | None = None,
     ) -> None:
         self.look = look or Look()
         chosen = theme.BY_NAME[self.look.theme]
         super().__init__(ansi_color=chosen.ansi)
-        self.controller = Controller(session, clock, fps=fps)
+        self.controller = Controller(session, clock, fps=fps, messages=messages)
         self.user_keys = dict(keymap or {})
         self.departure = Departure.ENDED
         self.terminal_diff = TerminalDiff()

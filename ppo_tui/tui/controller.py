@@ -41,13 +41,20 @@ class Controller:
         messages: those of libraries and loggers; `poll` moves them to the log.
     """
 
-    def __init__(self, session: Session, clock: Callable[[], float], *, fps: float = DEFAULT_FPS) -> None:
+    def __init__(
+        self,
+        session: Session,
+        clock: Callable[[], float],
+        *,
+        fps: float = DEFAULT_FPS,
+        messages: Messages | None = None,
+    ) -> None:
         self.session = session
         self.view = RunView()
         self.editor = Editor(self.view)
         self.clip_player = ClipPlayer(session, clock, fps)
         self.request = ""
-        self.messages: Messages = deque(maxlen=100)
+        self.messages: Messages = deque(maxlen=100) if messages is None else messages
         self._clock = clock
         self._polled_at = clock()
         self._elapsed = 0.0

@@ -1,6 +1,6 @@
 """The user's choice of the screen's look.
 
-Imports no Textual: it is made before the run starts.
+This file imports no Textual: the choice is made before the run starts.
 """
 
 from __future__ import annotations

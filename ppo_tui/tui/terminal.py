@@ -66,10 +66,9 @@ def run_screen(session: Session, options: ScreenOptions | None = None) -> Outcom
     # Textual's threads, which read keys and write to the terminal, inherit the short slices; a process that takes over
     # this run in the background, once the screen is gone, does not.
     with short_slices(), _captured_logging(messages), _own_terminal(messages):
-        app = PpoTuiApp(session, fps=fps, look=options.look, keymap=options.keymap)
+        app = PpoTuiApp(session, fps=fps, look=options.look, keymap=options.keymap, messages=messages)
         if "TEXTUAL_DRIVER" not in os.environ:  # which names the one that talks to a browser
             app.driver_class = LastingDriver
-        app.controller.messages = messages
         try:
             asyncio.run(_run(app))
         finally:

@@ -1,6 +1,6 @@
 """Sessions: the screen polls one for events and sends it commands.
 
-Whatever offers `Session` can stand behind the screen: an engine in a thread of this process (`LocalSession`),
+Any `Session` can stand behind the screen: an engine in a thread of this process (`LocalSession`),
 one behind a socket (`AttachedSession`), or the file of a run that ended last week (`ReplaySession`).
 """
 

@@ -2,8 +2,8 @@
 
 All private interfaces of Textual stand in this file.
 
-A line that goes through the compositor has all widgets of the screen looked through for what else to paint, which takes
-many times as long as the line itself: too long for what changes often, on cores shared with the training.
+For each line the compositor looks through all widgets of the screen, which takes many times as long as the line
+itself: too long for frequent changes, on cores shared with the training.
 
 Importing this file raises ImportError where Textual lacks one of these interfaces; `painting` then does without.
 """
