@@ -64,13 +64,13 @@ class Parts:
         with _cpu_seconds(spent, "inference"):
             self._infer()
         with _cpu_seconds(spent, "learning"):
-            self._trainer.learner.update(self._trainer.rollout, self._hyper)
-        self._trainer.rollout.carry_over()
+            self._trainer.engine.learner.update(self._trainer.engine.rollouts.buffer, self._hyper)
+        self._trainer.engine.rollouts.buffer.carry_over()
         return spent
 
     def _frames(self, t: int) -> np.ndarray:
         """Where the observations ``[N, 84, 84]`` before step t lie in the rollout."""
-        return self._trainer.pool.shared.observations[self._config.env.frame_stack - 1 + t]
+        return self._trainer.engine.pool.shared.observations[self._config.env.frame_stack - 1 + t]
 
     def _emulate(self) -> None:
         """Fill the rollout's frames by random play."""

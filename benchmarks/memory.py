@@ -41,8 +41,8 @@ class MemoryWatch:
 
     def observe(self, trainer: Trainer) -> None:
         """Watch this trainer's workers, and note how large the memory is that they share a rollout through."""
-        self._workers = [psutil.Process(worker.process.pid) for worker in trainer.pool.workers]
-        arrays = dataclasses.asdict(trainer.pool.shared).values()
+        self._workers = [psutil.Process(worker.process.pid) for worker in trainer.engine.pool.workers]
+        arrays = dataclasses.asdict(trainer.engine.pool.shared).values()
         self._figures["rollout_shared_mb"] = sum(array.nbytes for array in arrays) / 1e6
 
     def emit(self, event: Event) -> None:

@@ -18,6 +18,7 @@ import typer
 
 from ppo_tui.config import load_preset
 from ppo_tui.launch import PreparedRun, TrainRequest, prepare
+from ppo_tui.training.controls import Inbox
 from ppo_tui.training.hub import FunctionSink
 from ppo_tui.tui.app import PpoTuiApp
 from ppo_tui.tui.session import LocalSession
@@ -34,7 +35,8 @@ SHOTS: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {
 
 async def _run(prepared: PreparedRun, updates: int) -> dict[str, str]:
     """Train behind the screen for some updates, and return all pictures as SVG."""
-    session = LocalSession(lambda emit: prepared.trainer([FunctionSink(emit)]))
+    inbox = Inbox()
+    session = LocalSession(lambda emit: prepared.trainer([FunctionSink(emit)], inbox), inbox)
     app = PpoTuiApp(session)
     pictures = {}
     async with app.run_test(size=SHOTS["breakout"][0]) as pilot:

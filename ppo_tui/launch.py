@@ -30,7 +30,7 @@ from .sinks.tracker import check_tracking, tracking_sinks
 from .training import boot_workers, examine, share_of_config, start_pool
 from .training.checkpoint.files import list_checkpoints
 from .training.checkpoint.resume import ResumePoint, changed_settings
-from .training.controls import CommandRelay
+from .training.controls import Inbox
 from .workers import WorkerPool
 
 if TYPE_CHECKING:
@@ -92,20 +92,21 @@ class PreparedRun:
     notes: tuple[str, ...] = ()
     ranks: Ranks | None = None
 
-    def trainer(self, sinks: Sequence[Sink], *, attended: bool = False) -> Trainer:
+    def trainer(self, sinks: Sequence[Sink], inbox: Inbox, *, attended: bool = False) -> Trainer:
         """Load PyTorch and make the engine.
 
         Args:
             sinks: receive its events, besides the run directory and what the configuration asks for.
+            inbox: of its commands.
             attended: see `Trainer`.
         """
         from .sinks import EventLog
         from .sinks.notifier import notifying_sinks
-        from .training import engine_class
+        from .training import Trainer
 
         guests = [*tracking_sinks(self.config, self.directory), *notifying_sinks(self.config, self.directory)]
         try:
-            return engine_class(self.config)(
+            return Trainer(
                 self.config,
                 sinks=[EventLog(self.directory), *guests, *sinks],
                 name=self.directory.name,
@@ -113,7 +114,8 @@ class PreparedRun:
                 checkpoint_dir=self.directory.checkpoints,
                 pool=self.pool,
                 env_info=self.env_info,
-                resume_from=self.resume.path if self.resume else None,
+                resume_from=self.resume.checkpoint if self.resume else None,
+                inbox=inbox,
                 notes=self.notes,
                 attended=attended,
                 **({"ranks": self.ranks} if self.ranks else {}),
@@ -321,16 +323,14 @@ def run_headless(prepared: PreparedRun, lines: LineOptions | None = None) -> int
     from .sinks.console import console_sink
 
     sink = None if writes_to(prepared.directory.log) else console_sink(lines=lines)
-    relay = CommandRelay()
+    inbox = Inbox()
     try:
         with (
-            signals_to(relay.send, prepared.directory.log),
+            signals_to(inbox.send, prepared.directory.log),
             _logging_to(prepared.directory.log),
-            _served(prepared.directory, relay.send) as server,
+            _served(prepared.directory, inbox.send) as server,
         ):
-            trainer = prepared.trainer([server, *([sink] if sink else [])])
-            relay.connect(trainer)
-            return trainer.run().exit_code
+            return prepared.trainer([server, *([sink] if sink else [])], inbox).run().exit_code
     finally:
         if sink:
             sink.close()
@@ -348,18 +348,17 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
     from .tui.terminal import run_screen
 
     directory = prepared.directory
-    relay = CommandRelay()
-    with _logging_to(directory.log), _served(directory, relay.send) as server:
+    inbox = Inbox()
+    with _logging_to(directory.log), _served(directory, inbox.send) as server:
 
         def make_engine(emit: Callable[[Event], None]) -> Trainer:
             if prepared.resume:
                 for event in past_events(directory):
                     emit(event)
                 emit(StateChanged(state=RunState.STARTING, reason="resuming"))
-            return prepared.trainer([server, FunctionSink(emit)], attended=True)
+            return prepared.trainer([server, FunctionSink(emit)], inbox, attended=True)
 
-        session = LocalSession(make_engine, can_detach=True)
-        relay.connect(session)
+        session = LocalSession(make_engine, inbox, can_detach=True)
         try:
             outcome = run_screen(session, options)
             if outcome.departure is Departure.HUNG_UP:

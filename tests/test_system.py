@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from ppo_tui import system
-from ppo_tui.training.checkpoint.files import read_checkpoint_files, write_checkpoint_files
+from ppo_tui.training.checkpoint.files import read_manifest, write_checkpoint_files
 from tests.conftest import ROOT
 from tests.waiting import still_running
 
@@ -94,8 +94,7 @@ def test_without_renameat2_a_checkpoint_is_replaced_by_renaming(no_c_functions, 
     assert system.exchange_paths(tmp_path, tmp_path) is False
     for step in (1, 2):
         write_checkpoint_files(path, {"data": bytes([step])}, serial=step, step=step, update=step, reason="manual")
-    manifest, files = read_checkpoint_files(path)
-    assert (manifest.step, files) == (2, {"data": b"\2"})
+    assert (read_manifest(path).step, (path / "data").read_bytes()) == (2, b"\2")
     assert [found.name for found in tmp_path.iterdir()] == ["step"]
 
 

@@ -53,15 +53,15 @@ def evaluate(
 
     with _progress(episodes) as on_episode:
         evaluation = score(
-            chosen.path,
+            chosen.checkpoint,
             episodes=episodes,
             seed=seed,
             greedy=greedy,
             device=device,
             allow_import=allow_import,
-            on_game=on_episode,
+            on_episode=on_episode,
         )
-    print_evaluation(chosen.run_dir.name if chosen.run_dir else chosen.path.name, evaluation, as_json=as_json)
+    print_evaluation(chosen.name, evaluation, as_json=as_json)
 
 
 @contextlib.contextmanager

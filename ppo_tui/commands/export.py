@@ -28,7 +28,7 @@ def export(
 
     chosen = find_checkpoint(run, checkpoint)
     print_skipped(chosen.skipped)
-    name = chosen.run_dir.path.name if chosen.run_dir else chosen.path.name
+    name = chosen.run_dir.path.name if chosen.run_dir else chosen.checkpoint.path.name
     from ..exchange.formats import check_export, deploy, write_policy
 
     written = check_export(form, output)
@@ -36,7 +36,7 @@ def export(
     from ..exchange.deployed import describe
     from ..exchange.experience import gather_experience
 
-    experience = gather_experience(chosen.path, allow_import=allow_import)
+    experience = gather_experience(chosen.checkpoint, allow_import=allow_import)
     facts = describe(deploy(experience), experience, run=name)
     difference = write_policy(path, written, experience, facts)
     print(

@@ -26,7 +26,7 @@ from ..protocol import RunState
 from ..runs import RUNS_DIR, RunDirectory, run_directories
 from ..runs.hangup import ignore_hangups
 from ..training import examine, share_of_config, start_pool
-from ..training.controls import CommandRelay
+from ..training.controls import Inbox
 
 if TYPE_CHECKING:
     import torch
@@ -111,25 +111,25 @@ def _follow(place: Place, ranks: ProcessGroup) -> int:
     plan = ranks.agree(_Plan, _Plan)
     if plan.exit_code is not None:
         return plan.exit_code
-    from ..training import engine_class
+    from ..training import Trainer
 
     ignore_hangups()
     config = build_config(plan.config)
     info = examine(config)
     pool = start_pool(share_of_config(config, place.size, place.local_size), info=info, wait=False)
-    relay = CommandRelay()
+    inbox = Inbox()
     try:
         _choose_device(place, ranks, config)
-        with signals_to(relay.send, Path(os.devnull)):
-            trainer = engine_class(config)(
+        with signals_to(inbox.send, Path(os.devnull)):
+            trainer = Trainer(
                 config,
                 name=plan.name,
                 pool=pool,
                 env_info=info,
                 resume_from=Path(plan.checkpoint) if plan.checkpoint else None,
+                inbox=inbox,
                 ranks=ranks,
             )
-            relay.connect(trainer)
             result = trainer.run()
     finally:
         pool.close()

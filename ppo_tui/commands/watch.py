@@ -66,7 +66,7 @@ def watch(
 
     chosen = find_checkpoint(run, checkpoint)
     print_skipped(chosen.skipped)
-    name = chosen.run_dir.name if chosen.run_dir else chosen.path.name
+    name = chosen.name
     if record is not None:
         from ..sinks.recording import check_recording
 
@@ -75,7 +75,7 @@ def watch(
     from ..training.evaluation.setup import start_evaluation
 
     setup = start_evaluation(
-        chosen.path,
+        chosen.checkpoint,
         episodes=episodes or SEEDED_EPISODES,
         num_envs=1,
         steps=1,
@@ -84,7 +84,8 @@ def watch(
         device=device,
         allow_import=allow_import,
     )
-    with _recording(record, chosen.run_dir.tensorboard if chosen.run_dir else None, setup.state.step) as record_event:
+    tensorboard = chosen.run_dir.tensorboard if chosen.run_dir else None
+    with _recording(record, tensorboard, chosen.checkpoint.state.step) as record_event:
         if screen:
             return _watch_on_screen(setup, options, name=name, episodes=episodes, record_event=record_event)
         return _watch_headless(setup, name=name, episodes=episodes or 1, record_event=record_event)
@@ -124,10 +125,11 @@ def _watch_on_screen(
     record_event: Callable[[Event], None],
 ) -> int:
     """Play on the screen until the user leaves; return the exit code."""
+    from ..training.controls import Inbox
     from ..tui import terminal
     from ..tui.session import WatchSession
 
-    fps = terminal.frame_rate(options)
+    fps, inbox = terminal.frame_rate(options), Inbox()
 
     def make_engine(emit: Callable[[Event], None]) -> WatchEngine:
         from ..training.evaluation.watch import WatchEngine
@@ -136,9 +138,9 @@ def _watch_on_screen(
             emit(event)
             record_event(event)
 
-        return WatchEngine(setup, name=name, episodes=episodes, emit=emit_to_both, fps=fps)
+        return WatchEngine(setup, name=name, episodes=episodes, emit=emit_to_both, fps=fps, inbox=inbox)
 
-    session = WatchSession(make_engine)
+    session = WatchSession(make_engine, inbox)
     try:
         outcome = terminal.run_screen(session, options)
     finally:

@@ -20,7 +20,8 @@ from ..envs import EnvInfo
 from ..errors import RunFailedError
 from ..ppo import ActorCritic
 from ..ppo.distributions import action_kind
-from ..training.evaluation.evaluate import Play
+from ..training.checkpoint.files import OpenedCheckpoint
+from ..training.evaluation.evaluate import PolicyPlayer
 from ..training.evaluation.setup import start_evaluation
 
 NUM_ENVS, STEPS = 4, 32
@@ -55,35 +56,41 @@ class Experience(NamedTuple):
     values: Tensor
 
 
-def gather_experience(path: Path, *, allow_import: bool = False) -> Experience:
-    """Play greedily with the checkpoint at `path`, and keep observations and decisions.
+def gather_experience(checkpoint: OpenedCheckpoint | Path, *, allow_import: bool = False) -> Experience:
+    """Play greedily with a checkpoint, and keep observations and decisions.
 
     It plays on the CPU in float32.
 
     Raises:
-        As `start_evaluation` and `Play` do.
+        As `start_evaluation` and `PolicyPlayer` do.
     """
     setup = start_evaluation(
-        path, episodes=NUM_ENVS, num_envs=NUM_ENVS, steps=STEPS, greedy=True, device="cpu", allow_import=allow_import
+        checkpoint,
+        episodes=NUM_ENVS,
+        num_envs=NUM_ENVS,
+        steps=STEPS,
+        greedy=True,
+        device="cpu",
+        allow_import=allow_import,
     )
     precise = msgspec.structs.replace(setup.config.policy, precision="float32")
     setup = dataclasses.replace(setup, config=msgspec.structs.replace(setup.config, policy=precise))
     try:
-        play = Play(setup)
-        list(play.advance())
-        batch = play.rollout.minibatch(torch.arange(NUM_ENVS * STEPS))
+        player = PolicyPlayer(setup)
+        list(player.advance())
+        batch = player.rollout.minibatch(torch.arange(NUM_ENVS * STEPS))
     finally:
         setup.pool.close()
     others = [*([batch.masks] if batch.masks is not None else []), *([batch.context.states] if batch.context else [])]
     return Experience(
-        policy=play.policy,
+        policy=player.policy,
         config=setup.config,
         info=setup.info,
-        step=setup.state.step,
+        step=setup.checkpoint.state.step,
         inputs=tuple(tensor.clone() for tensor in (batch.observations, *others)),
         masks=batch.masks,
         decisions=batch.actions.clone(),
-        actions=play.policy.env_actions(batch.actions),
+        actions=player.policy.env_actions(batch.actions),
         log_probs=batch.log_probs.clone(),
         values=batch.values.clone(),
     )

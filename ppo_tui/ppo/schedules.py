@@ -17,18 +17,18 @@ class Schedule:
         since: progress at which `value` was set: 0, or the moment of the last live edit.
     """
 
-    value: float
+    value: float | None
     kind: Literal["constant", "linear"] = "constant"
     since: float = 0.0
 
-    def at(self, progress: float) -> float:
+    def at(self, progress: float) -> float | None:
         """The value at `progress`; outside `since`..1 that of the nearer end."""
-        if self.kind == "constant" or progress <= self.since:
+        if self.value is None or self.kind == "constant" or progress <= self.since:
             return self.value
         remaining = max(1.0 - progress, 0.0) / (1.0 - self.since) if self.since < 1.0 else 0.0
         return self.value * remaining
 
-    def edited(self, value: float, progress: float) -> Schedule:
+    def edited(self, value: float | None, progress: float) -> Schedule:
         """The schedule after a live edit: `value` at `progress`, annealed from there on."""
         return dataclasses.replace(self, value=value, since=progress)
 

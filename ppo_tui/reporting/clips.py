@@ -54,8 +54,8 @@ def record_clip(run_dir: RunDirectory, *, device: str = "auto", allow_import: bo
     from ..training.evaluation.watch import WatchEngine
 
     best = (run_dir.checkpoints / BEST / MANIFEST_FILE).is_file()
-    path = find_checkpoint(str(run_dir.path), BEST if best else LATEST).path
-    setup = start_evaluation(path, episodes=1, num_envs=1, steps=1, device=device, allow_import=allow_import)
+    checkpoint = find_checkpoint(str(run_dir.path), BEST if best else LATEST).checkpoint
+    setup = start_evaluation(checkpoint, episodes=1, num_envs=1, steps=1, device=device, allow_import=allow_import)
     score: float | None = None
     with tempfile.TemporaryDirectory() as directory:
         gif = Path(directory) / "game.gif"
@@ -76,8 +76,8 @@ def record_clip(run_dir: RunDirectory, *, device: str = "auto", allow_import: bo
             raise PPOTuiError("the environment renders no pictures")
         content = gif.read_bytes()
     return ReportClip(
-        checkpoint=path.name,
-        step=setup.state.step,
+        checkpoint=checkpoint.path.name,
+        step=checkpoint.state.step,
         animation=_data_uri("image/gif", content),
         stills=tuple(_stills(content)),
         score=score,

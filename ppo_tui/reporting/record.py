@@ -21,7 +21,7 @@ from ..runs import RunDirectory, RunSummary
 from ..runs.history import recorded_events
 from ..runs.registry import summarise
 from ..sinks import describe
-from ..training.checkpoint.files import Origin, newest_checkpoint, read_state
+from ..training.checkpoint.files import Origin, newest_checkpoint
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,6 @@ def _add(event: Event, record: RunRecord) -> None:
 
 def _origin(run_dir: RunDirectory) -> Origin | None:
     with contextlib.suppress(RunFailedError, UsageError):
-        path, _ = newest_checkpoint(run_dir.checkpoints)
-        return read_state(path).origin
+        checkpoint, _ = newest_checkpoint(run_dir.checkpoints)
+        return checkpoint.state.origin
     return None

@@ -6,22 +6,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UsageError, did_you_mean
-from ..training.checkpoint.files import MANIFEST_FILE, list_checkpoints, newest_checkpoint
+from ..training.checkpoint.files import MANIFEST_FILE, OpenedCheckpoint, list_checkpoints, newest_checkpoint
 from .directory import RunDirectory
 from .registry import LATEST, find_run
 
 
 class ChosenCheckpoint(NamedTuple):
-    """A checkpoint directory.
+    """A whole checkpoint, opened.
 
     Attributes:
         run_dir: of its run, where that is known.
         skipped: messages about newer, damaged checkpoints.
     """
 
-    path: Path
+    checkpoint: OpenedCheckpoint
     run_dir: RunDirectory | None
     skipped: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The run's name, or that of the checkpoint's directory."""
+        return self.run_dir.name if self.run_dir else self.checkpoint.path.name
 
 
 def find_checkpoint(text: str, name: str = LATEST) -> ChosenCheckpoint:
@@ -33,18 +38,18 @@ def find_checkpoint(text: str, name: str = LATEST) -> ChosenCheckpoint:
             directory's name.
 
     Raises:
-        UsageError: there is no such run or checkpoint.
+        UsageError: there is no such run or checkpoint, or the one that is named is damaged.
         RunFailedError: no checkpoint of the run is whole.
     """
     if (Path(text) / MANIFEST_FILE).is_file():
-        return ChosenCheckpoint(Path(text).resolve(), None)
+        return ChosenCheckpoint(OpenedCheckpoint.open(Path(text).resolve()), None)
     run_dir = find_run(text)
     if name == LATEST:
-        path, skipped = newest_checkpoint(run_dir.checkpoints)
-        return ChosenCheckpoint(path, run_dir, tuple(skipped))
+        checkpoint, skipped = newest_checkpoint(run_dir.checkpoints)
+        return ChosenCheckpoint(checkpoint, run_dir, tuple(skipped))
     path = run_dir.checkpoints / name
     if (path / MANIFEST_FILE).is_file() and path.parent == run_dir.checkpoints:
-        return ChosenCheckpoint(path.resolve(), run_dir)
+        return ChosenCheckpoint(OpenedCheckpoint.open(path.resolve()), run_dir)
     directories = [found.name for found, _ in list_checkpoints(run_dir.checkpoints)[0]]
     links = sorted(link.name for link in run_dir.checkpoints.glob("*") if link.is_symlink())
     known = [*links, *directories]

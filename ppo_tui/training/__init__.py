@@ -10,7 +10,6 @@ _EXPORTS = {
     "RunResult": ".hub",
     "Trainer": ".trainer",
     "boot_workers": ".start",
-    "engine_class": ".algorithms",
     "examine": ".start",
     "load_policy": ".checkpoint.snapshot",
     "share_of_config": ".start",
@@ -21,7 +20,6 @@ __all__ = [
     "RunResult",
     "Trainer",
     "boot_workers",
-    "engine_class",
     "examine",
     "load_policy",
     "share_of_config",
@@ -29,7 +27,6 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .algorithms import engine_class
     from .checkpoint.snapshot import load_policy
     from .hub import RunResult
     from .start import boot_workers, examine, share_of_config, start_pool

@@ -1,15 +1,33 @@
-"""The engine that trains by each algorithm."""
+"""The engine of each algorithm."""
 
 from __future__ import annotations
 
-from ..config import Config
-from .trainer import Trainer
+from pathlib import Path
+from typing import Any
+
+from ..envs import EnvInfo
+from ..workers import WorkerPool
+from .checkpoint.files import Origin
+from .engine import Engine
+from .hub import RunContext
+from .ppo_engine import PPOEngine
 
 
-def engine_class(config: Config) -> type[Trainer]:
-    """The trainer for the algorithm of `config`; loads PyTorch."""
-    if config.run.algorithm == "a3c":
-        from .a3c import A3CTrainer
+def make_engine(
+    context: RunContext, info: EnvInfo, *, pool: WorkerPool | None, run_dir: Path | None, origin: Origin | None
+) -> Engine[Any]:
+    """Start the engine for the algorithm of the configuration.
 
-        return A3CTrainer
-    return Trainer
+    Args:
+        pool: workers that `start_pool` has started already, or None; A3C starts its own.
+        origin: of the checkpoint to resume, whose threads are kept.
+
+    Raises:
+        ConfigError: the device is not there, or the networks do not fit.
+        WorkerError: the workers could not start.
+    """
+    if context.config.run.algorithm == "a3c":
+        from .a3c.engine import A3CEngine
+
+        return A3CEngine(context, info, run_dir=run_dir)
+    return PPOEngine(context, info, pool=pool, origin=origin)

@@ -1,4 +1,4 @@
-"""Measuring a configuration on this machine: steps a second, where the time goes, and whether it could be faster."""
+"""Measure a configuration on this machine: steps a second, time by phase, faster settings."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ..config import Config
 from ..ppo.cpu_inference import can_pack
 from ..protocol import Event, UpdateFinished
 from ..workers import available_cores, resolve_workers
-from .algorithms import engine_class
 from .checkpoint.resume import cpu_model, versions
 from .device import resolve_device
+from .trainer import Trainer
 
 SIGNIFICANT = 1.05
-"""Settings are suggested only where they are this many times as fast as the present ones: less is noise."""
+"""Settings are suggested only if they are this many times as fast as the present ones: less is noise."""
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of one measurement that the speed depends on. The last two change what is learnt, by a little."""
+    """The settings of one measurement; the last two change the numbers a little."""
 
     workers: int
     groups: int
@@ -29,11 +29,11 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     overlap: bool = False
 
     def learns_as(self, other: Variant) -> bool:
-        """Whether the steps to the same weights are the same ones."""
+        """Whether both compute the same numbers."""
         return (self.precision, self.overlap) == (other.precision, other.overlap)
 
     def difference(self, other: Variant) -> str:
-        """The options that make `other` this one."""
+        """The options that turn `other` into this one."""
         settings = {
             "workers.count": (self.workers, other.workers),
             "workers.groups": (self.groups, other.groups),
@@ -44,12 +44,12 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
-    """What training cost with one variant.
+    """The cost of training with one variant.
 
     Attributes:
         steps_per_second: environment steps, learning included; the median over the measured updates.
         seconds: of one update, by phase: ``wait`` for workers, ``infer``, ``copy``, ``learn`` and ``other``; the mean.
-        emulate_seconds: that all workers together spent stepping for one update, beside those phases.
+        emulate_seconds: of all workers together for one update, beside those phases.
     """
 
     variant: Variant
@@ -62,7 +62,7 @@ class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
     """The measurements of a configuration on this machine.
 
     Attributes:
-        measurements: the first is of what the configuration does by itself.
+        measurements: the first is of the configuration as it is.
     """
 
     env: str
@@ -74,10 +74,10 @@ class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def suggestion(self) -> str:
-        """What to change, in words, and what it would bring; nothing that it learns would change."""
+        """A faster layout with the same numbers, in words, or the phase with the most time."""
         own = self.measurements[0]
         best = self._fastest(alike=True)
-        if best.steps_per_second >= SIGNIFICANT * own.steps_per_second:
+        if best and best.steps_per_second >= SIGNIFICANT * own.steps_per_second:
             return self._promise(best)
         phase = max(own.seconds, key=own.seconds.__getitem__)
         share = own.seconds[phase] / sum(own.seconds.values())
@@ -85,9 +85,9 @@ class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def tradeoff(self) -> str | None:
-        """What is faster than all that `suggestion` knows, and what it costs; None where nothing is."""
-        best = self._fastest(alike=False)
-        if best is None or best.steps_per_second < SIGNIFICANT * self._fastest(alike=True).steps_per_second:
+        """A faster variant with other numbers, and its price; None without one."""
+        best, alike = self._fastest(alike=False), self._fastest(alike=True)
+        if best is None or (alike and best.steps_per_second < SIGNIFICANT * alike.steps_per_second):
             return None
         own = self.measurements[0].variant
         costs = []
@@ -118,7 +118,7 @@ _EXPLAINED = {
 
 
 def bench(config: Config, *, updates: int, on_measure: Callable[[Variant], None] = lambda variant: None) -> BenchReport:
-    """Train for `updates` updates, after one to warm up, with each sensible variant of the configuration.
+    """Train for `updates` updates after a first one, with each sensible variant.
 
     Args:
         on_measure: called before each measurement.
@@ -141,7 +141,7 @@ def bench(config: Config, *, updates: int, on_measure: Callable[[Variant], None]
 
 
 def variants(config: Config, cores: int | None = None) -> list[Variant]:
-    """What `config` does by itself, then the others worth trying on this many cores."""
+    """The configuration as it is, then the variants worth trying on this many cores."""
     cores, num_envs = cores or available_cores(), config.rollout.num_envs
     if config.run.algorithm == "a3c":  # whose workers are its environments
         return [Variant(workers=num_envs, groups=1, precision=config.policy.precision)]
@@ -172,7 +172,7 @@ def _measure(config: Config, variant: Variant, updates: int) -> Measurement:
         run=replace(config.run, total_steps=(updates + 1) * config.batch_size, overlap=variant.overlap),
     )
     collected = _Collected()
-    result = engine_class(config)(config, sinks=[collected]).run()
+    result = Trainer(config, sinks=[collected]).run()
     result.raise_if_failed()
     measured = collected.metrics[1:]
     seconds = {phase: statistics.fmean(values) for phase, values in _by_phase(measured, config.batch_size)}
@@ -186,7 +186,7 @@ def _measure(config: Config, variant: Variant, updates: int) -> Measurement:
 
 
 def _by_phase(metrics: list[dict], batch_size: int) -> Iterator[tuple[str, list[float]]]:
-    """Phase → its seconds in each update."""
+    """Pairs of a phase and its seconds in each update."""
     prefix = "time/share_"
     for key in metrics[0]:
         if key.startswith(prefix):

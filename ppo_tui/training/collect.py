@@ -1,4 +1,4 @@
-"""Collecting experience: acting in one group of environments while the other one steps."""
+"""Collecting rollouts: one worker group acts while the other one steps."""
 
 from __future__ import annotations
 
@@ -15,35 +15,37 @@ from ..envs.state import unsaved_reason
 from ..errors import WorkerFailedError
 from ..ppo import ActorCritic, RolloutBuffer
 from ..ppo.buffer import ALL_ENVS
-from ..protocol import EpisodeFinished, Event
+from ..protocol import EpisodeFinished
 from ..workers import WorkerPool
 from ..workers.shared_memory import SharedArrays
 from .device import load_global_generators, save_global_generators
 from .game_clips import GameClips
-from .metrics import Bookkeeping, PhaseTimes
+from .hub import RunContext
+from .metrics import PhaseTimes, RunMetrics
 from .recovery import Pairs, Recovery
 
 _Reply = TypeVar("_Reply")
 
 
 class CollectorState(NamedTuple):
-    """Where a rollout starts from: frames, episode starts and the noise's generator as tensors, and each environment.
+    """The state from which the next rollout starts.
 
     Attributes:
-        envs: one state each, as `WorkerPool.save_states` gives them.
+        tensors: frames, episode starts, and the generator of the actions' noise.
+        envs: one state an environment (see `WorkerPool.save_states`).
     """
 
     tensors: dict[str, torch.Tensor]
     envs: tuple[bytes, ...]
 
     def unsaved(self) -> dict[int, str]:
-        """The environments that could not be saved, each with the reason."""
+        """The environments that could not be saved, with the reasons."""
         reasons = {env: unsaved_reason(state) for env, state in enumerate(self.envs)}
         return {env: reason for env, reason in reasons.items() if reason is not None}
 
 
 def wrap_rollout(shared: SharedArrays, policy: ActorCritic, config: Config, *, masked: bool) -> RolloutBuffer:
-    """The rollout that lies in these arrays, with what `policy` and its learner need beside them.
+    """Make a rollout buffer of these arrays, and of others for `policy` and its learner.
 
     Args:
         masked: whether the environments mask actions.
@@ -64,18 +66,18 @@ def wrap_rollout(shared: SharedArrays, policy: ActorCritic, config: Config, *, m
 
 
 class Collector:
-    """Fills a rollout from a pool whose shared memory the rollout wraps.
+    """Fills a rollout buffer, step by step, from the pool in whose shared memory it lies.
 
-    What an environment shows before step t lies in row ``K - 1 + t`` of the memory; what step t leads to is written,
-    by the worker, into the row after it.
+    The observation before step t lies in row ``K - 1 + t`` of the shared memory; the worker writes the outcome of step
+    t into the row after it.
 
     Args:
-        action_seed: of the noise that actions are sampled with; drawn for all environments of all ranks at once, so
-            that the split into ranks and groups changes no action's noise.
-        env_seeds: one for each environment, or None where they seed themselves.
+        action_seed: of the noise that samples actions; it is drawn for all environments of all ranks at once, so that
+            the split into ranks and worker groups changes no action's noise.
+        env_seeds: one an environment; None where environments seed themselves.
         greedy: take the most probable actions instead of sampling them.
-        recovery: replaces the workers that are lost on the way, where there are any.
-        ranks: those who collect together, each with as many environments.
+        recovery: replaces failed workers; None lets the failure out.
+        ranks: the processes that collect together, each with as many environments.
     """
 
     def __init__(
@@ -103,38 +105,38 @@ class Collector:
         self._device = next(policy.parameters()).device
         self._restore_point: tuple[bytes, ...] | None = None
         self._steps_since = 0
-        self._under_way: dict[int, int] = {}  # group → the step that its workers were sent
+        self._under_way: dict[int, int] = {}  # worker group → the step that it was sent
 
     def reset(self) -> None:
         """Start the first episodes."""
         self._restore_point, self._steps_since = None, 0
-        self._note(self._recovering(lambda: self._pool.reset_into(self._first_row, self._env_seeds)), t=-1)
+        self._report_failures(self._recovering(lambda: self._pool.reset_into(self._first_row, self._env_seeds)), t=-1)
 
-    def _note(self, pairs: Pairs | None, t: int) -> None:
-        """Tell of the environments that failed in step `t`; −1: in a reset."""
+    def _report_failures(self, pairs: Pairs | None, t: int) -> None:
+        """Report the environments that failed in step `t` (−1: in a reset)."""
         if pairs and self._recovery:
-            self._recovery.note(pairs, t)
+            self._recovery.report_failures(pairs, t)
 
     def _recovering(self, ask: Callable[[], _Reply]) -> _Reply:
-        """What the workers answer, between two rollouts, after those lost are replaced and stand where they stood."""
+        """Ask the workers something between two rollouts; replace those that fail, and ask again."""
         while True:
             try:
                 return ask()
-            except WorkerFailedError as lost:
+            except WorkerFailedError as failure:
                 if self._recovery is None:
                     raise
-                begun = self._recovery.between_rollouts(lost, self._restore_point, self._steps_since)
+                begun = self._recovery.between_rollouts(failure, self._restore_point, self._steps_since)
                 self._begin_episodes(begun)
 
     def _begin_episodes(self, envs: Sequence[int]) -> None:
-        """What these environments show before the next rollout is the first of an episode."""
+        """Mark the newest observation of these environments as the first of an episode."""
         rollout, row = self._rollout, self._first_row
         rollout.starts[row, envs] = row
         if rollout.states is not None:
             rollout.states[0, envs] = 0.0
 
     def save_state(self) -> CollectorState:
-        """Where the next rollout starts from; between two rollouts, after `RolloutBuffer.carry_over`."""
+        """Return the state from which the next rollout starts, after `RolloutBuffer.carry_over`."""
         envs = tuple(self._recovering(self._pool.save_states))
         self._restore_point, self._steps_since = envs, 0
         tensors = {**self._rollout.state_dict(), "action_generator": self._generator.get_state()}
@@ -142,10 +144,10 @@ class Collector:
         return CollectorState(tensors=tensors, envs=envs)
 
     def load_state(self, state: CollectorState) -> dict[int, str]:
-        """Stand where `save_state` was called.
+        """Restore what `save_state` returned.
 
         Returns:
-            The environments that could not be restored and have begun a new episode, each with the reason.
+            The environments that could not be restored and have begun new episodes, with the reasons.
         """
         rollout, row = self._rollout, self._first_row
         rollout.load_state_dict(state.tensors)
@@ -158,7 +160,7 @@ class Collector:
         return restarted
 
     def step(self, t: int) -> None:
-        """Act at step `t` of the rollout, group by group; each group then steps on its own."""
+        """Act at step `t` of the rollout, worker group by worker group; each then steps on its own."""
         if t == 0 and self._recovery:
             self._recovery.rollout_begins()
         noise = self._policy.draw_noise(self._all_envs, self._generator)[self._share]
@@ -179,13 +181,13 @@ class Collector:
                 self._rollout.store(t, decision, envs)
 
     def all_ended(self, t: int) -> bool:
-        """Whether step `t`, the newest, has ended an episode in every environment; waits for it."""
+        """Wait for step `t`, the newest; whether it ended an episode in every environment."""
         for group in range(len(self._groups)):
             self._receive(group)
         return bool((self._rollout.terminations[t] | self._rollout.truncations[t]).all())
 
     def finish(self, steps: int) -> RolloutBuffer:
-        """Receive the last of `steps` steps and value what it leads to; the rollout that they make."""
+        """Receive the last of `steps` steps and value its outcome; return the whole rollout."""
         for group in range(len(self._groups)):
             self._receive(group)
         self._steps_since = steps
@@ -197,23 +199,23 @@ class Collector:
         return self._rollout.first(steps)
 
     def _states(self, t: int, envs: slice = ALL_ENVS) -> torch.Tensor | None:
-        """What a recurrent policy remembers before step `t`, where it computes; None without memory."""
+        """The recurrent states before step `t`, on the device; None for other policies."""
         states = self._rollout.state(t, envs)
         return None if states is None else states.to(self._device)
 
     def _receive(self, group: int) -> None:
-        """Wait for the step of `group` that is under way, and value the final observations of what it truncated."""
+        """Wait for the step of `group`, and value the final observations of truncated episodes."""
         t = self._under_way.pop(group, None)
         if t is None:
             return
         with self._times.phase("wait"):
             try:
                 pairs = self._pool.wait_step(group)
-            except WorkerFailedError as lost:
+            except WorkerFailedError as failure:
                 if self._recovery is None:
                     raise
-                pairs = self._recovery.in_step(lost, self._restore_point, t)
-        self._note(pairs, t)
+                pairs = self._recovery.in_step(failure, self._restore_point, t)
+        self._report_failures(pairs, t)
         envs = self._groups[group]
         shared, row = self._pool.shared, self._first_row + t + 1
         truncated = shared.truncations[row, envs] & ~shared.terminations[row, envs]
@@ -226,7 +228,7 @@ class Collector:
         self._rollout.mark_boundaries(t, envs)
 
     def finished_episodes(self, first_step: int, steps: int) -> Iterator[EpisodeFinished]:
-        """The full games that ended in the rollout of so many steps, in the order of these, as all ranks count them.
+        """The episodes that ended in a rollout of `steps` steps, in their order, numbered over all ranks.
 
         Args:
             first_step: environment steps of the run before this rollout.
@@ -244,99 +246,94 @@ class Collector:
 
 
 _AHEAD = "ahead/"
-"""What the names of a saved rollout's tensors begin with."""
+"""Prefix of the tensors' names of a saved rollout."""
 
 
 class Rollouts:
-    """Collects rollouts from a pool with a policy.
+    """Collects rollouts one after the other, publishes their progress, and sends clips.
 
     Args:
-        policy: acts.
-        action_seed: of the noise that actions are sampled with.
+        policy: chooses the actions.
+        action_seed: of the noise that samples actions.
         env_seed: of the environments' first episodes.
-        books: is told of progress and episodes.
-        check: called after every vector step; may raise to abandon the rollout.
-        ranks: those who collect together, each from its own environments.
 
     Attributes:
-        buffer: what the workers write into; each rollout lies in it until the next one begins.
-        game: shows the environment that is watched.
-        ahead: the rollout to learn from next, on memory of its own, where it has been collected already.
+        buffer: the workers write into it; each rollout lies in it until the next one begins.
+        clips: pictures of the environment that is watched.
+        ahead: a rollout that was collected in advance, on memory of its own, or None.
     """
 
     def __init__(
         self,
-        config: Config,
+        context: RunContext,
         info: EnvInfo,
         pool: WorkerPool,
         policy: ActorCritic,
+        metrics: RunMetrics,
         *,
         action_seed: np.random.SeedSequence,
         env_seed: np.random.SeedSequence,
-        books: Bookkeeping,
-        check: Callable[[], None],
-        emit: Callable[[Event], None],
-        ranks: Ranks = ALONE,
     ) -> None:
-        self._config, self._policy, self._books, self._check = config, policy, books, check
+        config, ranks = context.config, context.ranks
+        self._config, self._policy, self._metrics = config, policy, metrics
         self.ahead: RolloutBuffer | None = None
         self.buffer = wrap_rollout(pool.shared, policy, config, masked=info.num_masked > 0)
-        names = info.action_meanings or ()
-        self.game = GameClips(pool, policy, self.buffer, action_names=names, emit=emit, ranks=ranks)
-        num_envs = config.rollout.num_envs
-        env_seeds = [int(seed) for seed in env_seed.generate_state(num_envs) >> 1][ranks.share(num_envs)]
-        recovery = Recovery(
+        self.clips = GameClips(
             pool,
             policy,
             self.buffer,
-            max_restarts=config.workers.max_restarts,
-            env_seeds=env_seeds,
-            emit=emit,
-            on_change=lambda: emit(books.workers.changed()),
+            action_names=info.action_meanings or (),
+            publish=context.publish_from_rank,
+            first_env=ranks.rank * pool.num_envs,
         )
+        num_envs = config.rollout.num_envs
+        env_seeds = [int(seed) for seed in env_seed.generate_state(num_envs) >> 1][ranks.share(num_envs)]
         self._collector = Collector(
             pool,
             policy,
             self.buffer,
-            times=books.times,
+            times=metrics.times,
             action_seed=int(action_seed.generate_state(1)[0]),
             env_seeds=env_seeds,
-            recovery=recovery,
+            recovery=Recovery(context, pool, policy, self.buffer, metrics.workers, env_seeds=env_seeds),
             ranks=ranks,
         )
 
-    def next(self, step: int, update: int) -> RolloutBuffer:
-        """What to learn from: the rollout `ahead`, which is no more, or one collected now, on `buffer`'s memory.
+    def next(self, step: int, update: int, after_step: Callable[[], None]) -> RolloutBuffer:
+        """Return the rollout `ahead`, which is None then, or collect one now, in `buffer`.
 
         Args:
             step: environment steps of the run before this rollout.
             update: number of the update that learns from it.
+            after_step: called after every vector step; may raise to abandon the rollout.
         """
         if self.ahead is None:
-            return self._collect(step, update)
+            return self._collect(step, update, after_step)
         experience, self.ahead = self.ahead, None
         return experience
 
-    def collect_ahead(self, step: int, update: int) -> None:
-        """Collect the rollout that `next` will return; the arguments are as there."""
-        experience = self._collect(step, update)
-        with self._books.times.phase("copy"):
+    def collect_ahead(self, step: int, update: int, after_step: Callable[[], None]) -> None:
+        """Collect the rollout for the next call of `next`, which has the arguments."""
+        experience = self._collect(step, update, after_step)
+        with self._metrics.times.phase("copy"):
             self.ahead = experience.clone()
             experience.carry_over()
 
-    def _collect(self, step: int, update: int) -> RolloutBuffer:
-        self._books.rollout_begins()
-        self.game.before_rollout(step)
+    def _collect(self, step: int, update: int, after_step: Callable[[], None]) -> RolloutBuffer:
+        self._metrics.rollout_begins()
+        self.clips.before_rollout(step)
+        steps = 0
         with self._policy.unchanged():
             for t in range(self._config.rollout.steps):
                 self._collector.step(t)
-                self._books.rollout_progress(step, update, t + 1)
-                self._check()
+                steps = t + 1
+                self._metrics.rollout_progress(step, update, steps)
+                after_step()
                 if self._config.rollout.whole_episodes and self._collector.all_ended(t):
                     break
-            experience = self._collector.finish(steps=t + 1)
-        self.game.after_rollout()
-        self._books.rollout_done(t + 1, self._collector.finished_episodes(step, steps=t + 1))
+            experience = self._collector.finish(steps)
+        self.clips.after_rollout()
+        self._metrics.rollout_done(steps, self._collector.finished_episodes(step, steps))
         return experience
 
     def reset(self) -> None:
@@ -345,14 +342,14 @@ class Rollouts:
         self._collector.reset()
 
     def save_state(self) -> CollectorState:
-        """Where the next rollout starts from, after `RolloutBuffer.carry_over`, and the one that is `ahead` of it."""
+        """Return the state from which the next rollout starts, with the rollout `ahead` of it."""
         state = self._collector.save_state()
         if self.ahead is not None:
             state.tensors.update({_AHEAD + name: tensor for name, tensor in self.ahead.experience_dict().items()})
         return state
 
     def load_state(self, state: CollectorState) -> dict[int, str]:
-        """Stand where `save_state` was called; the environments that begin anew, each with the reason."""
+        """Restore what `save_state` returned; the environments that begin anew, with the reasons."""
         ahead = {name.removeprefix(_AHEAD): tensor for name, tensor in state.tensors.items() if name.startswith(_AHEAD)}
         self.ahead = self.buffer.with_experience(ahead) if ahead else None
         return self._collector.load_state(state)

@@ -1,12 +1,10 @@
-"""Commands, as they arrive from other threads, and what they make the training loop do."""
+"""Commands on their way into the training loop, and the live settings that they change. Imports no torch."""
 
 from __future__ import annotations
 
-import contextlib
 import queue
-import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -17,7 +15,6 @@ from ..protocol import (
     AnyCommand,
     Command,
     CommandRefused,
-    Event,
     Pause,
     Resume,
     Rewind,
@@ -31,77 +28,91 @@ from ..protocol import (
     WithdrawValue,
 )
 from .checkpoint.files import SavedSchedule
+from .hub import RunContext
 
 if TYPE_CHECKING:
-    from ..distributed.ranks import Ranks
     from ..ppo import Hyperparameters
 
+MEETING_SECONDS = 1.0
+"""How often paused ranks tell each other that they are alive."""
 
-class Receiver(Protocol):
-    """What obeys commands."""
-
-    def send(self, command: Command) -> None:
-        """Take a command from any thread, without waiting for it to be obeyed."""
+MAX_WATCH_FPS = 60
 
 
-class CommandRelay:
-    """Passes commands on, from any thread; those that come before there is an engine wait for it, in order."""
+class Inbox:
+    """Commands for the engine, and functions for its thread to call, from any thread and from signal handlers.
+
+    It is made before the engine, which takes seconds to load: what comes early waits in order.
+    """
 
     def __init__(self) -> None:
-        self._handover = threading.RLock()  # as a signal may arrive while its own thread is in here
-        self._engine: Receiver | None = None
-        self._early: list[Command] = []
+        self._queue: queue.SimpleQueue[Command | Callable[[], None]] = queue.SimpleQueue()
+        self.stop_requested = False
+        """Whether a `Stop` was ever sent."""
 
     def send(self, command: Command) -> None:
-        with self._handover:
-            if self._engine is None:
-                self._early.append(command)
-            else:
-                self._engine.send(command)
+        """Queue a command, without waiting for it to be obeyed."""
+        if isinstance(command, Stop):
+            self.stop_requested = True
+        self._queue.put(command)
 
-    def connect(self, engine: Receiver) -> None:
-        """From now on `engine` obeys."""
-        with self._handover:
-            self._engine = engine
-            for command in self._early:
-                engine.send(command)
-            self._early.clear()
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Let the training thread call `function` at its next look into the inbox."""
+        self._queue.put(function)
 
+    def receive(self, *, wait: bool = False, timeout: float | None = None) -> Command | None:
+        """Return the next command, or None; functions that come before it are called.
 
-MEETING_SECONDS = 1.0
-"""How often ranks that are paused tell each other that they are there."""
+        Args:
+            wait: for something to arrive, up to `timeout` seconds.
+        """
+        while True:
+            try:
+                arrived = self._queue.get(block=wait, timeout=timeout)
+            except queue.Empty:
+                return None
+            if isinstance(arrived, Command):
+                return arrived
+            arrived()
+            wait = False
 
 
 class StopTraining(Exception):
-    """Leaves the training loop; `stop` is the command that asked for it."""
+    """Leaves the training loop, on a `Stop` command."""
 
     def __init__(self, stop: Stop) -> None:
         super().__init__(stop.reason)
         self.stop = stop
 
 
-class Controls:
-    """Obeys commands at the points where the loop looks for them.
+class Steerable(Protocol):
+    """The commands that an algorithm obeys in a way of its own."""
 
-    `send` may be called from any thread. Everything else belongs to the training thread: it calls `check` after
-    every vector step and minibatch, and `at_boundary` between updates.
+    def pause(self, paused: bool) -> None:
+        """Pause what runs beside the training thread, or let it continue."""
 
-    Args:
-        emit: receives the events that answer commands.
-        on_pause: called with True when the training is held and with False when it goes on.
-        on_watch: receives the commands of those who watch the game.
+    def watch(self, command: WatchGame) -> None:
+        """Send clips of the environment that the command names; None sends no more."""
+
+
+class Requests(NamedTuple):
+    """Commands to obey between two updates.
+
+    Attributes:
+        settings: with checked values.
+        rewind: the checkpoint to go back to, or None.
     """
 
-    def __init__(
-        self,
-        emit: Callable[[Event], None],
-        on_pause: Callable[[bool], None],
-        on_watch: Callable[[WatchGame], None] = lambda command: None,
-    ) -> None:
-        self._emit = emit
-        self._on_pause = on_pause
-        self._on_watch = on_watch
-        self._queue: queue.SimpleQueue[Command | Callable[[], None]] = queue.SimpleQueue()
+    settings: tuple[SetValue, ...] = ()
+    save: bool = False
+    rewind: str | None = None
+
+
+class Controls:
+    """Obeys commands at the points where the loop looks for them. Belongs to the training thread."""
+
+    def __init__(self, context: RunContext, inbox: Inbox, engine: Steerable) -> None:
+        self._context, self._inbox, self._engine = context, inbox, engine
         self._paused = False
         self._updates_until_pause: int | None = None
         self._stop: Stop | None = None
@@ -109,66 +120,58 @@ class Controls:
         self._save = False
         self._rewind: str | None = None
 
-    def call_soon(self, function: Callable[[], None]) -> None:
-        """Let the training thread call `function` at its next check, also while it is paused; from any thread."""
-        self._queue.put(function)
-
-    def send(self, command: Command) -> None:
-        """Queue a command; the training thread obeys it at its next check."""
-        self._queue.put(command)
-
     def check(self, *, mid_update: bool = False) -> None:
-        """Obey what has arrived, and hold here while paused.
+        """Obey the commands that have arrived, and stay here while paused.
 
         A stop that saves lets an update in progress finish, so that no update is lost; any other leaves at once.
 
         Raises:
-            StopTraining: the run is to end here.
+            StopTraining: the run ends here.
         """
         self._take_in()
         if self._paused and self._stop is None:
-            self._hold()
+            self._stay_paused()
         if self._stop is not None and not (mid_update and self._stop.save):
             raise StopTraining(self._stop)
 
     def meet(self) -> None:
-        """Where ranks meet between updates: obey what any of them was asked. A single process has obeyed already."""
+        """Obey the commands of all ranks, between updates. A single process has obeyed already."""
 
-    def _take_in(self) -> None:
-        """Obey what has arrived."""
-        while not self._queue.empty():
-            self._obey(self._queue.get())
-
-    def at_boundary(self) -> tuple[list[SetValue], bool]:
-        """Between updates: the settings to change, with values that have been checked, and whether to save."""
+    def at_boundary(self) -> Requests:
+        """Return the requests to obey between two updates, once."""
         self.meet()
         if self._updates_until_pause is not None:
             self._updates_until_pause -= 1
             if self._updates_until_pause <= 0:
                 self._updates_until_pause, self._paused = None, True
-        settings, save = list(self._settings.values()), self._save
-        self._settings, self._save = {}, False
-        return settings, save
+        requests = Requests(tuple(self._settings.values()), self._save, self._rewind)
+        self._settings, self._save, self._rewind = {}, False, None
+        return requests
 
-    def _hold(self) -> None:
-        self._on_pause(True)
-        self._emit(StateChanged(state=RunState.PAUSED))
+    def _take_in(self) -> None:
+        """Obey the commands that have arrived."""
+        while command := self._inbox.receive():
+            self._obey(command)
+
+    def _stay_paused(self) -> None:
+        self._pause(True)
+        self._context.publish(StateChanged(state=RunState.PAUSED))
         while self._paused and self._stop is None:
             self._wait_for_commands()
-        self._on_pause(False)
+        self._pause(False)
         if self._stop is None:
-            self._emit(StateChanged(state=RunState.TRAINING))
+            self._context.publish(StateChanged(state=RunState.TRAINING))
+
+    def _pause(self, paused: bool) -> None:
+        self._context.clock.pause(paused)
+        self._engine.pause(paused)
 
     def _wait_for_commands(self) -> None:
-        """While held: until there is one, and obey it."""
-        self._obey(self._queue.get())
+        """Wait for a command while paused, and obey it."""
+        if command := self._inbox.receive(wait=True):
+            self._obey(command)
 
-    def take_rewind(self) -> str | None:
-        """Between updates: the checkpoint to go back to, once."""
-        rewind, self._rewind = self._rewind, None
-        return rewind
-
-    def _obey(self, command: Command | Callable[[], None]) -> None:
+    def _obey(self, command: Command) -> None:
         match command:
             case Pause():
                 self._paused = True
@@ -182,59 +185,51 @@ class Controls:
                 try:
                     self._settings[key] = msgspec.structs.replace(command, value=parse_live_value(key, value))
                 except ConfigError as error:
-                    self._emit(CommandRefused(message=str(error), by=by))
+                    self._refuse(str(error), by)
             case Rewind(path=path):
                 self._rewind = path
             case WithdrawValue(key=key, by=by):
                 if self._settings.pop(key, None) is None:
-                    self._emit(CommandRefused(message=f"{key}: its change is in force already; undo it instead", by=by))
-            case WatchGame():
-                self._on_watch(command)
+                    self._refuse(f"{key}: its change is in force already; undo it instead", by)
+            case WatchGame(env=env, fps=fps, by=by):
+                last = self._context.config.rollout.num_envs - 1
+                if env is None or (0 <= env <= last and 0 < fps <= MAX_WATCH_FPS):
+                    self._engine.watch(command)
+                else:
+                    limits = f"envs are 0 to {last}, fps more than 0, at most {MAX_WATCH_FPS}"
+                    self._refuse(f"watch env {env} at {fps:g} fps: {limits}", by)
             case Stop():
                 self._stop = command
-            case _ if callable(command):
-                command()
+
+    def _refuse(self, message: str, by: str) -> None:
+        self._context.publish(CommandRefused(message=message, by=by))
 
 
-class GroupControls(Controls):
-    """Those of one of several ranks, who all do the same after the same update: what any of them is asked waits for it.
+class RankControls(Controls):
+    """Controls of one of several ranks; all obey each command after the same update.
 
-    `meet`, and so `at_boundary`, has to be called by all ranks at the same time. While paused they keep meeting: nobody
-    waits in vain for one that has died, and none takes a long pause for a death.
+    All ranks call `meet`, and so `at_boundary`, at the same time. Paused ranks keep meeting: none waits in vain for one
+    that has died, and none takes a long pause for a death.
     """
 
-    def __init__(
-        self,
-        emit: Callable[[Event], None],
-        on_pause: Callable[[bool], None],
-        on_watch: Callable[[WatchGame], None],
-        ranks: Ranks,
-    ) -> None:
-        super().__init__(emit, on_pause, on_watch)
-        self._ranks = ranks
+    def __init__(self, context: RunContext, inbox: Inbox, engine: Steerable) -> None:
+        super().__init__(context, inbox, engine)
         self._waiting: list[Command] = []
 
     def meet(self) -> None:
         self._take_in()
         own, self._waiting = tuple(self._waiting), []
-        for commands in self._ranks.exchange(own, tuple[AnyCommand, ...]):
+        for commands in self._context.ranks.exchange(own, tuple[AnyCommand, ...]):
             for command in commands:
                 self._obey(command)
 
     def _take_in(self) -> None:
-        while not self._queue.empty():
-            self._put_aside(self._queue.get())
-
-    def _put_aside(self, arrived: Command | Callable[[], None]) -> None:
-        if isinstance(arrived, Command):
-            self._waiting.append(arrived)
-        else:
-            arrived()
+        while command := self._inbox.receive():
+            self._waiting.append(command)
 
     def _wait_for_commands(self) -> None:
-        if self._ranks.leads:
-            with contextlib.suppress(queue.Empty):
-                self._put_aside(self._queue.get(timeout=MEETING_SECONDS))
+        if self._context.ranks.leads and (command := self._inbox.receive(wait=True, timeout=MEETING_SECONDS)):
+            self._waiting.append(command)
         self.meet()
 
 
@@ -242,18 +237,18 @@ _SCHEDULED = {
     "optim.learning_rate": "optim.learning_rate_schedule",
     "ppo.clip_range": "ppo.clip_range_schedule",
 }
-"""Live fields that may be annealed → the field that says how."""
+"""Live field → the field with its schedule."""
 
 
 def _kind(config: Config, key: str) -> Literal["constant", "linear"]:
-    """How `key` is annealed; what follows the divergence is not: the learner starts from it, and adapts it."""
+    """The schedule of `key`; a rate that follows the divergence is constant here, and adapted by the learner."""
     return "linear" if key in _SCHEDULED and get_value(config, _SCHEDULED[key]) == "linear" else "constant"
 
 
 class LiveSettings:
-    """Current values of the live fields of a configuration.
+    """Current values of the live settings, under their schedules and edits.
 
-    An edited value holds exactly from the edit on; where its schedule is linear, it is annealed from there to 0.
+    An edited value holds exactly from the edit on; a linear schedule anneals it from there to 0.
     """
 
     def __init__(self, config: Config) -> None:
@@ -270,25 +265,25 @@ class LiveSettings:
         return self._schedules[key].at(progress)
 
     def edit(self, key: str, value: Any, progress: float) -> Any:
-        """Set `key` to `value` from `progress` on and return what it was until now."""
+        """Set `key` to `value` from `progress` on and return its old value."""
         old = self.current(key, progress)
         self._schedules[key] = self._schedules[key].edited(value, progress)
         return old
 
     def hyperparameters(self, progress: float) -> Hyperparameters:
-        """All of them, as the learner wants them."""
+        """All live settings, for the learner."""
         from ..ppo import Hyperparameters
 
         return Hyperparameters(**{key.partition(".")[2]: self.current(key, progress) for key in self._schedules})
 
     def save(self) -> dict[str, SavedSchedule]:
-        """All of them with their schedules, for a checkpoint."""
+        """All live settings with their schedules, for a checkpoint."""
         return {
             key: SavedSchedule(value=schedule.value, since=schedule.since) for key, schedule in self._schedules.items()
         }
 
     def restore(self, saved: Mapping[str, SavedSchedule], *, stretch: float = 1.0) -> None:
-        """Stand where `save` was called. How a setting is annealed is up to the configuration now.
+        """Restore what `save` returned. The schedules are those of the present configuration.
 
         Args:
             stretch: planned steps of the saved run over those of this one. An edit stays at the step at which it was

@@ -1,4 +1,4 @@
-"""Measuring a run: clocks that pauses do not count on, shares of time, and the scores of the newest episodes."""
+"""Measurements of a run, and the line of metrics of each update, whose keys are made here."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -21,10 +22,7 @@ from ..distributed.ranks import ALONE, Ranks
 from ..ppo import ActorCritic
 from ..protocol import (
     Alarm,
-    CommandRefused,
     EpisodeFinished,
-    Event,
-    GameClip,
     RolloutProgress,
     RunStarted,
     WorkerInfo,
@@ -32,64 +30,36 @@ from ..protocol import (
     WorkerState,
 )
 from ..system import gpu_usage_reader
-from ..workers import WorkerPool
+from ..workers.pipes import WorkerHandle
 from .checkpoint.resume import versions
+from .hub import RankEvent, RunContext, TrainingClock
 
 EPISODE_WINDOW = 100
-"""Episodes that ``rollout/ep_rew_mean`` averages over, as in Stable-Baselines3."""
-
-
-class TrainingClock:
-    """Seconds of training since `start`, from a monotonic clock, without the pauses.
-
-    Args:
-        seconds: what it shows at the start: those that an earlier process has trained.
-    """
-
-    def __init__(self, seconds: float = 0.0) -> None:
-        self._started = time.perf_counter() - seconds
-        self._paused_at: float | None = None
-        self._paused_seconds = 0.0
-
-    def start(self, seconds: float = 0.0) -> None:
-        self.__init__(seconds)
-
-    def hold(self, paused: bool) -> None:
-        """Stop the clock, or let it go on."""
-        now = time.perf_counter()
-        if paused:
-            self._paused_at = now
-        elif self._paused_at is not None:
-            self._paused_seconds += now - self._paused_at
-            self._paused_at = None
-
-    @property
-    def seconds(self) -> float:
-        now = time.perf_counter() if self._paused_at is None else self._paused_at
-        return now - self._started - self._paused_seconds
+"""Episodes in the mean ``rollout/ep_rew_mean``, as in Stable-Baselines3."""
 
 
 class PhaseTimes:
-    """How long each phase of an update took, in seconds of a `TrainingClock`.
+    """Seconds of each phase of an update, by a `TrainingClock`.
 
     Phases: ``wait`` for the workers, ``infer`` actions and values, ``copy`` observations and decisions in and out of
     the rollout, ``learn`` from it.
     """
 
-    PHASES = ("wait", "infer", "copy", "learn")
+    PHASES: tuple[str, ...] = ("wait", "infer", "copy", "learn")
 
     def __init__(self, clock: TrainingClock) -> None:
         self._clock = clock
-        self.begin()
+        self._began = clock.seconds
+        self._spent = dict.fromkeys(self.PHASES, 0.0)
 
-    def begin(self) -> None:
+    def begin_update(self) -> None:
         """Start a new update."""
         self._began = self._clock.seconds
         self._spent = dict.fromkeys(self.PHASES, 0.0)
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count what happens inside towards `name`."""
+        """Add the time inside to the phase `name`."""
         started = self._clock.seconds
         try:
             yield
@@ -125,7 +95,7 @@ class RecentRate:
 
 @dataclass
 class EpisodeWindow:
-    """Raw full-game returns and lengths of the newest episodes."""
+    """Raw returns and lengths of the newest whole episodes."""
 
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=EPISODE_WINDOW))
     lengths: deque[int] = field(default_factory=lambda: deque(maxlen=EPISODE_WINDOW))
@@ -137,14 +107,14 @@ class EpisodeWindow:
         self.total += 1
 
     def score(self, at_least: int) -> float | None:
-        """The mean return, finite; None before `at_least` episodes have ended."""
+        """The finite mean return; None before `at_least` episodes have ended."""
         if len(self.returns) < at_least:
             return None
         mean = sum(self.returns) / len(self.returns)
         return mean if math.isfinite(mean) else None
 
     def metrics(self) -> dict[str, float]:
-        """Their means; nothing before the first episode has ended."""
+        """Mean return and length; nothing before the first episode has ended."""
         if not self.returns:
             return {}
         return {
@@ -154,14 +124,14 @@ class EpisodeWindow:
 
 
 class MachineUsage:
-    """Reads the use of the processors, once an update.
+    """Use of the processors, read once an update.
 
     Args:
         device: where the networks live; a GPU is measured through NVIDIA's driver library, where that is there.
     """
 
     def __init__(self, device: torch.device) -> None:
-        psutil.cpu_percent()  # counts from here on
+        psutil.cpu_percent()  # the first call only starts its measurement
         self._gpu_percent = _gpu_meter(device)
 
     def metrics(self) -> dict[str, float | None]:
@@ -173,27 +143,50 @@ class MachineUsage:
 
 
 def _gpu_meter(device: torch.device) -> Callable[[], float | None] | None:
-    """A function that reads the percent of time that a kernel ran on `device`; None where nobody can say."""
+    """A function for the percent of time with a kernel on `device`; None if unknown."""
     if device.type != "cuda":
         return None
     uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)  # not in every build of PyTorch
-    return uuid and gpu_usage_reader(f"GPU-{uuid}")
+    return gpu_usage_reader(f"GPU-{uuid}") if uuid else None
 
 
 MEMORY_SECONDS = 5.0
 """Reading a process's private memory walks its page tables (about a millisecond), so it is read only this often."""
 
 
-class WorkersView:
-    """Turns the pool's counters into a `WorkersStatus` at the start and at the end of each rollout.
+class _BusyTimes(Protocol):
+    @property
+    def busy_seconds(self) -> np.ndarray: ...
 
-    Where several ranks collect together, it is of the workers of all of them, numbered one after the other.
+
+class Workers(Protocol):
+    """What the metrics read of a pool of worker processes."""
+
+    num_envs: int
+
+    @property
+    def num_workers(self) -> int: ...
+
+    @property
+    def restarts(self) -> list[int]: ...
+
+    @property
+    def workers(self) -> Sequence[WorkerHandle]: ...
+
+    @property
+    def shared(self) -> _BusyTimes: ...
+
+
+class WorkersView:
+    """The pool's counters as a `WorkersStatus`, at both ends of a rollout.
+
+    With several ranks it covers the workers of all of them, numbered one after the other.
 
     Args:
-        ranks: who all make such a view at the same time, and call `waiting` at the same time.
+        ranks: the processes that train together; all construct a view, and call `waiting`, at the same time.
     """
 
-    def __init__(self, pool: WorkerPool, ranks: Ranks = ALONE) -> None:
+    def __init__(self, pool: Workers, ranks: Ranks = ALONE) -> None:
         self._pool, self._ranks = pool, ranks
         self._first_env = ranks.rank * pool.num_envs
         self._busy = pool.shared.busy_seconds.copy()
@@ -206,15 +199,13 @@ class WorkersView:
         for worker in pool.workers:
             self._owner[worker.envs] = worker.index
         starting = [
-            WorkerInfo(
-                index=worker.index, pid=worker.process.pid, state=WorkerState.STARTING, num_envs=_count(worker.envs)
-            )
+            WorkerInfo(index=worker.index, pid=worker.pid, state=WorkerState.STARTING, num_envs=_count(worker.envs))
             for worker in pool.workers
         ]
         self._newest = self._ranks.exchange(starting, list[WorkerInfo])
 
     def add_episode(self, env: int, episode_return: float) -> None:
-        """A game of environment `env`, as all ranks count them, is over."""
+        """Count an episode of environment `env`, numbered over all ranks."""
         if not 0 <= env - self._first_env < self._pool.num_envs:
             return
         worker = self._owner[env - self._first_env]
@@ -222,24 +213,24 @@ class WorkersView:
         self._last_returns[worker] = episode_return
 
     def stepping(self) -> WorkersStatus:
-        """The workers at the start of a rollout, with the figures of the last one."""
+        """The workers at the start of a rollout, with the last one's figures."""
         return self._status([])
 
     def changed(self) -> WorkersStatus:
-        """The workers in the middle of a rollout in which some have been lost: those, and who took their place."""
-        lost = {worker.index: worker.failure is not None for worker in self._pool.workers}
+        """The workers in the middle of a rollout, after failures and replacements."""
+        failed = {worker.index: worker.failure is not None for worker in self._pool.workers}
         return self._status(
             msgspec.structs.replace(
                 info,
-                pid=worker.process.pid,
-                state=WorkerState.STARTING if lost[worker.index] else WorkerState.STEPPING,
-                restarts=self._pool.restarts[worker.index] + lost[worker.index],
+                pid=worker.pid,
+                state=WorkerState.STARTING if failed[worker.index] else WorkerState.STEPPING,
+                restarts=self._pool.restarts[worker.index] + failed[worker.index],
             )
             for info, worker in zip(self._newest[self._ranks.rank], self._pool.workers, strict=True)
         )
 
     def waiting(self, steps: int, seconds: float) -> WorkersStatus:
-        """The workers after a rollout of `steps` steps of each environment that took `seconds`."""
+        """The workers after a rollout of `steps` vector steps in `seconds`."""
         busy = self._pool.shared.busy_seconds - self._busy
         self._busy = self._pool.shared.busy_seconds.copy()
         answering, before = self._answer_seconds(), self._answering
@@ -249,7 +240,7 @@ class WorkersView:
         own = [
             WorkerInfo(
                 index=worker.index,
-                pid=worker.process.pid,
+                pid=worker.pid,
                 state=WorkerState.WAITING,
                 num_envs=_count(worker.envs),
                 steps_per_second=steps * _count(worker.envs) / seconds,
@@ -270,18 +261,18 @@ class WorkersView:
 
     @property
     def busy_share(self) -> float:
-        """Share (0..1) of the last rollout that the workers spent stepping, on average."""
+        """Mean share (0..1) of the last rollout in which a worker was stepping."""
         waits = [worker.wait_share for worker in itertools.chain(*self._newest)]
         return 1.0 - sum(waits) / len(waits)
 
     @property
     def env_slices(self) -> tuple[tuple[int, int], ...]:
-        """First environment of each worker, and the one after its last."""
+        """Start and stop of each worker's environments."""
         stops = list(itertools.accumulate(worker.num_envs for worker in itertools.chain(*self._newest)))
         return tuple(itertools.pairwise([0, *stops]))
 
     def _status(self, own: Iterable[WorkerInfo]) -> WorkersStatus:
-        """The workers while they step; `own` are this rank's, where more is known of them."""
+        """The workers while they step; `own` replaces this rank's entries unless empty."""
         reports = [
             [msgspec.structs.replace(info, state=WorkerState.STEPPING) for info in part] for part in self._newest
         ]
@@ -298,7 +289,7 @@ class WorkersView:
         now = time.monotonic()
         if now - self._memory_read_at >= MEMORY_SECONDS:
             self._memory_read_at = now
-            self._memory = [_private_megabytes(worker.process.pid) for worker in self._pool.workers]
+            self._memory = [_private_megabytes(worker.pid) for worker in self._pool.workers]
 
 
 def _count(envs: slice) -> int:
@@ -311,53 +302,41 @@ def _private_megabytes(pid: int) -> float:
     return 0.0
 
 
-class _News(msgspec.Struct):
-    """What a rank has to say after a rollout: the games that ended in it, and what befell its workers."""
+class _RankNews(msgspec.Struct):
+    """Episodes that ended on a rank in a rollout, and its events for rank 0 to publish."""
 
     episodes: tuple[EpisodeFinished, ...]
-    events: tuple[Alarm | GameClip | CommandRefused, ...]
+    events: tuple[RankEvent, ...]
 
 
-class Bookkeeping:
-    """Counts episodes, steps and seconds, and tells of rollouts in progress, of the workers and of each update.
+class RunMetrics:
+    """Counts episodes, steps and seconds; publishes progress and makes the line of metrics of each update.
 
     Args:
-        device: where the networks live.
-        emit: takes the events.
-        ranks: those who train together: what all of them say is told by rank 0, after each rollout.
+        device: of the networks.
 
     Attributes:
-        times: how long each phase of the update takes.
+        times: seconds of each phase of the update.
         episodes: the newest ones.
-        workers: what they are doing.
+        workers: the state of each worker process.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        pool: WorkerPool,
-        device: torch.device,
-        *,
-        clock: TrainingClock,
-        emit: Callable[[Event], None],
-        ranks: Ranks = ALONE,
-    ) -> None:
-        self._config, self._clock, self._emit, self._ranks = config, clock, emit, ranks
-        self._untold: list[Event] = []
-        self.times = PhaseTimes(clock)
+    def __init__(self, context: RunContext, pool: Workers, device: torch.device) -> None:
+        self._context, self._config = context, context.config
+        self.times = PhaseTimes(context.clock)
         self.episodes = EpisodeWindow()
-        self.workers = WorkersView(pool, ranks)
+        self.workers = WorkersView(pool, context.ranks)
         self._rate = RecentRate()
         self._usage = MachineUsage(device)
         self._rollout_began = 0.0
 
     def rollout_begins(self) -> None:
-        self._rollout_began = self._clock.seconds
-        self._emit(self.workers.stepping())
+        self._rollout_began = self._context.clock.seconds
+        self._context.publish(self.workers.stepping())
 
     def rollout_progress(self, step: int, update: int, t: int) -> None:
-        """Vector step `t` is under way, of the rollout that `update` learns from and that began at `step`."""
-        self._emit(
+        """Publish that vector step `t` of the rollout for `update`, which began at `step`, has been taken."""
+        self._context.publish(
             RolloutProgress(
                 step=step + t * self._config.rollout.num_envs,
                 update=update,
@@ -367,44 +346,43 @@ class Bookkeeping:
             )
         )
 
-    def tell(self, event: Event) -> None:
-        """Emit what happened on this rank alone, soon."""
-        if self._ranks.leads:
-            self._emit(event)
-        elif isinstance(event, Alarm | GameClip | CommandRefused):
-            self._untold.append(event)
-
     def rollout_done(self, steps: int, episodes: Iterable[EpisodeFinished] = ()) -> None:
-        """`steps` steps of each environment have been collected, in which these games ended on this rank."""
-        news, self._untold = _News(tuple(episodes), tuple(self._untold)), []
-        told = self._ranks.exchange(news, _News)
-        ended = itertools.chain.from_iterable(of_rank.episodes for of_rank in told)
+        """Publish the end of a rollout of all ranks.
+
+        Args:
+            steps: of each environment.
+            episodes: those that ended in it on this rank.
+        """
+        news = _RankNews(tuple(episodes), self._context.take_rank_events())
+        of_ranks = self._context.ranks.exchange(news, _RankNews)
+        ended = itertools.chain.from_iterable(of_rank.episodes for of_rank in of_ranks)
         for episode in sorted(ended, key=lambda episode: (episode.step, episode.env)):
             self.episode_finished(episode)
-        for rank, of_rank in enumerate(told):
+        for rank, of_rank in enumerate(of_ranks):
             for event in of_rank.events:
-                named = isinstance(event, Alarm)
-                self._emit(msgspec.structs.replace(event, message=f"rank {rank}: {event.message}") if named else event)
-        self._emit(self.workers.waiting(steps, self._clock.seconds - self._rollout_began))
+                if isinstance(event, Alarm):
+                    event = msgspec.structs.replace(event, message=f"rank {rank}: {event.message}")
+                self._context.publish(event)
+        self._context.publish(self.workers.waiting(steps, self._context.clock.seconds - self._rollout_began))
 
     def episode_finished(self, episode: EpisodeFinished) -> None:
         self.episodes.add(episode.episode_return, episode.length)
         self.workers.add_episode(episode.env, episode.episode_return)
-        self._emit(episode)
+        self._context.publish(episode)
 
-    def metrics(
+    def of_update(
         self, step: int, update: int, taken: int, learning: Mapping[str, float | None]
     ) -> dict[str, float | None]:
-        """All metrics of the update that was just done.
+        """The line of metrics of the update that has just ended.
 
         Args:
             step: environment steps of the run, those of this update included.
-            taken: those of this update.
-            learning: what the learner says of it.
+            taken: environment steps of this update.
+            learning: the learner's metrics.
         """
         seconds = self.times.total
         self._rate.add(taken, seconds)
-        elapsed = self._clock.seconds
+        elapsed = self._context.clock.seconds
         return {
             "time/total_timesteps": step,
             "time/iterations": update,
@@ -427,7 +405,11 @@ def run_started(
     device: torch.device,
     run_dir: Path | None,
 ) -> RunStarted:
-    """The first event of a run: what it is; `env_slices` are the environments of each worker, as start and stop."""
+    """The first event of a run.
+
+    Args:
+        env_slices: start and stop of each worker's environments.
+    """
     return RunStarted(
         run=name,
         config=to_tables(config),

@@ -1,4 +1,4 @@
-"""Going on after workers and environments have failed, with the bits of a run in which nobody did wherever possible."""
+"""Recovery from failed workers and environments; where possible the run continues bit for bit."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ import numpy as np
 from ..envs.tolerance import EnvFailure
 from ..errors import RunFailedError, WorkerFailedError
 from ..ppo import ActorCritic, RolloutBuffer
-from ..protocol import Alarm, Event, Level
+from ..protocol import Alarm, Level
 from ..workers import Replacement, WorkerPool
 from ..workers.worker import FAILURES
+from .hub import RunContext
+from .metrics import WorkersView
 
 MAX_ENV_FAILURES = 5
-"""Failures of one environment in a row, without a finished episode or a whole rollout between, that end the run."""
+"""Failures of one environment in a row that end the run, without an episode or rollout between."""
 
 MAX_REPLAYS = 2
-"""A worker that is lost more often than this at the same step dies of its episodes: they are given up."""
+"""A worker that fails more often than this at the same step fails because of its episodes: they are given up."""
 
 _PER_ROW = (
     "observations",
@@ -36,170 +38,172 @@ Pairs = list[tuple[int, dict[str, Any]]]
 
 
 class Recovery:
-    """Replaces lost workers: their environments are restored from the start of the rollout and play its actions again.
+    """Replaces failed workers: their environments are restored and repeat the rollout's actions.
 
     What they write is compared with what they wrote before. An environment that cannot be restored, or comes to other
     observations, begins a new episode; the part of its episode that was played counts, and ends as truncated.
+    ``workers.max_restarts`` limits the restarts of one worker in a row, without a whole rollout between.
 
     Args:
-        max_restarts: of one worker in a row, without a whole rollout between; one more ends the run.
+        workers: their state, which is published when a restart begins and ends.
         env_seeds: one for each environment.
-        on_change: called when a worker is being restarted, and when it has been.
     """
 
     def __init__(
         self,
+        context: RunContext,
         pool: WorkerPool,
         policy: ActorCritic,
         rollout: RolloutBuffer,
+        workers: WorkersView,
         *,
-        max_restarts: int,
         env_seeds: Sequence[int],
-        emit: Callable[[Event], None],
-        on_change: Callable[[], None],
     ) -> None:
+        self._context, self._workers = context, workers
         self._pool, self._policy, self._rollout = pool, policy, rollout
-        self._max_restarts, self._env_seeds = max_restarts, env_seeds
-        self._emit, self._on_change = emit, on_change
+        self._max_restarts, self._env_seeds = context.config.workers.max_restarts, env_seeds
         self._first_row = rollout.frame_stack - 1
         self._step_timeout = pool.step_timeout
-        self._losses: Counter[int] = Counter()
-        self._losses_at: Counter[tuple[int, int]] = Counter()
-        self._lost_in_rollout: set[int] = set()
+        self._failures: Counter[int] = Counter()
+        self._failures_at: Counter[tuple[int, int]] = Counter()
+        self._failed_workers: set[int] = set()
         self._env_failures: Counter[int] = Counter()
-        self._failed_in_rollout: dict[int, int] = {}
-        self._told: tuple[str, ...] = ()
+        self._failed_envs: dict[int, int] = {}
+        self._reported: tuple[str, ...] = ()
 
     def rollout_begins(self) -> None:
-        """From here on it counts who gets through."""
-        self._lost_in_rollout.clear()
-        self._losses_at.clear()
-        self._failed_in_rollout.clear()
+        """Start to count the workers and environments that fail in this rollout."""
+        self._failed_workers.clear()
+        self._failures_at.clear()
+        self._failed_envs.clear()
 
     def rollout_done(self) -> None:
-        """Who got through the whole rollout has a clean record again."""
-        for index in self._losses.keys() - self._lost_in_rollout:
-            del self._losses[index]
-        for env in self._env_failures.keys() - self._failed_in_rollout.keys():
+        """Forget the earlier failures of those that got through the whole rollout."""
+        for index in self._failures.keys() - self._failed_workers:
+            del self._failures[index]
+        for env in self._env_failures.keys() - self._failed_envs.keys():
             del self._env_failures[env]
         self._pool.step_timeout = self._step_timeout
 
     # ── Workers ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def between_rollouts(self, lost: WorkerFailedError, states: Sequence[bytes] | None, steps: int) -> list[int]:
-        """Bring the environments of the lost workers to where the next rollout starts.
+    def between_rollouts(self, failure: WorkerFailedError, states: Sequence[bytes] | None, steps: int) -> list[int]:
+        """Bring the environments of the failed workers to the start of the next rollout.
 
         Args:
             states: of all environments, `steps` steps ago; None where they were reset with their seeds.
 
         Returns:
-            Environments that have begun a new episode there instead.
+            The environments that have begun a new episode there instead.
 
         Raises:
-            WorkerError: a worker was lost too often.
+            WorkerError: a worker failed too often.
         """
         begun: list[int] = []
 
-        def lead(replacement: Replacement) -> None:
-            anew, _ = self._play_again(replacement, states, steps, known=steps)
-            self._begin_anew(replacement, anew, self._first_row)
-            begun.extend(anew)
+        def restore(replacement: Replacement) -> None:
+            restarted, _ = self._repeat(replacement, states, steps, known=steps)
+            self._begin_episodes(replacement, restarted, self._first_row)
+            begun.extend(restarted)
 
-        self._replace_all(lost, lead, place=-1)
+        self._replace_all(failure, restore, place=-1)
         return begun
 
-    def in_step(self, lost: WorkerFailedError, states: Sequence[bytes] | None, t: int) -> Pairs:
-        """Let the environments of the lost workers take step `t` of the rollout, as the others of their group have.
+    def in_step(self, failure: WorkerFailedError, states: Sequence[bytes] | None, t: int) -> Pairs:
+        """Let the environments of the failed workers take step `t`, like the others of their group.
 
         Args:
             states: of all environments at the rollout's start; None where they were reset with their seeds.
 
         Returns:
-            What all workers of the group replied to that step.
+            The replies of all workers of the group to that step.
 
         Raises:
-            WorkerError: a worker was lost too often.
+            WorkerError: a worker failed too often.
         """
-        pairs = [pair for reply in lost.replies.values() if reply for pair in reply]
+        pairs = [pair for reply in failure.replies.values() if reply for pair in reply]
         shared, row = self._pool.shared, self._first_row + t + 1
 
-        def lead(replacement: Replacement) -> None:
-            anew, of_step = self._play_again(replacement, states, t + 1, known=t)
-            self._begin_anew(replacement, anew, row)
-            for env in anew:
+        def restore(replacement: Replacement) -> None:
+            restarted, of_step = self._repeat(replacement, states, t + 1, known=t)
+            self._begin_episodes(replacement, restarted, row)
+            for env in restarted:
                 shared.final_observations[env] = shared.observations[row - 1, env]
                 shared.truncations[row, env] = True
-            pairs.extend(pair for pair in of_step if pair[0] not in anew)
+            pairs.extend(pair for pair in of_step if pair[0] not in restarted)
 
-        self._replace_all(lost, lead, place=t)
+        self._replace_all(failure, restore, place=t)
         return pairs
 
-    def _replace_all(self, lost: WorkerFailedError, lead: Callable[[Replacement], None], place: int) -> None:
-        """Replace the lost workers, and `lead` each new one to its place; who is lost on the way is replaced again."""
-        causes = dict(lost.causes)
+    def _replace_all(self, failure: WorkerFailedError, restore: Callable[[Replacement], None], place: int) -> None:
+        """Replace the failed workers and `restore` each; one that fails again is replaced again.
+
+        Args:
+            place: the step of the failure (−1: between two rollouts).
+        """
+        causes = dict(failure.causes)
         while causes:
             index = min(causes)
             cause = causes.pop(index)
-            self._losses[index] += 1
-            self._lost_in_rollout.add(index)
-            self._losses_at[index, place] += 1
-            if self._losses[index] > self._max_restarts:
-                raise self._beyond_recovery(lost)
-            if self._losses[index] > 1:  # a machine under load gets more and more time
-                self._pool.step_timeout = self._step_timeout * 2 ** (self._losses[index] - 1)
-            self._on_change()
+            self._failures[index] += 1
+            self._failed_workers.add(index)
+            self._failures_at[index, place] += 1
+            if self._failures[index] > self._max_restarts:
+                raise self._beyond_recovery(failure)
+            if self._failures[index] > 1:  # a machine under load gets more and more time
+                self._pool.step_timeout = self._step_timeout * 2 ** (self._failures[index] - 1)
+            self._context.publish_from_rank(self._workers.changed())
             began = time.monotonic()
             try:
-                lead(self._pool.replace(index))
+                restore(self._pool.replace(index))
             except WorkerFailedError as again:
-                lost, causes = again, causes | again.causes
+                failure, causes = again, causes | again.causes
                 continue
-            self._tell_restarted(index, cause, time.monotonic() - began)
-            self._on_change()
+            count, seconds = f"{self._failures[index]}/{self._max_restarts}", time.monotonic() - began
+            self._warn(f"worker {index} {cause}, restarted {count}, where it was after {seconds:.1f} s")
+            self._context.publish_from_rank(self._workers.changed())
 
-    def _beyond_recovery(self, lost: WorkerFailedError) -> WorkerFailedError:
+    def _beyond_recovery(self, failure: WorkerFailedError) -> WorkerFailedError:
         if not self._max_restarts:
-            return lost
+            return failure
         return WorkerFailedError(
-            f"{lost.message}, after {self._max_restarts} restarts without a whole rollout between",
-            lost.causes,
-            hint=lost.hint,
+            f"{failure.message}, after {self._max_restarts} restarts without a whole rollout between",
+            failure.causes,
+            hint=failure.hint,
         )
 
-    def _tell_restarted(self, index: int, cause: str, seconds: float) -> None:
-        count = f"{self._losses[index]}/{self._max_restarts}"
-        message = f"worker {index} {cause}, restarted {count}, where it was after {seconds:.1f} s"
-        self._emit(Alarm(level=Level.WARNING, message=message))
+    def _warn(self, message: str, details: str = "") -> None:
+        self._context.publish_from_rank(Alarm(level=Level.WARNING, message=message, details=details))
 
     # ── Their environments ──────────────────────────────────────────────────────────────────────────────────
 
-    def _play_again(
+    def _repeat(
         self, replacement: Replacement, states: Sequence[bytes] | None, steps: int, *, known: int
     ) -> tuple[dict[int, str], Pairs]:
-        """Restore the environments of `replacement` and let them take the first `steps` steps of the rollout again.
+        """Restore the environments of `replacement` and repeat the first `steps` steps of the rollout.
 
-        What had been written of the first `known` of these steps stays as it was.
+        The first `known` of these steps stay in the shared memory as they were.
 
         Returns:
-            The environments that did not come to the same, each with the reason, and the replies to the last step.
+            The environments that did not come to the same, with the reasons, and the replies to the last step.
         """
         envs, first = replacement.envs, self._first_row
         rows = slice(first, first + known + 1)
         before = {name: array[rows, envs].copy() for name, array in self._arrays()}
         pairs: Pairs = []
-        if max(count for (index, _), count in self._losses_at.items() if index == replacement.index) > MAX_REPLAYS:
-            reason = f"its worker was lost {MAX_REPLAYS + 1} times at the same step"
-            anew = dict.fromkeys(range(envs.start, envs.stop), reason)
+        if max(count for (index, _), count in self._failures_at.items() if index == replacement.index) > MAX_REPLAYS:
+            reason = f"its worker failed {MAX_REPLAYS + 1} times at the same step"
+            restarted = dict.fromkeys(range(envs.start, envs.stop), reason)
         else:
-            anew = self._restore(replacement, states)
+            restarted = self._restore(replacement, states)
             for t in range(steps):
                 pairs = replacement.step(self._env_actions(t, envs), first + t + 1)
             for env in self._differing(before, rows, envs):
-                anew.setdefault(env, "playing its episode again led to another observation: it is not deterministic")
+                restarted.setdefault(env, "repeating its episode led to another observation: it is not deterministic")
         for name, array in self._arrays():
-            for env in anew:
+            for env in restarted:
                 array[rows, env] = before[name][:, env - envs.start]
-        return anew, pairs
+        return restarted, pairs
 
     def _restore(self, replacement: Replacement, states: Sequence[bytes] | None) -> dict[int, str]:
         envs = replacement.envs
@@ -209,12 +213,12 @@ class Recovery:
         return {}
 
     def _arrays(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Everything that workers write for each row and environment."""
+        """The arrays with a row for each step and environment."""
         for name in _PER_ROW:
             yield name, getattr(self._pool.shared, name)
 
     def _env_actions(self, t: int, envs: slice) -> np.ndarray:
-        """What these environments were told in step `t`, `[n, *A]`, computed for their whole group as it was then."""
+        """The actions of these environments in step `t`, `[n, *A]`, computed for their whole group as then."""
         group = next(
             group
             for group in map(self._pool.group_envs, range(self._pool.num_groups))
@@ -224,7 +228,7 @@ class Recovery:
         return actions[envs.start - group.start : envs.stop - group.start]
 
     def _differing(self, before: dict[str, np.ndarray], rows: slice, envs: slice) -> list[int]:
-        """The environments whose rows after the first are not what they were."""
+        """The environments whose rows after the first differ from `before`."""
         same = np.ones(envs.stop - envs.start, dtype=bool)
         for name, array in self._arrays():
             now = array[rows, envs][1:]
@@ -232,36 +236,35 @@ class Recovery:
             same &= equal.all(axis=(0, *range(2, equal.ndim)))
         return [envs.start + int(i) for i in np.flatnonzero(~same)]
 
-    def _begin_anew(self, replacement: Replacement, anew: dict[int, str], row: int) -> None:
-        """Reset the environments `anew`, say so, and write what they show into `row`."""
-        if not anew:
+    def _begin_episodes(self, replacement: Replacement, restarted: dict[int, str], row: int) -> None:
+        """Reset the environments `restarted`, write their observations into `row`, and warn."""
+        if not restarted:
             return
         envs = range(replacement.envs.start, replacement.envs.stop)
         # A seed that no episode had before, and that is the same in another run with the same fault.
         restarts = self._pool.restarts[replacement.index]
         seeds = [(self._env_seeds[env] + restarts) % 2**31 for env in envs]
-        self.note(replacement.reset(seeds, row, [env in anew for env in envs]), t=-1)
-        names = ", ".join(map(str, anew))
-        message = f"environments {names} begin new episodes, the old ones are truncated: {next(iter(anew.values()))}"
-        self._emit(Alarm(level=Level.WARNING, message=message))
+        self.report_failures(replacement.reset(seeds, row, [env in restarted for env in envs]), t=-1)
+        names, reason = ", ".join(map(str, restarted)), next(iter(restarted.values()))
+        self._warn(f"environments {names} begin new episodes, the old ones are truncated: {reason}")
 
     # ── Environments that raise ─────────────────────────────────────────────────────────────────────────────
 
-    def note(self, pairs: Pairs, t: int) -> None:
-        """Tell of the failures among the replies to step `t` (−1: to a reset), each of which cost an episode.
+    def report_failures(self, pairs: Pairs, t: int) -> None:
+        """Report the failed environments among the replies to step `t` (−1: a reset); each cost an episode.
 
         Raises:
             RunFailedError: an environment has failed too often in a row.
         """
         for env, info in pairs:
             for failure in info.get(FAILURES, ()):
-                self._note(env, failure, t)
+                self._report_failure(env, failure, t)
 
-    def _note(self, env: int, failure: EnvFailure, t: int) -> None:
-        since = self._first_row + 1 + self._failed_in_rollout.get(env, -1) + 1
+    def _report_failure(self, env: int, failure: EnvFailure, t: int) -> None:
+        since = self._first_row + 1 + self._failed_envs.get(env, -1) + 1
         if self._pool.shared.episode_lengths[since : self._first_row + 1 + t, env].any():
             self._env_failures[env] = 0
-        self._failed_in_rollout[env] = t
+        self._failed_envs[env] = t
         self._env_failures[env] += 1
         count = self._env_failures[env]
         worker = next(worker for worker in self._pool.workers if worker.envs.start <= env < worker.envs.stop)
@@ -275,7 +278,7 @@ class Recovery:
             )
             error.add_note(failure.traceback)
             raise error
-        details = "" if failure.error in self._told else failure.traceback
-        self._told = (*self._told[-99:], failure.error)
+        details = "" if failure.error in self._reported else failure.traceback
+        self._reported = (*self._reported[-99:], failure.error)
         message += f"; it begins a new episode ({count}/{MAX_ENV_FAILURES})"
-        self._emit(Alarm(level=Level.WARNING, message=message, details=details))
+        self._warn(message, details)

@@ -60,6 +60,11 @@ class WorkerHandle:
         self._received = bytearray()
         os.set_blocking(pipe.fileno(), False)
 
+    @property
+    def pid(self) -> int:
+        """Process id; 0 before the process has started."""
+        return self.process.pid or 0
+
     def send(self, message: bytes) -> None:
         """Send a request. A dead worker shows when its reply is awaited."""
         self.replied = False

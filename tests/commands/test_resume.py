@@ -109,7 +109,7 @@ def check_record(run: Path, done_before: int, *, lost: bool) -> None:
 
 def test_what_was_damaged_is_passed_over_aloud_and_nothing_starts_from_scratch(ppo_tui, tmp_path, whole):
     checkpoints = whole / "checkpoints"
-    newest, _ = newest_checkpoint(checkpoints)
+    newest = newest_checkpoint(checkpoints)[0].path
     (newest / "policy.safetensors").write_bytes(b"")
     older = read_checkpoint(newest_checkpoint(checkpoints)[0]).state
     done = ppo_tui("resume", "latest")

@@ -50,7 +50,7 @@ def recovery(directory: Path, count: int) -> str:
 
     def react(trainer: Trainer, event: Event) -> None:
         if isinstance(event, RolloutProgress) and when.get(event.update) == event.t:
-            os.kill(rng.choice(trainer.pool.workers).process.pid, signal.SIGKILL)
+            os.kill(rng.choice(trainer.engine.pool.workers).process.pid, signal.SIGKILL)
 
     recorder = breakout(count, "ppo.epochs=1", react=react, directory=directory)
     found = [re.search(r"after ([\d.]+) s", alarm.message) for alarm in recorder.of(Alarm)]

@@ -52,7 +52,7 @@ def test_a_bad_value_drops_its_episode_or_stops_the_run_and_is_never_learnt_from
     assert len(messages) == 4, "each environment once"
     assert re.search(rf"failed in step \d+ of its episode: BadValueError: {words}", messages[0])
     assert all(metrics["train/nonfinite"] == 0 for metrics in recorder.metrics)
-    assert trainer.rollout.frames.isfinite().all()
+    assert trainer.engine.rollouts.buffer.frames.isfinite().all()
     _, result, _ = train(faulty("env.on_bad_value=stop", what=what, at=45))
     assert (result.state, result.exit_code) == (RunState.FAILED, 3)
     assert re.search(rf"in environment \d: BadValueError: {words} at step \d+ of its episode", result.reason)

@@ -56,7 +56,7 @@ def kill(*workers: int, number: int = signal.SIGKILL) -> Callable[[Trainer], Non
     def do(trainer: Trainer) -> None:
         for worker in workers:
             with contextlib.suppress(ProcessLookupError):  # killed before, and not yet found out
-                os.kill(trainer.pool.workers[worker].process.pid, number)
+                os.kill(trainer.engine.pool.workers[worker].process.pid, number)
 
     return do
 
@@ -190,8 +190,8 @@ def test_a_stopped_worker_is_killed_and_replaced():
 def test_a_message_too_large_for_the_pipe_of_a_stopped_worker_blocks_nobody():
     trainer = Trainer(faulty())
     try:
-        pool = trainer.pool
-        trainer._rollouts.reset()
+        pool = trainer.engine.pool
+        trainer.engine.rollouts.reset()
         states = pool.save_states()
         kill(0, number=signal.SIGSTOP)(trainer)
         handle = pool.workers[0]
@@ -211,12 +211,12 @@ def test_environments_that_cannot_be_saved_end_truncated_and_the_run_says_so():
     def react(trainer: Trainer, event: Event) -> None:
         at_step(2, 8, kill(1))(trainer, event)
         if isinstance(event, UpdateProgress) and event.update == 2:
-            truncated.update({t: trainer.rollout.truncations[t].tolist() for t in range(32)})
+            truncated.update({t: trainer.engine.rollouts.buffer.truncations[t].tolist() for t in range(32)})
 
     _, result, recorder = train(config, react)
     assert result.state is RunState.FINISHED
     (alarm,) = [message for message in alarms(recorder) if "begin new episodes" in message and "truncated" in message]
-    assert re.match("environments 2, 3 begin new episodes, the old ones are truncated: playing its episode", alarm)
+    assert re.match("environments 2, 3 begin new episodes, the old ones are truncated: repeating its episode", alarm)
     assert next(t for t, row in truncated.items() if row[2:] == [True, True]) in (7, 8)
 
 

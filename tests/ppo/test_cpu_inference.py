@@ -101,7 +101,7 @@ def test_without_packing_a_run_learns_from_the_same_episodes(monkeypatch: pytest
     def train() -> tuple[list, dict]:
         trainer = Trainer(small_breakout())
         trainer.run()
-        return trainer._rollouts.buffer.actions.tolist(), trainer.policy.state_dict()
+        return trainer.engine.rollouts.buffer.actions.tolist(), trainer.policy.state_dict()
 
     actions, weights = train()
     monkeypatch.setattr("ppo_tui.ppo.policy.can_pack", lambda dtype: False)

@@ -27,7 +27,7 @@ from ppo_tui.protocol import (
 )
 from ppo_tui.runs import RunDirectory
 from ppo_tui.sinks.tracker import check_tracking, tracking_sinks
-from ppo_tui.training.hub import EventHub, FunctionSink
+from ppo_tui.training.hub import EventHub, FunctionSink, TrainingClock
 
 
 def started(config) -> RunStarted:
@@ -58,9 +58,9 @@ def story(tmp_path):
         run = RunDirectory(path) if path.exists() else RunDirectory.create(config, label="cartpole", path=path)
         alarms: list[Alarm] = []
         keep = FunctionSink(lambda event: alarms.append(event) if isinstance(event, Alarm) else None)
-        hub = EventHub([*tracking_sinks(config, run), keep], lambda: 0.0)
+        hub = EventHub([*tracking_sinks(config, run), keep], TrainingClock())
         for event in (started(config), *(events or (update(1, 10.0), EDIT, update(2, 20.0), END))):
-            hub.emit(event)
+            hub.publish(event)
         return run, alarms
 
     return publish

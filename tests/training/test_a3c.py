@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import re
@@ -14,7 +15,7 @@ import torch
 
 from ppo_tui import Trainer, load_policy, load_preset
 from ppo_tui.config import OptimConfig
-from ppo_tui.errors import ConfigError, UsageError
+from ppo_tui.errors import ConfigError
 from ppo_tui.ppo import Hyperparameters, build_policy
 from ppo_tui.ppo.optimizers import make_optimizer
 from ppo_tui.protocol import (
@@ -36,12 +37,13 @@ from ppo_tui.protocol import (
     WatchGame,
     WorkersStatus,
 )
-from ppo_tui.training import engine_class, examine
-from ppo_tui.training.a3c import A3CTrainer
+from ppo_tui.training import examine
+from ppo_tui.training.a3c import A3CEngine
 from ppo_tui.training.a3c.shared import SharedLayout, SharedMemory, SharedOptimizer
 from ppo_tui.training.a3c.worker import A3CSetup, ActorLearner
 from ppo_tui.training.checkpoint.resume import ResumePoint
 from ppo_tui.training.checkpoint.snapshot import read_checkpoint
+from ppo_tui.training.ppo_engine import PPOEngine
 from ppo_tui.workers.shared_memory import allocate_private
 from tests.training.test_trainer import Recorder
 
@@ -54,7 +56,7 @@ def cartpole(*overrides: str, steps: int = 320):
 
 def run(config, react=lambda trainer, event: None, **arguments):
     recorder = Recorder(lambda event: react(trainer, event))
-    trainer = A3CTrainer(config, sinks=[recorder], **arguments)
+    trainer = Trainer(config, sinks=[recorder], **arguments)
     return trainer, trainer.run(), recorder
 
 
@@ -191,7 +193,7 @@ class TestRun:
             if isinstance(event, RunResumed):
                 assert trainer.policy.state_dict().keys() == saved.policy.keys()
                 assert all(torch.equal(v, saved.policy[n]) for n, v in trainer.policy.state_dict().items())
-                assert trainer.learner.state_dict()["adam/step"] == saved.optimizer["adam/step"]
+                assert trainer.engine.learner.state_dict()["adam/step"] == saved.optimizer["adam/step"]
 
         config = point.config(overrides=[f"run.total_steps={stopped.step + 160}"])
         _, resumed, record = run(config, compare, resume_from=point.path)
@@ -208,8 +210,8 @@ class TestRun:
         def react(trainer, event):
             if isinstance(event, UpdateFinished) and event.update == 3:
                 trainer.send(WatchGame(env=1, fps=15.0))
-                before.append(trainer.pool.shared.weights.clone())
-                os.kill(trainer.pool.workers[1].process.pid, number)
+                before.append(trainer.engine.pool.shared.weights.clone())
+                os.kill(trainer.engine.pool.workers[1].process.pid, number)
             if isinstance(event, Alarm):
                 replaced.append(len(record.of(EpisodeFinished)))
             if replaced and isinstance(event, GameClip):
@@ -218,7 +220,7 @@ class TestRun:
         before, replaced = [], []
         record = Recorder(lambda event: react(trainer, event))
         config = cartpole("workers.step_timeout=2", steps=10_000_000)
-        trainer = A3CTrainer(config, sinks=[record])
+        trainer = Trainer(config, sinks=[record])
         result = trainer.run()
         assert result.state is RunState.STOPPED, result.reason
         (alarm,) = record.of(Alarm)
@@ -226,14 +228,16 @@ class TestRun:
         assert re.search(rf"worker 1 ({cause}), restarted 1/5, in a new episode", alarm.message), alarm.message
         assert record.of(GameClip)[-1].env == 1, "whom one watched one watches still"
         assert [worker.restarts for worker in record.of(WorkersStatus)[-1].workers] == [0, 1]
-        seeds = {trainer.pool._setup._replace(index=i, restarts=n).seed for i in (0, 1) for n in (0, 1, 2)}
+        seeds = {
+            dataclasses.replace(trainer.engine.pool._setup, index=i, restarts=n).seed for i in (0, 1) for n in (0, 1, 2)
+        }
         assert len(seeds) == 6
-        assert not before[0].equal(trainer.pool.shared.weights)
+        assert not before[0].equal(trainer.engine.pool.shared.weights)
 
     def test_a_worker_lost_too_often_ends_the_run_and_what_was_learnt_is_kept(self, tmp_path):
         def kill(trainer, event):
             if (isinstance(event, UpdateFinished) and event.update == 3) or isinstance(event, Alarm):
-                trainer.pool.workers[1].process.kill()
+                trainer.engine.pool.workers[1].process.kill()
 
         config = cartpole("workers.max_restarts=2", steps=10_000_000)
         _, result, record = run(config, kill, checkpoint_dir=tmp_path)
@@ -250,7 +254,7 @@ class TestRun:
     def test_with_no_restarts_allowed_the_run_ends(self):
         def kill(trainer, event):
             if isinstance(event, UpdateFinished) and event.update == 3:
-                trainer.pool.workers[1].process.kill()
+                trainer.engine.pool.workers[1].process.kill()
 
         _, result, record = run(cartpole("workers.max_restarts=0", steps=10_000_000), kill)
         assert (result.state, result.exit_code) == (RunState.FAILED, 3)
@@ -261,17 +265,17 @@ class TestRun:
     def test_restarts_count_anew_after_the_steps_of_a_whole_round(self):
         def kill(trainer, event):
             if isinstance(event, UpdateFinished) and event.update == 1:
-                trainer.pool.workers[1].process.kill()
+                trainer.engine.pool.workers[1].process.kill()
             if isinstance(event, EpisodeFinished) and event.env == 1 and len(record.of(Alarm)) == 1:
                 taken[0] += event.length
                 if taken[0] >= trainer.config.batch_size + trainer.config.rollout.steps:
-                    trainer.pool.workers[1].process.kill()
+                    trainer.engine.pool.workers[1].process.kill()
             if isinstance(event, Alarm) and "1/1" in event.message and len(record.of(Alarm)) == 2:
                 trainer.send(Stop())
 
         taken = [0]
         record = Recorder(lambda event: kill(trainer, event))
-        trainer = A3CTrainer(cartpole("workers.max_restarts=1", steps=10_000_000), sinks=[record])
+        trainer = Trainer(cartpole("workers.max_restarts=1", steps=10_000_000), sinks=[record])
         assert trainer.run().state is RunState.STOPPED
 
     def test_an_environment_that_cannot_go_on_is_reported_with_its_error(self):
@@ -290,7 +294,7 @@ class TestRun:
                 trainer.send(SetValue(key="optim.learning_rate", value=5e-4))
                 trainer.send(SetValue(key="ppo.epochs", value=3))
             if isinstance(event, StateChanged) and event.state is RunState.PAUSED:
-                held.append(trainer.pool.shared.held)
+                held.append(trainer.engine.pool.shared.paused)
                 threading.Thread(target=lambda: trainer.send(Resume())).start()
 
         held: list[bool] = []
@@ -300,7 +304,7 @@ class TestRun:
         (change,) = record.of(SettingChanged)
         assert (change.key, change.new) == ("optim.learning_rate", 5e-4)
         assert record.of(UpdateFinished)[-1].metrics["train/learning_rate"] <= 5e-4
-        assert trainer.pool.shared.read_hyperparameters()["learning_rate"] <= 5e-4
+        assert trainer.engine.pool.shared.read_hyperparameters()["learning_rate"] <= 5e-4
         assert "ppo.epochs" in record.of(CommandRefused)[0].message
 
     def test_the_game_of_any_worker_can_be_watched(self):
@@ -359,7 +363,6 @@ class TestConfiguration:
         assert "a3c-cartpole" in refusal.value.hint
 
     def test_each_algorithm_has_its_engine(self):
-        assert engine_class(cartpole()) is A3CTrainer
-        assert engine_class(load_preset("cartpole")) is Trainer
-        with pytest.raises(UsageError, match="Trainer trains by 'ppo'"):
-            Trainer(cartpole())
+        for config, engine in ((cartpole(), A3CEngine), (load_preset("cartpole"), PPOEngine)):
+            with Trainer(config) as trainer:
+                assert isinstance(trainer.engine, engine)

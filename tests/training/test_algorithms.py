@@ -42,7 +42,7 @@ def trained(config: Config) -> tuple[Trainer, list[dict]]:
 def test_taxi_never_takes_an_action_that_it_masks():
     """Gymnasium's Taxi says in its info which actions would do something."""
     trainer, metrics = trained(small("Taxi-v4"))
-    rollout = trainer.rollout
+    rollout = trainer.engine.rollouts.buffer
     # `carry_over` has moved the last rows to the front; those of the steps are where they were, but for the first.
     masks, actions = rollout.masks[1:-1], rollout.actions[1:]
     assert not masks.all()
@@ -83,14 +83,14 @@ def test_a_truncated_step_is_valued_with_what_was_remembered_then(groups):
     class Look:
         def emit(self, event: Event) -> None:
             if isinstance(event, RolloutProgress) and event.t == 8:
-                self.states = trainer.rollout.states.clone()
-                self.last = trainer.pool.shared.final_observations.copy()
+                self.states = trainer.engine.rollouts.buffer.states.clone()
+                self.last = trainer.engine.pool.shared.final_observations.copy()
             if isinstance(event, UpdateFinished):
                 self.metrics = event.metrics
 
     look = Look()
     trainer = Trainer(config, sinks=[look])
-    policy, rollout = copy.deepcopy(trainer.policy), trainer.rollout
+    policy, rollout = copy.deepcopy(trainer.policy), trainer.engine.rollouts.buffer
     final_values = rollout.final_values
     kept: list[torch.Tensor] = []
     rollout.compute_advantages = lambda **kw: (
@@ -116,7 +116,7 @@ def test_a_pole_whose_velocity_is_hidden_is_balanced_by_those_who_remember():
 def test_a_saved_policy_normalises_as_it_did_when_it_was_trained(tmp_path):
     trainer, _ = trained(small("Pendulum-v1", policy={"normalize_observations": True}))
     policy = load_policy(trainer.save(tmp_path / "policy"))
-    observations = trainer.rollout.step_frames()[:5]
+    observations = trainer.engine.rollouts.buffer.step_frames()[:5]
     assert policy.normalizer.count == 3 * 192
     assert torch.equal(policy.value(observations), trainer.policy.value(observations))
     assert not torch.equal(policy.normalizer(observations), observations)
@@ -135,7 +135,7 @@ def test_a_run_can_end_with_its_episodes():
     config = small("CartPole-v1", run={"total_steps": 100_000, "max_episodes": 10})
     trainer, metrics = trained(config)
     assert trainer.update == len(metrics) < 20
-    assert trainer._books.episodes.total >= 10
+    assert trainer.engine.metrics.episodes.total >= 10
 
 
 class TestWholeEpisodes:

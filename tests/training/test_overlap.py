@@ -49,8 +49,8 @@ def test_each_rollout_after_the_first_was_collected_with_the_weights_of_one_upda
             weights.append({name: tensor.clone() for name, tensor in trainer.policy.state_dict().items()})
         if isinstance(event, UpdateFinished):
             weights.append({name: tensor.clone() for name, tensor in trainer.policy.state_dict().items()})
-            if trainer._rollouts.ahead is not None:
-                rollouts[event.update + 1] = trainer._rollouts.ahead.clone()
+            if trainer.engine.rollouts.ahead is not None:
+                rollouts[event.update + 1] = trainer.engine.rollouts.ahead.clone()
 
     trainer, result, recorder = overlapped(react=react)
     assert (result.state, result.update, result.step) == (RunState.FINISHED, 4, 1024)
@@ -164,7 +164,7 @@ def test_stepping_pauses_at_a_boundary_with_nothing_under_way():
         if isinstance(event, RolloutProgress) and (event.update, event.t) == (1, 1):
             trainer.send(StepUpdates(updates=2))
         if isinstance(event, StateChanged) and event.state is RunState.PAUSED:
-            pauses.append((trainer.update, trainer._learning.under_way))
+            pauses.append((trainer.update, trainer.engine._learning.under_way))
             trainer.send(Resume())
 
     overlapped(react=react)
@@ -206,7 +206,7 @@ def test_a_failure_in_one_half_ends_the_other(tmp_path):
 def test_a_learner_that_fails_in_its_thread_fails_the_run():
     def react(trainer: Trainer, event: Event) -> None:
         if isinstance(event, RolloutProgress) and (event.update, event.t) == (1, 1):
-            trainer.learner.policy.register_forward_hook(explode)
+            trainer.engine.learner.policy.register_forward_hook(explode)
 
     def explode(*arguments: object) -> None:
         if threading.current_thread().name.startswith("learner"):

@@ -291,7 +291,7 @@ def test_a_checkpoint_that_cannot_be_written_is_an_alarm_and_not_the_end(steered
 def test_a_failure_is_a_result_and_the_last_event_with_its_traceback(steered):
     def react(trainer: Trainer, event: Event) -> None:
         if isinstance(event, UpdateFinished):
-            trainer.pool.workers[0].process.kill()
+            trainer.engine.pool.workers[0].process.kill()
 
     result, recorder = steered(react, "workers.max_restarts=0")
     assert (result.state, result.exit_code) == (RunState.FAILED, 3)

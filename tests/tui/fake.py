@@ -38,7 +38,8 @@ from ppo_tui.protocol import (
     WorkersStatus,
     WorkerState,
 )
-from ppo_tui.tui.session import Session
+from ppo_tui.training.controls import Inbox
+from ppo_tui.tui.session import LocalSession, Session
 
 NUM_ENVS, ROLLOUT, BATCH, TOTAL, WORKERS = 8, 128, 1024, 10_000_000, 8
 SECONDS_PER_UPDATE = BATCH / 631
@@ -179,27 +180,26 @@ class FakeSession(Session):
         return True
 
 
+def fake_session(engine: type[PlayingEngine] | None = None) -> LocalSession:
+    """A session with the fake run."""
+    inbox = Inbox()
+    return LocalSession(lambda emit: (engine or PlayingEngine)(emit, inbox), inbox)
+
+
 class PlayingEngine:
     """An engine that plays the recorded run and obeys commands."""
 
-    def __init__(self, emit, *, updates: int = 9766, speed: float = 100.0) -> None:
-        self._emit = emit
+    def __init__(self, emit, inbox: Inbox, *, updates: int = 9766, speed: float = 100.0) -> None:
+        self._emit, self._inbox = emit, inbox
         self._events = recorded(updates)
         self._speed = speed
-        self._commands: list[Command] = []
-
-    def send(self, command: Command) -> None:
-        self._commands.append(command)
 
     def run(self) -> None:
         paused = False
         elapsed = 0.0
         for event in self._events:
-            while self._commands or paused:
-                if not self._commands:
-                    time.sleep(0.02)
-                    continue
-                match self._commands.pop(0):
+            while (command := self._inbox.receive(wait=paused)) or paused:
+                match command:
                     case Pause():
                         paused = True
                         self._emit(StateChanged(state=RunState.PAUSED, elapsed=elapsed))
@@ -240,4 +240,4 @@ if __name__ == "__main__":
     from ppo_tui.tui.session import LocalSession
     from ppo_tui.tui.terminal import run_screen
 
-    sys.exit(run_screen(LocalSession(PlayingEngine)).exit_code)
+    sys.exit(run_screen(fake_session()).exit_code)

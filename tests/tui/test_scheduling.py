@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ppo_tui.system import request_scheduler_slice
+from ppo_tui.training.controls import Inbox
 from ppo_tui.tui.scheduling import SHORT_SECONDS, short_slices
 from ppo_tui.tui.session import LocalSession
 
@@ -36,15 +37,13 @@ def test_a_thread_takes_short_slices_and_the_training_that_it_starts_takes_usual
     slices = []
 
     class Engine:
-        def send(self, command) -> None: ...
-
         def run(self) -> None:
             slices.append(slice_length())
 
     def as_the_screen() -> tuple[int, int] | None:
         if not request_scheduler_slice(SHORT_SECONDS):
             return None
-        session = LocalSession(lambda emit: Engine())
+        session = LocalSession(lambda emit: Engine(), Inbox())
         session.start()
         session.wait()
         return slice_length(), in_a_thread(slice_length)

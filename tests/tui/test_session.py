@@ -20,26 +20,22 @@ from ppo_tui.protocol import (
     UpdateFinished,
     WorkersStatus,
 )
+from ppo_tui.training.controls import Inbox
 from ppo_tui.tui.session import LocalSession, Mailbox
 
 DEADLINE = 10.0
 
 
 class Obedient:
-    """Runs until it is told to stop, and keeps what it was told."""
+    """Runs until a `Stop` arrives, and keeps the commands."""
 
-    def __init__(self, emit):
-        self.emit = emit
+    def __init__(self, emit, inbox):
+        self.emit, self.inbox = emit, inbox
         self.commands = []
-        self.stopped = threading.Event()
-
-    def send(self, command):
-        self.commands.append(command)
-        if isinstance(command, Stop):
-            self.stopped.set()
 
     def run(self):
-        self.stopped.wait(DEADLINE)
+        while not any(isinstance(command, Stop) for command in self.commands):
+            self.commands.append(self.inbox.receive(wait=True, timeout=DEADLINE))
         self.emit(
             RunFinished(state=RunState.STOPPED, exit_code=self.commands[-1].exit_code, reason="told", step=0, update=0)
         )
@@ -49,10 +45,15 @@ def finished_events(session):
     return [event for event in session.poll() if isinstance(event, RunFinished)]
 
 
+def obedient(engine=Obedient) -> LocalSession:
+    inbox = Inbox()
+    return LocalSession(lambda emit: engine(emit, inbox), inbox)
+
+
 def ended(make_engine) -> LocalSession:
-    session = LocalSession(make_engine)
+    session = LocalSession(make_engine, Inbox())
     session.start()
-    session._thread.join(DEADLINE)
+    assert session.close(DEADLINE)
     assert not session.live
     return session
 
@@ -65,9 +66,6 @@ class Failing:
     def run(self):
         self.emit(UpdateFinished(update=4, step=4096, metrics={}))
         raise self.error
-
-    def send(self, command):
-        pass
 
 
 @pytest.mark.parametrize(
@@ -124,10 +122,11 @@ def test_commands_sent_before_the_engine_exists_reach_it_in_order():
 
     def make(emit):
         may_exist.wait(DEADLINE)
-        engines.append(Obedient(emit))
+        engines.append(Obedient(emit, inbox))
         return engines[0]
 
-    session = LocalSession(make)
+    inbox = Inbox()
+    session = LocalSession(make, inbox)
     session.start()
     for command in (Pause(), SaveCheckpoint(), Resume()):
         session.send(command)
@@ -137,7 +136,7 @@ def test_commands_sent_before_the_engine_exists_reach_it_in_order():
 
 
 def test_closing_does_not_overrule_the_stop_that_was_sent():
-    session = LocalSession(Obedient)
+    session = obedient()
     session.start()
     session.send(Stop(exit_code=143))
     assert session.close(DEADLINE)
@@ -151,7 +150,7 @@ def test_closing_says_when_the_engine_runs_on():
         def run(self):
             let_go.wait(DEADLINE)
 
-    session = LocalSession(Deaf)
+    session = obedient(Deaf)
     session.start()
     assert not session.close(0.01)
     let_go.set()
@@ -159,7 +158,7 @@ def test_closing_says_when_the_engine_runs_on():
 
 
 def test_a_session_that_never_started_is_closed():
-    assert LocalSession(Obedient).close(0)
+    assert obedient().close(0)
 
 
 def test_durable_events_keep_their_order_and_transient_ones_only_the_newest():

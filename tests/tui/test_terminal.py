@@ -93,10 +93,9 @@ def test_a_terminal_that_goes_away_takes_the_screen_with_it_and_not_the_run(term
     code = f"""
 import pathlib, sys
 from ppo_tui.tui.app import Departure
-from ppo_tui.tui.session import LocalSession
 from ppo_tui.tui.terminal import run_screen
-from tests.tui.fake import PlayingEngine
-session = LocalSession(PlayingEngine)
+from tests.tui.fake import fake_session
+session = fake_session()
 outcome = run_screen(session)
 pathlib.Path({str(told)!r}).write_text(f"{{outcome.departure is Departure.HUNG_UP}} {{session.live}}")
 """
@@ -139,16 +138,15 @@ def test_ctrl_c_twice_gives_the_terminal_back(terminal):
 ENGINE = """
 import os, sys
 from ppo_tui.protocol import RunFinished, RunState, StateChanged
-from ppo_tui.tui.session import LocalSession
 from ppo_tui.tui.terminal import run_screen
-from tests.tui.fake import PlayingEngine
+from tests.tui.fake import PlayingEngine, fake_session
 
 class Engine(PlayingEngine):
     def run(self):
         {}
         super().run()
 
-sys.exit(run_screen(LocalSession(Engine)).exit_code)
+sys.exit(run_screen(fake_session(Engine)).exit_code)
 """
 
 

@@ -1,4 +1,4 @@
-"""Environments in the process of their own actor-learner."""
+"""The environment of an actor-learner, in its own process."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ...workers.worker import EnvHost, WorkerSetup
 
 
 class OwnEnvs:
-    """One environment behind the methods of a `WorkerPool` that `Collector` and `GameClips` use, in this very process.
+    """One environment of this process, behind the methods of `WorkerPool` that `Collector` and `GameClips` use.
 
     Args:
-        slots: moments that the arrays hold.
+        slots: rows of the arrays.
     """
 
     num_envs = 1
@@ -35,7 +35,7 @@ class OwnEnvs:
             num_workers=1,
             observation_shape=info.observation_space.shape,
             observation_dtype=info.observation_space.dtype.str,
-            action_shape=info.action_space.shape,
+            action_shape=info.action_space.shape or (),
             action_dtype=np.dtype(info.action_space.dtype).str,
             num_masked=info.num_masked,
         )

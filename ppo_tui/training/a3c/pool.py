@@ -1,7 +1,8 @@
-"""The parent's side of the actor-learners."""
+"""The actor-learners, as the parent process sees them."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import select
 import time
@@ -28,15 +29,15 @@ from .worker import A3CSetup, actor_learner
 
 
 class ActorLearners:
-    """One process for each environment, all learning unless they are held.
+    """One process for each environment, all learning unless they are paused.
 
     Args:
-        policy: its weights become views of the shared ones, with the values that they have.
-        log_path: file that the workers' stdout and stderr are appended to; None leaves them as they are.
+        policy: its weights become views of the shared ones, and keep their values.
+        log_path: file for the workers' stdout and stderr; None leaves them as they are.
 
     Attributes:
-        shared: what parent and workers share.
-        restarts: how often each worker has been replaced.
+        shared: the shared memory of parent and workers.
+        restarts: replacements of each worker so far.
 
     Raises:
         WorkerError: a worker could not be started.
@@ -53,7 +54,7 @@ class ActorLearners:
         self._setup = A3CSetup(0, 0, config, info, layout, None if log_path is None else str(log_path))
         self._memory = allocate(layout, boot_workers(config))
         self.shared = SharedMemory(layout, self._memory)
-        self.shared.held = True
+        self.shared.paused = True
         self.shared.weights.copy_(nn.utils.parameters_to_vector(policy.parameters()).detach())
         lay_out(policy, self.shared.weights)
         self.restarts = [0] * self.num_workers
@@ -71,7 +72,7 @@ class ActorLearners:
             raise
 
     def _start(self, index: int) -> WorkerHandle:
-        setup = self._setup._replace(index=index, restarts=self.restarts[index])
+        setup = dataclasses.replace(self._setup, index=index, restarts=self.restarts[index])
         boot = functools.partial(boot_workers, setup.config)
         process, pipe = start_worker(boot, setup, self._memory, actor_learner)
         handle = WorkerHandle(index, slice(index, index + 1), process, pipe, streams=True)
@@ -81,7 +82,7 @@ class ActorLearners:
         return handle
 
     def group_envs(self, group: int) -> slice:
-        """Each worker decides for its own environment alone."""
+        """The environments of a worker group: each worker is one."""
         return slice(group, group + 1)
 
     def wait_until_ready(self) -> None:
@@ -92,15 +93,15 @@ class ActorLearners:
         """
         ReplyWaiter(self.workers).wait(self._start_timeout)
 
-    def hold(self, held: bool) -> None:
-        """Let the workers wait after their next gradient, or go on."""
+    def pause(self, paused: bool) -> None:
+        """Pause the workers after their next gradient, or let them continue."""
         self._silent = [min(seconds, 0.0) for seconds in self._silent]
-        self.shared.held = held
+        self.shared.paused = paused
 
     def receive(self, seconds: float) -> Iterator[tuple[int, Any]]:
-        """What has arrived, waiting up to `seconds` for the first of it: (worker, what it sent).
+        """Receive (worker, payload) pairs, waiting up to `seconds` for the first.
 
-        In the place of what a worker sent comes a `WorkerError` where it died, raised, or has been silent for too long.
+        The payload is a `WorkerError` for a worker that died, raised, or has been silent for too long.
         """
         for descriptor, _ in self._poll.poll(seconds * 1000):
             handle = self._by_descriptor[descriptor]  # also readable where the process is gone
@@ -121,7 +122,7 @@ class ActorLearners:
                 yield handle.index, handle.fail(handle.hang_error(self._timeout))
 
     def replace(self, index: int) -> None:
-        """Kill worker `index` where it still lives, and start another one, which begins an episode of its own."""
+        """Kill worker `index` if it still lives, and start another one in a new episode."""
         lost = self.workers[index]
         self._poll.unregister(lost.pipe)
         del self._by_descriptor[lost.pipe.fileno()]
@@ -130,20 +131,20 @@ class ActorLearners:
         self._silent[index] = self._timeout - self._start_timeout  # that much longer until it counts as hung
         self.workers[index] = self._start(index)
         if self._watched:
-            self._let_film(self.workers[index], self._watched)
+            self._send_watch(self.workers[index], self._watched)
 
     def watch(self, command: WatchGame) -> None:
-        """Let the worker of this environment send clips of it, and the others none."""
+        """Let the worker of this environment send clips, and the others none."""
         self._watched = command
         for handle in self.workers:
-            self._let_film(handle, command)
+            self._send_watch(handle, command)
 
-    def _let_film(self, handle: WorkerHandle, command: WatchGame) -> None:
+    def _send_watch(self, handle: WorkerHandle, command: WatchGame) -> None:
         own = msgspec.structs.replace(command, env=0 if handle.index == command.env else None)
         handle.send(wire.encode(Request.START_RECORDING, own))
 
     def close(self) -> None:
-        """End the workers; those that have not after `CLOSE_SECONDS` are killed."""
+        """End the workers; kill those that live after `CLOSE_SECONDS`."""
         deadline = time.monotonic() + CLOSE_SECONDS
         for handle in self.workers:
             handle.ask_to_end()

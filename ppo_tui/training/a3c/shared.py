@@ -1,4 +1,4 @@
-"""What all actor-learners share: the weights, the optimiser's statistics, and a few numbers of the parent's."""
+"""The shared memory of the actor-learners: weights, optimiser statistics, hyper-parameters."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ STATISTICS = {
     "rmsprop": {"square_avg": 0.0},
     "rmsprop-tf": {"square_avg": 1.0},
 }
-"""Each optimiser's running statistics of the gradient, with what they start from."""
+"""Each optimiser's running statistics of the gradient, with their first values."""
 
 LIVE = ("learning_rate", "gamma", "gae_lambda", "value_coef", "entropy_coef", "max_grad_norm")
-"""The hyper-parameters that A3C has; workers read them before each rollout."""
+"""The hyper-parameters of A3C; workers read them before each rollout."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class SharedLayout:
             "step": ((1,), floats),
             "hyperparameters": ((len(LIVE),), doubles),
             "busy_seconds": ((self.num_workers,), doubles),
-            "held": ((1,), flags),
+            "paused": ((1,), flags),
         }
 
 
@@ -63,27 +63,27 @@ class SharedMemory:
         self.statistics = {name: torch.from_numpy(views[name]) for name in STATISTICS[layout.optimizer]}
         self.step = torch.from_numpy(views["step"])[0]
         self.busy_seconds = views["busy_seconds"]
-        self._hyperparameters, self._held = views["hyperparameters"], views["held"]
+        self._hyperparameters, self._paused = views["hyperparameters"], views["paused"]
 
     @property
-    def held(self) -> bool:
-        """Whether the workers are to wait."""
-        return bool(self._held[0])
+    def paused(self) -> bool:
+        """Whether the workers have to wait."""
+        return bool(self._paused[0])
 
-    @held.setter
-    def held(self, held: bool) -> None:
-        self._held[0] = held
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        self._paused[0] = paused
 
     def write_hyperparameters(self, hyper: Hyperparameters) -> None:
         self._hyperparameters[:] = [getattr(hyper, name) for name in LIVE]
 
     def read_hyperparameters(self) -> dict[str, float]:
-        """Those of `LIVE` by name."""
+        """Return the values of `LIVE` by name."""
         return dict(zip(LIVE, self._hyperparameters.tolist(), strict=True))
 
 
 def lay_out(policy: nn.Module, weights: Tensor, gradients: Tensor | None = None) -> None:
-    """Let the parameters of `policy`, and their gradients, be views of these vectors `[P]`, which keep their values."""
+    """Make the parameters of `policy`, and their gradients, views of these vectors `[P]`."""
     offset = 0
     for parameter in policy.parameters():
         part = slice(offset, offset + parameter.numel())
@@ -94,7 +94,7 @@ def lay_out(policy: nn.Module, weights: Tensor, gradients: Tensor | None = None)
 
 
 class SharedOptimizer:
-    """An optimiser whose statistics all processes share: "Shared RMSProp" of Mnih et al., 2016 (section 4), or Adam.
+    """An optimiser with shared statistics: Shared RMSProp (Mnih et al., 2016, section 4), or Adam.
 
         g ← α g + (1 − α) Δθ²,    θ ← θ − η Δθ / √(g + ε)        (equation 1; ε as the optimiser's settings have it)
 
@@ -115,7 +115,7 @@ class SharedOptimizer:
         self.gradients_done = 0
 
     def reset(self) -> None:
-        """Statistics as they are before the first gradient."""
+        """Set the statistics to their values before the first gradient."""
         for name, start in STATISTICS[self._name].items():
             self._shared.statistics[name].fill_(start)
         self._shared.step.zero_()
@@ -129,7 +129,8 @@ class SharedOptimizer:
         self._weights.grad = gradient
         norm = nn.utils.clip_grad_norm_([self._weights], max_grad_norm)
         finite = torch.isfinite(norm)
-        self._optimizer.found_inf = (~finite).float()
+        # The fused and the capturable implementations leave the weights alone where this is set.
+        setattr(self._optimizer, "found_inf", (~finite).float())  # noqa: B010
         self._optimizer.param_groups[0]["lr"] = learning_rate
         self._optimizer.step()
         return norm.item(), bool(finite)

@@ -1,11 +1,11 @@
-"""What runs inside an actor-learner: play a few steps, compute their gradient, apply it to the shared weights."""
+"""An actor-learner process: take a few steps, apply their gradient to the shared weights."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -14,27 +14,29 @@ from ...config import Config
 from ...envs import EnvInfo, make_env
 from ...ppo import Hyperparameters, RolloutBuffer, build_policy, losses
 from ...protocol import Event, WatchGame
-from ...workers import wire
+from ...workers import WorkerPool, wire
 from ...workers.wire import Reply, Request
 from ...workers.worker import become_worker, error_reply
 from ..collect import Collector, wrap_rollout
 from ..game_clips import GameClips
-from ..metrics import PhaseTimes, TrainingClock
+from ..hub import TrainingClock
+from ..metrics import PhaseTimes
 from .own_envs import OwnEnvs
 from .shared import SharedLayout, SharedMemory, SharedOptimizer, lay_out
 
-HELD_SECONDS = 0.05
-"""How long a worker that waits sleeps between two looks at whether it may go on."""
+PAUSE_SECONDS = 0.05
+"""How long a paused worker sleeps between two looks at whether it may continue."""
 
 STATISTICS = ("policy_gradient_loss", "value_loss", "entropy_loss", "loss", "grad_norm", "explained_variance")
 
 
-class A3CSetup(NamedTuple):
-    """All that an actor-learner needs to know.
+@dataclasses.dataclass(frozen=True)
+class A3CSetup:
+    """The settings of an actor-learner process.
 
     Attributes:
-        index: its rank.
-        restarts: how often the worker of this rank has been replaced.
+        index: of the worker.
+        restarts: replacements of this worker so far.
     """
 
     index: int
@@ -46,18 +48,18 @@ class A3CSetup(NamedTuple):
 
     @property
     def seed(self) -> int:
-        """Of environment and actions: the run's plus the rank, and one that nobody has had yet after each restart."""
+        """The seed of environment and actions: the run's plus the index, and a new one after each restart."""
         return self.config.run.seed + self.index + self.layout.num_workers * self.restarts
 
 
 class Progress(NamedTuple):
-    """What an actor-learner says of one gradient.
+    """A message of an actor-learner about one gradient.
 
     Attributes:
         steps: of the rollout.
-        episodes: raw return and length of each full game that ended in it.
+        episodes: raw return and length of each episode that ended in it.
         statistics: by the names of `STATISTICS`, means over the steps.
-        finite: whether loss and gradient were, else nothing was applied.
+        finite: whether loss and gradient were finite; else nothing was applied.
     """
 
     steps: int
@@ -67,7 +69,7 @@ class Progress(NamedTuple):
 
 
 def actor_learner(pipe: Connection, setup: A3CSetup, memory: Any) -> None:
-    """Learn until the parent says so or is gone."""
+    """Learn until the parent asks for the end, or is gone."""
     become_worker(setup.log_path)
     try:
         learner = ActorLearner(setup, SharedMemory(setup.layout, memory), pipe)
@@ -83,7 +85,7 @@ def actor_learner(pipe: Connection, setup: A3CSetup, memory: Any) -> None:
 
 
 class ActorLearner:
-    """Algorithm S3 of Mnih et al., 2016, with generalised advantage estimation: λ = 1 gives the paper's returns."""
+    """Algorithm S3 of Mnih et al., 2016, with GAE: λ = 1 gives the paper's returns."""
 
     def __init__(self, setup: A3CSetup, shared: SharedMemory, pipe: Connection) -> None:
         torch.set_num_threads(1)
@@ -100,24 +102,25 @@ class ActorLearner:
         slots = config.env.frame_stack + self._steps
         self._envs = OwnEnvs(functools.partial(make_env, config.env), info, slots)
         self._rollout = wrap_rollout(self._envs.shared, self._policy, config, masked=info.num_masked > 0)
+        pool = cast(WorkerPool, self._envs)  # with all of it that collecting and clips use
         self._collector = Collector(
-            self._envs,
+            pool,
             self._policy,
             self._rollout,
             times=PhaseTimes(TrainingClock()),
             action_seed=seed,
             env_seeds=[seed],
         )
-        self._game = GameClips(
-            self._envs,
+        self._clips = GameClips(
+            pool,
             self._policy,
             self._rollout,
             action_names=info.action_meanings or (),
-            emit=lambda event: self._send(event),
+            publish=self._send,
         )
 
     def learn(self) -> None:
-        """One gradient after the other; returns when the parent asks for the end.
+        """Apply one gradient after the other until the parent asks for the end.
 
         Raises:
             OSError, EOFError: the parent is gone.
@@ -127,9 +130,9 @@ class ActorLearner:
         while self._obey():
             self._weights.copy_(self._shared.weights)  # θ' ← θ
             hyper = dataclasses.replace(self._config_hyper, **self._shared.read_hyperparameters())
-            self._game.before_rollout(total)
+            self._clips.before_rollout(total)
             experience = self._play()
-            self._game.after_rollout()
+            self._clips.after_rollout()
             total += experience.num_steps
             statistics, finite = self._improve(experience, hyper)
             episodes = tuple(
@@ -141,24 +144,26 @@ class ActorLearner:
             self._send(Progress(experience.num_steps, episodes, statistics, finite))
 
     def _obey(self) -> bool:
-        """Take in what the parent has sent, and wait while it wants that; False where it wants the end."""
+        """Obey the parent, and wait while paused; False if the parent asks for the end."""
         while True:
-            while self._pipe.poll(HELD_SECONDS if self._shared.held else 0):
+            while self._pipe.poll(PAUSE_SECONDS if self._shared.paused else 0):
                 message = wire.receive(self._pipe)
                 if message[0] == Request.CLOSE:
                     return False
                 command: WatchGame = wire.decode(message)
-                self._game.watch(command)
-            if not self._shared.held:
+                self._clips.watch(command)
+            if not self._shared.paused:
                 return True
 
     def _play(self) -> RolloutBuffer:
-        """Up to n steps; as in the paper, a rollout ends with its episode."""
-        for t in range(self._steps):
-            self._collector.step(t)
-            if self._collector.all_ended(t):
+        """Take up to n steps; as in the paper, a rollout ends with its episode."""
+        steps = 0
+        while steps < self._steps:
+            self._collector.step(steps)
+            steps += 1
+            if self._collector.all_ended(steps - 1):
                 break
-        return self._collector.finish(t + 1)
+        return self._collector.finish(steps)
 
     def _improve(self, experience: RolloutBuffer, hyper: Hyperparameters) -> tuple[dict[str, float], bool]:
         """Apply the gradient of the rollout, summed over its steps as in the paper, to the shared weights."""
@@ -188,8 +193,11 @@ class ActorLearner:
             "value_loss": losses.value_loss(values, batch.returns),
             "entropy_loss": losses.entropy_loss(distribution.entropy()),
         }
-        weights = (1.0, hyper.value_coef, hyper.entropy_coef)
-        loss = sum(weight * term for weight, term in zip(weights, terms.values(), strict=True))
+        loss = (
+            terms["policy_gradient_loss"]
+            + hyper.value_coef * terms["value_loss"]
+            + hyper.entropy_coef * terms["entropy_loss"]
+        )
         return loss, {name: term.item() for name, term in terms.items()}
 
     def _send(self, payload: Progress | Event) -> None:

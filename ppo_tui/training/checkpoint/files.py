@@ -1,8 +1,8 @@
-"""Checkpoint directories on the disk: written so that none is ever half there, and read only when whole.
+"""Checkpoint directories on the disk: never half written, and read only if whole.
 
 A checkpoint is a directory of files and a manifest with their checksums, and its own. It is written under a temporary
-name, each file flushed to the disk, the manifest last, and renamed: what has a valid manifest is complete. Nothing
-here looks into the files, and nothing imports torch.
+name, each file flushed to the disk, the manifest last, and renamed: a checkpoint with a valid manifest is complete. Its
+plain values (`CheckpointState`) are read here, without torch.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ _SYNTAX_ERRORS = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a checkpoint is, readable without its files.
+    """The manifest of a checkpoint, readable without its files.
 
     Attributes:
         serial: counts the checkpoints of a run in the order in which they were saved. The highest is the newest, which
@@ -59,10 +60,81 @@ class _FormatOnly(msgspec.Struct):
 
 
 class _AnySeal(msgspec.Struct):
-    """As much of a manifest file as every version has: it says its format, today's within the manifest."""
+    """The format number of a manifest file of any version."""
 
     format: int | None = None
     manifest: _FormatOnly | None = None
+
+
+STATE_FILE = "state.json"
+
+
+class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A live setting: its value, and the share (0..1) of the planned steps at which it was set."""
+
+    value: float | int | None
+    since: float
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The machine and the program that a run computes on; the last bits depend on each.
+
+    Attributes:
+        code: fingerprint of the source that decides a run's numbers.
+        act_threads, learn_threads: PyTorch's threads while the workers step, and while they wait.
+        groups: the environments of each worker group, as start and stop.
+        ranks: processes that learn together.
+    """
+
+    versions: dict[str, str]
+    code: str
+    cpu: str
+    device: str
+    act_threads: int
+    learn_threads: int
+    groups: tuple[tuple[int, int], ...]
+    ranks: int = 1
+
+
+class CheckpointState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Counters, settings and facts of a run at an update boundary.
+
+    Attributes:
+        seconds: of training so far, as events have it in `elapsed`.
+        config: the configuration that the run was started with, as nested tables.
+        settings: the live settings in force, by dotted name.
+        learner: the learner's state, without tensors.
+        episodes: whole episodes so far.
+        best: the highest mean return that a checkpoint was saved for, or None.
+        metrics: of the last update.
+        env_sizes: bytes of each environment's state.
+    """
+
+    step: int
+    update: int
+    seconds: float
+    config: dict[str, Any]
+    settings: dict[str, SavedSchedule]
+    learner: dict[str, Any]
+    episodes: int
+    best: float | None
+    metrics: dict[str, float | None]
+    env_sizes: tuple[int, ...]
+    origin: Origin
+
+
+def decode_state(path: Path, files: Mapping[str, bytes]) -> CheckpointState:
+    """Decode the state among the `files` of the checkpoint at `path`.
+
+    Raises:
+        UsageError: it is not one of this format.
+    """
+    try:
+        return msgspec.json.decode(files[STATE_FILE], type=CheckpointState)
+    except (KeyError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise UsageError(
+            f"{path}: {STATE_FILE} has an unsupported format", hint="use a checkpoint that ppo-tui wrote"
+        ) from None
 
 
 def write_checkpoint_files(path: Path, files: Mapping[str, bytes], **facts: Any) -> Manifest:
@@ -90,7 +162,7 @@ def write_checkpoint_files(path: Path, files: Mapping[str, bytes], **facts: Any)
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of the checkpoint at `path`, whose files have not been looked at.
+    """Read the manifest of the checkpoint at `path`, without its files.
 
     Raises:
         UsageError: there is no checkpoint, its manifest is damaged, or another version wrote it.
@@ -122,27 +194,41 @@ def read_manifest(path: Path) -> Manifest:
     return manifest
 
 
-def read_checkpoint_files(path: Path) -> tuple[Manifest, dict[str, bytes]]:
-    """The manifest and the content of every file, all checked.
+@dataclass(frozen=True)
+class OpenedCheckpoint:
+    """A whole checkpoint: read and checked once, then handed on.
 
-    Raises:
-        UsageError: as `read_manifest`, or a file is missing or damaged.
+    Attributes:
+        files: the content of every file but the manifest, by name.
     """
-    manifest = read_manifest(path)
-    files = {}
-    for name, checksum in manifest.files.items():
-        try:
-            content = (path / name).read_bytes()
-        except OSError:
-            raise _damaged(path, name) from None
-        if _sha256(content) != checksum:
-            raise _damaged(path, name)
-        files[name] = content
-    return manifest, files
+
+    path: Path
+    manifest: Manifest
+    state: CheckpointState
+    files: dict[str, bytes] = field(repr=False)
+
+    @classmethod
+    def open(cls, path: Path) -> OpenedCheckpoint:
+        """Read the checkpoint at `path` and check every file.
+
+        Raises:
+            UsageError: as `read_manifest`, or a file is missing or damaged.
+        """
+        manifest = read_manifest(path)
+        files = {}
+        for name, checksum in manifest.files.items():
+            try:
+                content = (path / name).read_bytes()
+            except OSError:
+                raise _damaged(path, name) from None
+            if _sha256(content) != checksum:
+                raise _damaged(path, name)
+            files[name] = content
+        return cls(path, manifest, decode_state(path, files), files)
 
 
 def list_checkpoints(directory: Path) -> tuple[list[tuple[Path, Manifest]], list[str]]:
-    """The checkpoints in `directory` that have a valid manifest, newest first, and what is wrong with the others."""
+    """The checkpoints in `directory` with a valid manifest, newest first, and the others' problems."""
     found, problems = [], []
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for path in directory.iterdir():
@@ -155,15 +241,33 @@ def list_checkpoints(directory: Path) -> tuple[list[tuple[Path, Manifest]], list
     return sorted(found, key=lambda pair: (pair[1].serial, pair[1].step), reverse=True), problems
 
 
+def newest_checkpoint(directory: Path) -> tuple[OpenedCheckpoint, list[str]]:
+    """The newest whole checkpoint in `directory`, and the problems of newer ones.
+
+    Raises:
+        RunFailedError: there is none.
+    """
+    candidates, problems = list_checkpoints(directory)
+    for path, _ in candidates:
+        try:
+            return OpenedCheckpoint.open(path), problems
+        except UsageError as error:
+            problems.append(error.message)
+    raise RunFailedError(
+        f"{directory} holds no whole checkpoint" + "".join(f"\n  {problem}" for problem in problems),
+        hint="nothing was changed; start a new run, or name a checkpoint that was copied elsewhere",
+    )
+
+
 def remove_unfinished(directory: Path) -> None:
-    """Remove what processes that were killed while they saved have left in `directory`."""
+    """Remove the remains of processes that were killed while they saved."""
     for path in directory.glob(".*.tmp"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
 
 
 def point_link(link: Path, target: Path) -> None:
-    """Let `link` name `target`, which stands beside it, in one atomic step."""
+    """Point `link` at `target`, beside it, in one atomic step."""
     temporary = link.with_name(f".{link.name}.link.tmp")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target.name)
@@ -201,9 +305,9 @@ def _flush(directory: Path) -> None:
 
 
 def _move_into_place(temporary: Path, path: Path) -> None:
-    """Let `temporary` become `path`. A checkpoint that stands there is exchanged for it, and is then in `temporary`.
+    """Rename `temporary` to `path`. A checkpoint that stands there is exchanged for it, and is in `temporary` then.
 
-    Where the system cannot exchange two names, the old one waits under a hidden name for that moment, in which
+    If the system cannot exchange two names, the old one has a hidden name for that moment, under which
     `list_checkpoints` still finds it.
     """
     if not path.exists():
@@ -214,103 +318,3 @@ def _move_into_place(temporary: Path, path: Path) -> None:
         path.rename(aside)
         temporary.rename(path)
         shutil.rmtree(aside, ignore_errors=True)
-
-
-STATE_FILE = "state.json"
-
-
-class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A live setting: what it was set to, and at which share (0..1) of the planned steps."""
-
-    value: float | int | None
-    since: float
-
-
-class Origin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a run computes on. Where any of it differs, the last bits of its numbers may.
-
-    Attributes:
-        code: fingerprint of the source that decides a run's numbers.
-        act_threads, learn_threads: PyTorch's threads while the workers step, and while they wait.
-        groups: environments whose actions are computed together, as start and stop.
-        ranks: processes that learn together.
-    """
-
-    versions: dict[str, str]
-    code: str
-    cpu: str
-    device: str
-    act_threads: int
-    learn_threads: int
-    groups: tuple[tuple[int, int], ...]
-    ranks: int = 1
-
-
-class CheckpointState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Counters, settings and facts of a run at an update boundary.
-
-    Attributes:
-        seconds: of training so far, as events have it in `elapsed`.
-        config: the configuration that the run was started with, as nested tables.
-        settings: the live settings in force, by dotted name.
-        learner: what the learner keeps besides tensors.
-        episodes: full games finished so far.
-        best: the highest mean return that a checkpoint was saved for, or None.
-        metrics: of the last update.
-        env_sizes: bytes of each environment's state.
-    """
-
-    step: int
-    update: int
-    seconds: float
-    config: dict[str, Any]
-    settings: dict[str, SavedSchedule]
-    learner: dict[str, Any]
-    episodes: int
-    best: float | None
-    metrics: dict[str, float | None]
-    env_sizes: tuple[int, ...]
-    origin: Origin
-
-
-def decode_state(path: Path, files: dict[str, bytes]) -> CheckpointState:
-    """The state among the `files` of the checkpoint at `path`.
-
-    Raises:
-        UsageError: it is not one of this format.
-    """
-    try:
-        return msgspec.json.decode(files[STATE_FILE], type=CheckpointState)
-    except (KeyError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise UsageError(
-            f"{path}: {STATE_FILE} has an unsupported format", hint="use a checkpoint that ppo-tui wrote"
-        ) from None
-
-
-def read_state(path: Path) -> CheckpointState:
-    """The state of the checkpoint at `path`, all of whose files have been checked.
-
-    Raises:
-        UsageError: there is no whole checkpoint of this version.
-    """
-    return decode_state(path, read_checkpoint_files(path)[1])
-
-
-def newest_checkpoint(directory: Path) -> tuple[Path, list[str]]:
-    """The newest checkpoint in `directory` that is whole, and what is wrong with those passed over for it.
-
-    Raises:
-        RunFailedError: there is none.
-    """
-    candidates, problems = list_checkpoints(directory)
-    for path, _ in candidates:
-        try:
-            read_state(path)
-        except UsageError as error:
-            problems.append(error.message)
-        else:
-            return path, problems
-    raise RunFailedError(
-        f"{directory} holds no whole checkpoint" + "".join(f"\n  {problem}" for problem in problems),
-        hint="nothing was changed; start a new run, or name a checkpoint that was copied elsewhere",
-    )

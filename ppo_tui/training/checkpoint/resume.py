@@ -23,7 +23,7 @@ from ...config import (
     to_tables,
 )
 from ...errors import UsageError
-from .files import CheckpointState, Origin, newest_checkpoint, read_state
+from .files import CheckpointState, OpenedCheckpoint, Origin, newest_checkpoint
 from .fingerprint import code_fingerprint, same_numbers
 
 _PACKAGES = ("torch", "numpy", "gymnasium", "ale-py", "opencv-python-headless")
@@ -57,9 +57,8 @@ class ResumePoint:
         skipped: problems of newer checkpoints.
     """
 
-    path: Path
-    state: CheckpointState
-    skipped: tuple[str, ...]
+    checkpoint: OpenedCheckpoint
+    skipped: tuple[str, ...] = ()
 
     @classmethod
     def newest(cls, checkpoints: Path) -> ResumePoint:
@@ -68,8 +67,8 @@ class ResumePoint:
         Raises:
             RunFailedError: there is none.
         """
-        path, skipped = newest_checkpoint(checkpoints)
-        return cls(path, read_state(path), tuple(skipped))
+        checkpoint, skipped = newest_checkpoint(checkpoints)
+        return cls(checkpoint, tuple(skipped))
 
     @classmethod
     def at(cls, path: Path) -> ResumePoint:
@@ -78,7 +77,15 @@ class ResumePoint:
         Raises:
             UsageError: there is no whole one.
         """
-        return cls(path, read_state(path), ())
+        return cls(OpenedCheckpoint.open(path))
+
+    @property
+    def path(self) -> Path:
+        return self.checkpoint.path
+
+    @property
+    def state(self) -> CheckpointState:
+        return self.checkpoint.state
 
     def config(self, tables: dict[str, Any] | None = None, overrides: Iterable[str] = ()) -> Config:
         """The configuration to resume with: `tables` with `overrides` applied.

@@ -1,4 +1,8 @@
-"""Taking a run apart into a snapshot at an update boundary, and putting it together again."""
+"""A run at an update boundary: taken apart, put together again, and as the files of a checkpoint.
+
+Tensors are stored as safetensors, the environments' states as they give them, everything else as JSON. A checkpoint
+holds everything that the next update depends on, so that a resumed run continues bit for bit. Nothing is unpickled.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import torch
@@ -18,20 +22,20 @@ from ...config import Config, build_config, refuse_import, to_tables
 from ...distributed.ranks import ALONE, Ranks
 from ...envs import EnvInfo, probe_env
 from ...errors import UsageError
-from ...ppo import ActorCritic, Learner, build_policy
-from ...workers import WorkerPool
-from ..collect import CollectorState, Rollouts
+from ...ppo import ActorCritic, build_policy
+from ..collect import CollectorState
 from ..controls import LiveSettings
 from ..device import Threads
+from ..hub import RunContext
 from ..metrics import EpisodeWindow
 from .files import (
     STATE_FILE,
     CheckpointState,
     Manifest,
+    OpenedCheckpoint,
     Origin,
     decode_state,
     newest_checkpoint,
-    read_checkpoint_files,
     write_checkpoint_files,
 )
 from .fingerprint import code_fingerprint
@@ -45,9 +49,56 @@ ENVS_FILE = "envs.bin"
 Tensors = dict[str, torch.Tensor]
 
 
+class Position(NamedTuple):
+    """Updates and environment steps done, and the metrics of the last update."""
+
+    step: int
+    update: int
+    metrics: dict[str, float | None]
+
+
+class SavesLearning(Protocol):
+    """A learner's state: tensors and plain values by name."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class SavesEnvironments(Protocol):
+    """The environments, and the rollout that they are in."""
+
+    def reset(self) -> None:
+        """Start the first episodes."""
+
+    def save_state(self) -> CollectorState:
+        """Return the state from which the next rollout starts."""
+        ...
+
+    def load_state(self, state: CollectorState) -> dict[int, str]:
+        """Restore what `save_state` returned; the environments that begin anew, with the reasons."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunParts:
+    """The parts of a run that its next update depends on.
+
+    Attributes:
+        origin: the machine and the program that this process computes on.
+    """
+
+    policy: ActorCritic
+    learner: SavesLearning
+    rollouts: SavesEnvironments
+    settings: LiveSettings
+    episodes: EpisodeWindow
+    origin: Origin
+
+
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """A run at an update boundary, in CPU memory that nobody changes any more.
+    """A run at an update boundary, in CPU memory of its own.
 
     Attributes:
         policy: the weights by name.
@@ -63,6 +114,94 @@ class Snapshot:
     rollout: Tensors
     envs: tuple[bytes, ...]
 
+    @classmethod
+    def take(
+        cls,
+        context: RunContext,
+        parts: RunParts,
+        boundary: CollectorState | None,
+        position: Position,
+        *,
+        best: float | None,
+    ) -> Snapshot | None:
+        """Take a snapshot of all ranks' parts, on rank 0; every rank has to make the call.
+
+        Args:
+            boundary: the environments where the next rollout starts.
+            best: the highest score so far.
+        """
+        learner = parts.learner.state_dict()
+        start = _gathered(boundary or CollectorState({}, ()), context.ranks)
+        if not context.ranks.leads:
+            return None
+        metrics = position.metrics
+        state = CheckpointState(
+            step=position.step,
+            update=position.update,
+            seconds=context.clock.seconds,
+            config=to_tables(context.config),
+            settings=parts.settings.save(),
+            learner={key: value for key, value in learner.items() if not isinstance(value, torch.Tensor)},
+            episodes=parts.episodes.total,
+            best=best,
+            metrics={key: value if value is None or math.isfinite(value) else None for key, value in metrics.items()},
+            env_sizes=tuple(map(len, start.envs)),
+            origin=parts.origin,
+        )
+        return cls(
+            state=state,
+            policy=on_cpu(parts.policy.state_dict()),
+            optimizer=on_cpu(learner),
+            rollout={**start.tensors, **_window_tensors(parts.episodes)},
+            envs=start.envs,
+        )
+
+    def restore(self, config: Config, parts: RunParts) -> None:
+        """Put weights, optimiser, generators, settings and windows into `parts`.
+
+        The environments follow by `environments`.
+
+        Raises:
+            UsageError: the snapshot is another run's; nothing has changed then.
+        """
+        before = build_config(self.state.config)
+        for key, (old, new) in changed_fixed_settings(before, config).items():
+            raise UsageError(f"the checkpoint was saved with {key} = {old!r}, and this run has {new!r}")
+        load_weights(parts.policy, self)
+        parts.learner.load_state_dict({**self.optimizer, **self.state.learner})
+        parts.settings.restore(self.state.settings, stretch=before.planned_steps / config.planned_steps)
+        _load_window(parts.episodes, self)
+
+    def environments(self, ranks: Ranks) -> CollectorState:
+        """The state of this rank's environments."""
+        return _own_part(CollectorState(self.rollout, self.envs), ranks)
+
+    def files(self) -> dict[str, bytes]:
+        """The files of a checkpoint, by name."""
+        return {
+            POLICY_FILE: save(self.policy),
+            OPTIMIZER_FILE: save(self.optimizer),
+            ROLLOUT_FILE: save(self.rollout),
+            ENVS_FILE: b"".join(self.envs),
+            STATE_FILE: msgspec.json.format(msgspec.json.encode(self.state), indent=1),
+        }
+
+    @classmethod
+    def decode(cls, path: Path, files: Mapping[str, bytes]) -> Snapshot:
+        """The snapshot in the `files` of the checkpoint at `path`.
+
+        Raises:
+            UsageError: they are not of this version.
+        """
+        state = decode_state(path, files)
+        return cls(
+            state=state,
+            policy=_load_tensors(path, files, POLICY_FILE),
+            optimizer=_load_tensors(path, files, OPTIMIZER_FILE),
+            rollout=_load_tensors(path, files, ROLLOUT_FILE),
+            envs=_split(path, files, state.env_sizes),
+        )
+
 
 def write_checkpoint(path: Path, snapshot: Snapshot, *, serial: int = 0, reason: str = "manual") -> Manifest:
     """Write a checkpoint directory at `path`; one that stands there is replaced in a single step.
@@ -70,44 +209,27 @@ def write_checkpoint(path: Path, snapshot: Snapshot, *, serial: int = 0, reason:
     Raises:
         OSError: the disk is full or not writable; what stood at `path` still stands there.
     """
-    files = {
-        POLICY_FILE: save(snapshot.policy),
-        OPTIMIZER_FILE: save(snapshot.optimizer),
-        ROLLOUT_FILE: save(snapshot.rollout),
-        ENVS_FILE: b"".join(snapshot.envs),
-        STATE_FILE: msgspec.json.format(msgspec.json.encode(snapshot.state), indent=1),
-    }
-    state = snapshot.state
-    return write_checkpoint_files(path, files, serial=serial, step=state.step, update=state.update, reason=reason)
+    step, update = snapshot.state.step, snapshot.state.update
+    return write_checkpoint_files(path, snapshot.files(), serial=serial, step=step, update=update, reason=reason)
 
 
-def read_checkpoint(path: Path, ranks: Ranks = ALONE) -> Snapshot:
-    """The snapshot that `write_checkpoint` wrote; rank 0 reads it, and all of `ranks` are given it.
+def read_checkpoint(checkpoint: OpenedCheckpoint | Path, ranks: Ranks = ALONE) -> Snapshot:
+    """The snapshot in a checkpoint, on all of `ranks`; rank 0 reads it, unless it is open already.
 
     Raises:
-        UsageError: there is no whole checkpoint of this version at `path`.
+        UsageError: there is no whole checkpoint of this version at this path.
     """
-    return decode_checkpoint(path, ranks.agree(lambda: read_checkpoint_files(path)[1], dict[str, bytes]))
 
+    def files() -> dict[str, bytes]:
+        opened = OpenedCheckpoint.open(checkpoint) if isinstance(checkpoint, Path) else checkpoint
+        return opened.files
 
-def decode_checkpoint(path: Path, files: dict[str, bytes]) -> Snapshot:
-    """The snapshot in the `files` of the checkpoint at `path`.
-
-    Raises:
-        UsageError: they are not of this version.
-    """
-    state = decode_state(path, files)
-    return Snapshot(
-        state=state,
-        policy=_load_tensors(path, files, POLICY_FILE),
-        optimizer=_load_tensors(path, files, OPTIMIZER_FILE),
-        rollout=_load_tensors(path, files, ROLLOUT_FILE),
-        envs=_split(path, files, state.env_sizes),
-    )
+    path = checkpoint if isinstance(checkpoint, Path) else checkpoint.path
+    return Snapshot.decode(path, ranks.agree(files, dict[str, bytes]))
 
 
 def load_policy(path: str | Path, *, device: str = "cpu", allow_import: bool = False) -> ActorCritic:
-    """The trained networks of a run directory (its newest whole checkpoint) or of a checkpoint directory.
+    """Load the trained networks of a run directory (its newest whole checkpoint) or of a checkpoint.
 
     A damaged checkpoint of a run is passed over for the one before, with a warning.
 
@@ -121,10 +243,12 @@ def load_policy(path: str | Path, *, device: str = "cpu", allow_import: bool = F
     """
     path = Path(path)
     if (path / "checkpoints").is_dir():
-        path, skipped = newest_checkpoint(path / "checkpoints")
+        opened, skipped = newest_checkpoint(path / "checkpoints")
         for problem in skipped:
             warnings.warn(f"passed over: {problem}", stacklevel=2)
-    snapshot = read_checkpoint(path)
+    else:
+        opened = OpenedCheckpoint.open(path)
+    snapshot = read_checkpoint(opened)
     if not allow_import:
         refuse_import(snapshot.state.config, "the checkpoint")
     config = build_config(snapshot.state.config)
@@ -133,7 +257,7 @@ def load_policy(path: str | Path, *, device: str = "cpu", allow_import: bool = F
 
 
 def build_saved_policy(snapshot: Snapshot, config: Config, info: EnvInfo, device: torch.device) -> ActorCritic:
-    """The networks of `config` with the weights of `snapshot`, to be used and not trained.
+    """Build the networks of `config` with the weights of `snapshot`, for use and not for training.
 
     Raises:
         UsageError: the weights are another network's.
@@ -155,26 +279,51 @@ def load_weights(policy: ActorCritic, snapshot: Snapshot) -> None:
         raise UsageError(f"the checkpoint holds another network: {str(error).splitlines()[-1].strip()}") from None
 
 
-def on_cpu(tensors: dict[str, Any]) -> Tensors:
-    """Copies of the tensors among these values, row-major and on the CPU: channels-last is how they lie in memory here.
+def on_cpu(values: Mapping[str, Any]) -> Tensors:
+    """Copies of the tensors among these values, row-major and on the CPU.
 
-    safetensors stores no other layout.
+    safetensors stores no other layout; channels-last is how they lie in memory here.
     """
     return {
         name: tensor.detach().to("cpu", copy=True).contiguous()
-        for name, tensor in tensors.items()
+        for name, tensor in values.items()
         if isinstance(tensor, torch.Tensor)
     }
 
 
-def _load_tensors(path: Path, files: dict[str, bytes], name: str) -> Tensors:
+def describe_origin(context: RunContext, device: torch.device, threads: Threads, groups: list[slice]) -> Origin:
+    """The machine and the program that this process, and the other ranks, compute on.
+
+    Args:
+        groups: the environments of each of this rank's worker groups.
+    """
+    ranks = context.ranks
+    first = ranks.rank * (context.config.rollout.num_envs // ranks.size)
+    own = [(first + envs.start, first + envs.stop) for envs in groups]
+    of_ranks = ranks.exchange(own, list[tuple[int, int]])
+    return Origin(
+        versions=versions(),
+        code=code_fingerprint(),
+        cpu=cpu_model(),
+        device=str(device),
+        act_threads=threads.act,
+        learn_threads=threads.learn,
+        groups=tuple(envs for of_rank in of_ranks for envs in of_rank),
+        ranks=ranks.size,
+    )
+
+
+# ── Files ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _load_tensors(path: Path, files: Mapping[str, bytes], name: str) -> Tensors:
     try:
         return load(files[name])
     except (KeyError, SafetensorError):
         raise _unsupported(path, name) from None
 
 
-def _split(path: Path, files: dict[str, bytes], sizes: tuple[int, ...]) -> tuple[bytes, ...]:
+def _split(path: Path, files: Mapping[str, bytes], sizes: tuple[int, ...]) -> tuple[bytes, ...]:
     joined = files.get(ENVS_FILE)
     if joined is None or len(joined) != sum(sizes):
         raise _unsupported(path, ENVS_FILE)
@@ -187,177 +336,6 @@ def _split(path: Path, files: dict[str, bytes], sizes: tuple[int, ...]) -> tuple
 
 def _unsupported(path: Path, name: str) -> UsageError:
     return UsageError(f"{path}: {name} has an unsupported format", hint="use a checkpoint that ppo-tui wrote")
-
-
-_ENV_DIMS = {"frames": 1, "starts": 1, "masks": 1, "states": 0}
-"""Tensor of a `CollectorState` → its dimension that counts environments. All others are the same on every rank."""
-
-
-class _Part(msgspec.Struct):
-    """A rank's `CollectorState` as it travels."""
-
-    tensors: bytes
-    envs: tuple[bytes, ...]
-
-
-def gathered(own: CollectorState, ranks: Ranks) -> CollectorState:
-    """On rank 0 the state of all ranks' environments, as one process that hosts them all has it; elsewhere `own`."""
-    if ranks.size == 1:
-        return own
-    parts = ranks.gather(_Part(save(own.tensors), own.envs), _Part)
-    if not ranks.leads:
-        return own
-    loaded = [load(part.tensors) for part in parts]
-    tensors = {
-        name: torch.cat([of_rank[name] for of_rank in loaded], _ENV_DIMS[name]) if name in _ENV_DIMS else tensor
-        for name, tensor in own.tensors.items()
-    }
-    return CollectorState(tensors, tuple(env for part in parts for env in part.envs))
-
-
-def own_part(whole: CollectorState, ranks: Ranks) -> CollectorState:
-    """What of the state of all environments is this rank's."""
-    if ranks.size == 1:
-        return whole
-    share = ranks.share(len(whole.envs))
-    tensors = {
-        name: tensor.narrow(_ENV_DIMS[name], share.start, share.stop - share.start) if name in _ENV_DIMS else tensor
-        for name, tensor in whole.tensors.items()
-    }
-    return CollectorState(tensors, whole.envs[share])
-
-
-def of_all_envs(own: Mapping[int, str], num_envs: int, ranks: Ranks) -> dict[int, str]:
-    """What each rank says of some of its own `num_envs` environments, by their numbers among those of all ranks."""
-    parts = ranks.exchange(dict(own), dict[int, str])
-    return {rank * num_envs + env: text for rank, part in enumerate(parts) for env, text in part.items()}
-
-
-class Snapshots:
-    """Everything of a run that the next update depends on, behind two methods: `take` and `load`.
-
-    Args:
-        origin: what this process computes on.
-        ranks: those who train together. Snapshots are of all of them, and every rank has to make the same calls.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        *,
-        policy: ActorCritic,
-        learner: Learner,
-        rollouts: Rollouts,
-        settings: LiveSettings,
-        episodes: EpisodeWindow,
-        origin: Origin,
-        ranks: Ranks = ALONE,
-    ) -> None:
-        self._config, self.origin, self._ranks = config, origin, ranks
-        self._num_envs = config.rollout.num_envs // ranks.size
-        self._policy, self._learner, self._rollouts = policy, learner, rollouts
-        self._settings, self._episodes = settings, episodes
-        self._start: CollectorState | None = None
-
-    @property
-    def marked(self) -> bool:
-        """Whether there is anything to take a snapshot of."""
-        return self._start is not None
-
-    def mark(self) -> None:
-        """Remember where the next rollout starts from. A snapshot taken within that rollout leaves it out.
-
-        This costs a millisecond or two for eight Atari games, and lets a run stop in the middle of a rollout at once,
-        without losing an exact bit: the rollout is played again.
-        """
-        self._start = self._rollouts.save_state()
-
-    def take(
-        self, *, step: int, update: int, seconds: float, metrics: dict[str, float | None], best: float | None
-    ) -> Snapshot | None:
-        """The run as it was at the last `mark`, with weights as they are: not to be called while the learner learns.
-
-        Only rank 0 has it.
-        """
-        learner = self._learner.state_dict()
-        start = gathered(self._start or CollectorState({}, ()), self._ranks)
-        if not self._ranks.leads:
-            return None
-        state = CheckpointState(
-            step=step,
-            update=update,
-            seconds=seconds,
-            config=to_tables(self._config),
-            settings=self._settings.save(),
-            learner={key: value for key, value in learner.items() if not isinstance(value, torch.Tensor)},
-            episodes=self._episodes.total,
-            best=best,
-            metrics={key: value if value is None or math.isfinite(value) else None for key, value in metrics.items()},
-            env_sizes=tuple(map(len, start.envs)),
-            origin=self.origin,
-        )
-        return Snapshot(
-            state=state,
-            policy=on_cpu(self._policy.state_dict()),
-            optimizer=on_cpu(learner),
-            rollout={**start.tensors, **_window_tensors(self._episodes)},
-            envs=start.envs,
-        )
-
-    def load(self, snapshot: Snapshot) -> None:
-        """Weights, optimiser, generators, settings and windows as in `snapshot`; the environments follow in `begin`.
-
-        Raises:
-            UsageError: the snapshot is another run's; nothing has changed then.
-        """
-        before = build_config(snapshot.state.config)
-        for key, (old, new) in changed_fixed_settings(before, self._config).items():
-            raise UsageError(f"the checkpoint was saved with {key} = {old!r}, and this run has {new!r}")
-        load_weights(self._policy, snapshot)
-        self._learner.load_state_dict({**snapshot.optimizer, **snapshot.state.learner})
-        stretch = before.planned_steps / self._config.planned_steps
-        self._settings.restore(snapshot.state.settings, stretch=stretch)
-        _load_window(self._episodes, snapshot)
-
-    def begin(self, snapshot: Snapshot | None) -> dict[int, str]:
-        """Bring the environments to where the next rollout starts, and `mark` it.
-
-        Args:
-            snapshot: where they go on; None, or one without environments, starts the first episodes.
-
-        Returns:
-            The environments that could not be restored and have begun a new episode, each with the reason.
-        """
-        if snapshot is None or not snapshot.envs:
-            self._rollouts.reset()
-            restarted = {}
-        else:
-            restarted = self._rollouts.load_state(
-                own_part(CollectorState(snapshot.rollout, snapshot.envs), self._ranks)
-            )
-        self.mark()
-        return of_all_envs(restarted, self._num_envs, self._ranks)
-
-    def unsaved(self) -> dict[int, str]:
-        """The environments that the last `mark` could not save, each with the reason."""
-        return of_all_envs(self._start.unsaved() if self._start else {}, self._num_envs, self._ranks)
-
-
-def describe_origin(pool: WorkerPool, device: torch.device, threads: Threads, ranks: Ranks = ALONE) -> Origin:
-    """What this process, and those who train with it, compute on."""
-    first = ranks.rank * pool.num_envs
-    own = [pool.group_envs(group) for group in range(pool.num_groups)]
-    groups = ranks.exchange([(first + envs.start, first + envs.stop) for envs in own], list[tuple[int, int]])
-    return Origin(
-        versions=versions(),
-        code=code_fingerprint(),
-        cpu=cpu_model(),
-        device=str(device),
-        act_threads=threads.act,
-        learn_threads=threads.learn,
-        groups=tuple(envs for of_rank in groups for envs in of_rank),
-        ranks=ranks.size,
-    )
 
 
 def _window_tensors(window: EpisodeWindow) -> Tensors:
@@ -373,3 +351,50 @@ def _load_window(window: EpisodeWindow, snapshot: Snapshot) -> None:
     window.returns.extend(snapshot.rollout["episode_returns"].tolist())
     window.lengths.extend(snapshot.rollout["episode_lengths"].tolist())
     window.total = snapshot.state.episodes
+
+
+# ── Environments of several ranks ───────────────────────────────────────────────────────────────────────────────
+
+_ENV_DIMS = {"frames": 1, "starts": 1, "masks": 1, "states": 0}
+"""Tensor of a `CollectorState` → its dimension of environments. All others are the same on every rank."""
+
+
+class _Part(msgspec.Struct):
+    """A rank's `CollectorState` for the way to rank 0."""
+
+    tensors: bytes
+    envs: tuple[bytes, ...]
+
+
+def _gathered(own: CollectorState, ranks: Ranks) -> CollectorState:
+    """The state of all ranks' environments as of one process, on rank 0; elsewhere `own`."""
+    if ranks.size == 1:
+        return own
+    parts = ranks.gather(_Part(save(own.tensors), own.envs), _Part)
+    if not ranks.leads:
+        return own
+    loaded = [load(part.tensors) for part in parts]
+    tensors = {
+        name: torch.cat([of_rank[name] for of_rank in loaded], _ENV_DIMS[name]) if name in _ENV_DIMS else tensor
+        for name, tensor in own.tensors.items()
+    }
+    return CollectorState(tensors, tuple(env for part in parts for env in part.envs))
+
+
+def _own_part(whole: CollectorState, ranks: Ranks) -> CollectorState:
+    """This rank's part of the state of all environments."""
+    if ranks.size == 1:
+        return whole
+    share = ranks.share(len(whole.envs))
+    tensors = {
+        name: tensor.narrow(_ENV_DIMS[name], share.start, share.stop - share.start) if name in _ENV_DIMS else tensor
+        for name, tensor in whole.tensors.items()
+    }
+    return CollectorState(tensors, whole.envs[share])
+
+
+def of_all_envs(own: Mapping[int, str], context: RunContext) -> dict[int, str]:
+    """The texts of all ranks about some of their environments, by their numbers among those of all ranks."""
+    num_envs = context.config.rollout.num_envs // context.ranks.size
+    parts = context.ranks.exchange(dict(own), dict[int, str])
+    return {rank * num_envs + env: text for rank, part in enumerate(parts) for env, text in part.items()}

@@ -1,4 +1,4 @@
-"""Evaluations while a run trains: which policies play, one at a time, in a process of their own."""
+"""Evaluations while a run trains: one policy at a time plays, in a process of its own."""
 
 from __future__ import annotations
 
@@ -6,67 +6,84 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from ...config import Config
-from ...protocol import Alarm, CheckpointSaved, Evaluated, Event, Level
+from ...errors import RunFailedError
+from ...protocol import Alarm, CheckpointSaved, Evaluated, Level
+from ..hub import RunContext
 from .evaluate import Evaluation
 from .process import Request
 
 WAIT_SECONDS = 0.1
-"""How long the training waits for an evaluation before it looks for commands again."""
+"""How long the training waits for an evaluation between two looks at the commands."""
+
+
+class EvaluationFailed(RunFailedError):
+    """An evaluation without a score; the details are the process's output on stderr."""
+
+    def __init__(self, reason: str, details: str) -> None:
+        super().__init__(reason)
+        self.details = details
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
-    """An evaluation that is going on.
+class Job:
+    """An evaluation under way.
 
     Attributes:
         lifeline: the descriptor whose closing ends the process.
+        outcome: the evaluation, or an `EvaluationFailed`; cancelled if it is not wanted any more.
     """
 
     saved: CheckpointSaved
     process: subprocess.Popen[bytes]
     lifeline: int
+    outcome: Future[Evaluation] = field(default_factory=Future)
 
-    def end(self) -> None:
+    def await_process(self) -> None:
+        """Wait for the end of the process, in a thread of its own, and settle `outcome`."""
+        output, errors = self.process.communicate()
+        os.close(self.lifeline)
+        if not self.outcome.set_running_or_notify_cancel():
+            return
+        try:
+            self.outcome.set_result(msgspec.json.decode(output, type=Evaluation))
+        except msgspec.DecodeError:
+            details = errors.decode("utf-8", "replace")
+            lines = details.strip().splitlines()
+            reason = lines[-1] if lines else f"exit code {self.process.returncode}"
+            self.outcome.set_exception(EvaluationFailed(reason, details))
+
+    def cancel(self) -> None:
+        """End the process; the outcome is not wanted any more."""
+        self.outcome.cancel()
         self.process.kill()
         self.process.wait()
 
 
 class BackgroundEvaluation:
-    """Lets policies of a running training play full games, every so many steps.
+    """Lets policies of a running training play whole episodes, every so many steps.
 
-    The games are played by another process from a checkpoint on the disk: no number of the training depends on them.
-    At most one evaluation goes on at a time; what is due meanwhile is left out, aloud. One that fails is an alarm.
-    All methods belong to the training thread.
-
-    Args:
-        emit: receives `Evaluated` and `Alarm`.
-        call_soon: lets the training thread call a function soon, from any thread.
-        on_score: told the mean return of a checkpoint; returns whether it is the best.
+    Another process plays them, from a checkpoint on the disk: no number of the training depends on them. At most one
+    evaluation is under way; one that falls due meanwhile is left out, with a message. All methods belong to the
+    training thread.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        emit: Callable[[Event], None],
-        call_soon: Callable[[Callable[[], None]], None],
-        on_score: Callable[[Path, float], bool],
-    ) -> None:
+    def __init__(self, context: RunContext) -> None:
+        config = context.config
+        self._context = context
         self._every, self._episodes = config.eval.every, config.eval.episodes
         self._greedy = None if config.eval.greedy == "auto" else config.eval.greedy
         self._last_step = config.planned_steps
-        self._emit, self._call_soon, self._on_score = emit, call_soon, on_score
         self._next = self._every
-        self._turn: int | None = None  # step of the policy whose turn it is, from when it is saved
-        self._told_of: int | None = None
-        self._job: _Job | None = None
+        self._turn: int | None = None
+        """Step of the policy to evaluate, from the decision to save it until its score is there."""
+        self._reported_turn: int | None = None
+        self._job: Job | None = None
         self._waiter: threading.Thread | None = None
 
     @property
@@ -75,24 +92,24 @@ class BackgroundEvaluation:
 
     @property
     def checkpoint(self) -> Path | None:
-        """The one that is being played, and must stay."""
+        """The checkpoint that is being evaluated, which must stay."""
         return Path(self._job.saved.path) if self._job else None
 
     @property
     def step(self) -> int | None:
-        """That of the policy that is being evaluated."""
+        """The step of the policy that is being evaluated."""
         return self._job.saved.step if self._job else None
 
     def stand_at(self, step: int) -> None:
-        """The run goes on from `step`: a policy of another branch, if one is playing, no longer counts."""
+        """Continue from `step`; a policy of another branch does not count any more."""
         self.cancel()
         if self.active:
             self._next = (step // self._every + 1) * self._every
 
     def due(self, step: int) -> bool:
-        """Whether the policy of this step is to be saved and evaluated; where that has to be left out, this says so.
+        """Whether to save and evaluate the policy of this step; publishes if it has to be left out.
 
-        That of the last step is not due: it is evaluated when the training has ended.
+        The policy of the last step is not due: it is evaluated after the training.
         """
         if not self.active or not self._next <= step < self._last_step:
             return False
@@ -100,19 +117,17 @@ class BackgroundEvaluation:
         if self._turn is None:
             self._turn = step
             return True
-        if self._told_of != self._turn:  # once for each evaluation that takes too long
-            self._told_of = self._turn
-            self._emit(
-                Alarm(
-                    level=Level.INFO,
-                    message=f"step {step:,} is not evaluated while step {self._turn:,} still is: raise eval.every or "
-                    "lower eval.episodes",
-                )
+        if self._reported_turn != self._turn:  # once for each evaluation that takes too long
+            self._reported_turn = self._turn
+            message = (
+                f"step {step:,} is not evaluated while step {self._turn:,} still is: raise eval.every or "
+                "lower eval.episodes"
             )
+            self._context.publish(Alarm(level=Level.INFO, message=message))
         return False
 
-    def start(self, saved: CheckpointSaved) -> None:
-        """Begin to evaluate this checkpoint."""
+    def start(self, saved: CheckpointSaved) -> Job | None:
+        """Begin to evaluate this checkpoint; None, and an alarm, if the process cannot start."""
         request = Request(checkpoint=saved.path, episodes=self._episodes, greedy=self._greedy)
         stdin, lifeline = os.pipe()
         try:
@@ -129,67 +144,68 @@ class BackgroundEvaluation:
         except OSError as error:
             os.close(lifeline)
             self._turn = None
-            self._alarm(saved, error.strerror or str(error))
-            return
+            self._context.publish(failure_alarm(saved, error.strerror or str(error)))
+            return None
         finally:
             os.close(stdin)
-        self._turn, self._job = saved.step, _Job(saved, process, lifeline)
-        self._waiter = threading.Thread(target=self._await, args=(self._job,), name="evaluation", daemon=True)
+        job = Job(saved, process, lifeline)
+        self._turn, self._job = saved.step, job
+        self._waiter = threading.Thread(target=job.await_process, name="evaluation", daemon=True)
         self._waiter.start()
+        return job
+
+    def is_wanted(self, job: Job) -> bool:
+        """Whether `job` was not cancelled."""
+        return job is self._job
+
+    def done(self) -> None:
+        """Forget the job, whose outcome was taken: its checkpoint may be deleted."""
+        self._job = self._turn = None
 
     def cancel_turn(self) -> None:
-        """The policy that was due could not be saved."""
+        """Give up the evaluation of a policy that could not be saved."""
         if self._job is None:
             self._turn = None
 
     def wait(self) -> None:
-        """Return when what is being evaluated is done, or after `WAIT_SECONDS`."""
-        if self._job is not None:
+        """Wait for the evaluation under way, for up to `WAIT_SECONDS`."""
+        if self._waiter is not None and self._job is not None:
             self._waiter.join(WAIT_SECONDS)
 
     def cancel(self) -> None:
-        """End what is going on or was to begin; nothing will be said of it."""
+        """End the evaluation under way, and forget the one to begin; nothing is published of them."""
         job, self._job, self._turn = self._job, None, None
         if job is not None:
-            job.end()
+            job.cancel()
 
-    def _await(self, job: _Job) -> None:
-        """In a thread of its own: until the process has ended."""
-        output, errors = job.process.communicate()
-        os.close(job.lifeline)
-        self._call_soon(lambda: self._settle(job, output, errors.decode("utf-8", "replace")))
 
-    def _settle(self, job: _Job, output: bytes, errors: str) -> None:
-        if job is not self._job:
-            return
-        try:
-            evaluation = msgspec.json.decode(output, type=Evaluation)
-        except msgspec.DecodeError:
-            lines = errors.strip().splitlines()
-            self._alarm(job.saved, lines[-1] if lines else f"exit code {job.process.returncode}", errors)
-        else:
-            self._report(job.saved, evaluation)
-        self._job = self._turn = None  # from here on its checkpoint may go
+def evaluated_event(saved: CheckpointSaved, evaluation: Evaluation, *, best: bool) -> Evaluated:
+    """The event for the score of a checkpoint.
 
-    def _report(self, saved: CheckpointSaved, evaluation: Evaluation) -> None:
-        best = self._on_score(Path(saved.path), evaluation.score.mean)
-        low, high = evaluation.score.interval or (None, None)
-        metrics = {
-            "eval/total_timesteps": saved.step,
-            "eval/ep_rew_mean": evaluation.score.mean,
-            "eval/ep_rew_std": evaluation.score.std,
-            "eval/ep_rew_low": low,
-            "eval/ep_rew_high": high,
-            "eval/ep_len_mean": evaluation.length.mean,
-            "eval/episodes": evaluation.episodes,
-        }
-        seconds = evaluation.seconds
-        self._emit(
-            Evaluated(
-                path=saved.path, step=saved.step, update=saved.update, metrics=metrics, best=best, seconds=seconds
-            )
-        )
+    Args:
+        best: whether it is the highest score so far.
+    """
+    low, high = evaluation.score.interval or (None, None)
+    metrics = {
+        "eval/total_timesteps": saved.step,
+        "eval/ep_rew_mean": evaluation.score.mean,
+        "eval/ep_rew_std": evaluation.score.std,
+        "eval/ep_rew_low": low,
+        "eval/ep_rew_high": high,
+        "eval/ep_len_mean": evaluation.length.mean,
+        "eval/episodes": evaluation.episodes,
+    }
+    return Evaluated(
+        path=saved.path,
+        step=saved.step,
+        update=saved.update,
+        metrics=metrics,
+        best=best,
+        seconds=evaluation.seconds,
+    )
 
-    def _alarm(self, saved: CheckpointSaved, reason: str, details: str = "") -> None:
-        message = f"the evaluation of step {saved.step:,} failed: {reason}; the training goes on"
-        self._emit(Alarm(level=Level.WARNING, message=message, details=details))
+
+def failure_alarm(saved: CheckpointSaved, reason: str, details: str = "") -> Alarm:
+    """The alarm for an evaluation without a score."""
+    message = f"the evaluation of step {saved.step:,} failed: {reason}; the training continues"
+    return Alarm(level=Level.WARNING, message=message, details=details)

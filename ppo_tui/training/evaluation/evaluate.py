@@ -1,4 +1,4 @@
-"""Scoring a trained policy: so many full games, and what they say of all others."""
+"""Score a trained policy: whole episodes, and a confidence interval of their mean return."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ import torch
 
 from ...config import Config
 from ...statistics import LEVEL, RESAMPLES, bootstrap
+from ..checkpoint.files import OpenedCheckpoint
 from ..checkpoint.snapshot import build_saved_policy, read_checkpoint
 from ..collect import Collector, wrap_rollout
 from ..device import choose_threads, resolve_device
-from ..metrics import PhaseTimes, TrainingClock
+from ..hub import TrainingClock
+from ..metrics import PhaseTimes
 from .setup import EvaluationSetup, start_evaluation
 
 
-class Game(NamedTuple):
-    """A full game that was played to its end.
+class PlayedEpisode(NamedTuple):
+    """A whole episode, played to its end.
 
     Attributes:
-        number: of the game, in the order in which their seeds are.
-        step: environment steps of all environments when it ended.
+        number: in the order of the seeds.
+        step: environment steps of all environments at its end.
     """
 
     number: int
@@ -36,8 +38,8 @@ class Game(NamedTuple):
     step: int
 
 
-class Play:
-    """Plays on a stage. Weights and running statistics stay as the checkpoint has them.
+class PolicyPlayer:
+    """Plays episodes with the policy of a checkpoint, which learns nothing.
 
     Attributes:
         step: environment steps so far.
@@ -47,10 +49,10 @@ class Play:
         WorkerError: a worker could not start.
     """
 
-    def __init__(self, stage: EvaluationSetup) -> None:
-        config, info, pool = stage.config, stage.info, stage.pool
+    def __init__(self, setup: EvaluationSetup) -> None:
+        config, info, pool = setup.config, setup.info, setup.pool
         device = resolve_device(config.run.device)
-        self.policy = build_saved_policy(read_checkpoint(stage.path), config, info, device)
+        self.policy = build_saved_policy(read_checkpoint(setup.checkpoint), config, info, device)
         self.step = 0
         self._num_envs = config.rollout.num_envs
         self._steps = config.rollout.steps
@@ -63,14 +65,14 @@ class Play:
             self.policy,
             self.rollout,
             times=PhaseTimes(TrainingClock()),
-            action_seed=stage.action_seed,
+            action_seed=setup.action_seed,
             env_seeds=[None] * self._num_envs,
-            greedy=stage.greedy,
+            greedy=setup.greedy,
         )
         self._collector.reset()
 
-    def advance(self) -> Iterator[Game]:
-        """Play one rollout, and the games that end in it."""
+    def advance(self) -> Iterator[PlayedEpisode]:
+        """PolicyPlayer one rollout, and the games that end in it."""
         if self.step:
             self.rollout.carry_over()
         with self.policy.unchanged():
@@ -80,19 +82,19 @@ class Play:
         for episode in self._collector.finished_episodes(self.step, self._steps):
             number = episode.env + self._num_envs * self._played[episode.env]
             self._played[episode.env] += 1
-            yield Game(number, episode.env, episode.episode_return, episode.length, episode.step)
+            yield PlayedEpisode(number, episode.env, episode.episode_return, episode.length, episode.step)
         self.step += self._steps * self._num_envs
 
 
 ROLLOUT_STEPS = 32
-"""Steps between two looks at which games have ended."""
+"""Vector steps between two looks at which episodes have ended."""
 
 MOST_ENVS = 16
-"""Games side by side; the same everywhere, as the noise of sampled actions depends on it."""
+"""Episodes side by side; the same on every machine, as the noise of sampled actions depends on it."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """Some numbers in short.
+    """A summary of some numbers.
 
     Attributes:
         interval: the 95 % percentile bootstrap interval of the mean; None for a single number.
@@ -121,15 +123,15 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """How a checkpoint played.
+    """The score of a checkpoint.
 
     Attributes:
         checkpoint: its directory.
-        step: environment steps that it had been trained for.
-        protocol: what was played and how, by name; see `describe_protocol`.
-        reward_threshold: mean return from which the environment counts as solved, or None.
-        returns: raw returns of the full games, in the order in which these were numbered.
-        lengths: agent steps of each.
+        step: environment steps of its training.
+        protocol: of the evaluation, by name; see `describe_protocol`.
+        reward_threshold: mean return at which the environment counts as solved, or None.
+        returns: raw returns of the episodes, in the order of their numbers.
+        lengths: agent steps of each episode.
     """
 
     checkpoint: str
@@ -146,7 +148,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def evaluate(
-    path: Path,
+    checkpoint: OpenedCheckpoint | Path,
     *,
     episodes: int,
     seed: int = 0,
@@ -154,23 +156,23 @@ def evaluate(
     device: str = "auto",
     cores: int | None = None,
     allow_import: bool = False,
-    on_game: Callable[[int, float], None] = lambda done, mean: None,
+    on_episode: Callable[[int, float], None] = lambda done, mean: None,
 ) -> Evaluation:
-    """Let the checkpoint at `path` play `episodes` full games.
+    """Let a checkpoint play `episodes` whole episodes.
 
-    Which games count is settled before the first begins: each environment plays its share of them to the end, so that
-    short games are no likelier to be counted than long ones.
+    The episodes that count are settled before the first begins: each environment plays its share of them to the end,
+    so that short episodes are no likelier to be counted than long ones.
 
     Args:
         seed, greedy, device, cores, allow_import: as for `start_evaluation`.
-        on_game: told after each game how many are done, and their mean return.
+        on_episode: called after each episode with the number of them so far, and their mean return.
 
     Raises:
-        As `start_evaluation` and `Play` do.
+        As `start_evaluation` and `PolicyPlayer` do.
     """
     began = time.perf_counter()
-    stage = start_evaluation(
-        path,
+    setup = start_evaluation(
+        checkpoint,
         episodes=episodes,
         num_envs=min(episodes, MOST_ENVS),
         steps=ROLLOUT_STEPS,
@@ -183,22 +185,22 @@ def evaluate(
     returns, lengths = np.full(episodes, np.nan), np.zeros(episodes, int)
     done = 0
     try:
-        play = Play(stage)
+        play = PolicyPlayer(setup)
         while done < episodes:
-            for game in play.advance():
-                if game.number < episodes:
-                    returns[game.number], lengths[game.number] = game.episode_return, game.length
+            for episode in play.advance():
+                if episode.number < episodes:
+                    returns[episode.number], lengths[episode.number] = episode.episode_return, episode.length
                     done += 1
-                    on_game(done, float(np.nanmean(returns)))
+                    on_episode(done, float(np.nanmean(returns)))
     finally:
-        stage.pool.close()
+        setup.pool.close()
     return Evaluation(
-        checkpoint=str(path),
-        step=stage.state.step,
-        env=stage.config.env.id,
+        checkpoint=str(setup.checkpoint.path),
+        step=setup.checkpoint.state.step,
+        env=setup.config.env.id,
         episodes=episodes,
-        protocol=describe_protocol(stage.config, greedy=stage.greedy, seed=seed),
-        reward_threshold=stage.info.reward_threshold,
+        protocol=describe_protocol(setup.config, greedy=setup.greedy, seed=seed),
+        reward_threshold=setup.info.reward_threshold,
         seconds=time.perf_counter() - began,
         score=Summary.of(returns),
         length=Summary.of(lengths),
@@ -208,7 +210,7 @@ def evaluate(
 
 
 def describe_protocol(config: Config, *, greedy: bool, seed: int) -> dict[str, Any]:
-    """What decides how high a score is, besides the policy."""
+    """The choices that a score depends on, besides the policy."""
     protocol: dict[str, Any] = {
         "actions": "greedy" if greedy else "sampled",
         "games": "full",

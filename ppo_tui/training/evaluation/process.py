@@ -1,7 +1,7 @@
 """The process that evaluates policies: ``python -m ppo_tui.training.evaluation.process REQUEST``.
 
-It takes as little as it can from the training: one core at the lowest priority. It leaves when its stdin is closed,
-which the end of the training's process does too, however it comes.
+It takes one core at the lowest priority, and ends when its stdin is closed, as by the end of the training process,
+however that comes.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ...errors import PPOTuiError
 LOWEST_PRIORITY = 19
 
 SELECTION_SEED = 0x73656C65
-"""Games apart from those of ``ppo-tui eval``, which can so be trusted with the policy that was chosen by these."""
+"""Keeps these episodes apart from those of ``ppo-tui eval``, whose score of the chosen policy stays unbiased."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What to evaluate; `greedy` as in `ppo_tui.training.evaluation.evaluate`."""
+    """A checkpoint to evaluate; `greedy` is as for `ppo_tui.training.evaluation.evaluate.evaluate`."""
 
     checkpoint: str
     episodes: int
@@ -31,7 +31,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def main() -> int:
-    """Print the `Evaluation` as JSON, or what went wrong on stderr; returns the exit code."""
+    """Print the `Evaluation` as JSON, or an error on stderr; return the exit code."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # meant for the training, which then closes our stdin
         signal.signal(number, signal.SIG_IGN)
     os.nice(LOWEST_PRIORITY)

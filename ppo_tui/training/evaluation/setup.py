@@ -1,4 +1,4 @@
-"""What a trained policy plays on: full games in environments of their own. Imports no torch."""
+"""Checkpoint and workers for playing a trained policy. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,39 +14,37 @@ from ...config import Config, EnvConfig, RolloutConfig, apply_overrides, build_c
 from ...envs import EnvInfo
 from ...envs.making import make_seeded_env
 from ...workers import WorkerPool
-from ..checkpoint.files import CheckpointState, read_state
+from ..checkpoint.files import OpenedCheckpoint
 from ..start import boot_workers, examine, start_pool
 
 SEED_STREAM = 0x6576616C
-"""Sets the seeds of these games apart from those of a training, whatever both are seeded with."""
+"""Keeps the seeds of these episodes apart from those of a training with the same seed."""
 
 
 @dataclass(frozen=True)
 class EvaluationSetup:
-    """A checkpoint, and the workers that it will play in.
+    """A checkpoint, and the workers for its episodes.
 
     Attributes:
-        config: the checkpoint's, with full games, the environments of this stage and rollouts of its length.
-        state: the checkpoint's counters and facts.
-        game_seeds: one for each game; game e is number e // N of environment e mod N.
-        action_seed: of the noise that actions are sampled with.
-        seed: what both follow from: with the same seed all checkpoints play the same games.
+        config: the checkpoint's, with whole episodes, and the environments and rollout length of the evaluation.
+        episode_seeds: one for each episode; episode e is number e // N of environment e mod N.
+        action_seed: of the noise that samples actions.
+        seed: source of both: with the same seed all checkpoints play the same episodes.
         greedy: always take the most probable action.
     """
 
-    path: Path
+    checkpoint: OpenedCheckpoint
     config: Config
-    state: CheckpointState
     info: EnvInfo
     pool: WorkerPool
-    game_seeds: tuple[int, ...]
+    episode_seeds: tuple[int, ...]
     action_seed: int
     seed: int
     greedy: bool
 
 
 def start_evaluation(
-    path: Path,
+    checkpoint: OpenedCheckpoint | Path,
     *,
     episodes: int,
     num_envs: int,
@@ -57,14 +55,14 @@ def start_evaluation(
     cores: int | None = None,
     allow_import: bool = False,
 ) -> EvaluationSetup:
-    """Read the checkpoint at `path` and start workers for it, which need not be ready when this returns.
+    """Start workers for a checkpoint; they need not be ready when this returns.
 
     Args:
         num_envs: environments side by side.
         steps: vector steps of one rollout.
-        greedy: None does as the published scores were made: Atari's are of sampled actions, all others greedy.
-        device: where the networks will live, as in ``run.device``.
-        cores: for workers and PyTorch each; None takes those that there are.
+        greedy: None follows the published scores: sampled actions on Atari, greedy ones elsewhere.
+        device: of the networks, as in ``run.device``.
+        cores: for workers and PyTorch each; None takes all.
         allow_import: accept a checkpoint that names code to import.
 
     Raises:
@@ -72,34 +70,36 @@ def start_evaluation(
         ConfigError: it imports code, its environment is not installed here, or there is no such device.
         WorkerError: a worker could not start.
     """
-    state = read_state(path)
+    if isinstance(checkpoint, Path):
+        checkpoint = OpenedCheckpoint.open(checkpoint)
+    state = checkpoint.state
     if not allow_import:
         refuse_import(state.config, "the checkpoint")
     trained = build_config(apply_overrides(state.config, [f"run.device={device}"]))
     config = msgspec.structs.replace(
         trained,
-        env=full_games(trained.env),
+        env=whole_episodes(trained.env),
         rollout=RolloutConfig(num_envs=num_envs, steps=steps),
         workers=msgspec.structs.replace(trained.workers, count=cores or "auto", groups="auto"),
         run=msgspec.structs.replace(trained.run, compile=False, torch_threads=cores or trained.run.torch_threads),
     )
     info = examine(config)
     boot_workers(config)
-    *game_seeds, action_seed = _seeds(seed, episodes)
-    env_fns = [functools.partial(make_seeded_env, config.env, game_seeds[env::num_envs]) for env in range(num_envs)]
+    *episode_seeds, action_seed = _seeds(seed, episodes)
+    env_fns = [functools.partial(make_seeded_env, config.env, episode_seeds[env::num_envs]) for env in range(num_envs)]
     pool = start_pool(config, info=info, log_path=Path(os.devnull), wait=False, env_fns=env_fns)
     sampled = is_atari(config.env.id) if greedy is None else not greedy
-    return EvaluationSetup(path, config, state, info, pool, tuple(game_seeds), action_seed, seed, not sampled)
+    return EvaluationSetup(checkpoint, config, info, pool, tuple(episode_seeds), action_seed, seed, not sampled)
 
 
-def full_games(env: EnvConfig) -> EnvConfig:
-    """The environment without what only training has: a lost life ends nothing."""
+def whole_episodes(env: EnvConfig) -> EnvConfig:
+    """The environment as it is scored: a lost life ends nothing."""
     if env.atari is None:
         return env
     return msgspec.structs.replace(env, atari=msgspec.structs.replace(env.atari, life_loss="none"))
 
 
 def _seeds(seed: int, episodes: int) -> list[int]:
-    """One for each episode, and one more; 31 bits each. More episodes begin with the seeds of fewer."""
-    games, actions = np.random.SeedSequence([seed, SEED_STREAM]).spawn(2)
-    return (np.concatenate([games.generate_state(episodes), actions.generate_state(1)]) >> 1).tolist()
+    """Seeds of 31 bits, one for each episode and one more; more episodes extend the list."""
+    of_episodes, of_actions = np.random.SeedSequence([seed, SEED_STREAM]).spawn(2)
+    return (np.concatenate([of_episodes.generate_state(episodes), of_actions.generate_state(1)]) >> 1).tolist()

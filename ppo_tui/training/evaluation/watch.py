@@ -1,124 +1,133 @@
-"""A trained policy at play for those who watch: an engine that emits clips and games, and learns nothing."""
+"""An engine that plays a trained policy for the screen or a file, and learns nothing."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
 import msgspec
 
-from ...protocol import Command, EpisodeFinished, Event, RunFinished, RunStarted, RunState, StateChanged, Stop
+from ...protocol import Command, EpisodeFinished, Event, RunFinished, RunStarted, RunState, StateChanged
 from ...workers.clip_recorder import GAME_FPS
-from ..game_clips import ClipEncoder, Take
+from ..controls import Inbox
+from ..game_clips import ClipDraft, ClipEncoder
 from ..metrics import run_started
-from .evaluate import Play
+from .evaluate import PolicyPlayer
 from .setup import EvaluationSetup
 
 CLIP_SECONDS = 2.0
 
 LEAD_SECONDS = 1.0
-"""A clip is there so long before the one that plays ends. The screen looks for it several times in this time."""
+"""A clip is published this long before the one before it ends. The screen looks for it several times in this time."""
 
 _ENV = 0
 
 
 class WatchEngine:
-    """Plays game after game in one environment.
+    """Plays episode after episode in one environment.
 
     Args:
         name: of the run.
-        episodes: full games, after which it ends; None goes on until it is stopped.
+        episodes: after which it ends; None plays until a `Stop`.
         emit: takes the events.
-        fps: how fast a watcher plays the frames; None for those that take them as fast as they come.
+        fps: frames a second of the screen; None for a receiver that takes them at any speed.
+        inbox: of the commands; all but `Stop` are ignored.
     """
 
     def __init__(
         self,
-        stage: EvaluationSetup,
+        setup: EvaluationSetup,
         *,
         name: str,
         episodes: int | None,
         emit: Callable[[Event], None],
         fps: float | None,
+        inbox: Inbox | None = None,
     ) -> None:
-        self._stage, self._name, self._episodes, self._fps = stage, name, episodes, fps
-        self._emit_to = emit
-        self._stopped = threading.Event()
+        self._setup, self._name, self._episodes, self._fps = setup, name, episodes, fps
+        self._emit = emit
+        self._inbox = inbox or Inbox()
         self._began = time.monotonic()
         self._shown_until = 0.0
-        self._games: list[EpisodeFinished] = []
+        self._unpublished: list[EpisodeFinished] = []
 
     def send(self, command: Command) -> None:
-        """Obey `Stop`; there is nothing else to steer."""
-        if isinstance(command, Stop):
-            self._stopped.set()
+        """Send a command, from any thread."""
+        self._inbox.send(command)
 
     def run(self) -> None:
-        """Play until the games are done or it is stopped; closes the workers.
+        """Play until the episodes are done or a `Stop` arrives; closes the workers.
 
         Raises:
-            As `Play` does.
+            As `PolicyPlayer` does.
         """
+        number = 0
         try:
-            play = Play(self._stage)
-            self._emit(self._started(play))
-            self._emit(StateChanged(state=RunState.TRAINING, reason="playing, not learning"))
-            number = 0
+            player = PolicyPlayer(self._setup)
+            self._publish(self._started(player))
+            self._publish(StateChanged(state=RunState.TRAINING, reason="playing, not learning"))
             while not self._done(number):
-                number = self._play_clip(play, number)
+                number = self._play_clip(player, number)
         finally:
-            self._stage.pool.close()
-        state = RunState.STOPPED if self._stopped.is_set() else RunState.FINISHED
-        reason = "1 game played" if number == 1 else f"{number:,} games played"
-        self._emit(RunFinished(state=state, exit_code=0, reason=reason, step=play.step, update=0))
+            self._setup.pool.close()
+        state = RunState.STOPPED if self._inbox.stop_requested else RunState.FINISHED
+        reason = "1 episode played" if number == 1 else f"{number:,} episodes played"
+        self._publish(RunFinished(state=state, exit_code=0, reason=reason, step=player.step, update=0))
 
     def _done(self, number: int) -> bool:
-        return self._stopped.is_set() or (self._episodes is not None and number >= self._episodes)
+        return self._inbox.stop_requested or (self._episodes is not None and number >= self._episodes)
 
-    def _play_clip(self, play: Play, number: int) -> int:
-        """Play and film as much as a clip holds, send it in time, and return the games done by then."""
+    def _play_clip(self, player: PolicyPlayer, number: int) -> int:
+        """Play and record one clip, publish it in time, and return the episodes done by then."""
         fps = self._fps or GAME_FPS
         wanted = max(1, round(CLIP_SECONDS * fps))
-        take = Take(_ENV, play.step, fps, wanted, time.monotonic())
-        cutter = ClipEncoder(play.policy, play.rollout, action_names=self._stage.info.action_meanings or ())
-        pool = self._stage.pool
+        draft = ClipDraft(_ENV, player.step, fps, wanted, time.monotonic())
+        encoder = ClipEncoder(player.policy, player.rollout, action_names=self._setup.info.action_meanings or ())
+        pool = self._setup.pool
         pool.start_recording(_ENV, wanted)
         full = False
         while not (full or self._done(number)):
-            for game in play.advance():
-                number = game.number + 1
-                self._games.append(
+            for episode in player.advance():
+                number = episode.number + 1
+                self._unpublished.append(
                     EpisodeFinished(
-                        env=game.env, episode_return=game.episode_return, length=game.length, step=game.step
+                        env=episode.env,
+                        episode_return=episode.episode_return,
+                        length=episode.length,
+                        step=episode.step,
                     )
                 )
-            strip = pool.fetch_recording(_ENV, stop=False)
-            if strip is not None:
-                cutter.add(take, strip)
-                full = strip.full
+            recorded = pool.fetch_recording(_ENV, stop=False)
+            if recorded is not None:
+                encoder.add(draft, recorded)
+                full = recorded.full
         pool.fetch_recording(_ENV, stop=True)
-        self._deliver(take, cutter)
+        self._publish_clip(draft, encoder)
         return number
 
-    def _deliver(self, take: Take, cutter: ClipEncoder) -> None:
-        """Send a clip shortly before the one before it ends, and the games that ended in it with it."""
-        now = time.monotonic()
-        if self._fps and self._stopped.wait(max(0.0, self._shown_until - LEAD_SECONDS - now)):
+    def _publish_clip(self, draft: ClipDraft, encoder: ClipEncoder) -> None:
+        """Publish a clip shortly before the one before it ends, and the episodes that ended in it."""
+        if self._fps and self._stopped_within(self._shown_until - LEAD_SECONDS - time.monotonic()):
             return
-        self._shown_until = max(time.monotonic(), self._shown_until) + len(take.frames) / take.fps
-        if take.frames:
-            self._emit(cutter.clip(take))
-        for game in self._games:
-            self._emit(game)
-        self._games.clear()
+        self._shown_until = max(time.monotonic(), self._shown_until) + len(draft.frames) / draft.fps
+        if draft.frames:
+            self._publish(encoder.clip(draft))
+        for episode in self._unpublished:
+            self._publish(episode)
+        self._unpublished.clear()
 
-    def _emit(self, event: Event) -> None:
-        elapsed = time.monotonic() - self._began
-        self._emit_to(msgspec.structs.replace(event, time=time.time(), elapsed=elapsed))
+    def _stopped_within(self, seconds: float) -> bool:
+        """Wait up to `seconds`; whether a `Stop` has arrived."""
+        until = time.monotonic() + seconds
+        while not self._inbox.stop_requested and (left := until - time.monotonic()) > 0:
+            self._inbox.receive(wait=True, timeout=left)
+        return self._inbox.stop_requested
 
-    def _started(self, play: Play) -> RunStarted:
-        device = next(play.policy.parameters()).device
-        slices = tuple((worker.envs.start, worker.envs.stop) for worker in self._stage.pool.workers)
-        started = run_started(self._name, self._stage.config, slices, play.policy, device, run_dir=None)
-        return msgspec.structs.replace(started, seed=self._stage.seed)
+    def _publish(self, event: Event) -> None:
+        self._emit(msgspec.structs.replace(event, time=time.time(), elapsed=time.monotonic() - self._began))
+
+    def _started(self, player: PolicyPlayer) -> RunStarted:
+        device = next(player.policy.parameters()).device
+        slices = tuple((worker.envs.start, worker.envs.stop) for worker in self._setup.pool.workers)
+        started = run_started(self._name, self._setup.config, slices, player.policy, device, run_dir=None)
+        return msgspec.structs.replace(started, seed=self._setup.seed)

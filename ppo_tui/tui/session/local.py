@@ -11,13 +11,13 @@ from typing import Protocol
 from ...errors import PPOTuiError, RunFailedError
 from ...protocol import Command, Event, RunFinished, RunState, Stop, UpdateFinished
 from ...system import request_scheduler_slice
-from ...training.controls import CommandRelay, Receiver
+from ...training.controls import Inbox
 from .base import Mailbox, Session
 
 Emit = Callable[[Event], None]
 
 
-class Engine(Receiver, Protocol):
+class Engine(Protocol):
     """A trainer of either algorithm."""
 
     def run(self) -> object:
@@ -30,15 +30,15 @@ class LocalSession(Session):
     Args:
         make_engine: builds the engine around the function that takes its events. It runs in the thread too, as
             importing torch takes seconds that a screen should not wait for.
+        inbox: of the commands, which the engine reads.
         can_detach: whether somebody will hand the stopped run over to another process.
     """
 
-    def __init__(self, make_engine: Callable[[Emit], Engine], *, can_detach: bool = False) -> None:
+    def __init__(self, make_engine: Callable[[Emit], Engine], inbox: Inbox, *, can_detach: bool = False) -> None:
         self.can_detach = can_detach
         self._make_engine = make_engine
         self._mailbox = Mailbox()
-        self._relay = CommandRelay()
-        self._stop_sent = False
+        self._inbox = inbox
         self._watched = True
         self._progress = (0, 0)  # step and number of the newest update
         self._started_at = 0.0
@@ -75,9 +75,8 @@ class LocalSession(Session):
         return self._mailbox.drain()
 
     def send(self, command: Command) -> None:
-        self._stop_sent = self._stop_sent or isinstance(command, Stop)
         if self.live:
-            self._relay.send(command)
+            self._inbox.send(command)
 
     def wait(self) -> None:
         """Return when the run has ended.
@@ -91,7 +90,7 @@ class LocalSession(Session):
     def close(self, timeout: float) -> bool:
         if not self._thread.ident:  # never started
             return True
-        if self.live and not self._stop_sent:  # the first Stop has the reason and the exit code
+        if self.live and not self._inbox.stop_requested:  # the first Stop has the reason and the exit code
             self.send(Stop())
         self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -100,9 +99,7 @@ class LocalSession(Session):
         request_scheduler_slice(0.0)  # the screen's thread, which started this one, has short ones
         # A thread dies in silence, so any exception (SystemExit too) becomes an event.
         try:
-            engine = self._make_engine(self.emit)
-            self._relay.connect(engine)
-            engine.run()
+            self._make_engine(self.emit).run()
             self._fail(RunFailedError("the engine ended without its last event"), "")
         except BaseException as error:
             self._fail(error, traceback.format_exc())

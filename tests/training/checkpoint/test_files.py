@@ -18,6 +18,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ppo_tui import load_preset
+from ppo_tui.distributed.ranks import ALONE
 from ppo_tui.errors import RunFailedError, UsageError
 from ppo_tui.protocol import Alarm, CheckpointSaved
 from ppo_tui.training.checkpoint import files as checkpoint_files
@@ -31,8 +33,10 @@ from ppo_tui.training.checkpoint.files import (
     newest_checkpoint,
     write_checkpoint_files,
 )
-from ppo_tui.training.checkpoint.manager import CheckpointKeeper
+from ppo_tui.training.checkpoint.manager import CheckpointManager
 from ppo_tui.training.checkpoint.snapshot import Snapshot, read_checkpoint, write_checkpoint
+from ppo_tui.training.controls import Inbox
+from ppo_tui.training.hub import EventHub, FunctionSink, RunContext, TrainingClock
 from tests.conftest import ROOT
 
 ORIGIN = Origin(
@@ -209,7 +213,8 @@ def test_a_checkpoint_is_replaced_without_a_moment_without_one(exchange: bool, t
 def test_the_newest_is_the_one_saved_last_and_not_the_one_that_got_furthest(tmp_path):
     for serial, step in ((1, 10), (2, 100), (3, 20)):
         write_checkpoint(tmp_path / f"step-{step:012d}", snapshot(step), serial=serial)
-    assert newest_checkpoint(tmp_path) == (tmp_path / "step-000000000020", [])
+    newest, problems = newest_checkpoint(tmp_path)
+    assert (newest.path, problems) == (tmp_path / "step-000000000020", [])
 
 
 def test_damaged_and_unfinished_ones_are_passed_over_aloud(tmp_path):
@@ -219,8 +224,8 @@ def test_damaged_and_unfinished_ones_are_passed_over_aloud(tmp_path):
     (tmp_path / "step-2" / MANIFEST_FILE).write_bytes(b"{")
     shutil.copytree(tmp_path / "step-1", tmp_path / ".step-9.1-a.tmp")
     (tmp_path / "step-8").mkdir()
-    path, problems = newest_checkpoint(tmp_path)
-    assert path == tmp_path / "step-1"
+    newest, problems = newest_checkpoint(tmp_path)
+    assert newest.path == tmp_path / "step-1"
     assert len(problems) == 3
     assert any("step-3: envs.bin" in problem for problem in problems)
     (tmp_path / "step-1" / "state.json").unlink()
@@ -268,17 +273,19 @@ def test_kill_minus_9_at_a_hundred_moments_of_a_save():
 
 
 class Kept:
-    """A keeper and what it says."""
+    """A manager of checkpoints, and the events that it publishes."""
 
     def __init__(self, directory: Path, *, seconds: float = 1000.0, keep: int = 2) -> None:
         self.events: list = []
-        self.keeper = CheckpointKeeper(
-            directory, seconds=seconds, keep=keep, emit=self.events.append, on_written=lambda: None
-        )
+        overrides = [f"run.checkpoint_seconds={seconds}", f"run.keep_checkpoints={keep}"]
+        config, clock = load_preset("cartpole", overrides=overrides), TrainingClock()
+        context = RunContext(config, clock, EventHub([FunctionSink(self.events.append)], clock), ALONE)
+        # No part of a run is needed where nothing is taken but only written.
+        self.manager = CheckpointManager(context, None, Inbox(), directory)
 
     def save(self, step: int, reason: str = "periodic", score: float | None = None) -> None:
-        self.keeper.save(snapshot(step), reason, score=score, waited=0.0)
-        self.keeper.wait()
+        self.manager.write(snapshot(step), reason, score=score, waited=0.0)
+        self.manager.wait()
 
 
 def names(directory: Path) -> list[str]:
@@ -296,19 +303,21 @@ def test_the_newest_few_the_best_and_those_saved_by_hand_are_kept(tmp_path):
     assert (tmp_path / "latest").resolve().name == steps[-1]
     assert (tmp_path / "best").resolve().name == steps[1]
     assert [event.reason for event in kept.events] == ["manual", "best", *["periodic"] * 4]
-    assert Kept(tmp_path).keeper.due(None) is None
+    assert Kept(tmp_path).manager.due(None) is None
 
 
 def test_what_is_due_is_the_first_score_a_better_one_and_an_old_checkpoint(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(manager.time, "monotonic", lambda: now[0])
     kept = Kept(tmp_path, seconds=1e-9)
-    assert kept.keeper.due(None) == "periodic"
-    assert kept.keeper.due(3.0) == "best"
+    assert kept.manager.due(None) == "periodic"
+    assert kept.manager.due(3.0) == "best"
     kept.save(1, "best", score=3.0)
-    kept.keeper._best_due = 0.0
-    assert kept.keeper.due(3.0) == "periodic"
-    assert kept.keeper.due(3.1) == "best"
+    now[0] += 1000.0  # better policies are saved only so often
+    assert kept.manager.due(3.0) == "periodic"
+    assert kept.manager.due(3.1) == "best"
     patient = Kept(tmp_path)
-    assert patient.keeper.due(None) is None
+    assert patient.manager.due(None) is None
 
 
 def test_a_checkpoint_is_saved_before_an_update_that_would_make_the_last_one_too_old(tmp_path, monkeypatch):
@@ -318,7 +327,7 @@ def test_a_checkpoint_is_saved_before_an_update_that_would_make_the_last_one_too
     kept = Kept(tmp_path, seconds=60.0)
     reasons = []
     for now[0] in range(7, 130, 7):
-        if reason := kept.keeper.due(None):
+        if reason := kept.manager.due(None):
             kept.save(now[0], reason)
             reasons.append(now[0])
     assert reasons == [56, 112]
@@ -333,7 +342,7 @@ def test_a_full_disk_is_an_alarm_that_names_what_is_kept_and_it_is_tried_again(t
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:
         kept.save(2)
-        assert kept.keeper.due(None) is None, "it waits before it tries again"
+        assert kept.manager.due(None) is None, "it waits before it tries again"
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     saved, alarm = kept.events
@@ -343,12 +352,12 @@ def test_a_full_disk_is_an_alarm_that_names_what_is_kept_and_it_is_tried_again(t
     assert "checkpoint of step 2 failed: File too large" in alarm.message
     assert f", {free}" in alarm.message
     assert "kept step 1" in alarm.message
-    assert newest_checkpoint(tmp_path)[0].name == "step-000000000001"
+    assert newest_checkpoint(tmp_path)[0].path.name == "step-000000000001"
     assert names(tmp_path) == ["latest", "step-000000000001"], "nothing half-written is left"
     time.sleep(0.06)
-    assert kept.keeper.due(None) == "periodic"
+    assert kept.manager.due(None) == "periodic"
     kept.save(3)
-    assert newest_checkpoint(tmp_path)[0].name == "step-000000000003"
+    assert newest_checkpoint(tmp_path)[0].path.name == "step-000000000003"
 
 
 def test_what_a_killed_process_left_behind_is_cleared_away(tmp_path):

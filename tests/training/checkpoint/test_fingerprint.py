@@ -9,7 +9,7 @@ import pytest
 
 from ppo_tui.errors import UsageError
 from ppo_tui.training.checkpoint import fingerprint
-from ppo_tui.training.checkpoint.files import read_state
+from ppo_tui.training.checkpoint.files import OpenedCheckpoint
 from ppo_tui.training.checkpoint.fingerprint import (
     NUMERIC_MODULES,
     SAME_NUMBERS,
@@ -94,10 +94,12 @@ def test_versions_of_the_same_numbers_lead_to_the_present_one():
 
 def test_other_code_is_refused_by_both_fingerprints(monkeypatch):
     (path,) = (BEFORE_THE_REBUILD / "run" / "checkpoints").iterdir()
-    point = ResumePoint(path, read_state(path), ())
+    opened = OpenedCheckpoint.open(path)
+    point = ResumePoint(opened)
     point.check_code()
     monkeypatch.setattr(fingerprint, "SAME_NUMBERS", {})
     with pytest.raises(UsageError, match=f"code 120c5f020285 → {code_fingerprint()}"):
         point.check_code()
     same = msgspec.structs.replace(point.state.origin, code=code_fingerprint())
-    replace(point, state=msgspec.structs.replace(point.state, origin=same)).check_code()
+    state = msgspec.structs.replace(opened.state, origin=same)
+    ResumePoint(replace(opened, state=state)).check_code()

@@ -72,7 +72,7 @@ def same_state(one: Trainer, other: Trainer) -> None:
     """Weights, optimiser and generators are equal, bit for bit."""
     for ours, theirs in (
         (one.policy.state_dict(), other.policy.state_dict()),
-        (one.learner.state_dict(), other.learner.state_dict()),
+        (one.engine.learner.state_dict(), other.engine.learner.state_dict()),
     ):
         assert ours.keys() == theirs.keys()
         for key, value in ours.items():
@@ -348,7 +348,7 @@ def test_another_runs_checkpoint_is_refused(tmp_path):
 def test_a_failing_environment_leaves_a_checkpoint_of_the_last_whole_update(tmp_path):
     def react(trainer: Trainer, event: Event) -> None:
         if isinstance(event, RolloutProgress) and (event.update, event.t) == (4, 20):
-            trainer.pool.workers[0].process.kill()
+            trainer.engine.pool.workers[0].process.kill()
 
     config = small("CartPole-v1", "workers.max_restarts=0")
     _, result, before = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), react)

@@ -121,13 +121,11 @@ def test_a_resumed_run_goes_on_evaluating_and_knows_the_best_score(tmp_path):
 
 
 def test_going_back_ends_the_evaluation_of_what_is_abandoned(tmp_path):
-    players: list[subprocess.Popen] = []
+    evaluators: list[psutil.Process] = []
 
     def react(trainer: Trainer, event) -> None:
-        job = trainer._durability._evaluation._job
-        if job is not None and job.process not in players:
-            players.append(job.process)
-        if isinstance(event, CheckpointSaved) and not players:
+        evaluators.extend(set(filter(_is_evaluator, psutil.Process().children())) - set(evaluators))
+        if isinstance(event, CheckpointSaved) and not evaluators:
             trainer.send(Rewind(path=event.path))
         elif isinstance(event, Rewound):
             trainer.send(Stop(save=False))
@@ -135,8 +133,8 @@ def test_going_back_ends_the_evaluation_of_what_is_abandoned(tmp_path):
     config = evaluating(2 * BATCH, episodes=100_000)
     _, result, record = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), react)
     assert (result.state, result.step) == (RunState.STOPPED, 2 * BATCH)
-    (player,) = players
-    assert player.poll() is not None
+    (evaluator,) = evaluators
+    assert not evaluator.is_running()
     assert record.of(Rewound)
     assert not record.of(Alarm), "nobody asked for its score any more"
 

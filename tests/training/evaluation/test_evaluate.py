@@ -12,8 +12,8 @@ from ppo_tui import Trainer, load_policy, load_preset
 from ppo_tui.envs.making import make_seeded_env
 from ppo_tui.errors import ConfigError, UsageError
 from ppo_tui.protocol import EpisodeFinished, GameClip, RunFinished, RunState, Stop
-from ppo_tui.training.evaluation.evaluate import Evaluation, Play, evaluate
-from ppo_tui.training.evaluation.setup import full_games, start_evaluation
+from ppo_tui.training.evaluation.evaluate import Evaluation, PolicyPlayer, evaluate
+from ppo_tui.training.evaluation.setup import start_evaluation, whole_episodes
 from ppo_tui.training.evaluation.watch import WatchEngine
 from tests.training.scoreboard import LONG
 
@@ -54,9 +54,9 @@ def by_hand(path: Path, seeds: list[int]) -> list[float]:
 
 def test_greedy_games_are_those_that_one_environment_plays_from_the_same_seeds(cartpole):
     evaluation = evaluate(cartpole, episodes=20, seed=3)
-    stage = start_evaluation(cartpole, episodes=20, num_envs=1, steps=1, seed=3)
-    stage.pool.close()
-    seeds = list(stage.game_seeds)
+    setup = start_evaluation(cartpole, episodes=20, num_envs=1, steps=1, seed=3)
+    setup.pool.close()
+    seeds = list(setup.episode_seeds)
     assert len(set(seeds)) == 20
     assert list(evaluation.returns) == by_hand(cartpole, seeds)
     assert evaluation.returns == evaluation.lengths, "CartPole pays 1 a step"
@@ -93,14 +93,14 @@ def test_code_is_imported_only_where_that_is_allowed(lottery):
 
 def test_playing_changes_neither_weights_nor_running_statistics(tmp_path):
     path = checkpoint(tmp_path / "few", "acrobot", "run.total_steps=2048", "env.kwargs.max_episode_steps=60")
-    stage = start_evaluation(path, episodes=8, num_envs=4, steps=16)
+    setup = start_evaluation(path, episodes=8, num_envs=4, steps=16)
     try:
-        play = Play(stage)
+        play = PolicyPlayer(setup)
         before = {name: tensor.clone() for name, tensor in play.policy.state_dict().items()}
         assert before["normalizer.count"] > 0
         games = [game for _ in range(8) for game in play.advance()]
     finally:
-        stage.pool.close()
+        setup.pool.close()
     assert len(games) >= 4
     after = play.policy.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -108,7 +108,7 @@ def test_playing_changes_neither_weights_nor_running_statistics(tmp_path):
 
 def test_a_lost_life_ends_no_game(tmp_path):
     preset = "breakout-labml"  # which trains on games of one life
-    assert full_games(load_preset(preset).env).atari.life_loss == "none"
+    assert whole_episodes(load_preset(preset).env).atari.life_loss == "none"
     path = checkpoint(
         tmp_path / "few", preset, "run.total_steps=64", "rollout.num_envs=2", "rollout.steps=32", "ppo.minibatches=2",
         "ppo.epochs=1",
@@ -137,8 +137,8 @@ def test_a_trained_cartpole_is_solved(tmp_path):
 
 def watch(path: Path, **options) -> list:
     events: list = []
-    stage = start_evaluation(path, episodes=3, num_envs=1, steps=1)
-    WatchEngine(stage, name="few", emit=events.append, **options).run()
+    setup = start_evaluation(path, episodes=3, num_envs=1, steps=1)
+    WatchEngine(setup, name="few", emit=events.append, **options).run()
     return events
 
 
@@ -163,8 +163,8 @@ def test_watching_ends_when_it_is_told_to(cartpole):
         if isinstance(event, GameClip):
             watching.send(Stop())
 
-    stage = start_evaluation(cartpole, episodes=3, num_envs=1, steps=1)
-    watching = WatchEngine(stage, name="few", episodes=None, emit=stop_at_the_first_clip, fps=15.0)
+    setup = start_evaluation(cartpole, episodes=3, num_envs=1, steps=1)
+    watching = WatchEngine(setup, name="few", episodes=None, emit=stop_at_the_first_clip, fps=15.0)
     watching.run()
     assert events[-1].state is RunState.STOPPED
     assert sum(isinstance(event, GameClip) for event in events) == 1
