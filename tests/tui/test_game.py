@@ -23,7 +23,7 @@ BUDGET = 20_000 / 15
 """Bytes a frame that make 20 kB a second at 15 frames a second."""
 
 
-def spectator(fps: float = 15.0) -> tuple[ClipPlayer, FakeSession, list[float]]:
+def clip_player(fps: float = 15.0) -> tuple[ClipPlayer, FakeSession, list[float]]:
     session, now = FakeSession(), [0.0]
     return ClipPlayer(session, lambda: now[0], fps), session, now
 
@@ -32,71 +32,71 @@ def spectator(fps: float = 15.0) -> tuple[ClipPlayer, FakeSession, list[float]]:
 
 
 def test_the_engine_is_told_when_somebody_looks_and_when_nobody_does():
-    watcher, session, now = spectator()
-    watcher.attend(False)
+    player, session, now = clip_player()
+    player.attend(False)
     assert session.watched == [], "nobody looked before either"
-    watcher.attend(True)
-    watcher.attend(True)
+    player.attend(True)
+    player.attend(True)
     now[0] = WATCH_SECONDS / 2
-    watcher.attend(True)
-    watcher.choose(-1, 8)
-    watcher.attend(True)
-    watcher.attend(False)
+    player.attend(True)
+    player.choose(-1, 8)
+    player.attend(True)
+    player.attend(False)
     assert [(command.env, command.fps) for command in session.watched] == [(0, 15), (0, 15), (7, 15), (None, 15)]
 
 
 def test_no_frames_a_second_never_ask_for_any():
-    watcher, session, _ = spectator(0.0)
-    watcher.attend(True)
+    player, session, _ = clip_player(0.0)
+    player.attend(True)
     assert session.watched == []
 
 
 def test_frames_are_played_in_order_and_the_last_one_stays():
-    watcher, _, _ = spectator()
-    assert not watcher.advance()
-    watcher.offer(clip(3))
+    player, _, _ = clip_player()
+    assert not player.advance()
+    player.offer(clip(3))
     for t in range(3):
-        assert watcher.advance()
-        assert watcher.frame.score == t
-        assert (watcher.picture == pong(t)).all()
-    assert not watcher.advance()
-    assert (watcher.picture == pong(2)).all()
+        assert player.advance()
+        assert player.frame.score == t
+        assert (player.picture == pong(t)).all()
+    assert not player.advance()
+    assert (player.picture == pong(2)).all()
 
 
 def test_a_clip_is_played_to_its_end_and_then_the_newest_one_follows():
-    watcher, _, _ = spectator()
-    watcher.offer(clip(3))
-    watcher.advance()
-    watcher.offer(clip(3, first=50))
-    watcher.offer(clip(3, first=100))
+    player, _, _ = clip_player()
+    player.offer(clip(3))
+    player.advance()
+    player.offer(clip(3, first=50))
+    player.offer(clip(3, first=100))
     scores = []
-    while watcher.advance():
-        scores.append(watcher.frame.score)
-        assert (watcher.picture == pong(int(watcher.frame.score))).all()
+    while player.advance():
+        scores.append(player.frame.score)
+        assert (player.picture == pong(int(player.frame.score))).all()
     assert scores == [1, 2, 100, 101, 102]
 
 
 def test_another_environment_is_shown_at_once_and_clips_of_the_old_one_no_more():
-    watcher, _, _ = spectator()
-    watcher.offer(clip(9))
-    watcher.advance()
-    watcher.choose(1, 8)
-    watcher.offer(clip(9, first=200))
-    watcher.offer(clip(9, env=1, first=30))
-    watcher.advance()
-    assert (watcher.clip.env, watcher.frame.score) == (1, 30)
+    player, _, _ = clip_player()
+    player.offer(clip(9))
+    player.advance()
+    player.choose(1, 8)
+    player.offer(clip(9, first=200))
+    player.offer(clip(9, env=1, first=30))
+    player.advance()
+    assert (player.clip.env, player.frame.score) == (1, 30)
 
 
 def test_a_damaged_clip_is_skipped():
-    watcher, _, _ = spectator()
+    player, _, _ = clip_player()
     broken = clip(3)
     frames = (broken.frames[0], clip(1).frames[0], broken.frames[2])
-    watcher.offer(GameClip(**{**{f: getattr(broken, f) for f in broken.__struct_fields__}, "frames": frames}))
-    assert watcher.advance()
-    assert not watcher.advance()
-    watcher.offer(clip(2, first=7))
-    assert watcher.advance()
-    assert (watcher.picture == pong(7)).all()
+    player.offer(GameClip(**{**{f: getattr(broken, f) for f in broken.__struct_fields__}, "frames": frames}))
+    assert player.advance()
+    assert not player.advance()
+    player.offer(clip(2, first=7))
+    assert player.advance()
+    assert (player.picture == pong(7)).all()
 
 
 def test_a_clip_survives_the_journey_over_a_socket():

@@ -72,9 +72,9 @@ class Header(Panel):
             (f" · {self.controller.session.status}" if self.controller.session.status else "", "$warning"),
         ]
         if started:
-            game = started.config.get("env", {}).get("id", "")
+            env_id = started.config.get("env", {}).get("id", "")
             facts = (
-                game,
+                env_id,
                 f"{started.num_envs} envs in {started.num_workers} workers",
                 started.device,
                 f"{formats.count(started.parameters)} weights",
