@@ -1,4 +1,4 @@
-"""The ranks of a run: processes that learn together, each from its own environments.
+"""The ranks of a run: processes learning together, each with own environments.
 
 `Ranks` is the interface, and a process that learns alone: its operations have nothing to combine. `ProcessGroup` is the
 same over ``torch.distributed``. Both compute the same mathematics: sums over all samples of all ranks.
@@ -32,7 +32,7 @@ RENDEZVOUS_PAUSE = 0.02
 
 
 class Ranks:
-    """A process that learns alone, as rank 0 of 1.
+    """A process on its own: rank 0 of 1.
 
     Attributes:
         rank: 0 to `size` − 1; rank 0 leads: it alone writes, prints and takes commands.
@@ -70,7 +70,10 @@ class Ranks:
         return decide()
 
     def exchange(self, value: T, kind: Any) -> list[T]:
-        """The values of all ranks, in their order, on every rank; `kind` as for `agree`."""
+        """The values of all ranks, in order, on every rank.
+
+        `kind` as for `agree`.
+        """
         return [value]
 
     def gather(self, value: T, kind: Any) -> list[T]:
@@ -84,7 +87,7 @@ class Ranks:
         return tensor
 
     def add_up(self, tensor: Tensor) -> Tensor:
-        """The sum of the tensors of all ranks; `tensor` itself may hold it."""
+        """The sum over all ranks; `tensor` itself may hold it."""
         return tensor
 
     def largest(self, tensor: Tensor) -> Tensor:
@@ -92,10 +95,10 @@ class Ranks:
         return tensor
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
-        """Overwrite `tensors` with those of rank 0."""
+        """Overwrite `tensors` with rank 0's."""
 
     def backward(self, loss: Tensor | None, means: Tensor, share: float, parameters: Sequence[nn.Parameter]) -> Tensor:
-        """Set the gradients of `parameters` to those of the loss over all ranks' samples.
+        """Set the gradients of `parameters` to the loss over all ranks.
 
         Args:
             loss: mean over this rank's samples; None where it has none.
@@ -118,7 +121,7 @@ ALONE = Ranks()
 
 
 class ProcessGroup(Ranks):
-    """One of several processes that learn together, over ``torch.distributed``.
+    """One of several ranks, over ``torch.distributed``.
 
     Every method raises `RankLostError` where ``torch.distributed`` fails.
 
@@ -201,7 +204,7 @@ class ProcessGroup(Ranks):
         return _decoded(parts or (), sizes, kind)
 
     def _padded(self, value: Any) -> tuple[Tensor, list[int]]:
-        """`value` as bytes, padded to the longest of all ranks, and the length of each."""
+        """`value` as bytes, padded to the longest rank's, and all lengths."""
         payload = _encoded(value)
         with self._communicating():
             lengths = [torch.empty(1, dtype=torch.int64) for _ in range(self.size)]
@@ -262,7 +265,7 @@ def _agree_on_name(
     size: int,
     timeout: float,
 ) -> str:
-    """A name for the keys of these processes in `store`, new at each restart.
+    """A name for these processes' keys in `store`, new at each restart.
 
     torchrun keeps one store over its restarts, so that a rank would find the addresses of dead ranks there, and its
     count of restarts differs from machine to machine. So each rank stores a random token; rank 0 answers every token

@@ -1,4 +1,4 @@
-"""The place of this process among the ranks of torchrun. Imports no torch."""
+"""The place of this process among torchrun's ranks. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NO_ID = "none"
 
 @dataclass(frozen=True)
 class Place:
-    """The place of one rank among those that train together.
+    """The place of one rank among all ranks of a run.
 
     Attributes:
         rank: 0 to `size` − 1, over all machines.

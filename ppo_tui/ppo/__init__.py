@@ -1,4 +1,4 @@
-"""Proximal Policy Optimization as mathematics and tensors: no processes, no screen, no environments.
+"""Proximal Policy Optimization: mathematics on tensors, without processes, screen or environments.
 
 Formulas: `losses`, `gae`, `distributions`, `schedules`. The policy: `policy`, `networks`, `recurrent`, `observations`,
 `normalizers`, `cpu_inference`. Learning: `buffer`, `learner`, `optimizers`, `units`. The names load on first use,

@@ -1,4 +1,4 @@
-"""The rollout buffer, T steps of N environments, and the minibatches drawn from it.
+"""The rollout buffer, and the minibatches of a rollout.
 
 Each frame is kept once. Frame stacks are gathered when they are needed: a rollout takes a K-th of the space of its
 stacks.
@@ -27,7 +27,9 @@ _WRITTEN_BY_LEARNER = ("advantages", "returns")
 
 
 class RolloutBuffer:
-    """One rollout around arrays that workers write: wrapped, never copied.
+    """One rollout, T steps of N environments, around the workers' arrays.
+
+    The arrays are wrapped, never copied; workers may be writing them.
 
     Row K−1+t of `frames` is the observation before step t, for t = 0..T; the K−1 rows before it are the newest ones
     of the rollout before. A stack never reaches beyond the start of its episode: there the first frame repeats, as
@@ -115,15 +117,15 @@ class RolloutBuffer:
         return self._gather_stacks(torch.full_like(env_indices, row), self.starts[row, envs], env_indices)
 
     def mask(self, t: int, envs: slice = ALL_ENVS) -> Tensor | None:
-        """The possible actions in step t in these environments, bool `[n, A]`; None for all."""
+        """The possible actions in step t, bool `[n, A]`; None for all."""
         return None if self.masks is None else self.masks[self._row(t), envs]
 
     def state(self, t: int, envs: slice | int = ALL_ENVS) -> Tensor | None:
-        """Recurrent states before step t (0..T) in these environments, `[n, M]`; None without recurrence."""
+        """Recurrent states before step t (0..T), `[n, M]`; None without recurrence."""
         return None if self.states is None else self.states[t, envs]
 
     def final_observation_stack(self, t: int, env: int, final_frame: np.ndarray) -> Tensor:
-        """The stack of the final observation of an episode ended by step t, `[1, (K,) *S]`.
+        """The stack of the final observation of step t's episode, `[1, (K,) *S]`.
 
         Args:
             final_frame: the final observation itself, `[*S]`; its row in `frames` holds the next episode's first.
@@ -162,7 +164,7 @@ class RolloutBuffer:
             self.states.numpy()[t + 1, envs][ended] = 0.0
 
     def first(self, num_steps: int) -> RolloutBuffer:
-        """The first `num_steps` (1..T) of this rollout, as a rollout over the same arrays."""
+        """The first `num_steps` (1..T) of this rollout, over the same arrays."""
         cut = self.num_steps - num_steps
         if not cut:
             return self
@@ -171,7 +173,10 @@ class RolloutBuffer:
         )
 
     def carry_over(self) -> None:
-        """Begin the next rollout: move the newest K frames to the front, zero `final_values`."""
+        """Begin the next rollout: move the newest K frames to the front.
+
+        The final values become 0.
+        """
         frames = self.frames.numpy()
         frames[: self.frame_stack] = frames[self.num_steps :]
         self.starts[: self.frame_stack] = (self.starts[self.num_steps :] - self.num_steps).clamp(min=0)
@@ -182,7 +187,7 @@ class RolloutBuffer:
         self.final_values.zero_()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """A copy of the rows that `carry_over` left for the next rollout.
+        """A copy of the rows left by `carry_over` for the next rollout.
 
         ``frames`` `[K, N, *S]`, ``starts`` `[K, N]` and, where there are any, ``masks`` `[K, N, A]` of actions and
         recurrent ``states`` `[N, M]`.
@@ -241,11 +246,11 @@ class RolloutBuffer:
         return self._with({name: move(tensor) for name, tensor in self._tensors()})
 
     def clone(self) -> RolloutBuffer:
-        """A copy that no worker writes."""
+        """A copy with its own arrays, safe from the workers."""
         return self._with({name: tensor.clone() for name, tensor in self._tensors()})
 
     def experience_dict(self) -> dict[str, Tensor]:
-        """The collected tensors by attribute, without those of the learner; not copied."""
+        """The collected tensors by attribute, without the learner's; not copied."""
         return {name: tensor for name, tensor in self._tensors() if name not in _WRITTEN_BY_LEARNER}
 
     def with_experience(self, experience: dict[str, Tensor]) -> RolloutBuffer:
@@ -264,7 +269,9 @@ class RolloutBuffer:
         return other
 
     def minibatch(self, indices: Tensor) -> Minibatch:
-        """The steps at `indices`, int64 `[B]`; step t of environment n has index t × N + n.
+        """The steps at `indices`, int64 `[B]`.
+
+        Step t of environment n has index t × N + n.
 
         For a recurrent policy each of them stands alone, after the recurrent state of that step.
         """
@@ -281,7 +288,9 @@ class RolloutBuffer:
         )
 
     def sequences(self, envs: Tensor) -> Minibatch:
-        """All T·n steps of these n environments, int64 `[n]`, step by step, for a recurrent policy.
+        """All steps of these n environments, int64 `[n]`, for a recurrent policy.
+
+        T·n steps, step by step.
 
         The state before a step comes from the steps before it, through which gradients flow; the state before the first
         step is the stored one, of the policy that acted.
@@ -306,7 +315,7 @@ class RolloutBuffer:
         return self._gather_stacks(flat_rows // self.num_envs, self.starts.view(-1)[flat_rows], envs)
 
     def _gather_stacks(self, rows: Tensor, starts: Tensor, envs: Tensor) -> Tensor:
-        """Gather the stacks `[B, K, *S]` ending in these rows of these environments, all `[B]`."""
+        """Gather the stacks `[B, K, *S]` ending in these rows, `[B]`."""
         frames = self._flat_frames()
         return _stacked(
             [
@@ -364,7 +373,9 @@ class Minibatch:
 
 
 class Minibatches:
-    """The rollout of all ranks, T steps of N environments, split into minibatches.
+    """Minibatches of the rollout of all ranks.
+
+    The rollout is T steps of N environments, counted over all ranks.
 
     A sample is a step, step t of environment n being number t × N + n; or a whole environment, for a recurrent policy.
     The order and the samples of each minibatch are the same on every rank: the number of samples that lie on this rank

@@ -1,4 +1,4 @@
-"""Faster CPU inference: trunks whose weights are stored once in oneDNN's own layout.
+"""Faster CPU inference, with weights stored once in oneDNN's own layout.
 
 PyTorch's own layers convert their weights at each call. For the 256 observations of a minibatch it costs nothing; for
 the few of one step it is a third of the time. The operators are those by which PyTorch's compiler replaces these layers
@@ -29,7 +29,7 @@ class _Operators(NamedTuple):
 
 
 def _load_operators() -> _Operators | None:
-    """The operators of this PyTorch, or None where one of them is missing."""
+    """The operators of this PyTorch; None if one is missing."""
     try:
         library = torch.ops.mkldnn
         return _Operators(
@@ -48,7 +48,7 @@ _OPERATORS = _load_operators()
 
 @functools.cache
 def can_pack(dtype: torch.dtype) -> bool:
-    """Whether packed layers work here in `dtype`, with the results of plain layers."""
+    """Whether packed layers in `dtype` compute the results of plain layers."""
     if _OPERATORS is None:
         return False
     try:
@@ -63,7 +63,7 @@ def can_pack(dtype: torch.dtype) -> bool:
 
 
 def pack(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A copy of `module` for inference in `dtype`, with packed convolutions and linear layers.
+    """A copy of `module` for inference in `dtype`, with packed layers.
 
     It has the present weights: later changes do not reach it. `can_pack` must hold.
     """
@@ -73,7 +73,7 @@ def pack(module: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def _with_packed_layers(module: nn.Module, dtype: torch.dtype, operators: _Operators) -> nn.Module:
-    """Replace each layer within `module`, and with it the ReLU after it in a sequence."""
+    """Replace each layer within `module`, together with a following ReLU."""
     children = list(module.named_children())
     for (name, child), (next_name, follower) in itertools.pairwise([*children, ("", None)]):
         fused = isinstance(module, nn.Sequential) and isinstance(follower, nn.ReLU)

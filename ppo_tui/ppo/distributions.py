@@ -1,4 +1,4 @@
-"""Action distributions, and the kinds of action space that use them.
+"""Action distributions, and the kinds of action space behind them.
 
 The distributions compute the numbers of `torch.distributions` without its overhead. Sampling is a pure function of
 parameters and noise. The noise of a whole vector step is drawn at once, so an action does not depend on how the
@@ -28,7 +28,7 @@ class Distribution(Protocol):
 
     @property
     def parameters(self) -> Tensor:
-        """Numbers that determine the distributions within their kind, `[B, P]`."""
+        """Numbers to determine the distributions within their kind, `[B, P]`."""
         ...
 
     def sample(self, noise: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class Distribution(Protocol):
 
 
 class Categorical:
-    """A choice among A discrete actions; actions are int64 `[B]`, counted from 0.
+    """A choice among A actions; actions are int64 `[B]`, from 0.
 
     Args:
         logits: unnormalised log-probabilities, `[B, A]`; −inf excludes an action.
@@ -141,7 +141,7 @@ class Bernoulli:
         self.parameters = logits
 
     def sample(self, noise: Tensor) -> Tensor:
-        """On where uniform noise in [0, 1) stays below p."""
+        """On if uniform noise in [0, 1) stays below p."""
         return (noise < torch.sigmoid(self.logits)).float()
 
     def mode(self) -> Tensor:
@@ -227,7 +227,7 @@ def _log_slope_of_tanh(u: Tensor) -> Tensor:
 
 @functools.cache
 def _gauss_hermite() -> tuple[Tensor, Tensor]:
-    """Nodes and weights, `[Q]` each, of the expectation over a standard normal variable."""
+    """Nodes and weights, `[Q]`, for the expectation over a standard normal."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(32)
     return torch.from_numpy(nodes), torch.from_numpy(weights / weights.sum())
 
@@ -337,7 +337,7 @@ class ContinuousActions(ActionKind[spaces.Box]):
 
 
 class SquashedActions(ContinuousActions):
-    """Real numbers, squashed by a tanh into the space's bounds, which must be finite."""
+    """Real numbers, squashed by a tanh into the space's finite bounds."""
 
     def distribution(self, outputs: Tensor, log_std: Tensor | None, masks: Tensor | None) -> Distribution:
         assert log_std is not None, "a Gaussian has a log standard deviation"

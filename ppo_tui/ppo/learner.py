@@ -1,4 +1,4 @@
-"""The objective of PPO, and the learner: epochs of minibatch steps on a rollout."""
+"""The objective of PPO, and the learner."""
 
 from __future__ import annotations
 
@@ -172,7 +172,10 @@ class _Totals:
         return kl.item()
 
     def read(self) -> dict[str, float]:
-        """The means by metric key, NaN where no minibatch was finite; waits for the device."""
+        """The means by metric key; waits for the device.
+
+        NaN where no minibatch was finite.
+        """
         *means, finite = torch.cat([self._sums / self._finite, self._finite.unsqueeze(0)]).tolist()
         metrics = {f"train/{name}": mean for name, mean in zip(self.NAMES, means, strict=True)}
         return metrics | {"train/nonfinite": self._minibatches - finite}
@@ -226,7 +229,7 @@ class Learner:
         *,
         on_minibatch: Callable[[int, int], None] | None = None,
     ) -> dict[str, float]:
-        """Learn from a full rollout whose `last_values` and `final_values` are set.
+        """Learn from a full rollout with `last_values` and `final_values` set.
 
         Every epoch visits every step once, in freshly shuffled minibatches; those of a recurrent policy consist of
         whole environments. With a `target_kl` the update ends after the epoch whose mean approximate KL exceeds
@@ -296,7 +299,10 @@ class Learner:
         }
 
     def _adapted(self, hyper: Hyperparameters) -> Hyperparameters:
-        """`hyper` with its adaptive values; β is kept here, because it is never edited."""
+        """`hyper` with its adaptive values.
+
+        β is kept here, because it is never edited.
+        """
         if coefficient := self._adaptive.get("kl_coef"):
             self._kl_coef = coefficient.start(self._ppo.kl_coef)
         if learning_rate := self._adaptive.get("learning_rate"):
@@ -310,7 +316,7 @@ class Learner:
 
     @torch.no_grad()
     def _adapt_to_divergence(self, minibatches: Minibatches, steps: int) -> dict[str, float]:
-        """Measure KL[π_θold, π_θ] over the rollout's `steps`, adapt to it, and return metrics.
+        """Adapt to KL[π_θold, π_θ] over the rollout's `steps`; return metrics.
 
         Without adaptive values nothing is measured.
         """
@@ -348,7 +354,9 @@ class Learner:
         return ratio_error
 
     def _descend(self, loss: Tensor, max_grad_norm: float) -> tuple[Tensor, Tensor]:
-        """Step down the clipped gradient of `loss`; its norm, and whether both are finite.
+        """Step down the clipped gradient; return its norm, and whether finite.
+
+        `loss` has to be finite, too.
 
         The norm is that before clipping. The optimiser skips a step for which `found_inf` is 1 on the device, so that
         the CPU does not wait for the answer: the interface by which `torch.amp.GradScaler` skips steps.

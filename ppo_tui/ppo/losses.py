@@ -1,4 +1,6 @@
-"""The terms of PPO's objective, and statistics of an update: one function a formula.
+"""The terms of PPO's objective, and statistics of an update.
+
+One function a formula.
 
 Every function takes and returns tensors; `[B]` is a minibatch of B steps and a result without a shape is a scalar.
 Coefficients are Python's numbers or scalar tensors. "PPO" is Schulman et al., 2017, arXiv:1707.06347.
@@ -75,7 +77,9 @@ def kl_penalty(divergences: Tensor, kl_coef: float | Tensor) -> Tensor:
 
 
 def value_loss(values: Tensor, returns: Tensor, huber_delta: float | None = None) -> Tensor:
-    """½ mean((V_θ(sₜ) − Vₜ^targ)²): L^VF of PPO, equation 9, with the ½ of OpenAI's baselines.
+    """½ mean((V_θ(sₜ) − Vₜ^targ)²) (PPO, L^VF of equation 9).
+
+    The factor ½ is that of OpenAI's baselines.
 
     Args:
         values: V_θ(sₜ), `[B]`.
@@ -126,7 +130,7 @@ def approximate_kl(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
 
 
 def clip_fraction(ratio: Tensor, clip_range: float | Tensor) -> Tensor:
-    """Share (0..1) of the steps with |rₜ − 1| > ε, from the ratios `[B]`."""
+    """Share (0..1) of steps with |rₜ − 1| > ε, from ratios `[B]`."""
     return ((ratio - 1.0).abs() > clip_range).to(ratio.dtype).mean()
 
 

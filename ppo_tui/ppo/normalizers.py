@@ -84,7 +84,9 @@ class RewardNormalizer:
         self._returns = torch.zeros(num_envs, dtype=torch.float64)[ranks.share(num_envs)]
 
     def __call__(self, rewards: Tensor, episode_ends: Tensor, gamma: float) -> Tensor:
-        """Normalise a rollout's rewards, `[T, N]` of this rank, after adding its returns to the moments.
+        """Normalise this rank's rewards of a rollout, `[T, N]`.
+
+        Its returns are added to the moments before.
 
         Args:
             episode_ends: bool `[T, N]`; R restarts at 0 after them.

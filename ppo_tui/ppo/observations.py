@@ -1,4 +1,4 @@
-"""The layout of observations: the axis of stacked frames, the axis of an image's channels.
+"""The layout of observations: axes of stacked frames and of image channels.
 
 Loads no PyTorch, so that a configuration can be checked against its environment before anything heavy is loaded.
 """
@@ -66,7 +66,7 @@ class ImageLayout:
 
 
 def image_layout(space: spaces.Box, policy: PolicyConfig, frame_stack: int) -> ImageLayout | None:
-    """The layout of images for a CNN; None for an MLP or a user's own network.
+    """The layout of images for a CNN; None for other networks.
 
     Args:
         frame_stack: K, the newest observations in one input of the policy.
@@ -93,7 +93,7 @@ def image_layout(space: spaces.Box, policy: PolicyConfig, frame_stack: int) -> I
 def check_spaces_of_policy(
     observation_space: spaces.Box, action_space: spaces.Space, policy: PolicyConfig, frame_stack: int
 ) -> None:
-    """Refuse a policy whose settings do not fit the spaces of `make_env`.
+    """Refuse a policy with settings unfit for the spaces of `make_env`.
 
     Raises:
         ConfigError: names the setting.

@@ -1,4 +1,7 @@
-"""Optimisers with a step that can be skipped on the device, and compilation."""
+"""Optimisers, and compilation of the objective.
+
+All optimisers can skip a step on the device.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,10 @@ class RMSprop(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Step down the gradients of the parameters; a closure to compute them is not supported."""
+        """Step down the gradients of the parameters.
+
+        A closure to compute them is not supported.
+        """
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
@@ -71,7 +77,7 @@ def make_optimizer(parameters: Iterable[nn.Parameter], optim: OptimConfig) -> to
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A form of `function` that PyTorch compiles at its first call.
+    """`function`, compiled at its first call.
 
     Numbers among the arguments become constants of it, and another number compiles it again: pass tensors.
     """

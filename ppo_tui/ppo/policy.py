@@ -23,7 +23,9 @@ from .recurrent import RecurrentContext, RecurrentLayer
 
 
 class Decision(NamedTuple):
-    """Decisions for B observations, made in inference mode: clone them before gradients need them.
+    """Decisions for B observations.
+
+    Made in inference mode: clone them before gradients need them.
 
     Attributes:
         actions: `[B, *action_shape]`, as the policy counts them (see `ActorCritic.env_actions`).
@@ -55,7 +57,7 @@ class HeadOutputs(NamedTuple):
 
 
 class ActorCritic(nn.Module):
-    """A policy π(a|s) and a value function V(s), on one trunk or on two.
+    """A policy π(a|s) and a value function V(s), sharing trunks or not.
 
     Args:
         actor_trunk: features for the policy head: a module with an attribute ``num_features``.
@@ -181,7 +183,10 @@ class ActorCritic(nn.Module):
 
     @contextlib.contextmanager
     def unchanged(self) -> Iterator[None]:
-        """Act faster while the weights stay unchanged: on a CPU, convolutional trunks are packed once."""
+        """Act faster while the weights stay unchanged.
+
+        On a CPU, convolutional trunks are packed once.
+        """
         dtype = torch.bfloat16 if self.mixed_precision else torch.float32
         trunks = [trunk for trunk, _ in self._branches if isinstance(trunk, tuple(CNNS.values()))]
         if trunks and self.value_head.weight.device.type == "cpu" and can_pack(dtype):
@@ -282,7 +287,7 @@ def build_policy(
 
 
 def _recurrent_layer(policy: PolicyConfig, trunk: nn.Module | None) -> RecurrentLayer | None:
-    """The recurrent layer after `trunk`, where the policy is recurrent."""
+    """The recurrent layer after `trunk`, or None without recurrence."""
     if trunk is None or policy.recurrent == "none":
         return None
     return RecurrentLayer(policy.recurrent, _num_features(trunk), policy.recurrent_size)
@@ -298,7 +303,10 @@ def _checked_observation_space(space: spaces.Space) -> spaces.Box:
 
 
 def _trunk_builder(space: spaces.Box, policy: PolicyConfig, frame_stack: int) -> Callable[[], nn.Module]:
-    """A factory of trunks for observations of `space`; each call makes one with its own weights."""
+    """A factory of trunks for observations of `space`.
+
+    Each call makes a trunk with its own weights.
+    """
     if ":" in policy.network:
         stacked = has_stack_axis(space.shape, space.dtype, frame_stack)
         shape = (frame_stack, *space.shape) if stacked else space.shape

@@ -1,4 +1,4 @@
-"""The recurrent layer of a policy: an LSTM or a GRU between a trunk and its head."""
+"""The recurrent layer between a trunk and its head: LSTM or GRU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class RecurrentContext(NamedTuple):
-    """The recurrent state before B = T·N steps, and the episode starts among them.
+    """The recurrent states before B = T·N steps, and their episode starts.
 
     Attributes:
         states: before the first step of each environment, `[N, M]`.
@@ -58,13 +58,16 @@ class RecurrentLayer(nn.Module):
         return self.sequence(features, context.states, context.resets), None
 
     def step(self, features: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        """One step: outputs `[N, H]` and new states `[N, M]` of features `[N, num_inputs]` and states `[N, M]`."""
+        """One step: outputs `[N, H]` and new states `[N, M]`.
+
+        From features `[N, num_inputs]` and states `[N, M]`.
+        """
         outputs, carried = self.layer(features.unsqueeze(0), self._unpacked(states))
         carried = torch.cat(carried, dim=-1) if isinstance(carried, tuple) else carried
         return outputs[0], carried[0]
 
     def sequence(self, features: Tensor, states: Tensor, resets: Tensor) -> Tensor:
-        """Outputs `[T·N, H]` of T steps: the same as T times `step`, and much faster.
+        """Outputs `[T·N, H]` of T steps, faster than by T calls of `step`.
 
         Each part of an episode becomes a sequence of its own, padded to the length of the longest.
 

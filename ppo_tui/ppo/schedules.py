@@ -1,4 +1,4 @@
-"""Hyper-parameters that change in a run: schedules over its progress, values adapted to the divergence."""
+"""Hyper-parameters on a schedule, or adapted to the divergence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Literal
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """A value over the progress p of a run, 0 at its first step, 1 at its last.
+    """A value over the progress of a run.
+
+    Progress p is 0 at the first step of the run and 1 at its last.
 
     Attributes:
         value: at progress `since`.
@@ -22,14 +24,17 @@ class Schedule:
     since: float = 0.0
 
     def at(self, progress: float) -> float | None:
-        """The value at `progress`; outside `since`..1 that of the nearer end."""
+        """The value at `progress`, constant outside `since`..1."""
         if self.value is None or self.kind == "constant" or progress <= self.since:
             return self.value
         remaining = max(1.0 - progress, 0.0) / (1.0 - self.since) if self.since < 1.0 else 0.0
         return self.value * remaining
 
     def edited(self, value: float | None, progress: float) -> Schedule:
-        """The schedule after a live edit: `value` at `progress`, annealed from there on."""
+        """The schedule after a live edit to `value` at `progress`.
+
+        It anneals from there on.
+        """
         return dataclasses.replace(self, value=value, since=progress)
 
 
@@ -41,7 +46,9 @@ MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-6, 1e-2
 
 
 def adapted_kl_coef(kl_coef: float, kl: float, target: float) -> float:
-    """The next β: β / 2 if d < d_targ / 1.5, 2 β if d > 1.5 d_targ.
+    """The next β: halved or doubled towards the target KL.
+
+    β / 2 if d < d_targ / 1.5; 2 β if d > 1.5 d_targ.
 
     PPO (Schulman et al., 2017, arXiv:1707.06347), section 4.
 
@@ -58,7 +65,9 @@ def adapted_kl_coef(kl_coef: float, kl: float, target: float) -> float:
 
 
 def adapted_learning_rate(learning_rate: float, kl: float, target: float) -> float:
-    """The next step size: times 1.5 if KL < ½ target, divided by 1.5 if KL > 2 target.
+    """The next learning rate, lowered or raised towards the target KL.
+
+    Times 1.5 if KL < ½ target; divided by 1.5 if KL > 2 target.
 
     The rule of rl_games (``common/schedulers.py``, ``AdaptiveScheduler``) and RSL-RL (Rudin et al., 2022,
     arXiv:2109.11978), which apply it within an update too; here the exact divergence after each update decides.
@@ -71,7 +80,9 @@ def adapted_learning_rate(learning_rate: float, kl: float, target: float) -> flo
 
 
 class Adaptive:
-    """A number adapted to the divergence, from its setting on; an edit restarts it.
+    """A number adapted to the divergence from its setting on.
+
+    An edit of the setting restarts it.
 
     Args:
         rule: the next number as a function of number, KL and target.

@@ -13,7 +13,7 @@ SATURATED = 0.99
 
 
 class DeadUnits:
-    """Counter of the units of `network` that are dead on a batch.
+    """Counter of the dead units of `network` on a batch.
 
     No gradient passes through a dead unit. A ReLU is dead where it is 0 for the whole batch (a channel of a
     convolution: at every pixel of every image), a tanh where it is saturated for the whole batch. Other nonlinearities
@@ -30,7 +30,10 @@ class DeadUnits:
 
     @contextlib.contextmanager
     def counted(self, wanted: bool = True) -> Iterator[None]:
-        """Count in the forward pass inside, if `wanted`, in place of an earlier count."""
+        """Count in the forward pass inside, if `wanted`.
+
+        The count replaces an earlier one.
+        """
         if not wanted:
             yield
             return
@@ -55,5 +58,8 @@ class DeadUnits:
 
     @property
     def share(self) -> float | None:
-        """Share of dead units (0..1), None where none were counted; waits for the device."""
+        """Share of dead units (0..1), None if none were counted.
+
+        Waits for the device.
+        """
         return torch.cat(self._layers).float().mean().item() if self._layers else None
