@@ -1,4 +1,7 @@
-"""``python -m benchmarks``: ours and the peers in turns, on the same work, in one go."""
+"""``python -m benchmarks``: ours and the peers in turns.
+
+All do the same work.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,11 @@ def main(
 
 
 def require_peers(suites: Iterable[Suite]) -> None:
-    """Raises: UsageError, where a peer that `suites` measure is not installed."""
+    """Refuse to measure peers without an installation.
+
+    Raises:
+        UsageError: a peer of `suites` is not installed.
+    """
     wanted = {case.needs for suite in suites for case in suite.cases if case.needs}
     missing = sorted(name for name in wanted if not _is_installed(name))
     if missing:
@@ -80,7 +87,7 @@ def _is_installed(distribution: str) -> bool:
 
 
 def measure_suite(suite: Suite, rounds: int, effort: Effort) -> SuiteResult:
-    """Every case once, then every case again, so that what drifts over minutes touches all of them alike."""
+    """Measure each case once a round, against drift between the cases."""
     result = SuiteResult(suite)
     for number, case in _turns(suite, rounds):
         print(f"{suite.name}, round {number} of {rounds}: {case.name}", file=sys.stderr, flush=True)

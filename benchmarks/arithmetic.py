@@ -1,4 +1,7 @@
-"""How near the learner comes to the arithmetic of this processor: its layers beside a plain product of matrices."""
+"""The learner's share of this processor's arithmetic.
+
+Its layers, beside a plain product of matrices.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,24 +19,26 @@ from benchmarks.limit import Parts
 from benchmarks.work import breakout
 
 PRODUCT = 2048
-"""Rows and columns of the matrices: enough for the library to be at its best."""
+"""Rows and columns of the matrices: large enough for the best rate of the library."""
 
 REPEATS = 12
 
 
 def arithmetic(effort: Effort) -> dict[str, float]:
-    """One thread's billions of floating-point operations a second (a multiplication and an addition are two).
+    """Rates of one thread in 10⁹ floating-point operations a second.
 
-    Each layer of the trunk is run alone, forwards and backwards, on a minibatch; the first needs no gradient of its
-    input. The seconds are those of all minibatches of an update, in the layers alone and in the learner as it is.
+    A multiplication and an addition count as two.
+
+    Each layer of the trunk runs alone, forwards and backwards, on a minibatch; the first needs no gradient of its
+    input. The seconds are those of all minibatches of an update, in the layers alone and in the whole learner.
     """
     config = breakout(num_updates=effort.updates, overrides=("workers.count=1", "run.torch_threads=1"))
     with contextlib.closing(Parts(config)) as parts:
         parts.measure()
         learning = statistics.median(parts.measure()["learning"] for _ in range(effort.updates))
         inputs = torch.randint(0, 256, (config.minibatch_size, config.env.frame_stack, 84, 84), dtype=torch.uint8)
-        met = layers_of(parts.policy.actor_trunk, inputs)
-        layers = [LayerPass(layer, given, first=number == 0) for number, (layer, given) in enumerate(met)]
+        found = layers_of(parts.policy.actor_trunk, inputs)
+        layers = [LayerPass(layer, given, first=number == 0) for number, (layer, given) in enumerate(found)]
         seconds = [_best_cpu_seconds(layer) for layer in layers]
     matrix = torch.randn(PRODUCT, PRODUCT)
     rates = {"matrix_product": 2 * PRODUCT**3 / _best_cpu_seconds(lambda: matrix @ matrix)}
@@ -47,7 +53,10 @@ def arithmetic(effort: Effort) -> dict[str, float]:
 
 
 class LayerPass:
-    """A layer, forwards and backwards, on what the layers before it made of a minibatch."""
+    """One layer, forwards and backwards, on a minibatch.
+
+    Its input is the output of the layers before it.
+    """
 
     def __init__(self, layer: nn.Conv2d | nn.Linear, given: Tensor, *, first: bool) -> None:
         self._layer, self._given = layer, given.detach().requires_grad_(not first)
@@ -63,10 +72,15 @@ class LayerPass:
 
 
 def layers_of(trunk: nn.Module, inputs: Tensor) -> list[tuple[nn.Conv2d | nn.Linear, Tensor]]:
-    """The trunk's layers with weights, in order, and what each is given."""
+    """The trunk's layers with weights, in order, and their inputs."""
     found: list[tuple[nn.Conv2d | nn.Linear, Tensor]] = []
+
+    def record(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        found.append((layer, inputs[0].clone()))
+
     hooks = [
-        module.register_forward_pre_hook(lambda layer, given: found.append((layer, given[0].clone())))
+        module.register_forward_pre_hook(record)
         for module in trunk.modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
     ]

@@ -1,4 +1,6 @@
-"""One measurement, in a process of its own: ``python -m benchmarks.case ours --updates 8`` prints a line of JSON.
+"""One measurement, in its own process.
+
+``python -m benchmarks.case ours --updates 8`` prints a line of JSON.
 
 Environment processes that a contender starts by spawning import this module again, so it imports nothing heavy.
 """
@@ -23,7 +25,10 @@ def main(
     updates: int = Effort.updates,
     memory_updates: int = Effort.memory_updates,
 ) -> None:
-    """Measure one case and print its figures as one line of JSON, alone on stdout."""
+    """Print the figures of one case as one line of JSON.
+
+    Nothing else goes to stdout.
+    """
     # Emulators and peers greet on stdout, some of them from C: all of that goes where diagnostics go.
     results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

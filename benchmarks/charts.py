@@ -1,4 +1,4 @@
-"""What a repaint of long curves costs."""
+"""The cost of repainting long curves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ POINTS, CURVES, WIDTH, HEIGHT = 20_000, 4, 120, 40
 
 
 def paint(effort: Effort) -> dict[str, float]:
-    """Four curves of 20,000 points in 120 × 40 cells: alone, and as averages with the raw curves behind them."""
+    """Paint four curves of 20,000 points in 120 × 40 cells.
+
+    Alone, and as averages with the raw curves behind them.
+    """
     rng = np.random.default_rng(0)
     steps = np.arange(POINTS) * 1024.0
     curves = [np.cumsum(rng.normal(size=POINTS)) for _ in range(CURVES)]

@@ -41,13 +41,17 @@ class Agent(nn.Module):
 
 def orthogonal(layer: nn.Conv2d | nn.Linear, gain: float = 2**0.5) -> nn.Conv2d | nn.Linear:
     nn.init.orthogonal_(layer.weight, gain)
+    assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
 
 
 @dataclass
 class Rollout:
-    """What an update learns from. `dones[t]` says that the observation of step t is the first of its episode."""
+    """Data of one update.
+
+    `dones[t]`: whether the observation of step t is the first of its episode.
+    """
 
     observations: Tensor  # [T, N, 4, 84, 84]
     actions: Tensor  # [T, N]
@@ -80,7 +84,10 @@ class CleanRLStyle:
         self.dones = torch.zeros(config.rollout.num_envs)
 
     def update(self, progress: float) -> None:
-        """One rollout and one update; `progress` is the share of the training that is done, 0 to 1."""
+        """Collect one rollout and learn from it.
+
+        `progress` is the share of the training so far, 0 to 1.
+        """
         self.optimizer.param_groups[0]["lr"] = self.config.optim.learning_rate * (1.0 - progress)
         self._collect()
         advantages = self._advantages()

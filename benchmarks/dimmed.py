@@ -1,9 +1,11 @@
-"""What the screen costs, within one run: updates behind a screen at work beside updates behind one that stands still.
+"""The cost of the screen, within one run.
+
+Updates behind a working screen are compared with updates behind one that stands still.
 
     python -m benchmarks.dimmed --preset breakout …
 
-is the command line with such a screen. Between two runs this machine's speed drifts by more than a screen costs; from
-one update to the next it does not.
+is the command line with such a screen. Between two runs the speed of a machine drifts by more than the cost of a
+screen; from one update to the next it does not.
 """
 
 from __future__ import annotations
@@ -20,14 +22,17 @@ from benchmarks.terminal import Terminal
 from ppo_tui.protocol import Event, UpdateFinished
 
 STILL, WHOLE, WITHOUT_MOTION = range(3)
-"""What the screen does in one update after the other: nothing; everything; all but the game's frames."""
+"""Work of the screen in successive updates: none; all; all but the frames of the Game panel."""
 
 ROUNDS_PER_UPDATE = 3
-"""Rounds of the three for each update that other suites measure: a percent is hard to see."""
+"""Rounds of the three for each update of other suites: a percent is hard to measure."""
 
 
 def cost(effort: Effort) -> dict[str, float]:
-    """Percent by which updates take longer, medians over the run, than those behind the screen that stands still."""
+    """The cost of the screen in percent of an update.
+
+    From medians over the run; the reference is the screen that stands still.
+    """
     updates = 3 * (1 + ROUNDS_PER_UPDATE * effort.updates)
     with tempfile.TemporaryDirectory() as directory:
         run = Path(directory) / "run"
@@ -48,7 +53,7 @@ def cost(effort: Effort) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run the command line with a screen that stands still in every third update."""
+    """Run the command line; every third update the screen stands still."""
     from ppo_tui.__main__ import main as run
     from ppo_tui.tui.app import PpoTuiApp
     from ppo_tui.tui.session import LocalSession
@@ -57,19 +62,19 @@ def main() -> None:
     updates = 0
     emit, tick, play = LocalSession.emit, PpoTuiApp.tick, Game._play
 
-    def count(session: LocalSession, event: Event) -> None:
+    def count(self: LocalSession, event: Event) -> None:
         nonlocal updates
         if isinstance(event, UpdateFinished):
             updates = event.update
-        emit(session, event)
+        emit(self, event)
 
-    def tick_unless_still(app: PpoTuiApp) -> None:
-        if not updates or updates % 3 != STILL or not app.controller.session.live:
-            tick(app)
+    def tick_unless_still(self: PpoTuiApp) -> None:
+        if not updates or updates % 3 != STILL or not self.controller.session.live:
+            tick(self)
 
-    def play_when_whole(game: Game) -> None:
+    def play_when_whole(self: Game) -> None:
         if updates % 3 == WHOLE:
-            play(game)
+            play(self)
 
     LocalSession.emit, PpoTuiApp.tick, Game._play = count, tick_unless_still, play_when_whole
     run()

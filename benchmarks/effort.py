@@ -1,4 +1,4 @@
-"""How much work a measurement does."""
+"""The amount of work of a measurement."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How long to measure, after the warm-up.
+    """The length of a measurement, after the warm-up.
 
     Attributes:
         seconds: of sampling.
         updates: of training.
-        memory_updates: over which the growth of memory is observed.
+        memory_updates: of training, for the growth of memory.
     """
 
     seconds: float = 8.0
@@ -21,4 +21,4 @@ class Effort:
 
 
 QUICK = Effort(seconds=1.0, updates=1, memory_updates=4)
-"""Enough to see that everything runs, and no more: its figures are not worth quoting."""
+"""Enough to see that everything runs; the figures are not worth quoting."""

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import envpool
 import numpy as np
 
 from benchmarks.effort import Effort
 from benchmarks.timing import steps_per_second, update_rate
-from benchmarks.work import MAX_FRAMES, breakout
+from benchmarks.work import MAX_FRAMES, atari_rules, breakout
 from ppo_tui import Config
 from ppo_tui.workers import available_cores
 
 
-def make(config: Config) -> envpool.python.protocol.EnvPool:
-    """EnvPool's Breakout under the rules of `config`; a game's length is counted in agent steps there."""
-    atari = config.env.atari
+def make(config: Config) -> Any:
+    """EnvPool's Breakout under the rules of `config`.
+
+    Its length of an episode is counted in agent steps.
+    """
+    atari = atari_rules(config)
     return envpool.make(
         "Breakout-v5",
         env_type="gymnasium",
@@ -52,7 +56,10 @@ def training(effort: Effort) -> dict[str, float]:
 
 
 def sampling(effort: Effort) -> dict[str, float]:
-    """Stepping with random actions. The call that resets an environment after its episode is no step of the agent."""
+    """Sampling with random actions.
+
+    The call that resets an environment after its episode is no step of the agent.
+    """
     envs = make(breakout(num_updates=effort.updates))
     random, num_envs = np.random.default_rng(0), len(envs.reset()[0])
     ended = np.zeros(num_envs, dtype=bool)

@@ -1,4 +1,4 @@
-"""What `benchmarks.results` trains, and the published scores that it is held against."""
+"""The experiments of `benchmarks.results`, with published scores."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ CLEANRL = "[CleanRL](https://docs.cleanrl.dev/rl-algorithms/ppo/)"
 
 @dataclass(frozen=True)
 class Experiment:
-    """A preset that is trained with several seeds and scored.
+    """A preset, trained with several seeds and scored.
 
     Attributes:
-        published: the score that others report, and after how many steps, where there is one.
-        source: who does.
-        target: mean return that it has to reach; None where it goes as far as it gets.
-        until: environment steps after which it is stopped, while schedules run for the preset's whole length; None
+        published: a published score with its number of steps, if there is one.
+        source: of the published score.
+        target: mean return to reach, or None.
+        until: environment steps after which it is stopped, with the schedules of the preset's whole length; None
             trains to the end.
-        atari: sampled actions are scored too, of which the published scores are.
+        atari: score sampled actions too, as the published scores do.
         one_core: train on one core: two such runs side by side take less time than one after the other.
     """
 
@@ -55,10 +55,12 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 
 
 def find_experiments(presets: Sequence[str]) -> list[Experiment]:
-    """The experiments of these presets, in the order of `EXPERIMENTS`; all where none is named.
+    """The experiments of these presets; all without names.
+
+    In the order of `EXPERIMENTS`.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no experiment of that name.
     """
     known = {experiment.preset: experiment for experiment in EXPERIMENTS}
     for preset in presets:

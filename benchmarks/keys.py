@@ -1,4 +1,7 @@
-"""How soon the screen answers a key while the run trains: from the key written to a terminal to the picture read."""
+"""The screen's reaction to a key during training.
+
+From the key written to a terminal to the picture read.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,20 @@ from benchmarks.screen import TIMEOUT_SECONDS, update_times
 from benchmarks.terminal import Terminal
 
 PRESSES = 100
-"""Of each kind."""
+"""Number of presses of each kind."""
 
 PANELS, CHOSEN = "31", "┏"
-"""Keys that go from one panel to another, and the corner of the border that the chosen one gets."""
+"""Keys that choose a panel, and the corner of the chosen panel's border."""
 
 PAGE, PAGE_SHOWN, PAGE_LEFT = "?", "Pause, or go on", "q"
-"""A key that opens a page of its own, a text on it, and the key that closes it again: the most that a key does."""
+"""A key that opens a page, a text on it, and the key that closes it: the heaviest work of a key."""
 
 PAUSE_SECONDS = 0.15
-"""Between two presses: a person's pace, and enough for what the last one asked for to be done."""
+"""Between two presses: a person's pace, and enough for the screen to finish its work."""
 
 
 def reaction(effort: Effort) -> dict[str, float]:
-    """Milliseconds from a key to the answer on the terminal, on a Breakout run at work."""
+    """Milliseconds from a key to its answer, on a Breakout run."""
     with tempfile.TemporaryDirectory() as directory:
         run = Path(directory) / "run"
         command = [sys.executable, "-m", "ppo_tui", "--preset", "breakout", "--device", "cpu", "--run-dir", str(run)]

@@ -1,4 +1,7 @@
-"""The fastest that the algorithm could go here: the work of its parts, each alone, spread over all cores."""
+"""The highest possible rate of the algorithm on this machine.
+
+From the work of its parts, each measured alone, spread over all cores.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,19 @@ import numpy as np
 import torch
 
 from benchmarks.effort import Effort
-from benchmarks.work import breakout
+from benchmarks.work import breakout, num_actions
 from ppo_tui import Config, Trainer, make_env
 from ppo_tui.ppo import ActorCritic, Hyperparameters
 from ppo_tui.workers import available_cores
 
 
 def limit(effort: Effort) -> dict[str, float]:
-    """CPU seconds per update of emulation, inference and learning, each on one thread, and the rate that follows.
+    """CPU seconds per update of each part, and the resulting rate.
 
-    The rate is what all cores would reach if the three parts ran without waiting, copying or switching, and if the
-    learning lost nothing by being spread: steps per update × cores ÷ CPU seconds per update.
+    The parts are emulation, inference and learning, each on one thread.
+
+    The rate is that of all cores without any waiting, copying or switching, and with learning spread over them at no
+    cost: steps per update × cores ÷ CPU seconds per update.
     """
     config = breakout(num_updates=effort.updates, overrides=("workers.count=1", "run.torch_threads=1"))
     parts = Parts(config)
@@ -34,9 +39,11 @@ def limit(effort: Effort) -> dict[str, float]:
 
 
 class Parts:
-    """The parts of an update, in this process: environments of its own, and a trainer's policy, rollout and learner.
+    """The parts of an update, in this process.
 
-    The trainer brings the policy into the memory format, and the process into the settings, that a run trains with.
+    Environments of its own, and a trainer's policy, rollout and learner.
+
+    The trainer sets the memory format of the policy and the settings of the process, as in a run.
     """
 
     def __init__(self, config: Config) -> None:
@@ -69,13 +76,13 @@ class Parts:
         return spent
 
     def _frames(self, t: int) -> np.ndarray:
-        """Where the observations ``[N, 84, 84]`` before step t lie in the rollout."""
+        """The rows of the observations ``[N, 84, 84]`` before step t."""
         return self._trainer.engine.pool.shared.observations[self._config.env.frame_stack - 1 + t]
 
     def _emulate(self) -> None:
         """Fill the rollout's frames by random play."""
         steps, num_envs = self._config.rollout.steps, len(self._envs)
-        actions = self._random.integers(self._envs[0].action_space.n, size=(steps, num_envs))
+        actions = self._random.integers(num_actions(self._envs[0].action_space), size=(steps, num_envs))
         for t in range(steps):
             frames = self._frames(t + 1)
             for n, env in enumerate(self._envs):
@@ -84,8 +91,8 @@ class Parts:
                     frames[n], _ = env.reset()
 
     def _infer(self) -> None:
-        """Act once for each step of the rollout, for all environments at a time."""
-        policy, rollout = self._trainer.policy, self._trainer.rollout
+        """Act in each step of the rollout, for all environments."""
+        policy, rollout = self._trainer.policy, self._trainer.engine.rollouts.buffer
         with policy.unchanged():
             for t in range(self._config.rollout.steps):
                 noise = policy.draw_noise(len(self._envs), self._generator)

@@ -1,4 +1,4 @@
-"""What a benchmark ran on: figures without it mean nothing."""
+"""The machine and the versions behind a benchmark's figures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PEERS = ("stable-baselines3", "envpool")
 
 
 def machine_facts() -> dict[str, str | int | float]:
-    """Processor, cores, memory, system, load before the start, and versions of all that is measured."""
+    """Processor, cores, memory, system, load before the start, and versions."""
     facts: dict[str, str | int | float] = {
         "cpu": cpu_model(),
         "cores": available_cores(),

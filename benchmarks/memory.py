@@ -1,4 +1,4 @@
-"""What a training run holds in memory, and whether that grows."""
+"""The memory of a training run, and its growth."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ppo_tui import Trainer
 from ppo_tui.protocol import Event, UpdateFinished
 
 SETTLED_UPDATES = 3
-"""Updates after which everything that a run allocates has been allocated once."""
+"""Updates until all allocations of a run have been made once."""
 
 
 def memory(effort: Effort) -> dict[str, float]:
-    """Megabytes (10⁶ bytes): of the parent and of its workers early in the run, and what the run adds later on.
+    """Megabytes (10⁶ bytes) of the parent and its workers, and growth.
 
     ``uss`` is a process's own memory; ``pss`` adds its share of what it has in common with others.
     """
@@ -30,7 +30,7 @@ def memory(effort: Effort) -> dict[str, float]:
 
 
 class MemoryWatch:
-    """A sink that reads the memory of a trainer's processes after each update."""
+    """A sink to read the memory of all processes after each update."""
 
     def __init__(self) -> None:
         self._figures: dict[str, float] = {}
@@ -40,7 +40,7 @@ class MemoryWatch:
         self._workers_mb: list[float] = []
 
     def observe(self, trainer: Trainer) -> None:
-        """Watch this trainer's workers, and note how large the memory is that they share a rollout through."""
+        """Watch this trainer's workers, and record the size of the shared rollout."""
         self._workers = [psutil.Process(worker.process.pid) for worker in trainer.engine.pool.workers]
         arrays = dataclasses.asdict(trainer.engine.pool.shared).values()
         self._figures["rollout_shared_mb"] = sum(array.nbytes for array in arrays) / 1e6
@@ -66,7 +66,10 @@ class MemoryWatch:
         }
 
     def figures(self) -> dict[str, float]:
-        """All that was read, and how much resident memory grew from the first quarter of the updates to the last."""
+        """All figures, and the growth of resident memory.
+
+        Growth is from the first quarter of the updates to the last.
+        """
         return self._figures | {
             "updates_observed": len(self._parent_mb),
             "parent_rss_growth_mb": growth(self._parent_mb),

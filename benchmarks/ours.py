@@ -8,14 +8,14 @@ import numpy as np
 
 from benchmarks.effort import Effort
 from benchmarks.timing import steps_per_second, update_rate
-from benchmarks.work import breakout
+from benchmarks.work import breakout, num_actions
 from ppo_tui import Trainer, WorkerPool
 from ppo_tui.protocol import Event, RunState, UpdateFinished
 from ppo_tui.training import start_pool
 
 
 class UpdateClock:
-    """A sink that notes when each update ended, in seconds of the run."""
+    """A sink to record the end of each update, in seconds."""
 
     def __init__(self) -> None:
         self.boundaries: list[float] = []
@@ -36,7 +36,10 @@ def training(effort: Effort, num_envs: int = 8, overrides: tuple[str, ...] = ())
 
 
 def sampling(effort: Effort, num_workers: int | str = "auto") -> dict[str, float]:
-    """The worker pool alone, driven in groups and into rollout slots as the trainer drives it."""
+    """The worker pool alone, driven as by the trainer.
+
+    In worker groups, and into the rows of a rollout.
+    """
     config = breakout(num_updates=effort.updates, overrides=(f"workers.count={num_workers}",))
     with contextlib.closing(start_pool(config)) as pool:
         sampler = GroupSampler(pool, first_slot=config.env.frame_stack, num_slots=config.rollout.steps)
@@ -47,13 +50,14 @@ class GroupSampler:
     """Random actions for each group in turn, while the others step.
 
     Args:
-        first_slot, num_slots: the part of the pool's memory that steps are written into, over and over.
+        first_slot, num_slots: rows of the pool's shared memory for the steps, used in a cycle.
     """
 
     def __init__(self, pool: WorkerPool, *, first_slot: int, num_slots: int) -> None:
         self._pool = pool
         self._first_slot, self._num_slots = first_slot, num_slots
         self._groups = [pool.group_envs(group) for group in range(pool.num_groups)]
+        self._num_actions = num_actions(pool.single_action_space)
         self._random = np.random.default_rng(0)
         self._t = 0
         pool.reset_into(first_slot - 1, range(pool.num_envs))
@@ -69,6 +73,6 @@ class GroupSampler:
         for group, envs in enumerate(self._groups):
             if wait:
                 self._pool.wait_step(group)
-            actions = self._random.integers(self._pool.single_action_space.n, size=envs.stop - envs.start)
+            actions = self._random.integers(self._num_actions, size=envs.stop - envs.start)
             self._pool.send_step(group, actions, slot)
         self._t += 1

@@ -1,4 +1,7 @@
-"""The course of a training beside that of a published one: mean returns of the games that ended in each stretch."""
+"""A training run beside a published one, stretch by stretch.
+
+By the mean return of the episodes that ended in each stretch.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from statistics import fmean
 import msgspec
 
 STRETCH = 100_000
-"""Environment steps that a line of the table covers."""
+"""Environment steps in a line of the table."""
 
 
 class _Line(msgspec.Struct):
-    """What is needed of a line of ``events.jsonl``."""
+    """The needed fields of a line of ``events.jsonl``."""
 
     event: str
     step: int = 0
@@ -23,26 +26,32 @@ class _Line(msgspec.Struct):
 
 
 Course = dict[int, list[float]]
-"""Returns of the games that ended in a stretch, by the step that the stretch ends with."""
+"""Returns of the episodes of each stretch, by the last step of the stretch."""
 
 
 def read_course(events: Path) -> Course:
-    """The course of a run from its ``events.jsonl``, without the stretch that it has not come to the end of."""
+    """The course of a run, from its ``events.jsonl``.
+
+    Without the stretch that it has not completed.
+    """
     decoder = msgspec.json.Decoder(_Line)
     course: Course = defaultdict(list)
     furthest = 0
     with events.open("rb") as lines:
         for line in filter(lambda line: line.endswith(b"\n"), lines):
-            said = decoder.decode(line)
-            if said.event == "episode":
-                course[-(-said.step // STRETCH) * STRETCH].append(said.episode_return)
-            elif said.event == "update":
-                furthest = max(furthest, said.step)
+            event = decoder.decode(line)
+            if event.event == "episode":
+                course[-(-event.step // STRETCH) * STRETCH].append(event.episode_return)
+            elif event.event == "update":
+                furthest = max(furthest, event.step)
     return {until: returns for until, returns in course.items() if until <= furthest}
 
 
 def read_reference(file: Path) -> dict[str, dict[int, tuple[int, float]]]:
-    """By preset and the step that a stretch ends with: how many games ended in it, and their mean return."""
+    """Number of episodes and their mean return, by preset and stretch.
+
+    A stretch is named by its last step.
+    """
     reference: dict[str, dict[int, tuple[int, float]]] = defaultdict(dict)
     with file.open(newline="", encoding="utf-8") as lines:
         for line in csv.DictReader(lines):
@@ -51,7 +60,10 @@ def read_reference(file: Path) -> dict[str, dict[int, tuple[int, float]]]:
 
 
 def course_lines(preset: str, courses: Sequence[Course], reference: dict[int, tuple[int, float]]) -> Iterator[str]:
-    """A Markdown table of the stretches that any of the `courses` has come to the end of; nothing without any."""
+    """A Markdown table of the stretches completed by any course.
+
+    No lines without any.
+    """
     seen = {until: [number for course in courses for number in course.get(until, ())] for until in sorted(reference)}
     if not any(seen.values()):
         return

@@ -13,7 +13,7 @@ from benchmarks.statistics import Summary, paired_ratios
 from benchmarks.suites import RATE, Suite
 
 Figures = Mapping[str, float]
-"""What one measurement found, by name."""
+"""Results of one measurement, by name."""
 
 
 @dataclass
@@ -21,8 +21,8 @@ class SuiteResult:
     """The measurements of one suite.
 
     Attributes:
-        rounds: for each case, the figures of each round; None where the measurement failed.
-        failures: for each case that failed, why, of the last time.
+        rounds: by case, the figures of each round; None for a failed measurement.
+        failures: by case, the reason of its last failure.
     """
 
     suite: Suite
@@ -37,12 +37,15 @@ class SuiteResult:
         self.failures[case] = reason
 
     def summaries(self, case: str) -> dict[str, Summary]:
-        """Each figure of `case` over the rounds that found it."""
+        """A summary of each figure of `case` over its rounds."""
         found = [figures for figures in self.rounds.get(case, []) if figures is not None]
         return {name: Summary.of([figures[name] for figures in found]) for name in (found[0] if found else ())}
 
     def ratio(self, case: str) -> Summary | None:
-        """The reference's rate divided by that of `case`, round by round; None where there is no such pair."""
+        """The ratio of the reference's rate to `case`'s, by round.
+
+        None without a pair of rates.
+        """
         reference = self.suite.reference
         if reference is None or case == reference:
             return None
@@ -50,11 +53,11 @@ class SuiteResult:
         return Summary.of(ratios) if ratios else None
 
     def _rates(self, case: str) -> list[float | None]:
-        return [figures and figures[RATE] for figures in self.rounds.get(case, [])]
+        return [None if figures is None else figures[RATE] for figures in self.rounds.get(case, [])]
 
 
 def as_json(results: Iterable[SuiteResult], machine: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Every figure of every round, and what the tables say of them."""
+    """All figures and summaries, for JSON."""
     return {"machine": dict(machine), "options": dict(options), "suites": {r.suite.name: _suite(r) for r in results}}
 
 
@@ -75,7 +78,10 @@ def _suite(result: SuiteResult) -> dict[str, Any]:
 
 
 def table(result: SuiteResult, *, markdown: bool = False) -> Table:
-    """One line for each figure of each case: median, range, and how many times the reference beats it."""
+    """A table with one line for each figure of each case.
+
+    Median, range, and the ratio of the reference to it.
+    """
     reference = result.suite.reference
     titled = Table(title=result.suite.title, title_justify="left", box=box.MARKDOWN if markdown else box.SIMPLE_HEAD)
     titled.add_column("case", no_wrap=True)

@@ -1,7 +1,9 @@
-"""``python -m benchmarks.results``: train presets with several seeds, score them, and write ``docs/results.md``.
+"""``python -m benchmarks.results``: train and score presets, write ``docs/results.md``.
 
-What has been done is not done again: a run that has ended is left alone, one that was interrupted is resumed, and a
-checkpoint that has been scored keeps its score. Training and scoring go through the command line, as a user's do.
+With several seeds each.
+
+Nothing is done twice: a finished run is left alone, an interrupted one is resumed, and a scored checkpoint keeps its
+score. Training and scoring go through the command line of a user.
 """
 
 from __future__ import annotations
@@ -22,21 +24,21 @@ from benchmarks.terminal import ROOT
 from ppo_tui.errors import PPOTuiError, RunFailedError
 
 STOPPED = 143
-"""What a run leaves with after SIGTERM, its checkpoint written."""
+"""Exit code of a run after SIGTERM, with its checkpoint written."""
 
 LOOK_SECONDS = 5.0
-"""How often a run that is to be stopped at a step is looked at."""
+"""Interval of the checks whether a run has reached its last step."""
 
 
 def main(
-    presets: Annotated[str, typer.Option(metavar="A,B,…", help="Which presets; all of them by default.")] = "",
-    seeds: Annotated[str, typer.Option(metavar="1,2,…", help="Which seeds each is trained with.")] = "1,2,3",
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="Where the runs live.")] = ROOT / ".benchmarks" / "runs",
-    episodes: Annotated[int, typer.Option(min=2, help="Full games that each run is scored by.")] = 100,
-    docs: Annotated[Path, typer.Option(metavar="DIR", help="Where results.md and results/ are.")] = ROOT / "docs",
-    table_only: Annotated[bool, typer.Option("--table", help="Train nothing: write what has been scored.")] = False,
+    presets: Annotated[str, typer.Option(metavar="A,B,…", help="Presets to train (default: all).")] = "",
+    seeds: Annotated[str, typer.Option(metavar="1,2,…", help="Seeds of each preset.")] = "1,2,3",
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="Directory of the runs.")] = ROOT / ".benchmarks" / "runs",
+    episodes: Annotated[int, typer.Option(min=2, help="Episodes in the score of each run.")] = 100,
+    docs: Annotated[Path, typer.Option(metavar="DIR", help="Directory of results.md and results/.")] = ROOT / "docs",
+    table_only: Annotated[bool, typer.Option("--table", help="Train nothing: write the present scores.")] = False,
 ) -> None:
-    """Train and score, then write the table, the scores and the curves of all that has been scored so far."""
+    """Train and score, then write the table, scores and curves."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
     try:
         chosen = find_experiments(presets.split(",") if presets else [])
@@ -57,7 +59,7 @@ def run_directory(experiment: Experiment, seed: int, runs: Path) -> Path:
 
 
 def train(experiment: Experiment, seed: int, runs: Path) -> None:
-    """Train to the end, or to where the experiment ends; go on where an earlier call was interrupted.
+    """Train to the end of the experiment, or resume it.
 
     Raises:
         RunFailedError: the run failed.
@@ -78,27 +80,27 @@ def train(experiment: Experiment, seed: int, runs: Path) -> None:
         cwd=ROOT,
         env=_environment(),
         stdout=subprocess.DEVNULL,
-        process_group=0,  # a signal to all of us must not reach it twice
+        process_group=0,  # a signal to this process group must not reach it twice
     )
     try:
         code = _wait(process, experiment, path)
     except (KeyboardInterrupt, SystemExit):
         process.terminate()
-        process.wait()  # until it has saved, so that another call can go on with it
+        process.wait()  # it saves a checkpoint, from which another call resumes
         raise
     if code not in (0, STOPPED):
-        raise RunFailedError(f"{experiment.preset}, seed {seed}: exit code {code}", hint=f"{path}/run.log tells why")
+        raise RunFailedError(f"{experiment.preset}, seed {seed}: exit code {code}", hint=f"see {path}/run.log")
     if code == STOPPED and not _is_far_enough(experiment, path):
         raise typer.Exit(STOPPED)
 
 
 def training_command(experiment: Experiment, seed: int | str) -> list[str]:
-    """What a user would type for this."""
+    """The command line of a user for this."""
     return ["ppo-tui", "--preset", experiment.preset, "--seed", str(seed), "--headless"]
 
 
 def _wait(process: subprocess.Popen[bytes], experiment: Experiment, path: Path) -> int:
-    """Wait for the run, and stop it where the experiment ends."""
+    """Wait for the run; stop it at the end of the experiment."""
     while True:
         try:
             return process.wait(LOOK_SECONDS)
@@ -123,28 +125,28 @@ def _steps_done(path: Path) -> int:
 
 
 def score(experiment: Experiment, seed: int, runs: Path, episodes: int) -> None:
-    """Let the newest checkpoint play so many full games greedily, where they are not on record yet.
+    """Score the newest checkpoint by episodes, unless they are on record.
 
-    Atari's actions are sampled as well, which is what the published scores are of.
+    Atari's actions are sampled as well, like those of the published scores.
 
     Raises:
-        RunFailedError: the games failed.
+        RunFailedError: the evaluation failed.
     """
     path = run_directory(experiment, seed, runs)
-    for way in ("greedy", "sampled") if experiment.atari else ("greedy",):
-        file = path / f"eval-{way}.json"
+    for actions in ("greedy", "sampled") if experiment.atari else ("greedy",):
+        file = path / f"eval-{actions}.json"
         newest = (path / "checkpoints" / "latest").resolve().name
         known = _read_json(file)
         if known.get("episodes") == episodes and Path(known["checkpoint"]).name == newest:
             continue
-        print(f"{experiment.preset}, seed {seed}: {episodes} {way} games", flush=True)
+        print(f"{experiment.preset}, seed {seed}: {episodes} {actions} episodes", flush=True)
         command = [
             sys.executable,
             "-m",
             "ppo_tui",
             "eval",
             str(path),
-            f"--{way}",
+            f"--{actions}",
             "--episodes",
             str(episodes),
             "--json",
@@ -156,7 +158,7 @@ def score(experiment: Experiment, seed: int, runs: Path, episodes: int) -> None:
 
 
 def read_scores(runs: Path) -> list[Score]:
-    """All that have been scored, in the order of the experiments and of their seeds."""
+    """All scores, in the order of experiments and seeds."""
     return [
         Score.read(experiment, file)
         for experiment in find_experiments([])

@@ -21,19 +21,19 @@ from ppo_tui.runs import RunDirectory
 from ppo_tui.statistics import Estimate, bootstrap
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
-"""What lies between these lines of ``results.md`` is written anew."""
+"""Lines of ``results.md`` around the generated part."""
 
 CURVE = "rollout/ep_rew_mean"
 
 
 @dataclass(frozen=True)
 class Score:
-    """How one run played.
+    """The score of one run.
 
     Attributes:
         actions: ``greedy`` or ``sampled``.
-        step: environment steps that the run had been trained for.
-        returns, lengths: of each full game.
+        step: environment steps of training.
+        returns, lengths: of each episode.
     """
 
     experiment: Experiment
@@ -45,15 +45,15 @@ class Score:
 
     @classmethod
     def read(cls, experiment: Experiment, file: Path) -> Score:
-        """From what ``ppo-tui eval --json`` has written into ``seed-N/eval-ACTIONS.json``."""
-        said = json.loads(file.read_bytes())
+        """Read ``seed-N/eval-ACTIONS.json``, the output of ``ppo-tui eval --json``."""
+        report = json.loads(file.read_bytes())
         return cls(
             experiment,
             seed=int(file.parent.name.removeprefix("seed-")),
-            actions=said["protocol"]["actions"],
-            step=said["step"],
-            returns=tuple(said["returns"]),
-            lengths=tuple(said["lengths"]),
+            actions=report["protocol"]["actions"],
+            step=report["step"],
+            returns=tuple(report["returns"]),
+            lengths=tuple(report["lengths"]),
         )
 
     @property
@@ -62,10 +62,10 @@ class Score:
 
 
 def check_page(docs: Path) -> Path:
-    """The file that the tables go into.
+    """The page of the tables, ``results.md``.
 
     Raises:
-        UsageError: it is not there, or has no place for them.
+        UsageError: the file is missing, or has no such lines.
     """
     page = docs / "results.md"
     text = page.read_text("utf-8") if page.is_file() else ""
@@ -94,7 +94,7 @@ def write_results(scores: Sequence[Score], runs: Path, docs: Path) -> None:
 
 
 def _courses(runs: Path, reference: Path) -> Iterator[str]:
-    """A table beside the reference's for each preset that has one."""
+    """A table for each preset with a reference."""
     if not reference.is_file():
         return
     for preset, stretches in read_reference(reference).items():
@@ -104,7 +104,7 @@ def _courses(runs: Path, reference: Path) -> Iterator[str]:
 
 
 def table_lines(scores: Sequence[Score]) -> Iterator[str]:
-    """A Markdown table with a line for each preset and way of choosing actions."""
+    """A Markdown table of scores, by preset and choice of actions."""
     yield "| preset | steps | actions | mean return of all seeds [95 % interval] | each seed | target | published |"
     yield "|---|--:|---|--:|---|--:|---|"
     by_kind = sorted(scores, key=lambda score: score.actions)
@@ -116,9 +116,9 @@ def table_lines(scores: Sequence[Score]) -> Iterator[str]:
 
 def _line(experiment: Experiment, actions: str, scores: Sequence[Score]) -> str:
     estimate = over_seeds(scores)
-    shown = _number(estimate.value)
+    shown = _number(float(estimate.value))
     if len(scores) > 1:
-        shown += f" [{_number(estimate.low)}, {_number(estimate.high)}]"
+        shown += f" [{_number(float(estimate.low))}, {_number(float(estimate.high))}]"
     target = ""
     if experiment.target is not None and actions == "greedy":
         reached = "reached" if estimate.value >= experiment.target else "missed"
@@ -130,7 +130,10 @@ def _line(experiment: Experiment, actions: str, scores: Sequence[Score]) -> str:
 
 
 def over_seeds(scores: Sequence[Score]) -> Estimate:
-    """The mean of the seeds' means, with the interval that resampling the seeds gives: of training, not of games."""
+    """The mean of the seeds' means, with its bootstrap interval.
+
+    The seeds are resampled: the interval is of training, not of episodes.
+    """
     return bootstrap([np.array([score.mean for score in scores])])
 
 
@@ -139,7 +142,10 @@ def _number(value: float) -> str:
 
 
 def _write_scores(file: Path, scores: Sequence[Score]) -> None:
-    """A line for each run; the interval is of its mean over games."""
+    """Write a line for each run.
+
+    The interval is of its mean over episodes.
+    """
     with file.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(("preset", "seed", "actions", "step", "games", "mean", "low", "high", "std", "min", "max"))
@@ -151,7 +157,7 @@ def _write_scores(file: Path, scores: Sequence[Score]) -> None:
 
 
 def _write_games(file: Path, scores: Sequence[Score]) -> None:
-    """A line for each game, raw."""
+    """Write a line for each episode, raw."""
     with file.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(("preset", "seed", "actions", "game", "return", "length"))

@@ -1,4 +1,4 @@
-"""Sampling by what ships with Gymnasium and ale-py, and by bare emulators."""
+"""Sampling by Gymnasium, by ale-py, and by bare emulators."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import multiprocessing
 from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
-from typing import Any
+from typing import Any, SupportsFloat, cast
 
 import ale_py
 import gymnasium
@@ -17,13 +17,16 @@ from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, Transf
 
 from benchmarks.effort import Effort
 from benchmarks.timing import steps_per_second
-from benchmarks.work import GAME, MAX_FRAMES, breakout
+from benchmarks.work import GAME, MAX_FRAMES, atari_rules, breakout, num_actions
 from ppo_tui import Config, make_env
 from ppo_tui.workers import available_cores
 
 
 def gymnasium_async(effort: Effort) -> dict[str, float]:
-    """A process for each environment. Gymnasium has no FIRE wrapper, and a lost life starts a new game."""
+    """Gymnasium's process for each environment.
+
+    It has no FIRE wrapper, and a lost life starts a new game.
+    """
     config = breakout(num_updates=effort.updates)
     constructors = [lambda: wrapped(config)] * config.rollout.num_envs
     return random_play(AsyncVectorEnv(constructors, autoreset_mode=AutoresetMode.SAME_STEP), effort)
@@ -31,7 +34,7 @@ def gymnasium_async(effort: Effort) -> dict[str, float]:
 
 def wrapped(config: Config) -> gymnasium.Env:
     """Breakout behind Gymnasium's own wrappers."""
-    atari = config.env.atari
+    atari = atari_rules(config)
     gymnasium.register_envs(ale_py)
     env = gymnasium.make("ALE/Breakout-v5", frameskip=1, repeat_action_probability=atari.sticky_actions)
     env = AtariPreprocessing(
@@ -42,13 +45,18 @@ def wrapped(config: Config) -> gymnasium.Env:
         terminal_on_life_loss=atari.life_loss == "terminal",
     )
     env = FrameStackObservation(env, config.env.frame_stack)
-    return TransformReward(env, np.sign) if atari.clip_reward else env
+    if not atari.clip_reward:
+        return env
+    return TransformReward(env, cast(Callable[[SupportsFloat], SupportsFloat], np.sign))  # typed for arrays alone
 
 
 def ale_vector(effort: Effort) -> dict[str, float]:
-    """ale-py's threads in C++. A lost life starts a new game, and FIRE is pressed only then."""
+    """ale-py's threads in C++.
+
+    A lost life starts a new game, and FIRE is pressed only then.
+    """
     config = breakout(num_updates=effort.updates)
-    atari = config.env.atari
+    atari = atari_rules(config)
     envs = ale_py.AtariVectorEnv(
         GAME,
         config.rollout.num_envs,
@@ -69,11 +77,14 @@ def ale_vector(effort: Effort) -> dict[str, float]:
 
 
 def random_play(envs: VectorEnv, effort: Effort) -> dict[str, float]:
-    """The rate of a vector environment that resets in the step that ends an episode, so that every step counts."""
-    random, num_actions = np.random.default_rng(0), envs.single_action_space.n
+    """The rate of a vector environment under random actions.
+
+    It resets in the step that ends an episode, so that every step counts.
+    """
+    random, actions = np.random.default_rng(0), num_actions(envs.single_action_space)
 
     def step() -> int:
-        envs.step(random.integers(num_actions, size=envs.num_envs))
+        envs.step(random.integers(actions, size=envs.num_envs))
         return envs.num_envs
 
     envs.reset(seed=0)
@@ -84,15 +95,18 @@ def random_play(envs: VectorEnv, effort: Effort) -> dict[str, float]:
 
 
 def raw_emulator(effort: Effort) -> dict[str, float]:
-    """A bare emulator on each core: four frames for each random action and nothing else, no screen is read."""
+    """A bare emulator on each core.
+
+    Four frames for each random action and nothing else; the screen is never read.
+    """
     return _on_each_core(_emulate, effort)
 
 
 def emulator_by_the_rules(effort: Effort) -> dict[str, float]:
-    """A bare emulator on each core that runs the very frames of our environments, no screen is read.
+    """A bare emulator on each core, with our environments' frames.
 
-    The rules add frames that are no steps of the agent: NOOPs at the start of a game, NOOP and FIRE after a lost life.
-    No sampler that keeps to them can be faster.
+    The rules add frames that are no steps of the agent: NOOPs at the start of an episode, NOOP and FIRE after a lost
+    life. No sampler under these rules can be faster. The screen is never read.
     """
     return _on_each_core(_emulate_by_the_rules, effort)
 
@@ -112,8 +126,11 @@ def _share(barrier: Barrier) -> None:
 
 
 def _emulate(seconds: float) -> float:
-    """One emulator's rate, measured while all the others run: each process waits here for the last to be ready."""
-    frame_skip = breakout(num_updates=0).env.atari.frame_skip
+    """One emulator's rate, while all the others run.
+
+    Each process waits here for the last to be ready.
+    """
+    frame_skip = atari_rules(breakout(num_updates=0)).frame_skip
     ale = _loaded_emulator()
     actions, random = ale.getMinimalActionSet(), np.random.default_rng()
 
@@ -130,7 +147,10 @@ def _emulate(seconds: float) -> float:
 
 
 def _emulate_by_the_rules(seconds: float) -> float:
-    """As `_emulate`, with the calls that our environment makes of its emulator, recorded before and run in a loop."""
+    """As `_emulate`, with the emulator calls of our own environment.
+
+    They are recorded before and run in a loop.
+    """
     calls = recorded_calls(agent_steps=4000)
     ale = _loaded_emulator()
     steps = itertools.cycle(calls)
@@ -148,14 +168,16 @@ def _emulate_by_the_rules(seconds: float) -> float:
 
 
 def recorded_calls(agent_steps: int) -> list[list[ale_py.Action | None]]:
-    """What our Breakout, played at random, has its emulator do in each step of the agent: actions, None for a reset.
+    """The emulator calls of our Breakout in each random agent step.
 
-    The reset that follows the end of an episode belongs to the step that ended it, and the first step begins with one.
+    An action of the emulator, or None for a reset. The reset after an episode belongs to its last step, and the first
+    step begins with one.
     """
     env, random = make_env(breakout(num_updates=0).env), np.random.default_rng(0)
-    recorder = env.unwrapped._ale = _Recorder(env.unwrapped._ale)
+    atari: Any = env.unwrapped
+    recorder = atari._ale = _Recorder(atari._ale)
     env.reset(seed=0)
-    for action in random.integers(env.action_space.n, size=agent_steps):
+    for action in random.integers(num_actions(env.action_space), size=agent_steps):
         _, _, terminated, truncated, _ = env.step(int(action))
         if terminated or truncated:
             env.reset()
@@ -164,7 +186,7 @@ def recorded_calls(agent_steps: int) -> list[list[ale_py.Action | None]]:
 
 
 class _Recorder:
-    """An emulator that notes what it is told to play."""
+    """An emulator with a record of its calls."""
 
     def __init__(self, ale: ale_py.ALEInterface) -> None:
         self._ale = ale

@@ -1,4 +1,7 @@
-"""Stable-Baselines3's PPO with both of its vector environments, set to the preset's hyper-parameters."""
+"""Stable-Baselines3's PPO, with both of its vector environments.
+
+Set to the preset's hyper-parameters.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ from ppo_tui import Config
 
 
 class UpdateClock(BaseCallback):
-    """Notes when each update ended, which is when the next rollout starts or the training ends."""
+    """A record of the end of each update.
+
+    It is the start of the next rollout, or the end of the training.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +60,10 @@ def training(effort: Effort, vec_env: str) -> dict[str, float]:
 
 
 def bare_breakout() -> gymnasium.Env:
-    """The game under the classic rules, for SB3's own wrappers. ale-py's ids exist only where it was imported."""
+    """Breakout under the classic rules, for SB3's own wrappers.
+
+    ale-py's ids exist only where ale-py was imported.
+    """
     gymnasium.register_envs(ale_py)
     return gymnasium.make("BreakoutNoFrameskip-v4")
 

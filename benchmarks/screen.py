@@ -1,4 +1,7 @@
-"""What the screen costs: the same run in the same terminal, with the screen and without."""
+"""The cost of the screen, from runs with and without it.
+
+In the same terminal.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,16 @@ from ppo_tui.errors import RunFailedError
 TIMEOUT_SECONDS = 600.0
 
 NOTICE_SECONDS = 1.0
-"""After the end of the run the screen has noticed it by then, and a q leaves without a question."""
+"""Time for the screen to notice the end of the run, after which q leaves without a question."""
 
 
 def training(effort: Effort, screen: bool, fps: float = 15.0) -> dict[str, float]:
-    """The command line as a user starts it; the rate comes from its own ``metrics.jsonl``.
+    """Train by the command line of a user.
+
+    The rate comes from its own ``metrics.jsonl``.
 
     Args:
-        fps: frames a second of the live game on the screen; 0 shows none.
+        fps: frames a second in the Game panel; 0 for none.
 
     Raises:
         RunFailedError: the run ended before its updates were done.
@@ -45,7 +50,7 @@ def training(effort: Effort, screen: bool, fps: float = 15.0) -> dict[str, float
                 terminal.read_for(NOTICE_SECONDS)
                 terminal.type("q")
             if code := terminal.read_to_end(timeout=TIMEOUT_SECONDS):
-                raise RunFailedError(f"ppo-tui left with {code}")
+                raise RunFailedError(f"ppo-tui exited with code {code}")
         times = update_times(run)
     return {
         "steps_per_second": update_rate(times, config.batch_size),
@@ -54,7 +59,7 @@ def training(effort: Effort, screen: bool, fps: float = 15.0) -> dict[str, float
 
 
 def update_times(run: Path) -> list[float]:
-    """When each update so far ended, in seconds of the run."""
+    """The ends of the updates so far, in seconds."""
     metrics = run / "metrics.jsonl"
     text = metrics.read_text("utf-8") if metrics.exists() else ""
     complete, _, _ = text.rpartition("\n")
@@ -62,5 +67,5 @@ def update_times(run: Path) -> list[float]:
 
 
 def status(run: Path) -> str:
-    """What ``run.json`` says of the run."""
+    """The status in ``run.json``."""
     return json.loads((run / "run.json").read_text("utf-8"))["status"]

@@ -1,4 +1,4 @@
-"""How long a user waits: for the help, for the workers, for the first painted frame."""
+"""The waiting time of a user: help, workers, first painted frame."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def show_help(_: Effort) -> dict[str, float]:
 
 
 def workers_ready(_: Effort) -> dict[str, float]:
-    """The pool of the preset: until all workers are ready, and the CPU time that each of them took for it."""
+    """Seconds until all workers are ready, and their CPU time."""
     config = breakout(num_updates=1)
     began = time.perf_counter()
     with contextlib.closing(start_pool(config)) as pool:
@@ -41,7 +41,10 @@ def workers_ready(_: Effort) -> dict[str, float]:
 
 
 def first_frame(_: Effort) -> dict[str, float]:
-    """From starting ``ppo-tui --preset breakout`` to the first frame of its screen, which says that it starts."""
+    """Seconds from ``ppo-tui --preset breakout`` to the first frame.
+
+    That frame shows that the run is starting.
+    """
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "ppo_tui", "--preset", "breakout", "--run-dir", str(Path(directory) / "run")]
         with Terminal(command) as terminal:

@@ -1,4 +1,4 @@
-"""What is computed from the figures of several rounds."""
+"""Statistics over the figures of several rounds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Summary:
-    """The figures of all rounds in three: the middle one and how far the others lie from it."""
+    """Median, lowest and highest figure of all rounds."""
 
     median: float
     low: float
@@ -17,12 +17,18 @@ class Summary:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Summary:
-        """Raises: statistics.StatisticsError, where there are no values."""
+        """The summary of `values`.
+
+        Raises:
+            statistics.StatisticsError: there are no values.
+        """
         return cls(statistics.median(values), min(values), max(values))
 
 
 def paired_ratios(numerators: Sequence[float | None], denominators: Sequence[float | None]) -> list[float]:
-    """The ratio of each round in which both were measured; None stands for a measurement that failed.
+    """The ratio of each round with both figures.
+
+    None stands for a failed measurement.
 
     What disturbs a machine for minutes disturbs both figures of a round, and cancels in their ratio; a ratio of
     medians would compare the quiet minutes of the one with the busy ones of the other.
@@ -35,7 +41,9 @@ def paired_ratios(numerators: Sequence[float | None], denominators: Sequence[flo
 
 
 def growth(values: Sequence[float]) -> float:
-    """How much a series rises over its length: the mean of its last quarter minus the mean of its first.
+    """The rise of a series over its length.
+
+    The mean of its last quarter minus the mean of its first.
 
     Raises:
         statistics.StatisticsError: the series is empty.

@@ -1,4 +1,4 @@
-"""What is measured against what."""
+"""The suites of benchmarks, and their cases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ppo_tui.errors import UsageError, did_you_mean
 
 RATE = "steps_per_second"
-"""The figure that ratios are made of: agent steps a second, all environments together."""
+"""The figure of the ratios: agent steps a second, of all environments together."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Case:
     """One contender at one kind of work.
 
     Attributes:
-        function: ``module:name`` of what measures it; called with an `Effort` and `arguments`, it returns figures.
-        needs: the distribution that it measures, where that is not one of our own dependencies.
+        function: ``module:name`` of the measurement: from an `Effort` and `arguments` to figures.
+        needs: the measured distribution, unless it is one of our own dependencies.
     """
 
     name: str
@@ -29,11 +29,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Suite:
-    """Cases that do the same work, measured in turns.
+    """Cases with the same work, measured in turns.
 
     Attributes:
-        reference: the case whose rate is divided by each other case's, or None where there is nothing to compare.
-        one_round: a single round says it all (what is measured does not depend on the minute).
+        reference: the case to compare with: ratios are its rate divided by another's; None for no ratios.
+        one_round: a single round is enough, because the figures do not drift.
     """
 
     name: str
@@ -128,10 +128,10 @@ SUITES = (
 
 
 def find_suites(names: list[str]) -> tuple[Suite, ...]:
-    """The suites of these names, in their own order; all of them where no name is given.
+    """The suites of these names, in order; all without names.
 
     Raises:
-        UsageError: there is no suite of such a name.
+        UsageError: there is no such suite.
     """
     known = [suite.name for suite in SUITES]
     for name in names:

@@ -1,4 +1,4 @@
-"""A program in a terminal of its own, which reads everything that the program writes and counts it."""
+"""A program in a pseudo-terminal, with its output read and counted."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ from ppo_tui.errors import RunFailedError
 ROOT = Path(__file__).resolve().parents[1]
 
 LOOK_SECONDS = 0.1
-"""How often a condition is looked at that is not about the output."""
+"""Interval of the checks of a condition outside the output."""
 
 _CHUNK_BYTES = 65_536
 _TAIL_BYTES = 4_096
 
 
 class Terminal:
-    """Runs `command` in a pseudo-terminal of 120×40 cells, as a context manager that ends it.
+    """A run of `command` in a pseudo-terminal of 120×40 cells.
+
+    A context manager that ends it.
 
     Attributes:
         bytes_written: by the program so far.
@@ -69,18 +71,21 @@ class Terminal:
         os.write(self._master, keys.encode())
 
     def read_until(self, condition: Callable[[], bool], *, timeout: float) -> None:
-        """Take in the output until `condition` holds.
+        """Read the output until `condition` holds.
 
         Raises:
-            RunFailedError: the program ended before, or `timeout` seconds went by.
+            RunFailedError: the program ended before, or after `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
         while not condition():
             if not self.read_for(LOOK_SECONDS) or time.monotonic() > deadline:
-                raise RunFailedError(f"the program in the terminal went another way; its last output: {self._tail!r}")
+                raise RunFailedError(f"the condition did not become true; the last output: {self._tail!r}")
 
     def read_until_text(self, *alternatives: str, timeout: float) -> None:
-        """Take in the output until one of these texts has been written; raises as `read_until` does."""
+        """Read the output until one of these texts has been written.
+
+        Raises as `read_until` does.
+        """
         wanted = [text.encode() for text in alternatives]
         deadline = time.monotonic() + timeout
         while not any(text in self._tail for text in wanted):
@@ -88,19 +93,22 @@ class Terminal:
                 raise RunFailedError(f"{alternatives} did not show; the last output: {self._tail!r}")
 
     def read_to_end(self, *, timeout: float) -> int:
-        """Take in the output until the program leaves, and return its exit code; raises as `read_until` does."""
+        """Read the output to the program's end; return its exit code.
+
+        Raises as `read_until` does.
+        """
         deadline = time.monotonic() + timeout
         while self._read_once(LOOK_SECONDS):
             if time.monotonic() > deadline:
-                raise RunFailedError(f"the program did not leave; its last output: {self._tail!r}")
+                raise RunFailedError(f"no exit within {timeout:.0f} s; the last output: {self._tail!r}")
         return self.process.wait(timeout=timeout)
 
     def forget(self) -> None:
-        """Look for texts from here on only."""
+        """Look for texts in later output only."""
         self._tail = b""
 
     def read_for(self, seconds: float) -> bool:
-        """Take in all that is written in this time; False when the program has left."""
+        """Read all output of this time; False at the program's end."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             if not self._read_once(left):
@@ -108,12 +116,15 @@ class Terminal:
         return True
 
     def _read_once(self, seconds: float) -> bool:
-        """Take in one piece of output, if there is one within this time; False when the program has left."""
+        """Read one piece of output; False at the program's end.
+
+        Without any output within `seconds` it returns True.
+        """
         if not select.select([self._master], [], [], seconds)[0]:
             return True
         try:
             chunk = os.read(self._master, _CHUNK_BYTES)
-        except OSError:  # how Linux reports that nobody holds the other side any more
+        except OSError:  # on Linux: the other side is closed
             return False
         self.bytes_written += len(chunk)
         self._tail = (self._tail + chunk)[-max(_TAIL_BYTES, len(chunk)) :]

@@ -10,10 +10,12 @@ WARM_UP_SECONDS = 0.5
 
 
 def steps_per_second(step: Callable[[], int], seconds: float) -> float:
-    """The rate of `step`, which does some work and says how many agent steps it was, over `seconds` or a little more.
+    """The rate of `step` in agent steps a second.
+
+    Measured over `seconds` or a little more.
 
     Args:
-        step: called for `WARM_UP_SECONDS` without counting, and then again and again.
+        step: returns the number of agent steps it has done; first called for `WARM_UP_SECONDS` without counting.
     """
     _count_for(step, WARM_UP_SECONDS)
     return _count_for(step, seconds)
@@ -29,10 +31,12 @@ def _count_for(step: Callable[[], int], seconds: float) -> float:
 
 
 def update_rate(boundaries: Sequence[float], batch_size: int) -> float:
-    """Steps a second over the updates after the first, which warms up threads, caches and allocators.
+    """Steps a second over the updates after the first.
+
+    The first warms up threads, caches and allocators.
 
     Args:
-        boundaries: when each update ended, in seconds of any clock.
-        batch_size: steps that an update learns from.
+        boundaries: the end of each update, in seconds of any clock.
+        batch_size: agent steps in an update.
     """
     return batch_size * (len(boundaries) - 1) / (boundaries[-1] - boundaries[0])
