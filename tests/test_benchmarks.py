@@ -1,4 +1,4 @@
-"""The benchmarks: how figures become ratios, that the peers get the same work, and that the driver drives."""
+"""The benchmarks: ratios, equal work for all peers, and the driver."""
 
 from __future__ import annotations
 
@@ -81,7 +81,10 @@ def test_figures_show_about_three_digits(value: float, text: str):
 
 @pytest.fixture
 def result() -> SuiteResult:
-    """Two contenders over three rounds, in the last of which the machine was half as fast; a third that failed."""
+    """Two contenders over three rounds, and a third, failed one.
+
+    In the last round the machine was half as fast.
+    """
     names = ("ours", "peer", "broken")
     result = SuiteResult(Suite("training", "Training", tuple(Case(name, "") for name in names), reference="ours"))
     for ours, peer in ((600.0, 300.0), (630.0, 300.0), (300.0, 150.0)):
@@ -148,7 +151,7 @@ def test_a_peer_that_is_not_installed_is_named_before_anything_is_measured():
 
 
 class Flicker(gymnasium.vector.VectorEnv):
-    """Random frames, rewards and ends, as an image environment that resets itself."""
+    """Random frames, rewards and ends, from a self-resetting image environment."""
 
     def __init__(self, num_envs: int) -> None:
         self.num_envs = num_envs
@@ -227,7 +230,10 @@ def test_a_program_that_leaves_too_early_is_reported_with_its_last_words():
 
 
 def test_the_operations_of_the_nature_cnn_are_those_of_its_shapes():
-    """Of each layer for two images: outputs × what each is summed from, twice (or thrice), as products and sums."""
+    """The operations of each layer for two images.
+
+    Outputs × terms of each sum, twice (or thrice), as products and sums.
+    """
     policy = build_policy(Box(0, 255, (84, 84), np.uint8), Discrete(4), breakout(num_updates=1).policy, frame_stack=4)
     met = layers_of(policy.actor_trunk, torch.zeros(2, 4, 84, 84, dtype=torch.uint8))
     counted = [LayerPass(layer, given, first=number == 0).operations for number, (layer, given) in enumerate(met)]

@@ -1,4 +1,7 @@
-"""One run on two hosts: network namespaces with a cable between them, and a directory of its own each."""
+"""One run on two hosts: two network namespaces with a cable.
+
+Each has a directory of its own.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def ip(*arguments: str) -> None:
 
 @pytest.fixture
 def hosts() -> Iterator[list[str]]:
-    """The names of two namespaces that reach each other, and nothing else."""
+    """The names of two namespaces with one connection, to each other."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         pytest.skip("network namespaces need root, and ip (apt-get install iproute2)")
     names = [f"ppo-tui-{os.getpid()}-{host}" for host in range(2)]
@@ -52,7 +55,7 @@ def hosts() -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def torchrun_on(host: int, name: str, directory: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """One rank on this host, which restarts with the other."""
+    """One rank on this host, restarting with the other."""
     directory.mkdir()
     nodes = ("--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "3")
     meeting = ("--rdzv-backend", "c10d", "--rdzv-id", "two-hosts", "--rdzv-endpoint", f"{ADDRESSES[0]}:29477")

@@ -1,4 +1,4 @@
-"""Two processes that learn from halves of a rollout learn what one learns from all of it."""
+"""Two ranks with half a rollout each learn like one process."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ def policy_of(case: str) -> tuple[Config, ActorCritic]:
 
 
 def rollout_of(case: str, seed: int) -> RolloutBuffer:
-    """That of all environments, acted in by a policy that is the same on every rank, to the last bit."""
+    """The rollout of all environments, bit for bit on every rank.
+
+    The policy that acts is the same everywhere.
+    """
     config, policy = policy_of(case)
     if policy.state_size:
         return played(policy, config, VECTOR, seed=seed)
@@ -74,26 +77,26 @@ def learnt(case: str, ranks: Ranks) -> tuple[dict, list[dict]]:
 
 
 def as_rank(rank: int, directory: Path) -> None:
-    """What each of the two processes does: all cases, and then one of them is gone."""
+    """The work of each process: all cases, then one leaves."""
     torch.set_num_threads(1)
     where = f"file://{directory}/meeting"
-    group = ProcessGroup(local_size=2, init_method=where, rank=rank, size=2, timeout=60)
-    torch.save({case: learnt(case, group) for case in CASES}, directory / f"{rank}.pt")
-    values = group.agree(lambda: {"nan": float("nan"), "rank": rank}, dict[str, float])
-    words = group.exchange("word" * (1 + 500 * rank), str)
-    gathered = group.gather(b"\0" * rank, bytes)
+    ranks = ProcessGroup(local_size=2, init_method=where, rank=rank, size=2, timeout=60)
+    torch.save({case: learnt(case, ranks) for case in CASES}, directory / f"{rank}.pt")
+    values = ranks.agree(lambda: {"nan": float("nan"), "rank": rank}, dict[str, float])
+    words = ranks.exchange("word" * (1 + 500 * rank), str)
+    gathered = ranks.gather(b"\0" * rank, bytes)
     if rank == 1:
         assert (values["rank"], len(words[1]), gathered) == (0, 2004, [])
         return
     assert (len(words[0]), len(words[1]), gathered) == (4, 2004, [b"", b"\0"])
     with pytest.raises(RankLostError, match="rank 0 has lost the other ranks"):
         while True:
-            group.add_up(torch.zeros(1))
+            ranks.add_up(torch.zeros(1))
 
 
 @pytest.fixture(scope="module")
 def of_ranks(tmp_path_factory) -> list[dict]:
-    """By rank and case, what two processes came to."""
+    """The results of two processes, by rank and case."""
     directory = tmp_path_factory.mktemp("ranks")
     # They end without tearing PyTorch down: gloo's threads, which still hold the lost connection, may abort in that.
     script = (

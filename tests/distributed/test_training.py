@@ -1,4 +1,4 @@
-"""Several processes train one run: started by torchrun, as a user starts them."""
+"""Several ranks train one run, started by torchrun."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def command(*arguments: str, torchrun: Sequence[str] = ()) -> list[str]:
 
 @contextlib.contextmanager
 def started(directory: Path, *arguments: str, torchrun: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
-    """Several processes that train in `directory`; none is left when the context is."""
+    """Several ranks, training in `directory`; none survives the context."""
     process = subprocess.Popen(
         command(*arguments, "--log-format", "json", torchrun=torchrun),
         cwd=directory,
@@ -79,7 +79,7 @@ def started(directory: Path, *arguments: str, torchrun: Sequence[str] = ()) -> I
 
 
 def until(process: subprocess.Popen[str], kind: type[Event]) -> Event:
-    """The next event of this kind that the run prints."""
+    """The next printed event of this kind."""
     for line in process.stdout:
         if line.startswith("{") and isinstance(event := decode_event(line), kind):
             return event

@@ -13,5 +13,8 @@ torch.set_num_threads(1)
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
-    """Undo the thread count of a trainer in the test before: the last bits of sums depend on it."""
+    """Undo the thread count of a trainer in an earlier test.
+
+    The last bits of sums depend on it.
+    """
     torch.set_num_threads(1)

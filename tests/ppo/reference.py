@@ -1,4 +1,6 @@
-"""One update of PPO written a second time: plainly, in float64, sharing no code with the package.
+"""One update of PPO, written a second time.
+
+Plainly, in float64, sharing no code with the package.
 
 For a categorical policy with separate tanh MLPs. The forward pass, the loss, Adam and RMSprop are spelled out; only
 the gradients come from autograd.
@@ -54,7 +56,10 @@ def loss_of(weights, batch, config):
 
 
 def updated_weights(weights, rollout, config):
-    """The float64 weights, by name, after one update on a filled rollout of unstacked vectors."""
+    """The float64 weights, by name, after one update.
+
+    On a filled rollout of unstacked vectors.
+    """
     weights = {name: weight.detach().double().requires_grad_() for name, weight in weights.items()}
     advantages, returns = advantages_and_returns(
         rollout.rewards.double(),

@@ -1,4 +1,7 @@
-"""One update from the same weights and the same rollout equals Stable-Baselines3's, parameter by parameter."""
+"""One update equals the one of Stable-Baselines3, parameter by parameter.
+
+From the same weights and the same rollout.
+"""
 
 import gymnasium
 import numpy as np
@@ -37,7 +40,10 @@ class Spaces(gymnasium.Env):
 
 
 def configured(*, ppo: dict, optim: dict):
-    """The settings in both vocabularies' common part; our ½ in the value loss is the factor 2 of `value_coef`."""
+    """The settings common to both vocabularies.
+
+    Our ½ in the value loss is the factor 2 of `value_coef`.
+    """
     return build_config(
         {
             "env": {"id": "None-v0"},
@@ -76,7 +82,7 @@ def compare(model, policy, rollout, config, monkeypatch) -> None:
     shuffling = torch.Generator().manual_seed(config.run.seed)
 
     def permutation(size: int) -> np.ndarray:
-        """Our order: step t of environment n is t N + n here and n T + t in their buffer."""
+        """Indices in our order: t N + n for n T + t."""
         t, n = np.divmod(torch.randperm(size, generator=shuffling).numpy(), rollout.num_envs)
         return n * rollout.num_steps + t
 
@@ -103,7 +109,10 @@ def policy_and_rollout():
 @pytest.mark.parametrize("kind", ACTIONS)
 @pytest.mark.parametrize("normalize_advantage", [True, False])
 def test_an_update_of_ppo(kind, normalize_advantage, policy_and_rollout, monkeypatch):
-    """Four epochs of four minibatches. Their value clipping is another one (not the larger of both losses): off."""
+    """Four epochs of four minibatches, without value clipping.
+
+    Theirs is another one: not the larger of both losses.
+    """
     config = configured(
         ppo={"clip_value_loss": False, "clip_range": 0.05, "normalize_advantage": normalize_advantage},
         optim={"learning_rate": 3e-3},
@@ -118,7 +127,10 @@ def test_an_update_of_ppo(kind, normalize_advantage, policy_and_rollout, monkeyp
 
 
 def test_a_step_of_ppo_with_value_clipping(policy_and_rollout, monkeypatch):
-    """In the first step of an update nothing has moved yet, so that both kinds of value clipping are the same."""
+    """At the first step both kinds of value clipping agree.
+
+    Nothing has moved yet.
+    """
     config = configured(ppo={"clip_range": 0.1, "epochs": 1, "minibatches": 1}, optim={"learning_rate": 3e-3})
     policy, rollout = policy_and_rollout(config, ACTIONS["Discrete"])
     env = sb3.common.vec_env.DummyVecEnv([lambda: Spaces(ACTIONS["Discrete"])] * 4)
@@ -132,7 +144,10 @@ def test_a_step_of_ppo_with_value_clipping(policy_and_rollout, monkeypatch):
 @pytest.mark.parametrize("kind", ACTIONS)
 @pytest.mark.parametrize(("optimizer", "learning_rate"), [("rmsprop", 7e-4), ("rmsprop-tf", 1.0)])
 def test_an_update_of_a2c(kind, optimizer, learning_rate, policy_and_rollout, monkeypatch):
-    """TensorFlow's mean squares start at 1, which makes its first steps a thousand times as short."""
+    """TensorFlow's mean squares start at 1.
+
+    That makes its first steps a thousand times as short.
+    """
     a2c = {"surrogate": "none", "epochs": 1, "minibatches": 1, "normalize_advantage": False, "clip_value_loss": False}
     config = configured(ppo=a2c, optim={"name": optimizer, "learning_rate": learning_rate})
     policy, rollout = policy_and_rollout(config, ACTIONS[kind])

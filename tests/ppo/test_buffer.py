@@ -1,4 +1,4 @@
-"""The rollout buffer: its stacks against gymnasium's, its minibatches, and what it carries over."""
+"""The rollout buffer: stacks as in gymnasium, minibatches, the carry-over."""
 
 import gymnasium
 import hypothesis
@@ -15,7 +15,10 @@ from tests.ppo.rollouts import empty_rollout
 
 
 class CountingEnv(gymnasium.Env):
-    """Observations are 1, 2, 3, … over all episodes; episodes end as the script of (terminated, truncated) says."""
+    """An environment with observations 1, 2, 3, … over all episodes.
+
+    Episodes end as in the script of (terminated, truncated).
+    """
 
     action_space = spaces.Discrete(2)
 
@@ -42,7 +45,7 @@ def small_rollout(num_steps=4, num_envs=2, frame_stack=1, shape=(2, 3), dtype=np
 
 
 def by_value(stacks: torch.Tensor | np.ndarray) -> list:
-    """The value that fills each frame, for frames filled with one value."""
+    """The value of each frame, for frames of one value."""
     array = np.asarray(stacks)
     return array.reshape(*array.shape[:-2], -1)[..., 0].tolist()
 
@@ -58,7 +61,7 @@ endings = st.sampled_from([(False, False)] * 3 + [(True, False), (False, True), 
     frame_stack=st.integers(1, 5),
 )
 def test_stacks_equal_those_of_frame_stack_observation(data, num_envs, num_steps, num_rollouts, frame_stack):
-    """While acting, in final observations and in minibatches, over episode ends and across rollouts of any length."""
+    """In acting, final observations and minibatches, across episodes and rollouts."""
     length = num_steps * num_rollouts
     scripts = [data.draw(st.lists(endings, min_size=length, max_size=length)) for _ in range(num_envs)]
     envs = [FrameStackObservation(CountingEnv(script, (2, 3)), frame_stack) for script in scripts]
@@ -145,7 +148,7 @@ def test_given_arrays_are_wrapped_and_not_copied():
 
 
 def test_minibatch_gathers_the_same_steps_of_everything():
-    """Step t of environment n is marked by 10 t + n wherever it stands."""
+    """Mark step t of environment n by 10 t + n everywhere."""
     rollout = small_rollout(
         num_steps=5, num_envs=3, shape=(1,), dtype=np.float32, action_shape=(2,), action_dtype=torch.float32
     )
@@ -195,7 +198,7 @@ def test_values_of_final_observations_do_not_outlive_their_rollout():
 
 
 def test_state_restores_the_stacks_of_the_next_rollout():
-    """An episode that began in the last rows of one rollout is still padded in the next one."""
+    """Stacks of an episode keep their padding in the next rollout."""
     rollout = small_rollout(num_steps=4, num_envs=1, frame_stack=4)
     rollout.frames[:] = torch.arange(8).view(-1, 1, 1, 1)
     rollout.terminations[2] = True
@@ -229,7 +232,7 @@ def test_the_device_it_is_on_costs_no_copy():
 
 
 def test_a_copy_on_another_device_gathers_there():
-    """The meta device computes shapes alone, which is enough to see that nothing of the minibatch stays behind."""
+    """The meta device computes shapes alone, enough to find forgotten tensors."""
     rollout = small_rollout(frame_stack=4, shape=(84, 84))
     meta = torch.device("meta")
     batch = rollout.to(meta).minibatch(torch.arange(3, device=meta))

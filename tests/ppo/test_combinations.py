@@ -1,4 +1,4 @@
-"""Every algorithm with every kind of actions and every network trains, or is refused with a reason."""
+"""Each algorithm, action space and network together: trained, or refused with reasons."""
 
 import itertools
 
@@ -75,7 +75,10 @@ def configured(algorithm: str, actions: str, network: str):
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(("algorithm", "actions"), itertools.product(ALGORITHMS, ACTIONS))
 def test_it_trains(algorithm, actions, network):
-    """Three updates: finite, from a first ratio of 1, moving the weights, with actions that the environment knows."""
+    """Three updates: finite, from a first ratio of 1, moving the weights.
+
+    The environment knows the actions.
+    """
     config, space, action_space = configured(algorithm, actions, network), NETWORKS[network][0], ACTIONS[actions][0]
     stack = config.env.frame_stack
     torch.manual_seed(0)
@@ -125,7 +128,7 @@ def test_activations_are_those_that_are_named(activation, layer):
     assert sum(isinstance(module, layer) for module in trunk.layers) == 2
 
 
-def test_a_network_of_ones_own_is_told_the_shape_with_its_stack_and_shared_by_default():
+def test_a_network_of_ones_own_gets_the_shape_with_its_stack_and_is_shared_by_default():
     config = configured("ppo", "discrete", "custom").policy
     policy = build_policy(IMAGE, spaces.Discrete(3), config, frame_stack=4)
     assert type(policy.actor_trunk).__name__ == "Recorded"

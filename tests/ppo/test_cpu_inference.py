@@ -1,4 +1,7 @@
-"""Acting with packed weights: the decisions of plain layers, and always with the present weights."""
+"""Acting with packed weights: the decisions of the plain layers.
+
+Always with the present weights.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ def _processor_that_packs() -> None:
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("network", ["nature-cnn", "impala", "a3c-cnn"])
 def test_decisions_are_those_of_the_layers_themselves(network: str, precision: str, monkeypatch: pytest.MonkeyPatch):
-    """The first batch decides how weights lie; the others are as right."""
+    """The first batch decides the layout; the others are as right."""
     if precision == "bf16" and not cpu_inference.can_pack(torch.bfloat16):
         pytest.skip("this processor has no arithmetic in bfloat16")
     policy = atari_policy(precision, network)
@@ -96,7 +99,7 @@ def test_gradients_flow_and_copies_are_made_while_weights_are_packed():
 
 
 def test_without_packing_a_run_learns_from_the_same_episodes(monkeypatch: pytest.MonkeyPatch):
-    """A run on another processor, whose oneDNN packs nothing, differs by rounding alone."""
+    """Without packing, a run differs by rounding alone."""
 
     def train() -> tuple[list, dict]:
         trainer = Trainer(small_breakout())
@@ -144,7 +147,7 @@ PRIVATE_OPERATORS = (
 
 
 class OperatorsWithout:
-    """`torch.ops.mkldnn` of a PyTorch in which one operator has another name."""
+    """`torch.ops.mkldnn` without one of its operators."""
 
     def __init__(self, missing: str) -> None:
         self._library, self._missing = torch.ops.mkldnn, missing

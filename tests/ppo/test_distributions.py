@@ -131,7 +131,7 @@ def test_squashed_actions_have_the_probability_that_torch_gives_them(seed, batch
 
 @pytest.mark.parametrize("log_std", [-3.0, -1.0, 0.0, 0.7])
 def test_the_entropy_of_squashed_actions_is_their_mean_surprise(log_std):
-    """Against 400,000 samples, whose mean is known to about 0.003."""
+    """Against 400,000 samples, with a mean known to about 0.003."""
     mean = torch.tensor([[0.0, 1.5, -3.0]])
     distribution = SquashedGaussian(mean, torch.full((3,), log_std))
     samples = mean + torch.randn(400_000, 3, generator=generator()) * torch.tensor(log_std).exp()
@@ -179,7 +179,10 @@ def test_divergence_agrees_with_torch_and_is_zero_from_itself(kind, seed):
 
 @hypothesis.given(seed=st.integers(0, 2**31), num_actions=st.integers(2, 8))
 def test_a_masked_distribution_is_that_of_the_possible_actions_alone(seed, num_actions):
-    """What is impossible has probability 0, no entropy, no divergence and no gradient; the rest share what is left."""
+    """Impossible actions: probability 0, no entropy, no divergence, no gradient.
+
+    The rest share the probability.
+    """
     logits = (3 * torch.randn(6, num_actions, generator=generator(seed))).requires_grad_()
     mask = torch.rand(6, num_actions, generator=generator(seed)) < 0.5
     mask[:, 0] |= ~mask.any(-1)

@@ -8,7 +8,10 @@ from ppo_tui.ppo.gae import gae
 
 
 def advantages_by_definition(rewards, values, terminations, truncations, last_values, final_values, gamma, lam):
-    """Σₗ (γλ)ˡ δₜ₊ₗ up to the end of the episode or of the rollout, one step of one environment at a time."""
+    """Σₗ (γλ)ˡ δₜ₊ₗ, one step of one environment at a time.
+
+    Up to the end of the episode or of the rollout.
+    """
     num_steps, num_envs = rewards.shape
     result = torch.zeros(num_steps, num_envs, dtype=torch.float64)
     for env in range(num_envs):
@@ -58,7 +61,7 @@ def test_gae_is_the_discounted_sum_of_errors_within_each_episode(num_steps, num_
 
 
 def test_final_values_are_read_only_where_a_step_was_truncated():
-    """What stands in `final_values` elsewhere, here NaN, must not matter."""
+    """`final_values` elsewhere, here NaN, must not matter."""
     truncations = torch.tensor([[False], [True], [False]])
     final_values = torch.full((3, 1), torch.nan)
     final_values[1] = 10.0
@@ -76,7 +79,10 @@ def test_final_values_are_read_only_where_a_step_was_truncated():
 
 
 def test_lambda_one_gives_the_discounted_return_minus_the_value():
-    """Three rewards of 1 at γ = ½ and a bootstrap of 8: 1 + ½ + ¼ + 8⁄8 = 2.75."""
+    """Three rewards of 1 at γ = ½ and a bootstrap of 8.
+
+    1 + ½ + ¼ + 8⁄8 = 2.75.
+    """
     no = torch.zeros(3, 1, dtype=torch.bool)
     values = torch.tensor([[5.0], [-3.0], [0.5]])
     _, returns = gae(

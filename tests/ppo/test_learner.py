@@ -1,4 +1,4 @@
-"""The learner: against a second implementation, on its guards, its state, and on whether it learns."""
+"""The learner: against a reference, its guards, its state, its learning."""
 
 import dataclasses
 import math
@@ -57,7 +57,7 @@ def make_policy(config: Config, observation_space=VECTOR, action_space=DISCRETE,
 def make_rollout(
     policy: ActorCritic, config: Config, space=VECTOR, *, frame_stack=1, seed=1, mask_share=0.0
 ) -> RolloutBuffer:
-    """Random observations, rewards, masks and episode ends, with what `policy` does and thinks of them."""
+    """Random observations, rewards, masks and episode ends, with `policy`'s decisions."""
     rollout = empty_rollout(
         space.shape,
         space.dtype,
@@ -110,7 +110,10 @@ def assert_equal_weights(actual: dict[str, torch.Tensor], expected: dict[str, to
 @pytest.mark.parametrize("clip_value_loss", [True, False])
 @pytest.mark.parametrize("normalize_advantage", [True, False])
 def test_an_update_equals_a_second_implementation_in_float64(clip_value_loss, normalize_advantage):
-    """The learning rate is so high that later minibatches are clipped in ratio, value and gradient."""
+    """A high learning rate: later minibatches are clipped.
+
+    In ratio, value and gradient.
+    """
     config = make_config(
         learning_rate=3e-3,
         clip_value_loss=clip_value_loss,
@@ -153,7 +156,7 @@ def test_a_strong_penalty_keeps_the_new_policy_near_the_old_one():
 
 
 def test_the_adaptive_penalty_follows_the_divergence_that_it_measures():
-    """With a target far below what an update moves, β doubles each time; far above, it halves."""
+    """β doubles under a low target, and halves under a high one."""
     for desired, factor in ((1e-6, 2.0), (10.0, 0.5)):
         config = make_config(learning_rate=3e-3, surrogate="kl-adaptive", kl_coef=1.0, desired_kl=desired)
         policy = make_policy(config)
@@ -208,7 +211,7 @@ def test_observation_statistics_are_taken_after_the_update_and_are_no_weights():
 
 
 def test_masked_actions_are_learned_with_their_masks():
-    """The ratio is 1 at first only if learning masks what acting masked."""
+    """The ratio is 1 at first only with the masks of acting."""
     config = make_config()
     policy = make_policy(config)
     rollout = make_rollout(policy, config, mask_share=0.4)
@@ -222,7 +225,10 @@ def test_masked_actions_are_learned_with_their_masks():
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "rmsprop-tf"])
 def test_every_kind_of_state_survives_saving(optimizer):
-    """Penalty, learning rate, reward statistics and optimiser: the next update has the same bits."""
+    """The next update has the same bits.
+
+    Penalty, learning rate, reward statistics and optimiser are all restored.
+    """
     config = make_config(surrogate="kl-adaptive", normalize_rewards=True)
     optim = msgspec.structs.replace(config.optim, name=optimizer, learning_rate_schedule="kl-adaptive")
     config = msgspec.structs.replace(config, optim=optim)
@@ -271,7 +277,10 @@ def test_the_state_of_another_optimiser_is_refused():
 @pytest.mark.parametrize("action_space", [DISCRETE, CONTINUOUS])
 @pytest.mark.parametrize(("space", "frame_stack"), [(VECTOR, 1), (VECTOR, 3), (SCREEN, 4)])
 def test_the_first_ratio_is_one(space, frame_stack, action_space):
-    """Up to rounding: matrix products over another number of rows may add in another order."""
+    """Equal up to rounding.
+
+    Matrix products over another number of rows may add in another order.
+    """
     config = make_config()
     policy = make_policy(config, space, action_space, frame_stack=frame_stack)
     rollout = make_rollout(policy, config, space, frame_stack=frame_stack)
@@ -283,7 +292,7 @@ def test_the_first_ratio_is_exactly_one_over_the_same_batch():
     assert update(config)["train/ratio_error_first"] == 0.0
 
 
-def test_a_rollout_of_another_policy_is_told_by_its_first_ratio():
+def test_the_first_ratio_reveals_a_rollout_of_another_policy():
     config = make_config()
     rollout = make_rollout(make_policy(config), config)
     rollout.log_probs += 0.1
@@ -291,7 +300,7 @@ def test_a_rollout_of_another_policy_is_told_by_its_first_ratio():
 
 
 def test_metrics_are_means_over_all_minibatches_of_the_update():
-    """At a learning rate of 0 nothing moves, so that the means over minibatches are those over the rollout."""
+    """At a learning rate of 0 means over minibatches equal the rollout's."""
     config = make_config(normalize_advantage=False, clip_value_loss=False)
     policy = make_policy(config)
     rollout = make_rollout(policy, config)
@@ -342,16 +351,16 @@ def test_every_step_is_visited_once_an_epoch_in_a_new_order():
     assert not torch.equal(epochs[0], epochs[1])
 
 
-def test_progress_is_told_after_each_minibatch():
+def test_progress_is_reported_after_each_minibatch():
     config = make_config(epochs=2, minibatches=2)
     policy = make_policy(config)
-    told = []
+    seen = []
     Learner(policy, config, CPU).update(
         make_rollout(policy, config),
         Hyperparameters.from_config(config),
-        on_minibatch=lambda epoch, minibatch: told.append((epoch, minibatch)),
+        on_minibatch=lambda epoch, minibatch: seen.append((epoch, minibatch)),
     )
-    assert told == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert seen == [(1, 1), (1, 2), (2, 1), (2, 2)]
 
 
 # ── The guards ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -367,7 +376,7 @@ def test_an_update_ends_after_the_epoch_whose_kl_passes_the_target():
 
 
 def test_each_epoch_is_judged_by_its_own_kl():
-    """The KL of the first epoch must not pull down the mean that the later ones are judged by."""
+    """The first epoch's KL must not lower the mean of later epochs."""
     config = make_config(epochs=10, learning_rate=3e-3)
     by_epoch = []
     total = 0.0
@@ -475,7 +484,10 @@ def test_state_of_another_network_is_refused():
 
 
 def train_on_one_step_episodes(policy: ActorCritic, config: Config, reward_of, updates: int) -> np.ndarray:
-    """Contexts are one-hot; each action ends its episode. The rewards of the last rollout, `[T, N]`."""
+    """Train on one-step episodes; return the rewards of the last rollout, `[T, N]`.
+
+    Contexts are one-hot.
+    """
     contexts = torch.eye(3)
     generator = torch.Generator().manual_seed(0)
     learner = Learner(policy, config, CPU)
@@ -507,7 +519,7 @@ def test_it_learns_which_action_each_context_rewards():
 
 
 def test_it_learns_a_continuous_action_and_to_be_sure_of_it():
-    """The reward is the negative squared distance from a target that depends on the context."""
+    """The reward is the negative squared distance from a context's target."""
     config = make_config(learning_rate=1e-2, clip_range=0.2, entropy_coef=0.0)
     policy = make_policy(config, action_space=CONTINUOUS)
     targets = torch.tensor([[1.0, 0.0], [0.0, -1.0], [-1.0, 1.0]])

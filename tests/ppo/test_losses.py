@@ -1,4 +1,4 @@
-"""The terms of the objective, at the points where clipping begins and in their gradients."""
+"""The terms of the objective, at clipping bounds and in gradients."""
 
 import hypothesis
 import pytest
@@ -89,7 +89,7 @@ def test_entropy_loss_falls_as_the_policy_explores_more():
 
 
 def test_approximate_kl_estimates_the_divergence_from_samples():
-    """Over 200,000 draws from the old policy the mean meets KL[old, new] = Σ p log(p / q)."""
+    """Over 200,000 draws the mean meets KL[old, new] = Σ p log(p / q)."""
     old, new = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.5, 0.25, 0.25])
     actions = torch.multinomial(old, 200_000, replacement=True, generator=torch.Generator().manual_seed(1))
     estimate = losses.approximate_kl(new.log()[actions], old.log()[actions])

@@ -1,4 +1,4 @@
-"""Running statistics: those of all samples, however they came; and what is made of observations and rewards."""
+"""Running statistics of all samples, and the normalised observations and rewards."""
 
 import hypothesis
 import numpy as np
@@ -62,7 +62,10 @@ def test_before_any_statistics_observations_are_only_clipped():
     steps=st.integers(1, 9),
 )
 def test_rewards_are_divided_by_the_deviation_of_all_discounted_returns(seed, gamma, rollouts, steps):
-    """Against the definition, step by step and over all rollouts so far; episodes cut the sum."""
+    """Against the definition, step by step, over all rollouts so far.
+
+    Episodes cut the sum.
+    """
     generator = np.random.default_rng(seed)
     normalizer, running, returns = RewardNormalizer(2), np.zeros(2), []
     for _ in range(rollouts):

@@ -17,7 +17,7 @@ from tests.ppo.test_learner import CONTINUOUS, CPU, DISCRETE, VECTOR, make_confi
 
 
 def learnt(config, action_space, mask_share: float) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
-    """Metrics of three updates whose coefficients change from each to the next, and the weights after them."""
+    """Metrics and weights of three updates with changing coefficients."""
     policy = make_policy(config, VECTOR, action_space)
     rollout = make_rollout(policy, config, mask_share=mask_share)
     learner, hyper = Learner(policy, config, CPU), Hyperparameters.from_config(config)
@@ -54,7 +54,7 @@ def test_compiled_it_learns_the_same_and_changed_coefficients_compile_nothing(ac
 
 
 def test_the_compiler_starts_no_processes_unless_the_user_says_so():
-    """In a fresh process, because the compiler reads its settings when it is loaded."""
+    """In a fresh process: the compiler reads its settings when loaded."""
     lines = (
         "import sys",
         "from ppo_tui.ppo.optimizers import compiled",

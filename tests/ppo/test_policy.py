@@ -1,4 +1,4 @@
-"""Networks and policy: what they accept, how they start, what they hand to the environment."""
+"""Networks and policy: inputs, initial weights, actions."""
 
 import hypothesis
 import msgspec
@@ -66,7 +66,10 @@ def test_trunks_follow_the_configuration():
 
 
 def test_the_atari_network_has_the_size_of_the_nature_dqn_with_a_value_head():
-    """Mnih et al., 2015: 8,224 + 32,832 + 36,928 + 1,606,144 weights, and 513 for each output."""
+    """Mnih et al., 2015, and a value head.
+
+    8,224 + 32,832 + 36,928 + 1,606,144 weights, and 513 for each output.
+    """
     policy = build(images(84, 84), frame_stack=4)
     assert sum(parameter.numel() for parameter in policy.parameters()) == 1_684_128 + 4 * 513 + 513
 
@@ -100,7 +103,7 @@ def test_spaces_that_the_policy_cannot_handle_are_refused_by_name(observation_sp
 
 
 def test_colour_images_mean_the_same_with_channels_first_and_last():
-    """Shapes with and without a stack axis, the same picture in both layouts."""
+    """One picture in both layouts, with and without a stack axis."""
     for frame_stack, axes in ((1, ()), (2, (2,))):
         pixels = torch.randint(0, 256, (3, *axes, 64, 48, 3), dtype=torch.uint8)
         last = build(images(64, 48, 3), frame_stack=frame_stack)

@@ -1,4 +1,4 @@
-"""Policies that remember: sequences, resets, gradients through time, and what a rollout keeps of them."""
+"""Recurrent policies: sequences, resets, gradients through time, and their rollouts."""
 
 import hypothesis
 import hypothesis.strategies as st
@@ -35,7 +35,10 @@ def make_policy(config, space=VECTOR, actions=None):
 
 
 def played(policy, config, space=VECTOR, seed=0, ends=0.2):
-    """A rollout of random observations, acted in step by step, whose episodes end at random."""
+    """A rollout of random observations with random episode ends.
+
+    Acted in step by step.
+    """
     generator, random = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     rollout = empty_rollout(
         space.shape,
@@ -81,7 +84,7 @@ class TestRecurrentLayer:
             torch.testing.assert_close(outputs[t], output)
 
     def test_an_lstm_is_that_of_the_textbook_and_its_gradient_flows_through_time_and_stops_at_resets(self):
-        """Against the equations written out in float64, forgetting by multiplication as CleanRL does."""
+        """Against the equations in float64, with CleanRL's resets by multiplication."""
         torch.manual_seed(0)
         layer, (num_steps, num_envs) = RecurrentLayer("lstm", 3, 5).double(), (7, 3)
         features = torch.randn(num_steps, num_envs, 3, dtype=torch.double, requires_grad=True)
@@ -119,7 +122,10 @@ class TestRecurrentLayer:
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize(("space", "surrogate"), [(VECTOR, "clip"), (VECTOR, "kl-adaptive"), (IMAGE, "none")])
 def test_it_trains_from_a_ratio_of_one(kind, shared, space, surrogate):
-    """What learning computes from sequences is what acting did step by step, for every kind of policy."""
+    """Learning from sequences repeats acting step by step.
+
+    For every kind of policy.
+    """
     config = configured(kind, policy={"shared": shared}, surrogate=surrogate)
     policy = make_policy(config, space, spaces.Box(-1, 1, (2,), np.float32))
     learner, before = Learner(policy, config, CPU), weights_of(policy)
@@ -129,7 +135,7 @@ def test_it_trains_from_a_ratio_of_one(kind, shared, space, surrogate):
     assert all((weight != before[name]).any() for name, weight in policy.named_parameters())
 
 
-def test_actor_and_critic_remember_apart_unless_they_share_a_trunk():
+def test_actor_and_critic_have_recurrent_states_of_their_own_unless_they_share_a_trunk():
     for kind, vectors in (("lstm", 2), ("gru", 1)):
         for shared, layers in ((True, 1), (False, 2)):
             policy = make_policy(configured(kind, policy={"shared": shared}))
@@ -148,7 +154,7 @@ def test_the_value_alone_is_that_of_acting(shared):
 
 
 class TestRollout:
-    def test_what_is_remembered_is_zero_where_an_episode_begins_and_goes_on_in_the_next_rollout(self):
+    def test_recurrent_states_are_zero_where_an_episode_begins_and_go_on_in_the_next_rollout(self):
         config = configured("lstm")
         policy = make_policy(config)
         rollout = played(policy, config)
@@ -173,7 +179,7 @@ class TestRollout:
         assert batch.context.resets[1:].equal((rollout.terminations | rollout.truncations)[:5, [2, 0]])
         assert not batch.context.resets[0].any()
 
-    def test_single_steps_know_what_was_remembered_then(self):
+    def test_single_steps_start_from_the_stored_recurrent_states(self):
         config = configured("gru")
         policy = make_policy(config)
         rollout = played(policy, config)

@@ -1,4 +1,4 @@
-"""Dead units are counted as what they are, without changing what the network computes."""
+"""Dead units are counted without a change of the network's results."""
 
 from __future__ import annotations
 
