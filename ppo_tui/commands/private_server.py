@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from textual_serve.server import Server
 
+from ..errors import UsageError
+
 COOKIE = "ppo-tui-token"
 
 CLOSING_SECONDS = 2.0
@@ -26,6 +28,14 @@ POLICY = "default-src 'self' 'unsafe-inline' data: blob:"
 """textual-serve's page would load a font from elsewhere, which reveals its use and fails without a network."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+if not hasattr(Server, "_make_app"):
+    # Private to textual-serve, and the only place for the guard: without it nothing is served.
+    raise UsageError(
+        "this version of textual-serve offers no place for the secret of the address",
+        hint="pip install 'ppo-tui[serve]'",
+    )
 
 
 class PrivateServer(Server):

@@ -182,6 +182,10 @@ def set_generator_state(env: gymnasium.Env, state: Mapping[str, Any] | None) -> 
         env.unwrapped.np_random.bit_generator.state = state
 
 
+_ELAPSED_STEPS = "_elapsed_steps"
+"""Private counter of Gymnasium's `TimeLimit`. Without it an episode is saved as its actions, like any other."""
+
+
 @dataclass
 class _Recording:
     """An episode so far, as far as replaying it needs.
@@ -210,7 +214,7 @@ class RecordedEpisode(EpisodeReturn):
         super().__init__(env)
         self._scalar_actions = env.action_space.shape == ()
         inner = env.unwrapped
-        self._stateful = inner if isinstance(inner, StatefulEnv) and _only_known_layers(env) else None
+        self._stateful = inner if isinstance(inner, StatefulEnv) and _can_be_saved(env) else None
         self._recording = _Recording(obstacle="it has not been reset yet")
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -240,7 +244,7 @@ class RecordedEpisode(EpisodeReturn):
             raise CannotRestoreError(recording.obstacle)
         counters = {"return": self._return, "length": self._length}
         if self._stateful is not None:
-            facts = counters | {"limits": [layer._elapsed_steps for layer in _time_limits(self)]}
+            facts = counters | {"limits": [getattr(layer, _ELAPSED_STEPS) for layer in _time_limits(self)]}
             return pack(facts, {"own": self._stateful.save_state()})
         if len(recording.actions) > MAX_RECORDED_STEPS:
             raise CannotRestoreError(
@@ -281,7 +285,7 @@ class RecordedEpisode(EpisodeReturn):
         env.restore_state(own)
         self._return, self._length = facts["return"], facts["length"]
         for layer, elapsed in zip(_time_limits(self), facts["limits"], strict=True):
-            layer._elapsed_steps = elapsed
+            setattr(layer, _ELAPSED_STEPS, elapsed)
 
     def _replay(self, facts: dict[str, Any], raw: bytes) -> None:
         """Repeat the reset, and replay the same actions."""
@@ -310,6 +314,11 @@ def _only_known_layers(env: gymnasium.Env) -> bool:
             return False
         layer = layer.env
     return True
+
+
+def _can_be_saved(env: gymnasium.Env) -> bool:
+    """Whether the layers around the environment have no state of their own but a time limit's."""
+    return _only_known_layers(env) and all(hasattr(layer, _ELAPSED_STEPS) for layer in _time_limits(env))
 
 
 def _time_limits(env: gymnasium.Env) -> list[TimeLimit]:

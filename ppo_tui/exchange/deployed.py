@@ -15,6 +15,7 @@ from ..config import PRIVATE_SECTIONS, Config, to_tables
 from ..envs import EnvInfo
 from ..ppo import ActorCritic
 from ..ppo.observations import has_stack_axis
+from ..ppo.recurrent import RecurrentContext
 
 if TYPE_CHECKING:
     from .experience import Experience
@@ -70,21 +71,10 @@ class DeployedPolicy(nn.Module):
 
     def _outputs(self, observations: Tensor, states: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Compute outputs of the policy head, values, and next states."""
-        policy = self.policy
-        if policy.normalizer is not None:
-            observations = policy.normalizer(observations)
-        features = policy.actor_trunk(observations).float()
-        critic_features = features if policy.critic_trunk is None else policy.critic_trunk(observations).float()
-        if policy.actor_memory is not None:
-            assert states is not None, "a recurrent policy takes its states"
-            size = policy.actor_memory.state_size
-            features, carried = policy.actor_memory.step(features, states[:, :size])
-            if policy.critic_memory is None:
-                critic_features, states = features, carried
-            else:
-                critic_features, critic_carried = policy.critic_memory.step(critic_features, states[:, size:])
-                states = torch.cat([carried, critic_carried], dim=-1)
-        return policy.policy_head(features), policy.value_head(critic_features).squeeze(-1), states
+        context = None if states is None else RecurrentContext(states)
+        outputs = self.policy.evaluate(observations, context)
+        assert outputs.scores is not None, "the policy head was not left out"
+        return outputs.scores, outputs.values, outputs.states
 
     def _actions(self, outputs: Tensor, masks: Tensor | None) -> Tensor:
         space = self._space

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib
 import os
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from ppo_tui.config import load_preset
+from ppo_tui.errors import UsageError
 from ppo_tui.protocol import encode
 from ppo_tui.runs import RunDirectory
 from tests.browser import chromium  # noqa: F401
@@ -52,6 +54,13 @@ def answer(address: str, path: str = "/", **headers: str) -> int:
     connection = http.client.HTTPConnection(url.hostname, url.port, timeout=20)
     connection.request("GET", path, headers=headers)
     return connection.getresponse().status
+
+
+def test_without_a_place_for_the_secret_nothing_is_served(monkeypatch):
+    monkeypatch.delattr("textual_serve.server.Server._make_app")
+    monkeypatch.delitem(sys.modules, "ppo_tui.commands.private_server", raising=False)
+    with pytest.raises(UsageError, match="no place for the secret"):
+        importlib.import_module("ppo_tui.commands.private_server")
 
 
 def test_only_the_whole_address_and_the_servers_own_page_are_answered(address):

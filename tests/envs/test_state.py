@@ -143,6 +143,16 @@ def test_an_environment_that_saves_itself_is_asked_to_and_its_time_limit_kept(re
     assert env.unwrapped.restored
 
 
+def test_without_gymnasiums_private_counter_the_episode_is_saved_as_its_actions(register, monkeypatch):
+    monkeypatch.setattr(state, "_ELAPSED_STEPS", "no such name")
+    make = maker(register(entry_point=Adder, max_episode_steps=40))
+    check_exact(make, before=33, after=50)
+    env = make()
+    env.reset(seed=1)
+    restore_env(env, save_env(env))
+    assert not hasattr(env.unwrapped, "restored")
+
+
 def test_one_that_is_not_deterministic_is_found_out(register):
     make = maker(register(entry_point=Random))
     env = make()
