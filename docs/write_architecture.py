@@ -54,8 +54,9 @@ def picture() -> str:
             x = left + column * (width + _GAP)
             parts.append(f'  <rect class="b" x="{x:.0f}" y="{y}" width="{width:.0f}" height="{_ROW}" rx="6"/>')
             parts.append(f'  <text class="t" x="{x + 12:.0f}" y="{y + 28}">{escape(room)}</text>')
-            if len(rooms) == 1:
-                caption = escape(_caption(_source(room)).rstrip("."))
+            if len(rooms) <= 2:
+                words = re.split(r"[,:.]", _caption(_source(room)))[0] if len(rooms) == 2 else _caption(_source(room))
+                caption = escape(words.rstrip("."))
                 parts.append(f'  <text class="s" x="{x + 150:.0f}" y="{y + 28}">{caption}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
