@@ -66,15 +66,16 @@ class Inbox:
         Args:
             wait: for something to arrive, up to `timeout` seconds.
         """
-        while True:
+        while wait or not self._queue.empty():
             try:
-                arrived = self._queue.get(block=wait, timeout=timeout)
+                arrived = self._queue.get(timeout=timeout)
             except queue.Empty:
                 return None
             if isinstance(arrived, Command):
                 return arrived
             arrived()
             wait = False
+        return None
 
 
 class StopTraining(Exception):
