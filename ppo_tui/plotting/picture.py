@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from rich.cells import cell_len
 
 from .braille import Glyphs
 
@@ -61,7 +61,7 @@ class Picture:
 
         A character that is not exactly one cell wide becomes a question mark.
         """
-        text = "".join(char if cell_len(char) == 1 else "?" for char in text)
+        text = "".join(char if _is_one_cell(char) else "?" for char in text)
         text = text[max(0, -column) : max(0, self.width - column)]
         column = max(0, column)
         if text and 0 <= row < self.height:
@@ -191,3 +191,13 @@ def _write(picture: Picture, row: int, pieces: Pieces, glyphs: Glyphs) -> None:
 
 def _width(pieces: Pieces, glyphs: Glyphs) -> int:
     return sum(len(glyphs.plain(text)) for text, _ in pieces)
+
+
+def _is_one_cell(char: str) -> bool:
+    """Whether a terminal shows this character in one cell; newer emoji count as wider."""
+    return (
+        char.isprintable()
+        and char < "\U0001f000"
+        and unicodedata.east_asian_width(char) not in ("F", "W")
+        and not unicodedata.category(char).startswith("M")
+    )
