@@ -32,7 +32,7 @@ def test_the_example_of_a_sink_runs_as_it_stands(tmp_path: Path):
     (tmp_path / "example.py").write_text(example, "utf-8")
     done = python("example.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "best game" in done.stdout
+    assert "best episode" in done.stdout
 
 
 def test_the_pages_make_a_site_without_a_warning(tmp_path: Path):
