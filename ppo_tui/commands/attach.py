@@ -1,4 +1,4 @@
-"""`ppo-tui attach` and `ppo-tui replay`: the screen on a run of another process."""
+"""`ppo-tui attach` and `ppo-tui replay`: the screen for another process's run."""
 
 from __future__ import annotations
 

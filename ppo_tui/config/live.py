@@ -1,4 +1,4 @@
-"""Live settings, which may change while a run trains, and their editing."""
+"""Live settings, changeable while a run trains, and their editing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The training loop, its settings, metrics and checkpoints. Names load on first use: `start_pool` needs no torch."""
+"""The training loop, its metrics and checkpoints, evaluation and diagnostics.
+
+Names load on first use: `start_pool` needs no torch.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Measure a configuration on this machine: steps a second, time by phase, faster settings."""
+"""Measure training speed on this machine and suggest faster settings.
+
+Measured are steps a second, and the time by phase.
+"""
 
 from __future__ import annotations
 

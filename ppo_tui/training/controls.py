@@ -1,4 +1,4 @@
-"""Commands on their way into the training loop, and the live settings that they change. Imports no torch."""
+"""Commands to the training loop, and live settings. Imports no torch."""
 
 from __future__ import annotations
 

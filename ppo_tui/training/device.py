@@ -1,4 +1,4 @@
-"""Fitting PyTorch to the machine: its device, its threads, its memory."""
+"""PyTorch on this machine: device, threads, random number generators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clips of the environment that is watched; nothing is recorded for nobody."""
+"""Clips of the watched environment; none while nobody watches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all parts of an engine share: the clock, the way out for events, and how a run ended."""
+"""Shared parts of an engine: clock, event hub, context, run result."""
 
 from __future__ import annotations
 

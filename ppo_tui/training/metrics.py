@@ -1,4 +1,7 @@
-"""Measurements of a run, and the line of metrics of each update, whose keys are made here."""
+"""Measurements of a run, and the metrics of each update.
+
+The keys of the metrics are made here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Learning from a rollout, in this thread or in a second one while the next rollout is collected."""
+"""Learning from a rollout, perhaps while the next one is collected.
+
+The former happens in this thread, the latter in a second one.
+"""
 
 from __future__ import annotations
 

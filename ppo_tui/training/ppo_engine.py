@@ -1,4 +1,7 @@
-"""PPO, and A2C as its special case: collect a rollout from a worker pool, then learn from it."""
+"""The PPO engine: collect from a worker pool, then learn.
+
+A2C is a special case of it.
+"""
 
 from __future__ import annotations
 

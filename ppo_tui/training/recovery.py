@@ -1,4 +1,7 @@
-"""Recovery from failed workers and environments; where possible the run continues bit for bit."""
+"""Recovery from failed workers and environments.
+
+Where possible the run continues bit for bit.
+"""
 
 from __future__ import annotations
 

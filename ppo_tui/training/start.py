@@ -1,4 +1,7 @@
-"""Starting the workers of a run. Imports no torch, so that they start while a screen is still being painted."""
+"""Check a configuration and start its workers. Imports no torch.
+
+The workers can thus start while a screen is still being painted.
+"""
 
 from __future__ import annotations
 

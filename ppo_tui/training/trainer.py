@@ -1,4 +1,4 @@
-"""The trainer: collect a rollout, learn from it, report it; again, until the steps are done."""
+"""The training loop: collect a rollout, learn from it, report it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A3C: the workers learn by themselves; the engine steers them and publishes what they send."""
+"""The A3C engine: steers learning workers and publishes their messages."""
 
 from __future__ import annotations
 

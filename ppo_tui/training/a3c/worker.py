@@ -1,4 +1,4 @@
-"""An actor-learner process: take a few steps, apply their gradient to the shared weights."""
+"""An actor-learner process: short rollouts, gradients applied to shared weights."""
 
 from __future__ import annotations
 

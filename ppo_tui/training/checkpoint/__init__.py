@@ -1,1 +1,1 @@
-"""Saving a run and resuming it: files, snapshots, when to save, what may differ."""
+"""Saving and resuming runs: files, snapshots, schedule of saving, allowed differences."""

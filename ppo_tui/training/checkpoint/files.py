@@ -1,4 +1,4 @@
-"""Checkpoint directories on the disk: never half written, and read only if whole.
+"""Checkpoint directories on disk: written atomically, read only if whole.
 
 A checkpoint is a directory of files and a manifest with their checksums, and its own. It is written under a temporary
 name, each file flushed to the disk, the manifest last, and renamed: a checkpoint with a valid manifest is complete. Its

@@ -1,4 +1,4 @@
-"""The checkpoints of a running training: when to save, what to keep, going back to one."""
+"""The checkpoints of a running training: saving, pruning, rewinding."""
 
 from __future__ import annotations
 

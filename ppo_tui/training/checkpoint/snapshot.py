@@ -1,4 +1,4 @@
-"""A run at an update boundary: taken apart, put together again, and as the files of a checkpoint.
+"""Snapshots: a run at an update boundary, to and from checkpoint files.
 
 Tensors are stored as safetensors, the environments' states as they give them, everything else as JSON. A checkpoint
 holds everything that the next update depends on, so that a resumed run continues bit for bit. Nothing is unpickled.

@@ -1,4 +1,7 @@
-"""Evaluations while a run trains: one policy at a time plays, in a process of its own."""
+"""Evaluations in a separate process while a run trains.
+
+One policy is evaluated at a time.
+"""
 
 from __future__ import annotations
 

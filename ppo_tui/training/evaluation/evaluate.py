@@ -1,4 +1,7 @@
-"""Score a trained policy: whole episodes, and a confidence interval of their mean return."""
+"""Score a trained policy over whole episodes, with a confidence interval.
+
+The interval is that of the mean return.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process that evaluates policies: ``python -m ppo_tui.training.evaluation.process REQUEST``.
+"""The evaluation process: ``python -m ppo_tui.training.evaluation.process REQUEST``.
 
 It takes one core at the lowest priority, and ends when its stdin is closed, as by the end of the training process,
 however that comes.

@@ -1,4 +1,7 @@
-"""An engine that plays a trained policy for the screen or a file, and learns nothing."""
+"""An engine to play a trained policy, without learning.
+
+It plays for the screen, or into a file.
+"""
 
 from __future__ import annotations
 
