@@ -19,11 +19,11 @@ def make_engine(
     """Start the engine for the algorithm of the configuration.
 
     Args:
-        pool: workers that `start_pool` has started already, or None; A3C starts its own.
-        origin: of the checkpoint to resume, whose threads are kept.
+        pool: workers from `start_pool`, or None to start them; A3C starts its own.
+        origin: that of the checkpoint to resume; its numbers of threads are kept.
 
     Raises:
-        ConfigError: the device is not there, or the networks do not fit.
+        ConfigError: the device does not exist, or the networks do not fit.
         WorkerError: the workers could not start.
     """
     if context.config.run.algorithm == "a3c":

@@ -24,7 +24,10 @@ SIGNIFICANT = 1.05
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of one measurement; the last two change the numbers a little."""
+    """The settings of one measurement.
+
+    `precision` and `overlap` change the numbers a little.
+    """
 
     workers: int
     groups: int
@@ -36,7 +39,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
         return (self.precision, self.overlap) == (other.precision, other.overlap)
 
     def difference(self, other: Variant) -> str:
-        """The options that turn `other` into this one."""
+        """The options to turn `other` into this variant."""
         settings = {
             "workers.count": (self.workers, other.workers),
             "workers.groups": (self.groups, other.groups),
@@ -77,7 +80,10 @@ class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def suggestion(self) -> str:
-        """A faster layout with the same numbers, in words, or the phase with the most time."""
+        """A faster layout with the same numbers, or the slowest phase.
+
+        In words; the phase is named where no layout is clearly faster.
+        """
         own = self.measurements[0]
         best = self._fastest(alike=True)
         if best and best.steps_per_second >= SIGNIFICANT * own.steps_per_second:
@@ -144,7 +150,10 @@ def bench(config: Config, *, updates: int, on_measure: Callable[[Variant], None]
 
 
 def variants(config: Config, cores: int | None = None) -> list[Variant]:
-    """The configuration as it is, then the variants worth trying on this many cores."""
+    """The configuration as it is, then variants worth trying.
+
+    The numbers of workers fit `cores`, by default those of this machine.
+    """
     cores, num_envs = cores or available_cores(), config.rollout.num_envs
     if config.run.algorithm == "a3c":  # whose workers are its environments
         return [Variant(workers=num_envs, groups=1, precision=config.policy.precision)]
@@ -197,7 +206,7 @@ def _by_phase(metrics: list[dict], batch_size: int) -> Iterator[tuple[str, list[
 
 
 class _Collected:
-    """A sink that keeps the metrics of each update."""
+    """A sink for the metrics of each update."""
 
     def __init__(self) -> None:
         self.metrics: list[dict] = []

@@ -28,7 +28,7 @@ _Reply = TypeVar("_Reply")
 
 
 class CollectorState(NamedTuple):
-    """The state from which the next rollout starts.
+    """The state at the start of the next rollout.
 
     Attributes:
         tensors: frames, episode starts, and the generator of the actions' noise.
@@ -39,13 +39,15 @@ class CollectorState(NamedTuple):
     envs: tuple[bytes, ...]
 
     def unsaved(self) -> dict[int, str]:
-        """The environments that could not be saved, with the reasons."""
+        """The unsaved environments, with the reasons."""
         reasons = {env: unsaved_reason(state) for env, state in enumerate(self.envs)}
         return {env: reason for env, reason in reasons.items() if reason is not None}
 
 
 def wrap_rollout(shared: SharedArrays, policy: ActorCritic, config: Config, *, masked: bool) -> RolloutBuffer:
-    """Make a rollout buffer of these arrays, and of others for `policy` and its learner.
+    """Make a rollout buffer on top of these shared arrays.
+
+    It has further arrays for `policy` and its learner.
 
     Args:
         masked: whether the environments mask actions.
@@ -66,17 +68,17 @@ def wrap_rollout(shared: SharedArrays, policy: ActorCritic, config: Config, *, m
 
 
 class Collector:
-    """Fills a rollout buffer, step by step, from the pool in whose shared memory it lies.
+    """A collector of rollouts from a worker pool, step by step.
 
-    The observation before step t lies in row ``K - 1 + t`` of the shared memory; the worker writes the outcome of step
-    t into the row after it.
+    It fills a rollout buffer in the pool's shared memory. The observation before step t is in row ``K - 1 + t`` of that
+    memory; the worker writes the outcome of step t into the next row.
 
     Args:
         action_seed: of the noise that samples actions; it is drawn for all environments of all ranks at once, so that
             the split into ranks and worker groups changes no action's noise.
         env_seeds: one an environment; None where environments seed themselves.
         greedy: take the most probable actions instead of sampling them.
-        recovery: replaces failed workers; None lets the failure out.
+        recovery: replaces failed workers; None lets the error of a failure through.
         ranks: the processes that collect together, each with as many environments.
     """
 
@@ -113,12 +115,15 @@ class Collector:
         self._report_failures(self._recovering(lambda: self._pool.reset_into(self._first_row, self._env_seeds)), t=-1)
 
     def _report_failures(self, pairs: Pairs | None, t: int) -> None:
-        """Report the environments that failed in step `t` (−1: in a reset)."""
+        """Report environments after failures in step `t` (−1: in a reset)."""
         if pairs and self._recovery:
             self._recovery.report_failures(pairs, t)
 
     def _recovering(self, ask: Callable[[], _Reply]) -> _Reply:
-        """Ask the workers something between two rollouts; replace those that fail, and ask again."""
+        """Call `ask` until it succeeds, with failed workers replaced.
+
+        `ask` makes a request of the workers between two rollouts.
+        """
         while True:
             try:
                 return ask()
@@ -129,14 +134,17 @@ class Collector:
                 self._begin_episodes(begun)
 
     def _begin_episodes(self, envs: Sequence[int]) -> None:
-        """Mark the newest observation of these environments as the first of an episode."""
+        """Begin an episode at the newest observation of these environments."""
         rollout, row = self._rollout, self._first_row
         rollout.starts[row, envs] = row
         if rollout.states is not None:
             rollout.states[0, envs] = 0.0
 
     def save_state(self) -> CollectorState:
-        """Return the state from which the next rollout starts, after `RolloutBuffer.carry_over`."""
+        """Return the state at the start of the next rollout.
+
+        To be called after `RolloutBuffer.carry_over`.
+        """
         envs = tuple(self._recovering(self._pool.save_states))
         self._restore_point, self._steps_since = envs, 0
         tensors = {**self._rollout.state_dict(), "action_generator": self._generator.get_state()}
@@ -144,7 +152,7 @@ class Collector:
         return CollectorState(tensors=tensors, envs=envs)
 
     def load_state(self, state: CollectorState) -> dict[int, str]:
-        """Restore what `save_state` returned.
+        """Restore a state from `save_state`.
 
         Returns:
             The environments that could not be restored and have begun new episodes, with the reasons.
@@ -160,7 +168,10 @@ class Collector:
         return restarted
 
     def step(self, t: int) -> None:
-        """Act at step `t` of the rollout, worker group by worker group; each then steps on its own."""
+        """Act at step `t`, one worker group after the other.
+
+        Each group then steps on its own.
+        """
         if t == 0 and self._recovery:
             self._recovery.rollout_begins()
         noise = self._policy.draw_noise(self._all_envs, self._generator)[self._share]
@@ -181,13 +192,19 @@ class Collector:
                 self._rollout.store(t, decision, envs)
 
     def all_ended(self, t: int) -> bool:
-        """Wait for step `t`, the newest; whether it ended an episode in every environment."""
+        """Wait for step `t`; return whether all environments ended an episode.
+
+        `t` is the newest step.
+        """
         for group in range(len(self._groups)):
             self._receive(group)
         return bool((self._rollout.terminations[t] | self._rollout.truncations[t]).all())
 
     def finish(self, steps: int) -> RolloutBuffer:
-        """Receive the last of `steps` steps and value its outcome; return the whole rollout."""
+        """Receive the last step, and return the whole rollout.
+
+        The rollout has `steps` steps; the value of the observation after them is stored with it.
+        """
         for group in range(len(self._groups)):
             self._receive(group)
         self._steps_since = steps
@@ -199,12 +216,18 @@ class Collector:
         return self._rollout.first(steps)
 
     def _states(self, t: int, envs: slice = ALL_ENVS) -> torch.Tensor | None:
-        """The recurrent states before step `t`, on the device; None for other policies."""
+        """The recurrent states before step `t`, on the device.
+
+        None without recurrence.
+        """
         states = self._rollout.state(t, envs)
         return None if states is None else states.to(self._device)
 
     def _receive(self, group: int) -> None:
-        """Wait for the step of `group`, and value the final observations of truncated episodes."""
+        """Wait for the step of `group`.
+
+        The final observations of truncated episodes get their values.
+        """
         t = self._under_way.pop(group, None)
         if t is None:
             return
@@ -228,7 +251,9 @@ class Collector:
         self._rollout.mark_boundaries(t, envs)
 
     def finished_episodes(self, first_step: int, steps: int) -> Iterator[EpisodeFinished]:
-        """The episodes that ended in a rollout of `steps` steps, in their order, numbered over all ranks.
+        """The finished episodes of a rollout, in order.
+
+        The rollout has `steps` steps; environments are numbered over all ranks.
 
         Args:
             first_step: environment steps of the run before this rollout.
@@ -250,7 +275,9 @@ _AHEAD = "ahead/"
 
 
 class Rollouts:
-    """Collects rollouts one after the other, publishes their progress, and sends clips.
+    """A source of rollouts, one after the other.
+
+    It publishes their progress, and sends clips.
 
     Args:
         policy: chooses the actions.
@@ -258,9 +285,9 @@ class Rollouts:
         env_seed: of the environments' first episodes.
 
     Attributes:
-        buffer: the workers write into it; each rollout lies in it until the next one begins.
-        clips: pictures of the environment that is watched.
-        ahead: a rollout that was collected in advance, on memory of its own, or None.
+        buffer: the workers write into it; it holds each rollout until the next one begins.
+        clips: those of the watched environment.
+        ahead: a rollout that was collected in advance, in memory of its own, or None.
     """
 
     def __init__(
@@ -300,7 +327,9 @@ class Rollouts:
         )
 
     def next(self, step: int, update: int, after_step: Callable[[], None]) -> RolloutBuffer:
-        """Return the rollout `ahead`, which is None then, or collect one now, in `buffer`.
+        """Return the rollout `ahead`, or collect one in `buffer`.
+
+        `ahead` is None afterwards.
 
         Args:
             step: environment steps of the run before this rollout.
@@ -313,7 +342,10 @@ class Rollouts:
         return experience
 
     def collect_ahead(self, step: int, update: int, after_step: Callable[[], None]) -> None:
-        """Collect the rollout for the next call of `next`, which has the arguments."""
+        """Collect the rollout for the next call of `next`.
+
+        The arguments are as for `next`.
+        """
         experience = self._collect(step, update, after_step)
         with self._metrics.times.phase("copy"):
             self.ahead = experience.clone()
@@ -342,14 +374,20 @@ class Rollouts:
         self._collector.reset()
 
     def save_state(self) -> CollectorState:
-        """Return the state from which the next rollout starts, with the rollout `ahead` of it."""
+        """Return the state at the start of the next rollout.
+
+        It includes the rollout `ahead`, if there is one.
+        """
         state = self._collector.save_state()
         if self.ahead is not None:
             state.tensors.update({_AHEAD + name: tensor for name, tensor in self.ahead.experience_dict().items()})
         return state
 
     def load_state(self, state: CollectorState) -> dict[int, str]:
-        """Restore what `save_state` returned; the environments that begin anew, with the reasons."""
+        """Restore a state from `save_state`.
+
+        Returns the environments that begin new episodes instead, with the reasons.
+        """
         ahead = {name.removeprefix(_AHEAD): tensor for name, tensor in state.tensors.items() if name.startswith(_AHEAD)}
         self.ahead = self.buffer.with_experience(ahead) if ahead else None
         return self._collector.load_state(state)

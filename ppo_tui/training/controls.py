@@ -34,15 +34,16 @@ if TYPE_CHECKING:
     from ..ppo import Hyperparameters
 
 MEETING_SECONDS = 1.0
-"""How often paused ranks tell each other that they are alive."""
+"""Interval between two meetings of paused ranks, to learn whether all are alive."""
 
 MAX_WATCH_FPS = 60
 
 
 class Inbox:
-    """Commands for the engine, and functions for its thread to call, from any thread and from signal handlers.
+    """A queue of commands for the engine.
 
-    It is made before the engine, which takes seconds to load: what comes early waits in order.
+    It also takes functions for the engine's thread to call. Both may come from any thread and from signal handlers. The
+    queue is made before the engine, which takes seconds to load: early commands wait in order.
     """
 
     def __init__(self) -> None:
@@ -57,11 +58,16 @@ class Inbox:
         self._queue.put(command)
 
     def call_soon(self, function: Callable[[], None]) -> None:
-        """Let the training thread call `function` at its next look into the inbox."""
+        """Let the training thread call `function`.
+
+        It does so when it next looks into the inbox.
+        """
         self._queue.put(function)
 
     def receive(self, *, wait: bool = False, timeout: float | None = None) -> Command | None:
-        """Return the next command, or None; functions that come before it are called.
+        """Return the next command, or None.
+
+        Functions that come before it are called.
 
         Args:
             wait: for something to arrive, up to `timeout` seconds.
@@ -79,7 +85,7 @@ class Inbox:
 
 
 class StopTraining(Exception):
-    """Leaves the training loop, on a `Stop` command."""
+    """Raised to leave the training loop, on a `Stop` command."""
 
     def __init__(self, stop: Stop) -> None:
         super().__init__(stop.reason)
@@ -87,13 +93,16 @@ class StopTraining(Exception):
 
 
 class Steerable(Protocol):
-    """The commands that an algorithm obeys in a way of its own."""
+    """An algorithm's own part in obeying commands."""
 
     def pause(self, paused: bool) -> None:
-        """Pause what runs beside the training thread, or let it continue."""
+        """Pause or continue any work beside the training thread."""
 
     def watch(self, command: WatchGame) -> None:
-        """Send clips of the environment that the command names; None sends no more."""
+        """Send clips of the command's environment.
+
+        None sends no more.
+        """
 
 
 class Requests(NamedTuple):
@@ -110,7 +119,10 @@ class Requests(NamedTuple):
 
 
 class Controls:
-    """Obeys commands at the points where the loop looks for them. Belongs to the training thread."""
+    """A receiver of commands, obeyed when the loop checks for them.
+
+    Belongs to the training thread.
+    """
 
     def __init__(self, context: RunContext, inbox: Inbox, engine: Steerable) -> None:
         self._context, self._inbox, self._engine = context, inbox, engine
@@ -122,7 +134,7 @@ class Controls:
         self._rewind: str | None = None
 
     def check(self, *, mid_update: bool = False) -> None:
-        """Obey the commands that have arrived, and stay here while paused.
+        """Obey new commands, and wait here while paused.
 
         A stop that saves lets an update in progress finish, so that no update is lost; any other leaves at once.
 
@@ -136,7 +148,10 @@ class Controls:
             raise StopTraining(self._stop)
 
     def meet(self) -> None:
-        """Obey the commands of all ranks, between updates. A single process has obeyed already."""
+        """Obey the commands of all ranks, between updates.
+
+        A single process has obeyed already.
+        """
 
     def at_boundary(self) -> Requests:
         """Return the requests to obey between two updates, once."""
@@ -150,7 +165,7 @@ class Controls:
         return requests
 
     def _take_in(self) -> None:
-        """Obey the commands that have arrived."""
+        """Obey new commands."""
         while command := self._inbox.receive():
             self._obey(command)
 
@@ -207,10 +222,10 @@ class Controls:
 
 
 class RankControls(Controls):
-    """Controls of one of several ranks; all obey each command after the same update.
+    """The controls of one of several ranks.
 
-    All ranks call `meet`, and so `at_boundary`, at the same time. Paused ranks keep meeting: none waits in vain for one
-    that has died, and none takes a long pause for a death.
+    All ranks obey each command after the same update: they call `meet`, and so `at_boundary`, at the same time. Paused
+    ranks keep meeting: none waits in vain for one that has died, and none mistakes a long pause for a death.
     """
 
     def __init__(self, context: RunContext, inbox: Inbox, engine: Steerable) -> None:
@@ -242,7 +257,10 @@ _SCHEDULED = {
 
 
 def _kind(config: Config, key: str) -> Literal["constant", "linear"]:
-    """The schedule of `key`; a rate that follows the divergence is constant here, and adapted by the learner."""
+    """The kind of schedule of the setting `key`.
+
+    A learning rate that follows the divergence is constant here: the learner adapts it.
+    """
     return "linear" if key in _SCHEDULED and get_value(config, _SCHEDULED[key]) == "linear" else "constant"
 
 
@@ -262,7 +280,10 @@ class LiveSettings:
         }
 
     def current(self, key: str, progress: float) -> Any:
-        """The value of `key` when a share `progress` (0..1) of the run is done."""
+        """The value of `key` at this progress.
+
+        `progress` is the share (0..1) of the run that is done.
+        """
         return self._schedules[key].at(progress)
 
     def edit(self, key: str, value: Any, progress: float) -> Any:
@@ -284,7 +305,9 @@ class LiveSettings:
         }
 
     def restore(self, saved: Mapping[str, SavedSchedule], *, stretch: float = 1.0) -> None:
-        """Restore what `save` returned. The schedules are those of the present configuration.
+        """Restore settings from `save`.
+
+        The schedules are those of the present configuration.
 
         Args:
             stretch: planned steps of the saved run over those of this one. An edit stays at the step at which it was

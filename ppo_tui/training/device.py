@@ -19,7 +19,7 @@ def resolve_device(name: str) -> torch.device:
     """The device for ``run.device``.
 
     Raises:
-        ConfigError: this machine, or this build of PyTorch, has no such GPU.
+        ConfigError: there is no such GPU, or this build of PyTorch cannot use it.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -36,8 +36,8 @@ class Threads:
     """PyTorch's threads in the two phases of an update.
 
     Attributes:
-        act: while the workers step.
-        learn: while they wait.
+        act: threads while the workers step.
+        learn: threads while they wait.
     """
 
     act: int
@@ -45,11 +45,11 @@ class Threads:
 
 
 def choose_threads(config: Config, info: EnvInfo, num_workers: int, cores: int | None = None) -> Threads:
-    """Learning takes all cores, acting those that the workers leave free.
+    """Choose PyTorch's threads for acting and learning.
 
-    A second thread that acts on a core where a worker steps makes both slower: on two cores it costs a fifth of
-    the training speed. A small MLP is done before a second thread has woken up; of a network of the user's own nothing
-    is known.
+    Learning uses all cores, acting those that the workers leave free: a thread that acts on a core where a worker steps
+    makes both slower; on two cores this costs a fifth of the training speed. A small MLP learns in one thread, as it is
+    done before a second one has woken up. The size of a user's own network is not known, so it learns on all cores.
     """
     cores = cores or available_cores()
     if config.run.torch_threads != "auto":
@@ -65,12 +65,15 @@ _CPU, _CUDA = "torch_generator", "cuda_generator"
 
 
 def seed_global_generators(seed: int) -> None:
-    """Seed those of the CPU and of all GPUs."""
+    """Seed PyTorch's generators of the CPU and of all GPUs."""
     torch.manual_seed(seed)
 
 
 def save_global_generators(device: torch.device) -> dict[str, torch.Tensor]:
-    """The states of the CPU's and, where `device` is a GPU, of that one's: uint8, by name."""
+    """The states of PyTorch's global generators, uint8, by name.
+
+    They are the CPU's and, if `device` is a GPU, that GPU's.
+    """
     states = {_CPU: torch.get_rng_state()}
     if device.type == "cuda":
         states[_CUDA] = torch.cuda.get_rng_state(device)
@@ -78,7 +81,10 @@ def save_global_generators(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def load_global_generators(states: Mapping[str, torch.Tensor], device: torch.device) -> None:
-    """Go on from where `save_global_generators` was called; what was not saved there stays as it is."""
+    """Restore the states from `save_global_generators`.
+
+    A generator without a saved state stays as it is.
+    """
     if _CPU in states:
         torch.set_rng_state(states[_CPU])
     if _CUDA in states and device.type == "cuda":
@@ -87,6 +93,9 @@ def load_global_generators(states: Mapping[str, torch.Tensor], device: torch.dev
 
 @contextmanager
 def global_generators_untouched(device: torch.device) -> Iterator[None]:
-    """Whatever is drawn inside, they stand afterwards where they stood before."""
+    """Restore PyTorch's global generators after the block.
+
+    Numbers that are drawn inside it change nothing outside.
+    """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield

@@ -18,20 +18,23 @@ E = TypeVar("E")
 
 
 class Collected(NamedTuple, Generic[E]):
-    """Experience to learn from, and the environment steps of all ranks in it."""
+    """Experience to learn from, and its number of environment steps.
+
+    The steps are those of all ranks.
+    """
 
     experience: E
     steps: int
 
 
 class ClosablePool(Workers, Protocol):
-    """Worker processes that end together."""
+    """A pool of worker processes, closed together."""
 
     def close(self) -> None: ...
 
 
 class Engine(Protocol[E]):
-    """One algorithm, as the loop of `Trainer` drives it.
+    """An algorithm, driven by the loop of `Trainer`.
 
     Attributes:
         live_settings: names of the live settings that it reads.
@@ -63,11 +66,13 @@ class Engine(Protocol[E]):
     def groups(self) -> Sequence[slice]: ...
 
     def begin(self, hyper: Hyperparameters) -> None:
-        """Start, with the environments where the first rollout begins."""
+        """Start, with the environments ready for the first rollout."""
         ...
 
     def collect(self, position: Position, hyper: Hyperparameters, controls: Controls) -> Collected[E]:
-        """Collect the experience of the next update; `position` is where the run stands before it.
+        """Collect the experience of the next update.
+
+        `position` is the run's before that update.
 
         Raises:
             StopTraining: a command ended the run.
@@ -83,7 +88,9 @@ class Engine(Protocol[E]):
         *,
         more_wanted: bool,
     ) -> Mapping[str, float | None]:
-        """Learn from `collected` and return the learner's metrics; other arguments are as for `collect`.
+        """Learn from `collected` and return the learner's metrics.
+
+        The other arguments are as for `collect`.
 
         Args:
             more_wanted: another rollout follows this update.
@@ -91,9 +98,12 @@ class Engine(Protocol[E]):
         ...
 
     def pause(self, paused: bool) -> None:
-        """Pause what runs beside the training thread, or let it continue."""
+        """Pause or continue any work beside the training thread."""
         ...
 
     def watch(self, command: WatchGame) -> None:
-        """Send clips of the environment that the command names; None sends no more."""
+        """Send clips of the command's environment.
+
+        None sends no more.
+        """
         ...

@@ -23,7 +23,7 @@ from ..workers.clip_recorder import RecordedFrames, fit_picture
 from .device import global_generators_untouched
 
 CLIP_SECONDS = 8.0
-"""Length of a clip. Training is far past it at its end, and the next clip shows the newest rollout."""
+"""Length of a clip. At its end the training is far ahead of it; the next clip shows the newest rollout."""
 
 MAX_FRAMES = 480
 
@@ -52,7 +52,7 @@ class ClipDraft:
 
 
 class ClipEncoder:
-    """Encodes recorded steps of a rollout as a clip.
+    """An encoder of recorded steps of a rollout as a clip.
 
     Args:
         action_names: of the discrete actions; may be empty.
@@ -96,7 +96,10 @@ class ClipEncoder:
 
     @torch.inference_mode()
     def _decisions(self, batch: Minibatch) -> dict[str, list[Any]]:
-        """The policy's decisions in these F steps, computed anew, by field of `GameFrame`."""
+        """Recompute the policy's decisions in these F steps.
+
+        Returns F values for each field of `GameFrame` that they concern.
+        """
         masks = None if batch.masks is None else batch.masks.to(self._device)
         context = None if batch.context is None else RecurrentContext(batch.context.states.to(self._device))
         with global_generators_untouched(self._device):
@@ -119,7 +122,10 @@ class ClipEncoder:
         }
 
     def _pictures(self, draft: ClipDraft, recorded: RecordedFrames, observations: np.ndarray) -> dict[str, list[Any]]:
-        """The worker's pictures, else the observations `[F, *S]` as pictures or as numbers."""
+        """The worker's pictures, else the observations as pictures or numbers.
+
+        `observations` are `[F, *S]`.
+        """
         if recorded.pictures and recorded.shape:
             draft.shape = recorded.shape
             return {"picture": recorded.pictures}
@@ -145,12 +151,12 @@ def _rows(table: torch.Tensor | np.ndarray) -> list[tuple[float, ...]]:
 
 
 class GameClips:
-    """Clips of the environment that is watched, made often enough for the screen to play without a gap.
+    """Clips of the watched environment, for playback without gaps.
 
     A rollout is over in a fraction of a second, and then the learner learns: single frames of it would jump. So
-    consecutive steps are recorded, which the screen plays at the environment's own speed, and while they last nothing
-    is recorded. The worker of the environment takes the pictures; the policy's decisions are computed anew from the
-    rollout, for these steps alone. Neither touches anything that the run depends on.
+    consecutive steps are recorded, which the screen plays at the environment's own speed; nothing is recorded while
+    they last. The worker of the environment makes the pictures; the policy's decisions are recomputed from the rollout,
+    for these steps alone. Neither changes anything that the run depends on.
 
     Args:
         action_names: of the discrete actions; may be empty.
@@ -181,7 +187,10 @@ class GameClips:
         self._lead = 0.0
 
     def watch(self, command: WatchGame) -> None:
-        """Send clips of this environment, if it is one of the pool's; None sends no more."""
+        """Send clips of this environment, if it is in the pool.
+
+        None sends no more.
+        """
         watched = None
         if command.env is not None and 0 <= command.env - self._first_env < self._pool.num_envs:
             watched = command.env - self._first_env, command.fps
@@ -193,7 +202,9 @@ class GameClips:
     # ── Around each rollout, while no environment steps ─────────────────────────────────────────────────────
 
     def before_rollout(self, step: int) -> None:
-        """Start to record, if a new clip is needed before the next chance to begin one.
+        """Start to record, if a new clip is due.
+
+        It is due if it is needed before the next chance to begin one.
 
         Args:
             step: environment steps of the run so far.
@@ -207,12 +218,12 @@ class GameClips:
         env, fps = watched
         wanted = min(MAX_FRAMES, math.ceil(fps * max(CLIP_SECONDS, period)))
         self._draft = ClipDraft(env, step, fps, wanted, now)
-        # A worker that has failed is named by the collector, at its next step.
+        # The collector reports a worker that has failed, at its next step.
         with contextlib.suppress(WorkerError):
             self._pool.start_recording(env, wanted)
 
     def after_rollout(self) -> None:
-        """Fetch the recorded frames, and publish the clip once it is long enough."""
+        """Fetch the recorded frames; publish the clip once long enough."""
         now, draft = self._clock(), self._draft
         if draft is None:
             return

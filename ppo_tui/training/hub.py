@@ -22,7 +22,7 @@ class TrainingClock:
     """Seconds of training since `start`, monotonic, without the pauses.
 
     Args:
-        seconds: where it starts: those that an earlier process has trained.
+        seconds: first reading: the seconds that an earlier process has trained.
     """
 
     def __init__(self, seconds: float = 0.0) -> None:
@@ -51,24 +51,27 @@ class TrainingClock:
 
 
 class Sink(Protocol):
-    """A receiver of events, in the order in which they happen, on the training thread."""
+    """A receiver of events, in order, on the training thread."""
 
     def emit(self, event: Event, /) -> None: ...
 
 
 class SinkBehind(Exception):
-    """A sink's word that it keeps an event, could not pass it on, and will try again."""
+    """A sink's delay in passing an event on.
+
+    The sink keeps the event, and will try again.
+    """
 
 
 class FunctionSink:
-    """A sink out of a function."""
+    """A sink made from a function."""
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
         self.emit = emit
 
 
 class EventHub:
-    """Stamps events and hands them to every sink.
+    """A hub to stamp events and hand them to every sink.
 
     A sink that raises is detached and reported: training never stops because a view of it failed.
 
@@ -104,7 +107,7 @@ RankEvent = Alarm | GameClip | CommandRefused
 
 
 class RunContext:
-    """What all parts of an engine share.
+    """The objects shared by all parts of an engine.
 
     Args:
         hub: takes the events that are published.
@@ -121,21 +124,24 @@ class RunContext:
         self._hub.publish(event)
 
     def publish_from_rank(self, event: Event) -> None:
-        """Publish an event of this rank alone: now on rank 0, elsewhere with `take_rank_events`."""
+        """Publish an event of this rank alone.
+
+        Rank 0 publishes it now; elsewhere it waits for `take_rank_events`.
+        """
         if self.ranks.leads:
             self.publish(event)
         elif isinstance(event, RankEvent):
             self._rank_events.append(event)
 
     def take_rank_events(self) -> tuple[RankEvent, ...]:
-        """Return the events of this rank that rank 0 has still to publish, once."""
+        """Return, once, this rank's events for rank 0 to publish."""
         events, self._rank_events = tuple(self._rank_events), []
         return events
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended.
+    """The outcome of a run.
 
     Attributes:
         state: FINISHED, STOPPED (by a command) or FAILED.

@@ -74,7 +74,10 @@ class PhaseTimes:
         return max(self._clock.seconds - self._began, 1e-9)
 
     def shares(self) -> dict[str, float]:
-        """Share (0..1) of the update in each phase; ``other`` is the rest. They add up to 1."""
+        """Share (0..1) of the update in each phase.
+
+        ``other`` is the rest. They add up to 1.
+        """
         total = self.total
         shares = {f"time/share_{name}": spent / total for name, spent in self._spent.items()}
         shares["time/share_other"] = max(0.0, 1.0 - sum(shares.values()))
@@ -130,7 +133,7 @@ class MachineUsage:
     """Use of the processors, read once an update.
 
     Args:
-        device: where the networks live; a GPU is measured through NVIDIA's driver library, where that is there.
+        device: of the networks; a GPU is measured through NVIDIA's driver library, if that is installed.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -138,7 +141,10 @@ class MachineUsage:
         self._gpu_percent = _gpu_meter(device)
 
     def metrics(self) -> dict[str, float | None]:
-        """Percent (0..100) of all cores since the last call, and of the GPU over about the last second."""
+        """Percent (0..100) in use of all cores and of the GPU.
+
+        The cores since the last call, the GPU over about the last second.
+        """
         metrics: dict[str, float | None] = {"time/cpu_percent": psutil.cpu_percent()}
         if self._gpu_percent:
             metrics["time/gpu_percent"] = self._gpu_percent()
@@ -146,7 +152,10 @@ class MachineUsage:
 
 
 def _gpu_meter(device: torch.device) -> Callable[[], float | None] | None:
-    """A function for the percent of time with a kernel on `device`; None if unknown."""
+    """A function to measure the GPU's use; None if unknown.
+
+    It returns the percent of time with a kernel on `device`.
+    """
     if device.type != "cuda":
         return None
     uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)  # not in every build of PyTorch
@@ -163,7 +172,7 @@ class _BusyTimes(Protocol):
 
 
 class Workers(Protocol):
-    """What the metrics read of a pool of worker processes."""
+    """A pool of worker processes, as read by the metrics."""
 
     num_envs: int
 
@@ -216,7 +225,10 @@ class WorkersView:
         self._last_returns[worker] = episode_return
 
     def stepping(self) -> WorkersStatus:
-        """The workers at the start of a rollout, with the last one's figures."""
+        """The workers at the start of a rollout.
+
+        Their figures are those of the last rollout.
+        """
         return self._status([])
 
     def changed(self) -> WorkersStatus:
@@ -264,7 +276,10 @@ class WorkersView:
 
     @property
     def busy_share(self) -> float:
-        """Mean share (0..1) of the last rollout in which a worker was stepping."""
+        """Mean share (0..1) of the last rollout spent stepping.
+
+        The mean is that over the workers.
+        """
         waits = [worker.wait_share for worker in itertools.chain(*self._newest)]
         return 1.0 - sum(waits) / len(waits)
 
@@ -306,14 +321,19 @@ def _private_megabytes(pid: int) -> float:
 
 
 class _RankNews(msgspec.Struct):
-    """Episodes that ended on a rank in a rollout, and its events for rank 0 to publish."""
+    """A rank's finished episodes in a rollout, and its events.
+
+    Rank 0 publishes them.
+    """
 
     episodes: tuple[EpisodeFinished, ...]
     events: tuple[RankEvent, ...]
 
 
 class RunMetrics:
-    """Counts episodes, steps and seconds; publishes progress and makes the line of metrics of each update.
+    """The measurements of a run.
+
+    They count episodes, steps and seconds, publish progress, and make the metrics of each update.
 
     Args:
         device: of the networks.
@@ -338,7 +358,10 @@ class RunMetrics:
         self._context.publish(self.workers.stepping())
 
     def rollout_progress(self, step: int, update: int, t: int) -> None:
-        """Publish that vector step `t` of the rollout for `update`, which began at `step`, has been taken."""
+        """Publish the progress of a rollout.
+
+        Vector step `t` of the rollout for `update`, which began at `step`, has been taken.
+        """
         self._context.publish(
             RolloutProgress(
                 step=step + t * self._config.rollout.num_envs,
@@ -376,7 +399,7 @@ class RunMetrics:
     def of_update(
         self, step: int, update: int, taken: int, learning: Mapping[str, float | None]
     ) -> dict[str, float | None]:
-        """The line of metrics of the update that has just ended.
+        """The metrics of the update just ended.
 
         Args:
             step: environment steps of the run, those of this update included.

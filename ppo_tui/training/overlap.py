@@ -1,6 +1,6 @@
 """Learning from a rollout, perhaps while the next one is collected.
 
-The former happens in this thread, the latter in a second one.
+Learning happens in this thread, or then in a second one.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from .hub import RunContext
 from .metrics import PhaseTimes
 
 PATIENCE_SECONDS = 0.05
-"""How long the training thread waits for the learner's thread between two looks at the commands."""
+"""How long the training thread waits for the learner's thread between two checks for commands."""
 
 
 class _Abandoned(Exception):
-    """Leaves an update whose result is not wanted any more."""
+    """Raised to leave an abandoned update."""
 
 
 class Learning:
-    """Lets a learner learn and publishes its progress. All methods belong to the training thread.
+    """The updates of a learner, with their progress published.
+
+    All methods belong to the training thread.
 
     Args:
         threads: of PyTorch, while the learner learns.
@@ -65,7 +67,9 @@ class Learning:
         number: int,
         controls: Controls,
     ) -> dict[str, float]:
-        """Learn as `update` does, in a second thread, while `collect` runs in this one.
+        """Learn in a second thread while `collect` runs in this one.
+
+        The other arguments and the result are those of `update`.
 
         `collect` has to call `publish_progress` often. An exception that it raises abandons the update.
         """
@@ -90,7 +94,10 @@ class Learning:
                 self.under_way = False
 
     def publish_progress(self, *, wait: float = 0.0) -> None:
-        """Publish the progress of the learner's thread; wait up to `wait` seconds for some."""
+        """Publish the progress of the learner's thread.
+
+        Waits up to `wait` seconds for some.
+        """
         with contextlib.suppress(queue.Empty):
             progress = self._progress.get(block=wait > 0, timeout=wait)
             while True:
@@ -106,10 +113,10 @@ class Learning:
             self._may_continue.set()
 
     def _abandon(self, learning: Future) -> None:
-        """End the learner's thread after its next minibatch, and wait for that."""
+        """End the learner's thread after its next minibatch, and wait."""
         self._abandoned = True
         self.pause(False)
-        learning.exception()  # waits for the end; whatever else it raises is of no interest
+        learning.exception()  # waits for the end; an error does not matter any more
         while not self._progress.empty():
             self._progress.get()
 
@@ -124,7 +131,7 @@ class Learning:
             if self._abandoned:
                 raise _Abandoned
 
-        # With a stream of its own the learner's kernels do not stand before those that choose actions.
+        # On a stream of their own the learner's kernels do not delay those that choose actions.
         with contextlib.nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
             metrics = self._learn(experience, hyper, number, report)
             if self._stream is not None:

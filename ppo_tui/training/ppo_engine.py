@@ -29,14 +29,14 @@ from .start import share_of_config, start_pool
 
 
 class PPOEngine:
-    """An `Engine` that collects with a worker pool and learns by PPO.
+    """An `Engine` for PPO with a worker pool.
 
     Args:
         pool: workers that have been started already, or None.
         origin: of the checkpoint to resume.
 
     Raises:
-        ConfigError: the device is not there, or the networks do not fit.
+        ConfigError: the device does not exist, or the networks do not fit.
         WorkerError: the workers could not start.
     """
 
@@ -90,7 +90,10 @@ class PPOEngine:
         """Nothing to start: the environments wait for their first actions."""
 
     def collect(self, position: Position, hyper: Hyperparameters, controls: Controls) -> Collected[RolloutBuffer]:
-        """Take the rollout that was collected ahead, else collect one with the present policy."""
+        """Return the rollout collected ahead, else collect one.
+
+        The latter is collected with the present policy.
+        """
         torch.set_num_threads(self.threads.act)
         step, update = position.step, position.update + 1
         if self._context.config.run.overlap:
@@ -109,7 +112,10 @@ class PPOEngine:
         *,
         more_wanted: bool,
     ) -> Mapping[str, float | None]:
-        """Improve the policy on the rollout; with ``run.overlap``, while the next one is collected."""
+        """Improve the policy on the rollout.
+
+        With ``run.overlap``, the next one is collected meanwhile.
+        """
         experience, number = collected.experience, position.update + 1
         if self._context.config.run.overlap and more_wanted:
             step = position.step + collected.steps
@@ -131,6 +137,6 @@ class PPOEngine:
         self.rollouts.collect_ahead(step, update, lambda: self._after_step(controls))
 
     def _after_step(self, controls: Controls) -> None:
-        """Look for progress of the learner's thread and for commands, after each vector step."""
+        """Publish learning progress and obey commands, after each vector step."""
         self._learning.publish_progress()
         controls.check(mid_update=self._learning.under_way)

@@ -22,7 +22,7 @@ from .hub import RunContext
 from .metrics import WorkersView
 
 MAX_ENV_FAILURES = 5
-"""Failures of one environment in a row that end the run, without an episode or rollout between."""
+"""Failures of one environment, without an episode or rollout between them, that end the run."""
 
 MAX_REPLAYS = 2
 """A worker that fails more often than this at the same step fails because of its episodes: they are given up."""
@@ -41,11 +41,12 @@ Pairs = list[tuple[int, dict[str, Any]]]
 
 
 class Recovery:
-    """Replaces failed workers: their environments are restored and repeat the rollout's actions.
+    """The replacement of failed workers within a rollout.
 
-    What they write is compared with what they wrote before. An environment that cannot be restored, or comes to other
-    observations, begins a new episode; the part of its episode that was played counts, and ends as truncated.
-    ``workers.max_restarts`` limits the restarts of one worker in a row, without a whole rollout between.
+    Their environments are restored and repeat the rollout's actions; the outcomes are compared with those of before.
+    An environment that cannot be restored, or comes to other observations, begins a new episode; the part of its
+    episode that was played counts, and ends as truncated. ``workers.max_restarts`` limits the restarts of one worker
+    without a whole rollout between them.
 
     Args:
         workers: their state, which is published when a restart begins and ends.
@@ -75,13 +76,16 @@ class Recovery:
         self._reported: tuple[str, ...] = ()
 
     def rollout_begins(self) -> None:
-        """Start to count the workers and environments that fail in this rollout."""
+        """Start to count this rollout's failures of workers and environments."""
         self._failed_workers.clear()
         self._failures_at.clear()
         self._failed_envs.clear()
 
     def rollout_done(self) -> None:
-        """Forget the earlier failures of those that got through the whole rollout."""
+        """Forget earlier failures, after a whole rollout.
+
+        Those of workers and environments that failed in this rollout stay.
+        """
         for index in self._failures.keys() - self._failed_workers:
             del self._failures[index]
         for env in self._env_failures.keys() - self._failed_envs.keys():
@@ -91,7 +95,7 @@ class Recovery:
     # ── Workers ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def between_rollouts(self, failure: WorkerFailedError, states: Sequence[bytes] | None, steps: int) -> list[int]:
-        """Bring the environments of the failed workers to the start of the next rollout.
+        """Bring failed workers' environments to the start of the next rollout.
 
         Args:
             states: of all environments, `steps` steps ago; None where they were reset with their seeds.
@@ -113,7 +117,9 @@ class Recovery:
         return begun
 
     def in_step(self, failure: WorkerFailedError, states: Sequence[bytes] | None, t: int) -> Pairs:
-        """Let the environments of the failed workers take step `t`, like the others of their group.
+        """Let the failed workers' environments take step `t`.
+
+        The others of their worker group have taken it.
 
         Args:
             states: of all environments at the rollout's start; None where they were reset with their seeds.
@@ -139,7 +145,9 @@ class Recovery:
         return pairs
 
     def _replace_all(self, failure: WorkerFailedError, restore: Callable[[Replacement], None], place: int) -> None:
-        """Replace the failed workers and `restore` each; one that fails again is replaced again.
+        """Replace the failed workers and `restore` each.
+
+        One that fails again is replaced again.
 
         Args:
             place: the step of the failure (−1: between two rollouts).
@@ -183,12 +191,12 @@ class Recovery:
     def _repeat(
         self, replacement: Replacement, states: Sequence[bytes] | None, steps: int, *, known: int
     ) -> tuple[dict[int, str], Pairs]:
-        """Restore the environments of `replacement` and repeat the first `steps` steps of the rollout.
+        """Restore a replacement's environments and repeat the rollout's steps.
 
-        The first `known` of these steps stay in the shared memory as they were.
+        The first `steps` steps are repeated; of these, the first `known` stay in the shared memory as they were.
 
         Returns:
-            The environments that did not come to the same, with the reasons, and the replies to the last step.
+            The environments with other outcomes, with the reasons, and the replies to the last step.
         """
         envs, first = replacement.envs, self._first_row
         rows = slice(first, first + known + 1)
@@ -221,7 +229,10 @@ class Recovery:
             yield name, getattr(self._pool.shared, name)
 
     def _env_actions(self, t: int, envs: slice) -> np.ndarray:
-        """The actions of these environments in step `t`, `[n, *A]`, computed for their whole group as then."""
+        """The actions of these environments in step `t`, `[n, *A]`.
+
+        They are computed for the whole worker group, as they were then.
+        """
         group = next(
             group
             for group in map(self._pool.group_envs, range(self._pool.num_groups))
@@ -231,7 +242,10 @@ class Recovery:
         return actions[envs.start - group.start : envs.stop - group.start]
 
     def _differing(self, before: dict[str, np.ndarray], rows: slice, envs: slice) -> list[int]:
-        """The environments whose rows after the first differ from `before`."""
+        """The environments with rows other than `before`.
+
+        The first row is not compared.
+        """
         same = np.ones(envs.stop - envs.start, dtype=bool)
         for name, array in self._arrays():
             now = array[rows, envs][1:]
@@ -254,7 +268,9 @@ class Recovery:
     # ── Environments that raise ─────────────────────────────────────────────────────────────────────────────
 
     def report_failures(self, pairs: Pairs, t: int) -> None:
-        """Report the failed environments among the replies to step `t` (−1: a reset); each cost an episode.
+        """Report failed environments among the replies to step `t`.
+
+        −1 stands for a reset. Each failure cost an episode.
 
         Raises:
             RunFailedError: an environment has failed too often in a row.
@@ -277,7 +293,7 @@ class Recovery:
         )
         if count >= MAX_ENV_FAILURES:
             error = RunFailedError(
-                f"{message}; that was the {count}th time in a row", hint="mend the environment, then resume the run"
+                f"{message}; that was the {count}th time in a row", hint="fix the environment, then resume the run"
             )
             error.add_note(failure.traceback)
             raise error

@@ -22,13 +22,14 @@ from ..workers.process import WorkerContext
 
 
 def examine(config: Config) -> EnvInfo:
-    """Check all of `config` that only its environment and this machine can tell, and describe the environment.
+    """Check `config` against its environment and this machine.
 
-    PyTorch is loaded only where a GPU is asked for by name, or its compiler.
+    Returns the description of the environment. PyTorch is loaded only if the configuration names a GPU or uses
+    PyTorch's compiler.
 
     Raises:
         ConfigError: the environment does not exist, is not installed or has spaces that are not supported; the
-            policy does not go with its spaces; the GPU is not there; nothing can be compiled here.
+            policy does not fit its spaces; there is no such GPU; nothing can be compiled here.
     """
     info = probe_env(config.env)
     check_spaces_of_policy(info.observation_space, info.action_space, config.policy, config.env.frame_stack)
@@ -43,7 +44,10 @@ def examine(config: Config) -> EnvInfo:
 
 
 def boot_workers(config: Config) -> WorkerContext:
-    """Let the process that workers are forked from load what they need, while this one goes on; how to start them."""
+    """Preload the modules of the workers, and return their context.
+
+    The process that workers are forked from loads them while this one continues.
+    """
     return worker_context(_preload(config))
 
 
@@ -55,7 +59,7 @@ def start_pool(
     wait: bool = True,
     env_fns: Sequence[Callable[[], gymnasium.Env]] | None = None,
 ) -> WorkerPool:
-    """The worker pool that `config` asks for, its shared memory laid out as one rollout.
+    """Start a worker pool; its shared memory holds one rollout.
 
     Slots: the K − 1 newest observations of the rollout before, then those of steps 0 to T.
 
@@ -64,7 +68,7 @@ def start_pool(
         env_fns: constructors of the environments, by default `make_env` for each.
 
     Raises:
-        ConfigError: as `examine` does, which is asked where `info` is not given.
+        ConfigError: as from `examine`, which is called if `info` is not given.
         WorkerError: a worker could not start.
     """
     info = info or examine(config)
@@ -88,13 +92,16 @@ def start_pool(
 
 
 def share_of_config(config: Config, ranks: int, local_ranks: int) -> Config:
-    """What each of `ranks` processes hosts of the environments and workers that `config` counts.
+    """The configuration of one of `ranks` processes.
+
+    `config` counts the environments and workers of all of them, the result those that each hosts.
 
     Args:
-        local_ranks: processes on this machine, which share its cores where the number of workers is not set.
+        local_ranks: processes on this machine, which share its cores if the number of workers is not set.
 
     Raises:
-        ConfigError: they cannot be split, or what the configuration asks for is no thing that several processes do.
+        ConfigError: they cannot be split, or this configuration uses a feature that does not support several
+            processes.
     """
     if ranks == 1:
         return config
@@ -135,14 +142,15 @@ def share_of_config(config: Config, ranks: int, local_ranks: int) -> Config:
 
 
 def _multiple(count: int, of: int) -> int:
-    """The multiple of `of` that is nearest to `count`, at least one of it."""
+    """The positive multiple of `of` nearest to `count`."""
     return max(1, round(count / of)) * of
 
 
 def _preload(config: Config) -> tuple[str, ...]:
-    """Modules that all workers of a run need.
+    """Modules to preload for the workers of a run.
 
-    PyTorch is one of them for A3C alone, whose workers learn: loaded once, in the process that they are forked from.
+    PyTorch is among them for A3C alone, whose workers learn: it is loaded once, in the process that they are forked
+    from.
     """
     if config.run.algorithm == "a3c":
         return ("ppo_tui.training.a3c.worker", "ppo_tui.envs.atari")

@@ -41,7 +41,7 @@ from .start import examine
 
 
 class Trainer:
-    """Trains a policy by the algorithm of its configuration.
+    """A trainer of a policy by the algorithm of its configuration.
 
     Args:
         config: the whole configuration, as `load_preset` returns it.
@@ -50,8 +50,9 @@ class Trainer:
         run_dir: named in the events; the trainer itself writes only below `checkpoint_dir`.
         checkpoint_dir: where checkpoints go; None keeps none.
         pool: workers that have been started already by `start_pool`; the trainer closes them.
-        env_info: the answer of `examine`, if it was asked already.
-        resume_from: a checkpoint to continue from; `config` is the checkpoint's, perhaps with changes that it can bear.
+        env_info: the result of `examine`, if it was called already.
+        resume_from: a checkpoint to continue from; `config` is the checkpoint's, with changes at most that a resume
+            allows.
         inbox: commands for the trainer, some of which may have been sent already.
         notes: warnings for the record, published when the run begins.
         attended: somebody can change a setting: a training that diverges goes back to the last good checkpoint and
@@ -65,7 +66,7 @@ class Trainer:
 
     Raises:
         UsageError: `resume_from` is no whole checkpoint, or another run's.
-        ConfigError: the environment or the device is not there, or the networks do not fit.
+        ConfigError: the environment or the device does not exist, or the networks do not fit.
         WorkerError: the workers could not start.
     """
 
@@ -111,7 +112,10 @@ class Trainer:
             raise
 
     def _prepare_checkpoints(self, directory: Path | None) -> CheckpointManager:
-        """Restore the resumed checkpoint, all but its environments, and return the manager of those to come."""
+        """Restore the resumed checkpoint; return the manager of new ones.
+
+        Its environments are restored when the run begins.
+        """
         engine, ranks = self.engine, self._context.ranks
         parts = RunParts(
             policy=engine.policy,
@@ -135,7 +139,7 @@ class Trainer:
 
     @property
     def policy(self) -> ActorCritic:
-        """The networks that are trained."""
+        """The networks in training."""
         return self.engine.policy
 
     @property
@@ -150,7 +154,10 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """Share of the run that is done, 0 to 1; schedules follow it."""
+        """Share of the run already done, 0 to 1.
+
+        Schedules follow it.
+        """
         return self.step / self.config.planned_steps
 
     def send(self, command: Command) -> None:
@@ -158,7 +165,10 @@ class Trainer:
         self._inbox.send(command)
 
     def save(self, path: str | Path) -> Path:
-        """Write a checkpoint directory at `path`; not while `run` runs in another thread (send `SaveCheckpoint`)."""
+        """Write a checkpoint directory at `path`.
+
+        Not while `run` runs in another thread: send `SaveCheckpoint` then.
+        """
         if snapshot := self._checkpoints.take(self._position):
             write_checkpoint(Path(path), snapshot)
         return Path(path)
@@ -169,10 +179,12 @@ class Trainer:
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, **arguments: Any) -> Trainer:
-        """Make a trainer that continues from a checkpoint directory, with its configuration.
+        """Make a trainer to continue from a checkpoint directory.
+
+        Its configuration is the checkpoint's, unless `arguments` have a `config`.
 
         Args:
-            arguments: as for `Trainer`; with a `config` of your own, the changes that a checkpoint can bear.
+            arguments: as for `Trainer`; a `config` of your own may differ from the checkpoint's as a resume allows.
 
         Raises:
             UsageError: there is no whole checkpoint at `path`, or its steps are done.
@@ -187,9 +199,11 @@ class Trainer:
         self.close()
 
     def run(self) -> RunResult:
-        """Train until the steps are done or a command stops the run; the last event is `RunFinished`.
+        """Train until the steps are done or a command stops the run.
 
-        Failures of the run raise nothing: the result and the last event carry them. The workers are closed.
+        The last event is `RunFinished`.
+
+        A failure of the run raises nothing: the result and the last event report it. The workers are closed.
         """
         self._context.clock.start(self._resumed.state.seconds if self._resumed else 0.0)
         engine, publish = self.engine, self._context.publish
@@ -236,7 +250,10 @@ class Trainer:
         self._checkpoints.finish(self._position, self._controls)
 
     def _begin(self) -> None:
-        """Start the first episodes, or continue the checkpoint's with the settings that were changed since."""
+        """Start the first episodes, or continue those of the checkpoint.
+
+        Settings that were changed since are applied.
+        """
         resumed, self._resumed = self._resumed, None
         self._checkpoints.begin(resumed, self._resumed_path)
         for note in self._notes:
@@ -256,7 +273,7 @@ class Trainer:
         return collected < self.config.planned_steps and (limit is None or self.engine.metrics.episodes.total < limit)
 
     def _learn(self, collected: Collected[Any], hyper: Hyperparameters) -> Mapping[str, float | None]:
-        """Improve the policy with the settings of the moment at which the rollout began."""
+        """Improve the policy with the settings at the start of collecting."""
         more_wanted = self._wants_more(self.step + collected.steps)
         self._checkpoints.learning_begins()
         return self.engine.learn(collected, self._position, hyper, self._controls, more_wanted=more_wanted)
@@ -271,10 +288,12 @@ class Trainer:
             self._give_up_branch(diverged)
 
     def _give_up_branch(self, diverged: DivergedError) -> None:
-        """Go back to the last good checkpoint and pause for a change of settings.
+        """Go back to the last good checkpoint, and pause.
+
+        The pause is for a change of settings.
 
         Raises:
-            DivergedError: nobody attends the run, or there is no checkpoint.
+            DivergedError: the run is unattended, or there is no checkpoint.
         """
         rewound = self._checkpoints.rewind_to_newest() if self._attended else None
         if rewound is None:
@@ -285,7 +304,10 @@ class Trainer:
         self.send(Pause(by="trainer"))
 
     def _obey_at_boundary(self) -> None:
-        """Go back if asked to, apply the edits that arrived during the update, and save if it is time."""
+        """Rewind, edit settings and save, as requested or due.
+
+        The edits are those that arrived during the update.
+        """
         requests = self._controls.at_boundary()
         rewound = self._checkpoints.rewind(requests.rewind) if requests.rewind is not None else None
         if rewound:
@@ -293,7 +315,7 @@ class Trainer:
         for asked in requests.settings:
             self._edit(asked)
         if requests.save or rewound:
-            # After a rewind the old position is saved anew: a resumed run continues there, and at no later one.
+            # After a rewind the old position is saved again, so that a resumed run continues there and at no later one.
             self._checkpoints.save(self._position, "manual")
         elif not self._gradients.bad_updates:  # the newest checkpoint stays a good one
             self._checkpoints.save_if_due(self._position)

@@ -27,7 +27,7 @@ from .shared import LIVE, SharedOptimizer
 from .worker import STATISTICS, Progress
 
 PATIENCE_SECONDS = 0.1
-"""How long the engine waits for the workers between two looks at the commands."""
+"""How long the engine waits for the workers between two checks for commands."""
 
 
 class A3CEngine:
@@ -38,7 +38,7 @@ class A3CEngine:
     and one that never stopped.
 
     Args:
-        run_dir: of the run, where the workers' output goes; None leaves it as it is.
+        run_dir: directory for the workers' output; None leaves it as it is.
 
     Raises:
         ConfigError: the networks do not fit.
@@ -105,7 +105,10 @@ class A3CEngine:
         return Collected(progress, steps)
 
     def _count(self, worker: int, progress: Progress, step: int) -> None:
-        """Count the steps and publish the episodes of a gradient, after which the run is at `step`."""
+        """Count a gradient's steps and publish its episodes.
+
+        After the gradient the run is at `step`.
+        """
         self._steps_since_failure[worker] += progress.steps
         if self._steps_since_failure[worker] >= self._context.config.batch_size:
             del self._failures[worker]
@@ -124,7 +127,7 @@ class A3CEngine:
         """Replace a failed worker: everything learned is in the shared weights.
 
         Raises:
-            WorkerError: it failed too often without taking the steps of a whole round between.
+            WorkerError: it failed too often without a whole round of steps between.
         """
         allowed = self._context.config.workers.max_restarts
         self._failures[worker] += 1
@@ -166,7 +169,10 @@ class A3CEngine:
 
 
 class _EnvironmentsOfWorkers:
-    """The workers' environments, for checkpoints: they are not saved, and begin new episodes."""
+    """The workers' environments, for checkpoints.
+
+    They are not saved, and begin new episodes in a resumed run.
+    """
 
     def reset(self) -> None:
         """Nothing to do: the workers reset them when they start."""

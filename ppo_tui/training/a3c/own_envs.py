@@ -19,7 +19,9 @@ from ...workers.worker import EnvHost, WorkerSetup
 
 
 class OwnEnvs:
-    """One environment of this process, behind the methods of `WorkerPool` that `Collector` and `GameClips` use.
+    """One environment in this process, with the interface of a pool.
+
+    It has those methods of `WorkerPool` that `Collector` and `GameClips` use.
 
     Args:
         slots: rows of the arrays.

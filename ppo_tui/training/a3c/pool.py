@@ -112,7 +112,7 @@ class ActorLearners:
                 yield handle.index, error
                 continue
             self._silent[handle.index] = 0.0
-            if handle.replied and payload is not None:  # None comes from a new one that is ready
+            if handle.replied and payload is not None:  # None comes from a new worker that is ready
                 yield handle.index, payload
         now = time.monotonic()
         elapsed, self._asked_at = min(now - self._asked_at, SLICE_SECONDS), now
@@ -122,13 +122,16 @@ class ActorLearners:
                 yield handle.index, handle.fail(handle.hang_error(self._timeout))
 
     def replace(self, index: int) -> None:
-        """Kill worker `index` if it still lives, and start another one in a new episode."""
+        """Kill worker `index` if it is alive, and start a new one.
+
+        The new worker begins a new episode.
+        """
         lost = self.workers[index]
         self._poll.unregister(lost.pipe)
         del self._by_descriptor[lost.pipe.fileno()]
         lost.join(deadline=time.monotonic())
         self.restarts[index] += 1
-        self._silent[index] = self._timeout - self._start_timeout  # that much longer until it counts as hung
+        self._silent[index] = self._timeout - self._start_timeout  # a starting worker has the start timeout
         self.workers[index] = self._start(index)
         if self._watched:
             self._send_watch(self.workers[index], self._watched)
@@ -144,7 +147,7 @@ class ActorLearners:
         handle.send(wire.encode(Request.START_RECORDING, own))
 
     def close(self) -> None:
-        """End the workers; kill those that live after `CLOSE_SECONDS`."""
+        """End the workers; kill any still alive after `CLOSE_SECONDS`."""
         deadline = time.monotonic() + CLOSE_SECONDS
         for handle in self.workers:
             handle.ask_to_end()

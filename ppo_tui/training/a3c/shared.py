@@ -83,7 +83,10 @@ class SharedMemory:
 
 
 def lay_out(policy: nn.Module, weights: Tensor, gradients: Tensor | None = None) -> None:
-    """Make the parameters of `policy`, and their gradients, views of these vectors `[P]`."""
+    """Make the policy's parameters and gradients views of these vectors `[P]`.
+
+    None leaves the gradients as they are.
+    """
     offset = 0
     for parameter in policy.parameters():
         part = slice(offset, offset + parameter.numel())
@@ -94,7 +97,9 @@ def lay_out(policy: nn.Module, weights: Tensor, gradients: Tensor | None = None)
 
 
 class SharedOptimizer:
-    """An optimiser with shared statistics: Shared RMSProp (Mnih et al., 2016, section 4), or Adam.
+    """An optimiser with shared statistics.
+
+    Shared RMSProp (Mnih et al., 2016, section 4), or Adam:
 
         g ← α g + (1 − α) Δθ²,    θ ← θ − η Δθ / √(g + ε)        (equation 1; ε as the optimiser's settings have it)
 
@@ -121,7 +126,7 @@ class SharedOptimizer:
         self._shared.step.zero_()
 
     def step(self, gradient: Tensor, *, learning_rate: float, max_grad_norm: float) -> tuple[float, bool]:
-        """Step down `gradient` `[P]`, which is clipped in place.
+        """Step down `gradient` `[P]`, clipping it in place.
 
         Returns:
             Its norm before that, and whether it was finite; nothing moves where it was not.
@@ -142,7 +147,7 @@ class SharedOptimizer:
         return state | {"gradients_done": self.gradients_done}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Stand where `state_dict` was taken."""
+        """Restore a state from `state_dict`."""
         for name, tensor in {**self._shared.statistics, "step": self._shared.step}.items():
             tensor.copy_(state[f"{self._name}/{name}"])
         self.gradients_done = int(state["gradients_done"])

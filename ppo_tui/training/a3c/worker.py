@@ -25,7 +25,7 @@ from .own_envs import OwnEnvs
 from .shared import SharedLayout, SharedMemory, SharedOptimizer, lay_out
 
 PAUSE_SECONDS = 0.05
-"""How long a paused worker sleeps between two looks at whether it may continue."""
+"""How long a paused worker sleeps between two checks whether it may continue."""
 
 STATISTICS = ("policy_gradient_loss", "value_loss", "entropy_loss", "loss", "grad_norm", "explained_variance")
 
@@ -48,7 +48,10 @@ class A3CSetup:
 
     @property
     def seed(self) -> int:
-        """The seed of environment and actions: the run's plus the index, and a new one after each restart."""
+        """The seed of environment and actions.
+
+        It is the run's plus the index, and a new one after each restart.
+        """
         return self.config.run.seed + self.index + self.layout.num_workers * self.restarts
 
 
@@ -85,7 +88,10 @@ def actor_learner(pipe: Connection, setup: A3CSetup, memory: Any) -> None:
 
 
 class ActorLearner:
-    """Algorithm S3 of Mnih et al., 2016, with GAE: λ = 1 gives the paper's returns."""
+    """An actor-learner: algorithm S3 of Mnih et al., 2016, with GAE.
+
+    λ = 1 gives the paper's returns.
+    """
 
     def __init__(self, setup: A3CSetup, shared: SharedMemory, pipe: Connection) -> None:
         torch.set_num_threads(1)
@@ -102,7 +108,7 @@ class ActorLearner:
         slots = config.env.frame_stack + self._steps
         self._envs = OwnEnvs(functools.partial(make_env, config.env), info, slots)
         self._rollout = wrap_rollout(self._envs.shared, self._policy, config, masked=info.num_masked > 0)
-        pool = cast(WorkerPool, self._envs)  # with all of it that collecting and clips use
+        pool = cast(WorkerPool, self._envs)  # has every method that `Collector` and `GameClips` call
         self._collector = Collector(
             pool,
             self._policy,
@@ -120,7 +126,7 @@ class ActorLearner:
         )
 
     def learn(self) -> None:
-        """Apply one gradient after the other until the parent asks for the end.
+        """Apply one gradient after another until the parent ends it.
 
         Raises:
             OSError, EOFError: the parent is gone.
@@ -144,7 +150,10 @@ class ActorLearner:
             self._send(Progress(experience.num_steps, episodes, statistics, finite))
 
     def _obey(self) -> bool:
-        """Obey the parent, and wait while paused; False if the parent asks for the end."""
+        """Obey the parent, and wait while paused.
+
+        Returns False if the parent asks for the end.
+        """
         while True:
             while self._pipe.poll(PAUSE_SECONDS if self._shared.paused else 0):
                 message = wire.receive(self._pipe)
@@ -156,7 +165,10 @@ class ActorLearner:
                 return True
 
     def _play(self) -> RolloutBuffer:
-        """Take up to n steps; as in the paper, a rollout ends with its episode."""
+        """Collect a rollout of up to n steps.
+
+        As in the paper, it ends with its episode.
+        """
         steps = 0
         while steps < self._steps:
             self._collector.step(steps)
@@ -166,7 +178,10 @@ class ActorLearner:
         return self._collector.finish(steps)
 
     def _improve(self, experience: RolloutBuffer, hyper: Hyperparameters) -> tuple[dict[str, float], bool]:
-        """Apply the gradient of the rollout, summed over its steps as in the paper, to the shared weights."""
+        """Apply the gradient of the rollout to the shared weights.
+
+        As in the paper, it is summed over the steps.
+        """
         experience.compute_advantages(gamma=hyper.gamma, gae_lambda=hyper.gae_lambda)
         loss, statistics = self._loss(experience, hyper)
         self._gradients.zero_()
@@ -182,7 +197,10 @@ class ActorLearner:
         return statistics, finite
 
     def _loss(self, experience: RolloutBuffer, hyper: Hyperparameters) -> tuple[Tensor, dict[str, float]]:
-        """Mean loss of the steps: −log π(aₜ|sₜ) Âₜ + c₁ ½ (V(sₜ) − Vᵗᵃʳᵍ)² − c₂ H (section 4), and its terms."""
+        """Compute the mean loss of the steps, and its terms.
+
+        A step's loss is −log π(aₜ|sₜ) Âₜ + c₁ ½ (V(sₜ) − Vᵗᵃʳᵍ)² − c₂ H (section 4).
+        """
         if self._policy.state_size:
             batch = experience.sequences(torch.zeros(1, dtype=torch.int64))
         else:

@@ -70,14 +70,19 @@ STATE_FILE = "state.json"
 
 
 class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A live setting: its value, and the share (0..1) of the planned steps at which it was set."""
+    """A live setting in a checkpoint.
+
+    `since` is the share (0..1) of the planned steps at which the value was set.
+    """
 
     value: float | int | None
     since: float
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The machine and the program that a run computes on; the last bits depend on each.
+    """The machine and the program of a run.
+
+    The last bits of its numbers depend on each.
 
     Attributes:
         code: fingerprint of the source that decides a run's numbers.
@@ -138,13 +143,13 @@ def decode_state(path: Path, files: Mapping[str, bytes]) -> CheckpointState:
 
 
 def write_checkpoint_files(path: Path, files: Mapping[str, bytes], **facts: Any) -> Manifest:
-    """Write a checkpoint at `path`; one that stands there is replaced in a single step.
+    """Write a checkpoint at `path`, replacing an existing one atomically.
 
     Args:
         facts: the fields of the `Manifest` other than `format` and `files`.
 
     Raises:
-        OSError: the disk is full or not writable; what stood at `path` still stands there.
+        OSError: the disk is full or not writable; an existing checkpoint at `path` is unchanged.
     """
     sums = {name: _sha256(content) for name, content in files.items()}
     manifest = Manifest(format=FORMAT_VERSION, files=sums, **facts)
@@ -176,8 +181,8 @@ def read_manifest(path: Path) -> Manifest:
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from None
     try:
-        said = msgspec.json.decode(content, type=_AnySeal)
-        version = said.manifest.format if said.manifest else said.format
+        seal = msgspec.json.decode(content, type=_AnySeal)
+        version = seal.manifest.format if seal.manifest else seal.format
     except _SYNTAX_ERRORS:
         raise _damaged(path, MANIFEST_FILE) from None
     if version is not None and version != FORMAT_VERSION:
@@ -228,7 +233,10 @@ class OpenedCheckpoint:
 
 
 def list_checkpoints(directory: Path) -> tuple[list[tuple[Path, Manifest]], list[str]]:
-    """The checkpoints in `directory` with a valid manifest, newest first, and the others' problems."""
+    """The checkpoints in `directory`, newest first, and problems of the others.
+
+    Listed are those with a valid manifest; their other files are not read.
+    """
     found, problems = [], []
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for path in directory.iterdir():
@@ -260,7 +268,7 @@ def newest_checkpoint(directory: Path) -> tuple[OpenedCheckpoint, list[str]]:
 
 
 def remove_unfinished(directory: Path) -> None:
-    """Remove the remains of processes that were killed while they saved."""
+    """Remove the remains of processes killed while saving."""
     for path in directory.glob(".*.tmp"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -305,10 +313,10 @@ def _flush(directory: Path) -> None:
 
 
 def _move_into_place(temporary: Path, path: Path) -> None:
-    """Rename `temporary` to `path`. A checkpoint that stands there is exchanged for it, and is in `temporary` then.
+    """Rename `temporary` to `path`, exchanging it with an existing checkpoint.
 
-    If the system cannot exchange two names, the old one has a hidden name for that moment, under which
-    `list_checkpoints` still finds it.
+    The existing one is in `temporary` afterwards. If the system cannot exchange two names, it has a hidden name for a
+    moment, under which `list_checkpoints` still finds it.
     """
     if not path.exists():
         temporary.rename(path)

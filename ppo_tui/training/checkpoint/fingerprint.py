@@ -35,7 +35,7 @@ SAME_NUMBERS = {
 """Former fingerprint → today's, of versions whose numbers are the same, bit for bit.
 
 A checkpoint with one of these resumes without ``--force``. After a change of numeric code, `code_fingerprint` is
-another one, and a test asks for this table to follow:
+another one, and a test requires an update of this table:
 
 - The change has been shown to change no bit (a resumed run ends as one of the version before does): add the fingerprint
   of before, and give every entry today's.
@@ -55,7 +55,10 @@ def code_fingerprint() -> str:
 
 
 def numeric_files() -> list[Path]:
-    """Every file of `NUMERIC_MODULES` except ``__init__.py``, which only exports."""
+    """The files of `NUMERIC_MODULES`, without ``__init__.py``.
+
+    An ``__init__.py`` only exports names.
+    """
     root = Path(__file__).resolve().parents[2]
     paths = [root / module for module in NUMERIC_MODULES]
     files = [file for path in paths for file in ([path] if path.suffix else path.rglob("*.py"))]

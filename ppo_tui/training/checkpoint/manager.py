@@ -40,7 +40,7 @@ LONGEST_RETRY_SECONDS = 300.0
 
 
 class _Found(msgspec.Struct):
-    """The files of a checkpoint to go back to, or the reason why there is none."""
+    """The files of a checkpoint to rewind to, or a problem."""
 
     path: str = ""
     files: dict[str, bytes] = {}
@@ -62,14 +62,15 @@ class _Saving(NamedTuple):
 
 
 class CheckpointManager:
-    """Decides when a running training is saved, writes in the background, and goes back to a checkpoint.
+    """A manager of the checkpoints of a running training.
 
-    All methods belong to the training thread; one thread of its own writes, one checkpoint at a time. If several ranks
-    train together, rank 0 decides and writes; the others make the same calls at the same time.
+    It decides when to save, writes in the background, and goes back to a checkpoint. All methods belong to the training
+    thread; a thread of the manager's own writes, one checkpoint at a time. If several ranks train together, rank 0
+    decides and writes; the others make the same calls at the same time.
 
     Args:
-        parts: of the run, which snapshots are taken of.
-        inbox: where the writing thread leaves its reports.
+        parts: the parts of the run that snapshots contain.
+        inbox: takes the reports of the writing thread.
         directory: of the checkpoints and the links ``latest`` and ``best``; None keeps none.
         resumed: the snapshot that the run continues from, if any.
 
@@ -88,7 +89,7 @@ class CheckpointManager:
         config, ranks = context.config, context.ranks
         if config.eval.every and directory is None and ranks.leads:
             raise UsageError(
-                f"eval.every = {config.eval.every}: checkpoints are what is evaluated, and this trainer keeps none",
+                f"eval.every = {config.eval.every}: evaluations need checkpoints, and this trainer keeps none",
                 hint="give it a checkpoint_dir, or set eval.every to 0",
             )
         self._context, self._parts, self._inbox, self._directory = context, parts, inbox, directory
@@ -121,7 +122,10 @@ class CheckpointManager:
     # ── Boundaries ──────────────────────────────────────────────────────────────────────────────────────────
 
     def begin(self, resumed: Snapshot | None = None, path: Path | None = None) -> None:
-        """Start the first episodes, or continue those of the checkpoint at `path`; publish what differs."""
+        """Start the first episodes, or continue those of a checkpoint.
+
+        The event for the checkpoint at `path` names the differences from the saved run.
+        """
         restarted = self._begin_environments(resumed)
         if resumed:
             self._evaluation.stand_at(resumed.state.step)
@@ -139,7 +143,10 @@ class CheckpointManager:
         self._warn(restarted, "could not be restored and begin new episodes")
 
     def _begin_environments(self, snapshot: Snapshot | None) -> dict[int, str]:
-        """Bring the environments to the start of the next rollout; those that begin anew, with the reasons."""
+        """Bring the environments to the start of the next rollout.
+
+        Returns the environments that begin new episodes instead, with the reasons.
+        """
         if snapshot is None or not snapshot.envs:
             self._parts.rollouts.reset()
             restarted = {}
@@ -149,23 +156,27 @@ class CheckpointManager:
         return of_all_envs(restarted, self._context)
 
     def mark_boundary(self) -> None:
-        """Remember the start of the next rollout. A snapshot taken within that rollout leaves it out.
+        """Remember the start of the next rollout.
 
-        This costs a millisecond or two for eight Atari environments, and lets a run stop in the middle of a rollout at
-        once, without losing an exact bit: the resumed run plays the rollout again.
+        A snapshot that is taken within that rollout leaves it out. This costs a millisecond or two for eight Atari
+        environments, and lets a run stop in the middle of a rollout at once and still resume bit for bit: the resumed
+        run plays the rollout again.
         """
         self._boundary = self._parts.rollouts.save_state()
         self._weights_whole = True
 
     def learning_begins(self) -> None:
-        """Note that the weights change: until the next boundary they belong to none."""
+        """Mark the weights as changing.
+
+        Until the next boundary they belong to none.
+        """
         self._weights_whole = False
 
     def keep_in_memory(self, position: Position) -> None:
-        """Keep the weights in memory before a rollout, as often as that costs next to no time.
+        """Keep the weights in memory before a rollout, at little cost.
 
-        They remain of the run if the update after the rollout fails. Several ranks do not keep any: when one of them
-        fails, the others cannot be asked for their part any more.
+        `KEEP_SHARE` limits how often. They are saved if the update after the rollout fails. Several ranks keep none:
+        when one of them fails, the others cannot send their part any more.
         """
         began = time.monotonic()
         if self._directory and self._context.ranks.size == 1 and began >= self._keep_again_at:
@@ -176,14 +187,17 @@ class CheckpointManager:
     # ── Saving ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def take(self, position: Position) -> Snapshot | None:
-        """Take a snapshot of the run at the last boundary; rank 0 has it.
+        """Take a snapshot of the run at the last boundary.
 
-        The weights are the present ones: not to be called while the learner learns.
+        Rank 0 gets it, the others None. The weights are the present ones: not to be called while the learner learns.
         """
         return Snapshot.take(self._context, self._parts, self._boundary, position, best=self._best)
 
     def save_if_due(self, position: Position) -> None:
-        """Save if the policy is to be evaluated, the last checkpoint is old, or the policy the best so far."""
+        """Save if there is a reason to.
+
+        Reasons are an evaluation that is due, the age of the last checkpoint, and a policy that is the best so far.
+        """
         if self._keeps and (reason := self._context.ranks.agree(lambda: self._reason_to_save(position), str | None)):
             self.save(position, reason)
 
@@ -194,7 +208,7 @@ class CheckpointManager:
         """The reason to save now, or None; asked after each update.
 
         Args:
-            score: the mean return of the newest episodes; None while they are too few to tell.
+            score: the mean return of the newest episodes; None while there are too few of them.
         """
         now = time.monotonic()
         pace, self._asked_at = now - self._asked_at, now
@@ -207,7 +221,9 @@ class CheckpointManager:
         return "periodic" if now + pace + self._write_seconds >= self._due else None
 
     def save(self, position: Position, reason: str, *, wait: bool = False) -> None:
-        """Save the last boundary, if checkpoints are kept; failing to is an alarm, not the end of the run.
+        """Save the last boundary, if checkpoints are kept.
+
+        A failure to save is an alarm, not the end of the run.
 
         Args:
             wait: return only when it is on the disk.
@@ -226,9 +242,10 @@ class CheckpointManager:
             self.wait()
 
     def save_after_failure(self, position: Position) -> None:
-        """Save the last whole update, after a failure in the rollout or the update that followed it.
+        """Save the last whole update, after a failure since.
 
-        Several ranks do not (see `keep_in_memory`): their newest checkpoint has to do.
+        The failure was in the rollout or the update that followed. Several ranks save nothing (see `keep_in_memory`):
+        their newest checkpoint has to do.
         """
         if self._directory is None or self._context.ranks.size > 1 or self._boundary is None:
             return
@@ -238,7 +255,7 @@ class CheckpointManager:
             self.wait()
 
     def finish(self, position: Position, controls: Controls) -> None:
-        """Save the last policy, and wait for its score if policies are evaluated.
+        """Save the last policy, and wait for its evaluation if any.
 
         Raises:
             StopTraining: a command ended the wait.
@@ -250,13 +267,16 @@ class CheckpointManager:
         self._await_evaluation(controls)
 
     def close(self) -> None:
-        """Wait until everything is on the disk, and end the evaluation under way."""
+        """Finish writing, and end the evaluation under way."""
         self.wait()
         self._evaluation.cancel()
 
     @property
     def _score(self) -> float | None:
-        """The score that decides which policy is the best, unless evaluations do."""
+        """The score to choose the best policy by.
+
+        None if evaluations choose it, or if too few episodes have finished.
+        """
         return None if self._evaluation.active else self._parts.episodes.score(MIN_BEST_EPISODES)
 
     def _is_best(self, score: float | None) -> bool:
@@ -282,7 +302,10 @@ class CheckpointManager:
         self._evaluation.done()
 
     def note_score(self, path: Path, score: float) -> bool:
-        """Point ``best`` to the checkpoint at `path` if its score is the highest so far; whether it is."""
+        """Point ``best`` to a checkpoint with the highest score so far.
+
+        Returns whether the checkpoint at `path` has it and the link was written.
+        """
         if self._directory is None or not path.is_dir() or not self._is_best(score):
             return False
         try:
@@ -323,7 +346,7 @@ class CheckpointManager:
         self._writer.start()
 
     def wait(self) -> None:
-        """Wait until the disk has what is being written, and report it."""
+        """Wait until the current write is on disk, and report it."""
         if self._writer is not None:
             self._writer.join()
             self._writer = None
@@ -369,7 +392,10 @@ class CheckpointManager:
         self._inbox.call_soon(self._report)
 
     def _failed(self, directory: Path, error: Exception, step: int) -> Alarm:
-        """The alarm for a checkpoint that was not written; it is tried again later, and ever later."""
+        """Plan the next try of a failed checkpoint; return its alarm.
+
+        The delay doubles with each failure, up to `LONGEST_RETRY_SECONDS`.
+        """
         delay, self._retrying = self._retry_seconds, True
         self._due = time.monotonic() + delay
         self._retry_seconds = min(2 * delay, LONGEST_RETRY_SECONDS)
@@ -382,7 +408,10 @@ class CheckpointManager:
         return Alarm(level=Level.ERROR, message=message)
 
     def _delete_old(self, directory: Path) -> None:
-        """Delete the automatic checkpoints beyond the newest few, except those that a link names."""
+        """Delete automatic checkpoints beyond the newest few.
+
+        Those that a link names, and the one under evaluation, stay.
+        """
         links = (directory / "latest", directory / "best", self._evaluation.checkpoint)
         kept = {path.resolve() for path in links if path}
         automatic = [path for path, manifest in list_checkpoints(directory)[0] if manifest.reason != "manual"]
@@ -395,7 +424,9 @@ class CheckpointManager:
     # ── Going back ──────────────────────────────────────────────────────────────────────────────────────────
 
     def rewind(self, text: str) -> CheckpointState | None:
-        """Go back to the checkpoint at the path `text`, or of that name among the run's own.
+        """Go back to the checkpoint named `text`.
+
+        `text` is a path, or a name among the run's own checkpoints.
 
         Returns:
             The state of the run now; None if the command was refused, and nothing has changed.
@@ -451,7 +482,10 @@ class CheckpointManager:
 
 
 def _best_before(resumed: Snapshot | None, context: RunContext) -> float | None:
-    """The highest score of the resumed run, if its scores were of the same kind as those to come."""
+    """The resumed run's highest score, if comparable.
+
+    It is comparable if the scores to come are of the same kind: of evaluations, or of training episodes.
+    """
     if resumed is None:
         return None
     evaluated = build_config(resumed.state.config).eval.every > 0

@@ -66,23 +66,26 @@ class SavesLearning(Protocol):
 
 
 class SavesEnvironments(Protocol):
-    """The environments, and the rollout that they are in."""
+    """The environments' state, including the rollout in progress."""
 
     def reset(self) -> None:
         """Start the first episodes."""
 
     def save_state(self) -> CollectorState:
-        """Return the state from which the next rollout starts."""
+        """Return the state at the start of the next rollout."""
         ...
 
     def load_state(self, state: CollectorState) -> dict[int, str]:
-        """Restore what `save_state` returned; the environments that begin anew, with the reasons."""
+        """Restore a state from `save_state`.
+
+        Returns the environments that begin new episodes instead, with the reasons.
+        """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunParts:
-    """The parts of a run that its next update depends on.
+    """The parts of a run with influence on its next update.
 
     Attributes:
         origin: the machine and the program that this process computes on.
@@ -124,7 +127,9 @@ class Snapshot:
         *,
         best: float | None,
     ) -> Snapshot | None:
-        """Take a snapshot of all ranks' parts, on rank 0; every rank has to make the call.
+        """Take a snapshot of all ranks' parts, on rank 0.
+
+        Every rank has to make the call; the others get None.
 
         Args:
             boundary: the environments where the next rollout starts.
@@ -204,17 +209,19 @@ class Snapshot:
 
 
 def write_checkpoint(path: Path, snapshot: Snapshot, *, serial: int = 0, reason: str = "manual") -> Manifest:
-    """Write a checkpoint directory at `path`; one that stands there is replaced in a single step.
+    """Write a checkpoint directory at `path`, replacing an existing one atomically.
 
     Raises:
-        OSError: the disk is full or not writable; what stood at `path` still stands there.
+        OSError: the disk is full or not writable; an existing checkpoint at `path` is unchanged.
     """
     step, update = snapshot.state.step, snapshot.state.update
     return write_checkpoint_files(path, snapshot.files(), serial=serial, step=step, update=update, reason=reason)
 
 
 def read_checkpoint(checkpoint: OpenedCheckpoint | Path, ranks: Ranks = ALONE) -> Snapshot:
-    """The snapshot in a checkpoint, on all of `ranks`; rank 0 reads it, unless it is open already.
+    """Read the snapshot in a checkpoint, on all of `ranks`.
+
+    Rank 0 reads the files, unless the checkpoint is open already.
 
     Raises:
         UsageError: there is no whole checkpoint of this version at this path.
@@ -229,9 +236,9 @@ def read_checkpoint(checkpoint: OpenedCheckpoint | Path, ranks: Ranks = ALONE) -
 
 
 def load_policy(path: str | Path, *, device: str = "cpu", allow_import: bool = False) -> ActorCritic:
-    """Load the trained networks of a run directory (its newest whole checkpoint) or of a checkpoint.
+    """Load the trained networks of a run or a checkpoint.
 
-    A damaged checkpoint of a run is passed over for the one before, with a warning.
+    Of a run directory, the newest whole checkpoint is loaded; damaged ones are passed over with a warning.
 
     Args:
         allow_import: accept a checkpoint whose environment is ``module:Id``, which imports that module.
@@ -257,7 +264,9 @@ def load_policy(path: str | Path, *, device: str = "cpu", allow_import: bool = F
 
 
 def build_saved_policy(snapshot: Snapshot, config: Config, info: EnvInfo, device: torch.device) -> ActorCritic:
-    """Build the networks of `config` with the weights of `snapshot`, for use and not for training.
+    """Build the networks of `config` with the weights of `snapshot`.
+
+    They are for use, not for training.
 
     Raises:
         UsageError: the weights are another network's.
@@ -268,7 +277,9 @@ def build_saved_policy(snapshot: Snapshot, config: Config, info: EnvInfo, device
 
 
 def load_weights(policy: ActorCritic, snapshot: Snapshot) -> None:
-    """Put the saved weights into `policy`, whose own tensors stay where they are.
+    """Copy the saved weights into `policy`.
+
+    Its own tensors stay where they are.
 
     Raises:
         UsageError: they are another network's.
@@ -292,7 +303,9 @@ def on_cpu(values: Mapping[str, Any]) -> Tensors:
 
 
 def describe_origin(context: RunContext, device: torch.device, threads: Threads, groups: list[slice]) -> Origin:
-    """The machine and the program that this process, and the other ranks, compute on.
+    """Describe the machine and the program of this process.
+
+    The worker groups are those of all ranks.
 
     Args:
         groups: the environments of each of this rank's worker groups.
@@ -367,7 +380,10 @@ class _Part(msgspec.Struct):
 
 
 def _gathered(own: CollectorState, ranks: Ranks) -> CollectorState:
-    """The state of all ranks' environments as of one process, on rank 0; elsewhere `own`."""
+    """Gather the state of all ranks' environments on rank 0.
+
+    It is as that of a single process; the other ranks get `own`.
+    """
     if ranks.size == 1:
         return own
     parts = ranks.gather(_Part(save(own.tensors), own.envs), _Part)
@@ -394,7 +410,10 @@ def _own_part(whole: CollectorState, ranks: Ranks) -> CollectorState:
 
 
 def of_all_envs(own: Mapping[int, str], context: RunContext) -> dict[int, str]:
-    """The texts of all ranks about some of their environments, by their numbers among those of all ranks."""
+    """Exchange texts about environments among all ranks.
+
+    The keys become the environments' numbers among those of all ranks.
+    """
     num_envs = context.config.rollout.num_envs // context.ranks.size
     parts = context.ranks.exchange(dict(own), dict[int, str])
     return {rank * num_envs + env: text for rank, part in enumerate(parts) for env, text in part.items()}

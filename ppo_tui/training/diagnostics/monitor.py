@@ -41,7 +41,7 @@ class Diagnostics:
 
     Args:
         emit: takes the alarms.
-        symptoms: what to look for, those first that explain others.
+        symptoms: checked in this order, those first that explain others.
     """
 
     def __init__(self, emit: Callable[[Event], None], symptoms: Sequence[Symptom] = SYMPTOMS) -> None:

@@ -125,7 +125,7 @@ class Readings:
         return f"set {key} {min(max(value, live.low), live.high):.3g}"
 
     def metric(self, key: str) -> float | None:
-        """A metric of the newest update; None where missing or not finite."""
+        """A metric of the newest update; None if missing or not finite."""
         value = self._newest.get(key)
         return value if value is not None and math.isfinite(value) else None
 
@@ -135,7 +135,7 @@ class Readings:
 
     @property
     def freedom(self) -> float | None:
-        """Entropy (or standard deviation) of the policy as a share of its first."""
+        """Entropy (or standard deviation) of the policy, relative to its first."""
         for key in ("train/std", "train/entropy_loss"):
             now, first = self.metric(key), self._first.get(key)
             if now is not None and first:

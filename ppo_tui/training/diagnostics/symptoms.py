@@ -17,7 +17,7 @@ class Symptom:
         name: of the alarm.
         title: what is wrong, in a few words.
         measured: the number that is compared with `limit`, in words.
-        measure: that number now; None where it means nothing.
+        measure: that number now; None where it has no meaning.
         above: whether it is too high beyond `limit`, else too low.
         limit: ill beyond this, for `patience` updates in a row in which there is a number.
         well: healthy again at this or better, for as many updates in a row.
@@ -26,7 +26,7 @@ class Symptom:
         edit: the command that is suggested; empty where no live setting helps.
         source: where the limit comes from.
         remedy: what else helps.
-        after: alarms that explain this one: while one of them stands, this one is not looked for.
+        after: alarms that explain this one: while one of them is active, this one is not checked.
     """
 
     name: str

@@ -22,11 +22,14 @@ from .evaluate import Evaluation
 from .process import Request
 
 WAIT_SECONDS = 0.1
-"""How long the training waits for an evaluation between two looks at the commands."""
+"""How long the training waits for an evaluation between two checks for commands."""
 
 
 class EvaluationFailed(RunFailedError):
-    """An evaluation without a score; the details are the process's output on stderr."""
+    """An evaluation without a score.
+
+    The details are the process's output on stderr.
+    """
 
     def __init__(self, reason: str, details: str) -> None:
         super().__init__(reason)
@@ -48,7 +51,10 @@ class Job:
     outcome: Future[Evaluation] = field(default_factory=Future)
 
     def await_process(self) -> None:
-        """Wait for the end of the process, in a thread of its own, and settle `outcome`."""
+        """Wait for the process to end, and settle `outcome`.
+
+        Runs in a thread of its own.
+        """
         output, errors = self.process.communicate()
         os.close(self.lifeline)
         if not self.outcome.set_running_or_notify_cancel():
@@ -69,11 +75,11 @@ class Job:
 
 
 class BackgroundEvaluation:
-    """Lets policies of a running training play whole episodes, every so many steps.
+    """Evaluations of a running training's policies, at regular intervals.
 
-    Another process plays them, from a checkpoint on the disk: no number of the training depends on them. At most one
-    evaluation is under way; one that falls due meanwhile is left out, with a message. All methods belong to the
-    training thread.
+    Every so many steps another process lets the policy play whole episodes, from a checkpoint on the disk: no number of
+    the training depends on them. At most one evaluation is under way; one that falls due meanwhile is left out, with a
+    message. All methods belong to the training thread.
     """
 
     def __init__(self, context: RunContext) -> None:
@@ -95,22 +101,27 @@ class BackgroundEvaluation:
 
     @property
     def checkpoint(self) -> Path | None:
-        """The checkpoint that is being evaluated, which must stay."""
+        """The checkpoint under evaluation, not to be deleted, or None."""
         return Path(self._job.saved.path) if self._job else None
 
     @property
     def step(self) -> int | None:
-        """The step of the policy that is being evaluated."""
+        """The step of the policy under evaluation, or None."""
         return self._job.saved.step if self._job else None
 
     def stand_at(self, step: int) -> None:
-        """Continue from `step`; a policy of another branch does not count any more."""
+        """Continue from `step`.
+
+        The policy of another branch is not evaluated any more.
+        """
         self.cancel()
         if self.active:
             self._next = (step // self._every + 1) * self._every
 
     def due(self, step: int) -> bool:
-        """Whether to save and evaluate the policy of this step; publishes if it has to be left out.
+        """Whether to save and evaluate the policy of this step.
+
+        A message is published if it is due and has to be left out.
 
         The policy of the last step is not due: it is evaluated after the training.
         """
@@ -130,7 +141,10 @@ class BackgroundEvaluation:
         return False
 
     def start(self, saved: CheckpointSaved) -> Job | None:
-        """Begin to evaluate this checkpoint; None, and an alarm, if the process cannot start."""
+        """Begin to evaluate this checkpoint.
+
+        Returns None, after an alarm, if the process cannot start.
+        """
         request = Request(checkpoint=saved.path, episodes=self._episodes, greedy=self._greedy)
         stdin, lifeline = os.pipe()
         try:
@@ -162,11 +176,14 @@ class BackgroundEvaluation:
         return job is self._job
 
     def done(self) -> None:
-        """Forget the job, whose outcome was taken: its checkpoint may be deleted."""
+        """Forget the job after its outcome was taken.
+
+        Its checkpoint may be deleted then.
+        """
         self._job = self._turn = None
 
     def cancel_turn(self) -> None:
-        """Give up the evaluation of a policy that could not be saved."""
+        """Give up the evaluation of a policy not saved."""
         if self._job is None:
             self._turn = None
 
@@ -176,7 +193,10 @@ class BackgroundEvaluation:
             self._waiter.join(WAIT_SECONDS)
 
     def cancel(self) -> None:
-        """End the evaluation under way, and forget the one to begin; nothing is published of them."""
+        """End the evaluation under way, and forget the next.
+
+        Nothing is published about them.
+        """
         job, self._job, self._turn = self._job, None, None
         if job is not None:
             job.cancel()

@@ -42,7 +42,7 @@ class PlayedEpisode(NamedTuple):
 
 
 class PolicyPlayer:
-    """Plays episodes with the policy of a checkpoint, which learns nothing.
+    """A player of episodes with a checkpoint's policy, without learning.
 
     Attributes:
         step: environment steps so far.
@@ -75,7 +75,7 @@ class PolicyPlayer:
         self._collector.reset()
 
     def advance(self) -> Iterator[PlayedEpisode]:
-        """PolicyPlayer one rollout, and the games that end in it."""
+        """Play one rollout, and yield the episodes finished in it."""
         if self.step:
             self.rollout.carry_over()
         with self.policy.unchanged():
@@ -90,10 +90,10 @@ class PolicyPlayer:
 
 
 ROLLOUT_STEPS = 32
-"""Vector steps between two looks at which episodes have ended."""
+"""Vector steps between two checks for finished episodes."""
 
 MOST_ENVS = 16
-"""Episodes side by side; the same on every machine, as the noise of sampled actions depends on it."""
+"""Environments that play in parallel; the same on every machine, as the noise of sampled actions depends on it."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,12 +163,12 @@ def evaluate(
 ) -> Evaluation:
     """Let a checkpoint play `episodes` whole episodes.
 
-    The episodes that count are settled before the first begins: each environment plays its share of them to the end,
-    so that short episodes are no likelier to be counted than long ones.
+    The episodes that count are fixed before the first begins: each environment plays its share of them to the end, so
+    that short episodes are no more likely to be counted than long ones.
 
     Args:
         seed, greedy, device, cores, allow_import: as for `start_evaluation`.
-        on_episode: called after each episode with the number of them so far, and their mean return.
+        on_episode: called after each episode with the number of episodes so far, and their mean return.
 
     Raises:
         As `start_evaluation` and `PolicyPlayer` do.
@@ -213,7 +213,7 @@ def evaluate(
 
 
 def describe_protocol(config: Config, *, greedy: bool, seed: int) -> dict[str, Any]:
-    """The choices that a score depends on, besides the policy."""
+    """The choices with influence on a score, besides the policy."""
     protocol: dict[str, Any] = {
         "actions": "greedy" if greedy else "sampled",
         "games": "full",

@@ -1,7 +1,7 @@
 """The evaluation process: ``python -m ppo_tui.training.evaluation.process REQUEST``.
 
-It takes one core at the lowest priority, and ends when its stdin is closed, as by the end of the training process,
-however that comes.
+It uses one core at the lowest priority, and ends when its stdin is closed, as it is when the training process ends in
+whatever way.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def main() -> int:
-    """Print the `Evaluation` as JSON, or an error on stderr; return the exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # meant for the training, which then closes our stdin
+    """Print the `Evaluation` as JSON, and return the exit code.
+
+    An error is printed on stderr instead.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # meant for the training, which then closes stdin
         signal.signal(number, signal.SIG_IGN)
     os.nice(LOWEST_PRIORITY)
     threading.Thread(target=_leave_with_the_training, daemon=True).start()

@@ -55,10 +55,12 @@ def start_evaluation(
     cores: int | None = None,
     allow_import: bool = False,
 ) -> EvaluationSetup:
-    """Start workers for a checkpoint; they need not be ready when this returns.
+    """Start workers to play episodes with a checkpoint's policy.
+
+    They need not be ready when this returns.
 
     Args:
-        num_envs: environments side by side.
+        num_envs: environments that play in parallel.
         steps: vector steps of one rollout.
         greedy: None follows the published scores: sampled actions on Atari, greedy ones elsewhere.
         device: of the networks, as in ``run.device``.
@@ -67,7 +69,7 @@ def start_evaluation(
 
     Raises:
         UsageError: there is no whole checkpoint.
-        ConfigError: it imports code, its environment is not installed here, or there is no such device.
+        ConfigError: it imports code, its environment is not installed here, or the device does not exist.
         WorkerError: a worker could not start.
     """
     if isinstance(checkpoint, Path):
@@ -100,6 +102,9 @@ def whole_episodes(env: EnvConfig) -> EnvConfig:
 
 
 def _seeds(seed: int, episodes: int) -> list[int]:
-    """Seeds of 31 bits, one for each episode and one more; more episodes extend the list."""
+    """Seeds of 31 bits, one an episode and one for actions.
+
+    More episodes extend the list and change none of its seeds.
+    """
     of_episodes, of_actions = np.random.SeedSequence([seed, SEED_STREAM]).spawn(2)
     return (np.concatenate([of_episodes.generate_state(episodes), of_actions.generate_state(1)]) >> 1).tolist()

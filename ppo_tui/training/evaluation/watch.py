@@ -21,17 +21,17 @@ from .setup import EvaluationSetup
 CLIP_SECONDS = 2.0
 
 LEAD_SECONDS = 1.0
-"""A clip is published this long before the one before it ends. The screen looks for it several times in this time."""
+"""A clip is published this long before the previous one ends. The screen looks for it several times in this period."""
 
 _ENV = 0
 
 
 class WatchEngine:
-    """Plays episode after episode in one environment.
+    """An engine to play episode after episode in one environment.
 
     Args:
         name: of the run.
-        episodes: after which it ends; None plays until a `Stop`.
+        episodes: number of episodes to play; None plays until a `Stop`.
         emit: takes the events.
         fps: frames a second of the screen; None for a receiver that takes them at any speed.
         inbox: of the commands; all but `Stop` are ignored.
@@ -59,7 +59,9 @@ class WatchEngine:
         self._inbox.send(command)
 
     def run(self) -> None:
-        """Play until the episodes are done or a `Stop` arrives; closes the workers.
+        """Play until the episodes are done or a `Stop` arrives.
+
+        The workers are closed then.
 
         Raises:
             As `PolicyPlayer` does.
@@ -81,7 +83,10 @@ class WatchEngine:
         return self._inbox.stop_requested or (self._episodes is not None and number >= self._episodes)
 
     def _play_clip(self, player: PolicyPlayer, number: int) -> int:
-        """Play and record one clip, publish it in time, and return the episodes done by then."""
+        """Play and record one clip, and publish it in time.
+
+        Returns the number of episodes done by then.
+        """
         fps = self._fps or GAME_FPS
         wanted = max(1, round(CLIP_SECONDS * fps))
         draft = ClipDraft(_ENV, player.step, fps, wanted, time.monotonic())
@@ -109,7 +114,10 @@ class WatchEngine:
         return number
 
     def _publish_clip(self, draft: ClipDraft, encoder: ClipEncoder) -> None:
-        """Publish a clip shortly before the one before it ends, and the episodes that ended in it."""
+        """Publish a clip shortly before the previous one ends.
+
+        The episodes that ended in it follow.
+        """
         if self._fps and self._stopped_within(self._shown_until - LEAD_SECONDS - time.monotonic()):
             return
         self._shown_until = max(time.monotonic(), self._shown_until) + len(draft.frames) / draft.fps
