@@ -112,7 +112,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run-started"):
 
 
 class StateChanged(Event, frozen=True, kw_only=True, tag="state"):
-    """A new state of the run, with a reason where needed.
+    """A new state of the run, with a reason if needed.
 
     The end of the run is a `RunFinished` instead.
     """
@@ -367,7 +367,7 @@ class Alarm(Event, frozen=True, kw_only=True, tag="alarm"):
 
     @property
     def text(self) -> str:
-        """The message, with the suggestion where there is one."""
+        """The message, with the suggestion if any."""
         return f"{self.message}; try: {self.suggestion}" if self.suggestion else self.message
 
 

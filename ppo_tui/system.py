@@ -114,7 +114,7 @@ class _NvmlUtilization(ctypes.Structure):
 
 
 def _c_function(name: str) -> Any:
-    """A function of the C library, or None where it is missing."""
+    """A function of the C library, or None if missing."""
     try:
         return getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError):

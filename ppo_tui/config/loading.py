@@ -226,14 +226,20 @@ def _parse_value(key: str, text: str) -> Any:
 
 
 def to_toml(config: Config) -> str:
-    """The configuration as TOML, from which `build_config` makes an equal one."""
+    """The configuration as TOML.
+
+    `build_config` makes an equal one of it.
+    """
     import tomli_w
 
     return tomli_w.dumps(to_tables(config))
 
 
 def to_tables(config: Config) -> dict[str, Any]:
-    """The configuration as tables, from which `build_config` makes an equal one."""
+    """The configuration as nested tables.
+
+    `build_config` makes an equal one of them.
+    """
     return _without_none(msgspec.to_builtins(config))
 
 

@@ -70,7 +70,10 @@ def is_atari(env_id: str) -> bool:
 
 
 class AtariConfig(Section, frozen=True, kw_only=True):
-    """Preprocessing of Atari, as in the Nature DQN (Mnih et al., 2015) and PPO's baselines."""
+    """Preprocessing of Atari.
+
+    It follows the Nature DQN (Mnih et al., 2015) and PPO's baselines.
+    """
 
     frame_skip: Annotated[
         int, setting("Emulator frames that each action is repeated for.", on_resume="inexact", ge=1, le=60)
@@ -669,6 +672,9 @@ def section_fields(section: type[msgspec.Struct]) -> Mapping[str, msgspec.struct
 
 
 def nested_section(field_type: Any) -> type[msgspec.Struct] | None:
-    """The section in a field, directly or as ``Section | None``; else None."""
+    """The section in a field, or None.
+
+    It is there directly, or as ``Section | None``.
+    """
     options = typing.get_args(field_type) if isinstance(field_type, types.UnionType) else (field_type,)
     return next((option for option in options if isinstance(option, type) and issubclass(option, Section)), None)

@@ -114,7 +114,10 @@ class AtariEnv(gymnasium.Env[np.ndarray, np.int64]):
     # ── Gymnasium's interface ───────────────────────────────────────────────────────────────────────────────
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        """Start a new game, or continue after a lost life (see the class)."""
+        """Start a new game, or continue after a lost life.
+
+        See the class.
+        """
         super().reset(seed=seed)
         info: dict[str, Any] = {}
         if self._between_lives and seed is None:
@@ -201,7 +204,9 @@ class AtariEnv(gymnasium.Env[np.ndarray, np.int64]):
         return pack(facts, blobs)
 
     def restore_state(self, state: bytes) -> None:
-        """Continue where `save_state` was called, on any instance of the same game.
+        """Restore a state from `save_state`.
+
+        It may come from any instance of the same game.
 
         Raises:
             CannotRestoreError: it is the state of another game, or damaged.

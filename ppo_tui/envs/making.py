@@ -54,7 +54,7 @@ def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.
 
 
 def _make_kwargs(config: EnvConfig, render_mode: str | None) -> dict[str, Any]:
-    """Arguments for the constructor; `render_mode` only where one is asked for.
+    """Arguments for the constructor; `render_mode` only if asked for.
 
     Environments that cannot render often take no such argument.
     """

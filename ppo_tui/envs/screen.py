@@ -91,7 +91,10 @@ class PooledScreen:
         return colours
 
     def frames(self) -> tuple[np.ndarray, np.ndarray]:
-        """The state for later screens: pooled and older frame, uint8 `[H, W]`, copied."""
+        """The state for later screens, copied.
+
+        The pooled and the older frame, uint8 `[H, W]`.
+        """
         return self._pooled.copy(), self._older.grey.copy()
 
     def restore(self, pooled: np.ndarray, older: np.ndarray) -> None:

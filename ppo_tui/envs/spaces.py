@@ -155,7 +155,10 @@ def _channel_first(env: gymnasium.Env, space: Box) -> gymnasium.Env:
 
 
 def _as_vector(env: gymnasium.Env) -> gymnasium.Env:
-    """Float32 vectors `[D]`, even where float32 is declared and float64 returned."""
+    """Float32 vectors `[D]`, even for environments with other values.
+
+    Some declare float32 and return float64.
+    """
     flat = flatten_space(env.observation_space)
     assert isinstance(flat, Box), "check_spaces has refused what does not flatten"
     with np.errstate(over="ignore"):  # a bound beyond float32 becomes infinite

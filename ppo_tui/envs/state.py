@@ -156,7 +156,7 @@ def restore_env(env: gymnasium.Env, state: bytes) -> bool:
 
 
 def unsaved_reason(state: bytes) -> str | None:
-    """Reason why the environment could not be saved; None where it was."""
+    """The reason for an environment not being saved, or None."""
     return unpack(state).facts.get("unsaved")
 
 
@@ -264,7 +264,7 @@ class RecordedEpisode(EpisodeReturn):
             raise CannotRestoreError("the state of its random generator is not made of plain numbers") from None
 
     def restore_state(self, state: bytes) -> None:
-        """Continue where `save_state` was called.
+        """Restore a state from `save_state`.
 
         Raises:
             CannotRestoreError: replaying the actions does not lead there.

@@ -34,7 +34,7 @@ class EnvFailure(NamedTuple):
 
 
 class TolerantEnv(gymnasium.Wrapper):
-    """Abandon the episode where an environment raises or returns a bad value.
+    """Abandon the episode if an environment raises or returns a bad value.
 
     Bad are observations and rewards that are NaN, infinite or of a wrong shape. That step then does not count: `step`
     returns None for the observation, reward 0 and a truncation; the caller, which knows the observation before, resets.

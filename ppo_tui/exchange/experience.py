@@ -125,7 +125,7 @@ def check_same(run: Run, experience: Experience, name: str) -> float:
 
 
 def _different(actions: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Compare B actions and return where they differ, bool `[B]`."""
+    """Compare B actions; return their differences as bool `[B]`."""
     assert actions.shape == expected.shape, f"actions {actions.shape}, expected {expected.shape}"
     if np.issubdtype(expected.dtype, np.floating):
         different: np.ndarray = ~np.isclose(actions, expected, rtol=TOLERANCE, atol=TOLERANCE)

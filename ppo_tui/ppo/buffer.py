@@ -125,7 +125,9 @@ class RolloutBuffer:
         return None if self.states is None else self.states[t, envs]
 
     def final_observation_stack(self, t: int, env: int, final_frame: np.ndarray) -> Tensor:
-        """The stack of the final observation of step t's episode, `[1, (K,) *S]`.
+        """The stack of a final observation, `[1, (K,) *S]`.
+
+        It is that of the episode that ended in step t.
 
         Args:
             final_frame: the final observation itself, `[*S]`; its row in `frames` holds the next episode's first.

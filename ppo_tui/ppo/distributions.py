@@ -48,7 +48,10 @@ class Distribution(Protocol):
         ...
 
     def kl_from(self, old: Tensor) -> Tensor:
-        """KL[π_old(·|s) ‖ π(·|s)], exact, `[B]`, in nats; `old`: `parameters` `[B, P]` of π_old."""
+        """KL[π_old(·|s) ‖ π(·|s)], exact, `[B]`, in nats.
+
+        `old` is `parameters` `[B, P]` of π_old.
+        """
         ...
 
 
@@ -75,7 +78,10 @@ class Categorical:
         return torch.rand(batch, num_actions, generator=generator, device=generator.device)
 
     def sample(self, noise: Tensor) -> Tensor:
-        """The Gumbel-max trick: argmax(log p + g) with g = −log(−log u) follows p (Gumbel, 1954)."""
+        """Sample by the Gumbel-max trick (Gumbel, 1954).
+
+        argmax(log p + g) with g = −log(−log u) follows p.
+        """
         gumbel = -torch.log(-torch.log(noise))
         return torch.argmax(self.log_probs + gumbel, dim=-1)
 
@@ -202,7 +208,9 @@ class DiagonalGaussian:
 
 
 class SquashedGaussian(DiagonalGaussian):
-    """The distribution of a = tanh(u) in (−1, 1) for a normal u.
+    """A normal distribution squashed by tanh.
+
+    It is that of a = tanh(u) in (−1, 1) for a normal u.
 
     Actions are given and taken as u, `[B, A]`, from which a follows exactly; the reverse would lose digits near ±1.
     Log-probabilities and entropy are those of a, by the change of variables log π(a) = log μ(u) − Σ log(1 − tanh²u)

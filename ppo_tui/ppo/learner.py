@@ -62,7 +62,10 @@ class Objective:
         self._policy, self._ppo = policy, ppo
 
     def evaluate(self, batch: Minibatch, coefficients: Coefficients) -> Evaluation:
-        """−L^CLIP (or another surrogate) + c₁ L^VF − c₂ S[π_θ] (PPO, equation 9)."""
+        """The loss of a minibatch (PPO, equation 9).
+
+        −L^CLIP (or another surrogate) + c₁ L^VF − c₂ S[π_θ].
+        """
         distribution, values = self._policy(batch.observations, batch.masks, batch.context)
         log_probs = distribution.log_prob(batch.actions)
         ratio = losses.probability_ratio(log_probs, batch.log_probs)

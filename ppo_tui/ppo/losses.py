@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 
 def probability_ratio(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
-    """rₜ(θ) = π_θ(aₜ|sₜ) / π_θold(aₜ|sₜ) (PPO, section 3), from the log-probabilities `[B]` of both; `[B]`."""
+    """The probability ratio rₜ(θ), `[B]` (PPO, section 3).
+
+    rₜ(θ) = π_θ(aₜ|sₜ) / π_θold(aₜ|sₜ), from the log-probabilities `[B]` of both.
+    """
     return torch.exp(log_probs - old_log_probs)
 
 
@@ -45,7 +48,9 @@ def policy_gradient_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
 def clipped_surrogate_loss(
     ratio: Tensor, advantages: Tensor, clip_range: float | Tensor, dual_clip: float | None = None
 ) -> Tensor:
-    """−L^CLIP = −mean(min(rₜ Âₜ, clip(rₜ, 1 − ε, 1 + ε) Âₜ)) (PPO, equation 7).
+    """The clipped surrogate loss −L^CLIP (PPO, equation 7).
+
+    −L^CLIP = −mean(min(rₜ Âₜ, clip(rₜ, 1 − ε, 1 + ε) Âₜ)).
 
     Args:
         ratio: rₜ(θ), `[B]`.
@@ -92,7 +97,9 @@ def value_loss(values: Tensor, returns: Tensor, huber_delta: float | None = None
 def clipped_value_loss(
     values: Tensor, old_values: Tensor, returns: Tensor, clip_range: float | Tensor, huber_delta: float | None = None
 ) -> Tensor:
-    """½ mean(max((V − Vᵗᵃʳᵍ)², (V_old + clip(V − V_old, −ε, ε) − Vᵗᵃʳᵍ)²)).
+    """The value loss with clipped changes of the value.
+
+    ½ mean(max((V − Vᵗᵃʳᵍ)², (V_old + clip(V − V_old, −ε, ε) − Vᵗᵃʳᵍ)²)).
 
     The paper has no such term; OpenAI's baselines do (``ppo2/model.py`` in https://github.com/openai/baselines).
 
@@ -130,12 +137,14 @@ def approximate_kl(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
 
 
 def clip_fraction(ratio: Tensor, clip_range: float | Tensor) -> Tensor:
-    """Share (0..1) of steps with |rₜ − 1| > ε, from ratios `[B]`."""
+    """Share (0..1) of ratios `[B]` with |rₜ − 1| > ε."""
     return ((ratio - 1.0).abs() > clip_range).to(ratio.dtype).mean()
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> Tensor:
-    """1 − Var[returns − values] / Var[returns], for two tensors of one shape.
+    """1 − Var[returns − values] / Var[returns].
+
+    Both tensors have the same shape.
 
     1 for a perfect critic, 0 for a constant one, below 0 for a worse one; NaN where all returns are equal and there is
     no variance to explain.

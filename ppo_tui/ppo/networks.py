@@ -130,7 +130,10 @@ CNNS = {"nature-cnn": NatureCNN, "impala": ImpalaCNN, "a3c-cnn": A3CNN}
 
 
 def _scaled_images(layout: ImageLayout, observations: Tensor) -> Tensor:
-    """Images `[B, C, H, W]` of floats in 0..1, channels last, from bytes."""
+    """Float images `[B, C, H, W]` in 0..1, from bytes.
+
+    Their memory is channels-last.
+    """
     images = layout.fold(observations)
     # Converting and then scaling in place takes a twentieth of the time of bytes times a float.
     return images.contiguous(memory_format=torch.channels_last).float().mul_(_BYTE_SCALE)

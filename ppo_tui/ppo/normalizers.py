@@ -54,7 +54,9 @@ class RunningMoments(nn.Module):
 
 
 class ObservationNormalizer(RunningMoments):
-    """(x − mean) / √(variance + ε) of each number of an observation, clipped.
+    """A normaliser of each number of an observation.
+
+    It computes (x − mean) / √(variance + ε), clipped.
 
     At first the mean is 0 and the variance 1.
 

@@ -117,7 +117,10 @@ class ActorCritic(nn.Module):
         return {**self.__dict__, "_packed": {}}  # the weights of a copy may change
 
     def initial_states(self, num_envs: int) -> Tensor | None:
-        """Recurrent states at the start of an episode, `[num_envs, M]`; None without recurrence."""
+        """Recurrent states at the start of an episode, `[num_envs, M]`.
+
+        None without recurrence.
+        """
         return self.value_head.weight.new_zeros(num_envs, self.state_size) if self.state_size else None
 
     def evaluate(

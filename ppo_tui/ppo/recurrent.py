@@ -22,7 +22,9 @@ class RecurrentContext(NamedTuple):
 
 
 class RecurrentLayer(nn.Module):
-    """One layer of an LSTM (Hochreiter & Schmidhuber, 1997) or a GRU (Cho et al., 2014, arXiv:1406.1078).
+    """One layer of an LSTM or a GRU.
+
+    LSTM: Hochreiter & Schmidhuber, 1997; GRU: Cho et al., 2014, arXiv:1406.1078.
 
     Args:
         kind: ``lstm`` or ``gru``.
@@ -67,7 +69,9 @@ class RecurrentLayer(nn.Module):
         return outputs[0], carried[0]
 
     def sequence(self, features: Tensor, states: Tensor, resets: Tensor) -> Tensor:
-        """Outputs `[T·N, H]` of T steps, faster than by T calls of `step`.
+        """Outputs `[T·N, H]` of T steps at once.
+
+        This is faster than T calls of `step`.
 
         Each part of an episode becomes a sequence of its own, padded to the length of the longest.
 

@@ -205,7 +205,7 @@ class RunDirectory:
         return self.path / "tensorboard"
 
     def read(self) -> dict[str, Any]:
-        """Contents of ``run.json``; empty where it is missing or damaged."""
+        """Contents of ``run.json``; empty if missing or damaged."""
         with contextlib.suppress(OSError, ValueError):
             content = json.loads(self.json_path.read_bytes())
             if isinstance(content, dict):
@@ -223,7 +223,7 @@ class RunDirectory:
 
 
 def _free_path(label: str) -> Path:
-    """``runs/<label>-<time>``, numbered where it exists."""
+    """``runs/<label>-<time>``, numbered if it exists already."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-._") or "run"
     stem = f"{stem[:60]}-{time.strftime('%Y%m%d-%H%M%S')}"
     path, number = RUNS_DIR / stem, 2
@@ -233,7 +233,7 @@ def _free_path(label: str) -> Path:
 
 
 def _git_commit() -> str | None:
-    """The commit of this source, where it runs from a clone."""
+    """The commit of this source, if run from a clone."""
     source = Path(__file__).resolve().parents[2]
     if not (source / ".git").exists():
         return None

@@ -25,7 +25,7 @@ class ChosenCheckpoint(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The run's name, or that of the checkpoint's directory."""
+        """The name of the run, or of the checkpoint's directory."""
         return self.run_dir.name if self.run_dir else self.checkpoint.path.name
 
 

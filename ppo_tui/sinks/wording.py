@@ -68,7 +68,10 @@ def describe_best(event: EpisodeFinished) -> str:
 
 
 def describe_change(key: str, old: Any, new: Any) -> str:
-    """Word a change of a setting without its section: gamma 0.99 → 0.995."""
+    """Word a change of a setting, without its section.
+
+    For example: gamma 0.99 → 0.995.
+    """
     return f"{formats.setting_name(key)} {formats.setting(old)} → {formats.setting(new)}"
 
 

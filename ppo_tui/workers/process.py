@@ -34,7 +34,7 @@ _DYING_SECONDS = 0.2
 
 
 def worker_context(preload: Sequence[str] = ()) -> WorkerContext:
-    """The start method: forkserver where the platform has it, else spawn.
+    """The start method: forkserver if the platform has it, else spawn.
 
     Plain fork is never used: it copies locks that other threads of the parent hold. The fork server is started
     here, before a Textual screen redirects stderr, because afterwards it cannot be.

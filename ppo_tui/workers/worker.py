@@ -188,7 +188,7 @@ class EnvHost:
         arrays.episode_lengths[slot, n] = 0
 
     def _write_mask(self, slot: int, n: int, env: gymnasium.Env, info: dict[str, Any]) -> None:
-        """Write the action mask of the state, where actions are masked."""
+        """Write the action mask of the state, if actions are masked."""
         if self._setup.layout.num_masked:
             self._arrays.action_masks[slot, n] = read_mask(env, info)
 

@@ -1,0 +1,1 @@
+"""Widgets: the panels of the screens, their charts and lists."""

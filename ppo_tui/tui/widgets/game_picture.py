@@ -63,7 +63,7 @@ class Shrinker:
         self._column_widths = (column_ends - self._column_starts).astype(np.float32)
 
     def affected(self, changed: np.ndarray) -> tuple[int, int]:
-        """First and last + 1 of the target's rows affected by a change.
+        """The target's rows affected by a change: first, last + 1.
 
         `changed` is bool `[H]`, the rows of the source.
         """
