@@ -317,7 +317,7 @@ def _only_known_layers(env: gymnasium.Env) -> bool:
 
 
 def _can_be_saved(env: gymnasium.Env) -> bool:
-    """Whether the layers around the environment have no state of their own but a time limit's."""
+    """Whether only time limits among the layers have state of their own."""
     return _only_known_layers(env) and all(hasattr(layer, _ELAPSED_STEPS) for layer in _time_limits(env))
 
 

@@ -194,7 +194,7 @@ def _width(pieces: Pieces, glyphs: Glyphs) -> int:
 
 
 def _is_one_cell(char: str) -> bool:
-    """Whether a terminal shows this character in one cell; newer emoji count as wider."""
+    """Whether a character takes one cell of a terminal; emoji do not."""
     return (
         char.isprintable()
         and char < "\U0001f000"

@@ -216,7 +216,7 @@ def test_environments_that_cannot_be_saved_end_truncated_and_the_run_says_so():
     _, result, recorder = train(config, react)
     assert result.state is RunState.FINISHED
     (alarm,) = [message for message in alarms(recorder) if "begin new episodes" in message and "truncated" in message]
-    assert re.match("environments 2, 3 begin new episodes, the old ones are truncated: repeating its episode", alarm)
+    assert re.match("environments 2, 3 begin new episodes, the old ones are truncated: replaying its episode", alarm)
     assert next(t for t, row in truncated.items() if row[2:] == [True, True]) in (7, 8)
 
 
@@ -224,7 +224,7 @@ def test_a_worker_that_always_dies_at_the_same_place_is_helped_past_it():
     """Its episodes are given up once they have killed two replacements too."""
     _, result, recorder = train(faulty(what="kill", at=40))
     assert result.state is RunState.FINISHED or "after 5 restarts" in result.reason
-    assert any("was lost 3 times at the same step" in message for message in alarms(recorder))
+    assert any("failed 3 times at the same step" in message for message in alarms(recorder))
 
 
 def test_a_worker_that_dies_again_and_again_ends_the_run_with_a_checkpoint(tmp_path):

@@ -18,6 +18,7 @@ from ppo_tui.config import OptimConfig
 from ppo_tui.errors import ConfigError
 from ppo_tui.ppo import Hyperparameters, build_policy
 from ppo_tui.ppo.optimizers import make_optimizer
+from ppo_tui.ppo.recurrent import RecurrentContext
 from ppo_tui.protocol import (
     Alarm,
     CheckpointSaved,
@@ -138,7 +139,9 @@ class TestActorLearner:
                 returns.insert(0, running)
             total = torch.zeros(())
             for t, target in enumerate(returns):
-                distribution, value, states = policy._step(experience.observation(t), None, states)
+                context = None if states is None else RecurrentContext(states)
+                distribution, value = policy(experience.observation(t), None, context)
+                states = policy.evaluate(experience.observation(t), context).states
                 log_prob = distribution.log_prob(experience.actions[t])[0]
                 total = total - log_prob * (target - value.detach()[0])
                 total = total + hyper.value_coef * 0.5 * (target - value[0]) ** 2

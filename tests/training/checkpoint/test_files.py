@@ -310,6 +310,7 @@ def test_what_is_due_is_the_first_score_a_better_one_and_an_old_checkpoint(tmp_p
     now = [0.0]
     monkeypatch.setattr(manager.time, "monotonic", lambda: now[0])
     kept = Kept(tmp_path, seconds=1e-9)
+    now[0] += 1.0
     assert kept.manager.due(None) == "periodic"
     assert kept.manager.due(3.0) == "best"
     kept.save(1, "best", score=3.0)

@@ -37,6 +37,7 @@ from ppo_tui.protocol import (
 from ppo_tui.runs import RunDirectory
 from ppo_tui.training.checkpoint.resume import ResumePoint, cpu_model, versions
 from ppo_tui.training.checkpoint.snapshot import read_checkpoint
+from ppo_tui.training.controls import Inbox
 from tests.training.test_trainer import Recorder
 
 BEFORE_THE_REBUILD = Path(__file__).parent / "before_the_rebuild"
@@ -382,7 +383,7 @@ def resume_from_before_the_rebuild(tmp_path: Path) -> tuple[RunDirectory, Record
     record = Recorder(lambda event: None)
     prepared = prepare_resume(directory)
     try:
-        result = prepared.trainer([record]).run()
+        result = prepared.trainer([record], Inbox()).run()
     finally:
         prepared.close()
         directory.release()
