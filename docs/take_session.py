@@ -28,9 +28,9 @@ PATIENCE_SECONDS = 900.0
 
 INTRODUCTION = """# A whole session
 
-One run from its start on a server to its report: started in the background, looked at, steered, left alone, killed,
-resumed and scored. Written by `python docs/take_session.py`, which does all of this in a real terminal; nothing below
-is typed by hand.
+One run from its start on a server to its report: it is started in the background, steered, left alone, killed, resumed
+and scored. `python docs/take_session.py` does all of this in a real terminal and writes this page; nothing below is
+typed by hand.
 """
 
 
@@ -104,14 +104,14 @@ def take(terminal: Terminal, runs: Path, page: Page) -> None:
     def updates() -> int:
         return (run / "metrics.jsonl").read_text("utf-8").count("\n") if (run / "metrics.jsonl").exists() else 0
 
-    page.say("Start", "On a server: `--detached` leaves the run in the background and puts the screen on it.")
+    page.say("Start", "On a server, `--detached` starts the run in the background and opens the screen on it.")
     page.show(f"$ ppo-tui --preset cartpole --seed 1 --total-steps {STEPS} --name {RUN} --detached")
     terminal.type(f"ppo-tui --preset cartpole --seed 1 --total-steps {STEPS} --name {RUN} --detached")
     terminal.press("Enter")
     terminal.wait_for(lambda: updates() >= 120 and "steps/s" in terminal.picture())
     page.show(terminal.picture())
 
-    page.say("Steer", "`ctrl+p` opens the palette, which takes settings as `lr 1e-4`.")
+    page.say("Steer", "`ctrl+p` opens the palette, which takes settings such as `lr 1e-4`.")
     terminal.press("C-p")
     terminal.wait_for(lambda: "Search for commands" in terminal.picture())
     terminal.type("lr 1e-4")
@@ -125,7 +125,7 @@ def take(terminal: Terminal, runs: Path, page: Page) -> None:
     terminal.press("A")
     terminal.wait_for(lambda: "Changes ·" not in terminal.picture())
 
-    page.say("Leave", "`d` leaves the screen; the run does not notice. Then somebody pulls the plug.")
+    page.say("Leave", "`d` leaves the screen, and the run does not notice. Then somebody pulls the plug.")
     terminal.press("d")
     terminal.wait_for(lambda: terminal.picture().endswith("\n$"))
     page.show(terminal.command(f"ppo-tui ctl {RUN} status"))
@@ -134,13 +134,13 @@ def take(terminal: Terminal, runs: Path, page: Page) -> None:
     os.killpg(os.getpgid(pid), signal.SIGKILL)
     page.show(terminal.command("ppo-tui runs"))
 
-    page.say("Resume", "It goes on from its newest checkpoint, bit for bit, on the same curves.")
+    page.say("Resume", "The run continues from its newest checkpoint, bit for bit, on the same curves.")
     page.show(terminal.command(f"ppo-tui resume {RUN} --headless | cut -c-116 > log; head -4 log; tail -4 log"))
 
-    page.say("Score", "Games that training has never seen, by a process of its own.")
+    page.say("Score", "A process of its own plays episodes that the training has never seen.")
     page.show(terminal.command(f"ppo-tui eval {RUN} --episodes 50"))
 
-    page.say("Report", "One page of HTML: curves, settings and their changes, events, pictures of the game.")
+    page.say("Report", "One page of HTML: curves, settings and their changes, events, and pictures of an episode.")
     page.show(terminal.command(f"ppo-tui report {RUN} --output report.html && ls -sh report.html"))
 
 

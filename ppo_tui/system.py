@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
-"""Number of the system call, which neither Python nor the C library wraps."""
 
 
 def signal_when_parent_dies(number: signal.Signals) -> bool:
@@ -24,25 +20,6 @@ def signal_when_parent_dies(number: signal.Signals) -> bool:
     pr_set_pdeathsig = 1  # linux/prctl.h
     prctl = _c_function("prctl") if sys.platform == "linux" else None
     return prctl is not None and prctl(pr_set_pdeathsig, int(number)) == 0
-
-
-def request_scheduler_slice(seconds: float) -> bool:
-    """Request short scheduler slices for this thread (Linux 6.12 or later).
-
-    Threads and processes that it starts afterwards inherit the request. A thread with short slices gets its next one
-    sooner and has no larger share of the core in the end (https://docs.kernel.org/scheduler/sched-eevdf.html). Only the
-    default scheduling policy has slices.
-
-    Args:
-        seconds: length of a slice; 0 for the default.
-    """
-    number = _SCHED_SETATTR.get(platform.machine())
-    syscall = _c_function("syscall") if sys.platform == "linux" else None
-    if number is None or syscall is None or os.sched_getscheduler(0) != os.SCHED_OTHER:
-        return False
-    nice = os.getpriority(os.PRIO_PROCESS, 0)
-    attributes = _SchedAttr(ctypes.sizeof(_SchedAttr), os.SCHED_OTHER, 0, nice, 0, int(seconds * 1e9), 0, 0)
-    return syscall(number, 0, ctypes.byref(attributes), 0) == 0
 
 
 def exchange_paths(one: Path, other: Path) -> bool:
@@ -90,21 +67,6 @@ def gpu_usage_reader(uuid: str) -> Callable[[], float | None] | None:
         return None if failed else float(usage.gpu)
 
     return read
-
-
-class _SchedAttr(ctypes.Structure):
-    """``struct sched_attr`` of linux/sched/types.h, in its first version."""
-
-    _fields_ = (
-        ("size", ctypes.c_uint32),
-        ("policy", ctypes.c_uint32),
-        ("flags", ctypes.c_uint64),
-        ("nice", ctypes.c_int32),
-        ("priority", ctypes.c_uint32),
-        ("runtime", ctypes.c_uint64),
-        ("deadline", ctypes.c_uint64),
-        ("period", ctypes.c_uint64),
-    )
 
 
 class _NvmlUtilization(ctypes.Structure):

@@ -21,10 +21,22 @@ def python(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize("name", ["diagnostics", "keys", "settings"])
+@pytest.mark.parametrize("name", ["architecture", "diagnostics", "keys", "settings"])
 def test_a_generated_page_is_up_to_date(name: str):
     done = python("-c", f"import write_{name}; print(write_{name}.page(), end='')", cwd=DOCS)
     assert (DOCS / f"{name}.md").read_text("utf-8") == done.stdout, f"run python docs/write_{name}.py\n{done.stderr}"
+
+
+def test_the_picture_of_the_layers_is_that_of_the_import_contract():
+    done = python("-c", "import write_architecture; print(write_architecture.picture(), end='')", cwd=DOCS)
+    assert (DOCS / "images" / "layers.svg").read_text("utf-8") == done.stdout, "run python docs/write_architecture.py"
+
+
+def test_every_file_named_in_the_docs_exists():
+    """Of the package and of the tests; with or without the package's name."""
+    for page in [*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
+        for name in re.findall(r"`((?:\w+/)+\w+\.py)\b", page.read_text("utf-8")):
+            assert (ROOT / name).exists() or (ROOT / "ppo_tui" / name).exists(), f"{page.name}: {name}"
 
 
 def test_the_example_of_a_sink_runs_as_it_stands(tmp_path: Path):

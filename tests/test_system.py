@@ -98,7 +98,7 @@ def test_without_renameat2_a_checkpoint_is_replaced_by_renaming(no_c_functions, 
     assert [found.name for found in tmp_path.iterdir()] == ["step"]
 
 
-# ── Memory and slices ───────────────────────────────────────────────────────────────────────────────────────
+# ── Memory ───────────────────────────────────────────────────────────────────────────────────────
 
 MAPPINGS = """
     import ctypes
@@ -127,16 +127,6 @@ def test_large_blocks_are_no_longer_mapped_anew():
 
 def test_without_mallopt_the_allocator_stays_as_it_is(no_c_functions):
     assert system.keep_freed_memory() is False
-
-
-def test_without_the_system_call_slices_stay_as_they_are(no_c_functions):
-    """That it does its work is shown in tests/tui/test_scheduling.py."""
-    assert system.request_scheduler_slice(0.0001) is False
-
-
-def test_on_an_unknown_machine_slices_stay_as_they_are(monkeypatch):
-    monkeypatch.setattr("platform.machine", lambda: "unknown")
-    assert system.request_scheduler_slice(0.0001) is False
 
 
 # ── A GPU's use ─────────────────────────────────────────────────────────────────────────────────────────────

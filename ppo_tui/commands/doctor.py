@@ -1,4 +1,4 @@
-"""`ppo-tui doctor`."""
+"""`ppo-tui doctor`: a check of this installation and this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ppo-tui eval`."""
+"""`ppo-tui eval`: the score of a trained policy over whole episodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ppo-tui export`."""
+"""`ppo-tui export`: a trained policy for other programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ppo-tui import`."""
+"""`ppo-tui import`: a run of a model from Stable-Baselines3."""
 
 from __future__ import annotations
 

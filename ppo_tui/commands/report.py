@@ -1,4 +1,4 @@
-"""`ppo-tui report`."""
+"""`ppo-tui report`: runs as one HTML page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ppo-tui sweep`."""
+"""`ppo-tui sweep`: many runs, with settings from Optuna or seeds."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from ..config import PRIVATE_SECTIONS, Config, flat_settings
 from ..errors import ConfigError
 from ..protocol import Evaluated, Event, Rewound, RunFinished, RunResumed, RunStarted, SettingChanged, UpdateFinished
 from ..runs import RunDirectory
+from .wording import describe
 
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 
@@ -60,9 +61,7 @@ class TrackingSink:
                 }
                 self._tracker.log(values, event.step, event.time)
             case SettingChanged():
-                self._tracker.log_setting(
-                    f"{event.key}: {event.old} → {event.new}, by {event.by}", event.step, event.time
-                )
+                self._tracker.log_setting(describe(event) or "", event.step, event.time)
             case RunFinished():
                 self._tracker.end(event.exit_code)
 

@@ -21,7 +21,6 @@ from .app import Departure, PpoTuiApp
 from .clip_player import default_fps
 from .controller import Messages
 from .driver import LastingDriver
-from .scheduling import short_slices
 from .screen_options import ScreenOptions
 from .session import Session
 from .view import Kind
@@ -63,9 +62,7 @@ def run_screen(session: Session, options: ScreenOptions | None = None) -> Outcom
     options = options or ScreenOptions()
     fps = frame_rate(options)
     messages: Messages = deque(maxlen=100)
-    # Textual's threads, which read keys and write to the terminal, inherit the short slices; a process that takes over
-    # this run in the background, once the screen is gone, does not.
-    with short_slices(), _captured_logging(messages), _own_terminal(messages):
+    with _captured_logging(messages), _own_terminal(messages):
         app = PpoTuiApp(session, fps=fps, look=options.look, keymap=options.keymap, messages=messages)
         if "TEXTUAL_DRIVER" not in os.environ:  # which names the one that talks to a browser
             app.driver_class = LastingDriver

@@ -10,7 +10,6 @@ from typing import Protocol
 
 from ...errors import PPOTuiError, RunFailedError
 from ...protocol import Command, Event, RunFinished, RunState, Stop, UpdateFinished
-from ...system import request_scheduler_slice
 from ...training.controls import Inbox
 from .base import Mailbox, Session
 
@@ -96,7 +95,6 @@ class LocalSession(Session):
         return not self._thread.is_alive()
 
     def _learn(self) -> None:
-        request_scheduler_slice(0.0)  # the screen's thread, which started this one, has short ones
         # A thread dies in silence, so any exception (SystemExit too) becomes an event.
         try:
             self._make_engine(self.emit).run()
