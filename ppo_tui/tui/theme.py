@@ -13,9 +13,8 @@ from textual.color import Color
 from textual.filter import LineFilter
 from textual.theme import BUILTIN_THEMES, Theme
 
-ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
-    "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
-)  # fmt: skip
+ORANGE, SKY, BLUE, PURPLE = "#E69F00", "#56B4E9", "#0072B2", "#CC79A7"
+"""Colours of Okabe and Ito's palette."""
 
 DARK = Theme(
     name="ppo-dark",
