@@ -28,7 +28,9 @@ def linear_ticks(low: float, high: float, most: int) -> list[float]:
         step = factor * power
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         if step > 0 and last - first < most:
-            return [index * step for index in range(first, last + 1)]
+            ticks = [index * step for index in range(first, last + 1)]
+            # Far from zero, neighbouring floats are as far apart as the ticks.
+            return [tick for tick in ticks if low - 1e-6 * span <= tick <= high + 1e-6 * span]
     return []
 
 

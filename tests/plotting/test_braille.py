@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -278,6 +278,7 @@ def test_a_growing_curve_changes_few_cells():
     st.floats(1e-6, 1e12, allow_subnormal=False),
     st.integers(1, 12),
 )
+@example(459373130978.1555, 6.103515625e-05, 1)
 def test_ticks_are_few_round_and_within(low, span, most):
     high = low + span
     ticks = plotting.linear_ticks(low, high, most)

@@ -105,7 +105,7 @@ def test_tensorboard_has_settings_and_their_changes(story):
     assert content.hparams["env.id"].string_value == "CartPole-v1"
     assert not any(key.startswith("notify") for key in content.hparams)
     (tensor,) = accumulator.Tensors("settings/text_summary")
-    assert tensor.tensor_proto.string_val[0] == b"ppo.clip_range: 0.1 \xe2\x86\x92 0.2, by ada"
+    assert tensor.tensor_proto.string_val[0] == "ppo.clip_range 0.1 → 0.2 (by ada) at step 256".encode()
 
 
 def test_tensorboard_forgets_what_a_rewind_or_a_crash_made_void(story):
