@@ -107,7 +107,7 @@ class PreparedRun:
 
         guests = [*tracking_sinks(self.config, self.directory), *notifying_sinks(self.config, self.directory)]
         try:
-            trainer = Trainer(
+            return Trainer(
                 self.config,
                 sinks=[EventLog(self.directory), *guests, *sinks],
                 name=self.directory.name,
@@ -124,9 +124,6 @@ class PreparedRun:
         except BaseException as error:
             self.directory.update(status="failed", reason=str(error), ended=time.time())
             raise
-        # The 300,000 objects of libraries never die; a full collection of them stops every thread for 0.15 s.
-        gc.freeze()
-        return trainer
 
     def close(self) -> None:
         """End the workers."""
@@ -334,7 +331,10 @@ def run_headless(prepared: PreparedRun, lines: LineOptions | None = None) -> int
             _logging_to(prepared.directory.log),
             _served(prepared.directory, inbox.send) as server,
         ):
-            return prepared.trainer([server, *([sink] if sink else [])], inbox).run().exit_code
+            trainer = prepared.trainer([server, *([sink] if sink else [])], inbox)
+            # The 300,000 objects of libraries never die; a full collection of them stops every thread for 0.15 s.
+            gc.freeze()
+            return trainer.run().exit_code
     finally:
         if sink:
             sink.close()

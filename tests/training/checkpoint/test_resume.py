@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import random
 import shutil
 import subprocess
@@ -385,7 +384,6 @@ def resume_from_before_the_rebuild(tmp_path: Path) -> tuple[RunDirectory, Record
     prepared = prepare_resume(directory)
     try:
         result = prepared.trainer([record], Inbox()).run()
-        assert gc.get_freeze_count() > 10_000, "no collection goes through the libraries' objects"
     finally:
         prepared.close()
         directory.release()
