@@ -1,4 +1,7 @@
-"""How the pages become a site: ``make docs``, then open ``docs/_build/html/index.html``."""
+"""Settings of the documentation's site.
+
+``make docs`` builds it; then open ``docs/_build/html/index.html``.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Take the pictures of the documentation: the real screen on a real run, as the app's own SVG, rendered to PNG.
+"""Take the documentation's pictures of the screen on a real run.
 
     python docs/take_picture.py --preset breakout --updates 40
 
-writes every picture of `SHOTS` to ``docs/images``. Needs Chromium, which alone among common renderers keeps braille and
-block glyphs aligned.
+writes every picture of `SHOTS` to ``docs/images``: the app's own SVG, rendered to PNG. Needs Chromium, which alone
+among common renderers keeps braille and block glyphs aligned.
 """
 
 from __future__ import annotations

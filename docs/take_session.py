@@ -1,4 +1,4 @@
-"""Write session.md: one whole session with a run on a server, as it really goes, in a real terminal.
+"""Write session.md: a real session with a run on a server.
 
     python docs/take_session.py
 
