@@ -19,7 +19,7 @@ from ppo_tui import Config
 
 
 class Agent(nn.Module):
-    """The Nature CNN (Mnih et al., 2015) with a policy head and a value head."""
+    """The Nature CNN (Mnih et al., 2015) with policy and value heads."""
 
     def __init__(self, num_actions: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Agent(nn.Module):
         self.critic = orthogonal(nn.Linear(512, 1), gain=1.0)
 
     def forward(self, observations: Tensor) -> tuple[Categorical, Tensor]:
-        """Action distributions and values `[B]` of stacked frames `[B, 4, 84, 84]` in 0..255."""
+        """Policies and values `[B]` of frames `[B, 4, 84, 84]` in 0..255."""
         features = self.trunk(observations / 255.0)
         return Categorical(logits=self.actor(features)), self.critic(features).squeeze(-1)
 

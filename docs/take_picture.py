@@ -34,7 +34,7 @@ SHOTS: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {
 
 
 async def _run(prepared: PreparedRun, updates: int) -> dict[str, str]:
-    """Train behind the screen for some updates, and return all pictures as SVG."""
+    """Train behind the screen; return all pictures as SVG."""
     inbox = Inbox()
     session = LocalSession(lambda emit: prepared.trainer([FunctionSink(emit)], inbox), inbox)
     app = PpoTuiApp(session)

@@ -54,7 +54,7 @@ class Terminal:
         self._tmux("send-keys", "-l", text)
 
     def command(self, line: str) -> str:
-        """Run a command line to its end, and return what it printed."""
+        """Run a command line to its end, and return its output."""
         self.press("clear", "Enter")
         self.wait_for(lambda: self.picture() == "$")
         self.type(line)

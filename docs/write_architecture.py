@@ -62,7 +62,7 @@ def picture() -> str:
 
 
 def tree() -> str:
-    """Every file of the package on a line of its own, with the first line of its docstring."""
+    """List every file of the package with its docstring's first line."""
     return "\n".join(["```text", "ppo_tui/", *_lines(PACKAGE, "  "), "```", ""])
 
 

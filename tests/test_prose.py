@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from tests.conftest import ROOT
 
+FOLDERS = ("ppo_tui", "benchmarks", "docs")
 MAX_WORDS = 12
 RELATIVE = re.compile(r"\b(what|that|who|whose|whom|which|where)\b")
 
@@ -15,8 +16,8 @@ Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def documented() -> Iterator[tuple[str, Documented, str | None]]:
-    """Place, node and docstring of everything in the package that can have one."""
-    for path in sorted((ROOT / "ppo_tui").rglob("*.py")):
+    """Place, node and docstring of everything outside the tests that can have one."""
+    for path in sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, Documented):
                 place = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)} {getattr(node, 'name', 'module')}"
