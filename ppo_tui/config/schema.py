@@ -94,6 +94,13 @@ class AtariConfig(Section, frozen=True, kw_only=True):
         bool,
         setting("Press FIRE after a reset and after each lost life, in games that wait for it.", on_resume="inexact"),
     ] = True
+    fire_then_second: Annotated[
+        bool,
+        setting(
+            "After that FIRE, also take the game's action number 2, as Stable-Baselines3 and baselines do.",
+            on_resume="inexact",
+        ),
+    ] = False
     clip_reward: Annotated[
         bool,
         setting("Train on the sign of the reward; the reported return stays raw.", on_resume="inexact"),

@@ -54,7 +54,9 @@ class AtariEnv(gymnasium.Env[np.ndarray, np.int64]):
     FIRE (`AtariConfig.fire_reset`) is pressed for one step after a game starts and after each lost life, in games
     whose minimal action set has at least three actions of which FIRE is the second: baselines' rule, which includes
     some games that do not wait for it. It happens within `reset`; where a life is lost without one (``none``), FIRE
-    replaces the agent's action in the next step, or Breakout would never continue.
+    replaces the agent's action in the next step, or Breakout would never continue. With
+    `AtariConfig.fire_then_second`, `reset` plays a step of the game's action number 2 after it, as the ``FireResetEnv``
+    of baselines and Stable-Baselines3 does; a life lost in one of the two is followed by a NOOP step.
 
     ``info["episode"]`` reports the game: in mode ``reset`` it ends with the life. Its return is raw and includes NOOP
     and FIRE steps; its length counts the agent's steps. When a game ends within `reset`, in the NOOP or FIRE step after
@@ -127,6 +129,10 @@ class AtariEnv(gymnasium.Env[np.ndarray, np.int64]):
         if self._fire_due:
             self._fire_due = False
             self._press(FIRE, info)
+            if self._config.fire_then_second:
+                self._continue_after_life(info)
+                self._press(self._actions[2], info)
+                self._continue_after_life(info)
         self._between_lives = False
         info["lives"] = self._lives
         return self._screen.resized(), info
@@ -271,6 +277,16 @@ class AtariEnv(gymnasium.Env[np.ndarray, np.int64]):
             if self._length > 0:
                 info["episode"] = episode_info(self._return, self._length)
             self._new_game()
+
+    def _continue_after_life(self, info: dict[str, Any]) -> None:
+        """Play a NOOP step after a step with a lost life.
+
+        FIRE is not due again.
+        """
+        if self._fire_due:
+            self._fire_due = False
+            self._press(NOOP, info)
+            self._fire_due = False
 
     def _hold(self, action: ale_py.Action) -> tuple[float, bool]:
         """Emulate up to `frame_skip` frames of `action`; pool the last two.

@@ -3,6 +3,7 @@
 import copy
 import itertools
 
+import cv2
 import gymnasium
 import numpy as np
 import pytest
@@ -201,6 +202,32 @@ def test_with_none_fire_replaces_the_action_after_a_lost_life():
         if "episode" in info:
             break
     assert lives < 5
+
+
+def stable_baselines3s(env_id: str) -> gymnasium.Env:
+    """Stable-Baselines3's wrappers around the game in grey."""
+    wrappers = pytest.importorskip("stable_baselines3.common.atari_wrappers")
+    env = gymnasium.make(env_id, obs_type="grayscale", frameskip=1, repeat_action_probability=0.0)
+    env = wrappers.MaxAndSkipEnv(wrappers.NoopResetEnv(env, noop_max=1), skip=4)
+    return wrappers.FireResetEnv(wrappers.EpisodicLifeEnv(env))
+
+
+@pytest.mark.parametrize("game", ["Breakout", "MontezumaRevenge", "Tennis"])
+def test_fire_then_the_second_action_plays_as_stable_baselines3_does(game: str):
+    theirs = stable_baselines3s(f"ALE/{game}-v5")
+    env = atari(f"ALE/{game}-v5", noop_max=1, life_loss="terminal", fire_reset=True, fire_then_second=True)
+    frames = [env.reset(seed=3)[0], cv2.resize(theirs.reset(seed=3)[0], (84, 84), interpolation=cv2.INTER_AREA)]
+    resets = 0
+    for action in random_actions(env, seed=5, limit=600):
+        assert np.array_equal(*frames)
+        frame, reward, terminated, truncated, _ = env.step(action)
+        their_frame, their_reward, their_terminated, their_truncated, _ = theirs.step(action)
+        assert (reward, terminated, truncated) == (their_reward, their_terminated, their_truncated)
+        if terminated or truncated:
+            frame, their_frame = env.reset()[0], theirs.reset()[0]
+            resets += 1
+        frames = [frame, cv2.resize(their_frame, (84, 84), interpolation=cv2.INTER_AREA)]
+    assert resets > 0 or game == "Tennis"  # a match of Tennis is long
 
 
 @pytest.mark.parametrize("full_action_space", [False, True])

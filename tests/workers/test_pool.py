@@ -171,10 +171,10 @@ def test_episodes_leave_their_return_and_length_and_final_observation():
 def test_misuse_is_named():
     pool = WorkerPool(counters(2), num_workers=2, groups=2)
     pool.reset(seed=0)
-    with pytest.raises(NoAsyncCallError, match="worker group 0 was sent no 'step'"):
+    with pytest.raises(NoAsyncCallError, match="`step_wait` without any prior call to `step_async`"):
         pool.step_wait()
     pool.step_async([0, 0])
-    with pytest.raises(AlreadyPendingCallError, match="pending 'step'"):
+    with pytest.raises(AlreadyPendingCallError, match="pending call to `step`"):
         pool.step_async([0, 0])
     with pytest.raises(AlreadyPendingCallError):
         pool.reset()
