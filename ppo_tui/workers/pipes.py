@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
+import functools
+import multiprocessing
 import os
 import select
 import signal
@@ -12,12 +15,33 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+import gymnasium
+
 from ..errors import WorkerError, WorkerFailedError
 from . import wire
 from .process import kill_fork_server
 from .wire import Reply
 
 _CHUNK = 1 << 16
+
+
+class WorkerTimeoutError(WorkerFailedError, multiprocessing.TimeoutError):
+    """Silence of workers beyond the time limit."""
+
+
+@functools.cache
+def _raised_class(kind: str) -> type[WorkerError]:
+    """A class of `WorkerError` and of the exception `kind` at once."""
+    own = getattr(builtins, kind, None) or getattr(gymnasium.error, kind, None)
+    if own in (None, Exception, BaseException):
+        return WorkerError
+    try:
+        raised = type(f"Worker{kind}", (WorkerError, own), {"__doc__": f"{kind} in a worker."})
+        raised("")
+    except TypeError:  # it wants other arguments, or no class can inherit from both
+        return WorkerError
+    return raised
+
 
 SLICE_SECONDS = 1.0
 """Silence is counted in slices of at most this length: when this process is stopped for an hour (ctrl+Z, a laptop's
@@ -169,7 +193,7 @@ class WorkerHandle:
 
     def hang_error(self, seconds: float) -> WorkerFailedError:
         """The failure of a worker without a reply for `seconds`."""
-        return WorkerFailedError(
+        return WorkerTimeoutError(
             f"no reply from worker {self.index} (pid {self.process.pid}) for {seconds:g} s",
             {self.index: f"hung (no reply for {seconds:g} s)"},
             hint="an environment hangs, or is slower than workers.step_timeout allows",
@@ -184,7 +208,7 @@ class WorkerHandle:
 
     def _error(self, raised: wire.RaisedError) -> WorkerError:
         where = "while starting" if raised.env is None else f"in environment {raised.env}"
-        error = WorkerError(f"worker {self.index} failed {where}: {raised.error}")
+        error = _raised_class(raised.kind)(f"worker {self.index} failed {where}: {raised.error}")
         error.add_note(raised.traceback)
         return error
 
@@ -232,8 +256,10 @@ class ReplyWaiter:
 
         Raises:
             WorkerFailedError: workers died, broke the protocol, or did not reply within `timeout` seconds. It names all
-                of them and holds the replies of the others.
-            WorkerError: a worker raised; the others' replies have been received.
+                of them and holds the replies of the others. Where all were silent it is a `WorkerTimeoutError`, which
+                is `multiprocessing.TimeoutError`, too.
+            WorkerError: a worker raised; the others' replies have been received. It is of the type that the environment
+                raised, too, where that is one of Python's or Gymnasium's.
         """
         replies: dict[int, Any] = {}
         first_error: WorkerError | None = None
@@ -297,7 +323,9 @@ class ReplyWaiter:
         if failures:
             causes = {index: cause for failed in failures for index, cause in failed.causes.items()}
             message = "; ".join(failed.message for failed in failures)
-            raise WorkerFailedError(message, causes, hint=failures[0].hint, replies=replies)
+            hung = all(isinstance(failed, WorkerTimeoutError) for failed in failures)
+            kind = WorkerTimeoutError if hung else WorkerFailedError
+            raise kind(message, causes, hint=failures[0].hint, replies=replies)
         if error:
             raise error
         return [replies.get(handle.index) for handle in self._handles]

@@ -38,6 +38,15 @@ class PoolState(enum.Enum):
     RESTORING = "restore_states"
 
 
+_SENDERS = {
+    "wait_step": "send_step",
+    "step_wait": "step_async",
+    "reset_wait": "reset_async",
+    "call_wait": "call_async",
+}
+"""A method that waits → the one to call before it."""
+
+
 class WorkerPool(VectorEnv):
     """Several environments in each of several processes.
 
@@ -59,7 +68,7 @@ class WorkerPool(VectorEnv):
             ``shared.action_masks``; 0 where none does.
         observation_space, action_space: of one environment. Where they are not given, one environment is made
             and closed in this process to learn them.
-        autoreset_mode: what happens when an episode ends; Gymnasium's three modes.
+        autoreset_mode: what happens when an episode ends; Gymnasium's three modes, or their names.
         infos: collect the environments' info dictionaries (each costs a pickle).
         copy: return copies of the observations rather than views that later steps overwrite.
         log_path: file for the workers' stdout and stderr, appended to; None leaves them as they are.
@@ -69,7 +78,7 @@ class WorkerPool(VectorEnv):
 
     Raises:
         ConfigError: a space is no array of a fixed shape.
-        WorkerError: a worker died, hung, or an environment could not be made.
+        WorkerError: a worker died, hung, or an environment could not be made, or has other spaces than the first.
     """
 
     def __init__(
@@ -82,7 +91,7 @@ class WorkerPool(VectorEnv):
         num_masked: int = 0,
         observation_space: gymnasium.Space | None = None,
         action_space: gymnasium.Space | None = None,
-        autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         infos: bool = True,
         copy: bool = True,
         log_path: str | Path | None = None,
@@ -96,6 +105,7 @@ class WorkerPool(VectorEnv):
         metadata: dict[str, Any] = {}
         if observation_space is None or action_space is None:
             observation_space, action_space, metadata, self.render_mode = _spaces_of(env_fns[0])
+        autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**metadata, "autoreset_mode": autoreset_mode}
         self.single_observation_space, self.single_action_space = observation_space, action_space
         self.observation_space = batch_space(observation_space, self.num_envs)
@@ -116,6 +126,7 @@ class WorkerPool(VectorEnv):
         self._roster = Roster(
             env_fns,
             self._layout,
+            spaces=(observation_space, action_space),
             autoreset_mode=autoreset_mode,
             infos=infos,
             log_path=None if log_path is None else str(log_path),
@@ -128,6 +139,7 @@ class WorkerPool(VectorEnv):
             for group in self._groups
         ]
         self._group_states = [PoolState.IDLE] * self.num_groups
+        self._awaited: PoolState | None = None  # by the user of an `…_async` method
         self._all, *self._waiters = self._make_waiters()
         self._start_timeout, self._started = start_timeout, False
         if wait:
@@ -211,14 +223,18 @@ class WorkerPool(VectorEnv):
             mask: ``[N]`` bool, which of them; None for all.
         """
         mask = np.ones(self.num_envs, dtype=bool) if mask is None else mask
-        replies = self._ask_all(
-            PoolState.RESETTING,
-            [
-                wire.encode(Request.RESET, (slot, list(seeds[w.envs]), list(mask[w.envs]), options))
-                for w in self.workers
-            ],
-            timeout=max(self.step_timeout, self._start_timeout),  # first resets often load a game
-        )
+        self._send_reset("reset", slot, seeds, mask, options)
+        return self._receive_reset()
+
+    def _send_reset(self, caller: str, slot: int, seeds: Sequence[int | None], mask: Any, options: Any) -> None:
+        messages = [
+            wire.encode(Request.RESET, (slot, list(seeds[w.envs]), list(mask[w.envs]), options)) for w in self.workers
+        ]
+        self._send_all(PoolState.RESETTING, caller, messages)
+
+    def _receive_reset(self, timeout: float | None = None) -> list[tuple[int, dict[str, Any]]]:
+        # First resets often load a game.
+        replies = self._receive_all(max(self.step_timeout, self._start_timeout) if timeout is None else timeout)
         return [pair for reply in replies if reply for pair in reply]
 
     def save_states(self) -> list[bytes]:
@@ -308,15 +324,24 @@ class WorkerPool(VectorEnv):
         timeout: float | None = None,
     ) -> list[Any]:
         """Send each worker its message and return all their payloads."""
-        for group in range(self.num_groups):
-            self._expect(group, PoolState.IDLE, state.value)
+        self._send_all(state, state.value, messages)
+        return self._receive_all(timeout)
+
+    def _send_all(self, state: PoolState, caller: str, messages: Sequence[bytes]) -> None:
+        self._expect_all(PoolState.IDLE, caller)
         self._group_states = [state] * self.num_groups
+        for worker, message in zip(self.workers, messages, strict=True):
+            worker.send(message)
+
+    def _receive_all(self, timeout: float | None = None) -> list[Any]:
         try:
-            for worker, message in zip(self.workers, messages, strict=True):
-                worker.send(message)
             return self._all.wait(self.step_timeout if timeout is None else timeout)
         finally:
             self._group_states = [PoolState.IDLE] * self.num_groups
+
+    def _expect_all(self, state: PoolState, caller: str) -> None:
+        for group in range(self.num_groups):
+            self._expect(group, state, caller)
 
     def _expect(self, group: int, state: PoolState, caller: str) -> None:
         if self.closed:
@@ -327,12 +352,9 @@ class WorkerPool(VectorEnv):
             return
         if state is PoolState.IDLE:
             raise AlreadyPendingCallError(
-                f"{caller} was called while worker group {group} has a pending {pending.value!r}: wait for it first",
-                pending.value,
+                f"Calling `{caller}` while waiting for a pending call to `{pending.value}` to complete", pending.value
             )
-        raise NoAsyncCallError(
-            f"{caller} was called, but worker group {group} was sent no {state.value!r}", state.value
-        )
+        raise NoAsyncCallError(f"Calling `{caller}` without any prior call to `{_SENDERS[caller]}`.", state.value)
 
     # ── gymnasium.vector.VectorEnv ──────────────────────────────────────────────────────────────────────────
 
@@ -348,17 +370,43 @@ class WorkerPool(VectorEnv):
 
         ``options["reset_mask"]``, ``[N]`` bool, restricts that to some of the environments.
         """
+        self.reset_async(seed=seed, options=options)
+        return self.reset_wait()
+
+    def reset_async(
+        self,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        """Ask for new episodes, as `reset` does; `reset_wait` collects their first observations."""
         if seed is None or isinstance(seed, int):
             seed = [None if seed is None else seed + i for i in range(self.num_envs)]
         if len(seed) != self.num_envs:
             raise ValueError(f"{len(seed)} seeds for {self.num_envs} environments: give one each, or a single one")
         options = dict(options) if options is not None else None
-        mask = _checked_mask(options.pop("reset_mask"), self.num_envs) if options and "reset_mask" in options else None
-        pairs = self.reset_into(self._slot, seed, mask=mask, options=options)
+        mask = np.ones(self.num_envs, dtype=bool)
+        if options and "reset_mask" in options:
+            mask = _checked_mask(options.pop("reset_mask"), self.num_envs)
+        self._send_reset("reset_async", self._slot, seed, mask, options)
+        self._awaited = PoolState.RESETTING
+
+    def reset_wait(self, timeout: float | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """First observations ``[N, *S]`` and infos, after `reset_async`.
+
+        Raises:
+            NoAsyncCallError: none were asked for.
+            WorkerError: a worker died, was silent for `timeout` seconds, or an environment raised.
+        """
+        self._expect_all(PoolState.RESETTING, "reset_wait")
+        self._awaited = None
+        pairs = self._receive_reset(timeout)
         return self._observations(), self._merged(pairs)
 
     def step_async(self, actions: Any) -> None:
         """Send every environment its action; `step_wait` collects the results."""
+        self._expect_all(PoolState.IDLE, "step_async")
+        if np.ndim(actions) == 0:
+            raise TypeError(f"actions {actions!r}: expected one for each of {self.num_envs} environments")
         actions = np.asarray(actions, dtype=self._layout.action_dtype)
         if actions.shape != (self.num_envs, *self._layout.action_shape):
             raise ValueError(
@@ -367,11 +415,14 @@ class WorkerPool(VectorEnv):
         self._slot = (self._slot + 1) % self._slots
         for group in range(self.num_groups):
             self.send_step(group, actions[self.group_envs(group)], self._slot)
+        self._awaited = PoolState.STEPPING
 
     def step_wait(
         self, timeout: float | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """The results of the actions sent by `step_async`, as `step` returns them."""
+        self._expect_all(PoolState.STEPPING, "step_wait")
+        self._awaited = None
         pairs = [pair for group in range(self.num_groups) for pair in self.wait_step(group, timeout)]
         shared, slot = self.shared, self._slot
         return (
@@ -389,13 +440,34 @@ class WorkerPool(VectorEnv):
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """The attribute or the method's result in each environment."""
+        self.call_async(name, *args, **kwargs)
+        return self.call_wait()
+
+    def call_async(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """Ask for the results of `call`; `call_wait` collects them."""
         message = wire.encode(Request.CALL, (name, args, kwargs))
-        replies = self._ask_all(PoolState.CALLING, [message] * self.num_workers)
-        return tuple(result for reply in replies for result in reply)
+        self._send_all(PoolState.CALLING, "call_async", [message] * self.num_workers)
+        self._awaited = PoolState.CALLING
+
+    def call_wait(self, timeout: float | None = None) -> tuple[Any, ...]:
+        """The results asked for by `call_async`; raises as `reset_wait` does."""
+        self._expect_all(PoolState.CALLING, "call_wait")
+        self._awaited = None
+        return tuple(result for reply in self._receive_all(timeout) for result in reply)
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
         """The attribute `name` of each environment."""
         return self.call(name)
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleMethodOverride], as in Gymnasium
+        """``[N]``: the seed of each environment's generator."""
+        return self.get_attr("np_random_seed")
+
+    @property
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # pyright: ignore[reportIncompatibleMethodOverride], as in Gymnasium
+        """``[N]``: a copy of each environment's generator."""
+        return self.get_attr("np_random")
 
     def set_attr(self, name: str, values: Any) -> None:
         """Set an attribute in each environment, to its own or one value."""
@@ -414,8 +486,12 @@ class WorkerPool(VectorEnv):
     def close_extras(self, timeout: float = CLOSE_SECONDS, terminate: bool = False) -> None:
         """End the workers; kill those still alive after `timeout` seconds.
 
-        `terminate` kills them at once.
+        `terminate` kills them at once. A warning says if an ``…_async`` call still waits for its results.
         """
+        if self._awaited is not None:
+            gymnasium.logger.warn(
+                f"Calling `close` while waiting for a pending call to `{self._awaited.value}` to complete."
+            )
         self._roster.stop(time.monotonic() + (0.0 if terminate else timeout))
 
     def _observations(self) -> np.ndarray:
@@ -453,6 +529,13 @@ def _array_shape(space: gymnasium.Space, what: str) -> tuple[int, ...]:
 
 
 def _checked_mask(mask: Any, num_envs: int) -> np.ndarray:
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,) or not mask.any():
-        raise ValueError(f"options['reset_mask'] must be a bool array of shape ({num_envs},) with a True in it")
+    what = "`options['reset_mask']` must"
+    if not isinstance(mask, np.ndarray):
+        raise TypeError(f"{what} be a numpy array, got {type(mask)}")
+    if mask.shape != (num_envs,):
+        raise ValueError(f"{what} have shape `({num_envs},)`, got {mask.shape}")
+    if mask.dtype != np.bool_:
+        raise TypeError(f"{what} have `dtype=np.bool_`, got {mask.dtype}")
+    if not mask.any():
+        raise ValueError(f"{what} contain a boolean array with at least one True value, got reset_mask={mask}")
     return mask

@@ -29,6 +29,7 @@ class Roster:
 
     Args:
         env_fns: one constructor for each environment; pickled by value.
+        spaces: observation and action space of each of them.
         preload: modules that the fork server imports once for all workers.
 
     Attributes:
@@ -42,6 +43,7 @@ class Roster:
         env_fns: Sequence[Callable[[], gymnasium.Env]],
         layout: Layout,
         *,
+        spaces: tuple[gymnasium.Space, gymnasium.Space],
         autoreset_mode: AutoresetMode,
         infos: bool,
         log_path: str | None,
@@ -56,6 +58,7 @@ class Roster:
             WorkerSetup(
                 index=index,
                 env_fns=cloudpickle.dumps(list(env_fns[envs])),
+                spaces=cloudpickle.dumps(spaces),
                 first_env=envs.start,
                 num_envs=envs.stop - envs.start,
                 layout=layout,

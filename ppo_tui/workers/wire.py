@@ -53,11 +53,14 @@ class RaisedError(NamedTuple):
 
     Attributes:
         env: index of the environment that raised it, or None where the worker itself did.
+        error: its type and message.
+        kind: name of the nearest class of Python or of `gymnasium.error` that it is an instance of.
     """
 
     env: int | None
     error: str
     traceback: str
+    kind: str
 
 
 _STEP = struct.Struct("<BI")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import os
 import pickle
@@ -40,6 +41,7 @@ class WorkerSetup:
     Attributes:
         index: names the worker in messages.
         env_fns: pickled list of the constructors of its environments.
+        spaces: pickled observation and action space that each of them must have.
         first_env: index of its first environment among all N.
         infos: send the environments' info dictionaries back.
         log_path: file that its stdout and stderr are appended to; None leaves them as they are.
@@ -47,6 +49,7 @@ class WorkerSetup:
 
     index: int
     env_fns: bytes
+    spaces: bytes
     first_env: int
     num_envs: int
     layout: Layout
@@ -96,11 +99,20 @@ class EnvHost:
         self.current_env: int | None = None
         env_fns: Sequence[Callable[[], gymnasium.Env]] = pickle.loads(setup.env_fns)
         self._envs = [env_fn() for env_fn in env_fns]
+        self._refuse_other_spaces(*pickle.loads(setup.spaces))
         self._needs_reset = np.zeros(len(self._envs), dtype=bool)
         self._scalar_actions = not setup.layout.action_shape
         self._shown_slot = 0
         self._recorder: ClipRecorder | None = None
         self._recorded_env: int | None = None  # of this worker's, counted from 0
+
+    def _refuse_other_spaces(self, *expected: gymnasium.Space) -> None:
+        for n, env in enumerate(self._envs, self._setup.first_env):
+            for what, space, wanted in zip(
+                ("observation", "action"), (env.observation_space, env.action_space), expected, strict=True
+            ):
+                if space != wanted:
+                    raise RuntimeError(f"environment {n} has the {what} space {space}, but the pool's is {wanted}")
 
     def handle(self, request: int, message: bytes) -> bytes:
         """Obey `message`, of kind `request`, and return the reply."""
@@ -170,22 +182,29 @@ class EnvHost:
                 self._needs_reset[i] = True
                 return info
             arrays.final_observations[n] = observation
-            final_info = info
+            final_info, final_observation = info, copy.deepcopy(observation) if self._setup.infos else None
             observation, info = env.reset()
             self._write_episode(slot, n, info)
-            arrays.observations[slot, n] = observation
+            self._write_observation(slot, n, observation)
             self._write_mask(slot, n, env, info)
             if self._setup.infos:
-                info = {"final_obs": arrays.final_observations[n].copy(), "final_info": final_info, **info}
+                info = {"final_obs": final_observation, "final_info": final_info, **info}
         return info
 
     def _write(self, slot: int, n: int, observation: Any, reward: Any, terminated: bool, truncated: bool) -> None:
         arrays = self._arrays
-        arrays.observations[slot, n] = observation
+        self._write_observation(slot, n, observation)
         arrays.rewards[slot, n] = reward
         arrays.terminations[slot, n] = terminated
         arrays.truncations[slot, n] = truncated
         arrays.episode_lengths[slot, n] = 0
+
+    def _write_observation(self, slot: int, n: int, observation: Any) -> None:
+        # NumPy would repeat a smaller array to fill the larger one.
+        if np.shape(observation) != self._setup.layout.observation_shape:
+            expected = self._setup.layout.observation_shape
+            raise ValueError(f"the observation has the shape {np.shape(observation)} instead of {expected}")
+        self._arrays.observations[slot, n] = observation
 
     def _write_mask(self, slot: int, n: int, env: gymnasium.Env, info: dict[str, Any]) -> None:
         """Write the action mask of the state, if actions are masked."""
@@ -298,8 +317,9 @@ def error_reply(env: int | None, error: BaseException) -> bytes:
     Args:
         env: index of the environment that raised it; None where none did.
     """
-    raised = RaisedError(env, f"{type(error).__name__}: {error}", traceback.format_exc())
-    return wire.encode(Reply.ERROR, raised)
+    known = (kind for kind in type(error).__mro__ if kind.__module__ in ("builtins", gymnasium.error.__name__))
+    text = f"{type(error).__name__}: {error}"
+    return wire.encode(Reply.ERROR, RaisedError(env, text, traceback.format_exc(), next(known).__name__))
 
 
 def become_worker(log_path: str | None) -> None:

@@ -45,6 +45,7 @@ class OwnEnvs:
         setup = WorkerSetup(
             index=0,
             env_fns=cloudpickle.dumps([env_fn]),
+            spaces=cloudpickle.dumps((info.observation_space, info.action_space)),
             first_env=0,
             num_envs=1,
             layout=layout,
