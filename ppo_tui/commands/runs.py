@@ -65,10 +65,10 @@ def presets(
     name: Annotated[str | None, typer.Argument(help="Print the file of this preset.")] = None,
 ) -> None:
     """List the presets, or print one to start your own from."""
-    from ..config import list_presets, preset_path
+    from ..config import list_presets, preset_path, read_preset_text
 
     if name is not None:
-        print(preset_path(name).read_text("utf-8"), end="")
+        print(read_preset_text(preset_path(name)), end="")
         return
     found = list_presets()
     width = max(map(len, found))
