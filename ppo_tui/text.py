@@ -31,6 +31,16 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
+_FORMULA = "=+-@\t\r\n＝＋－＠"
+"""Characters at whose sight a spreadsheet takes a text for a formula."""
+
+
+def spreadsheet_cell(text: str) -> str:
+    """`text` for a cell of a CSV file: printable, and never a formula."""
+    formula = text.lstrip(" ").startswith(tuple(_FORMULA))
+    return f"'{one_line(text)}" if formula else one_line(text)
+
+
 def escaped_json(text: str) -> str:
     """Escape whatever steers a terminal in JSON; the meaning stays.
 

@@ -60,7 +60,7 @@ def replay(
     run: RunArgument,
     speed: Annotated[
         float | None,
-        typer.Option(min=0.01, metavar="X", help="Speed relative to the run; by default it takes a minute."),
+        typer.Option(min=0.01, max=1e6, metavar="X", help="Speed relative to the run; by default it takes a minute."),
     ] = None,
     theme: ThemeOption = None,
     ascii: AsciiOption = False,

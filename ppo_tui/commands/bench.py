@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def bench(
     preset: PresetOption = "breakout",
     settings: SettingsOption = None,
-    updates: Annotated[int, typer.Option(min=1, metavar="N", help="Updates to measure for each variant.")] = 3,
+    updates: Annotated[
+        int, typer.Option(min=1, max=100_000, metavar="N", help="Updates to measure for each variant.")
+    ] = 3,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the training speed on this machine.

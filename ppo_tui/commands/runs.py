@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -120,7 +119,7 @@ def print_run(run: RunSummary, *, as_json: bool) -> None:
 
 def _cells(run: RunSummary) -> dict[str, str]:
     """Cells of a run's row by heading."""
-    from ..plotting.formats import NOTHING, score, span
+    from ..plotting.formats import NOTHING, date, score, span
 
     return {
         "name": run.name,
@@ -131,6 +130,6 @@ def _cells(run: RunSummary) -> dict[str, str]:
         "done": f"{100 * run.step // run.total_steps}%" if run.total_steps else NOTHING,
         "return": score(run.last_return, 1),
         "best": score(run.best_return, 1),
-        "started": time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started)) if run.started else NOTHING,
+        "started": date(run.started),
         "age": span(run.age_seconds) if run.started else NOTHING,
     }

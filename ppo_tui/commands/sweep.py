@@ -29,10 +29,13 @@ def sweep(
     preset: PresetOption,
     trials: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Number of trials (default 20, or 1 without a search space)."),
+        typer.Option(
+            min=1, max=100_000, metavar="N", help="Number of trials (default 20, or 1 without a search space)."
+        ),
     ] = None,
     processes: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Runs at a time, one core each (default: all cores).")
+        int | None,
+        typer.Option(min=1, max=1024, metavar="N", help="Runs at a time, one core each (default: all cores)."),
     ] = None,
     search: Annotated[
         list[str] | None,

@@ -9,7 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UsageError, did_you_mean
+from ..text import one_line, spreadsheet_cell
 from .curves import GroupCurve
+
+_MOST_CHARACTERS = 120
+"""Limit of a label in a figure."""
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -26,13 +30,18 @@ def write_csv(path: Path, curves: Sequence[GroupCurve]) -> None:
     """
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
+            # All texts are quoted: where semicolons separate cells, they would begin new ones inside a text.
+            table = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
             table.writerow(_HEADINGS)
             for curve in curves:
-                facts = (curve.group.label, curve.group.env, len(curve.group.runs))
+                facts = (
+                    spreadsheet_cell(curve.group.label), spreadsheet_cell(curve.group.env), len(curve.group.runs)
+                )  # fmt: skip
                 columns = [column for name in ("mean", "iqm") for column in curve.estimates[name]]
                 for step, *numbers in zip(curve.steps, *columns, strict=True):
-                    table.writerow((*facts, round(step), *("" if np.isnan(n) else f"{n:.6g}" for n in numbers)))
+                    table.writerow(
+                        (*facts, round(step), *(None if np.isnan(n) else float(f"{n:.6g}") for n in numbers))
+                    )
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
@@ -70,15 +79,25 @@ def write_figure(path: Path, curves: Sequence[GroupCurve], *, metric: str, stati
         axes = figure.add_subplot()
         for curve in curves:
             estimate, count = curve.estimates[statistic], len(curve.group.runs)
-            label = f"{curve.group.label} ({count} {'run' if count == 1 else 'runs'})"
+            label = f"{_label(curve.group.label)} ({count} {'run' if count == 1 else 'runs'})"
             (line,) = axes.plot(curve.steps, estimate.value, label=label)
             if count > 1:
                 axes.fill_between(curve.steps, estimate.low, estimate.high, alpha=0.2, color=line.get_color(), lw=0)
         envs = dict.fromkeys(curve.group.env for curve in curves)
-        axes.set(xlabel="environment steps", ylabel=f"{metric} ({statistic}, 95 % interval)", title=", ".join(envs))
+        axes.set(
+            xlabel="environment steps",
+            ylabel=f"{_label(metric)} ({statistic}, 95 % interval)",
+            title=_label(", ".join(envs)),
+        )
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
         try:
             figure.savefig(path, dpi=150)
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _label(text: str) -> str:
+    """A text of any origin in a figure: printable, short, and no formula of TeX."""
+    text = one_line(text)
+    return (text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…").replace("$", r"\$")

@@ -6,6 +6,7 @@ A number has a fixed count of significant digits, so that columns keep their wid
 from __future__ import annotations
 
 import math
+import time
 
 from ..text import one_line as one_line
 
@@ -100,6 +101,14 @@ def setting(value: object) -> str:
 def setting_name(key: str) -> str:
     """A setting's name without its section: ``optim.learning_rate`` → learning rate."""
     return key.rpartition(".")[2].replace("_", " ")
+
+
+def date(seconds: float, form: str = "%Y-%m-%d %H:%M") -> str:
+    """A local time, of seconds since the Unix epoch; a dash for 0 and for no time."""
+    try:
+        return time.strftime(form, time.localtime(seconds)) if seconds else NOTHING
+    except (OverflowError, ValueError, OSError):  # beyond the years that the C library knows
+        return NOTHING
 
 
 def duration(seconds: float | None) -> str:

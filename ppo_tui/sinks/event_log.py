@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import time
 from pathlib import Path
 
 import msgspec
 
+from ..plotting.formats import date
 from ..protocol import TRANSIENT, Evaluated, Event, RunFinished, RunStarted, UpdateFinished, encode
 from ..runs import RunDirectory
 from ..text import printable
@@ -46,7 +46,7 @@ class EventLog:
         if isinstance(event, UpdateFinished | Evaluated):
             problem = self._append(self._metrics, msgspec.json.encode(_finite(event.metrics)) + b"\n") or problem
         if text := describe(event):
-            stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
+            stamp = date(event.time, "%Y-%m-%d %H:%M:%S")
             details = f"{event.details}\n" if isinstance(event, RunFinished) and event.details else ""
             # People print this file: a text of several lines must not look like lines of the log.
             indented = text.replace("\n", "\n    ")
