@@ -207,7 +207,9 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _print(text: str, error: BaseException) -> None:
     """Print a message on stderr; after the traceback with ``--debug``."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed, or full
+    if sys.stderr is None:  # closed by the shell; print would take stdout instead
+        return
+    with contextlib.suppress(OSError, ValueError):  # closed by a library, or full
         if _debugging():
             traceback.print_exception(error)
         print(f"ppo-tui: {_rank()}{printable(text, lines=True)}", file=sys.stderr)

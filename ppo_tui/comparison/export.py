@@ -39,9 +39,7 @@ def write_csv(path: Path, curves: Sequence[GroupCurve]) -> None:
                 )  # fmt: skip
                 columns = [column for name in ("mean", "iqm") for column in curve.estimates[name]]
                 for step, *numbers in zip(curve.steps, *columns, strict=True):
-                    table.writerow(
-                        (*facts, round(step), *(None if np.isnan(n) else float(f"{n:.6g}") for n in numbers))
-                    )
+                    table.writerow((*facts, round(step), *map(_number, numbers)))
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
@@ -95,6 +93,14 @@ def write_figure(path: Path, curves: Sequence[GroupCurve], *, metric: str, stati
             figure.savefig(path, dpi=150)
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _number(value: float) -> float | int | None:
+    """`value` to six significant digits, whole ones without a point; None for NaN."""
+    if np.isnan(value):
+        return None
+    rounded = float(f"{value:.6g}")
+    return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
 
 
 def _label(text: str) -> str:
