@@ -36,7 +36,7 @@ _FORMULA = "=+-@\t\r\n＝＋－＠"
 
 
 def spreadsheet_cell(text: str) -> str:
-    """`text` for a cell of a CSV file: printable, and never a formula."""
+    """`text` for a cell of a CSV file, never a formula."""
     formula = text.lstrip(" ").startswith(tuple(_FORMULA))
     return f"'{one_line(text)}" if formula else one_line(text)
 

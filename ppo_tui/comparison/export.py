@@ -96,7 +96,10 @@ def write_figure(path: Path, curves: Sequence[GroupCurve], *, metric: str, stati
 
 
 def _number(value: float) -> float | int | None:
-    """`value` to six significant digits, whole ones without a point; None for NaN."""
+    """`value` to six significant digits; None for NaN.
+
+    Whole ones have no point.
+    """
     if np.isnan(value):
         return None
     rounded = float(f"{value:.6g}")
@@ -104,6 +107,6 @@ def _number(value: float) -> float | int | None:
 
 
 def _label(text: str) -> str:
-    """A text of any origin in a figure: printable, short, and no formula of TeX."""
+    """A text of any origin in a figure: short, and no TeX."""
     text = one_line(text)
     return (text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…").replace("$", r"\$")

@@ -172,7 +172,7 @@ def _value(value: Any) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """The value of an expression of the template: texts without control characters and bidi."""
+    """The value of a template's expression, texts made printable."""
     return printable(value, lines=True) if type(value) is str else value
 
 
