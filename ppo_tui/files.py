@@ -73,6 +73,24 @@ def read_file(path: Path | str, most_bytes: int, *, dir_fd: int | None = None, f
     return content
 
 
+def write_file(path: Path | str, content: bytes) -> None:
+    """Write a file of the user's choice whole.
+
+    A FIFO needs its reader already.
+
+    Raises:
+        RefusedFileError: the path contains a null byte.
+        OSError: it cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except ValueError:
+        raise RefusedFileError(f"{str(path)!r} is no path: it contains a null byte") from None
+    os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
 def read_text(path: Path | str, most_bytes: int) -> str:
     """Read a regular text file whole, without a byte order mark.
 

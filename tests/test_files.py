@@ -17,6 +17,7 @@ from ppo_tui.files import (
     read_file,
     read_lines,
     read_text,
+    write_file,
 )
 
 
@@ -121,6 +122,19 @@ def test_odd_paths_are_refused_or_errors_of_the_system(tmp_path: Path):
     for path in (tmp_path / "loop", tmp_path / ("a" * 300), tmp_path / "gone"):
         with pytest.raises(OSError, match="loop|gone|aaa"):
             read_file(path, 10)
+
+
+def test_a_file_is_written_whole_and_a_pipe_without_a_reader_is_not_waited_for(tmp_path: Path):
+    write_file(tmp_path / "file", b"first and long")
+    write_file(tmp_path / "file", b"second")
+    assert (tmp_path / "file").read_bytes() == b"second"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="pipe"):
+        write_file(tmp_path / "pipe", b"x")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_file(tmp_path / "pipe", b"x")
+    assert os.read(reader, 10) == b"x"
+    os.close(reader)
 
 
 def test_lines_of_a_record_are_bounded_and_the_others_are_whole(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,6 +69,8 @@ def replay(
     """Replay the record of a run on the screen."""
     from ..runs import find_run
 
+    if speed is not None and math.isnan(speed):
+        raise UsageError("--speed nan: expected a number above 0")
     require_screen("replay", "events.jsonl in the run's directory is the record")
     options = screen_options(theme, ascii, 0.0)
     from ..tui.session import ReplaySession

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -171,7 +172,9 @@ def overrides_of(settings: Sequence[str] | None, shortcuts: Mapping[str, str | N
 
 def has_screen() -> bool:
     """Whether a terminal, or a browser of `serve`, can show the screen."""
-    return "TEXTUAL_DRIVER" in os.environ or (sys.stdout.isatty() and sys.stdin.isatty())
+    # A stream that the shell has closed is None.
+    on_terminal = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+    return "TEXTUAL_DRIVER" in os.environ or on_terminal
 
 
 def require_screen(command: str, hint: str) -> None:
@@ -188,6 +191,8 @@ def screen_options(theme: str | None, ascii: bool, fps: float | None) -> ScreenO
     """
     from ..tui.screen_options import choose_screen
 
+    if fps is not None and math.isnan(fps):  # no bound of an option refuses it
+        raise UsageError("--fps nan: expected a number from 0 to 60")
     return choose_screen(theme, ascii, fps)
 
 

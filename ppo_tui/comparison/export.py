@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import UsageError, did_you_mean
+from ..files import write_file
 from ..text import one_line, spreadsheet_cell
 from .curves import GroupCurve
 
@@ -28,18 +30,21 @@ def write_csv(path: Path, curves: Sequence[GroupCurve]) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
+    # All texts are quoted: where semicolons separate cells, they would begin new ones inside a text.
+    text = io.StringIO(newline="")
+    table = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)
+    table.writerow(_HEADINGS)
+    for curve in curves:
+        facts = (spreadsheet_cell(curve.group.label), spreadsheet_cell(curve.group.env), len(curve.group.runs))
+        columns = [column for name in ("mean", "iqm") for column in curve.estimates[name]]
+        for step, *numbers in zip(curve.steps, *columns, strict=True):
+            table.writerow((*facts, round(step), *map(_number, numbers)))
+    _write(path, text.getvalue().encode())
+
+
+def _write(path: Path, content: bytes) -> None:
     try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            # All texts are quoted: where semicolons separate cells, they would begin new ones inside a text.
-            table = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
-            table.writerow(_HEADINGS)
-            for curve in curves:
-                facts = (
-                    spreadsheet_cell(curve.group.label), spreadsheet_cell(curve.group.env), len(curve.group.runs)
-                )  # fmt: skip
-                columns = [column for name in ("mean", "iqm") for column in curve.estimates[name]]
-                for step, *numbers in zip(curve.steps, *columns, strict=True):
-                    table.writerow((*facts, round(step), *map(_number, numbers)))
+        write_file(path, content)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
@@ -89,10 +94,9 @@ def write_figure(path: Path, curves: Sequence[GroupCurve], *, metric: str, stati
         )
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
-        try:
-            figure.savefig(path, dpi=150)
-        except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+        picture = io.BytesIO()
+        figure.savefig(picture, dpi=150, format=path.suffix.lower().removeprefix("."))
+        _write(path, picture.getvalue())
 
 
 def _number(value: float) -> float | int | None:

@@ -104,7 +104,7 @@ def setting_name(key: str) -> str:
 
 
 def date(seconds: float, form: str = "%Y-%m-%d %H:%M") -> str:
-    """A local time for seconds since the Unix epoch; a dash for none."""
+    """A local time for seconds since 1970; a dash for none."""
     try:
         return time.strftime(form, time.localtime(seconds)) if seconds else NOTHING
     except (OverflowError, ValueError, OSError):  # beyond the years that the C library knows

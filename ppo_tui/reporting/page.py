@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import UsageError
+from ..files import write_file
 from ..plotting.formats import NOTHING, date, duration, score
 from ..text import printable
 from .charts import COLOURS, draw
@@ -120,7 +121,7 @@ def write_report(path: Path, runs: Sequence[ReportedRun]) -> int:
     """
     page = render(runs).encode("utf-8", "replace")
     try:
-        path.write_bytes(page)
+        write_file(path, page)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}", hint="choose another --output") from None
     return len(page)

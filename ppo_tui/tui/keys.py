@@ -228,7 +228,7 @@ def keymap_path(environment: Mapping[str, str] = os.environ) -> Path:
 
     ``$XDG_CONFIG_HOME/ppo-tui/keys.toml``, below ``~/.config`` where that is not set.
     """
-    home = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "~")).expanduser() / ".config"
+    home = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME") or os.path.expanduser("~"), ".config")
     return Path(home) / "ppo-tui" / "keys.toml"
 
 
