@@ -1,14 +1,32 @@
-"""The one door for files from outside: regular, of bounded size."""
+"""The one door for files from outside: regular, bounded in everything."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import stat
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
+
+MOST_KEYS = 32
+"""Limit of the parts of a dotted key: Python's TOML parser takes time quadratic in them."""
+
+MOST_LEVELS = 64
+"""Limit of the tables and lists inside each other; whoever walks them may then recurse."""
+
+MOST_LINE_BYTES = 2**20
+"""Limit of a line of a record."""
+
+_MOST_BITS = 1_024
+"""Limit of an integer; Python refuses to print one of more than 4,300 digits."""
+
+_KEY_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_LONG_KEY = re.compile(rf"(?<![\w-]){_KEY_PART}(?:[ \t]*+\.[ \t]*+{_KEY_PART}){{{MOST_KEYS}}}", re.ASCII)
 
 
 class RefusedFileError(UsageError):
@@ -26,15 +44,19 @@ def open_regular(path: Path | str, *, dir_fd: int | None = None, follow: bool = 
         follow: whether the last part of the path may be a symbolic link.
 
     Raises:
-        RefusedFileError: it is no regular file.
+        RefusedFileError: it is no regular file, or the path contains a null byte.
         OSError: it cannot be opened.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-    descriptor = os.open(path, flags, dir_fd=dir_fd)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        descriptor = os.open(path, flags, dir_fd=dir_fd)
+    except ValueError:
+        raise RefusedFileError(f"{str(path)!r} is no path: it contains a null byte") from None
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
         return descriptor
     os.close(descriptor)
-    raise RefusedFileError(f"{path} is not a regular file")
+    raise RefusedFileError(f"{path} is {'a directory' if stat.S_ISDIR(mode) else 'not a regular file'}")
 
 
 def read_file(path: Path | str, most_bytes: int, *, dir_fd: int | None = None, follow: bool = True) -> bytes:
@@ -49,6 +71,90 @@ def read_file(path: Path | str, most_bytes: int, *, dir_fd: int | None = None, f
     if len(content) > most_bytes:
         raise RefusedFileError(f"{path} is larger than {most_bytes:,} bytes, the limit for it")
     return content
+
+
+def write_file(path: Path | str, content: bytes) -> None:
+    """Write a file of the user's choice whole.
+
+    A FIFO needs its reader already.
+
+    Raises:
+        RefusedFileError: the path contains a null byte.
+        OSError: it cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except ValueError:
+        raise RefusedFileError(f"{str(path)!r} is no path: it contains a null byte") from None
+    os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def read_text(path: Path | str, most_bytes: int) -> str:
+    """Read a regular text file whole, without a byte order mark.
+
+    Raises:
+        RefusedFileError: it is no regular file, larger than `most_bytes`, binary, or not UTF-8.
+        OSError: it cannot be read.
+    """
+    raw = read_file(path, most_bytes)
+    if b"\0" in raw:
+        raise RefusedFileError(f"{path} is a binary file", hint="a text file is expected")
+    try:
+        return raw.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise RefusedFileError(
+            f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not UTF-8", hint="save the file as UTF-8"
+        ) from None
+
+
+def read_lines(path: Path | str) -> Iterator[bytes]:
+    """The lines of a large regular file, without those above `MOST_LINE_BYTES`.
+
+    Raises:
+        RefusedFileError: it is no regular file.
+        OSError: it cannot be read.
+    """
+    with os.fdopen(open_regular(path), "rb") as file:
+        whole = True
+        while line := file.readline(MOST_LINE_BYTES):
+            ends = line.endswith(b"\n")
+            if whole and (ends or len(line) < MOST_LINE_BYTES):
+                yield line
+            whole = ends
+
+
+def parse_toml(text: str, source: Path | str) -> dict[str, Any]:
+    """Parse TOML of any origin.
+
+    Raises:
+        RefusedFileError: it is not TOML, or has keys, tables, lists or integers beyond the limits.
+    """
+    if _LONG_KEY.search(text):
+        raise RefusedFileError(f"{source}: a key has more than {MOST_KEYS} parts")
+    try:
+        tables = tomllib.loads(text)
+    except RecursionError:
+        raise RefusedFileError(f"{source} is not valid TOML: nested too deeply") from None
+    except ValueError as error:  # integers of thousands of digits too
+        raise RefusedFileError(f"{source} is not valid TOML: {error}"[:1_000]) from None
+    _check_values(tables, source)
+    return tables
+
+
+def _check_values(tables: dict[str, Any], source: Path | str) -> None:
+    """Refuse deep nesting and endless integers, without recursion."""
+    values: list[tuple[Any, int]] = [(tables, 0)]
+    while values:
+        value, level = values.pop()
+        if level > MOST_LEVELS:
+            raise RefusedFileError(f"{source} is nested too deeply: more than {MOST_LEVELS} levels")
+        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            raise RefusedFileError(f"{source}: an integer has more than {_MOST_BITS} bits")
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        values += [(item, level + 1) for item in inside]
 
 
 def parse_json(content: bytes | str, source: Path | str) -> Any:

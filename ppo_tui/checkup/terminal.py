@@ -17,7 +17,7 @@ _MANY_COLOURS = ("256color", "direct", "kitty", "alacritty", "ghostty", "foot", 
 
 def check_terminal() -> Finding:
     """Describe the terminal on stdout: size, colours, characters."""
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():
         return Finding(Status.OK, "stdout is not a terminal; runs print lines, as with --headless")
     columns, lines = shutil.get_terminal_size()
     return describe_terminal((columns, lines), os.environ, plain=_is_plain())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,7 +61,7 @@ def replay(
     run: RunArgument,
     speed: Annotated[
         float | None,
-        typer.Option(min=0.01, metavar="X", help="Speed relative to the run; by default it takes a minute."),
+        typer.Option(min=0.01, max=1e6, metavar="X", help="Speed relative to the run; by default it takes a minute."),
     ] = None,
     theme: ThemeOption = None,
     ascii: AsciiOption = False,
@@ -68,6 +69,8 @@ def replay(
     """Replay the record of a run on the screen."""
     from ..runs import find_run
 
+    if speed is not None and math.isnan(speed):
+        raise UsageError("--speed nan: expected a number above 0")
     require_screen("replay", "events.jsonl in the run's directory is the record")
     options = screen_options(theme, ascii, 0.0)
     from ..tui.session import ReplaySession

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from ..tui.screen_options import ScreenOptions
 
 
-@dataclass
-class GlobalOptions:
-    """Options of `ppo-tui` itself, kept as the Typer context's object."""
-
-    debug: bool = False
-
-
 def _print_version(value: bool) -> None:
     if value:
         from .. import __version__
@@ -35,6 +28,7 @@ def _print_version(value: bool) -> None:
 
 
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")]
+"""Declared for the help: `boundary` looks for it itself, as an error may come before options are read."""
 VersionOption = Annotated[
     bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
 ]
@@ -178,7 +172,9 @@ def overrides_of(settings: Sequence[str] | None, shortcuts: Mapping[str, str | N
 
 def has_screen() -> bool:
     """Whether a terminal, or a browser of `serve`, can show the screen."""
-    return "TEXTUAL_DRIVER" in os.environ or (sys.stdout.isatty() and sys.stdin.isatty())
+    # A stream that the shell has closed is None.
+    on_terminal = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+    return "TEXTUAL_DRIVER" in os.environ or on_terminal
 
 
 def require_screen(command: str, hint: str) -> None:
@@ -195,6 +191,8 @@ def screen_options(theme: str | None, ascii: bool, fps: float | None) -> ScreenO
     """
     from ..tui.screen_options import choose_screen
 
+    if fps is not None and math.isnan(fps):  # no bound of an option refuses it
+        raise UsageError("--fps nan: expected a number from 0 to 60")
     return choose_screen(theme, ascii, fps)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,10 +64,10 @@ def presets(
     name: Annotated[str | None, typer.Argument(help="Print the file of this preset.")] = None,
 ) -> None:
     """List the presets, or print one to start your own from."""
-    from ..config import list_presets, preset_path
+    from ..config import list_presets, preset_path, read_preset_text
 
     if name is not None:
-        print(preset_path(name).read_text("utf-8"), end="")
+        print(read_preset_text(preset_path(name)), end="")
         return
     found = list_presets()
     width = max(map(len, found))
@@ -78,7 +77,7 @@ def presets(
 
 def print_runs(runs: Sequence[RunSummary], *, as_json: bool) -> None:
     """Print runs on stdout, as a table or as a JSON array."""
-    from .output import print_json, table_console
+    from .output import cell, print_json, table_console
 
     if as_json:
         print_json(runs)
@@ -88,7 +87,6 @@ def print_runs(runs: Sequence[RunSummary], *, as_json: bool) -> None:
         return
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     console = table_console()
     headings = [heading for heading in _HEADINGS if heading != "started" or console.width >= _WIDE]
@@ -99,9 +97,8 @@ def print_runs(runs: Sequence[RunSummary], *, as_json: bool) -> None:
         justify = "right" if heading in _NUMBERS else "left"
         table.add_column(heading, justify=justify, no_wrap=True, overflow="ellipsis", min_width=fixed)
     for run, cells in zip(runs, rows, strict=True):
-        # Texts come from files: they are never markup.
         colour = _COLOURS.get(run.state, "")
-        table.add_row(*(Text(cells[heading], style=colour if heading == "state" else "") for heading in headings))
+        table.add_row(*(cell(cells[heading], colour if heading == "state" else "") for heading in headings))
     console.print(table)
 
 
@@ -122,7 +119,7 @@ def print_run(run: RunSummary, *, as_json: bool) -> None:
 
 def _cells(run: RunSummary) -> dict[str, str]:
     """Cells of a run's row by heading."""
-    from ..plotting.formats import NOTHING, score, span
+    from ..plotting.formats import NOTHING, date, score, span
 
     return {
         "name": run.name,
@@ -133,6 +130,6 @@ def _cells(run: RunSummary) -> dict[str, str]:
         "done": f"{100 * run.step // run.total_steps}%" if run.total_steps else NOTHING,
         "return": score(run.last_return, 1),
         "best": score(run.best_return, 1),
-        "started": time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started)) if run.started else NOTHING,
+        "started": date(run.started),
         "age": span(run.age_seconds) if run.started else NOTHING,
     }

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..boundary import explain
 from ..config import Config, build_config, to_tables
 from ..distributed.torchrun import Place
-from ..errors import ConfigError, PPOTuiError
+from ..errors import ConfigError
 from ..launch import SPIN_COUNT, PreparedRun, TrainRequest, prepare_or_resume, run_headless, signals_to
 from ..protocol import RunState
 from ..runs import RUNS_DIR, RunDirectory, run_directories
@@ -89,8 +90,8 @@ def train_together(
 def _lead(place: Place, ranks: ProcessGroup, prepare_run: PrepareRun, lines: LineOptions | None) -> int:
     try:
         prepared = prepare_run(place)
-    except PPOTuiError as error:
-        code = error.exit_code
+    except Exception as error:
+        _, code = explain(error)  # the others would wait for a plan
         ranks.agree(lambda: _Plan(exit_code=code), _Plan)
         raise
     if prepared is None:

@@ -39,7 +39,9 @@ def watch(
     run: PolicyArgument,
     episodes: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Episodes to play (default: no end on the screen, 1 in a file)."),
+        typer.Option(
+            min=1, max=1_000_000, metavar="N", help="Episodes to play (default: no end on the screen, 1 in a file)."
+        ),
     ] = None,
     greedy: GreedyOption = None,
     checkpoint: CheckpointOption = "latest",

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import UsageError, did_you_mean
+from ..files import write_file
+from ..text import one_line, spreadsheet_cell
 from .curves import GroupCurve
+
+_MOST_CHARACTERS = 120
+"""Limit of a label in a figure."""
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -24,15 +30,21 @@ def write_csv(path: Path, curves: Sequence[GroupCurve]) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
+    # All texts are quoted: where semicolons separate cells, they would begin new ones inside a text.
+    text = io.StringIO(newline="")
+    table = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)
+    table.writerow(_HEADINGS)
+    for curve in curves:
+        facts = (spreadsheet_cell(curve.group.label), spreadsheet_cell(curve.group.env), len(curve.group.runs))
+        columns = [column for name in ("mean", "iqm") for column in curve.estimates[name]]
+        for step, *numbers in zip(curve.steps, *columns, strict=True):
+            table.writerow((*facts, round(step), *map(_number, numbers)))
+    _write(path, text.getvalue().encode())
+
+
+def _write(path: Path, content: bytes) -> None:
     try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(_HEADINGS)
-            for curve in curves:
-                facts = (curve.group.label, curve.group.env, len(curve.group.runs))
-                columns = [column for name in ("mean", "iqm") for column in curve.estimates[name]]
-                for step, *numbers in zip(curve.steps, *columns, strict=True):
-                    table.writerow((*facts, round(step), *("" if np.isnan(n) else f"{n:.6g}" for n in numbers)))
+        write_file(path, content)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
@@ -70,15 +82,35 @@ def write_figure(path: Path, curves: Sequence[GroupCurve], *, metric: str, stati
         axes = figure.add_subplot()
         for curve in curves:
             estimate, count = curve.estimates[statistic], len(curve.group.runs)
-            label = f"{curve.group.label} ({count} {'run' if count == 1 else 'runs'})"
+            label = f"{_label(curve.group.label)} ({count} {'run' if count == 1 else 'runs'})"
             (line,) = axes.plot(curve.steps, estimate.value, label=label)
             if count > 1:
                 axes.fill_between(curve.steps, estimate.low, estimate.high, alpha=0.2, color=line.get_color(), lw=0)
         envs = dict.fromkeys(curve.group.env for curve in curves)
-        axes.set(xlabel="environment steps", ylabel=f"{metric} ({statistic}, 95 % interval)", title=", ".join(envs))
+        axes.set(
+            xlabel="environment steps",
+            ylabel=f"{_label(metric)} ({statistic}, 95 % interval)",
+            title=_label(", ".join(envs)),
+        )
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
-        try:
-            figure.savefig(path, dpi=150)
-        except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+        picture = io.BytesIO()
+        figure.savefig(picture, dpi=150, format=path.suffix.lower().removeprefix("."))
+        _write(path, picture.getvalue())
+
+
+def _number(value: float) -> float | int | None:
+    """`value` to six significant digits; None for NaN.
+
+    Whole ones have no point.
+    """
+    if np.isnan(value):
+        return None
+    rounded = float(f"{value:.6g}")
+    return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
+
+
+def _label(text: str) -> str:
+    """A text of any origin in a figure: short, and no TeX."""
+    text = one_line(text)
+    return (text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…").replace("$", r"\$")

@@ -14,7 +14,16 @@ from .loading import (
     to_tables,
     to_toml,
 )
-from .presets import imports_code, list_presets, load_preset, preset_path, read_preset, refuse_command, refuse_import
+from .presets import (
+    imports_code,
+    list_presets,
+    load_preset,
+    preset_path,
+    read_preset,
+    read_preset_text,
+    refuse_command,
+    refuse_import,
+)
 from .schema import (
     AtariConfig,
     Config,
@@ -66,6 +75,7 @@ __all__ = [
     "parse_live_value",
     "preset_path",
     "read_preset",
+    "read_preset_text",
     "refuse_command",
     "refuse_import",
     "replace_value",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 import types
 import typing
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from ..errors import ConfigError, UsageError, did_you_mean, nearest
+from ..files import MOST_KEYS, RefusedFileError, parse_toml
 from .combinations import check_config
 from .schema import AtariConfig, Config, all_settings, is_atari, nested_section, section_fields
 from .values import show, show_key
@@ -200,6 +200,8 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str,
         parts = [part.strip() for part in key.split(".")]
         if not equals or not all(parts):
             raise UsageError(f"--set {override!r}: expected section.key=value, such as optim.learning_rate=1e-4")
+        if len(parts) > MOST_KEYS:
+            raise UsageError(f"--set {show_key(key)}: a key has more than {MOST_KEYS} parts")
         table = result
         for part in parts[:-1]:
             table = table.setdefault(part, {})
@@ -215,14 +217,18 @@ def _copy_tables(data: dict[str, Any]) -> dict[str, Any]:
 
 def _parse_value(key: str, text: str) -> Any:
     try:
-        parsed = tomllib.loads(f"value = {text}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+        parsed = parse_toml(f"value = {text}", key)
+    except RefusedFileError:
         parsed = {}
     if list(parsed) == ["value"]:
         return parsed["value"]
     if _BARE_WORD.fullmatch(text):
         return text
-    raise UsageError(f"--set {key}={text}: {text!r} is not a TOML value", hint="texts with spaces or signs need quotes")
+    given = f"{key}={text}"
+    raise UsageError(
+        f"--set {given if len(given) <= 80 else f'{given[:79]}…'}: {show(text)} is not a TOML value",
+        hint="texts with spaces or signs need quotes",
+    )
 
 
 def to_toml(config: Config) -> str:

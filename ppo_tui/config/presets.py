@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, UsageError, did_you_mean
+from ..files import RefusedFileError, parse_toml, read_text
 from .loading import apply_overrides, build_config
 from .schema import Config
 
@@ -44,10 +44,13 @@ def preset_path(name: str) -> Path:
     shipped = {path.stem: path for path in _presets_dir().glob("*.toml")}
     if name in shipped:
         return shipped[name]
-    path = Path(name).expanduser()
+    path = Path(name)
     try:
+        path = path.expanduser()
         exists = path.exists()
-    except (OSError, ValueError):
+    except PermissionError:  # whoever reads it says so
+        exists = True
+    except (OSError, ValueError, RuntimeError):  # no path at all, or ~ of nobody
         exists = False
     if exists:
         return path
@@ -65,34 +68,28 @@ def read_preset(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file cannot be read, or is empty, binary, not UTF-8 or not TOML.
     """
-    if path.is_dir():
-        raise ConfigError(f"{path} is a directory", hint="name a .toml file inside it")
-    if not path.is_file():
-        raise ConfigError(f"{path} is not a regular file")
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_PRESET_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    if len(raw) > MAX_PRESET_BYTES:
-        raise ConfigError(f"{path} is larger than {MAX_PRESET_BYTES:,} bytes, too large for a preset")
-    if b"\0" in raw:
-        raise ConfigError(f"{path} is a binary file", hint="a preset is a text file in TOML")
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise ConfigError(
-            f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not UTF-8", hint="save the file as UTF-8"
-        ) from None
+    text = read_preset_text(path)
     if not text.strip():
         raise ConfigError(f"{path} is empty", hint='a preset needs at least [env] with id = "CartPole-v1"')
     try:
-        return tomllib.loads(text.removeprefix("\ufeff"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
-    except (RecursionError, ValueError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}"[:300]) from None
+        return parse_toml(text, path)
+    except RefusedFileError as error:
+        raise ConfigError(error.message, hint=error.hint) from None
+
+
+def read_preset_text(path: Path) -> str:
+    """The text of a preset file.
+
+    Raises:
+        ConfigError: the file cannot be read, is no regular file, too large, binary or not UTF-8.
+    """
+    try:
+        return read_text(path, MAX_PRESET_BYTES)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except RefusedFileError as error:
+        hint = "name a .toml file inside it" if error.message.endswith("a directory") else error.hint
+        raise ConfigError(error.message, hint=hint) from None
 
 
 def load_preset(name: str, *, overrides: Iterable[str] = (), allow_import: bool = False) -> Config:

@@ -116,7 +116,12 @@ class AtariConfig(Section, frozen=True, kw_only=True):
     ] = 84
     max_frames: Annotated[
         int,
-        setting("Emulator frames after which a game is truncated (108,000 are 30 minutes).", on_resume="inexact", ge=1),
+        setting(
+            "Emulator frames after which a game is truncated (108,000 are 30 minutes).",
+            on_resume="inexact",
+            ge=1,
+            le=10**9,
+        ),
     ] = 108_000
     full_action_space: Annotated[
         bool, setting("Offer all 18 joystick actions instead of the game's own minimal set.", on_resume="fixed")
@@ -133,7 +138,7 @@ class EnvConfig(Section, frozen=True, kw_only=True):
         int, setting("Newest observations that the network sees together.", on_resume="fixed", ge=1, le=32)
     ] = 1
     hide: Annotated[
-        tuple[Annotated[int, Meta(ge=0)], ...],
+        tuple[Annotated[int, Meta(ge=0, le=2**31 - 1)], ...],
         setting(
             "Indices of numbers in an observation vector to hide from the policy, such as velocities.",
             on_resume="fixed",
@@ -156,7 +161,10 @@ class EnvConfig(Section, frozen=True, kw_only=True):
         ),
     ] = "drop"
     kwargs: Annotated[
-        dict[str, Any], setting("Keyword arguments for gymnasium.make, such as continuous = true.", on_resume="inexact")
+        dict[str, Any],
+        setting(
+            "Keyword arguments for gymnasium.make, such as continuous = true.", on_resume="inexact", max_length=1000
+        ),
     ] = msgspec.field(default_factory=dict)
     atari: AtariConfig | None = None
 
@@ -229,7 +237,7 @@ class WorkersConfig(Section, frozen=True, kw_only=True):
     """The worker processes of the environments."""
 
     count: Annotated[
-        int | Literal["auto"],
+        Annotated[int, Meta(le=4096)] | Literal["auto"],
         setting("Worker processes; auto fits the machine's cores and the environments.", on_resume="harmless"),
     ] = "auto"
     groups: Annotated[
@@ -288,7 +296,8 @@ class PolicyConfig(Section, frozen=True, kw_only=True):
         ),
     ] = "auto"
     hidden: Annotated[
-        tuple[int, ...], setting("Widths of the hidden layers of an MLP.", on_resume="fixed", max_length=16)
+        tuple[Annotated[int, Meta(le=65_536)], ...],
+        setting("Widths of the hidden layers of an MLP.", on_resume="fixed", max_length=16),
     ] = (64, 64)
     activation: Annotated[
         Literal["tanh", "relu", "silu", "elu", "gelu"],
@@ -379,7 +388,7 @@ class PPOConfig(Section, frozen=True, kw_only=True):
             live=Live(low=1, high=50, step=1, unit="passes"),
         ),
     ] = 4
-    minibatches: Annotated[int, setting("Minibatches of each pass.", on_resume="inexact", ge=1)] = 4
+    minibatches: Annotated[int, setting("Minibatches of each pass.", on_resume="inexact", ge=1, le=1_000_000)] = 4
     clip_range: Annotated[
         float,
         setting(
@@ -554,11 +563,12 @@ class RunConfig(Section, frozen=True, kw_only=True):
         setting(
             "Device of the networks: auto (a GPU where there is one), cpu, cuda or cuda:N.",
             on_resume="harmless",
-            pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+            pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$",
+            max_length=20,
         ),
     ] = "auto"
     torch_threads: Annotated[
-        int | Literal["auto"],
+        Annotated[int, Meta(le=1024)] | Literal["auto"],
         setting("Threads of PyTorch; auto takes the cores.", on_resume="harmless"),
     ] = "auto"
     overlap: Annotated[

@@ -6,6 +6,9 @@ A number has a fixed count of significant digits, so that columns keep their wid
 from __future__ import annotations
 
 import math
+import time
+
+from ..text import one_line as one_line
 
 NOTHING = "–"
 _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"))
@@ -100,6 +103,14 @@ def setting_name(key: str) -> str:
     return key.rpartition(".")[2].replace("_", " ")
 
 
+def date(seconds: float, form: str = "%Y-%m-%d %H:%M") -> str:
+    """A local time for seconds since 1970; a dash for none."""
+    try:
+        return time.strftime(form, time.localtime(seconds)) if seconds else NOTHING
+    except (OverflowError, ValueError, OSError):  # beyond the years that the C library knows
+        return NOTHING
+
+
 def duration(seconds: float | None) -> str:
     """A duration on a clock: 0:31:12; a dash for none.
 
@@ -136,11 +147,3 @@ def span(seconds: float | None) -> str:
 def percent(share: float) -> str:
     """A share of 0..1 as 4 characters: ' 38%'."""
     return f"{100 * min(max(share, 0.0), 1.0):3.0f}%"
-
-
-def one_line(text: str) -> str:
-    """`text` on one line, without control characters.
-
-    They would move the cursor of a terminal.
-    """
-    return " ".join("".join(char if char.isprintable() or char.isspace() else "�" for char in text).split())

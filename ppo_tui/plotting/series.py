@@ -9,6 +9,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from ..files import read_lines
+
 FloatArray = npt.NDArray[np.float64]
 
 STEP_KEY = "time/total_timesteps"
@@ -113,15 +115,16 @@ def read_metrics(path: Path) -> dict[str, Series]:
     metrics (the last one of a run that is being written may be half there) are left out.
 
     Raises:
+        RefusedFileError: it is no regular file.
         OSError: there is no such file, or it cannot be read.
     """
     curves: dict[str, Series] = {}
     decoder = msgspec.json.Decoder(dict[str, float | None])
     newest = -np.inf
-    for line in path.read_bytes().splitlines():
+    for line in read_lines(path):
         try:
             metrics = decoder.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             continue
         if (step := metrics.get(STEP_KEY)) is not None:
             if step <= newest:

@@ -13,7 +13,9 @@ from typing import Any
 
 from .. import __version__
 from ..errors import UsageError
-from ..plotting.formats import NOTHING, duration, score
+from ..files import write_file
+from ..plotting.formats import NOTHING, date, duration, score
+from ..text import printable
 from .charts import COLOURS, draw
 from .clips import ReportClip
 from .record import Line, RunRecord
@@ -88,7 +90,9 @@ def render(runs: Sequence[ReportedRun]) -> str:
     from jinja2 import Environment, FileSystemLoader
 
     charts, script = draw([run.record for run in runs])
-    environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
     environment.filters |= {"date": _date, "count": "{:,}".format, "score": score}
     settings = _settings(runs)
     return environment.get_template("page.html").render(
@@ -115,9 +119,9 @@ def write_report(path: Path, runs: Sequence[ReportedRun]) -> int:
     Raises:
         UsageError: the file cannot be written.
     """
-    page = render(runs).encode("utf-8")
+    page = render(runs).encode("utf-8", "replace")
     try:
-        path.write_bytes(page)
+        write_file(path, page)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}", hint="choose another --output") from None
     return len(page)
@@ -135,7 +139,7 @@ def _settings(runs: Sequence[ReportedRun]) -> list[tuple[str, list[str]]]:
 
 def _environment(runs: Sequence[ReportedRun]) -> list[tuple[str, list[Any]]]:
     """Rows about the machines and packages; empty rows are left out."""
-    packages = dict.fromkeys(name for run in runs for name in run.record.facts.get("versions") or {})
+    packages = dict.fromkeys(name for run in runs for name in run.record.versions)
     rows = [
         ("processor", [run.record.origin.cpu if run.record.origin else None for run in runs]),
         ("device", [run.record.facts.get("device") for run in runs]),
@@ -145,7 +149,7 @@ def _environment(runs: Sequence[ReportedRun]) -> list[tuple[str, list[Any]]]:
         ("preset", [run.record.facts.get("preset") for run in runs]),
         ("git commit", [run.record.facts.get("git") for run in runs]),
         ("code", [run.record.origin.code if run.record.origin else None for run in runs]),
-        *((name, [(run.record.facts.get("versions") or {}).get(name) for run in runs]) for name in packages),
+        *((name, [run.record.versions.get(name) for run in runs]) for name in packages),
         ("started", [_date(run.record.summary.started) for run in runs]),
     ]
     return [(label, _dashed(values)) for label, values in rows if any(value is not None for value in values)]
@@ -168,5 +172,10 @@ def _value(value: Any) -> str:
     return str(value)
 
 
+def _shown(value: Any) -> Any:
+    """The value of a template's expression, texts made printable."""
+    return printable(value, lines=True) if type(value) is str else value
+
+
 def _date(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else NOTHING
+    return date(seconds, "%Y-%m-%d %H:%M:%S")

@@ -69,6 +69,12 @@ class RunRecord:
         return self.summary.name
 
     @property
+    def versions(self) -> dict[str, Any]:
+        """Package → version, as ``run.json`` has them."""
+        versions = self.facts.get("versions")
+        return versions if isinstance(versions, dict) else {}
+
+    @property
     def seconds(self) -> float | None:
         """Time of training without pauses; None before the first update."""
         elapsed = self.curves.get("time/time_elapsed")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import time
 from pathlib import Path
 
 import msgspec
 
+from ..plotting.formats import date
 from ..protocol import TRANSIENT, Evaluated, Event, RunFinished, RunStarted, UpdateFinished, encode
 from ..runs import RunDirectory
+from ..text import printable
 from ..training.hub import SinkBehind
 from .wording import describe
 
@@ -45,9 +46,12 @@ class EventLog:
         if isinstance(event, UpdateFinished | Evaluated):
             problem = self._append(self._metrics, msgspec.json.encode(_finite(event.metrics)) + b"\n") or problem
         if text := describe(event):
-            stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
+            stamp = date(event.time, "%Y-%m-%d %H:%M:%S")
             details = f"{event.details}\n" if isinstance(event, RunFinished) and event.details else ""
-            problem = self._append(self._log, f"{stamp}  {text}\n{details}".encode()) or problem
+            # People print this file: a text of several lines must not look like lines of the log.
+            indented = text.replace("\n", "\n    ")
+            entry = f"{stamp}  {indented}\n{printable(details, lines=True)}"
+            problem = self._append(self._log, entry.encode()) or problem
         with contextlib.suppress(OSError):  # the next such event writes all of it again
             self._update_run_json(event)
         was_behind, self._behind = self._behind, problem is not None

@@ -11,9 +11,19 @@ from pathlib import Path
 import msgspec
 
 from ..errors import UsageError
+from ..files import RefusedFileError, parse_json, read_file
 
 MILESTONES = 20
 """Points of a run, evenly spaced over its steps, for comparing trials."""
+
+
+MOST_BYTES = 1_000_000
+"""Limit of a sweep's ``sweep.json``."""
+
+MOST_SEEDS = 1_000
+
+LARGEST_SEED = 2**31 - 1
+"""As of the setting run.seed."""
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +57,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
                 temporary.write_text(json.dumps(ours, indent=1) + "\n", "utf-8")
                 temporary.replace(path)
                 return
-            theirs = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
+            theirs = parse_json(read_file(path, MOST_BYTES), path)
+        except (OSError, RefusedFileError) as error:
             raise UsageError(f"{path} cannot be read or written: {error}", hint="choose another --name") from None
         for key, value in ours.items():
             if not isinstance(theirs, dict) or _plain(theirs.get(key)) != _plain(value):
@@ -70,9 +80,11 @@ def read_seeds(text: str | None) -> tuple[int, ...]:
     try:
         seeds = tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"--seeds {text!r}: expected whole numbers with commas, such as 1,2,3") from None
+        raise UsageError(f"--seeds {text[:80]!r}: expected whole numbers with commas, such as 1,2,3") from None
     if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise UsageError(f"--seeds {text!r}: expected different numbers from 0 on")
+        raise UsageError(f"--seeds {text[:80]!r}: expected different numbers from 0 on")
+    if max(seeds) > LARGEST_SEED or len(seeds) > MOST_SEEDS:
+        raise UsageError(f"--seeds {text[:80]!r}: expected at most {MOST_SEEDS:,} numbers, up to {LARGEST_SEED}")
     return seeds
 
 

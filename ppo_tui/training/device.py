@@ -23,12 +23,15 @@ def resolve_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (":" in name and not (kind == "cuda" and index.isdecimal() and len(index) < 10)):
+        raise ConfigError(f"run.device = {name!r}: expected auto, cpu, cuda or cuda:N", hint="use --device cpu or auto")
     count = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= count:
+    # PyTorch itself would take 256 for 0: it keeps the number in a byte.
+    if kind == "cuda" and int(index or 0) >= count:
         found = f"{count} GPUs" if count else "no GPU"
         raise ConfigError(f"run.device = {name!r}: PyTorch finds {found} here", hint="use --device cpu or auto")
-    return device
+    return torch.device(name)
 
 
 @dataclass(frozen=True)

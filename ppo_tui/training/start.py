@@ -19,6 +19,7 @@ from ..errors import ConfigError
 from ..ppo import check_spaces_of_policy
 from ..workers import WorkerPool, own_cores, resolve_workers, worker_context
 from ..workers.process import WorkerContext
+from .memory import check_memory
 
 
 def examine(config: Config) -> EnvInfo:
@@ -29,10 +30,12 @@ def examine(config: Config) -> EnvInfo:
 
     Raises:
         ConfigError: the environment does not exist, is not installed or has spaces that are not supported; the
-            policy does not fit its spaces; there is no such GPU; nothing can be compiled here.
+            policy does not fit its spaces; the run cannot fit into the memory; there is no such GPU; nothing can be
+            compiled here.
     """
     info = probe_env(config.env)
     check_spaces_of_policy(info.observation_space, info.action_space, config.policy, config.env.frame_stack)
+    check_memory(config, info)
     if config.run.device.startswith("cuda") or config.run.compile:
         from ..ppo.optimizers import check_compiler
         from .device import resolve_device

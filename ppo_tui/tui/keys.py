@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, did_you_mean
+from ..files import RefusedFileError, parse_toml, read_text
 
 if TYPE_CHECKING:
     from textual.binding import Binding
@@ -217,6 +217,9 @@ def display(key: Key, keymap: Mapping[str, str]) -> str:
     return keymap[key.id].replace(",", " ") if key.id in keymap else key.display
 
 
+_MOST_BYTES = 100_000
+"""Limit of the user's file of keys."""
+
 _MODIFIERS = ("ctrl+", "shift+", "alt+", "super+")
 
 
@@ -225,7 +228,7 @@ def keymap_path(environment: Mapping[str, str] = os.environ) -> Path:
 
     ``$XDG_CONFIG_HOME/ppo-tui/keys.toml``, below ``~/.config`` where that is not set.
     """
-    home = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "~")).expanduser() / ".config"
+    home = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME") or os.path.expanduser("~"), ".config")
     return Path(home) / "ppo-tui" / "keys.toml"
 
 
@@ -239,13 +242,13 @@ def load_keymap(path: Path | None = None) -> dict[str, str]:
     """
     path = path or keymap_path()
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        content = parse_toml(read_text(path, _MOST_BYTES), path)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} is no TOML: {error}", hint='it looks like [keys] and then pause = "f5"') from None
+    except RefusedFileError as error:
+        raise ConfigError(error.message, hint='it looks like [keys] and then pause = "f5"') from None
     for name in content:
         if name != "keys":
             raise ConfigError(f"{path}: unknown section {name!r}", hint="there is only [keys]")

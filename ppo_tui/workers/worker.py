@@ -23,7 +23,9 @@ from gymnasium.vector import AutoresetMode
 from ..envs.spaces import read_mask
 from ..envs.state import CannotRestoreError, restore_env, save_env
 from ..envs.tolerance import TolerantEnv
+from ..streams import guard_streams
 from ..system import signal_when_parent_dies
+from ..text import printable
 from . import wire
 from .clip_recorder import ClipRecorder
 from .process import release_fork_server
@@ -331,6 +333,8 @@ def become_worker(log_path: str | None) -> None:
     _die_with_parent()
     if log_path is not None:
         _redirect_output(log_path)
+    else:  # a terminal perhaps, which environments are not to steer
+        guard_streams()
 
 
 def _redirect_output(log_path: str) -> None:
@@ -353,7 +357,7 @@ class _Log(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError):
-            super().write(text)
+            super().write(printable(text, lines=True))
         return len(text)
 
     def flush(self) -> None:
