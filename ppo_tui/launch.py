@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from .config import Config, build_config, imports_code, read_preset, refuse_command, refuse_import
+from .config import Config, build_config, names_outsiders, read_preset, refuse_outsiders
 from .distributed.torchrun import Place
 from .envs import EnvInfo
 from .errors import PPOTuiError, UsageError
@@ -61,7 +61,7 @@ class TrainRequest:
         config: the preset with the overrides.
         label: name of the preset, after which a run without a name is called.
         overrides: settings of the command line alone, which a resumed run takes too.
-        allow_import: the configuration of a resumed run may name code to import.
+        allow_import: a resumed run may name outside parties: code, a command, an address.
         resume: continue the run of this name or in this directory, if there is one.
         screen: load the screen too, while the workers' server loads what they need.
     """
@@ -176,8 +176,7 @@ def prepare_or_resume(request: TrainRequest) -> PreparedRun | None:
             return prepare_resume(
                 directory,
                 overrides=request.overrides,
-                # What this command line names or allows was allowed when the run began, too.
-                allow_import=request.allow_import or imports_code(request.config),
+                allow_import=request.allow_import,
                 screen=request.screen,
             )
         _set_aside(directory)
@@ -225,7 +224,7 @@ def prepare_resume(
     Args:
         overrides: settings to change, as on the command line.
         force: continue although the program or ``config.toml`` has changed since.
-        allow_import: accept an environment that names a module to import.
+        allow_import: accept outside parties named by the run: code, a command, an address.
         screen: load the screen too, while the workers' server loads what they need.
 
     Raises:
@@ -250,10 +249,9 @@ def _prepare_resume(
     point = ResumePoint.newest(directory.checkpoints)
     if not force:
         point.check_code()
-    tables = _config_to_resume(directory, point, force=force)
+    tables, source = _config_to_resume(directory, point, force=force)
     if not allow_import:
-        refuse_import(tables, f"{directory.name}'s config.toml")
-        refuse_command(tables, f"{directory.name}'s config.toml")
+        refuse_outsiders(tables, source, overrides=overrides)
     config = point.config(tables, overrides)
     check_tracking(config)
     env_info = examine(config)
@@ -270,8 +268,11 @@ def _prepare_resume(
     return PreparedRun(config, directory, env_info, pool, point, tuple(notes))
 
 
-def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: bool) -> dict[str, Any]:
+def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: bool) -> tuple[dict[str, Any], str]:
     """Read ``config.toml``: it has the settings of resumes since the checkpoint.
+
+    Returns:
+        The settings, and the file that they come from, in words.
 
     Raises:
         UsageError: someone has edited the file, and not `force`.
@@ -282,14 +283,14 @@ def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: boo
     except UsageError:
         if not force:
             raise
-        return point.state.config
+        return point.state.config, f"{directory.name}'s checkpoint {point.path.name}"
     if directory.config_was_edited and edits and not force:
         key, (old, new) = next(iter(edits.items()))
         raise UsageError(
             f"config.toml was edited since the checkpoint: {key} = {old!r} → {new!r}",
             hint=f"undo the edit and use --set {key}=…, or continue with the file as it is: --force",
         )
-    return tables
+    return tables, f"{directory.name}'s config.toml"
 
 
 def _unwritable(directory: RunDirectory, error: OSError) -> UsageError:
@@ -370,7 +371,7 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
         finally:
             prepared.close()
     if outcome.departure is Departure.DETACHED:
-        return hand_over(directory, allow_import=imports_code(prepared.config))
+        return hand_over(directory, allow_import=names_outsiders(prepared.config))
     if session.finished is not None:
         print(f"{directory.name}: {describe(session.finished)}")
     print(f"its files are in {directory.path}")
@@ -391,7 +392,7 @@ def hand_over(directory: RunDirectory, *, allow_import: bool) -> int:
     """Continue a stopped and saved run of this process in the background.
 
     Args:
-        allow_import: the run's configuration names code, which this process was allowed to import or to run.
+        allow_import: the run's configuration names outside parties, which this process was allowed.
 
     Raises:
         UsageError, RunFailedError: it could not continue; the message says why. Its checkpoint stays.

@@ -14,7 +14,7 @@ from .loading import (
     to_tables,
     to_toml,
 )
-from .presets import imports_code, list_presets, load_preset, preset_path, read_preset, refuse_command, refuse_import
+from .presets import list_presets, load_preset, names_outsiders, preset_path, read_preset, refuse_outsiders
 from .schema import (
     AtariConfig,
     Config,
@@ -59,15 +59,14 @@ __all__ = [
     "find_live_key",
     "flat_settings",
     "get_value",
-    "imports_code",
     "is_atari",
     "list_presets",
     "load_preset",
+    "names_outsiders",
     "parse_live_value",
     "preset_path",
     "read_preset",
-    "refuse_command",
-    "refuse_import",
+    "refuse_outsiders",
     "replace_value",
     "to_tables",
     "to_toml",

@@ -5,6 +5,7 @@ Every error names the dotted setting and its value.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import tomllib
@@ -223,6 +224,11 @@ def _parse_value(key: str, text: str) -> Any:
     if _BARE_WORD.fullmatch(text):
         return text
     raise UsageError(f"--set {key}={text}: {text!r} is not a TOML value", hint="texts with spaces or signs need quotes")
+
+
+def as_override(key: str, text: str) -> str:
+    """An override for `apply_overrides` to set this very text."""
+    return f"{key}={text if _BARE_WORD.fullmatch(text) else json.dumps(text, ensure_ascii=False)}"
 
 
 def to_toml(config: Config) -> str:

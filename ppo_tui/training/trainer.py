@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config import Config, build_config
+from ..config import Config, build_config, refuse_outsiders
 from ..distributed.ranks import ALONE, Ranks
 from ..envs import EnvInfo
 from ..errors import DivergedError, PPOTuiError
@@ -178,18 +178,22 @@ class Trainer:
         self.engine.pool.close()
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, **arguments: Any) -> Trainer:
+    def from_checkpoint(cls, path: str | Path, *, allow_import: bool = False, **arguments: Any) -> Trainer:
         """Make a trainer to continue from a checkpoint directory.
 
         Its configuration is the checkpoint's, unless `arguments` have a `config`.
 
         Args:
+            allow_import: accept a checkpoint that names code to import, as ``env.id = "module:Env-v0"``.
             arguments: as for `Trainer`; a `config` of your own may differ from the checkpoint's as a resume allows.
 
         Raises:
             UsageError: there is no whole checkpoint at `path`, or its steps are done.
+            ConfigError: it names code to import.
         """
         point = ResumePoint.at(Path(path))
+        if not allow_import and arguments.get("config") is None:
+            refuse_outsiders(point.state.config, "the checkpoint", parties=("code",))
         return cls(arguments.pop("config", None) or point.config(), resume_from=point.checkpoint, **arguments)
 
     def __enter__(self) -> Trainer:
