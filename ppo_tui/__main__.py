@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import sys
-
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    from .cli import run  # not above: worker processes import this module too
+    from .boundary import guard_process, guarded, leave  # not above: worker processes import this module too
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a locale without – and → prints ? for them
-            stream.reconfigure(errors="replace")
-    sys.exit(run())
+    def command() -> int:
+        from .cli import run
+
+        return run()
+
+    guard_process()
+    leave(guarded(command))
 
 
 if __name__ == "__main__":

@@ -5,11 +5,9 @@ Heavy imports happen inside the commands, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
-import os
-import sys
-
 import typer
 
+from .boundary import guarded
 from .commands.attach import attach, replay
 from .commands.bench import bench
 from .commands.compare import compare
@@ -17,14 +15,12 @@ from .commands.doctor import doctor
 from .commands.evaluate import evaluate
 from .commands.export import export
 from .commands.import_sb3 import import_sb3
-from .commands.options import GlobalOptions
 from .commands.report import report
 from .commands.runs import ctl, presets, runs
 from .commands.serve import serve
 from .commands.sweep import sweep
 from .commands.train import resume, train
 from .commands.watch import watch
-from .errors import PPOTuiError
 
 app = typer.Typer(
     name="ppo-tui",
@@ -57,36 +53,6 @@ for name, command in {
 
 
 def run() -> int:
-    """Run the command line and return the exit code.
-
-    Errors of the user become messages on stderr.
-    """
-    options = GlobalOptions()
-    try:
-        # Without standalone mode click returns the code of `typer.Exit`, and commands return theirs.
-        return app(standalone_mode=False, obj=options) or 0
-    except PPOTuiError as error:
-        if options.debug:
-            raise
-        print(f"ppo-tui: {_rank()}{_printable(str(error))}", file=sys.stderr)
-        return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        return 130
-    except Exception as error:
-        # Errors of usage are click's, of which typer may bring its own copy.
-        show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
-        if show is None or not isinstance(code, int):
-            raise
-        show()
-        return code
-
-
-def _rank() -> str:
-    """Name this process among torchrun's; empty for rank 0 and without torchrun."""
-    rank = os.environ.get("RANK", "0") if "TORCHELASTIC_RUN_ID" in os.environ else "0"
-    return "" if rank == "0" else f"rank {rank}: "
-
-
-def _printable(text: str) -> str:
-    """Replace control characters; names from files and environments may hold some."""
-    return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
+    """Run the command line and return the exit code; see `boundary`."""
+    # Without standalone mode click returns the code of `typer.Exit`, and commands return theirs.
+    return guarded(lambda: app(standalone_mode=False) or 0)

@@ -19,7 +19,7 @@ class PPOTuiError(Exception):
         hint: what to do about it, or None where the message says so already.
     """
 
-    exit_code = 1
+    exit_code = 3
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

@@ -28,6 +28,7 @@ from .runs.history import past_events, set_aside_after
 from .runs.server import ControlServer
 from .sinks import describe
 from .sinks.tracker import check_tracking, tracking_sinks
+from .text import printable
 from .training import boot_workers, examine, share_of_config, start_pool
 from .training.checkpoint.files import list_checkpoints
 from .training.checkpoint.resume import ResumePoint, changed_settings
@@ -420,11 +421,19 @@ def _served(directory: RunDirectory, send: Callable[[Command], None]) -> Iterato
         server.close()
 
 
+class _PrintableFormatter(logging.Formatter):
+    """A format for a log without control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format as usual, with control characters replaced."""
+        return printable(super().format(record), lines=True)
+
+
 @contextlib.contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
     """Copy the program's warnings into the run's log, to outlive the terminal."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s  %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
+    handler = logging.FileHandler(path, encoding="utf-8", errors="replace")
+    handler.setFormatter(_PrintableFormatter("%(asctime)s  %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
     logger = logging.getLogger(__package__)
     logger.addHandler(handler)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -23,3 +24,26 @@ def printable(text: str, *, lines: bool = False) -> str:
         character if unicodedata.category(character) not in _UNSAFE or (lines and character in "\n\t") else REPLACEMENT
         for character in text
     )
+
+
+def one_line(text: str) -> str:
+    """`text` in one line, made printable; white space becomes single spaces."""
+    return printable(" ".join(text.split()))
+
+
+def escaped_json(text: str) -> str:
+    """Escape whatever steers a terminal in JSON; the meaning stays.
+
+    Args:
+        text: JSON of any encoder, lone surrogates included; its line feeds and tabs stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        _escaped(character) if unicodedata.category(character) in _UNSAFE and character not in "\n\t" else character
+        for character in text
+    )
+
+
+def _escaped(character: str) -> str:
+    return json.dumps(character)[1:-1] if character > "\x7f" else f"\\u{ord(character):04x}"

@@ -39,9 +39,9 @@ def bench(
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[Variant], None]]:
     """Show the variant under measurement on stderr."""
-    from rich.console import Console
+    from ..console import PrintableConsole
 
-    with Console(stderr=True).status("starting") as status:
+    with PrintableConsole(stderr=True).status("starting") as status:
         yield lambda variant: status.update(f"measuring {_described(variant)}")
 
 
@@ -55,10 +55,11 @@ def print_report(report: BenchReport, *, as_json: bool) -> None:
         print_json(msgspec.to_builtins(report) | {"suggestion": report.suggestion, "tradeoff": report.tradeoff})
         return
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from ..console import PrintableConsole
+
+    console = PrintableConsole()
     machine = f"{report.cores} cores of {report.cpu}, PyTorch {report.versions['torch']} on {report.device}"
     console.print(f"{report.env} on {machine}", markup=False, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, padding=0)

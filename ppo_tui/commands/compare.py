@@ -66,13 +66,13 @@ def compare(
 
 def print_comparison(curves: Sequence[GroupCurve], *, metric: str, statistic: str, ascii: bool = False) -> None:
     """Print the table on stdout; on a terminal, the curves before it."""
-    from rich.console import Console
+    from ..console import PrintableConsole
 
-    console = Console()
+    console = PrintableConsole()
     if console.is_terminal:
         console.print(_chart(curves, statistic, console.width, ascii=ascii))
     else:
-        console = Console(width=200)
+        console = PrintableConsole(width=200)
     console.print(_table(curves, metric, console.width))
     for note in _notes(curves):
         console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
@@ -100,10 +100,9 @@ def _chart(curves: Sequence[GroupCurve], statistic: str, width: int, *, ascii: b
 def _table(curves: Sequence[GroupCurve], metric: str, width: int) -> Table:
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     from ..comparison.curves import STATISTICS
-    from .output import metric_value
+    from .output import cell, metric_value
 
     envs = list(dict.fromkeys(curve.group.env for curve in curves))
     headings = ["", "group", "environment", "runs", "step", "mean", "95 %", "IQM", "95 %", "lowest", "highest"]
@@ -111,7 +110,7 @@ def _table(curves: Sequence[GroupCurve], metric: str, width: int) -> Table:
         headings.remove("environment")
     if width < _WIDE:
         del headings[-2:]
-    title = Text(", ".join([metric, *(envs if len(envs) == 1 else [])]))
+    title = cell(", ".join([metric, *(envs if len(envs) == 1 else [])]))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
     for heading in headings:
         words = heading in ("", "group", "environment")
@@ -119,10 +118,9 @@ def _table(curves: Sequence[GroupCurve], metric: str, width: int) -> Table:
     for index, curve in enumerate(curves):
         last = curve.values[:, -1]
         cells = [
-            # Texts come from files: they are never markup.
-            Text(_letter(index), _COLOURS[index % len(_COLOURS)]),
-            Text(curve.group.label),
-            *([Text(curve.group.env)] if len(envs) > 1 else []),
+            cell(_letter(index), _COLOURS[index % len(_COLOURS)]),
+            cell(curve.group.label),
+            *([cell(curve.group.env)] if len(envs) > 1 else []),
             f"{len(curve.group.runs)}",
             f"{curve.steps[-1]:,.0f}",
             *(cell for name in STATISTICS for cell in _with_interval(curve.final[name])),

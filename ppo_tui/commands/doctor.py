@@ -48,12 +48,12 @@ def _print_json(found: Iterable[tuple[str, Finding]]) -> bool:
 
 
 def _print_lines(found: Iterable[tuple[str, Finding]]) -> bool:
-    from rich.console import Console
     from rich.text import Text
 
     from ..checkup import Status
+    from ..console import PrintableConsole
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = PrintableConsole(highlight=False, soft_wrap=True)
     counts = dict.fromkeys(Status, 0)
     for name, finding in found:
         counts[finding.status] += 1

@@ -67,14 +67,13 @@ def evaluate(
 @contextlib.contextmanager
 def _progress(episodes: int) -> Iterator[Callable[[int, float], None]]:
     """Show progress on stderr: one changing line, or lines without a terminal."""
-    from rich.console import Console
-
+    from ..console import PrintableConsole
     from ..plotting.formats import score
 
     def text(done: int, mean: float) -> str:
         return f"{done} of {episodes} episodes, mean return {score(mean)}"
 
-    console = Console(stderr=True)
+    console = PrintableConsole(stderr=True)
     if console.is_terminal:
         with console.status("starting") as status:
             yield lambda done, mean: status.update(text(done, mean))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,13 +18,6 @@ if TYPE_CHECKING:
     from ..tui.screen_options import ScreenOptions
 
 
-@dataclass
-class GlobalOptions:
-    """Options of `ppo-tui` itself, kept as the Typer context's object."""
-
-    debug: bool = False
-
-
 def _print_version(value: bool) -> None:
     if value:
         from .. import __version__
@@ -35,6 +27,7 @@ def _print_version(value: bool) -> None:
 
 
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")]
+"""Declared for the help: `boundary` looks for it itself, as an error may come before options are read."""
 VersionOption = Annotated[
     bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
 ]

@@ -2,21 +2,60 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from rich.console import Console
+
+from ..text import escaped_json, one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 
 def print_json(content: Any) -> None:
-    """Print whatever msgspec can encode, indented, as one JSON value."""
-    print(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
+    """Print whatever msgspec can encode, indented, as one JSON value.
+
+    Control characters and lone surrogates are escaped, and all that is not ASCII where stdout cannot take it.
+    """
+    ascii = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") != "utf8"
+    print(escaped_json(json.dumps(_json_value(msgspec.to_builtins(content)), indent=2, ensure_ascii=ascii)))
+
+
+def _json_value(value: Any) -> Any:
+    """`value` of plain types with null for NaN and infinities.
+
+    JSON has neither.
+    """
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: _json_value(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_json_value(item) for item in value]
+    return value
 
 
 def table_console() -> Console:
     """Make a console for tables on stdout, wide in files and pipes."""
-    return Console() if sys.stdout.isatty() else Console(width=500)
+    from ..console import PrintableConsole
+
+    console = PrintableConsole()
+    return console if console.is_terminal else PrintableConsole(width=500)
+
+
+def cell(text: str, style: str = "") -> Text:
+    """A cell of a table with a text of any origin.
+
+    It is never markup, and as wide as it looks.
+    """
+    from rich.text import Text
+
+    return Text(one_line(text), style)
 
 
 def print_skipped(problems: tuple[str, ...]) -> None:

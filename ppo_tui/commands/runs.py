@@ -78,7 +78,7 @@ def presets(
 
 def print_runs(runs: Sequence[RunSummary], *, as_json: bool) -> None:
     """Print runs on stdout, as a table or as a JSON array."""
-    from .output import print_json, table_console
+    from .output import cell, print_json, table_console
 
     if as_json:
         print_json(runs)
@@ -88,7 +88,6 @@ def print_runs(runs: Sequence[RunSummary], *, as_json: bool) -> None:
         return
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     console = table_console()
     headings = [heading for heading in _HEADINGS if heading != "started" or console.width >= _WIDE]
@@ -99,9 +98,8 @@ def print_runs(runs: Sequence[RunSummary], *, as_json: bool) -> None:
         justify = "right" if heading in _NUMBERS else "left"
         table.add_column(heading, justify=justify, no_wrap=True, overflow="ellipsis", min_width=fixed)
     for run, cells in zip(runs, rows, strict=True):
-        # Texts come from files: they are never markup.
         colour = _COLOURS.get(run.state, "")
-        table.add_row(*(Text(cells[heading], style=colour if heading == "state" else "") for heading in headings))
+        table.add_row(*(cell(cells[heading], colour if heading == "state" else "") for heading in headings))
     console.print(table)
 
 

@@ -156,14 +156,13 @@ def _locked(directory: Path) -> Iterator[None]:
 
 def print_results(results: Sequence[Result], *, metric: str, as_json: bool) -> None:
     """Print trials on stdout, best first, as a table or as JSON."""
-    from .output import print_json, table_console
+    from .output import cell, print_json, table_console
 
     if as_json:
         print_json(results)
         return
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     from ..plotting.formats import NOTHING, score, setting
 
@@ -171,11 +170,11 @@ def print_results(results: Sequence[Result], *, metric: str, as_json: bool) -> N
     keys = list(dict.fromkeys(key for result in results for key in result.settings))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("", "trial", metric, *keys, "state"):
-        table.add_column(Text(heading), justify="left" if heading == "state" else "right", overflow="fold")
+        table.add_column(cell(heading), justify="left" if heading == "state" else "right", overflow="fold")
     for rank, result in enumerate(results, start=1):
         values = [setting(result.settings[key]) if key in result.settings else NOTHING for key in keys]
         cells = (str(rank), str(result.trial), score(result.score), *values, result.state)
-        table.add_row(*map(Text, cells), style="bold" if rank == 1 else "")
+        table.add_row(*map(cell, cells), style="bold" if rank == 1 else "")
     console.print(table)
     best = [_run_name(run) for result in results[:_COMPARED] if result.state == "complete" for run in result.runs]
     if len(best) > 1:

@@ -14,7 +14,6 @@ from .options import (
     DebugOption,
     DeviceSettingOption,
     FpsOption,
-    GlobalOptions,
     HeadlessOption,
     LogFormatOption,
     NameOption,
@@ -72,7 +71,6 @@ def train(
 
     On a terminal it opens the screen; elsewhere, or with --headless, it prints progress.
     """
-    context.ensure_object(GlobalOptions).debug = debug
     if context.invoked_subcommand is not None:
         return None
     if preset is None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+from ..text import one_line as one_line
+
 NOTHING = "–"
 _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"))
 
@@ -136,11 +138,3 @@ def span(seconds: float | None) -> str:
 def percent(share: float) -> str:
     """A share of 0..1 as 4 characters: ' 38%'."""
     return f"{100 * min(max(share, 0.0), 1.0):3.0f}%"
-
-
-def one_line(text: str) -> str:
-    """`text` on one line, without control characters.
-
-    They would move the cursor of a terminal.
-    """
-    return " ".join("".join(char if char.isprintable() or char.isspace() else "�" for char in text).split())

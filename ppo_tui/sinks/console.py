@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from ..console import PrintableConsole
 from ..plotting import formats
 from ..protocol import (
     TRANSIENT,
@@ -25,6 +26,7 @@ from ..protocol import (
     UpdateFinished,
     encode,
 )
+from ..streams import bytes_below
 from .wording import describe
 
 LINE_SECONDS = 5.0
@@ -176,9 +178,9 @@ def console_sink(console: Console | None = None, *, lines: LineOptions | None = 
 
     The bar on a terminal, lines elsewhere, unless `lines` says otherwise.
     """
-    console, lines = console or Console(), lines or LineOptions()
+    console, lines = console or PrintableConsole(), lines or LineOptions()
     if lines.format == "json":
-        sink: ConsoleSink = JsonConsole(sys.stdout.buffer)
+        sink: ConsoleSink = JsonConsole(bytes_below(sys.stdout))
     elif console.is_terminal and lines.format == "auto" and not lines.quiet:
         sink = ProgressConsole(console)
     else:

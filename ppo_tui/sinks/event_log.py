@@ -12,6 +12,7 @@ import msgspec
 
 from ..protocol import TRANSIENT, Evaluated, Event, RunFinished, RunStarted, UpdateFinished, encode
 from ..runs import RunDirectory
+from ..text import printable
 from ..training.hub import SinkBehind
 from .wording import describe
 
@@ -47,7 +48,10 @@ class EventLog:
         if text := describe(event):
             stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
             details = f"{event.details}\n" if isinstance(event, RunFinished) and event.details else ""
-            problem = self._append(self._log, f"{stamp}  {text}\n{details}".encode()) or problem
+            # People print this file: a text of several lines must not look like lines of the log.
+            indented = text.replace("\n", "\n    ")
+            entry = f"{stamp}  {indented}\n{printable(details, lines=True)}"
+            problem = self._append(self._log, entry.encode()) or problem
         with contextlib.suppress(OSError):  # the next such event writes all of it again
             self._update_run_json(event)
         was_behind, self._behind = self._behind, problem is not None

@@ -21,21 +21,23 @@ from ..protocol import (
     StateChanged,
     UpdateFinished,
 )
+from ..text import printable
 
 
 def describe(event: Event, *, brief: bool = False) -> str | None:
-    """Word an event in one line; None for too frequent ones.
+    """Word an event in printable lines; None for too frequent ones.
 
     Args:
         brief: leave out paths, the level of an alarm, and more that a screen shows elsewhere.
     """
+    text = _word(event, brief)
+    return None if text is None else printable(text, lines=True)
+
+
+def _word(event: Event, brief: bool) -> str | None:
     match event:
         case RunStarted():
-            return (
-                f"run {event.run}: {event.config['env']['id']}, {event.total_steps:,} steps, seed {event.seed}, "
-                f"{event.num_envs} environments in {event.num_workers} workers, "
-                f"{event.parameters:,} parameters on {event.device}"
-            )
+            return _describe_start(event)
         case StateChanged():
             return f"{event.state}: {event.reason}" if event.reason else str(event.state)
         case UpdateFinished():
@@ -60,6 +62,15 @@ def describe(event: Event, *, brief: bool = False) -> str | None:
             where = "" if brief else f" at step {event.step:,} after {formats.span(event.elapsed)}"
             return f"{event.state}{where}: {event.reason}" if event.reason else f"{event.state}{where}"
     return None
+
+
+def _describe_start(event: RunStarted) -> str:
+    env = event.config.get("env")
+    return (
+        f"run {event.run}: {env.get('id') if isinstance(env, dict) else formats.NOTHING}, {event.total_steps:,} steps, "
+        f"seed {event.seed}, {event.num_envs} environments in {event.num_workers} workers, "
+        f"{event.parameters:,} parameters on {event.device}"
+    )
 
 
 def describe_best(event: EpisodeFinished) -> str:
@@ -90,7 +101,7 @@ def _describe_evaluation(event: Evaluated) -> str:
     Such as: evaluated step 20,480: return 487.25 [471.10, 499.00] over 20 episodes, the best so far.
     """
     metrics = event.metrics
-    text = f"evaluated step {event.step:,}: return {formats.score(metrics['eval/ep_rew_mean'])}"
+    text = f"evaluated step {event.step:,}: return {formats.score(metrics.get('eval/ep_rew_mean'))}"
     low, high = metrics.get("eval/ep_rew_low"), metrics.get("eval/ep_rew_high")
     if low is not None:
         text += f" {formats.interval(low, high)}"
@@ -113,7 +124,8 @@ def _describe_resumed(event: RunResumed, brief: bool) -> str:
 
 def _describe_update(event: UpdateFinished) -> str:
     metrics = event.metrics
-    parts = [f"step {event.step:>11,}", f"{metrics['time/fps_update']:>6,.0f} steps/s"]
+    speed = metrics.get("time/fps_update")
+    parts = [f"step {event.step:>11,}", f"{formats.NOTHING if speed is None else format(speed, ',.0f'):>6} steps/s"]
     for key, label, form in (
         ("rollout/ep_rew_mean", "return", ".2f"),
         ("rollout/ep_len_mean", "length", ".1f"),

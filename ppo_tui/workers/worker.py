@@ -23,6 +23,7 @@ from ..envs.spaces import read_mask
 from ..envs.state import CannotRestoreError, restore_env, save_env
 from ..envs.tolerance import TolerantEnv
 from ..system import signal_when_parent_dies
+from ..text import printable
 from . import wire
 from .clip_recorder import ClipRecorder
 from .process import release_fork_server
@@ -333,7 +334,7 @@ class _Log(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError):
-            super().write(text)
+            super().write(printable(text, lines=True))
         return len(text)
 
     def flush(self) -> None:

@@ -35,4 +35,4 @@ def test_debug_shows_the_traceback_of_a_command_s_error_too(ppo_tui):
     hidden, shown = ppo_tui("eval", "nothing"), ppo_tui("--debug", "eval", "nothing")
     assert "Traceback" not in hidden.stderr
     assert "Traceback" in shown.stderr
-    assert (hidden.returncode, shown.returncode) == (2, 1)
+    assert (hidden.returncode, shown.returncode) == (2, 2)
