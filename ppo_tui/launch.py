@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from .boundary import threads_logged
 from .config import Config, build_config, names_outsiders, read_preset, refuse_outsiders
 from .distributed.torchrun import Place
 from .envs import EnvInfo
@@ -323,23 +324,27 @@ def run_headless(prepared: PreparedRun, lines: LineOptions | None = None) -> int
     It prints a progress bar on a terminal, lines elsewhere. A run whose stdout is its own ``run.log`` prints nothing:
     the log has these lines already.
     """
-    from .sinks.console import console_sink
+    from .sinks.console import guest_stdout, stdout_sink
 
-    sink = None if writes_to(prepared.directory.log) else console_sink(lines=lines)
+    log = prepared.directory.log
     inbox = Inbox()
     try:
         with (
-            signals_to(inbox.send, prepared.directory.log),
-            _logging_to(prepared.directory.log),
+            signals_to(inbox.send, log),
+            _logging_to(log),
+            guest_stdout() as stream,
             _served(prepared.directory, inbox.send) as server,
         ):
-            trainer = prepared.trainer([server, *([sink] if sink else [])], inbox)
-            # The 300,000 objects of libraries never die; a full collection of them stops every thread for 0.15 s.
-            gc.freeze()
-            return trainer.run().exit_code
+            sink = None if writes_to(log) else stdout_sink(stream, log, lines)
+            try:
+                trainer = prepared.trainer([server, *([sink] if sink else [])], inbox)
+                # The 300,000 objects of libraries never die; a full collection of them stops every thread for 0.15 s.
+                gc.freeze()
+                return trainer.run().exit_code
+            finally:
+                if sink:
+                    sink.close()
     finally:
-        if sink:
-            sink.close()
         prepared.close()
 
 
@@ -348,6 +353,7 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
 
     The workers have been started before: Textual redirects stderr, after which no process can be started.
     """
+    from .sinks.console import guest_stdout
     from .training.hub import FunctionSink
     from .tui.app import Departure
     from .tui.session import LocalSession
@@ -373,9 +379,10 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
             prepared.close()
     if outcome.departure is Departure.DETACHED:
         return hand_over(directory, allow_import=names_outsiders(prepared.config))
-    if session.finished is not None:
-        print(f"{directory.name}: {describe(session.finished)}")
-    print(f"its files are in {directory.path}")
+    with guest_stdout():  # the terminal may be gone by now
+        if session.finished is not None:
+            print(f"{directory.name}: {describe(session.finished)}")
+        print(f"its files are in {directory.path}")
     return outcome.exit_code
 
 
@@ -431,13 +438,17 @@ class _PrintableFormatter(logging.Formatter):
 
 @contextlib.contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Copy the program's warnings into the run's log, to outlive the terminal."""
+    """Copy the program's warnings into the run's log, to outlive the terminal.
+
+    The log also gets the tracebacks of threads and finalizers, those of libraries included.
+    """
     handler = logging.FileHandler(path, encoding="utf-8", errors="replace")
     handler.setFormatter(_PrintableFormatter("%(asctime)s  %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
     logger = logging.getLogger(__package__)
     logger.addHandler(handler)
     try:
-        yield
+        with threads_logged():
+            yield
     finally:
         logger.removeHandler(handler)
         handler.close()

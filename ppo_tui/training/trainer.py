@@ -92,7 +92,7 @@ class Trainer:
         self._resumed = None if resume_from is None else read_checkpoint(resume_from, ranks)
         self._resumed_path = resume_from.path if isinstance(resume_from, OpenedCheckpoint) else resume_from
         clock = TrainingClock()
-        hub = EventHub(sinks, clock)
+        self._hub = hub = EventHub(sinks, clock)
         self._context = RunContext(config, clock, hub, ranks)
         if config.run.diagnostics:
             hub.add(Diagnostics(hub.publish))
@@ -209,6 +209,10 @@ class Trainer:
 
         A failure of the run raises nothing: the result and the last event report it. The workers are closed.
         """
+        with self._hub.contained():
+            return self._run()
+
+    def _run(self) -> RunResult:
         self._context.clock.start(self._resumed.state.seconds if self._resumed else 0.0)
         engine, publish = self.engine, self._context.publish
         slices = engine.metrics.workers.env_slices
