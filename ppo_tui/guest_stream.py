@@ -63,7 +63,7 @@ class GuestStream(io.RawIOBase):
         return self._accepted - self._written > MAX_WAITING_BYTES // 2
 
     def write(self, content: Any, /) -> int:
-        """Take bytes to be written, or leave them out if too many wait."""
+        """Take bytes to be written, or leave them out."""
         content = bytes(content)
         if content and self.failure is None:
             if self._accepted - self._written + len(content) > MAX_WAITING_BYTES:
