@@ -31,6 +31,10 @@ offers.
 The column *on resume* says what `ppo-tui resume RUN --set …` may change: *fixed* settings belong to the checkpoint and
 are refused; *harmless* ones change no number; after a change of an *inexact* one the run continues, but not bit for
 bit as it would have, and says so.
+
+A ☏ marks settings that can name an outside party: code to import, a command to run, an address to send or write to.
+Named in a file (a preset, a run's `config.toml`, a checkpoint), it needs your consent: see
+[consent](commands.md#consent).
 """
 
 _BOUNDS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
@@ -75,6 +79,7 @@ def _row(field: types.Field, prefix: str) -> str:
     values = " or ".join(map(_values, _alternatives(field.type)))
     live = setting.live
     text = setting.description + (f" ⚡ {live.low:g} to {live.high:g}{_aliases(live)}" if live else "")
+    text += " ☏" if setting.outside else ""
     cells = (f"`{field.name}`", values, _default(field), setting.on_resume, text)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 

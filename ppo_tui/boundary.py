@@ -18,13 +18,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .errors import RunFailedError, UsageError
+from .guest_stream import guest_stream, open_missing_streams
 from .streams import flush_streams, guard_streams, printable_streams
 from .text import printable
+
+_log = logging.getLogger(__name__)
 
 INTERRUPTED = 128 + signal.SIGINT
 
 _MOST_CHARACTERS = 2_000
 """Limit of a message; an exception may quote a whole file."""
+
+_STDERR_SECONDS = 1.0
+"""Time for a reader of stderr to take a message before the program goes on."""
 
 _USER, _MACHINE = UsageError.exit_code, RunFailedError.exit_code
 
@@ -64,11 +70,37 @@ def guarded(command: Callable[[], int]) -> int:
 
 
 def guard_process() -> None:
-    """Guard this process's streams, threads, finalizers and logging, for good."""
+    """Guard this process's streams, threads, finalizers and logging, for good.
+
+    Whoever reads stderr may leave or stall: messages are lost then, and nothing else.
+    """
+    open_missing_streams()
+    sys.stderr = guest_stream(sys.stderr, patience=_STDERR_SECONDS) or sys.stderr
     guard_streams()
     logging.raiseExceptions = _debugging()
     threading.excepthook = lambda failed: _report(failed.exc_value, f"the thread {getattr(failed.thread, 'name', '?')}")
     sys.unraisablehook = lambda failed: _report(failed.exc_value, "while something was cleaned up")
+
+
+@contextlib.contextmanager
+def threads_logged() -> Iterator[None]:
+    """Log exceptions of threads and finalizers, libraries' too, instead of printing them."""
+
+    def log_thread(failed: threading.ExceptHookArgs) -> None:
+        if failed.exc_value is not None and failed.exc_type is not SystemExit:
+            name = getattr(failed.thread, "name", "?")
+            _log.error("the thread %s has died; the run goes on", name, exc_info=failed.exc_value)
+
+    def log_finalizer(failed: sys.UnraisableHookArgs) -> None:
+        if failed.exc_value is not None:
+            _log.warning("an object failed when it was released; the run goes on", exc_info=failed.exc_value)
+
+    before = threading.excepthook, sys.unraisablehook
+    threading.excepthook, sys.unraisablehook = log_thread, log_finalizer
+    try:
+        yield
+    finally:
+        threading.excepthook, sys.unraisablehook = before
 
 
 def leave(code: int) -> None:

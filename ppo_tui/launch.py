@@ -16,7 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from .config import Config, build_config, imports_code, read_preset, refuse_command, refuse_import
+from .boundary import threads_logged
+from .config import Config, build_config, names_outsiders, read_preset, refuse_outsiders
 from .distributed.torchrun import Place
 from .envs import EnvInfo
 from .errors import PPOTuiError, UsageError
@@ -62,7 +63,7 @@ class TrainRequest:
         config: the preset with the overrides.
         label: name of the preset, after which a run without a name is called.
         overrides: settings of the command line alone, which a resumed run takes too.
-        allow_import: the configuration of a resumed run may name code to import.
+        allow_import: a resumed run may name outside parties: code, a command, an address.
         resume: continue the run of this name or in this directory, if there is one.
         screen: load the screen too, while the workers' server loads what they need.
     """
@@ -177,8 +178,7 @@ def prepare_or_resume(request: TrainRequest) -> PreparedRun | None:
             return prepare_resume(
                 directory,
                 overrides=request.overrides,
-                # What this command line names or allows was allowed when the run began, too.
-                allow_import=request.allow_import or imports_code(request.config),
+                allow_import=request.allow_import,
                 screen=request.screen,
             )
         _set_aside(directory)
@@ -226,7 +226,7 @@ def prepare_resume(
     Args:
         overrides: settings to change, as on the command line.
         force: continue although the program or ``config.toml`` has changed since.
-        allow_import: accept an environment that names a module to import.
+        allow_import: accept outside parties named by the run: code, a command, an address.
         screen: load the screen too, while the workers' server loads what they need.
 
     Raises:
@@ -251,10 +251,9 @@ def _prepare_resume(
     point = ResumePoint.newest(directory.checkpoints)
     if not force:
         point.check_code()
-    tables = _config_to_resume(directory, point, force=force)
+    tables, source = _config_to_resume(directory, point, force=force)
     if not allow_import:
-        refuse_import(tables, f"{directory.name}'s config.toml")
-        refuse_command(tables, f"{directory.name}'s config.toml")
+        refuse_outsiders(tables, source, overrides=overrides)
     config = point.config(tables, overrides)
     check_tracking(config)
     env_info = examine(config)
@@ -271,8 +270,11 @@ def _prepare_resume(
     return PreparedRun(config, directory, env_info, pool, point, tuple(notes))
 
 
-def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: bool) -> dict[str, Any]:
+def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: bool) -> tuple[dict[str, Any], str]:
     """Read ``config.toml``: it has the settings of resumes since the checkpoint.
+
+    Returns:
+        The settings, and the file that they come from, in words.
 
     Raises:
         UsageError: someone has edited the file, and not `force`.
@@ -283,14 +285,14 @@ def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: boo
     except UsageError:
         if not force:
             raise
-        return point.state.config
+        return point.state.config, f"{directory.name}'s checkpoint {point.path.name}"
     if directory.config_was_edited and edits and not force:
         key, (old, new) = next(iter(edits.items()))
         raise UsageError(
             f"config.toml was edited since the checkpoint: {key} = {old!r} → {new!r}",
             hint=f"undo the edit and use --set {key}=…, or continue with the file as it is: --force",
         )
-    return tables
+    return tables, f"{directory.name}'s config.toml"
 
 
 def _unwritable(directory: RunDirectory, error: OSError) -> UsageError:
@@ -322,23 +324,27 @@ def run_headless(prepared: PreparedRun, lines: LineOptions | None = None) -> int
     It prints a progress bar on a terminal, lines elsewhere. A run whose stdout is its own ``run.log`` prints nothing:
     the log has these lines already.
     """
-    from .sinks.console import console_sink
+    from .sinks.console import guest_stdout, stdout_sink
 
-    sink = None if writes_to(prepared.directory.log) else console_sink(lines=lines)
+    log = prepared.directory.log
     inbox = Inbox()
     try:
         with (
-            signals_to(inbox.send, prepared.directory.log),
-            _logging_to(prepared.directory.log),
+            signals_to(inbox.send, log),
+            _logging_to(log),
+            guest_stdout() as stream,
             _served(prepared.directory, inbox.send) as server,
         ):
-            trainer = prepared.trainer([server, *([sink] if sink else [])], inbox)
-            # The 300,000 objects of libraries never die; a full collection of them stops every thread for 0.15 s.
-            gc.freeze()
-            return trainer.run().exit_code
+            sink = None if writes_to(log) else stdout_sink(stream, log, lines)
+            try:
+                trainer = prepared.trainer([server, *([sink] if sink else [])], inbox)
+                # The 300,000 objects of libraries never die; a full collection of them stops every thread for 0.15 s.
+                gc.freeze()
+                return trainer.run().exit_code
+            finally:
+                if sink:
+                    sink.close()
     finally:
-        if sink:
-            sink.close()
         prepared.close()
 
 
@@ -347,6 +353,7 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
 
     The workers have been started before: Textual redirects stderr, after which no process can be started.
     """
+    from .sinks.console import guest_stdout
     from .training.hub import FunctionSink
     from .tui.app import Departure
     from .tui.session import LocalSession
@@ -371,10 +378,11 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
         finally:
             prepared.close()
     if outcome.departure is Departure.DETACHED:
-        return hand_over(directory, allow_import=imports_code(prepared.config))
-    if session.finished is not None:
-        print(f"{directory.name}: {describe(session.finished)}")
-    print(f"its files are in {directory.path}")
+        return hand_over(directory, allow_import=names_outsiders(prepared.config))
+    with guest_stdout():  # the terminal may be gone by now
+        if session.finished is not None:
+            print(f"{directory.name}: {describe(session.finished)}")
+        print(f"its files are in {directory.path}")
     return outcome.exit_code
 
 
@@ -392,7 +400,7 @@ def hand_over(directory: RunDirectory, *, allow_import: bool) -> int:
     """Continue a stopped and saved run of this process in the background.
 
     Args:
-        allow_import: the run's configuration names code, which this process was allowed to import or to run.
+        allow_import: the run's configuration names outside parties, which this process was allowed.
 
     Raises:
         UsageError, RunFailedError: it could not continue; the message says why. Its checkpoint stays.
@@ -430,13 +438,17 @@ class _PrintableFormatter(logging.Formatter):
 
 @contextlib.contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Copy the program's warnings into the run's log, to outlive the terminal."""
+    """Copy the program's warnings into the run's log, to outlive the terminal.
+
+    The log also gets the tracebacks of threads and finalizers, those of libraries included.
+    """
     handler = logging.FileHandler(path, encoding="utf-8", errors="replace")
     handler.setFormatter(_PrintableFormatter("%(asctime)s  %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
     logger = logging.getLogger(__package__)
     logger.addHandler(handler)
     try:
-        yield
+        with threads_logged():
+            yield
     finally:
         logger.removeHandler(handler)
         handler.close()

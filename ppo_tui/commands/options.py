@@ -86,7 +86,8 @@ AllowImportOption = Annotated[
     bool,
     typer.Option(
         "--allow-import",
-        help="Allow a preset, run or checkpoint to name code to import (module:Id, module:Class), which runs it.",
+        help="Allow a preset, run or checkpoint to name code to import (module:Id, module:Class), a command to run, "
+        "or an address to send or write to.",
     ),
 ]
 

@@ -5,6 +5,7 @@ Every error names the dotted setting and its value.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import types
@@ -229,6 +230,11 @@ def _parse_value(key: str, text: str) -> Any:
         f"--set {given if len(given) <= 80 else f'{given[:79]}…'}: {show(text)} is not a TOML value",
         hint="texts with spaces or signs need quotes",
     )
+
+
+def as_override(key: str, text: str) -> str:
+    """An override for `apply_overrides` to set this very text."""
+    return f"{key}={text if _BARE_WORD.fullmatch(text) else json.dumps(text, ensure_ascii=False)}"
 
 
 def to_toml(config: Config) -> str:

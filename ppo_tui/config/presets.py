@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import shlex
+from collections.abc import Collection, Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, UsageError, did_you_mean
 from ..files import RefusedFileError, parse_toml, read_text
-from .loading import apply_overrides, build_config
-from .schema import Config
+from .loading import apply_overrides, as_override, build_config
+from .schema import Config, Outside, all_settings
+from .values import get_value
 
 MAX_PRESET_BYTES = 1_000_000
 """A preset is a page of text; a larger file is something else."""
 
-_IMPORTING = (("env", "id"), ("policy", "network"))
-"""Settings that import code where they contain a colon."""
+_PARTIES = {
+    "code": "code to import",
+    "command": "a command to run",
+    "address": "an address to send or write to",
+}
 
 
 def _presets_dir() -> Path:
@@ -98,55 +103,75 @@ def load_preset(name: str, *, overrides: Iterable[str] = (), allow_import: bool 
     Args:
         name: one of `list_presets`, or the path of a file.
         overrides: settings as on the command line, such as ``"optim.learning_rate=1e-4"``.
-        allow_import: accept ``env.id = "module:Env-v0"`` and ``policy.network = "module:Class"`` in the file, which
-            import that module.
+        allow_import: accept outside parties named in the file: code to import (``env.id = "module:Env-v0"``,
+            ``policy.network = "module:Class"``), a command to run, an address to send or write to.
 
     Raises:
         UsageError: no such preset, or a malformed override.
-        ConfigError: the file or the combination of its settings is not valid.
+        ConfigError: the file or the combination of its settings is not valid, or it names an outside party.
     """
     path = preset_path(name)
     data = read_preset(path)
     if not allow_import:
-        refuse_import(data, f"the preset {path.name}")
-        refuse_command(data, f"the preset {path.name}")
+        refuse_outsiders(data, f"the preset {path.name}", overrides=(overrides := tuple(overrides)))
     return build_config(apply_overrides(data, overrides))
 
 
-def refuse_import(data: dict[str, Any], source: str) -> None:
-    """Refuse tables with code to import: an environment or network ``module:name``.
+def refuse_outsiders(
+    tables: dict[str, Any],
+    source: str,
+    *,
+    overrides: Iterable[str] = (),
+    parties: Collection[str] = tuple(_PARTIES),
+) -> None:
+    """Refuse tables of a file with outside parties: code, commands, addresses.
+
+    Settings declare themselves as such (`Outside`). Those of `overrides` are the user's own words.
 
     Args:
-        source: the file that they come from, in words.
+        tables: as in the file, without `overrides`.
+        source: the file, in words.
+        overrides: of the command line.
+        parties: the kinds that matter for the purpose.
 
     Raises:
-        ConfigError: naming the module.
+        ConfigError: naming each such setting, its value and what to type.
     """
-    for section, key in _IMPORTING:
-        table = data.get(section)
-        value = table.get(key) if isinstance(table, dict) else None
-        if isinstance(value, str) and ":" in value:
-            raise ConfigError(
-                f"{section}.{key} = {value!r}: importing the module {value.partition(':')[0]!r} would run code "
-                f"that {source} names",
-                hint=f"if you trust it, add --allow-import, or name it yourself with --set {section}.{key}=…",
-            )
+    own = apply_overrides({}, overrides := tuple(overrides))
+    tables = apply_overrides(tables, overrides)
+    found = {
+        key: (declared.outside, value)
+        for key, declared in all_settings().items()
+        if declared.outside
+        and declared.outside.party in parties
+        and declared.outside.names(value := _look_up(tables, key))
+        and _look_up(own, key) is None
+    }
+    if not found:
+        return
+    named = [f"{_PARTIES[outside.party]}: {_named(key, outside, value)}" for key, (outside, value) in found.items()]
+    own_words = " ".join(f"--set {shlex.quote(as_override(key, value))}" for key, (_, value) in found.items())
+    hint = f"if you trust it, add --allow-import, or name it yourself: {own_words}"
+    if all(outside.leave_out for outside, _ in found.values()):
+        leave_out = dict.fromkeys(f"--set {outside.leave_out}" for outside, _ in found.values())
+        hint += f"\n  to go without: {' '.join(leave_out)}"
+    raise ConfigError(f"{source} names {'; '.join(named)}", hint=hint)
 
 
-def refuse_command(data: dict[str, Any], source: str) -> None:
-    """Refuse tables with a command to run; arguments as for `refuse_import`.
-
-    Raises:
-        ConfigError: with the command.
-    """
-    notify = data.get("notify")
-    if isinstance(notify, dict) and notify.get("command") is not None:
-        raise ConfigError(
-            f"notify.command = {notify['command']!r}: {source} names a command to run",
-            hint="if you trust it, add --allow-import, or name it yourself with --set notify.command=…",
-        )
+def names_outsiders(config: Config) -> bool:
+    """Whether a setting of `config` names code, a command or an address."""
+    settings = all_settings().values()
+    return any(one.outside and one.outside.names(get_value(config, one.key)) for one in settings)
 
 
-def imports_code(config: Config) -> bool:
-    """Whether `config` names code to import or a command to run."""
-    return ":" in config.env.id or ":" in config.policy.network or config.notify.command is not None
+def _named(key: str, outside: Outside, value: str) -> str:
+    text = f"{key} = {value!r}"
+    module = value.partition(":")[0]
+    return f"{text} (importing the module {module!r} would run code)" if outside.party == "code" else text
+
+
+def _look_up(tables: Any, key: str) -> Any:
+    """The value at a dotted name of unchecked tables, or None."""
+    for part in key.split("."):
+        tables = tables.get(part) if isinstance(tables, dict) else None
+    return tables

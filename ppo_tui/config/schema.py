@@ -50,15 +50,45 @@ OnResume = Literal["fixed", "harmless", "inexact"]
 """
 
 
-def setting(description: str, *, on_resume: OnResume, live: Live | None = None, **limits: Any) -> Meta:
+class Outside(msgspec.Struct, frozen=True, kw_only=True):
+    """The power of a setting to name an outside party.
+
+    Without consent no file, run or checkpoint may make the program import code, run a command, or send and write to
+    an address.
+
+    Attributes:
+        party: the kind of outside party.
+        pattern: of the values that name one, anywhere in the text.
+        leave_out: a ``--set`` for a run without it; empty where there is none.
+    """
+
+    party: Literal["code", "command", "address"]
+    pattern: str = ""
+    leave_out: str = ""
+
+    def names(self, value: Any) -> bool:
+        """Whether `value`, perhaps of a wrong type, names an outside party."""
+        return isinstance(value, str) and re.search(self.pattern, value) is not None
+
+
+def setting(
+    description: str,
+    *,
+    on_resume: OnResume,
+    live: Live | None = None,
+    outside: Outside | None = None,
+    **limits: Any,
+) -> Meta:
     """Declare one setting: help, limits, and when it may change.
 
     Args:
         description: one sentence of help.
         live: how it is edited while the run trains; None where it may not change then.
+        outside: for settings with values that name code, a command or an address.
         limits: as `Meta` takes them, such as ``ge=0``.
     """
-    return Meta(description=description, extra={"on_resume": on_resume, "live": live}, **limits)
+    extra = {"on_resume": on_resume, "live": live, "outside": outside}
+    return Meta(description=description, extra=extra, **limits)
 
 
 _ATARI_IDS = (re.compile(r"ALE/\w+-v5"), re.compile(r"\w+NoFrameskip-v[04]"))
@@ -132,7 +162,14 @@ class EnvConfig(Section, frozen=True, kw_only=True):
     """The environment and its preprocessing."""
 
     id: Annotated[
-        str, setting("Gymnasium id, such as ALE/Breakout-v5.", on_resume="fixed", min_length=1, max_length=200)
+        str,
+        setting(
+            "Gymnasium id, such as ALE/Breakout-v5.",
+            on_resume="fixed",
+            outside=Outside(party="code", pattern=":"),
+            min_length=1,
+            max_length=200,
+        ),
     ]
     frame_stack: Annotated[
         int, setting("Newest observations that the network sees together.", on_resume="fixed", ge=1, le=32)
@@ -181,6 +218,7 @@ class TrackingConfig(Section, frozen=True, kw_only=True):
         setting(
             "Weights & Biases: off, offline (into the run directory, for `wandb sync`), or online.",
             on_resume="harmless",
+            outside=Outside(party="address", pattern="^online$", leave_out="tracking.wandb=off"),
         ),
     ] = "off"
     mlflow: Annotated[
@@ -188,6 +226,7 @@ class TrackingConfig(Section, frozen=True, kw_only=True):
         setting(
             "MLflow's store: http://localhost:5000, a directory, sqlite:///mlflow.db; off for none.",
             on_resume="harmless",
+            outside=Outside(party="address", pattern=r"^(?!off\Z)", leave_out="tracking.mlflow=off"),
             min_length=1,
             max_length=2000,
         ),
@@ -211,6 +250,7 @@ class NotifyConfig(Section, frozen=True, kw_only=True):
         setting(
             "Address to post a short JSON text to; Slack, Mattermost and Discord understand it.",
             on_resume="harmless",
+            outside=Outside(party="address", leave_out="notify={}"),
         ),
     ] = None
     command: Annotated[
@@ -219,6 +259,7 @@ class NotifyConfig(Section, frozen=True, kw_only=True):
             "Command to run, without a shell, with the same JSON on stdin and PPO_TUI_EVENT, _RUN, _RUN_DIR, _STATE, "
             "_STEP and _REASON in its environment.",
             on_resume="harmless",
+            outside=Outside(party="command", leave_out="notify={}"),
         ),
     ] = None
     on: Annotated[
@@ -291,6 +332,7 @@ class PolicyConfig(Section, frozen=True, kw_only=True):
             "auto (nature-cnn for images, mlp for everything else), nature-cnn, impala, a3c-cnn, mlp, or your own "
             "network as package.module:Class.",
             on_resume="fixed",
+            outside=Outside(party="code", pattern=":"),
             pattern=r"^(auto|nature-cnn|impala|a3c-cnn|mlp|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
             max_length=200,
         ),
@@ -662,6 +704,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     on_resume: OnResume
     live: Live | None
+    outside: Outside | None
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..config import Config, imports_code, to_toml
+from ..config import Config, names_outsiders, to_toml
 from ..errors import RunFailedError, UsageError
 from ..protocol import RunState
 from .client import ControlClient
@@ -40,7 +40,7 @@ def start_detached(config: Config, *, label: str, name: str | None, run_dir: Pat
         ) from None
     arguments = ["--preset", str(directory.config_path), "--run-dir", str(directory.path), "--headless"]
     arguments += ["--name", name] if name is not None else []
-    arguments += ["--allow-import"] if imports_code(config) else []
+    arguments += ["--allow-import"] if names_outsiders(config) else []
     try:
         start_process(directory, arguments)
     except UsageError:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from ..console import PrintableConsole
+from ..guest_stream import GuestStream, guest_stream
 from ..plotting import formats
 from ..protocol import (
     TRANSIENT,
@@ -26,8 +31,14 @@ from ..protocol import (
     UpdateFinished,
     encode,
 )
-from ..streams import bytes_below
+from ..streams import PrintableStream, bytes_below, stream_below
+from ..training.hub import SinkBehind
 from .wording import describe
+
+_logger = logging.getLogger(__name__)
+
+READER_SECONDS = 5.0
+"""Time in which the reader of stdout must read something, after the end of the run, to be waited for."""
 
 LINE_SECONDS = 5.0
 """Shortest time between two lines of metrics, so that a fast run does not flood a log; the last line always comes."""
@@ -149,6 +160,49 @@ class QuietConsole:
         self._console.close()
 
 
+class StdoutConsole:
+    """A console on stdout; it gives up an absent reader.
+
+    Args:
+        stream: the bytes that `console` writes to.
+        log: the run's log, which has all lines in any case.
+    """
+
+    def __init__(self, console: ConsoleSink, stream: GuestStream, log: Path) -> None:
+        self._console, self._stream, self._log = console, stream, log
+        self._stalled = False
+
+    def emit(self, event: Event) -> None:
+        """Print `event`.
+
+        Raises:
+            OSError: stdout cannot be written any more.
+            SinkBehind: nobody has read stdout for long, so that lines are left out.
+        """
+        left_out = self._stream.left_out
+        if self._stream.failure is None:
+            self._console.emit(event)
+        if self._stream.failure is not None:
+            self._console.close()  # a progress bar lets go of stderr
+            raise OSError(f"nobody can read stdout any more ({self._stream.failure.strerror}); see {self._log}")
+        if self._stream.left_out > left_out and not self._stalled:
+            self._stalled = True
+            raise SinkBehind(f"nobody reads stdout: lines are left out until somebody does; {self._log} has them")
+        self._stalled = self._stalled and self._stream.behind
+
+    def close(self) -> None:
+        """Close the console, and let its reader read the rest.
+
+        One that reads nothing is not waited for.
+        """
+        try:
+            self._console.close()
+        except BaseException:  # the run has its exit code already
+            _logger.warning("the output failed at its end", exc_info=True)
+        if not self._stream.drain(READER_SECONDS) and self._stream.failure is None:
+            _logger.warning("nobody has read the end of stdout; %s has it", self._log)
+
+
 class ConsoleSink(Protocol):
     """A sink to be closed when the run is over."""
 
@@ -171,6 +225,32 @@ class LineOptions:
 
 
 LOG_FORMATS = ("auto", "plain", "json")
+
+
+@contextlib.contextmanager
+def guest_stdout() -> Iterator[GuestStream | None]:
+    """Print on stdout without waiting for its reader, or failing for it.
+
+    Yields its bytes, or None where stdout is no file, as in a notebook.
+    """
+    before = sys.stdout
+    text = guest_stream(stream_below(before), patience=0.0)
+    if text is None:
+        yield None
+        return
+    sys.stdout = PrintableStream(text)
+    stream: Any = text.buffer
+    try:
+        yield stream
+    finally:
+        stream.drain(READER_SECONDS)
+        sys.stdout = before
+
+
+def stdout_sink(stream: GuestStream | None, log: Path, lines: LineOptions | None = None) -> ConsoleSink:
+    """Choose the console for stdout, in the context of `guest_stdout`."""
+    sink = console_sink(lines=lines)
+    return sink if stream is None else StdoutConsole(sink, stream, log)
 
 
 def console_sink(console: Console | None = None, *, lines: LineOptions | None = None) -> ConsoleSink:

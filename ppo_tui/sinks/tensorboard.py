@@ -31,11 +31,12 @@ class TensorBoard:
         self._writer: SummaryWriter | None = None
         self._purge_step: int | None = None
 
-    def begin(self, name: str, settings: dict[str, Any]) -> None:
+    def begin(self, name: str, settings: dict[str, Any]) -> dict[str, str]:
         from torch.utils.tensorboard.summary import hparams
 
         for summary in hparams(settings, {SCORE: 0.0}):
             _add_summary(self._open(), summary)
+        return {}
 
     def continue_from(self, step: int) -> None:
         self._close()

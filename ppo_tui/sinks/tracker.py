@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import queue
+import threading
 from typing import Any, Protocol
 
 from ..config import PRIVATE_SECTIONS, Config, flat_settings
@@ -15,14 +17,28 @@ from .wording import describe
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 
 
-class Tracker(Protocol):
-    """One tracker. An exception detaches it and never ends the run."""
+END_SECONDS = 30.0
+"""Time for a tracker to take what still waits at the end of a run."""
 
-    def begin(self, name: str, settings: dict[str, Any]) -> None:
+MOST_WAITING = 20_000
+"""Events kept for a tracker that is slow or silent."""
+
+
+class Tracker(Protocol):
+    """One tracker, called on a thread of its own.
+
+    An exception detaches it and never ends the run.
+    """
+
+    def begin(self, name: str, settings: dict[str, Any]) -> dict[str, str]:
         """Begin the run `name`, with its settings by dotted name.
 
         Their values are numbers, texts and booleans.
+
+        Returns:
+            Facts to be kept in ``run.json``.
         """
+        ...
 
     def continue_from(self, step: int) -> None:
         """Continue after `step`; points of later steps are abandoned."""
@@ -40,19 +56,73 @@ class Tracker(Protocol):
         """End the run."""
 
 
-class TrackingSink:
-    """Passes events on to a `Tracker`.
+_Tracked = RunStarted | RunResumed | Rewound | UpdateFinished | Evaluated | SettingChanged | RunFinished
 
-    Its class has the tracker's name, so that the alarm about a failure names it.
+
+class TrackingSink:
+    """Passes events on to a `Tracker`, by a thread.
+
+    A server that is slow, or is down and retried for minutes, delays neither training nor signals nor the end of the
+    process. Its class has the tracker's name, so that the alarm about a failure names it.
+
+    Attributes:
+        libraries: packages whose threads work for the tracker.
     """
 
-    def __init__(self, tracker: Tracker) -> None:
-        self._tracker = tracker
+    def __init__(self, tracker: Tracker, run_dir: RunDirectory) -> None:
+        self._tracker, self._run_dir = tracker, run_dir
+        name = type(tracker).__name__
+        self.libraries = (PACKAGES[name.lower()],)
+        self._events: queue.Queue[_Tracked | None] = queue.Queue(MOST_WAITING)
+        self._thread = threading.Thread(target=self._pass_all_on, name=name, daemon=True)
+        self._facts: dict[str, str] = {}
+        self._failure: BaseException | None = None
 
     def emit(self, event: Event) -> None:
+        """Take an event.
+
+        Raises:
+            TimeoutError: the tracker does not answer.
+            BaseException: what the tracker has raised, whatever it is; it gets no event after that.
+        """
+        if not isinstance(event, _Tracked):
+            return
+        if isinstance(event, RunStarted):
+            self._thread.start()
+        self._check()
+        try:
+            self._events.put_nowait(event)
+        except queue.Full:
+            raise TimeoutError(f"no answer: {MOST_WAITING:,} events wait") from None
+        if isinstance(event, RunFinished):
+            self._events.put(None)
+            self._thread.join(END_SECONDS)
+            self._check()
+            if self._thread.is_alive():
+                raise TimeoutError(f"no answer within {END_SECONDS:g} s")
+
+    def _check(self) -> None:
+        """Keep new facts; raise the exception of the tracker.
+
+        ``run.json`` belongs to the training thread.
+        """
+        if self._facts:
+            facts, self._facts = self._facts, {}
+            self._run_dir.update(**facts)
+        if self._failure is not None:
+            raise self._failure
+
+    def _pass_all_on(self) -> None:
+        try:
+            while (event := self._events.get()) is not None:
+                self._pass_on(event)
+        except BaseException as error:
+            self._failure = error
+
+    def _pass_on(self, event: _Tracked) -> None:
         match event:
             case RunStarted():
-                self._tracker.begin(event.run, trackable_settings(event.config))
+                self._facts = self._tracker.begin(event.run, trackable_settings(event.config))
             case RunResumed() | Rewound():
                 self._tracker.continue_from(event.step)
             case UpdateFinished() | Evaluated():
@@ -107,7 +177,7 @@ def tracking_sinks(config: Config, run_dir: RunDirectory) -> list[TrackingSink]:
         from .mlflow import MLflow
 
         trackers.append(MLflow(run_dir, uri=tracking.mlflow, experiment=tracking.project))
-    return [_sink(tracker) for tracker in trackers]
+    return [_sink(tracker, run_dir) for tracker in trackers]
 
 
 def trackable_settings(tables: dict[str, Any]) -> dict[str, Any]:
@@ -119,5 +189,5 @@ def trackable_settings(tables: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _sink(tracker: Tracker) -> TrackingSink:
-    return type(type(tracker).__name__, (TrackingSink,), {})(tracker)
+def _sink(tracker: Tracker, run_dir: RunDirectory) -> TrackingSink:
+    return type(type(tracker).__name__, (TrackingSink,), {})(tracker, run_dir)

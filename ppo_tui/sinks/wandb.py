@@ -26,7 +26,7 @@ class WandB:
         self._mode: Literal["offline", "online"] = mode
         self._wandb_run: Run | None = None
 
-    def begin(self, name: str, settings: dict[str, Any]) -> None:
+    def begin(self, name: str, settings: dict[str, Any]) -> dict[str, str]:
         import wandb
 
         started = int(self._run_dir.read().get("started") or 0)
@@ -42,6 +42,7 @@ class WandB:
         )
         self._wandb_run.define_metric(STEP)
         self._wandb_run.define_metric("*", step_metric=STEP)
+        return {}
 
     def continue_from(self, step: int) -> None:
         pass

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
+import signal
+import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -51,7 +56,10 @@ class TrainingClock:
 
 
 class Sink(Protocol):
-    """A receiver of events, in order, on the training thread."""
+    """A receiver of events, in order, on the training thread.
+
+    An attribute ``libraries`` may name packages with threads on its behalf.
+    """
 
     def emit(self, event: Event, /) -> None: ...
 
@@ -73,7 +81,8 @@ class FunctionSink:
 class EventHub:
     """A hub to stamp events and hand them to every sink.
 
-    A sink that raises is detached and reported: training never stops because a view of it failed.
+    A sink that raises anything is detached and reported: training never stops because a view of it failed. So is one
+    whose thread, or whose library's thread, dies while `contained`.
 
     Args:
         clock: its seconds become the `elapsed` of events.
@@ -82,24 +91,116 @@ class EventHub:
     def __init__(self, sinks: Iterable[Sink], clock: TrainingClock) -> None:
         self._sinks = list(sinks)
         self._clock = clock
+        self._behind: list[Sink] = []
+        self._lost_threads: queue.SimpleQueue[tuple[Sink, BaseException]] = queue.SimpleQueue()
+        self._interrupted = False
 
     def add(self, sink: Sink) -> None:
         """Give `sink` every event from now on, after all others."""
-        self._sinks.append(sink)
+        self._sinks = [*self._sinks, sink]
 
     def publish(self, event: Event) -> None:
-        """Stamp `event` with the time and give it to every sink."""
+        """Stamp `event` with the time and give it to every sink.
+
+        Raises:
+            KeyboardInterrupt: a person has interrupted a sink, where nobody handles the signal.
+        """
+        while not self._lost_threads.empty():
+            self._detach(*self._lost_threads.get())
         event = msgspec.structs.replace(event, time=time.time(), elapsed=self._clock.seconds)
-        for sink in list(self._sinks):
+        sinks = self._sinks
+        for sink in sinks:
+            if self._sinks is not sinks and not _contains(self._sinks, sink):
+                continue  # detached meanwhile: it could not take the alarm about another one
             try:
                 sink.emit(event)
             except SinkBehind as behind:
-                self.publish(Alarm(level=Level.ERROR, message=str(behind)))
-            except Exception as error:
-                self._sinks.remove(sink)
-                name = type(sink).__name__
-                message = f"{name} failed and was detached: {error}"
-                self.publish(Alarm(level=Level.ERROR, message=message, details=traceback.format_exc()))
+                if not _contains(self._behind, sink):  # its next words may be about this very alarm
+                    self._behind.append(sink)
+                    self.publish(Alarm(level=Level.ERROR, message=str(behind)))
+                    self._behind.remove(sink)
+            except BaseException as error:
+                if self._interrupted:
+                    raise KeyboardInterrupt from error
+                self._detach(sink, error)
+
+    def _detach(self, sink: Sink, error: BaseException) -> None:
+        if not _contains(self._sinks, sink):
+            return
+        self._sinks = [one for one in self._sinks if one is not sink]
+        message = f"{type(sink).__name__} failed and was detached: {_in_words(error)}"
+        details = "".join(traceback.format_exception(error))
+        self.publish(Alarm(level=Level.ERROR, message=message, details=details))
+
+    @contextlib.contextmanager
+    def contained(self) -> Iterator[None]:
+        """Contain failures of sinks' threads; tell a person's interrupt from a library's.
+
+        Exceptions of other threads go where they went before.
+        """
+        in_thread, in_finalizer = threading.excepthook, sys.unraisablehook
+
+        def take_thread(failed: threading.ExceptHookArgs) -> None:
+            if failed.exc_type is SystemExit or not self._take(failed.exc_value):
+                in_thread(failed)
+
+        def take_finalizer(failed: sys.UnraisableHookArgs) -> None:
+            if not self._take(failed.exc_value):
+                in_finalizer(failed)
+
+        threading.excepthook, sys.unraisablehook = take_thread, take_finalizer
+        try:
+            with self._interrupts_noted():
+                yield
+        finally:
+            threading.excepthook, sys.unraisablehook = in_thread, in_finalizer
+
+    def _take(self, error: BaseException | None) -> bool:
+        """Keep the error of a sink's thread; False for others."""
+        if error is None:
+            return False
+        frames = traceback.walk_tb(error.__traceback__)
+        modules = {frame.f_globals.get("__name__", "") for frame, _ in frames}
+        libraries = {module.partition(".")[0] for module in modules}
+        for sink in self._sinks:
+            if type(sink).__module__ in modules or libraries & set(getattr(sink, "libraries", ())):
+                self._lost_threads.put((sink, error))
+                return True
+        return False
+
+    @contextlib.contextmanager
+    def _interrupts_noted(self) -> Iterator[None]:
+        """Note Ctrl+C under Python's own handler."""
+        in_main = threading.current_thread() is threading.main_thread()
+        if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            yield
+            return
+
+        def interrupt(*arguments: Any) -> None:
+            self._interrupted = True
+            signal.default_int_handler(*arguments)
+
+        signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _contains(sinks: list[Sink], sink: Sink) -> bool:
+    """Whether this very sink is among them, whatever it thinks equal."""
+    return any(one is sink for one in sinks)
+
+
+def _in_words(error: BaseException) -> str:
+    """The message of any exception, with its type if need be."""
+    try:
+        text = str(error)
+    except Exception:
+        text = ""
+    if text and isinstance(error, Exception):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 RankEvent = Alarm | GameClip | CommandRefused

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config import Config, build_config
+from ..config import Config, build_config, refuse_outsiders
 from ..distributed.ranks import ALONE, Ranks
 from ..envs import EnvInfo
 from ..errors import DivergedError, PPOTuiError
@@ -92,7 +92,7 @@ class Trainer:
         self._resumed = None if resume_from is None else read_checkpoint(resume_from, ranks)
         self._resumed_path = resume_from.path if isinstance(resume_from, OpenedCheckpoint) else resume_from
         clock = TrainingClock()
-        hub = EventHub(sinks, clock)
+        self._hub = hub = EventHub(sinks, clock)
         self._context = RunContext(config, clock, hub, ranks)
         if config.run.diagnostics:
             hub.add(Diagnostics(hub.publish))
@@ -178,18 +178,22 @@ class Trainer:
         self.engine.pool.close()
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, **arguments: Any) -> Trainer:
+    def from_checkpoint(cls, path: str | Path, *, allow_import: bool = False, **arguments: Any) -> Trainer:
         """Make a trainer to continue from a checkpoint directory.
 
         Its configuration is the checkpoint's, unless `arguments` have a `config`.
 
         Args:
+            allow_import: accept a checkpoint that names code to import, as ``env.id = "module:Env-v0"``.
             arguments: as for `Trainer`; a `config` of your own may differ from the checkpoint's as a resume allows.
 
         Raises:
             UsageError: there is no whole checkpoint at `path`, or its steps are done.
+            ConfigError: it names code to import.
         """
         point = ResumePoint.at(Path(path))
+        if not allow_import and arguments.get("config") is None:
+            refuse_outsiders(point.state.config, "the checkpoint", parties=("code",))
         return cls(arguments.pop("config", None) or point.config(), resume_from=point.checkpoint, **arguments)
 
     def __enter__(self) -> Trainer:
@@ -205,6 +209,10 @@ class Trainer:
 
         A failure of the run raises nothing: the result and the last event report it. The workers are closed.
         """
+        with self._hub.contained():
+            return self._run()
+
+    def _run(self) -> RunResult:
         self._context.clock.start(self._resumed.state.seconds if self._resumed else 0.0)
         engine, publish = self.engine, self._context.publish
         slices = engine.metrics.workers.env_slices

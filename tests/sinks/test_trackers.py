@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -154,22 +152,13 @@ def test_mlflow_has_a_curve_in_its_order(story, tmp_path):
     assert curve(client, kept) == [(256 * n, float(n)) for n in numbers]
 
 
-def test_mlflow_raises_the_exception_of_a_failed_call(story, tmp_path):
+def test_mlflow_is_let_go_with_the_exception_of_a_failed_call(story, tmp_path):
     pytest.importorskip("mlflow")
-    from ppo_tui.sinks.mlflow import MLflow
-
     uri = tmp_path / "mlflow"
-    run, _ = story("tracking.tensorboard=false")
-    tracker = MLflow(run, uri=str(uri), experiment="ppo-tui")
-    tracker.begin("pole", {})
-    begun = threading.Event()
-    tracker._send(lambda client: begun.set())
-    assert begun.wait(60.0)
-    shutil.rmtree(uri)
     uri.write_text("in its place")
-    tracker.log({"rollout/ep_rew_mean": 10.0}, 256, 0.0)
-    with pytest.raises(Exception, match="mlflow"):
-        tracker.end(0)
+    _, (alarm,) = story(f"tracking.mlflow={uri}", "tracking.tensorboard=false")
+    assert "MLflow failed and was detached: " in alarm.message
+    assert str(uri) in alarm.message
 
 
 @pytest.fixture
@@ -183,9 +172,9 @@ def test_an_mlflow_server_that_does_not_answer_holds_up_nothing_but_the_end_and_
     story, silent_server, monkeypatch
 ):
     pytest.importorskip("mlflow")
-    monkeypatch.setattr("ppo_tui.sinks.mlflow.END_SECONDS", 0.2)
+    monkeypatch.setattr("ppo_tui.sinks.tracker.END_SECONDS", 0.2)
     _, (alarm,) = story(f"tracking.mlflow={silent_server}", "tracking.tensorboard=false")
-    assert alarm.message == f"MLflow failed and was detached: no answer from {silent_server} within 0.2 s"
+    assert alarm.message == "MLflow failed and was detached: no answer within 0.2 s"
 
 
 def wandb_records(path: Path) -> Iterator[Any]:

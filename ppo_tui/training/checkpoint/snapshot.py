@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from ...config import Config, build_config, refuse_import, to_tables
+from ...config import Config, build_config, refuse_outsiders, to_tables
 from ...distributed.ranks import ALONE, Ranks
 from ...envs import EnvInfo, probe_env
 from ...errors import UsageError
@@ -257,7 +257,7 @@ def load_policy(path: str | Path, *, device: str = "cpu", allow_import: bool = F
         opened = OpenedCheckpoint.open(path)
     snapshot = read_checkpoint(opened)
     if not allow_import:
-        refuse_import(snapshot.state.config, "the checkpoint")
+        refuse_outsiders(snapshot.state.config, "the checkpoint", parties=("code",))
     config = build_config(snapshot.state.config)
     info = probe_env(config.env)
     return build_saved_policy(snapshot, config, info, torch.device(device))

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from ...config import Config, EnvConfig, RolloutConfig, apply_overrides, build_config, is_atari, refuse_import
+from ...config import Config, EnvConfig, RolloutConfig, apply_overrides, build_config, is_atari, refuse_outsiders
 from ...envs import EnvInfo
 from ...envs.making import make_seeded_env
 from ...workers import WorkerPool
@@ -76,7 +76,7 @@ def start_evaluation(
         checkpoint = OpenedCheckpoint.open(checkpoint)
     state = checkpoint.state
     if not allow_import:
-        refuse_import(state.config, "the checkpoint")
+        refuse_outsiders(state.config, "the checkpoint", parties=("code",))  # nobody else is told of it
     trained = build_config(apply_overrides(state.config, [f"run.device={device}"]))
     config = msgspec.structs.replace(
         trained,
