@@ -159,19 +159,20 @@ class ControlClient:
 
 def _unreachable(run_dir: RunDirectory, why: str) -> UsageError:
     """The error of a failed connection, from the run's files."""
-    summary = summarise(run_dir)
+    # By the directory's name: a copy's run.json has the name of the original.
+    summary, name = summarise(run_dir), run_dir.path.name
     if summary.pid is not None and summary.under_way:
         return UsageError(
-            f"{summary.name} is in use by pid {summary.pid}, which does not answer: {why}",
+            f"{name} is in use by pid {summary.pid}, which does not answer: {why}",
             hint="it may still be starting; try again in a moment",
         )
     hints = {
-        "finished": f"see it again: ppo-tui replay {summary.name}",
-        "failed": f"see why: ppo-tui replay {summary.name}",
+        "finished": f"see it again: ppo-tui replay {name}",
+        "failed": f"see why: ppo-tui replay {name}",
     }
     return UsageError(
-        f"{summary.name} is not running: {summary.state} at step {summary.step:,}",
-        hint=hints.get(summary.state, f"continue it: ppo-tui resume {summary.name}"),
+        f"{name} is not running: {summary.state} at step {summary.step:,}",
+        hint=hints.get(summary.state, f"continue it: ppo-tui resume {name}"),
     )
 
 
