@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import select
 import shlex
+import threading
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +17,9 @@ from .options import AsciiOption, FpsOption, ReadonlyOption, RunArgument, ThemeO
 if TYPE_CHECKING:
     from ..runs import RunDirectory
     from ..tui.screen_options import ScreenOptions
+
+LEAVING_SECONDS = 3.0
+"""Time for a screen to end after its tab has."""
 
 
 def attach(
@@ -31,6 +38,7 @@ def attach(
     """
     from ..runs import find_run
 
+    end_with_tab()
     if readonly and take_control:
         raise UsageError("--readonly and --take-control exclude each other")
     require_screen("attach", "ppo-tui ctl RUN status prints how far a run is")
@@ -68,6 +76,7 @@ def replay(
     """Replay the record of a run on the screen."""
     from ..runs import find_run
 
+    end_with_tab()
     require_screen("replay", "events.jsonl in the run's directory is the record")
     options = screen_options(theme, ascii, 0.0)
     from ..tui.session import ReplaySession
@@ -75,3 +84,21 @@ def replay(
 
     run_screen(ReplaySession(find_run(run).events, speed=speed), options)
     return 0
+
+
+def end_with_tab() -> None:
+    """End this process soon after the tab of a browser has closed.
+
+    A screen that is drawing for nobody may wait for ever. The run is another process's.
+    """
+    if "TEXTUAL_DRIVER" in os.environ:
+        threading.Thread(target=_await_hang_up, name="tab", daemon=True).start()
+
+
+def _await_hang_up() -> None:
+    """Wait until the server has closed stdin, or is no more."""
+    stdin = select.poll()
+    stdin.register(0, 0)  # a hang-up is reported in any case
+    if any(seen & select.POLLHUP for _, seen in stdin.poll()):
+        time.sleep(LEAVING_SECONDS)
+        os._exit(1)
