@@ -11,6 +11,8 @@ import ctypes
 import os
 import resource
 import signal
+import socket
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,25 @@ def signal_when_parent_dies(number: signal.Signals) -> bool:
     pr_set_pdeathsig = 1  # linux/prctl.h
     prctl = _c_function("prctl") if sys.platform == "linux" else None
     return prctl is not None and prctl(pr_set_pdeathsig, int(number)) == 0
+
+
+def peer_credentials(connection: socket.socket) -> tuple[int, int | None]:
+    """Pid and user id of a Unix socket's other end.
+
+    A listener's are those of the moment at which it began to listen. (Linux: SO_PEERCRED; macOS and BSD: getpeereid,
+    which knows no pid.)
+
+    Returns:
+        0 for a pid that is not known, as that of a process in another pid namespace; None for an unknown user.
+    """
+    if hasattr(socket, "SO_PEERCRED"):
+        credentials = struct.Struct("iII")
+        pid, uid, _ = credentials.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size))
+        return pid, uid
+    getpeereid, uid, gid = _c_function("getpeereid"), ctypes.c_uint(), ctypes.c_uint()
+    if getpeereid is None or getpeereid(connection.fileno(), ctypes.byref(uid), ctypes.byref(gid)) != 0:
+        return 0, None
+    return 0, uid.value
 
 
 def exchange_paths(one: Path, other: Path) -> bool:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ..machine import available_cores, available_memory, cpu_quota, memory_limit
 from .finding import Finding, Status
 
 BUSY = 0.5
@@ -21,6 +22,9 @@ SHARED_MEMORY = Path("/dev/shm")
 SHARED_BYTES = 64 * 2**20
 """Several times the need of the largest preset (Breakout: 8 environments × 132 frames × 7 kB = 7 MB)."""
 
+LITTLE_MEMORY = 2**30
+"""Bytes: a run of Breakout on two cores fills about 0.8 GB."""
+
 LITTLE_DISK, NO_DISK = 2 * 2**30, 200 * 2**20
 """Bytes: a run of Breakout keeps up to 200 MB of checkpoints and 100 MB of records."""
 
@@ -28,11 +32,13 @@ LITTLE_DISK, NO_DISK = 2 * 2**30, 200 * 2**20
 def check_cores() -> Finding:
     """Count the cores, size the workers for them, and read the load."""
     from ..config import load_preset
-    from ..workers import available_cores, resolve_workers
+    from ..workers import resolve_workers
 
-    cores, config = available_cores(), load_preset("breakout")
+    cores, config, quota = available_cores(), load_preset("breakout"), cpu_quota()
     workers, groups = resolve_workers("auto", "auto", config.rollout.num_envs)
-    found = f"{cores} of {os.cpu_count()}; breakout gets {workers} workers in {groups} groups and learns on {cores}"
+    granted = "" if quota is None else f" (a control group's quota grants {quota:g})"
+    found = f"{cores} of {os.cpu_count()}{granted}; "
+    found += f"breakout gets {workers} workers in {groups} groups and learns on {cores}"
     load = os.getloadavg()[0]
     if load > BUSY * cores:
         remedy = f"other processes use {load:.1f} cores: training will be slower by that much"
@@ -45,8 +51,6 @@ def check_cores() -> Finding:
 def check_torch() -> Finding:
     """Load PyTorch and count its threads."""
     import torch
-
-    from ..workers import available_cores
 
     found = f"{torch.__version__}, {torch.get_num_threads()} threads"
     limit = os.environ.get("OMP_NUM_THREADS")
@@ -89,6 +93,16 @@ def check_workers() -> Finding:
         finally:
             pool.close()
     return Finding(Status.OK, f"two started and stepped CartPole in {time.perf_counter() - began:.1f} s")
+
+
+def check_memory() -> Finding:
+    """Measure the memory, or read its limit."""
+    total, limit = available_memory(), memory_limit()
+    found = _size(total) + ("" if limit is None else " (a control group's limit)" if limit == total else "")
+    if total < LITTLE_MEMORY:
+        remedy = "use fewer workers (--workers N), or raise the limit; in a container: docker run --memory=4g"
+        return Finding(Status.WARN, found, remedy)
+    return Finding(Status.OK, found)
 
 
 def check_shared_memory() -> Finding:
@@ -148,6 +162,7 @@ MACHINE: dict[str, Callable[[], Finding]] = {
     "PyTorch": check_torch,
     "GPU": check_gpu,
     "workers": check_workers,
+    "memory": check_memory,
     "shared memory": check_shared_memory,
     "disk": check_disk,
     "control socket": check_sockets,

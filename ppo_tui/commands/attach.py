@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import select
 import shlex
+import threading
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +18,9 @@ from .options import AsciiOption, FpsOption, ReadonlyOption, RunArgument, ThemeO
 if TYPE_CHECKING:
     from ..runs import RunDirectory
     from ..tui.screen_options import ScreenOptions
+
+LEAVING_SECONDS = 3.0
+"""Time for a screen to end after its tab has."""
 
 
 def attach(
@@ -32,6 +39,7 @@ def attach(
     """
     from ..runs import find_run
 
+    end_with_tab()
     if readonly and take_control:
         raise UsageError("--readonly and --take-control exclude each other")
     require_screen("attach", "ppo-tui ctl RUN status prints how far a run is")
@@ -71,6 +79,7 @@ def replay(
 
     if speed is not None and math.isnan(speed):
         raise UsageError("--speed nan: expected a number above 0")
+    end_with_tab()
     require_screen("replay", "events.jsonl in the run's directory is the record")
     options = screen_options(theme, ascii, 0.0)
     from ..tui.session import ReplaySession
@@ -78,3 +87,21 @@ def replay(
 
     run_screen(ReplaySession(find_run(run).events, speed=speed), options)
     return 0
+
+
+def end_with_tab() -> None:
+    """End this process soon after the tab of a browser has closed.
+
+    A screen that is drawing for nobody may wait for ever. The run is another process's.
+    """
+    if "TEXTUAL_DRIVER" in os.environ:
+        threading.Thread(target=_await_hang_up, name="tab", daemon=True).start()
+
+
+def _await_hang_up() -> None:
+    """Wait until the server has closed stdin, or is no more."""
+    stdin = select.poll()
+    stdin.register(0, 0)  # a hang-up is reported in any case
+    if any(seen & select.POLLHUP for _, seen in stdin.poll()):
+        time.sleep(LEAVING_SECONDS)
+        os._exit(1)

@@ -33,7 +33,9 @@ def serve(
             "textual-serve, which shows the screen in browsers, is not installed", hint="pip install 'ppo-tui[serve]'"
         )
     from ..runs import find_run
+    from .private_server import PrivateServer, public_address
 
+    address = public_address(host, port, url)
     found = find_run(run)
     screen_options(theme, False, fps)  # refuses wrong values here, before a browser shows the refusal
     running = found.holder is not None
@@ -41,14 +43,11 @@ def serve(
     options += ["--fps", f"{fps:g}"] if fps is not None and running else []
     options += ["--theme", theme] if theme is not None else []
     screen = ["attach" if running else "replay", str(found.path), *options]
-    from .private_server import PrivateServer
-
-    server = PrivateServer(
-        shlex.join([sys.executable, "-m", "ppo_tui", *screen]), host=host, port=port, title=found.name, public_url=url
-    )
+    command = shlex.join(["exec", sys.executable, "-m", "ppo_tui", *screen])  # and no shell waits beside it
+    server = PrivateServer(command, host=host, port=port, title=found.name, public_url=address)
     try:
         server.serve()
     except OSError as error:
         raise UsageError(
-            f"cannot listen on {host}, port {port}: {error.strerror or error}", hint="choose another --port"
+            f"cannot listen on {host}, port {port}: {error.strerror or error}", hint="choose another --host or --port"
         ) from None

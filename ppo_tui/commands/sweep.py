@@ -83,8 +83,8 @@ def sweep(
         metric=metric,
     )
     directory = (RUNS_DIR / (name or f"{preset_path(preset).stem}-sweep")).absolute()
+    from ..machine import available_cores
     from ..sweeps.sweep import Sweep
-    from ..workers import available_cores
 
     with _locked(directory):
         definition.settle(directory)

@@ -65,15 +65,20 @@ class ControlClient:
     Attributes:
         hello: the server's first message.
 
+    Nothing is sent, and nothing received is shown, before it is certain that the run's own process listens.
+
     Raises:
-        UsageError: the run is not running, or refuses this user.
+        UsageError: the run is not running, or somebody else listens in its place.
     """
 
     def __init__(self, run_dir: RunDirectory) -> None:
+        holder = run_dir.holder
+        if not holder:
+            raise _unreachable(run_dir, "it is starting")
         try:
-            self._socket = connect(run_dir, ANSWER_SECONDS)
+            self._socket, expected = connect(run_dir, holder, ANSWER_SECONDS)
         except OSError as error:
-            raise _unreachable(run_dir, error) from None
+            raise _unreachable(run_dir, error.strerror or str(error)) from None
         self._lines = self._socket.makefile("rb")
         self._sending = threading.Lock()
         self._ids = itertools.count(1)
@@ -87,6 +92,11 @@ class ControlClient:
         if not isinstance(hello, Hello):
             self.close()
             raise UsageError(f"{run_dir.path.name} cannot be reached: {refusal}")
+        try:
+            expected.check(hello)
+        except UsageError:
+            self.close()
+            raise
         self.hello = hello
         self._socket.settimeout(None)
 
@@ -147,23 +157,22 @@ class ControlClient:
             self._socket.sendall(line + b"\n")
 
 
-def _unreachable(run_dir: RunDirectory, error: OSError) -> UsageError | RunFailedError:
+def _unreachable(run_dir: RunDirectory, why: str) -> UsageError:
     """The error of a failed connection, from the run's files."""
-    summary = summarise(run_dir)
+    # By the directory's name: a copy's run.json has the name of the original.
+    summary, name = summarise(run_dir), run_dir.path.name
     if summary.pid is not None and summary.under_way:
         return UsageError(
-            f"{summary.name} is in use by pid {summary.pid}, which does not answer: {error.strerror or error}",
+            f"{name} is in use by pid {summary.pid}, which does not answer: {why}",
             hint="it may still be starting; try again in a moment",
         )
-    if isinstance(error, PermissionError):
-        return UsageError(f"{summary.name} belongs to another user: {error.strerror}")
     hints = {
-        "finished": f"see it again: ppo-tui replay {summary.name}",
-        "failed": f"see why: ppo-tui replay {summary.name}",
+        "finished": f"see it again: ppo-tui replay {name}",
+        "failed": f"see why: ppo-tui replay {name}",
     }
     return UsageError(
-        f"{summary.name} is not running: {summary.state} at step {summary.step:,}",
-        hint=hints.get(summary.state, f"continue it: ppo-tui resume {summary.name}"),
+        f"{name} is not running: {summary.state} at step {summary.step:,}",
+        hint=hints.get(summary.state, f"continue it: ppo-tui resume {name}"),
     )
 
 

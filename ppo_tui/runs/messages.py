@@ -22,7 +22,10 @@ _MAX_TEXT = 1_000
 
 Wish = Literal["watch", "steer", "take", "script"]
 """Purpose of a client: to watch only; to steer if no other screen does, or as soon as none does; to take control over
-from the client that has it; to send commands without control, as a script does."""
+from the client that has it; to send commands without control, as a script does.
+
+A wish to watch is for good, and the server keeps it: nothing that this client sends afterwards is obeyed, not even
+another wish."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="message"):
@@ -30,13 +33,18 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="message"):
 
 
 class Hello(Message, frozen=True, kw_only=True, tag="hello"):
-    """The first line of a connection."""
+    """The first line of a connection.
+
+    Attributes:
+        directory: device and inode of the run directory.
+    """
 
     run: str
     pid: int
     state: RunState
     step: int
     update: int
+    directory: tuple[int, int] | None = None
     protocol: int = PROTOCOL_VERSION
 
 
@@ -81,7 +89,7 @@ class Subscribe(msgspec.Struct, frozen=True, kw_only=True, tag_field="request", 
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, tag_field="request", tag="claim"):
-    """Take control of the run; for subscribed clients."""
+    """Take control of the run; refused to clients with the wish ``watch``."""
 
 
 class BadLineError(Exception):

@@ -14,11 +14,9 @@ import logging
 import os
 import selectors
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import msgspec
 
@@ -37,7 +35,8 @@ from ..protocol import (
     UpdateFinished,
     encode,
 )
-from .address import listen, remove_socket
+from ..system import peer_credentials
+from .address import Listener, listen
 from .directory import RunDirectory
 from .messages import MAX_LINE_BYTES, BadLineError, Claim, Hello, Message, Reply, Role, Subscribe, Wish, decode_request
 
@@ -82,8 +81,7 @@ class ControlServer:
         self._holder: Peer | None = None
         self._refused_users: set[int] = set()
         self._selector = selectors.DefaultSelector()
-        self._listener: socket.socket | None = None
-        self._path: Path | None = None
+        self._listener: Listener | None = None
         self._wake_up, self._woken = socket.socketpair()
         self._closing_at: float | None = None
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
@@ -94,11 +92,11 @@ class ControlServer:
         Where no socket can be made, the run trains without one and logs a warning.
         """
         try:
-            self._listener, self._path = listen(self._run_dir)
+            self._listener = listen(self._run_dir)
         except OSError as error:
             _log.warning("no control socket (attach and ctl will not work): %s", error)
             return
-        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._selector.register(self._listener.socket, selectors.EVENT_READ, self._accept)
         self._selector.register(self._woken, selectors.EVENT_READ, lambda _: self._woken.recv(64))
         self._thread.start()
 
@@ -143,7 +141,6 @@ class ControlServer:
                 self._drop(peer)
             if self._listener is not None:
                 self._listener.close()
-            remove_socket(self._path)
 
     def _done(self) -> bool:
         if self._closing_at is None:
@@ -162,7 +159,7 @@ class ControlServer:
         assert self._listener is not None
         while True:
             try:
-                connection, _ = self._listener.accept()
+                connection, _ = self._listener.socket.accept()
             except BlockingIOError:
                 return
             except OSError as error:  # too many open files: the connected clients come first
@@ -173,7 +170,7 @@ class ControlServer:
 
     def _admit(self, connection: socket.socket) -> None:
         """Greet a new client, or refuse it with a reason."""
-        pid, uid = credentials(connection)
+        pid, uid = peer_credentials(connection)
         refusal = None
         if uid is not None and uid != os.geteuid():
             refusal = f"this run belongs to user {os.geteuid()}, you are user {uid}"
@@ -196,6 +193,7 @@ class ControlServer:
                 state=self._state,
                 step=self._step,
                 update=self._update,
+                directory=self._listener.directory if self._listener else None,
             ),
         )
 
@@ -275,22 +273,22 @@ class ControlServer:
 
     def _handle(self, peer: Peer, line: bytes, now: float) -> None:
         request, id = decode_request(line)
-        if isinstance(request, Subscribe):
+        peer.count_request(now)
+        if peer.only_watches:
+            self._send_message(peer, Reply(id=id, error="read-only: this client only watches, to its end"))
+        elif isinstance(request, Subscribe):
             self._subscribe(peer, request)
-            return
-        if isinstance(request, Claim):
+        elif isinstance(request, Claim):
             self._hand_control_to(peer if peer.subscribed else self._holder)
-            return
-        peer.count_command(now)
-        self._send_message(peer, Reply(id=id, error=self._forward(peer, request)))
+        else:
+            self._send_message(peer, Reply(id=id, error=self._forward(peer, request)))
 
     def _forward(self, peer: Peer, command: Command) -> str | None:
         """Pass a command on to the engine, or return why not."""
         if self._state.is_final:
             return f"the run has ended ({self._state})"
         if not (peer.wish == "script" or peer is self._holder or isinstance(command, PASSIVE)):
-            holder = f"{self._holder.name} steers it" if self._holder else "this client only watches"
-            return f"read-only: {holder}"
+            return f"read-only: {self._holder.name if self._holder else 'nobody'} steers it"
         if isinstance(command, SetValue):
             try:
                 parse_live_value(command.key, command.value)
@@ -307,6 +305,8 @@ class ControlServer:
         peer.wish = request.wish
         if request.wish == "take" or (request.wish == "steer" and self._holder is None):
             self._hand_control_to(peer)
+        elif request.wish == "watch" and peer is self._holder:
+            self._hand_control_to(self._heir())
         else:
             self._send_role(peer)
 
@@ -317,6 +317,10 @@ class ControlServer:
         for concerned in (before, peer):
             if concerned in self._peers:
                 self._send_role(concerned)
+
+    def _heir(self) -> Peer | None:
+        """The client to steer next: the first one to wish it."""
+        return next((peer for peer in self._peers if peer.wish in ("steer", "take")), None)
 
     def _send_role(self, peer: Peer) -> None:
         holder = self._holder.name if self._holder else None
@@ -340,8 +344,7 @@ class ControlServer:
             self._selector.unregister(peer.connection)
         peer.connection.close()
         if peer is self._holder:
-            heirs = (other for other in self._peers if other.wish in ("steer", "take"))
-            self._hand_control_to(next(heirs, None))
+            self._hand_control_to(self._heir())
 
 
 class Peer:
@@ -372,6 +375,11 @@ class Peer:
     def rename(self, client: str) -> None:
         self.name = f"{client} (pid {self.pid})"
 
+    @property
+    def only_watches(self) -> bool:
+        """Whether its requests are all refused from now on."""
+        return self.subscribed and self.wish == "watch"
+
     # ── Receiving ───────────────────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -400,8 +408,8 @@ class Peer:
             self._received_at = now
         yield from (bytes(line) for line in lines if line.strip())
 
-    def count_command(self, now: float) -> None:
-        """Count a command.
+    def count_request(self, now: float) -> None:
+        """Count a command or a request.
 
         Raises:
             BadLineError: there are more than `COMMANDS_PER_SECOND`.
@@ -445,14 +453,3 @@ class Peer:
             raise BadLineError(f"nothing was read for {STALL_SECONDS:.0f} s")
         if (self._inbox or not self.subscribed) and now - self._received_at > REQUEST_SECONDS:
             raise BadLineError(f"no whole line within {REQUEST_SECONDS:.0f} s")
-
-
-def credentials(connection: socket.socket) -> tuple[int, int | None]:
-    """The pid and user id of the other end, or (0, None).
-
-    Where the platform cannot tell, the mode of the socket keeps other users out.
-    """
-    if not hasattr(socket, "SO_PEERCRED"):
-        return 0, None
-    pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return pid, uid

@@ -12,9 +12,10 @@ import msgspec
 import torch
 
 from ..config import Config
+from ..machine import available_cores
 from ..ppo.cpu_inference import can_pack
 from ..protocol import Event, UpdateFinished
-from ..workers import available_cores, resolve_workers
+from ..workers import resolve_workers
 from .checkpoint.resume import cpu_model, versions
 from .device import resolve_device
 from .trainer import Trainer

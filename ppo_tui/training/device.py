@@ -11,8 +11,8 @@ import torch
 from ..config import Config
 from ..envs import EnvInfo
 from ..errors import ConfigError
+from ..machine import available_cores
 from ..ppo import image_layout
-from ..workers import available_cores
 
 
 def resolve_device(name: str) -> torch.device:

@@ -196,7 +196,7 @@ class PpoTuiApp(App[None]):
         if action == "detach":
             return session.can_detach
         if action == "take_control":
-            return session.live and not (session.owns_run or session.can_steer)
+            return session.live and not (session.owns_run or session.can_steer or session.only_watches)
         if action in _NEED_A_LIVE_RUN and (finished or not session.can_steer):
             return None
         return True

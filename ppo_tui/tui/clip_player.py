@@ -58,8 +58,10 @@ class ClipPlayer:
     def attend(self, looking: bool) -> None:
         """Tell the engine whether anybody watches.
 
-        It hears of each change, and repeatedly while somebody watches.
+        It hears of each change, and repeatedly while somebody watches. A session that only watches tells nothing.
         """
+        if self._session.only_watches:
+            return
         env = self.env if looking and self.fps > 0 else None
         asked, at = self._asked
         if env != asked or (env is not None and self._clock() - at >= _RENEW_SECONDS):
@@ -67,16 +69,20 @@ class ClipPlayer:
             self._session.send(WatchGame(env=env, fps=self.fps or DEFAULT_FPS))
 
     def choose(self, direction: int, num_envs: int) -> None:
-        """Watch the next or the previous environment."""
-        self.env = (self.env + direction) % max(1, num_envs)
+        """Watch the next or the previous environment, given a choice."""
+        if not self._session.only_watches:
+            self.env = (self.env + direction) % max(1, num_envs)
 
     # ── Playing ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def offer(self, clip: GameClip) -> None:
         """Take a clip, to be played after the present one.
 
-        It begins at once where the present one shows another environment.
+        It begins at once where the present one shows another environment. A session that only watches shows whatever
+        environment the others watch.
         """
+        if self._session.only_watches:
+            self.env = clip.env
         if clip.env != self.env or not clip.frames:
             return
         self._next = clip

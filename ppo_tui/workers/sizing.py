@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Literal
 
-
-def available_cores() -> int:
-    """Cores available to this process.
-
-    A container or ``taskset`` may have made them fewer than the machine's.
-    """
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+from ..machine import available_cores
 
 
 def own_cores(processes: int) -> int:

@@ -13,12 +13,14 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from ppo_tui.errors import UsageError
 from ppo_tui.protocol import (
     Alarm,
+    AnyCommand,
     Level,
     Pause,
     RolloutProgress,
@@ -32,7 +34,7 @@ from ppo_tui.protocol import (
 )
 from ppo_tui.runs import server as server_module
 from ppo_tui.runs.client import ControlClient
-from ppo_tui.runs.messages import MAX_LINE_BYTES, Reply, Role
+from ppo_tui.runs.messages import MAX_LINE_BYTES, Claim, Reply, Role, Subscribe
 from ppo_tui.runs.server import MAX_CLIENTS
 from tests.conftest import ROOT
 from tests.runs.conftest import DEADLINE, ServedRun
@@ -288,10 +290,67 @@ def test_one_screen_steers_and_the_others_watch_or_take_over(served):
     first.client.close()
     wait_until(lambda: len(served.server._peers) == 1)
     assert "only watches" in watcher.pause()
-    watcher.client.send(WatchGame(env=0))  # to watch the game is to watch
-    assert next(message.error for message in watcher.messages if isinstance(message, Reply)) is None
-    assert isinstance(served.commands[-1], WatchGame)
     watcher.client.close()
+
+
+def test_whoever_waits_to_steer_may_watch_the_game_meanwhile(served):
+    first, second = Screen(served, "steer"), Screen(served, "steer")
+    assert (first.control(), second.control()) == (True, False)
+    second.client.send(WatchGame(env=0))
+    assert next(message.error for message in second.messages if isinstance(message, Reply)) is None
+    assert isinstance(served.commands[-1], WatchGame)
+    first.client.close()
+    second.client.close()
+
+
+EVERYTHING = (
+    b'{"command":"pause","id":1}', b'{"command":"resume","id":2}', b'{"command":"step","updates":3,"id":3}',
+    b'{"command":"save","id":4}', b'{"command":"rewind","path":"best","id":5}',
+    b'{"command":"set","key":"optim.learning_rate","value":0.1,"id":6}',
+    b'{"command":"withdraw","key":"optim.learning_rate","id":7}', b'{"command":"watch-game","env":0,"id":8}',
+    b'{"command":"watch-game","env":null,"id":9}', b'{"command":"stop","id":10}', b'{"request":"claim","id":11}',
+    *(b'{"request":"subscribe","wish":"%s","id":%d}' % (wish, 12 + number)
+      for number, wish in enumerate((b"take", b"steer", b"script", b"watch"))),
+)  # fmt: skip
+"""A line for every command and request of the protocol."""
+
+
+def test_the_lines_are_all_that_there_are():
+    tags = {kind.__struct_config__.tag for kind in (*get_args(AnyCommand), Subscribe, Claim)}
+    assert {json.loads(line).get("command") or json.loads(line)["request"] for line in EVERYTHING} == tags
+
+
+@pytest.mark.parametrize("first", [b'{"request":"subscribe","wish":"watch"}', b'{"request":"subscribe"}'])
+def test_of_a_client_that_only_watches_nothing_is_obeyed(served, first):
+    """Nor after it has asked for another role: the promise is the connection's, and the server keeps it."""
+    served.train()
+    steering = Screen(served, "steer")
+    assert steering.control()
+    with raw(served) as connection, connection.makefile("rb") as lines:
+        connection.sendall(b"\n".join([first, *EVERYTHING, *EVERYTHING]) + b"\n")
+        replies = []
+        while len(replies) < 2 * len(EVERYTHING):
+            message = json.loads(next(lines))
+            assert not message.get("control")
+            if message.get("message") == "reply":
+                replies.append(message)
+    assert [reply["id"] for reply in replies] == [*range(1, 16), *range(1, 16)]
+    assert all("read-only" in reply["error"] for reply in replies)
+    assert served.commands == []
+    assert steering.pause() is None, "it steers as before"
+    steering.client.close()
+
+
+def test_whoever_steers_and_then_only_watches_has_given_the_control_up(served):
+    first, second = Screen(served, "steer"), Screen(served, "steer")
+    assert (first.control(), second.control()) == (True, False)
+    first.client.subscribe(client="screen", wish="watch", history=False)
+    assert second.control()
+    assert not first.control()
+    assert "only watches" in first.pause()
+    assert served.commands == []
+    first.client.close()
+    second.client.close()
 
 
 def test_a_script_needs_no_control(served):

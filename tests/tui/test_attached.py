@@ -8,21 +8,35 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from ppo_tui.protocol import (
+    AnyCommand,
+    CheckpointSaved,
     CommandRefused,
     Event,
+    GameClip,
+    GameFrame,
     Pause,
+    Resume,
+    Rewind,
     RunFinished,
     RunState,
+    SaveCheckpoint,
+    SetValue,
     StateChanged,
+    StepUpdates,
+    Stop,
     UpdateFinished,
+    WatchGame,
+    WithdrawValue,
     encode,
 )
 from ppo_tui.tui.app import Departure, PpoTuiApp
 from ppo_tui.tui.controller import Controller
+from ppo_tui.tui.keys import APP, EDIT, GAME, KEYS, LIST, RUNS, TRAIN
 from ppo_tui.tui.session import AttachedSession
 from ppo_tui.tui.session import attached as attached_module
 from ppo_tui.tui.view import Kind
@@ -213,12 +227,92 @@ async def test_a_read_only_screen_is_left_without_a_question_and_steers_nothing(
     async with app.run_test() as pilot:
         while app.controller.session.status != "read-only":
             await pilot.pause(0.05)
-        await pilot.press("p", "s", "c", "plus")
+        await pilot.press("p", "s", "c", "plus", "T", "p", "u", "v", "v")
         await pilot.pause()
         assert "read-only" in app.screen.query_one("#header").render().plain
         await pilot.press("q")
     assert app.return_code == 0
     assert served.commands == []
+
+
+EVERY_COMMAND = (
+    Pause(), Resume(), StepUpdates(), SaveCheckpoint(), Rewind(path="best"), Stop(), WatchGame(env=0),
+    WatchGame(env=None), SetValue(key="optim.learning_rate", value=0.1), WithdrawValue(key="optim.learning_rate"),
+)  # fmt: skip
+
+
+def files_of(run: ServedRun) -> dict[str, bytes]:
+    found = (path for path in run.directory.path.rglob("*") if path.is_file())
+    return {str(path): path.read_bytes() for path in found}
+
+
+def test_a_session_that_only_watches_sends_nothing(served):
+    served.train()
+    steering, watching = Attached(served), Attached(served, readonly=True)
+    steering.wait_until(lambda: steering.session.can_steer)
+    watching.wait_until(lambda: watching.session.status == "read-only")
+    assert {type(command) for command in EVERY_COMMAND} == set(get_args(AnyCommand))
+    for command in EVERY_COMMAND:
+        watching.session.send(command)
+        watching.session.take_control()
+    refusals = watching.refusals()
+    assert len(refusals) == len([command for command in EVERY_COMMAND if not isinstance(command, WatchGame)])
+    assert all("this screen only watches" in refusal for refusal in refusals)
+    # What the steering client sends now comes after all that, and alone.
+    steering.session.send(Pause())
+    wait_until(lambda: bool(served.commands))
+    assert [type(command) for command in served.commands] == [Pause]
+    assert steering.session.can_steer
+    for screen in (steering, watching):
+        screen.session.close(1)
+
+
+def test_a_screen_that_only_watches_shows_the_game_that_others_watch(served):
+    served.train()
+    watching = Attached(served, readonly=True)
+    watching.wait_until(lambda: watching.view.started is not None)
+    watching.controller.choose_env(1)
+    watching.controller.watch_game(True)
+    served.emit(GameClip(env=5, step=1, fps=15.0, frames=(GameFrame(action=0, value=1.0, entropy=0.5),)))
+    watching.wait_until(watching.controller.clip_player.advance)
+    assert watching.controller.clip_player.env == 5
+    assert served.commands == []
+    watching.session.close(1)
+
+
+@pytest.mark.slow
+async def test_no_key_of_a_read_only_screen_reaches_the_run(served):
+    """Every key on the main screen and on every page, each confirmed, and a setting by the palette."""
+    served.train()
+    served.emit(update(1), CheckpointSaved(path="step-1", step=1, update=1, reason="manual", seconds=0.1))
+    steering = Attached(served)
+    steering.wait_until(lambda: steering.session.can_steer)
+    before = files_of(served)
+    app = PpoTuiApp(AttachedSession(served.directory, readonly=True))
+
+    async def back_to_the_main_screen() -> None:
+        while len(app.screen_stack) > 1:
+            app.pop_screen()
+        app.set_focus(None)
+
+    async with app.run_test(size=(120, 40)) as pilot:
+        while app.controller.session.status != "read-only" or app.controller.view.update < 1:
+            await pilot.pause(0.05)
+        pages = ((), TRAIN, APP), (("e",), EDIT), (("A",), LIST), (("C",), LIST), (("r",), RUNS), (("V",), GAME)
+        for opening, *contexts in pages:
+            for key in KEYS:
+                if key.id in ("quit", "detach") or not set(contexts) & set(key.contexts):
+                    continue
+                await pilot.press(*opening, *key.keys.split(","), "enter", "enter")
+                await back_to_the_main_screen()
+        app.set_value("optim.learning_rate", 0.1)
+        await pilot.pause()
+        assert app.controller.session.status == "read-only"
+    steering.session.send(Stop())
+    wait_until(lambda: bool(served.commands))
+    assert [type(command) for command in served.commands] == [Stop]
+    assert files_of(served) == before
+    steering.session.close(1)
 
 
 def test_the_state_of_a_screen_is_no_state_of_a_run(served):

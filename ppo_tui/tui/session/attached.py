@@ -23,7 +23,7 @@ class AttachedSession(Session):
 
     Args:
         run_dir: its directory.
-        readonly: never steer it.
+        readonly: never steer it. The server is told so, and obeys nothing of this connection.
         take_control: steer it even if another screen does.
 
     Raises:
@@ -35,6 +35,7 @@ class AttachedSession(Session):
 
     def __init__(self, run_dir: RunDirectory, *, readonly: bool = False, take_control: bool = False) -> None:
         self._run_dir = run_dir
+        self.only_watches = readonly
         self._wish: Wish = "watch" if readonly else "take" if take_control else "steer"
         self._mailbox = Mailbox()
         self._client: ControlClient | None = ControlClient(run_dir)
@@ -43,6 +44,7 @@ class AttachedSession(Session):
         self._finished = False
         self._elapsed = 0.0  # seconds of the run, as of the newest event
         self._lost = ""
+        self._unreachable = ""  # why the last attempt to reach it failed
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="attached", daemon=True)
 
@@ -66,7 +68,10 @@ class AttachedSession(Session):
     def send(self, command: Command) -> None:
         client = self._client
         passive = isinstance(command, PASSIVE)
-        if client is None:
+        if self.only_watches:
+            if not passive:
+                self._refuse("read-only: this screen only watches; leave it and attach without --readonly to steer")
+        elif client is None:
             if not (self._finished or passive):
                 self._refuse("the run does not answer")
         elif not (self.can_steer or passive):
@@ -79,7 +84,7 @@ class AttachedSession(Session):
 
     def take_control(self) -> None:
         """Steer the run from here; the other screen watches from now on."""
-        if client := self._client:
+        if (client := self._client) and not self.only_watches:
             with contextlib.suppress(OSError):
                 client.claim()
 
@@ -122,8 +127,10 @@ class AttachedSession(Session):
             return None
         try:
             client = ControlClient(self._run_dir)
-        except (PPOTuiError, OSError):
+        except (PPOTuiError, OSError) as error:
+            self._unreachable = str(error)
             return None
+        self._unreachable = ""
         self._mailbox.post(HistoryRestarted())
         self._finished, self._elapsed, self._lost = False, 0.0, ""
         return client
@@ -149,7 +156,7 @@ class AttachedSession(Session):
             return
         pid = self._run_dir.holder
         reason = (
-            f"pid {pid} does not answer; trying again"
+            self._unreachable or f"pid {pid} does not answer; trying again"
             if pid
             else f"the process of the run is gone; ppo-tui resume {self._run_dir.path.name} goes on with it"
         )

@@ -24,6 +24,9 @@ class Session(Protocol):
     can_steer: bool = True
     """Whether the run obeys commands: not in a replay, and not while another screen has the control."""
 
+    only_watches: bool = False
+    """Whether it asks the run for nothing, not even for clips of the game: it shows those that others ask for."""
+
     can_detach: bool = False
     """Whether the screen can be left with the run going on."""
 
@@ -68,7 +71,7 @@ class Session(Protocol):
     def take_control(self) -> None:
         """Steer the run from here, instead of another screen.
 
-        Does nothing where there is no other screen.
+        Does nothing where there is no other screen, or where it only watches.
         """
 
     def close(self, timeout: float) -> bool:

@@ -120,6 +120,8 @@ class GameFacts(Panel):
     def _waiting(self) -> list[str]:
         if self.controller.view.finished:
             return ["the run has ended"]
+        if self.controller.session.only_watches:
+            return ["shown while", "another screen", "watches it"]
         return ["waiting for a", "rollout of", f"env {self.controller.clip_player.env} …"]
 
 
