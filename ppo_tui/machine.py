@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,13 +44,18 @@ def available_cores(own: Path = OWN_GROUPS, groups: Path = GROUPS) -> int:
 def available_memory(own: Path = OWN_GROUPS, groups: Path = GROUPS) -> int:
     """Bytes of memory available to this process, used or free.
 
-    All of the machine's, or the limit of its control groups. Arguments as for `available_cores`.
+    All of the machine's, or the limit of its control groups or of the address space. Arguments as for `available_cores`.
     """
     import psutil
 
-    limit = memory_limit(own, groups)
-    total = psutil.virtual_memory().total
-    return total if limit is None else min(total, limit)
+    limits = (psutil.virtual_memory().total, memory_limit(own, groups), address_space())
+    return min(limit for limit in limits if limit is not None)
+
+
+def address_space() -> int | None:
+    """Bytes of address space for this process (``ulimit -v``), or None."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def cpu_quota(own: Path = OWN_GROUPS, groups: Path = GROUPS) -> float | None:

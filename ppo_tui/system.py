@@ -6,10 +6,8 @@ must go on without it. The library is looked up at each call, as none of these r
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
-import resource
 import signal
 import socket
 import struct
@@ -64,25 +62,6 @@ def keep_freed_memory() -> bool:
     largest = 2**31 - 1
     mallopt = _c_function("mallopt")
     return mallopt is not None and mallopt(m_mmap_threshold, 2**30) == 1 and mallopt(m_trim_threshold, largest) == 1
-
-
-def available_memory() -> int:
-    """Bytes of memory for this process at most.
-
-    They are the machine's, or the limit of the control group (Linux: ``docker --memory``) or of the address space
-    (``ulimit -v``).
-    """
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), address_space() or 2**63]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):  # no such version of control groups, or "max"
-            limits.append(int(Path(path).read_text("utf-8")))
-    return min(limits)
-
-
-def address_space() -> int | None:
-    """Bytes of address space for this process (``ulimit -v``), or None."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def gpu_usage_reader(uuid: str) -> Callable[[], float | None] | None:

@@ -14,8 +14,8 @@ from ..config import Config
 from ..distributed.torchrun import Place
 from ..envs import EnvInfo
 from ..errors import ConfigError
+from ..machine import address_space, available_memory
 from ..ppo import image_layout
-from ..system import address_space, available_memory
 from ..workers import resolve_workers
 
 _PYTORCH = 1_000_000_000

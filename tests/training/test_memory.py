@@ -9,7 +9,7 @@ import pytest
 from ppo_tui.config import list_presets, load_preset
 from ppo_tui.envs import probe_env
 from ppo_tui.errors import ConfigError
-from ppo_tui.system import available_memory
+from ppo_tui.machine import available_memory
 from ppo_tui.training import examine
 from ppo_tui.training.memory import minibatch_bytes, network_bytes, rollout_bytes
 
