@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import itertools
 import locale
 import multiprocessing
 import os
@@ -17,6 +19,8 @@ import warnings
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+
+from tests.faults.envs import write_into_pipe
 
 
 class Guest(gymnasium.Env):
@@ -46,6 +50,25 @@ class Guest(gymnasium.Env):
     def _do(self, now: str) -> None:
         if now == self._when:
             DEEDS[self._what]()
+
+
+class Unlucky(Guest):
+    """Does `what` at the time number `number`, counted over all processes with the directory `place`."""
+
+    def __init__(self, what: str, when: str, place: str, number: int = 0) -> None:
+        self._place, self._number = place, number
+        super().__init__(what, when)
+
+    def _do(self, now: str) -> None:
+        if now == self._when and self._count() == self._number:
+            super()._do(now)
+
+    def _count(self) -> int:
+        for number in itertools.count():
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(f"{self._place}/{number}", os.O_CREAT | os.O_EXCL))
+                return number
+        raise AssertionError
 
 
 class OwnBox(spaces.Box):
@@ -116,6 +139,10 @@ DEEDS = {
     "crash": _speak_and_crash,
     "abort": os.abort,
     "exit": lambda: os._exit(0),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "garbage": lambda: write_into_pipe("garbage"),
+    "huge": lambda: write_into_pipe("huge"),
     "raise SystemExit": _raise(SystemExit("no licence")),
     "raise KeyboardInterrupt": _raise(KeyboardInterrupt()),
     "raise MemoryError": _raise(MemoryError()),
@@ -125,4 +152,5 @@ DEEDS = {
 }
 
 gymnasium.register("Guest-v0", entry_point=Guest)
+gymnasium.register("Unlucky-v0", entry_point=Unlucky)
 gymnasium.register("OwnSpaces-v0", entry_point=OwnSpaces)
