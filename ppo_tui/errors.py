@@ -73,6 +73,12 @@ class WorkerFailedError(WorkerError):
         self.causes = dict(causes)
         self.replies = dict(replies or {})
 
+    def after_restarts(self, count: int, period: str) -> WorkerFailedError:
+        """This failure, as the end of the run after `count` restarts."""
+        if not count:
+            return self
+        return WorkerFailedError(f"{self.message}, after {count} restarts {period}", self.causes, hint=self.hint)
+
 
 class RankLostError(RunFailedError):
     """Death of another rank; the rest cannot train on without it."""

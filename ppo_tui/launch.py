@@ -147,10 +147,11 @@ def prepare(request: TrainRequest) -> PreparedRun:
     ignore_hangups()
     config = request.config
     check_tracking(config)
+    _boot_workers(config, request.screen)
     env_info = examine(config)
     share = _own_share(config)
     directory = RunDirectory.create(config, label=request.label, name=request.name, path=request.run_dir)
-    return PreparedRun(config, directory, env_info, _start_workers(share, env_info, directory, request.screen))
+    return PreparedRun(config, directory, env_info, _start_workers(share, env_info, directory))
 
 
 def prepare_or_resume(request: TrainRequest) -> PreparedRun | None:
@@ -256,6 +257,7 @@ def _prepare_resume(
         refuse_outsiders(tables, source, overrides=overrides)
     config = point.config(tables, overrides)
     check_tracking(config)
+    _boot_workers(config, screen)
     env_info = examine(config)
     share = _own_share(config)
     abandoned = set_aside_after(directory, point.state.seconds)
@@ -266,7 +268,7 @@ def _prepare_resume(
             f"{abandoned} updates after the checkpoint at step {point.state.step:,} are trained again; "
             "their record is in metrics.abandoned.jsonl and events.abandoned.jsonl"
         )
-    pool = _start_workers(share, env_info, directory, screen)
+    pool = _start_workers(share, env_info, directory)
     return PreparedRun(config, directory, env_info, pool, point, tuple(notes))
 
 
@@ -305,11 +307,18 @@ def _own_share(config: Config) -> Config:
     return share_of_config(config, place.size, place.local_size)
 
 
-def _start_workers(config: Config, env_info: EnvInfo, directory: RunDirectory, screen: bool) -> WorkerPool | None:
+def _boot_workers(config: Config, screen: bool) -> None:
+    """Start the workers' fork server.
+
+    It loads what they need while this process continues.
+    """
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # read once, when PyTorch is loaded
     boot_workers(config)
     if screen:
         from .tui import terminal  # noqa: F401
+
+
+def _start_workers(config: Config, env_info: EnvInfo, directory: RunDirectory) -> WorkerPool | None:
     if config.run.algorithm == "a3c":
         return None
     return start_pool(config, info=env_info, log_path=directory.workers_log, wait=False)

@@ -44,7 +44,8 @@ def available_cores(own: Path = OWN_GROUPS, groups: Path = GROUPS) -> int:
 def available_memory(own: Path = OWN_GROUPS, groups: Path = GROUPS) -> int:
     """Bytes of memory available to this process, used or free.
 
-    All of the machine's, or the limit of its control groups or of the address space. Arguments as for `available_cores`.
+    All of the machine's, or the limit of its control groups or of the address space. Arguments as for
+    `available_cores`.
     """
     import psutil
 

@@ -43,6 +43,15 @@ def peer_credentials(connection: socket.socket) -> tuple[int, int | None]:
     return 0, uid.value
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped, as by SIGSTOP (Linux: /proc)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    return stat.rpartition(b")")[2].split()[:1] == [b"T"]
+
+
 def exchange_paths(one: Path, other: Path) -> bool:
     """Exchange two files or directories in one atomic step (Linux: renameat2)."""
     at_fdcwd, rename_exchange = -100, 2  # fcntl.h, linux/fs.h

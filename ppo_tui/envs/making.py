@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from ..config.schema import AtariConfig, EnvConfig, is_atari
 from ..errors import ConfigError, nearest
+from .contract import checked_spec
 from .spaces import adapt_spaces, check_spaces, hide_numbers
 from .state import RecordedEpisode
 
@@ -44,12 +47,13 @@ def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.
 
         # The registry knows the ROM's exact name where the id alone leaves it open (UpNDown: up_n_down).
         return AtariEnv(spec.kwargs["game"], config.atari or AtariConfig(), render_mode=render_mode, **config.kwargs)
-    env = gymnasium.make(spec, disable_env_checker=True, **_make_kwargs(config, render_mode))
+    env = gymnasium.make(checked_spec(spec), disable_env_checker=True, **_make_kwargs(config, render_mode))
     try:
         check_spaces(config, env.observation_space, env.action_space)
         return hide_numbers(adapt_spaces(RecordedEpisode(env)), config)
     except BaseException:
-        env.close()
+        with contextlib.suppress(Exception):
+            env.close()
         raise
 
 
@@ -100,14 +104,27 @@ def _register_atari() -> None:
 
 
 def _import_module(env_id: str, module: str) -> None:
+    _look_here_last()
     try:
         importlib.import_module(module)
     # A module runs whatever it likes while it is imported, sys.exit included.
     except (Exception, SystemExit) as error:
         raise ConfigError(
             f"env.id = {env_id!r}: the module {module!r} cannot be imported ({type(error).__name__}: {error})",
-            hint="install the package that provides it, or omit the module if the id is registered already",
+            hint="install the package that provides it, or start ppo-tui in the directory that holds it; "
+            "omit the module if the id is registered already",
         ) from error
+
+
+def _look_here_last() -> None:
+    """Look for modules in the working directory, too.
+
+    It comes last, so that no file in it takes the place of an installed package.
+    """
+    with contextlib.suppress(OSError):  # the directory may be gone
+        here = os.getcwd()
+        if here not in sys.path and "" not in sys.path:
+            sys.path.append(here)
 
 
 def _modern_atari_id(name: str) -> str | None:

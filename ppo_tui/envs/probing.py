@@ -1,65 +1,28 @@
-"""Examine an environment once, before any process is started for it."""
+"""Examine an environment once, before a run uses it."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib
 import inspect
-import io
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Space
 
 from ..config.schema import EnvConfig, is_atari
 from ..errors import ConfigError, did_you_mean
 from .making import find_spec, make_env, newest_id
-from .spaces import count_masked
+from .spaces import MASK_HINT, choice_sizes, count_masked, read_mask
+from .tolerance import MAX_FAILED_RESETS, BadValueError
 
-
-@contextlib.contextmanager
-def silenced() -> Iterator[None]:
-    """Discard warnings and all output to stdout and stderr, C's included.
-
-    It acts on the whole process, so no other thread should write anything meanwhile.
-    """
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-        _to_null(1),
-        _to_null(2),
-    ):
-        warnings.simplefilter("ignore")
-        yield
-
-
-@contextlib.contextmanager
-def _to_null(descriptor: int) -> Iterator[None]:
-    """Point an open file descriptor at the null device."""
-    for stream in (sys.__stdout__, sys.__stderr__):
-        if stream is not None and not stream.closed:
-            stream.flush()
-    try:
-        saved = os.dup(descriptor)
-    except OSError:
-        yield
-        return
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, descriptor)
-    os.close(null)
-    try:
-        yield
-    finally:
-        os.dup2(saved, descriptor)
-        os.close(saved)
-
+_ANY_ERROR = (Exception, SystemExit, KeyboardInterrupt)
+"""What an environment may raise."""
 
 _PIP_COMMANDS = {
     "gymnasium.envs.box2d": "pip install 'ppo-tui[box2d]'",
@@ -89,39 +52,132 @@ class EnvInfo:
 
 
 def probe_env(config: EnvConfig) -> EnvInfo:
-    """Make the environment, read its facts, and close it, without any output.
+    """Make the environment here, try it, read its facts, and close it.
+
+    A process that does more than this learns them from `ppo_tui.workers.probing.examine_env`.
 
     Raises:
         ConfigError: no run can use this environment; with the reason and what to do about it.
     """
-    with silenced():
+    info, *_ = probing(config)
+    return info
+
+
+def probing(config: EnvConfig) -> Iterator[EnvInfo]:
+    """Yield the facts of the environment twice, and close it.
+
+    They come after it is made and reset, and again after a step.
+
+    If the step ends this process, they have come once already.
+
+    Raises:
+        ConfigError: no run can use this environment; with the reason and what to do about it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         spec = find_spec(config.id)
         try:
             _check_kwargs(config, spec)
-            env = make_env(config)
+            env, facts = _make_and_reset(config, spec)
             try:
-                return _read(env, config, spec)
+                info = _read(env, config, spec, facts)
+                yield info
+                if facts is not None:
+                    _step_once(env, info, facts)
+                yield info
             finally:
-                env.close()
+                close_quietly(env)
         except ConfigError:
             raise
         # The environment is third-party code: whatever it raises, sys.exit included, becomes one message.
-        except (Exception, SystemExit) as error:
+        except _ANY_ERROR as error:
             raise _explain(error, config, spec) from error
 
 
-def _read(env: gymnasium.Env, config: EnvConfig, spec: EnvSpec) -> EnvInfo:
-    atari = is_atari(spec.id)
-    meanings = getattr(env.unwrapped, "get_action_meanings", None)
+def close_quietly(env: gymnasium.Env) -> None:
+    """Close `env`; print its exception, if any."""
+    try:
+        env.close()
+    except _ANY_ERROR as error:
+        print(f"close() raised {_reason(error)}", file=sys.stderr)
+
+
+def _make_and_reset(config: EnvConfig, spec: EnvSpec) -> tuple[gymnasium.Env, dict[str, Any] | None]:
+    """The environment, and the info of its first reset.
+
+    The info is None for an Atari game, which needs no reset to be known. A reset that fails is tried again on a new
+    environment, as in a run.
+    """
+    if is_atari(spec.id) and config.action_masks == "auto":
+        return make_env(config), None
+    for attempt in range(1, MAX_FAILED_RESETS + 1):
+        env = make_env(config)
+        try:
+            return env, env.reset(seed=attempt)[1]
+        except BaseException as error:
+            close_quietly(env)
+            if isinstance(error, BadValueError) or not isinstance(error, Exception):
+                raise
+            if attempt == MAX_FAILED_RESETS:
+                raise ConfigError(
+                    f"env.id = {config.id!r}: its reset() raised {_reason(error)}, {attempt} times in a row",
+                    hint="the environment itself raised this",
+                ) from error
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _read(env: gymnasium.Env, config: EnvConfig, spec: EnvSpec, facts: dict[str, Any] | None) -> EnvInfo:
     observation_space = env.observation_space
     assert isinstance(observation_space, Box), "make_env gives no other"
+    try:
+        num_masked = 0 if facts is None else count_masked(env, config, facts)
+    except BadValueError as error:
+        raise ConfigError(f"env.id = {config.id!r}: {error}", hint=MASK_HINT) from error
     return EnvInfo(
         observation_space=observation_space,
         action_space=env.action_space,
-        reward_threshold=spec.reward_threshold,
-        action_meanings=tuple(meanings()) if meanings else None,
-        num_masked=0 if atari and config.action_masks == "auto" else count_masked(env, config),
+        reward_threshold=_number(spec.reward_threshold),
+        action_meanings=_action_meanings(env),
+        num_masked=num_masked,
     )
+
+
+def _number(value: Any) -> float | None:
+    """A registration's number as such, or None."""
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _action_meanings(env: gymnasium.Env) -> tuple[str, ...] | None:
+    """The environment's names of its actions, or None."""
+    meanings = getattr(env.unwrapped, "get_action_meanings", None)
+    if meanings is None:
+        return None
+    try:
+        return tuple(str(meaning) for meaning in meanings())
+    except Exception as error:
+        print(f"get_action_meanings() raised {_reason(error)}", file=sys.stderr)
+        return None
+
+
+def _step_once(env: gymnasium.Env, info: EnvInfo, facts: dict[str, Any]) -> None:
+    """Take an action, to see whether `step` keeps to Gymnasium's API.
+
+    An environment that raises there is left to the run, which survives it.
+    """
+    env.action_space.seed(0)
+    action = env.action_space.sample()
+    try:
+        if info.num_masked:
+            choices = np.split(read_mask(env, facts), np.cumsum(choice_sizes(env.action_space))[:-1])
+            action = np.array([choice.argmax() for choice in choices]).reshape(np.shape(action))
+        env.step(action.item() if np.ndim(action) == 0 else action)
+    except BadValueError:
+        raise
+    except _ANY_ERROR as error:
+        print(f"step() raised {_reason(error)}", file=sys.stderr)
 
 
 def _check_kwargs(config: EnvConfig, spec: EnvSpec) -> None:
@@ -165,10 +221,19 @@ def _parameters(constructor: Callable[..., Any]) -> list[str] | None:
     return [*(name for name in named if name != "render_mode"), "max_episode_steps"]
 
 
+def _reason(error: BaseException) -> str:
+    """An exception in one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
 def _explain(error: BaseException, config: EnvConfig, spec: EnvSpec) -> ConfigError:
     """The error to show for one raised by the environment."""
-    lines = str(error).strip().splitlines()
-    reason = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    if isinstance(error, BadValueError):
+        return ConfigError(
+            f"env.id = {config.id!r}: {error}", hint="Gymnasium's rules: https://gymnasium.farama.org/api/env"
+        )
+    reason = _reason(error)
     newest = newest_id(spec.id)
     if isinstance(error, (gymnasium.error.DependencyNotInstalled, ModuleNotFoundError)):
         return ConfigError(

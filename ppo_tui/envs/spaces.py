@@ -12,6 +12,7 @@ from gymnasium.wrappers import FlattenObservation, TransformAction, TransformObs
 
 from ..config.schema import EnvConfig
 from ..errors import ConfigError
+from .contract import ApiError, shown
 from .tolerance import BadValueError
 
 _SUPPORTED_OBSERVATIONS = (
@@ -200,16 +201,18 @@ def hide_numbers(env: gymnasium.Env, config: EnvConfig) -> gymnasium.Env:
     return TransformObservation(env, lambda vector: vector[shown], visible)
 
 
-_HINT = "set env.action_masks = false, or provide masks in info['action_mask'] or by a method action_masks()"
+MASK_HINT = "set env.action_masks = false, or provide masks in info['action_mask'] or by a method action_masks()"
 
 
-def count_masked(env: gymnasium.Env, config: EnvConfig) -> int:
+def count_masked(env: gymnasium.Env, config: EnvConfig, info: dict[str, Any]) -> int:
     """Number of actions A in the environment's masks; 0 without masks.
 
-    The environment is reset to find out.
+    Args:
+        info: of the reset just done.
 
     Raises:
         ConfigError: masks are required, and there are none, or actions of this kind cannot be masked.
+        BadValueError: its mask is none, or leaves no action possible.
     """
     wanted = config.action_masks
     if wanted is False or (wanted == "auto" and not isinstance(env.action_space, Discrete | MultiDiscrete)):
@@ -219,11 +222,10 @@ def count_masked(env: gymnasium.Env, config: EnvConfig) -> int:
             f"env.action_masks = true: only Discrete and MultiDiscrete actions can be masked, not {env.action_space}",
             hint="set env.action_masks = false",
         )
-    _, info = env.reset()
     if _find_mask(env, info) is None:
         if wanted == "auto":
             return 0
-        raise ConfigError(f"env.action_masks = true: {config.id!r} provides no masks", hint=_HINT)
+        raise ConfigError(f"env.action_masks = true: {config.id!r} provides no masks", hint=MASK_HINT)
     return read_mask(env, info).size
 
 
@@ -233,18 +235,22 @@ def read_mask(env: gymnasium.Env, info: dict[str, Any]) -> np.ndarray:
     Of a `MultiDiscrete` space, the masks of its choices one after the other.
 
     Raises:
-        ConfigError: there is no mask here, or one of another size, or one without a possible action.
+        BadValueError: there is no mask here, or one of another size or type, or one without a possible action.
     """
     found = _find_mask(env, info)
     sizes = choice_sizes(env.action_space)
     if found is None:
-        raise ConfigError("the environment provided action masks before, and none now", hint=_HINT)
+        raise BadValueError("the environment provided action masks before, and none now")
     parts = found if isinstance(found, tuple | list) and isinstance(env.action_space, MultiDiscrete) else (found,)
-    mask = np.concatenate([np.ravel(np.asarray(part)) for part in parts]).astype(bool)
+    mask = np.concatenate([np.ravel(np.asarray(part)) for part in parts])
     if mask.size != sum(sizes):
-        raise ConfigError(f"an action mask has {mask.size} entries for {sum(sizes)} actions", hint=_HINT)
+        raise BadValueError(f"an action mask has {mask.size} entries for {sum(sizes)} actions")
+    if mask.dtype != np.bool_:
+        if mask.dtype.kind not in "iuf" or not ((mask == 0) | (mask == 1)).all():
+            raise ApiError("mask", f"it was {shown(found)}")
+        mask = mask.astype(bool)
     if not all(choice.any() for choice in np.split(mask, np.cumsum(sizes)[:-1])):
-        raise ConfigError("an action mask leaves no action possible", hint="let the environment end the episode there")
+        raise BadValueError("an action mask leaves no action possible: the environment should end the episode there")
     return mask
 
 
@@ -259,4 +265,9 @@ def choice_sizes(space: Space) -> list[int]:
 def _find_mask(env: gymnasium.Env, info: dict[str, Any]) -> Any:
     if "action_mask" in info:
         return info["action_mask"]
-    return env.get_wrapper_attr("action_masks")() if env.has_wrapper_attr("action_masks") else None
+    if not env.has_wrapper_attr("action_masks"):
+        return None
+    action_masks = env.get_wrapper_attr("action_masks")
+    if not callable(action_masks):
+        raise ApiError("action_masks", f"it is {shown(action_masks)}")
+    return action_masks()

@@ -29,6 +29,7 @@ from gymnasium.wrappers import (
     TransformReward,
 )
 
+from .contract import CheckedEnv
 from .tolerance import TolerantEnv
 
 
@@ -73,7 +74,15 @@ MAX_RECORDED_STEPS = 100_000
 """Steps of an episode that are recorded. A longer episode cannot be restored: a new one starts instead."""
 
 _HEADER = struct.Struct("<I")
-_STATELESS = (OrderEnforcing, PassiveEnvChecker, TolerantEnv, TransformAction, TransformObservation, TransformReward)
+_STATELESS = (
+    CheckedEnv,
+    OrderEnforcing,
+    PassiveEnvChecker,
+    TolerantEnv,
+    TransformAction,
+    TransformObservation,
+    TransformReward,
+)
 
 
 class CannotRestoreError(Exception):

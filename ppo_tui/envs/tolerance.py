@@ -16,7 +16,7 @@ MAX_FAILED_RESETS = 5
 
 
 class BadValueError(ValueError):
-    """An observation or reward is NaN, infinite or of a wrong shape."""
+    """A value is NaN, infinite, or of a wrong shape or type."""
 
 
 class EnvFailure(NamedTuple):
@@ -36,19 +36,28 @@ class EnvFailure(NamedTuple):
 class TolerantEnv(gymnasium.Wrapper):
     """Abandon the episode if an environment raises or returns a bad value.
 
-    Bad are observations and rewards that are NaN, infinite or of a wrong shape. That step then does not count: `step`
-    returns None for the observation, reward 0 and a truncation; the caller, which knows the observation before, resets.
-    A reset that fails is tried again on a newly made environment. `take_failures` returns what happened.
+    Bad are observations and rewards that are NaN, infinite or of a wrong shape, and unusable action masks. That step
+    then does not count: `step` returns None for the observation, reward 0 and a truncation; the caller, which knows the
+    observation before, resets. A reset that fails is tried again on a newly made environment. `take_failures` returns
+    what happened.
 
     Args:
         make: makes the environment.
         on_bad_value: whether a bad value drops its episode, or raises `BadValueError`.
+        read_mask: reads the action mask from an environment and its info, after each reset and step within an episode;
+            the mask is then in ``info["action_mask"]``. None where actions are not masked.
     """
 
-    def __init__(self, make: Callable[[], gymnasium.Env], on_bad_value: Literal["drop", "stop"] = "drop") -> None:
+    def __init__(
+        self,
+        make: Callable[[], gymnasium.Env],
+        on_bad_value: Literal["drop", "stop"] = "drop",
+        read_mask: Callable[[gymnasium.Env, dict[str, Any]], np.ndarray] | None = None,
+    ) -> None:
         super().__init__(make())
         self._make = make
         self._on_bad_value = on_bad_value
+        self._read_mask = read_mask
         self._failures: list[EnvFailure] = []
         self._episode_step = 0
         self._seed: int | None = None
@@ -62,6 +71,8 @@ class TolerantEnv(gymnasium.Wrapper):
             self._check_observation(observation)
             if not math.isfinite(reward):
                 raise BadValueError(f"the reward is {reward}")
+            if self._read_mask is not None and not (terminated or truncated):
+                info = {**info, "action_mask": self._read_mask(self.env, info)}
         except Exception as error:  # whatever third-party code raises
             self._record(error)
             return None, 0.0, False, True, {}
@@ -80,6 +91,8 @@ class TolerantEnv(gymnasium.Wrapper):
             try:
                 observation, info = self.env.reset(seed=seed, options=options)
                 self._check_observation(observation)
+                if self._read_mask is not None:
+                    info = {**info, "action_mask": self._read_mask(self.env, info)}
                 return observation, info
             except Exception as error:
                 self._record(error)

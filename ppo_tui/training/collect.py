@@ -126,7 +126,10 @@ class Collector:
         """
         while True:
             try:
-                return ask()
+                reply = ask()
+                if self._recovery:
+                    self._recovery.report_start()
+                return reply
             except WorkerFailedError as failure:
                 if self._recovery is None:
                     raise

@@ -16,7 +16,7 @@ from ..envs.tolerance import EnvFailure
 from ..errors import RunFailedError, WorkerFailedError
 from ..ppo import ActorCritic, RolloutBuffer
 from ..protocol import Alarm, Level
-from ..workers import Replacement, WorkerPool
+from ..workers import Replacement, StartFailure, WorkerPool
 from ..workers.worker import FAILURES
 from .hub import RunContext
 from .metrics import WorkersView
@@ -36,6 +36,12 @@ _PER_ROW = (
     "episode_lengths",
     "action_masks",
 )
+
+
+def start_warning(lost: StartFailure, max_restarts: int) -> str:
+    """The warning for a worker lost before its first step."""
+    return f"worker {lost.worker} {lost.cause} before its first step, restarted {lost.losses}/{max_restarts}"
+
 
 Pairs = list[tuple[int, dict[str, Any]]]
 
@@ -93,6 +99,14 @@ class Recovery:
         self._pool.step_timeout = self._step_timeout
 
     # ── Workers ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def report_start(self) -> None:
+        """Report and count the pool's own replacements, before the first answer."""
+        while self._pool.start_failures:
+            lost = self._pool.start_failures.pop(0)
+            self._failures[lost.worker] = lost.losses
+            self._warn(start_warning(lost, self._max_restarts))
+            self._context.publish_from_rank(self._workers.changed())
 
     def between_rollouts(self, failure: WorkerFailedError, states: Sequence[bytes] | None, steps: int) -> list[int]:
         """Bring failed workers' environments to the start of the next rollout.
@@ -160,7 +174,7 @@ class Recovery:
             self._failed_workers.add(index)
             self._failures_at[index, place] += 1
             if self._failures[index] > self._max_restarts:
-                raise self._beyond_recovery(failure)
+                raise failure.after_restarts(self._max_restarts, "without a whole rollout between")
             if self._failures[index] > 1:  # a machine under load gets more and more time
                 self._pool.step_timeout = self._step_timeout * 2 ** (self._failures[index] - 1)
             self._context.publish_from_rank(self._workers.changed())
@@ -173,15 +187,6 @@ class Recovery:
             count, seconds = f"{self._failures[index]}/{self._max_restarts}", time.monotonic() - began
             self._warn(f"worker {index} {cause}, restarted {count}, where it was after {seconds:.1f} s")
             self._context.publish_from_rank(self._workers.changed())
-
-    def _beyond_recovery(self, failure: WorkerFailedError) -> WorkerFailedError:
-        if not self._max_restarts:
-            return failure
-        return WorkerFailedError(
-            f"{failure.message}, after {self._max_restarts} restarts without a whole rollout between",
-            failure.causes,
-            hint=failure.hint,
-        )
 
     def _warn(self, message: str, details: str = "") -> None:
         self._context.publish_from_rank(Alarm(level=Level.WARNING, message=message, details=details))

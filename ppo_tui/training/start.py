@@ -13,11 +13,13 @@ import gymnasium
 import msgspec
 
 from ..config import Config
-from ..envs import EnvInfo, make_env, probe_env
+from ..envs import EnvInfo, make_env
+from ..envs.spaces import read_mask
 from ..envs.tolerance import TolerantEnv
 from ..errors import ConfigError
 from ..ppo import check_spaces_of_policy
 from ..workers import WorkerPool, own_cores, resolve_workers, worker_context
+from ..workers.probing import examine_env
 from ..workers.process import WorkerContext
 from .memory import check_memory
 
@@ -25,15 +27,15 @@ from .memory import check_memory
 def examine(config: Config) -> EnvInfo:
     """Check `config` against its environment and this machine.
 
-    Returns the description of the environment. PyTorch is loaded only if the configuration names a GPU or uses
-    PyTorch's compiler.
+    Returns the description of the environment, which is made in a process of its own. PyTorch is loaded only if the
+    configuration names a GPU or uses PyTorch's compiler.
 
     Raises:
         ConfigError: the environment does not exist, is not installed or has spaces that are not supported; the
             policy does not fit its spaces; the run cannot fit into the memory; there is no such GPU; nothing can be
             compiled here.
     """
-    info = probe_env(config.env)
+    info = examine_env_of(config)
     check_spaces_of_policy(info.observation_space, info.action_space, config.policy, config.env.frame_stack)
     check_memory(config, info)
     if config.run.device.startswith("cuda") or config.run.compile:
@@ -44,6 +46,17 @@ def examine(config: Config) -> EnvInfo:
         if config.run.compile:
             check_compiler(device)
     return info
+
+
+def examine_env_of(config: Config) -> EnvInfo:
+    """The facts of the environment of `config`.
+
+    It is made in a process of its own.
+
+    Raises:
+        ConfigError: no run can use it.
+    """
+    return examine_env(config.env, config.workers, functools.partial(boot_workers, config))
 
 
 def boot_workers(config: Config) -> WorkerContext:
@@ -75,10 +88,14 @@ def start_pool(
         WorkerError: a worker could not start.
     """
     info = info or examine(config)
+    tolerant = functools.partial(
+        TolerantEnv,
+        functools.partial(make_env, config.env),
+        config.env.on_bad_value,
+        read_mask if info.num_masked else None,
+    )
     return WorkerPool(
-        env_fns
-        or [functools.partial(TolerantEnv, functools.partial(make_env, config.env), config.env.on_bad_value)]
-        * config.rollout.num_envs,
+        env_fns or [tolerant] * config.rollout.num_envs,
         num_workers=config.workers.count,
         groups=config.workers.groups,
         num_masked=info.num_masked,
@@ -89,6 +106,7 @@ def start_pool(
         log_path=log_path,
         step_timeout=config.workers.step_timeout,
         start_timeout=config.workers.start_timeout,
+        max_restarts=config.workers.max_restarts,
         preload=_preload(config),
         wait=wait,
     )

@@ -2,11 +2,12 @@
 
 from .pool import WorkerPool
 from .process import worker_context
-from .roster import Replacement
+from .roster import Replacement, StartFailure
 from .sizing import available_cores, env_slices, own_cores, resolve_workers
 
 __all__ = [
     "Replacement",
+    "StartFailure",
     "WorkerPool",
     "available_cores",
     "env_slices",

@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -18,8 +19,9 @@ from typing import Any
 import gymnasium
 
 from ..errors import WorkerError, WorkerFailedError
+from ..system import is_stopped
 from . import wire
-from .process import kill_fork_server
+from .process import kill_children, kill_fork_server, kill_worker
 from .wire import Reply
 
 _CHUNK = 1 << 16
@@ -199,6 +201,14 @@ class WorkerHandle:
             hint="an environment hangs, or is slower than workers.step_timeout allows",
         )
 
+    def stop_error(self, seconds: float) -> WorkerFailedError:
+        """The failure of a process stopped for `seconds`."""
+        return WorkerFailedError(
+            f"worker {self.index} (pid {self.process.pid}) has been stopped for {seconds:g} s",
+            {self.index: f"stopped (no reply for {seconds:g} s)"},
+            hint="something sent it SIGSTOP",
+        )
+
     def _protocol_error(self, received: str) -> WorkerFailedError:
         return WorkerFailedError(
             f"worker {self.index} (pid {self.process.pid}) sent {received}",
@@ -229,10 +239,11 @@ class WorkerHandle:
         self.pipe.close()
         self.process.join(max(0.0, deadline - time.monotonic()))
         if self.process.is_alive():
-            self.process.kill()
+            kill_worker(self.pid)
             self.process.join(REAP_SECONDS)
         if self.process.is_alive() and kill_fork_server():
             self.process.join()
+        kill_children(self.pid)
         if not self.process.is_alive():
             self.process.close()
 
@@ -251,8 +262,11 @@ class ReplyWaiter:
         for descriptor in (*self._by_descriptor, *self._by_sentinel):
             self._poll.register(descriptor, select.POLLIN)
 
-    def wait(self, timeout: float) -> list[Any]:
+    def wait(self, timeout: float, stopped_timeout: float | None = None) -> list[Any]:
         """Every worker's payload, in the workers' order, once all have replied.
+
+        Args:
+            stopped_timeout: seconds after which a stopped process counts as lost; None for `timeout`.
 
         Raises:
             WorkerFailedError: workers died, broke the protocol, or did not reply within `timeout` seconds. It names all
@@ -266,6 +280,7 @@ class ReplyWaiter:
         self._unwatch_failed()
         missing = {handle.index: handle for handle in self._handles if not handle.replied and handle.failure is None}
         remaining = timeout
+        stopped: defaultdict[int, float] = defaultdict(float)
         while missing:
             events, seconds = self._poll_once(missing, remaining)
             remaining -= seconds
@@ -291,7 +306,20 @@ class ReplyWaiter:
                 for handle in missing.values():
                     handle.fail(handle.hang_error(timeout))
                 break
+            if stopped_timeout is not None and not events:
+                self._fail_stopped(missing, stopped, seconds, stopped_timeout)
         return self._outcome(replies, first_error)
+
+    def _fail_stopped(
+        self, missing: dict[int, WorkerHandle], stopped: defaultdict[int, float], seconds: float, timeout: float
+    ) -> None:
+        """Count `seconds` for stopped processes; give up after `timeout`."""
+        for index, handle in list(missing.items()):
+            stopped[index] = stopped[index] + seconds if is_stopped(handle.pid) else 0.0
+            if stopped[index] >= timeout:
+                handle.fail(handle.stop_error(timeout))
+                self._unwatch_failed()
+                del missing[index]
 
     def _poll_once(self, missing: dict[int, WorkerHandle], remaining: float) -> tuple[list[tuple[int, int]], float]:
         """Wait for up to a slice of time.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,9 @@ from ..errors import ConfigError, WorkerFailedError
 from . import wire
 from .clip_recorder import RecordedFrames
 from .pipes import ReplyWaiter, WorkerHandle
-from .roster import RESTORE_SECONDS, Replacement, Roster
+from .probing import describe_env
+from .process import worker_context
+from .roster import RESTORE_SECONDS, Replacement, Roster, StartFailure
 from .shared_memory import Layout
 from .sizing import group_slices, resolve_workers
 from .wire import Request
@@ -67,12 +70,14 @@ class WorkerPool(VectorEnv):
         num_masked: actions that each environment masks (see `ppo_tui.envs.spaces`), whose masks are then in
             ``shared.action_masks``; 0 where none does.
         observation_space, action_space: of one environment. Where they are not given, one environment is made
-            and closed in this process to learn them.
+            and closed in a process of its own to learn them.
         autoreset_mode: what happens when an episode ends; Gymnasium's three modes, or their names.
         infos: collect the environments' info dictionaries (each costs a pickle).
         copy: return copies of the observations rather than views that later steps overwrite.
         log_path: file for the workers' stdout and stderr, appended to; None leaves them as they are.
         step_timeout, start_timeout: seconds after which a silent worker counts as hung.
+        max_restarts: how often each worker may be lost before the first request is answered; it is replaced then, and
+            `start_failures` lists it.
         preload: modules that the fork server imports once for all workers.
         wait: whether to return only when every worker is ready; else `wait_until_ready` waits for that.
 
@@ -97,6 +102,7 @@ class WorkerPool(VectorEnv):
         log_path: str | Path | None = None,
         step_timeout: float = 60.0,
         start_timeout: float = 120.0,
+        max_restarts: int = 5,
         preload: Sequence[str] = (),
         wait: bool = True,
     ) -> None:
@@ -104,7 +110,9 @@ class WorkerPool(VectorEnv):
         self.num_workers, self.num_groups = resolve_workers(num_workers, groups, self.num_envs)
         metadata: dict[str, Any] = {}
         if observation_space is None or action_space is None:
-            observation_space, action_space, metadata, self.render_mode = _spaces_of(env_fns[0])
+            boot = functools.partial(worker_context, preload)
+            description = describe_env(env_fns[0], boot, start_timeout)
+            observation_space, action_space, metadata, self.render_mode = description
         autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**metadata, "autoreset_mode": autoreset_mode}
         self.single_observation_space, self.single_action_space = observation_space, action_space
@@ -131,6 +139,7 @@ class WorkerPool(VectorEnv):
             infos=infos,
             log_path=None if log_path is None else str(log_path),
             preload=preload,
+            max_restarts=max_restarts,
         )
         self.shared = self._roster.shared
         self._groups = group_slices([worker.envs for worker in self.workers], self.num_groups)
@@ -140,8 +149,10 @@ class WorkerPool(VectorEnv):
         ]
         self._group_states = [PoolState.IDLE] * self.num_groups
         self._awaited: PoolState | None = None  # by the user of an `…_async` method
+        self._sent: Sequence[bytes] = ()  # to each worker, by `_send_all`
         self._all, *self._waiters = self._make_waiters()
         self._start_timeout, self._started = start_timeout, False
+        self._unused = True
         if wait:
             try:
                 self.wait_until_ready()
@@ -159,6 +170,11 @@ class WorkerPool(VectorEnv):
         """``[W]``: how often each worker has been replaced."""
         return self._roster.restarts
 
+    @property
+    def start_failures(self) -> list[StartFailure]:
+        """Losses before the first answer; the caller may empty the list."""
+        return self._roster.start_failures
+
     def _make_waiters(self) -> list[ReplyWaiter]:
         """One waiter for all workers, then one for each worker group.
 
@@ -175,8 +191,32 @@ class WorkerPool(VectorEnv):
             WorkerError: a worker died, hung, or an environment could not be made.
         """
         if not self._started:
-            self._all.wait(self._start_timeout)
+            self._wait_for_all(self._start_timeout)
             self._started = True
+
+    def _wait_for_all(self, timeout: float, messages: Sequence[bytes] | None = None) -> list[Any]:
+        """All workers' payloads; before their first answer, those lost are replaced.
+
+        Args:
+            messages: their requests, which a new worker gets too.
+        """
+        earlier: dict[int, Any] = {}
+        while True:
+            try:
+                replies = self._all.wait(timeout, self.step_timeout)
+            except WorkerFailedError as failure:
+                if not self._unused:
+                    raise
+                earlier |= failure.replies
+                try:
+                    replaced = self._roster.replace_lost(failure, self._start_timeout, self.step_timeout)
+                finally:
+                    self._all, *self._waiters = self._make_waiters()
+                for index in replaced:
+                    if messages is not None:
+                        self.workers[index].send(messages[index])
+            else:
+                return [earlier.get(index, reply) for index, reply in enumerate(replies)]
 
     # ── Worker groups and slots: the trainer's way ──────────────────────────────────────────────────────────
 
@@ -197,6 +237,7 @@ class WorkerPool(VectorEnv):
         self.shared.actions[self.group_envs(group)] = actions
         message = wire.encode_step(slot)
         self._group_states[group] = PoolState.STEPPING
+        self._unused = False
         for worker in self.workers[self._groups[group]]:
             worker.send(message)
 
@@ -209,7 +250,7 @@ class WorkerPool(VectorEnv):
         """
         self._expect(group, PoolState.STEPPING, "wait_step")
         self._group_states[group] = PoolState.IDLE
-        replies = self._waiters[group].wait(self.step_timeout if timeout is None else timeout)
+        replies = self._waiters[group].wait(self.step_timeout if timeout is None else timeout, self.step_timeout)
         for worker in self.workers[self._groups[group]]:
             worker.answer_seconds += self.shared.answered_at[worker.index] - worker.sent_at
         return [pair for reply in replies if reply for pair in reply]
@@ -234,7 +275,7 @@ class WorkerPool(VectorEnv):
 
     def _receive_reset(self, timeout: float | None = None) -> list[tuple[int, dict[str, Any]]]:
         # First resets often load a game.
-        replies = self._receive_all(max(self.step_timeout, self._start_timeout) if timeout is None else timeout)
+        replies = self._receive_all(timeout, own_timeout=max(self.step_timeout, self._start_timeout))
         return [pair for reply in replies if reply for pair in reply]
 
     def save_states(self) -> list[bytes]:
@@ -273,7 +314,7 @@ class WorkerPool(VectorEnv):
             WorkerError: the new one died, hung, or an environment could not be made.
         """
         try:
-            self._roster.replace(index, self._start_timeout)
+            self._roster.replace(index, self._start_timeout, self.step_timeout)
         except WorkerFailedError:  # of the new one, which may be replaced as well
             self._all, *self._waiters = self._make_waiters()
             raise
@@ -310,6 +351,7 @@ class WorkerPool(VectorEnv):
         self._expect(group, PoolState.IDLE, caller)
         worker = next(worker for worker in self.workers if worker.envs.start <= env < worker.envs.stop)
         self._group_states[group] = PoolState.CALLING
+        self._unused = False
         try:
             worker.send(message)
             return self._waiters[group].wait(self.step_timeout)[worker.index - self._groups[group].start]
@@ -325,17 +367,29 @@ class WorkerPool(VectorEnv):
     ) -> list[Any]:
         """Send each worker its message and return all their payloads."""
         self._send_all(state, state.value, messages)
-        return self._receive_all(timeout)
+        return self._receive_all(own_timeout=timeout)
 
     def _send_all(self, state: PoolState, caller: str, messages: Sequence[bytes]) -> None:
         self._expect_all(PoolState.IDLE, caller)
         self._group_states = [state] * self.num_groups
+        self._sent = messages
         for worker, message in zip(self.workers, messages, strict=True):
             worker.send(message)
 
-    def _receive_all(self, timeout: float | None = None) -> list[Any]:
+    def _receive_all(self, timeout: float | None = None, *, own_timeout: float | None = None) -> list[Any]:
+        """All payloads.
+
+        Args:
+            timeout: the user's, after which no worker is replaced.
+            own_timeout: instead of `step_timeout`.
+        """
         try:
-            return self._all.wait(self.step_timeout if timeout is None else timeout)
+            if timeout is None:
+                replies = self._wait_for_all(self.step_timeout if own_timeout is None else own_timeout, self._sent)
+            else:
+                replies = self._all.wait(timeout)
+            self._unused = False
+            return replies
         finally:
             self._group_states = [PoolState.IDLE] * self.num_groups
 
@@ -507,16 +561,6 @@ class WorkerPool(VectorEnv):
     def __del__(self) -> None:
         if not self.closed and hasattr(self, "_roster"):
             self.close(terminate=True)
-
-
-def _spaces_of(
-    env_fn: Callable[[], gymnasium.Env],
-) -> tuple[gymnasium.Space, gymnasium.Space, dict[str, Any], str | None]:
-    env = env_fn()
-    try:
-        return env.observation_space, env.action_space, dict(env.metadata), env.render_mode
-    finally:
-        env.close()
 
 
 def _array_shape(space: gymnasium.Space, what: str) -> tuple[int, ...]:

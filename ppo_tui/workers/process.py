@@ -12,7 +12,9 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
+import traceback
 import types
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import forkserver, resource_tracker
@@ -22,12 +24,21 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from ..errors import WorkerError
+from ..system import signal_when_parent_dies
 
 WorkerContext = ForkServerContext | SpawnContext
 """How worker processes are started."""
 
 _PRELOAD = ("ppo_tui.workers.worker", "ppo_tui.envs")
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+_SAFE_PATH = "PYTHONSAFEPATH"
+_NO_LOCAL_MODULES = "no-local-modules"
+"""Any value keeps Python from looking for modules in the working directory, where a stray ``numpy.py`` may lie."""
+
+_OF_FORK_SERVER = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    _SAFE_PATH: _NO_LOCAL_MODULES,
+}
 
 _DYING_SECONDS = 0.2
 """How long a killed fork server may take to end."""
@@ -43,9 +54,10 @@ def worker_context(preload: Sequence[str] = ()) -> WorkerContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*_PRELOAD, *preload])
-    resource_tracker.ensure_running()  # which unblocks SIGTERM, so before it is blocked
-    with _hidden_main(), _environment(dict.fromkeys(_ONE_THREAD, "1")), _sigterm_blocked():
-        forkserver.ensure_running()
+    with _environment(_OF_FORK_SERVER):
+        resource_tracker.ensure_running()  # which unblocks SIGTERM, so before it is blocked
+        with _hidden_main(), _sigterm_blocked():
+            forkserver.ensure_running()
     return context
 
 
@@ -85,10 +97,75 @@ def _started(
 ) -> tuple[BaseProcess, Connection]:
     ours, theirs = context.Pipe()
     arguments = (theirs, setup, shared_memory)
-    process = context.Process(target=main, args=arguments, name=f"worker-{setup.index}", daemon=True)
+    process = context.Process(target=_run, args=(main, *arguments), name=f"worker-{setup.index}", daemon=True)
     with theirs, _hidden_main():
         process.start()
     return process, ours
+
+
+# ── Inside a worker ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _run(main: Callable[[Connection, Any, Any], None], pipe: Connection, setup: Any, shared_memory: Any) -> None:
+    """Run `main` in a worker, and end the process at once.
+
+    With it ends all that its environments have started. The usual end of a Python process would wait for threads and
+    processes of the environment.
+    """
+    if os.environ.get(_SAFE_PATH) == _NO_LOCAL_MODULES:
+        del os.environ[_SAFE_PATH]
+    _lead_own_group()
+    code = 0
+    try:
+        main(pipe, setup, shared_memory)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    if code == 0 and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(code)
+
+
+def _lead_own_group() -> None:
+    """Let environments have processes, and let them end with this worker."""
+    multiprocessing.current_process().daemon = False  # seen by this process alone; daemons may have no children
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # in its own group it may still print on the terminal
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+
+
+_forking = threading.local()
+
+
+def _before_fork() -> None:
+    _forking.by_first_thread = threading.get_native_id() == os.getpid()
+
+
+def _after_fork() -> None:
+    """End a forked process of an environment with its worker.
+
+    The kernel sends the signal when the forking thread ends, and only the first one lasts as long as its process.
+    """
+    if _forking.by_first_thread:
+        signal_when_parent_dies(signal.SIGKILL)
+
+
+def kill_worker(pid: int) -> None:
+    """Kill a worker and the processes of its environments."""
+    for kill in (os.killpg, os.kill):  # a worker that has hardly begun leads no group yet
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
+            return
+
+
+def kill_children(pid: int) -> None:
+    """Kill the remaining processes of an ended worker's environments."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 # ── The fork server's private names ─────────────────────────────────────────────────────────────────────────

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle
 import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from ..errors import WorkerFailedError
 from . import wire
 from .pipes import ReplyWaiter, WorkerHandle
 from .process import start_worker, worker_context
@@ -24,6 +25,19 @@ RESTORE_SECONDS = 120.0
 """Minimum timeout for restoring environments: some play a whole episode again."""
 
 
+class StartFailure(NamedTuple):
+    """The loss of a worker before the first request was answered.
+
+    Attributes:
+        cause: in a few words.
+        losses: how often it was lost so far.
+    """
+
+    worker: int
+    cause: str
+    losses: int
+
+
 class Roster:
     """The W workers of one pool, on one block of shared memory.
 
@@ -31,11 +45,13 @@ class Roster:
         env_fns: one constructor for each environment; pickled by value.
         spaces: observation and action space of each of them.
         preload: modules that the fork server imports once for all workers.
+        max_restarts: see `replace_lost`.
 
     Attributes:
         workers: the parent's end of each, in order.
         shared: views on the shared memory.
         restarts: ``[W]``, how often each has been replaced.
+        start_failures: the losses before the first request was answered.
     """
 
     def __init__(
@@ -48,12 +64,14 @@ class Roster:
         infos: bool,
         log_path: str | None,
         preload: Sequence[str],
+        max_restarts: int,
     ) -> None:
-        self._preload = preload
+        self._preload, self._max_restarts = preload, max_restarts
         context = worker_context(preload)
         self._shared_memory = allocate(layout, context)
         self.shared = map_arrays(layout, self._shared_memory)
         self.restarts = [0] * layout.num_workers
+        self.start_failures: list[StartFailure] = []
         self._setups = [
             WorkerSetup(
                 index=index,
@@ -76,7 +94,7 @@ class Roster:
             self.stop(deadline=time.monotonic())
             raise
 
-    def replace(self, index: int, timeout: float) -> None:
+    def replace(self, index: int, timeout: float, stopped_timeout: float) -> None:
         """Kill worker `index` and wait until a new one is ready.
 
         Any thread may call it, under a Textual screen too: the fork server is the process that starts the worker.
@@ -87,7 +105,29 @@ class Roster:
         self.workers[index].join(deadline=time.monotonic())
         self.workers[index] = self._start(self._setups[index])
         self.restarts[index] += 1
-        ReplyWaiter([self.workers[index]]).wait(timeout)
+        ReplyWaiter([self.workers[index]]).wait(timeout, stopped_timeout)
+
+    def replace_lost(self, failure: WorkerFailedError, timeout: float, stopped_timeout: float) -> list[int]:
+        """Replace the workers lost at the start; return their numbers.
+
+        New ones that are lost as well are replaced again.
+
+        Raises:
+            WorkerFailedError: one was lost more than `max_restarts` times.
+        """
+        replaced, causes = set(), dict(failure.causes)
+        while causes:
+            index = min(causes)
+            cause = causes.pop(index)
+            if self.restarts[index] >= self._max_restarts:
+                raise failure.after_restarts(self._max_restarts, "before its first step")
+            replaced.add(index)
+            try:
+                self.replace(index, timeout, stopped_timeout)
+            except WorkerFailedError as again:
+                failure, causes = again, causes | again.causes
+            self.start_failures.append(StartFailure(index, cause, self.restarts[index]))
+        return sorted(replaced)
 
     def stop(self, deadline: float) -> None:
         """End the workers; kill those still alive at `deadline` (`time.monotonic` seconds)."""
@@ -137,4 +177,4 @@ class Replacement:
 
     def _ask(self, message: bytes, timeout: float | None = None) -> Any:
         self._worker.send(message)
-        return self._waiter.wait(self._timeout if timeout is None else timeout)[0]
+        return self._waiter.wait(self._timeout if timeout is None else timeout, self._timeout)[0]

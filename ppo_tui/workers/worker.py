@@ -20,6 +20,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from ..envs.probing import close_quietly
 from ..envs.spaces import read_mask
 from ..envs.state import CannotRestoreError, restore_env, save_env
 from ..envs.tolerance import TolerantEnv
@@ -300,8 +301,9 @@ class EnvHost:
         self._recorder = self._recorded_env = None
 
     def close(self) -> None:
+        """Close every environment, and print their exceptions."""
         for env in self._envs:
-            env.close()
+            close_quietly(env)
 
 
 def _send(pipe: Connection, message: bytes) -> bool:
@@ -325,7 +327,11 @@ def error_reply(env: int | None, error: BaseException) -> bytes:
 
 
 def become_worker(log_path: str | None) -> None:
-    """Leave signals to the parent, end with it, and log output."""
+    """Leave signals to the parent, end with it, and log output.
+
+    Args:
+        log_path: file that stdout and stderr are appended to; None leaves them as they are.
+    """
     # A terminal or service manager sends these to the whole process group; the parent decides how the workers end.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -343,9 +349,14 @@ def _redirect_output(log_path: str) -> None:
     C libraries print there too, and the screen is drawn on stderr.
     """
     descriptor = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    send_output_to(descriptor)
+    os.close(descriptor)
+
+
+def send_output_to(descriptor: int) -> None:
+    """Send stdout and stderr, C's included, to an open file."""
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    os.close(descriptor)
     sys.stdout = sys.stderr = _Log(io.FileIO(1, "w", closefd=False))
 
 

@@ -1,10 +1,8 @@
 """`probe_env`: facts of an environment, and one message for any fault."""
 
 import contextlib
-import os
 import subprocess
 import sys
-import warnings
 
 import gymnasium
 import numpy as np
@@ -181,46 +179,141 @@ def test_discrete_observations_have_nothing_to_stack():
     probe_env(EnvConfig(id="CartPole-v1", frame_stack=4))
 
 
-# ── Silence ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Gymnasium's API ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_nothing_is_printed_whatever_the_environment_prints(register, capfd):
-    def noisy():
-        print("hello from Python")
-        print("hello from Python", file=sys.stderr)
-        os.write(1, b"hello from C\n")
-        os.write(2, b"hello from C\n")
-        warnings.warn("hello from a warning", stacklevel=1)
-        return gymnasium.make("CartPole-v0").unwrapped
+class Breach(gymnasium.Env):
+    """Breaks one rule: attributes and results of methods are given by name."""
 
-    env_id = register(entry_point=noisy)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        probe_env(EnvConfig(id=env_id))
-    print("and afterwards it speaks again")
-    os.write(2, b"on both\n")
-    out, err = capfd.readouterr()
-    assert out == "and afterwards it speaks again\n"
-    assert err == "on both\n"
-    assert caught == []
+    def __init__(self, **breach):
+        self.observation_space, self.action_space = Box(-1, 1, (2,)), Discrete(2)
+        self.__dict__.update({name: value for name, value in breach.items() if name not in ("reset", "step")})
+        for name in breach.get("without", ()):
+            delattr(self, name)
+        self._breach = breach
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self._breach.get("reset", (np.zeros(2, np.float32), {}))
+
+    def step(self, action):
+        result = (np.zeros(2, np.float32), 1.0, False, False, {})
+        return self._breach["step"](*result) if "step" in self._breach else result
 
 
-@pytest.mark.parametrize("env_id", ["ALE/Breakout-v5", "CarRacing-v3", "CartPole-v0", "Breakout-v4"])
-def test_a_fresh_process_probes_in_silence(env_id):
-    code = (
-        "from ppo_tui.config.schema import EnvConfig; from ppo_tui.envs import probe_env\n"
-        "from ppo_tui.errors import ConfigError\n"
-        f"try: probe_env(EnvConfig(id={env_id!r}))\n"
-        "except ConfigError: pass"
+def stepping(**changes):
+    """The result of a step with other values at these places."""
+    names = ("observation", "reward", "terminated", "truncated", "info")
+    return lambda *result: tuple(changes.get(name, value) for name, value in zip(names, result, strict=True))
+
+
+ZEROS = np.zeros(2, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("breach", "words"),
+    [
+        ({"reset": ZEROS}, "reset() must return (observation, info), info being a dict; it returned an array"),
+        ({"reset": (0.5, 0.5)}, "reset() must return (observation, info)"),
+        ({"reset": None}, "it returned None"),
+        ({"reset": (ZEROS, None)}, "reset() must return (observation, info), info being a dict"),
+        (
+            {"step": lambda o, r, te, tr, i: (o, r, te, i)},
+            "truncated, info), info being a dict; it returned a tuple of 4",
+        ),
+        ({"step": stepping(info=None)}, "truncated, info), info being a dict"),
+        ({"step": stepping(reward=None)}, "one real number as its reward; it was None"),
+        ({"step": stepping(reward="1")}, "reward; it was '1'"),
+        ({"step": stepping(reward=1j)}, "reward; it was 1j"),
+        ({"step": stepping(reward=np.ones(3))}, "reward; it was an array of shape (3,)"),
+        ({"step": stepping(reward=[1.0, 2.0])}, "reward; it was a list of 2"),
+        ({"step": stepping(terminated=None)}, "True or False as terminated; it was None"),
+        ({"step": stepping(truncated="no")}, "True or False as truncated; it was 'no'"),
+        ({"step": stepping(terminated=2)}, "as terminated; it was 2"),
+        ({"without": ["observation_space"]}, "observation_space must be a gymnasium.spaces.Space"),
+        ({"without": ["action_space"]}, "action_space must be a gymnasium.spaces.Space"),
+        ({"action_space": 4}, "set in the constructor; it is 4"),
+        ({"observation_space": (84, 84)}, "observation_space must be a gymnasium.spaces.Space"),
+    ],
+)
+@pytest.mark.parametrize("limit", [None, 10])
+def test_a_breach_of_the_api_is_named_in_its_words(register, breach, words, limit):
+    error = refusal(register(entry_point=lambda: Breach(**breach), max_episode_steps=limit))
+    assert words in error.message
+    assert "\n" not in error.message
+
+
+def test_a_reset_without_the_keywords_is_named(register):
+    class Old(Breach):
+        def reset(self):
+            return ZEROS, {}
+
+    class NoOptions(Breach):
+        def reset(self, seed=None):
+            return ZEROS, {}
+
+    assert "it does not take seed and options" in refusal(register(entry_point=Old)).message
+    assert "it does not take options" in refusal(register(entry_point=NoOptions, id="NoOptions-v0")).message
+
+
+@pytest.mark.parametrize("reward", [1, True, np.float32(1), np.int64(1), np.ones(1), np.ones((1, 1)), np.array(1.0)])
+def test_one_number_of_any_kind_is_a_reward(register, reward):
+    env = make_env(
+        EnvConfig(id=register(entry_point=lambda: Breach(step=stepping(reward=reward, terminated=np.True_))))
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert (result.stdout, result.stderr) == ("", "")
+    env.reset(seed=1)
+    _, got, terminated, _, info = env.step(0)
+    assert (float(got), terminated, info["episode"]["r"]) == (1.0, True, 1.0)
 
 
-def test_works_with_closed_standard_streams():
-    code = (
-        "import os; os.close(1); os.close(2)\n"
-        "from ppo_tui.config.schema import EnvConfig; from ppo_tui.envs import probe_env\n"
-        "probe_env(EnvConfig(id='CartPole-v1')); os._exit(0)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+@pytest.mark.parametrize("breach", [{"metadata": None}, {"render_mode": "human"}, {"spec": None}])
+def test_attributes_that_training_does_not_need_may_be_anything(register, breach):
+    env_id = register(entry_point=lambda: Breach(**breach))
+    assert probe_env(EnvConfig(id=env_id)).action_space == Discrete(2)
+    assert make_env(EnvConfig(id=env_id)).metadata.get("render_modes", []) == []
+
+
+def test_an_environment_that_mends_an_old_one_by_a_wrapper_is_none_of_these(register):
+    class Mended(gymnasium.Wrapper):
+        def reset(self, *, seed=None, options=None):
+            return self.env.reset(seed=seed), {}
+
+    env_id = register(entry_point=lambda: Mended(Breach(reset=ZEROS)))
+    assert probe_env(EnvConfig(id=env_id)).num_masked == 0
+
+
+@pytest.mark.parametrize("failing", [1, 4, 5])
+def test_a_reset_that_fails_now_and_then_is_tried_again(register, failing):
+    made = []
+
+    class Flaky(Breach):
+        def reset(self, *, seed=None, options=None):
+            made.append(self)
+            if len(made) <= failing:
+                raise ConnectionError("no answer from the simulator")
+            return super().reset(seed=seed)
+
+    env_id = register(entry_point=Flaky)
+    if failing < 5:
+        assert probe_env(EnvConfig(id=env_id)).num_masked == 0
+    else:
+        message = refusal(env_id).message
+        assert "its reset() raised ConnectionError: no answer from the simulator, 5 times in a row" in message
+
+
+def test_a_first_step_that_raises_is_left_to_the_run(register, capsys):
+    def broken(*result):
+        raise ValueError("the pole broke")
+
+    assert probe_env(EnvConfig(id=register(entry_point=lambda: Breach(step=broken)))).num_masked == 0
+    assert "step() raised ValueError: the pole broke" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("raised", [RuntimeError("close twice"), SystemExit(1)])
+def test_a_close_that_raises_is_printed_and_no_more(register, capsys, raised):
+    class Closing(Breach):
+        def close(self):
+            raise raised
+
+    assert probe_env(EnvConfig(id=register(entry_point=Closing))).num_masked == 0
+    assert f"close() raised {type(raised).__name__}" in capsys.readouterr().err

@@ -68,11 +68,11 @@ class FaultyCartPole(CartPoleEnv):
             case "wrong shape":
                 observation = observation[:1]
             case "garbage" | "huge" | "cut" | "twice":
-                _write_into_pipe(self.what)
+                write_into_pipe(self.what)
         return observation, reward, *rest
 
 
-def _write_into_pipe(what: str) -> None:
+def write_into_pipe(what: str) -> None:
     """Write to whatever socket this process has, as a library that mistakes its descriptors would."""
     message = {
         "garbage": b"libGL error: failed to load driver: swrast\n",

@@ -22,6 +22,7 @@ from ..device import Threads
 from ..engine import Collected
 from ..hub import RunContext
 from ..metrics import RunMetrics
+from ..recovery import start_warning
 from .pool import ActorLearners
 from .shared import LIVE, SharedOptimizer
 from .worker import STATISTICS, Progress
@@ -79,7 +80,11 @@ class A3CEngine:
         return [self.pool.group_envs(group) for group in range(self.pool.num_groups)]
 
     def begin(self, hyper: Hyperparameters) -> None:
-        """Let the workers learn."""
+        """Let the workers learn; report the replaced ones."""
+        for lost in self.pool.start_failures:
+            message = start_warning(lost, self._context.config.workers.max_restarts)
+            self._context.publish(Alarm(level=Level.WARNING, message=message))
+            self._failures[lost.worker] = lost.losses
         self.pool.shared.write_hyperparameters(hyper)
         self.pool.pause(False)
 

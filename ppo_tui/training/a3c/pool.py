@@ -15,9 +15,9 @@ from torch import nn
 
 from ...config import Config
 from ...envs import EnvInfo
-from ...errors import WorkerError
+from ...errors import WorkerError, WorkerFailedError
 from ...protocol import WatchGame
-from ...workers import wire
+from ...workers import StartFailure, wire
 from ...workers.pipes import SLICE_SECONDS, ReplyWaiter, WorkerHandle
 from ...workers.pool import CLOSE_SECONDS
 from ...workers.process import start_worker
@@ -38,6 +38,7 @@ class ActorLearners:
     Attributes:
         shared: the shared memory of parent and workers.
         restarts: replacements of each worker so far.
+        start_failures: the workers lost before they were ready.
 
     Raises:
         WorkerError: a worker could not be started.
@@ -46,6 +47,8 @@ class ActorLearners:
     def __init__(self, config: Config, info: EnvInfo, policy: nn.Module, log_path: Path | None) -> None:
         self.num_envs = self.num_workers = self.num_groups = config.rollout.num_envs
         self._timeout, self._start_timeout = config.workers.step_timeout, config.workers.start_timeout
+        self._max_restarts = config.workers.max_restarts
+        self.start_failures: list[StartFailure] = []
         layout = SharedLayout(
             num_workers=self.num_workers,
             num_parameters=sum(parameter.numel() for parameter in policy.parameters()),
@@ -88,10 +91,21 @@ class ActorLearners:
     def wait_until_ready(self) -> None:
         """Wait until every worker has made its environment and its networks.
 
+        Those lost meanwhile are replaced, and listed in `start_failures`.
+
         Raises:
-            WorkerError: a worker died, hung, or raised.
+            WorkerError: a worker was lost too often, or raised.
         """
-        ReplyWaiter(self.workers).wait(self._start_timeout)
+        while True:
+            try:
+                ReplyWaiter(self.workers).wait(self._start_timeout, self._timeout)
+                return
+            except WorkerFailedError as failure:
+                for index, cause in failure.causes.items():
+                    if self.restarts[index] >= self._max_restarts:
+                        raise failure.after_restarts(self._max_restarts, "before its first step") from None
+                    self.replace(index)
+                    self.start_failures.append(StartFailure(index, cause, self.restarts[index]))
 
     def pause(self, paused: bool) -> None:
         """Pause the workers after their next gradient, or let them continue."""

@@ -20,7 +20,7 @@ from safetensors.torch import load, save
 
 from ...config import Config, build_config, refuse_outsiders, to_tables
 from ...distributed.ranks import ALONE, Ranks
-from ...envs import EnvInfo, probe_env
+from ...envs import EnvInfo
 from ...errors import UsageError
 from ...ppo import ActorCritic, build_policy
 from ..collect import CollectorState
@@ -28,6 +28,7 @@ from ..controls import LiveSettings
 from ..device import Threads
 from ..hub import RunContext
 from ..metrics import EpisodeWindow
+from ..start import examine_env_of
 from .files import (
     STATE_FILE,
     CheckpointState,
@@ -259,8 +260,7 @@ def load_policy(path: str | Path, *, device: str = "cpu", allow_import: bool = F
     if not allow_import:
         refuse_outsiders(snapshot.state.config, "the checkpoint", parties=("code",))
     config = build_config(snapshot.state.config)
-    info = probe_env(config.env)
-    return build_saved_policy(snapshot, config, info, torch.device(device))
+    return build_saved_policy(snapshot, config, examine_env_of(config), torch.device(device))
 
 
 def build_saved_policy(snapshot: Snapshot, config: Config, info: EnvInfo, device: torch.device) -> ActorCritic:

@@ -1,0 +1,61 @@
+"""Spaces as plain numbers and text, to leave an environment's process.
+
+A pickled space may be of a class of the environment's own: loading it would import and run code of the environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
+
+PlainSpace = Mapping[str, Any]
+"""The kind of a space, and the arguments of its constructor."""
+
+
+def plain_space(space: Space) -> PlainSpace | None:
+    """The numbers of a space of arrays; None for any other kind.
+
+    Of a subclass, the numbers alone remain.
+    """
+    match space:
+        case Box():
+            low, high = _plain_array(space.low), _plain_array(space.high)
+            return {"kind": "Box", "low": low, "high": high, "dtype": space.dtype.str}
+        case Discrete():
+            return {"kind": "Discrete", "n": int(space.n), "start": int(space.start), "dtype": space.dtype.str}
+        case MultiDiscrete():
+            nvec, start = _plain_array(space.nvec), _plain_array(space.start)
+            return {"kind": "MultiDiscrete", "nvec": nvec, "start": start, "dtype": space.dtype.str}
+        case MultiBinary():
+            return {"kind": "MultiBinary", "shape": [int(n) for n in space.shape], "scalar": isinstance(space.n, int)}
+    return None
+
+
+def space_of(plain: PlainSpace) -> Space:
+    """The space of Gymnasium's own class with these numbers.
+
+    Raises:
+        ValueError, TypeError, KeyError: they are none of `plain_space`.
+    """
+    kind, dtype = plain["kind"], np.dtype(plain["dtype"]) if "dtype" in plain else None
+    if kind == "Box":
+        return Box(_array(plain["low"]), _array(plain["high"]), dtype=dtype)  # type: ignore[arg-type]
+    if kind == "Discrete":
+        return Discrete(plain["n"], start=plain["start"], dtype=dtype)  # type: ignore[arg-type]
+    if kind == "MultiDiscrete":
+        return MultiDiscrete(_array(plain["nvec"]), start=_array(plain["start"]), dtype=dtype)  # type: ignore[arg-type]
+    if kind == "MultiBinary":
+        return MultiBinary(plain["shape"][0] if plain["scalar"] else plain["shape"])
+    raise ValueError(f"{kind!r} is no kind of space")
+
+
+def _plain_array(array: np.ndarray) -> tuple[str, list[int], bytes]:
+    return array.dtype.str, [int(n) for n in array.shape], np.ascontiguousarray(array).tobytes()
+
+
+def _array(plain: tuple[str, list[int], bytes]) -> np.ndarray:
+    dtype, shape, content = plain
+    return np.frombuffer(content, np.dtype(dtype)).reshape(shape).copy()
