@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from .config import Config, build_config, imports_code, read_preset, refuse_command, refuse_import
+from .config import Config, build_config, complete_older, imports_code, read_preset, refuse_command, refuse_import
 from .distributed.torchrun import Place
 from .envs import EnvInfo
 from .errors import PPOTuiError, UsageError
@@ -277,7 +277,7 @@ def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: boo
         UsageError: someone has edited the file, and not `force`.
     """
     try:
-        tables = read_preset(directory.config_path)
+        tables = complete_older(read_preset(directory.config_path))
         edits = changed_settings(build_config(point.state.config), build_config(tables))
     except UsageError:
         if not force:

@@ -20,7 +20,7 @@ from gymnasium.spaces import Box, Space
 from ..config.schema import EnvConfig, is_atari
 from ..errors import ConfigError, did_you_mean
 from .making import find_spec, make_env, newest_id
-from .spaces import count_masked
+from .spaces import count_masked, describe_masks, given_spaces
 
 
 @contextlib.contextmanager
@@ -79,13 +79,18 @@ class EnvInfo:
         reward_threshold: mean return from which the environment counts as solved, or None where none is registered.
         action_meanings: a name for each discrete action, or None where the environment has none.
         num_masked: actions that the environment's masks cover, all choices together; 0 where nothing is masked.
+        given_observation_space, given_action_space: as the environment has them, before `make_env` adapts them.
+        notes: remarks for the user of a run.
     """
 
     observation_space: Box
     action_space: Space
     reward_threshold: float | None
     action_meanings: tuple[str, ...] | None
-    num_masked: int = 0
+    num_masked: int
+    given_observation_space: Space
+    given_action_space: Space
+    notes: tuple[str, ...] = ()
 
 
 def probe_env(config: EnvConfig) -> EnvInfo:
@@ -115,12 +120,17 @@ def _read(env: gymnasium.Env, config: EnvConfig, spec: EnvSpec) -> EnvInfo:
     meanings = getattr(env.unwrapped, "get_action_meanings", None)
     observation_space = env.observation_space
     assert isinstance(observation_space, Box), "make_env gives no other"
+    given_observations, given_actions = given_spaces(env)
+    note = describe_masks(env, config)
     return EnvInfo(
         observation_space=observation_space,
         action_space=env.action_space,
         reward_threshold=spec.reward_threshold,
         action_meanings=tuple(meanings()) if meanings else None,
-        num_masked=0 if atari and config.action_masks == "auto" else count_masked(env, config),
+        num_masked=0 if atari and config.action_masks in ("auto", "info") else count_masked(env, config),
+        given_observation_space=given_observations,
+        given_action_space=given_actions,
+        notes=() if note is None else (note,),
     )
 
 

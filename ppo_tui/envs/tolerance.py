@@ -16,7 +16,7 @@ MAX_FAILED_RESETS = 5
 
 
 class BadValueError(ValueError):
-    """An observation or reward is NaN, infinite or of a wrong shape."""
+    """An observation or reward is NaN, infinite, of a wrong shape or not of its type."""
 
 
 class EnvFailure(NamedTuple):
@@ -33,12 +33,25 @@ class EnvFailure(NamedTuple):
     episode_step: int
 
 
+class Remark(NamedTuple):
+    """A remark on an observation that does not fit its space, but is learnt as it is.
+
+    Attributes:
+        kind: the same for every observation with this fault.
+        text: with the number at fault.
+    """
+
+    kind: str
+    text: str
+
+
 class TolerantEnv(gymnasium.Wrapper):
     """Abandon the episode if an environment raises or returns a bad value.
 
-    Bad are observations and rewards that are NaN, infinite or of a wrong shape. That step then does not count: `step`
-    returns None for the observation, reward 0 and a truncation; the caller, which knows the observation before, resets.
-    A reset that fails is tried again on a newly made environment. `take_failures` returns what happened.
+    Bad are observations and rewards that are NaN, infinite, of a wrong shape or not of their type. That step then does
+    not count: `step` returns None for the observation, reward 0 and a truncation; the caller, which knows the
+    observation before, resets. A reset that fails is tried again on a newly made environment. `take_failures` returns
+    what happened, `take_remarks` what else there is to say.
 
     Args:
         make: makes the environment.
@@ -50,6 +63,7 @@ class TolerantEnv(gymnasium.Wrapper):
         self._make = make
         self._on_bad_value = on_bad_value
         self._failures: list[EnvFailure] = []
+        self._remarks = _remarks_of(self.env)
         self._episode_step = 0
         self._seed: int | None = None
         self._shape = self.observation_space.shape
@@ -93,6 +107,12 @@ class TolerantEnv(gymnasium.Wrapper):
         failures, self._failures = self._failures, []
         return failures
 
+    def take_remarks(self) -> list[Remark]:
+        """The remarks on observations since the last call."""
+        remarks = self._remarks[:]
+        self._remarks.clear()
+        return remarks
+
     def _remake(self) -> int | None:
         """Replace the broken environment; return the seed for the new one.
 
@@ -101,6 +121,7 @@ class TolerantEnv(gymnasium.Wrapper):
         with contextlib.suppress(Exception):
             self.env.close()
         self.env = self._make()
+        self._remarks = _remarks_of(self.env)
         if self._seed is not None:
             self._seed = (self._seed + 1) % 2**31
         return self._seed
@@ -124,3 +145,8 @@ class TolerantEnv(gymnasium.Wrapper):
                 index = tuple(bad[0].tolist())
                 value = np.asarray(observation)[index]
                 raise BadValueError(f"observation[{', '.join(map(str, index))}] is {value}")
+
+
+def _remarks_of(env: gymnasium.Env) -> list[Remark]:
+    """The list that `env` appends its remarks on observations to."""
+    return env.get_wrapper_attr("observation_remarks") if env.has_wrapper_attr("observation_remarks") else []
