@@ -104,7 +104,7 @@ class Entry:
             index = int(wrong.argmax())
             place = self._place((index,) if array.size > 1 else ())
             bounds = np.broadcast_to(low, array.shape)[index], np.broadcast_to(high, array.shape)[index]
-            raise BadValueError(f"{place} is {array[index]}: expected a whole number from {bounds[0]} to {bounds[1]}")
+            raise BadValueError(f"{place} is {array[index]!s}: expected a whole number from {bounds[0]} to {bounds[1]}")
         return array.astype(np.int64)
 
 
@@ -139,7 +139,7 @@ class _Numbers(Entry):
             large = np.abs(array.reshape(-1)) > np.finfo(np.float32).max
             index = np.unravel_index(int(large.argmax()), array.shape)
             raise BadValueError(
-                f"{self._place(tuple(map(int, index)))} is {array[index]}, too large for float32"
+                f"{self._place(tuple(map(int, index)))} is {array[index]!s}, too large for float32"
             ) from None
 
     def check_bounds(self, array: np.ndarray) -> None:
@@ -160,7 +160,7 @@ class _Numbers(Entry):
 
     def _show(self, index: int, array: np.ndarray) -> str:
         where = np.unravel_index(index, array.shape)
-        return f"{self._place(tuple(map(int, where)))} is {array[where]}"
+        return f"{self._place(tuple(map(int, where)))} is {array[where]!s}"
 
     def restore(self, numbers: np.ndarray) -> np.ndarray:
         return numbers.reshape(*numbers.shape[:-1], *(self.space.shape or ())).astype(self.space.dtype)
@@ -227,7 +227,7 @@ class _Grid(Entry):
             converted = array.astype(np.uint8)
         if (other := converted != array).any():
             index = tuple(map(int, np.unravel_index(int(other.argmax()), array.shape)))
-            raise BadValueError(f"expected uint8, got {array.dtype}: {self._place(index)} is {array[index]}")
+            raise BadValueError(f"expected uint8, got {array.dtype}: {self._place(index)} is {array[index]!s}")
         return converted
 
     def restore(self, numbers: np.ndarray) -> np.ndarray:

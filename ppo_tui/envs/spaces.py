@@ -13,6 +13,7 @@ from gymnasium.wrappers import TransformAction, TransformObservation
 from ..config.schema import EnvConfig
 from ..errors import ConfigError
 from .fitting import FittedActions, FittedObservations, holds_bytes, is_grid
+from .tolerance import BadValueError
 
 _SUPPORTED_OBSERVATIONS = (
     "supported are Box (uint8 [H, W] or [H, W, C] as it is, anything else as a vector), Discrete, MultiDiscrete, "
@@ -285,7 +286,13 @@ def count_masked(env: gymnasium.Env, config: EnvConfig) -> int:
             f"env.action_masks = true: only Discrete and MultiDiscrete actions can be masked, not {env.action_space}",
             hint="set env.action_masks = false",
         )
-    _, info = env.reset()
+    try:
+        _, info = env.reset()
+    except BadValueError as error:
+        raise ConfigError(
+            f"env.id = {config.id!r}: its observations are not of its observation_space: {error}",
+            hint="declare the space of what it returns, or return what it declares",
+        ) from error
     if _find_mask(env, info) is None:
         if wanted is not True:
             return 0

@@ -146,7 +146,7 @@ class MLP(nn.Module):
         num_inputs: numbers in an observation, all stacked frames together.
         hidden: widths of the layers; with none, the features are the observation itself.
         activation: nonlinearity after each layer: tanh, relu, silu, elu or gelu.
-        divided: divide observations by 255, to scale bytes to 0..1.
+        divided: divide uint8 by 255, to scale bytes to 0..1.
     """
 
     def __init__(self, num_inputs: int, hidden: Sequence[int], activation: str, *, divided: bool = False) -> None:
@@ -163,7 +163,7 @@ class MLP(nn.Module):
     def forward(self, observations: Tensor) -> Tensor:
         """Features `[B, num_features]` of observations `[B, ...]` of any numeric type."""
         flat = observations.reshape(observations.shape[0], -1)
-        flat = flat * _BYTE_SCALE if self._divided else flat.float()
+        flat = flat * _BYTE_SCALE if self._divided and flat.dtype == torch.uint8 else flat.float()
         return self.layers(flat)
 
 
