@@ -1,4 +1,4 @@
-"""Observations and actions of an environment as the learner has them, and back."""
+"""Conversion of observations and actions between an environment and the learner."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOLERANCE = 1e-5
 
 
 def holds_bytes(space: Space) -> bool:
-    """Whether a space is of uint8 with bounds 0 and 255, as images are."""
+    """Whether a space is of uint8 with bounds 0 and 255."""
     return bool(
         isinstance(space, Box) and space.dtype == np.uint8 and np.all(space.low == 0) and np.all(space.high == 255)
     )
@@ -41,7 +41,6 @@ class Entry:
     def __init__(self, space: Space, path: tuple[Any, ...], size: int, remarks: list[Remark]) -> None:
         self.space, self.path, self.size = space, path, size
         self._remarks = remarks
-        self._unchecked = CHECKED_OBSERVATIONS
 
     def fit(self, value: Any) -> np.ndarray:
         """Convert to float32 `[size]`.
@@ -81,7 +80,7 @@ class Entry:
         """
         try:
             array = np.asarray(value)
-            if array.dtype.kind == "O":
+            if array.dtype.kind == "O" and not any(item is None for item in array.flat):
                 array = array.astype(np.float64)
         except (TypeError, ValueError):
             raise BadValueError(f"{self._place()}: expected {self.space.dtype}, got {_brief(value)}") from None
@@ -122,14 +121,13 @@ class _Numbers(Entry):
             self._low = low - margin * np.maximum(1.0, np.abs(low))
             self._high = high + margin * np.maximum(1.0, np.abs(high))
         self._whole = whole
+        self._unchecked = CHECKED_OBSERVATIONS
 
     def fit(self, value: Any) -> np.ndarray:
         array = self._array(value)
         if array.size != self.size:
             raise BadValueError(f"{self._place()} has the shape {array.shape} instead of {self.space.shape}")
-        if self._unchecked:
-            self._unchecked -= 1
-            self.check_bounds(array)
+        self.check_bounds(array)
         if array.dtype == np.float32:
             return array.reshape(self.size)
         try:
@@ -143,7 +141,10 @@ class _Numbers(Entry):
             ) from None
 
     def check_bounds(self, array: np.ndarray) -> None:
-        """Remark on a number outside its bounds or of another type; once each."""
+        """Remark once on a number outside its bounds or of another type."""
+        if not self._unchecked:
+            return
+        self._unchecked -= 1
         flat = array.reshape(-1)
         if self._whole and array.dtype.kind == "f" and (broken := flat != np.floor(flat)).any():
             self._whole = False
@@ -163,7 +164,7 @@ class _Numbers(Entry):
         return f"{self._place(tuple(map(int, where)))} is {array[where]!s}"
 
     def restore(self, numbers: np.ndarray) -> np.ndarray:
-        return numbers.reshape(*numbers.shape[:-1], *(self.space.shape or ())).astype(self.space.dtype)
+        return numbers.reshape((*numbers.shape[:-1], *(self.space.shape or ()))).astype(self.space.dtype)
 
 
 class _Choice(Entry):
@@ -200,11 +201,11 @@ class _Choices(Entry):
     def restore(self, numbers: np.ndarray) -> np.ndarray:
         parts = np.split(numbers, self._offsets[1:], axis=-1)
         chosen = np.stack([part.argmax(-1) for part in parts], axis=-1) + self._low
-        return chosen.reshape(*numbers.shape[:-1], *(self.space.shape or ())).astype(self.space.dtype)
+        return chosen.reshape((*numbers.shape[:-1], *(self.space.shape or ()))).astype(self.space.dtype)
 
 
 class _Grid(Entry):
-    """An image or board of uint8, with its channels moved to the front."""
+    """An image or board of uint8, channels moved to the front."""
 
     def __init__(self, space: Box, remarks: list[Remark]) -> None:
         super().__init__(space, (), math.prod(space.shape), remarks)
@@ -217,8 +218,7 @@ class _Grid(Entry):
             raise BadValueError(f"the observation has the shape {array.shape} instead of {self.space.shape}")
         if array.dtype != np.uint8:
             array = self._as_bytes(array)
-        if self._bounds is not None and self._unchecked:
-            self._unchecked -= 1
+        if self._bounds is not None:
             self._bounds.check_bounds(array)
         return np.ascontiguousarray(np.moveaxis(array, -1, 0)) if self.channel_last else array
 

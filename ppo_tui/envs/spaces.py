@@ -31,6 +31,9 @@ def check_spaces(config: EnvConfig, observation_space: Space, action_space: Spac
     Raises:
         ConfigError: naming the space and what is supported.
     """
+    if _uses_mask_entry(config, observation_space, action_space):
+        assert isinstance(observation_space, Dict), "it has a mask entry"
+        observation_space = _without_mask(observation_space)
     _check_observations(config.id, observation_space)
     _check_actions(config.id, action_space)
     if config.frame_stack > 1 and isinstance(observation_space, Discrete):
@@ -128,7 +131,7 @@ class AdaptedActions(TransformAction):
 
 
 class MaskInObservation(TransformObservation):
-    """Take the action mask out of Dict observations, and put it into the info.
+    """Move the action mask from Dict observations into the info.
 
     Of the rest, a single entry ``observation`` or ``observations`` stands for the whole.
     """
@@ -136,9 +139,8 @@ class MaskInObservation(TransformObservation):
     def __init__(self, env: gymnasium.Env) -> None:
         space = env.observation_space
         assert isinstance(space, Dict), "mask_entry has found a Dict"
-        rest = {key: part for key, part in space.spaces.items() if key != MASK_ENTRY}
-        self._only = next(iter(rest)) if len(rest) == 1 and set(rest) <= set(_WHOLE) else None
-        super().__init__(env, self._without_mask, Dict(rest) if self._only is None else rest[self._only])
+        self._only = _only_entry(space)
+        super().__init__(env, self._without_mask, _without_mask(space))
 
     def _without_mask(self, observation: Any) -> Any:
         if self._only is not None:
@@ -155,6 +157,23 @@ class MaskInObservation(TransformObservation):
         return self._without_mask(observation), reward, terminated, truncated, info
 
 
+def _only_entry(space: Dict) -> str | None:
+    """Key of the only entry, standing for the whole observation; else None."""
+    rest = [key for key in space.spaces if key != MASK_ENTRY]
+    return rest[0] if len(rest) == 1 and rest[0] in _WHOLE else None
+
+
+def _without_mask(space: Dict) -> Space:
+    """The space of observations after `MaskInObservation`."""
+    if (only := _only_entry(space)) is not None:
+        return space.spaces[only]
+    return Dict({key: part for key, part in space.spaces.items() if key != MASK_ENTRY})
+
+
+def _uses_mask_entry(config: EnvConfig, observation_space: Space, action_space: Space) -> bool:
+    return config.action_masks in ("auto", True) and mask_entry(observation_space, action_space) is True
+
+
 def adapt_spaces(env: gymnasium.Env, config: EnvConfig) -> gymnasium.Env:
     """`env` with uint8 grids or float32 vectors, and actions from 0.
 
@@ -164,7 +183,7 @@ def adapt_spaces(env: gymnasium.Env, config: EnvConfig) -> gymnasium.Env:
     Its spaces must have passed `check_spaces`. An observation may share memory with the environment: it is valid
     until the next `step` or `reset`.
     """
-    if config.action_masks in ("auto", True) and mask_entry(env.observation_space, env.action_space) is True:
+    if _uses_mask_entry(config, env.observation_space, env.action_space):
         env = MaskInObservation(env)
     if not isinstance(env.action_space, MultiBinary):
         env = AdaptedActions(env)
@@ -228,7 +247,7 @@ def describe_masks(env: gymnasium.Env, config: EnvConfig) -> str | None:
     if found is False or config.action_masks is False:
         return None
     name = f"the observations' entry {MASK_ENTRY!r}"
-    if found and config.action_masks in ("auto", True):
+    if _uses_mask_entry(config, inner.observation_space, inner.action_space):
         return f"{name} masks the actions and is no part of what the policy sees (env.action_masks = false: a feature)"
     if found:
         return f"{name} is a feature, and masks no actions (env.action_masks = {config.action_masks!r})"

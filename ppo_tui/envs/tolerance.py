@@ -16,7 +16,7 @@ MAX_FAILED_RESETS = 5
 
 
 class BadValueError(ValueError):
-    """An observation or reward is NaN, infinite, of a wrong shape or not of its type."""
+    """An observation or reward with NaN, infinity, a wrong shape or type."""
 
 
 class EnvFailure(NamedTuple):
@@ -34,7 +34,7 @@ class EnvFailure(NamedTuple):
 
 
 class Remark(NamedTuple):
-    """A remark on an observation that does not fit its space, but is learnt as it is.
+    """A remark on an observation outside its space, learnt as it is.
 
     Attributes:
         kind: the same for every observation with this fault.
@@ -148,5 +148,5 @@ class TolerantEnv(gymnasium.Wrapper):
 
 
 def _remarks_of(env: gymnasium.Env) -> list[Remark]:
-    """The list that `env` appends its remarks on observations to."""
+    """The list of the remarks of `env` on its observations."""
     return env.get_wrapper_attr("observation_remarks") if env.has_wrapper_attr("observation_remarks") else []

@@ -183,13 +183,13 @@ def check_same(run: Run, experience: Experience, name: str) -> float:
 
 
 def _check_members(actions: np.ndarray, experience: Experience, name: str) -> None:
-    """Refuse actions that are none of the environment's."""
+    """Refuse actions outside the environment's action space."""
     space = experience.info.given_action_space
     scalars = isinstance(space, spaces.Discrete)
     for action in actions:
         if not space.contains(action if scalars else np.asarray(action)):
             raise RunFailedError(
-                f"{name} gives the action {action!r}, which is none of {experience.config.env.id}'s {space}",
+                f"{name} gives the action {action!s}, which is none of {experience.config.env.id}'s {space}",
                 hint="nothing of it was kept; please report this with the run's config.toml",
             )
 

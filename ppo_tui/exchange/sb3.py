@@ -235,7 +235,7 @@ def _check_names(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _check_numbers(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Refuse weights that are no finite float32 of the right rank."""
+    """Refuse weights of another type or rank, and NaN and infinity."""
     for name, tensor in tensors.items():
         ranks = (4,) if ".cnn." in name and name.endswith("weight") else (2,) if name.endswith("weight") else (1,)
         if tensor.ndim not in ranks:
@@ -332,7 +332,7 @@ def load_into(policy: ActorCritic, model: Sb3Model) -> None:
 
 
 def check_observations(model: Sb3Model, info: EnvInfo, config: Config) -> None:
-    """Refuse observations that reach the network in another order than in training.
+    """Refuse observations in another order than in the model's training.
 
     Raises:
         UsageError: with both shapes.

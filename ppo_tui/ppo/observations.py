@@ -43,13 +43,14 @@ class ImageLayout:
     """Conversion of images and boards to `[B, channels, height, width]`.
 
     Attributes:
+        channel_axis: of one observation, from its end.
         divided: whether their bytes are divided by 255.
     """
 
     channels: int
     height: int
     width: int
-    channels_innermost: bool
+    channel_axis: int = -3
     divided: bool = True
 
     @classmethod
@@ -57,24 +58,27 @@ class ImageLayout:
         """The layout of stacks of `frame_stack` observations; None without images.
 
         Images are uint8 of shape `[H, W]`, `[H, W, C]` or `[C, H, W]`; the shorter of the first and the last axis
-        is the one of the channels. Those of a square board are on the other side of the square, however many.
+        is the one of the channels. In a board with two equal axes it is the other one, however long.
         """
         if not is_grid(space):
             return None
         if len(space.shape) == 2:
-            return cls(frame_stack, *space.shape, channels_innermost=False, divided=divided)
+            return cls(frame_stack, *space.shape, divided=divided)
         first, middle, last = space.shape
-        if last < first or (first == middle and not holds_bytes(space)):
-            return cls(frame_stack * last, first, middle, channels_innermost=True, divided=divided)
-        return cls(frame_stack * first, middle, last, channels_innermost=False, divided=divided)
+        axis = -1 if last < first else -3
+        if not holds_bytes(space) and len({first, middle, last}) == 2:
+            axis = {first == middle: -1, middle == last: -3, first == last: -2}[True]
+        sides = list(space.shape)
+        channels = sides.pop(axis)
+        return cls(frame_stack * channels, *sides, channel_axis=axis, divided=divided)
 
     def fold(self, observations: Tensor) -> Tensor:
         """Reshape to `[B, channels, H, W]`, oldest frame first.
 
-        From `[B, K, H, W]`, `[B, (K,) C, H, W]` or `[B, (K,) H, W, C]`.
+        From `[B, K, H, W]`, or `[B, (K,) C, H, W]` with the channels on any of the last three axes.
         """
-        if self.channels_innermost:
-            observations = observations.movedim(-1, -3)
+        if self.channel_axis != -3:
+            observations = observations.movedim(self.channel_axis, -3)
         return observations.reshape(observations.shape[0], self.channels, self.height, self.width)
 
 

@@ -283,7 +283,7 @@ class Recovery:
                 self._report_remark(env, remark)
 
     def _report_remark(self, env: int, remark: Remark) -> None:
-        """Say once what an environment's observations do not fit."""
+        """Report a remark on observations, once for each kind."""
         if remark.kind not in self._remarked:
             self._remarked.add(remark.kind)
             self._warn(f"environment {env}: {remark.text}")

@@ -85,7 +85,7 @@ class OwnEnvs:
         return remarks[taken:]
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        """The environment's attribute, or what this method of it returns."""
+        """The environment's attribute, or the result of this method of it."""
         return self._ask(Request.CALL, wire.encode(Request.CALL, (name, arguments, {})))[0]
 
     def close(self) -> None:
