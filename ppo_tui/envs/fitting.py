@@ -131,8 +131,7 @@ class _Numbers(Entry):
         if array.dtype == np.float32:
             return array.reshape(self.size)
         try:
-            with np.errstate(over="raise"):
-                return array.astype(np.float32).reshape(self.size)
+            return _as_float32(array).reshape(self.size)
         except FloatingPointError:
             large = np.abs(array.reshape(-1)) > np.finfo(np.float32).max
             index = np.unravel_index(int(large.argmax()), array.shape)
@@ -165,6 +164,11 @@ class _Numbers(Entry):
 
     def restore(self, numbers: np.ndarray) -> np.ndarray:
         return numbers.reshape((*numbers.shape[:-1], *(self.space.shape or ()))).astype(self.space.dtype)
+
+
+@np.errstate(over="raise")
+def _as_float32(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32)
 
 
 class _Choice(Entry):

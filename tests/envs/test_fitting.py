@@ -176,3 +176,29 @@ def test_actions_reach_step_as_members_of_their_space_and_copies_of_its_own(spac
         envs.send_step(0, action[None], 1)
         np.testing.assert_array_equal(envs.shared.actions[0], action)
     envs.close()
+
+
+class Itemizing(gymnasium.Env):
+    """Needs NumPy's scalars: its observation counts the actions."""
+
+    observation_space, action_space = Box(0, 1000, (1,)), Discrete(3, start=1)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._sum = 0
+        return np.float32([0]), {}
+
+    def step(self, action):
+        self._sum += action.item()
+        return np.float32([self._sum]), 0.0, False, False, {}
+
+
+def test_a_replayed_episode_gets_its_actions_as_they_were():
+    from ppo_tui.envs.state import RecordedEpisode
+
+    env, other = RecordedEpisode(Itemizing()), RecordedEpisode(Itemizing())
+    env.reset(seed=1)
+    for action in (1, 3, 2):
+        env.step(np.int64(action))
+    other.restore_state(env.save_state())
+    assert other.step(np.int64(1))[0] == [7.0]
