@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from .boundary import threads_logged
-from .config import Config, build_config, names_outsiders, read_preset, refuse_outsiders
+from .config import Config, build_config, complete_older, names_outsiders, read_preset, refuse_outsiders
 from .distributed.torchrun import Place
 from .envs import EnvInfo
 from .errors import PPOTuiError, UsageError
@@ -282,7 +282,7 @@ def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: boo
         UsageError: someone has edited the file, and not `force`.
     """
     try:
-        tables = read_preset(directory.config_path)
+        tables = complete_older(read_preset(directory.config_path))
         edits = changed_settings(build_config(point.state.config), build_config(tables))
     except UsageError:
         if not force:

@@ -255,6 +255,22 @@ def to_tables(config: Config) -> dict[str, Any]:
     return _without_none(msgspec.to_builtins(config))
 
 
+def complete_older(tables: dict[str, Any]) -> dict[str, Any]:
+    """Add settings to the tables of a run of an older version.
+
+    They keep its numbers: it divided all uint8 by 255, and took a mask within the observations for a feature.
+    """
+    policy, env = tables.get("policy"), tables.get("env")
+    if not isinstance(policy, dict) or not isinstance(env, dict) or "normalize_images" in policy:
+        return tables
+    masks = env.get("action_masks", "auto")
+    return {
+        **tables,
+        "policy": {**policy, "normalize_images": True},
+        "env": {**env, "action_masks": "info" if masks == "auto" else masks},
+    }
+
+
 def _without_none(value: Any) -> Any:
     """Remove None, the default of such settings: TOML has no null."""
     if isinstance(value, dict):

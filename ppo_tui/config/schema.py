@@ -183,17 +183,18 @@ class EnvConfig(Section, frozen=True, kw_only=True):
         ),
     ] = ()
     action_masks: Annotated[
-        bool | Literal["auto"],
+        bool | Literal["auto", "info"],
         setting(
-            "Never take actions that the environment masks by info['action_mask'] or a method action_masks(); "
-            "auto: where it has masks.",
+            "Never take actions that the environment masks by info['action_mask'], a method action_masks() or an entry "
+            "'action_mask' of Dict observations; auto: where it has masks; info: not by the observations.",
             on_resume="fixed",
         ),
     ] = "auto"
     on_bad_value: Annotated[
         Literal["drop", "stop"],
         setting(
-            "An observation or reward that is NaN, infinite or of a wrong shape drops its episode, or stops the run.",
+            "An observation or reward that is NaN, infinite, of a wrong shape or not of its type drops its episode, or "
+            "stops the run.",
             on_resume="harmless",
         ),
     ] = "drop"
@@ -376,6 +377,12 @@ class PolicyConfig(Section, frozen=True, kw_only=True):
         bool,
         setting("Squash continuous actions into their bounds by a tanh instead of clipping them.", on_resume="fixed"),
     ] = False
+    normalize_images: Annotated[
+        bool | Literal["auto"],
+        setting(
+            "Divide observations of uint8 by 255; auto: only images, whose bounds are 0 and 255.", on_resume="fixed"
+        ),
+    ] = "auto"
     normalize_observations: Annotated[
         bool,
         setting(

@@ -23,7 +23,7 @@ from .state import RecordedEpisode
 def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.Env:
     """Make the environment of `config`, with spaces for the learner.
 
-    Observations are a Box: uint8 images, `[H, W]` or channel first `[C, H, W]`, or float32 vectors `[D]`.
+    Observations are a Box: uint8 images and boards, `[H, W]` or channel first `[C, H, W]`, or float32 vectors `[D]`.
     Actions are ``Discrete(n)`` and ``MultiDiscrete`` from 0 on, ``MultiBinary``, or a Box of floats to whose bounds
     actions are clipped. Frames are single; the rollout stacks them (`config.frame_stack`).
 
@@ -50,7 +50,7 @@ def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.
     env = gymnasium.make(checked_spec(spec), disable_env_checker=True, **_make_kwargs(config, render_mode))
     try:
         check_spaces(config, env.observation_space, env.action_space)
-        return hide_numbers(adapt_spaces(RecordedEpisode(env)), config)
+        return hide_numbers(adapt_spaces(RecordedEpisode(env), config), config)
     except BaseException:
         with contextlib.suppress(Exception):
             env.close()

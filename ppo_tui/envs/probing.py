@@ -18,7 +18,7 @@ from gymnasium.spaces import Box, Space
 from ..config.schema import EnvConfig, is_atari
 from ..errors import ConfigError, did_you_mean
 from .making import find_spec, make_env, newest_id
-from .spaces import MASK_HINT, choice_sizes, count_masked, read_mask
+from .spaces import MASK_HINT, choice_sizes, count_masked, describe_masks, given_spaces, read_mask
 from .tolerance import MAX_FAILED_RESETS, BadValueError
 
 _ANY_ERROR = (Exception, SystemExit, KeyboardInterrupt)
@@ -42,13 +42,18 @@ class EnvInfo:
         reward_threshold: mean return from which the environment counts as solved, or None where none is registered.
         action_meanings: a name for each discrete action, or None where the environment has none.
         num_masked: actions that the environment's masks cover, all choices together; 0 where nothing is masked.
+        given_observation_space, given_action_space: as the environment has them, before `make_env` adapts them.
+        notes: remarks for the user of a run.
     """
 
     observation_space: Box
     action_space: Space
     reward_threshold: float | None
     action_meanings: tuple[str, ...] | None
-    num_masked: int = 0
+    num_masked: int
+    given_observation_space: Space
+    given_action_space: Space
+    notes: tuple[str, ...] = ()
 
 
 def probe_env(config: EnvConfig) -> EnvInfo:
@@ -108,7 +113,7 @@ def _make_and_reset(config: EnvConfig, spec: EnvSpec) -> tuple[gymnasium.Env, di
     The info is None for an Atari game, which needs no reset to be known. A reset that fails is tried again on a new
     environment, as in a run.
     """
-    if is_atari(spec.id) and config.action_masks == "auto":
+    if is_atari(spec.id) and config.action_masks in ("auto", "info"):
         return make_env(config), None
     for attempt in range(1, MAX_FAILED_RESETS + 1):
         env = make_env(config)
@@ -129,6 +134,8 @@ def _make_and_reset(config: EnvConfig, spec: EnvSpec) -> tuple[gymnasium.Env, di
 def _read(env: gymnasium.Env, config: EnvConfig, spec: EnvSpec, facts: dict[str, Any] | None) -> EnvInfo:
     observation_space = env.observation_space
     assert isinstance(observation_space, Box), "make_env gives no other"
+    given_observations, given_actions = given_spaces(env)
+    note = describe_masks(env, config)
     try:
         num_masked = 0 if facts is None else count_masked(env, config, facts)
     except BadValueError as error:
@@ -139,6 +146,9 @@ def _read(env: gymnasium.Env, config: EnvConfig, spec: EnvSpec, facts: dict[str,
         reward_threshold=_number(spec.reward_threshold),
         action_meanings=_action_meanings(env),
         num_masked=num_masked,
+        given_observation_space=given_observations,
+        given_action_space=given_actions,
+        notes=() if note is None else (note,),
     )
 
 

@@ -7,22 +7,23 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple, flatten_space
-from gymnasium.wrappers import FlattenObservation, TransformAction, TransformObservation
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
+from gymnasium.wrappers import TransformAction, TransformObservation
 
 from ..config.schema import EnvConfig
 from ..errors import ConfigError
 from .contract import ApiError, shown
+from .fitting import FittedActions, FittedObservations, holds_bytes, is_grid
 from .tolerance import BadValueError
 
 _SUPPORTED_OBSERVATIONS = (
-    "supported are Box (uint8 images [H, W] or [H, W, C], anything else as a vector), Discrete, MultiDiscrete, "
+    "supported are Box (uint8 [H, W] or [H, W, C] as it is, anything else as a vector), Discrete, MultiDiscrete, "
     "MultiBinary, and Dict and Tuple of them without images; wrap the environment so that it has one of these"
 )
 _SUPPORTED_ACTIONS = "supported are Discrete, MultiDiscrete, MultiBinary, and Box of a floating-point type"
 
 _SMALLEST_IMAGE = 36
-"""Height and width from which a uint8 entry of a Dict counts as an image; smaller ones are numbers."""
+"""Height and width from which bytes in a Dict count as an image; smaller ones are numbers."""
 
 
 def check_spaces(config: EnvConfig, observation_space: Space, action_space: Space) -> None:
@@ -31,6 +32,9 @@ def check_spaces(config: EnvConfig, observation_space: Space, action_space: Spac
     Raises:
         ConfigError: naming the space and what is supported.
     """
+    if _uses_mask_entry(config, observation_space, action_space):
+        assert isinstance(observation_space, Dict), "it has a mask entry"
+        observation_space = _without_mask(observation_space)
     _check_observations(config.id, observation_space)
     _check_actions(config.id, action_space)
     if config.frame_stack > 1 and isinstance(observation_space, Discrete):
@@ -49,7 +53,7 @@ def _check_observations(env_id: str, space: Space) -> None:
         raise ConfigError(name, hint=_SUPPORTED_OBSERVATIONS)
     elif math.prod(_shape(space)) == 0:
         raise ConfigError(f"env.id = {env_id!r}: its observations {_show(space)} are empty")
-    elif isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) > 3:
+    elif isinstance(space, Box) and len(space.shape) > 3 and holds_bytes(space):
         raise ConfigError(
             f"env.id = {env_id!r}: its observations {_show(space)} have {len(space.shape)} dimensions",
             hint=_SUPPORTED_OBSERVATIONS,
@@ -75,9 +79,7 @@ def _check_entries(name: str, space: Dict | Tuple, path: str) -> None:
 
 
 def _is_image(space: Space) -> bool:
-    if not isinstance(space, Box) or space.dtype != np.uint8 or len(space.shape) not in (2, 3):
-        return False
-    return sorted(space.shape)[-2] >= _SMALLEST_IMAGE
+    return is_grid(space) and holds_bytes(space) and sorted(_shape(space))[-2] >= _SMALLEST_IMAGE
 
 
 def _check_actions(env_id: str, space: Space) -> None:
@@ -103,76 +105,157 @@ def _show(space: Space) -> str:
     return text if len(text) <= 120 else text[:119] + "…"
 
 
-def adapt_spaces(env: gymnasium.Env) -> gymnasium.Env:
-    """`env` with uint8 images or float32 vectors, and actions from 0.
+class AdaptedObservations(TransformObservation):
+    """Convert observations by `FittedObservations`.
 
-    Discrete observations become one-hot, one entry after the other.
+    Attributes:
+        fit: the conversion.
+        observation_remarks: on observations that do not fit their space; one of each kind.
+    """
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        self.fit = FittedObservations(env.observation_space)
+        self.observation_remarks = self.fit.remarks
+        super().__init__(env, self.fit, self.fit.space)
+
+
+class AdaptedActions(TransformAction):
+    """Convert actions by `FittedActions`.
+
+    Attributes:
+        fit: the conversion.
+    """
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        self.fit = FittedActions(env.action_space)
+        super().__init__(env, self.fit, self.fit.space)
+
+
+class MaskInObservation(TransformObservation):
+    """Move the action mask from Dict observations into the info.
+
+    Of the rest, a single entry ``observation`` or ``observations`` stands for the whole.
+    """
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        space = env.observation_space
+        assert isinstance(space, Dict), "mask_entry has found a Dict"
+        self._only = _only_entry(space)
+        super().__init__(env, self._without_mask, _without_mask(space))
+
+    def _without_mask(self, observation: Any) -> Any:
+        if self._only is not None:
+            return observation[self._only]
+        return {key: part for key, part in observation.items() if key != MASK_ENTRY}
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._without_mask(observation), {MASK_ENTRY: observation[MASK_ENTRY], **info}
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        info = {MASK_ENTRY: observation[MASK_ENTRY], **info}
+        return self._without_mask(observation), reward, terminated, truncated, info
+
+
+def _only_entry(space: Dict) -> str | None:
+    """Key of the only entry, standing for the whole observation; else None."""
+    rest = [key for key in space.spaces if key != MASK_ENTRY]
+    return rest[0] if len(rest) == 1 and rest[0] in _WHOLE else None
+
+
+def _without_mask(space: Dict) -> Space:
+    """The space of observations after `MaskInObservation`."""
+    if (only := _only_entry(space)) is not None:
+        return space.spaces[only]
+    return Dict({key: part for key, part in space.spaces.items() if key != MASK_ENTRY})
+
+
+def _uses_mask_entry(config: EnvConfig, observation_space: Space, action_space: Space) -> bool:
+    return config.action_masks in ("auto", True) and mask_entry(observation_space, action_space) is True
+
+
+def adapt_spaces(env: gymnasium.Env, config: EnvConfig) -> gymnasium.Env:
+    """`env` with uint8 grids or float32 vectors, and actions from 0.
+
+    Discrete observations become one-hot, one entry after the other. A mask within a Dict observation goes into the
+    info, unless `config` says otherwise.
 
     Its spaces must have passed `check_spaces`. An observation may share memory with the environment: it is valid
     until the next `step` or `reset`.
     """
-    return _adapt_observations(_adapt_actions(env))
+    if _uses_mask_entry(config, env.observation_space, env.action_space):
+        env = MaskInObservation(env)
+    if not isinstance(env.action_space, MultiBinary):
+        env = AdaptedActions(env)
+    return AdaptedObservations(env)
 
 
-def _adapt_actions(env: gymnasium.Env) -> gymnasium.Env:
-    space = env.action_space
-    if isinstance(space, Box):
-        return TransformAction(env, lambda action: np.clip(action, space.low, space.high), space)
-    if isinstance(space, Discrete) and space.start != 0:
-        return TransformAction(env, lambda action: action + space.start, Discrete(int(space.n)))
-    if isinstance(space, MultiDiscrete) and np.any(space.start):
-        return TransformAction(env, lambda action: action + space.start, MultiDiscrete(space.nvec, dtype=space.dtype))
-    return env
+def given_spaces(env: gymnasium.Env) -> tuple[Space, Space]:
+    """The spaces of observations and actions before `adapt_spaces`.
 
-
-def _adapt_observations(env: gymnasium.Env) -> gymnasium.Env:
-    space = env.observation_space
-    if not isinstance(space, Box):
-        return _as_vector(FlattenObservation(env))
-    if space.dtype == np.uint8 and len(space.shape) == 2:
-        return env
-    if space.dtype == np.uint8 and len(space.shape) == 3:
-        return _channel_first(env, space) if _has_channel_last(space.shape) else env
-    return _as_vector(env)
-
-
-def _has_channel_last(shape: tuple[int, ...]) -> bool:
-    """Whether the last axis of an image is its channel axis.
-
-    The channel axis is the shorter one; equal ones follow Gymnasium's `[H, W, C]`.
+    Observations are without their action mask, where that is used.
     """
-    return shape[2] <= shape[0]
+    observations, actions = env.observation_space, env.action_space
+    layer = env
+    while isinstance(layer, gymnasium.Wrapper):
+        if isinstance(layer, AdaptedObservations):
+            observations = layer.fit.given
+        elif isinstance(layer, AdaptedActions):
+            actions = layer.fit.given
+        layer = layer.env
+    return observations, actions
 
 
-def _channel_first(env: gymnasium.Env, space: Box) -> gymnasium.Env:
-    height, width, channels = space.shape
-    moved = Box(
-        low=np.moveaxis(space.low, -1, 0),
-        high=np.moveaxis(space.high, -1, 0),
-        shape=(channels, height, width),
-        dtype=np.uint8,
+MASK_ENTRY = "action_mask"
+"""Key of the mask in a Dict observation (RLlib's and PettingZoo's), and in the info (Gymnasium's)."""
+
+_WHOLE = ("observation", "observations")
+"""Keys beside `MASK_ENTRY`: PettingZoo's and RLlib's."""
+
+
+def mask_entry(observation_space: Space, action_space: Space) -> bool | None:
+    """Whether observations have an entry usable as an action mask.
+
+    None if there is an entry of that name, and nothing else or of another size.
+    """
+    if not isinstance(observation_space, Dict) or MASK_ENTRY not in observation_space.spaces:
+        return False
+    if not isinstance(action_space, Discrete | MultiDiscrete) or len(observation_space.spaces) == 1:
+        return None
+    entry = observation_space.spaces[MASK_ENTRY]
+    if isinstance(entry, Box):
+        binary = bool(np.all(entry.low == 0) and np.all(entry.high == 1))
+    elif isinstance(entry, MultiDiscrete):
+        binary = bool(np.all(entry.nvec == 2) and not np.any(entry.start))
+    else:
+        binary = isinstance(entry, MultiBinary)
+    return True if binary and math.prod(_shape(entry)) == sum(choice_sizes(action_space)) else None
+
+
+def describe_masks(env: gymnasium.Env, config: EnvConfig) -> str | None:
+    """A remark on an action mask within the observations; None without one.
+
+    Args:
+        env: after `adapt_spaces`.
+    """
+    inner = layer = env
+    while isinstance(layer, gymnasium.Wrapper):
+        if isinstance(layer, AdaptedObservations | AdaptedActions | MaskInObservation):
+            inner = layer.env
+        layer = layer.env
+    found = mask_entry(inner.observation_space, inner.action_space)
+    if found is False or config.action_masks is False:
+        return None
+    name = f"the observations' entry {MASK_ENTRY!r}"
+    if _uses_mask_entry(config, inner.observation_space, inner.action_space):
+        return f"{name} masks the actions and is no part of what the policy sees (env.action_masks = false: a feature)"
+    if found:
+        return f"{name} is a feature, and masks no actions (env.action_masks = {config.action_masks!r})"
+    return (
+        f"{name} is a feature, and masks no actions: a mask has one number, 0 or 1, for each action "
+        f"of {_show(inner.action_space)}, beside other entries"
     )
-    return TransformObservation(env, lambda image: np.ascontiguousarray(np.moveaxis(image, -1, 0)), moved)
-
-
-def _as_vector(env: gymnasium.Env) -> gymnasium.Env:
-    """Float32 vectors `[D]`, even for environments with other values.
-
-    Some declare float32 and return float64.
-    """
-    flat = flatten_space(env.observation_space)
-    assert isinstance(flat, Box), "check_spaces has refused what does not flatten"
-    with np.errstate(over="ignore"):  # a bound beyond float32 becomes infinite
-        space = Box(low=flat.low.astype(np.float32), high=flat.high.astype(np.float32), dtype=np.float32)
-    size, shape = space.shape[0], env.observation_space.shape
-
-    def flattened(observation: Any) -> np.ndarray:
-        vector = np.asarray(observation, dtype=np.float32)
-        if vector.size != size:
-            raise BadValueError(f"the observation has the shape {vector.shape} instead of {shape}")
-        return vector.reshape(size)
-
-    return TransformObservation(env, flattened, space)
 
 
 def hide_numbers(env: gymnasium.Env, config: EnvConfig) -> gymnasium.Env:
@@ -187,7 +270,7 @@ def hide_numbers(env: gymnasium.Env, config: EnvConfig) -> gymnasium.Env:
     assert isinstance(space, Box), "adapt_spaces has made it one"
     if len(space.shape) != 1:
         raise ConfigError(
-            f"env.hide = {list(config.hide)}: the observations of {config.id!r} are images of shape "
+            f"env.hide = {list(config.hide)}: the observations of {config.id!r} are images or boards of shape "
             f"{list(space.shape)}",
             hint="remove it; it hides numbers of a vector",
         )
@@ -201,7 +284,10 @@ def hide_numbers(env: gymnasium.Env, config: EnvConfig) -> gymnasium.Env:
     return TransformObservation(env, lambda vector: vector[shown], visible)
 
 
-MASK_HINT = "set env.action_masks = false, or provide masks in info['action_mask'] or by a method action_masks()"
+MASK_HINT = (
+    "set env.action_masks = false, or provide masks in info['action_mask'], by a method action_masks() or as an entry "
+    "'action_mask' of Dict observations"
+)
 
 
 def count_masked(env: gymnasium.Env, config: EnvConfig, info: dict[str, Any]) -> int:
@@ -215,7 +301,7 @@ def count_masked(env: gymnasium.Env, config: EnvConfig, info: dict[str, Any]) ->
         BadValueError: its mask is none, or leaves no action possible.
     """
     wanted = config.action_masks
-    if wanted is False or (wanted == "auto" and not isinstance(env.action_space, Discrete | MultiDiscrete)):
+    if wanted is False or (wanted is not True and not isinstance(env.action_space, Discrete | MultiDiscrete)):
         return 0
     if not isinstance(env.action_space, Discrete | MultiDiscrete):
         raise ConfigError(
@@ -223,7 +309,7 @@ def count_masked(env: gymnasium.Env, config: EnvConfig, info: dict[str, Any]) ->
             hint="set env.action_masks = false",
         )
     if _find_mask(env, info) is None:
-        if wanted == "auto":
+        if wanted is not True:
             return 0
         raise ConfigError(f"env.action_masks = true: {config.id!r} provides no masks", hint=MASK_HINT)
     return read_mask(env, info).size
@@ -263,8 +349,8 @@ def choice_sizes(space: Space) -> list[int]:
 
 
 def _find_mask(env: gymnasium.Env, info: dict[str, Any]) -> Any:
-    if "action_mask" in info:
-        return info["action_mask"]
+    if MASK_ENTRY in info:
+        return info[MASK_ENTRY]
     if not env.has_wrapper_attr("action_masks"):
         return None
     action_masks = env.get_wrapper_attr("action_masks")

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol, SupportsFloat, runtime_checkable
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import Discrete
 from gymnasium.wrappers import (
     OrderEnforcing,
     PassiveEnvChecker,
@@ -221,7 +222,7 @@ class RecordedEpisode(EpisodeReturn):
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
-        self._scalar_actions = env.action_space.shape == ()
+        self._scalar_actions = isinstance(env.action_space, Discrete)
         inner = env.unwrapped
         self._stateful = inner if isinstance(inner, StatefulEnv) and _can_be_saved(env) else None
         self._recording = _Recording(obstacle="it has not been reset yet")
@@ -303,8 +304,8 @@ class RecordedEpisode(EpisodeReturn):
         set_generator_state(self, facts["generator_before"])
         self.reset(seed=facts["seed"])
         self._recording.generator_before = facts["generator_before"]
-        for action in actions.tolist() if self._scalar_actions else actions:
-            self.step(action)
+        for action in actions:
+            self.step(action if self._scalar_actions else np.array(action))
         same = (
             _digest(self._recording.observation) == facts["observation"]
             and generator_state(self) == facts["generator_after"]

@@ -16,7 +16,10 @@ MAX_FAILED_RESETS = 5
 
 
 class BadValueError(ValueError):
-    """A value is NaN, infinite, or of a wrong shape or type."""
+    """An observation, reward or mask against the rules.
+
+    It is NaN, infinite, or of a wrong shape or type.
+    """
 
 
 class EnvFailure(NamedTuple):
@@ -33,13 +36,25 @@ class EnvFailure(NamedTuple):
     episode_step: int
 
 
+class Remark(NamedTuple):
+    """A remark on an observation outside its space, learnt as it is.
+
+    Attributes:
+        kind: the same for every observation with this fault.
+        text: with the number at fault.
+    """
+
+    kind: str
+    text: str
+
+
 class TolerantEnv(gymnasium.Wrapper):
     """Abandon the episode if an environment raises or returns a bad value.
 
-    Bad are observations and rewards that are NaN, infinite or of a wrong shape, and unusable action masks. That step
-    then does not count: `step` returns None for the observation, reward 0 and a truncation; the caller, which knows the
-    observation before, resets. A reset that fails is tried again on a newly made environment. `take_failures` returns
-    what happened.
+    Bad are observations and rewards that are NaN, infinite, of a wrong shape or not of their type, and unusable action
+    masks. That step then does not count: `step` returns None for the observation, reward 0 and a truncation; the
+    caller, which knows the observation before, resets. A reset that fails is tried again on a newly made environment.
+    `take_failures` returns what happened, `take_remarks` what else there is to say.
 
     Args:
         make: makes the environment.
@@ -59,6 +74,7 @@ class TolerantEnv(gymnasium.Wrapper):
         self._on_bad_value = on_bad_value
         self._read_mask = read_mask
         self._failures: list[EnvFailure] = []
+        self._remarks = _remarks_of(self.env)
         self._episode_step = 0
         self._seed: int | None = None
         self._shape = self.observation_space.shape
@@ -106,6 +122,12 @@ class TolerantEnv(gymnasium.Wrapper):
         failures, self._failures = self._failures, []
         return failures
 
+    def take_remarks(self) -> list[Remark]:
+        """The remarks on observations since the last call."""
+        remarks = self._remarks[:]
+        self._remarks.clear()
+        return remarks
+
     def _remake(self) -> int | None:
         """Replace the broken environment; return the seed for the new one.
 
@@ -114,6 +136,7 @@ class TolerantEnv(gymnasium.Wrapper):
         with contextlib.suppress(Exception):
             self.env.close()
         self.env = self._make()
+        self._remarks = _remarks_of(self.env)
         if self._seed is not None:
             self._seed = (self._seed + 1) % 2**31
         return self._seed
@@ -137,3 +160,8 @@ class TolerantEnv(gymnasium.Wrapper):
                 index = tuple(bad[0].tolist())
                 value = np.asarray(observation)[index]
                 raise BadValueError(f"observation[{', '.join(map(str, index))}] is {value}")
+
+
+def _remarks_of(env: gymnasium.Env) -> list[Remark]:
+    """The list of the remarks of `env` on its observations."""
+    return env.get_wrapper_attr("observation_remarks") if env.has_wrapper_attr("observation_remarks") else []

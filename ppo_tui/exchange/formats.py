@@ -21,8 +21,8 @@ from torch import Tensor
 from ..errors import RunFailedError, UsageError, did_you_mean
 from ..ppo import ActorCritic, build_policy
 from ..training.checkpoint.snapshot import on_cpu
-from .deployed import DeployedPolicy, Facts, example_inputs
-from .experience import Experience, Run, check_same
+from .deployed import DeployedPolicy, Facts
+from .experience import Experience, Run, check_same, sampled
 
 METADATA = "ppo-tui"
 """Key of the `Facts` in the metadata of a file."""
@@ -92,7 +92,7 @@ class Onnx:
 
     def write(self, path: Path, policy: DeployedPolicy, example: tuple[Tensor, ...], facts: Facts) -> None:
         batch = torch.export.Dim("batch", min=1)
-        first, *others = [{0: batch} for _ in example]
+        shapes = tuple({0: batch} for _ in example)
         with _quiet():
             program = torch.onnx.export(
                 policy,
@@ -100,7 +100,7 @@ class Onnx:
                 dynamo=True,
                 input_names=policy.inputs,
                 output_names=policy.outputs,
-                dynamic_shapes=(first, tuple(others)) if others else (first,),
+                dynamic_shapes=(shapes,),
                 verbose=False,
             )
         assert program is not None, "with dynamo, PyTorch returns the program"
@@ -146,11 +146,7 @@ def check_export(name: str, path: Path | None) -> Format:
 
 def deploy(experience: Experience, policy: ActorCritic | None = None) -> DeployedPolicy:
     """Wrap the policy of this experience, or another one, for other programs."""
-    return DeployedPolicy(
-        policy or experience.policy,
-        masked=experience.masks is not None,
-        squashed=experience.config.policy.squash_actions,
-    ).eval()
+    return DeployedPolicy(policy or experience.policy, experience.info, experience.config).eval()
 
 
 def write_policy(path: Path, form: Format, experience: Experience, facts: Facts) -> float:
@@ -163,12 +159,13 @@ def write_policy(path: Path, form: Format, experience: Experience, facts: Facts)
         UsageError: the file cannot be written.
         RunFailedError: the network cannot be written in this format, or the file decides differently.
     """
-    example = example_inputs(experience.policy, experience.info, experience.config)
+    example = tuple(tensor[:2] for tensor in experience.inputs)
     temporary = path.with_name(f".{path.stem}.tmp{form.suffix}")
     try:
         with torch.inference_mode(False), torch.no_grad():
             _write(temporary, form, deploy(experience), example, facts)
-            difference = check_same(form.load(temporary, experience), experience, path.name)
+            run = form.load(temporary, experience)
+            difference = max(check_same(run, each, path.name) for each in (experience, sampled(experience)) if each)
         os.replace(temporary, path)
     except OSError as error:
         raise UsageError(

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from ..config import Config
 from ..ppo.distributions import action_kind
+from ..ppo.observations import divides_bytes
 from ..runs import RunDirectory
 from ..training import Trainer, examine
 from ..training.checkpoint.files import point_link
-from .experience import check_same, gather_experience
-from .sb3 import Sb3Model, config_for, load_into, runner
+from .experience import check_same, gather_experience, to_given
+from .sb3 import Sb3Model, check_observations, config_for, load_into, runner
 
 
 def import_model(
@@ -37,6 +38,7 @@ def import_model(
     """
     config = config_for(model, config)
     info = examine(config)
+    check_observations(model, info, config)
     planned = RunDirectory.plan(label=label, name=name, path=run_dir)
     ours = not planned.path.exists()
     directory = RunDirectory.create(config, label=label, name=name, path=planned.path)
@@ -51,10 +53,12 @@ def import_model(
 
         def to_env(scores: Tensor) -> np.ndarray:
             log_std = experience.policy.log_std
-            return kind.to_env(kind.distribution(scores, log_std, experience.masks).mode().detach().numpy())
+            decided = kind.distribution(scores, log_std, experience.masks).mode().detach().numpy()
+            return to_given(info, kind.to_env(decided))
 
         with torch.inference_mode():
-            check_same(runner(model, to_env), experience, model.path.name)
+            run = runner(model, to_env, divided=divides_bytes(info.observation_space, config.policy))
+            check_same(lambda inputs: run((experience.observations,)), experience, model.path.name)
         by = f"Stable-Baselines3 {model.version}".strip()
         reason = f"imported from {model.path.name}, trained by {by} for {model.steps:,} steps"
         directory.update(status="stopped", reason=reason, pid=None)

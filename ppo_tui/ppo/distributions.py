@@ -22,6 +22,12 @@ from ..errors import ConfigError
 
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
+_SMALLEST_UNIFORM, _LARGEST_UNIFORM = 2.0**-25, 1.0 - 2.0**-24
+"""Bounds of uniform noise, for finite Gumbel numbers.
+
+A generator of float32 draws multiples of 2⁻²⁴, 0 among them; all others are within these bounds.
+"""
+
 
 class Distribution(Protocol):
     """B independent action distributions, one per observation."""
@@ -80,9 +86,10 @@ class Categorical:
     def sample(self, noise: Tensor) -> Tensor:
         """Sample by the Gumbel-max trick (Gumbel, 1954).
 
-        argmax(log p + g) with g = −log(−log u) follows p.
+        argmax(log p + g) with g = −log(−log u) follows p. For u = 0 or 1 g would be infinite: a possible action would
+        fall behind those of probability 0, or one of these rise above it.
         """
-        gumbel = -torch.log(-torch.log(noise))
+        gumbel = -torch.log(-torch.log(noise.clamp(_SMALLEST_UNIFORM, _LARGEST_UNIFORM)))
         return torch.argmax(self.log_probs + gumbel, dim=-1)
 
     def mode(self) -> Tensor:

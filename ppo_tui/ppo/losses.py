@@ -11,6 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+_ROUNDING = 8.0
+"""Units in the last place, between two returns that are equal but for rounding."""
+
 
 def probability_ratio(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
     """The probability ratio rₜ(θ), `[B]` (PPO, section 3).
@@ -146,12 +149,14 @@ def explained_variance(values: Tensor, returns: Tensor) -> Tensor:
 
     Both tensors have the same shape.
 
-    1 for a perfect critic, 0 for a constant one, below 0 for a worse one; NaN where all returns are equal and there is
-    no variance to explain.
+    1 for a perfect critic, 0 for a constant one, below 0 for a worse one; NaN where all returns are equal up to
+    rounding and there is no variance to explain.
     """
-    spread = (returns.max() - returns.min()) > 0
+    # A return is (Vₜᵃʳᵍ − V) + V, whose rounding is relative to the larger of both.
+    magnitude = torch.max(returns.abs().max(), values.abs().max())
+    spread = returns.max() - returns.min()
     unexplained = torch.var(returns - values, correction=0) / torch.var(returns, correction=0)
-    return torch.where(spread, 1.0 - unexplained, torch.nan)
+    return torch.where(spread > _ROUNDING * torch.finfo(returns.dtype).eps * magnitude, 1.0 - unexplained, torch.nan)
 
 
 def normalize(x: Tensor, eps: float = 1e-8, *, over: Tensor | None = None) -> Tensor:

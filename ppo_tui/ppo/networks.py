@@ -20,9 +20,9 @@ _NONLINEARITIES = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU, "elu": nn.
 class NatureCNN(nn.Module):
     """The convolutional network of the Nature DQN.
 
-    Mnih et al., 2015, https://doi.org/10.1038/nature14236. Bytes are scaled to 0..1 here, so that images are stored and
-    moved as uint8. The convolutions work in the channels-last memory format, the faster one on CPUs and on GPUs with
-    tensor cores.
+    Mnih et al., 2015, https://doi.org/10.1038/nature14236. Bytes of images are scaled to 0..1 here, so that
+    they are stored and moved as uint8. The convolutions work in the channels-last memory format, the faster one on CPUs
+    and on GPUs with tensor cores.
 
     Args:
         layout: of the images; at least 36×36.
@@ -130,26 +130,28 @@ CNNS = {"nature-cnn": NatureCNN, "impala": ImpalaCNN, "a3c-cnn": A3CNN}
 
 
 def _scaled_images(layout: ImageLayout, observations: Tensor) -> Tensor:
-    """Float images `[B, C, H, W]` in 0..1, from bytes.
+    """Float images `[B, C, H, W]`, bytes of images in 0..1.
 
     Their memory is channels-last.
     """
-    images = layout.fold(observations)
+    images = layout.fold(observations).contiguous(memory_format=torch.channels_last).float()
     # Converting and then scaling in place takes a twentieth of the time of bytes times a float.
-    return images.contiguous(memory_format=torch.channels_last).float().mul_(_BYTE_SCALE)
+    return images.mul_(_BYTE_SCALE) if layout.divided else images
 
 
 class MLP(nn.Module):
-    """Fully connected layers over the flattened observation; bytes are scaled to 0..1.
+    """Fully connected layers over the flattened observation.
 
     Args:
         num_inputs: numbers in an observation, all stacked frames together.
         hidden: widths of the layers; with none, the features are the observation itself.
         activation: nonlinearity after each layer: tanh, relu, silu, elu or gelu.
+        divided: divide uint8 by 255, to scale bytes to 0..1.
     """
 
-    def __init__(self, num_inputs: int, hidden: Sequence[int], activation: str) -> None:
+    def __init__(self, num_inputs: int, hidden: Sequence[int], activation: str, *, divided: bool = False) -> None:
         super().__init__()
+        self._divided = divided
         nonlinearity = _NONLINEARITIES[activation]
         layers: list[nn.Module] = []
         for width in hidden:
@@ -161,7 +163,7 @@ class MLP(nn.Module):
     def forward(self, observations: Tensor) -> Tensor:
         """Features `[B, num_features]` of observations `[B, ...]` of any numeric type."""
         flat = observations.reshape(observations.shape[0], -1)
-        flat = flat * _BYTE_SCALE if flat.dtype == torch.uint8 else flat.float()
+        flat = flat * _BYTE_SCALE if self._divided and flat.dtype == torch.uint8 else flat.float()
         return self.layers(flat)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from ..config import PolicyConfig
+from ..envs.fitting import holds_bytes, is_grid
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 MIN_IMAGE_SIZES = {"nature-cnn": 36, "impala": 8, "a3c-cnn": 8}
 """Smallest height and width of an image for each convolutional network."""
+
+
+def divides_bytes(space: spaces.Box, policy: PolicyConfig) -> bool:
+    """Whether the policy divides these observations by 255."""
+    return space.dtype == np.uint8 and (
+        holds_bytes(space) if policy.normalize_images == "auto" else policy.normalize_images
+    )
 
 
 def has_stack_axis(shape: Sequence[int], dtype: np.typing.DTypeLike, frame_stack: int) -> bool:
@@ -32,36 +40,45 @@ def has_stack_axis(shape: Sequence[int], dtype: np.typing.DTypeLike, frame_stack
 
 @dataclasses.dataclass(frozen=True)
 class ImageLayout:
-    """Conversion of image observations to `[B, channels, height, width]`."""
+    """Conversion of images and boards to `[B, channels, height, width]`.
+
+    Attributes:
+        channel_axis: of one observation, from its end.
+        divided: whether their bytes are divided by 255.
+    """
 
     channels: int
     height: int
     width: int
-    channels_innermost: bool
+    channel_axis: int = -3
+    divided: bool = True
 
     @classmethod
-    def of(cls, space: spaces.Box, frame_stack: int) -> ImageLayout | None:
+    def of(cls, space: spaces.Box, frame_stack: int, *, divided: bool = True) -> ImageLayout | None:
         """The layout of stacks of `frame_stack` observations; None without images.
 
         Images are uint8 of shape `[H, W]`, `[H, W, C]` or `[C, H, W]`; the shorter of the first and the last axis
-        is the one of the channels.
+        is the one of the channels. In a board with two equal axes it is the other one, however long.
         """
-        if space.dtype != np.uint8 or len(space.shape) not in (2, 3):
+        if not is_grid(space):
             return None
         if len(space.shape) == 2:
-            return cls(frame_stack, *space.shape, channels_innermost=False)
+            return cls(frame_stack, *space.shape, divided=divided)
         first, middle, last = space.shape
-        if last < first:
-            return cls(frame_stack * last, first, middle, channels_innermost=True)
-        return cls(frame_stack * first, middle, last, channels_innermost=False)
+        axis = -1 if last < first else -3
+        if not holds_bytes(space) and len({first, middle, last}) == 2:
+            axis = {first == middle: -1, middle == last: -3, first == last: -2}[True]
+        sides = list(space.shape)
+        channels = sides.pop(axis)
+        return cls(frame_stack * channels, *sides, channel_axis=axis, divided=divided)
 
     def fold(self, observations: Tensor) -> Tensor:
         """Reshape to `[B, channels, H, W]`, oldest frame first.
 
-        From `[B, K, H, W]`, `[B, (K,) C, H, W]` or `[B, (K,) H, W, C]`.
+        From `[B, K, H, W]`, or `[B, (K,) C, H, W]` with the channels on any of the last three axes.
         """
-        if self.channels_innermost:
-            observations = observations.movedim(-1, -3)
+        if self.channel_axis != -3:
+            observations = observations.movedim(self.channel_axis, -3)
         return observations.reshape(observations.shape[0], self.channels, self.height, self.width)
 
 
@@ -78,7 +95,7 @@ def image_layout(space: spaces.Box, policy: PolicyConfig, frame_stack: int) -> I
     if network not in MIN_IMAGE_SIZES:
         return None
     smallest = MIN_IMAGE_SIZES[network]
-    layout = ImageLayout.of(space, frame_stack)
+    layout = ImageLayout.of(space, frame_stack, divided=divides_bytes(space, policy))
     if layout and min(layout.height, layout.width) >= smallest:
         return layout
     if policy.network == "auto":
@@ -99,10 +116,10 @@ def check_spaces_of_policy(
         ConfigError: names the setting.
     """
     image_layout(observation_space, policy, frame_stack)
-    if policy.normalize_observations and observation_space.dtype == np.uint8:
+    if policy.normalize_observations and divides_bytes(observation_space, policy):
         raise ConfigError(
             "policy.normalize_observations = true: the observations are images, whose bytes are scaled to 0..1 already",
-            hint="leave it out",
+            hint="leave it out, or set policy.normalize_images = false",
         )
     if policy.squash_actions and not (isinstance(action_space, spaces.Box) and action_space.is_bounded()):
         raise ConfigError(

@@ -18,7 +18,7 @@ from .cpu_inference import can_pack, pack
 from .distributions import ActionKind, Distribution, action_kind
 from .networks import CNNS, MLP, custom_network, initialize_orthogonal
 from .normalizers import ObservationNormalizer
-from .observations import check_spaces_of_policy, has_stack_axis, image_layout
+from .observations import check_spaces_of_policy, divides_bytes, has_stack_axis, image_layout
 from .recurrent import RecurrentContext, RecurrentLayer
 
 
@@ -317,4 +317,5 @@ def _trunk_builder(space: spaces.Box, policy: PolicyConfig, frame_stack: int) ->
         return lambda: custom_network(policy.network, shape, example)
     if layout := image_layout(space, policy, frame_stack):
         return lambda: CNNS["nature-cnn" if policy.network == "auto" else policy.network](layout)
-    return lambda: MLP(frame_stack * math.prod(space.shape), policy.hidden, policy.activation)
+    inputs, divided = frame_stack * math.prod(space.shape), divides_bytes(space, policy)
+    return lambda: MLP(inputs, policy.hidden, policy.activation, divided=divided)

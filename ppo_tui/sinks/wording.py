@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..plotting import formats
@@ -137,5 +138,5 @@ def _describe_update(event: UpdateFinished) -> str:
         ("train/learning_rate", "lr", ".3g"),
     ):
         value = metrics.get(key)
-        parts.append(f"{label} {formats.NOTHING if value is None else format(value, form)}")
+        parts.append(f"{label} {formats.NOTHING if value is None or math.isnan(value) else format(value, form)}")
     return "  ".join(parts)

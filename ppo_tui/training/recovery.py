@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ..envs.tolerance import EnvFailure
+from ..envs.tolerance import EnvFailure, Remark
 from ..errors import RunFailedError, WorkerFailedError
 from ..ppo import ActorCritic, RolloutBuffer
 from ..protocol import Alarm, Level
 from ..workers import Replacement, StartFailure, WorkerPool
-from ..workers.worker import FAILURES
+from ..workers.worker import FAILURES, REMARKS
 from .hub import RunContext
 from .metrics import WorkersView
 
@@ -80,6 +80,7 @@ class Recovery:
         self._env_failures: Counter[int] = Counter()
         self._failed_envs: dict[int, int] = {}
         self._reported: tuple[str, ...] = ()
+        self._remarked: set[str] = set()
 
     def rollout_begins(self) -> None:
         """Start to count this rollout's failures of workers and environments."""
@@ -273,7 +274,7 @@ class Recovery:
     # ── Environments that raise ─────────────────────────────────────────────────────────────────────────────
 
     def report_failures(self, pairs: Pairs, t: int) -> None:
-        """Report failed environments among the replies to step `t`.
+        """Report failed environments among the replies to step `t`, and remarks.
 
         −1 stands for a reset. Each failure cost an episode.
 
@@ -283,6 +284,14 @@ class Recovery:
         for env, info in pairs:
             for failure in info.get(FAILURES, ()):
                 self._report_failure(env, failure, t)
+            for remark in info.get(REMARKS, ()):
+                self._report_remark(env, remark)
+
+    def _report_remark(self, env: int, remark: Remark) -> None:
+        """Report a remark on observations, once for each kind."""
+        if remark.kind not in self._remarked:
+            self._remarked.add(remark.kind)
+            self._warn(f"environment {env}: {remark.text}")
 
     def _report_failure(self, env: int, failure: EnvFailure, t: int) -> None:
         since = self._first_row + 1 + self._failed_envs.get(env, -1) + 1

@@ -87,7 +87,7 @@ class Trainer:
         ranks: Ranks = ALONE,
     ) -> None:
         self.config, self.name = config, name
-        self._run_dir, self._notes, self._attended = run_dir, notes, attended
+        self._run_dir, self._attended = run_dir, attended
         self._inbox = inbox or Inbox()
         self._resumed = None if resume_from is None else read_checkpoint(resume_from, ranks)
         self._resumed_path = resume_from.path if isinstance(resume_from, OpenedCheckpoint) else resume_from
@@ -102,6 +102,7 @@ class Trainer:
         keep_freed_memory()
         origin = self._resumed.state.origin if self._resumed else None
         info = env_info or examine(config)
+        self._notes = [*((Level.WARNING, note) for note in notes), *((Level.INFO, note) for note in info.notes)]
         self.engine = make_engine(self._context, info, pool=pool, run_dir=run_dir, origin=origin)
         try:
             controls = Controls if ranks.size == 1 else RankControls
@@ -264,8 +265,8 @@ class Trainer:
         """
         resumed, self._resumed = self._resumed, None
         self._checkpoints.begin(resumed, self._resumed_path)
-        for note in self._notes:
-            self._context.publish(Alarm(level=Level.WARNING, message=note))
+        for level, note in self._notes:
+            self._context.publish(Alarm(level=level, message=note))
         if resumed:
             for key, value in live_changes(build_config(resumed.state.config), self.config).items():
                 self._edit(SetValue(key=key, value=value, by="resume"))

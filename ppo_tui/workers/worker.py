@@ -18,6 +18,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode
 
 from ..envs.probing import close_quietly
@@ -35,6 +36,9 @@ from .wire import RaisedError, Reply, Request
 
 FAILURES = "ppo_tui.failures"
 """Key of the list of `EnvFailure`s in an environment's info."""
+
+REMARKS = "ppo_tui.remarks"
+"""Key of the list of `Remark`s on an environment's observations in its info."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +108,7 @@ class EnvHost:
         self._envs = [env_fn() for env_fn in env_fns]
         self._refuse_other_spaces(*pickle.loads(setup.spaces))
         self._needs_reset = np.zeros(len(self._envs), dtype=bool)
-        self._scalar_actions = not setup.layout.action_shape
+        self._scalar_actions = isinstance(self._envs[0].action_space, Discrete)
         self._shown_slot = 0
         self._recorder: ClipRecorder | None = None
         self._recorded_env: int | None = None  # of this worker's, counted from 0
@@ -152,14 +156,18 @@ class EnvHost:
             info = self._step(env, i, n, slot)
             if self._setup.infos and info:
                 infos.append((n, info))
-            self._add_failures(infos, n, env)
+            self._add_reports(infos, n, env)
         self._shown_slot = slot
         return wire.encode(Reply.DONE, infos or None)
 
-    def _add_failures(self, infos: list[tuple[int, dict[str, Any]]], n: int, env: gymnasium.Env) -> None:
-        """Add the failures of a tolerant environment, even without `infos`."""
-        if isinstance(env, TolerantEnv) and (failures := env.take_failures()):
+    def _add_reports(self, infos: list[tuple[int, dict[str, Any]]], n: int, env: gymnasium.Env) -> None:
+        """Add failures and remarks of a tolerant environment, even without `infos`."""
+        if not isinstance(env, TolerantEnv):
+            return
+        if failures := env.take_failures():
             infos.append((n, {FAILURES: failures}))
+        if remarks := env.take_remarks():
+            infos.append((n, {REMARKS: remarks}))
 
     def _step(self, env: gymnasium.Env, i: int, n: int, slot: int) -> dict[str, Any]:
         """Step environment `n`, write the result into `slot`, return its info."""
@@ -172,7 +180,8 @@ class EnvHost:
             self._write(slot, n, observation, 0.0, False, False)
             self._write_mask(slot, n, env, info)
             return info
-        action = arrays.actions[n].item() if self._scalar_actions else arrays.actions[n].copy()
+        # As Gymnasium's vector environments: a NumPy scalar or an array of its own, also of shape ().
+        action = arrays.actions[n] if self._scalar_actions else arrays.actions[n, ...].copy()
         observation, reward, terminated, truncated, info = env.step(action)
         if observation is None:  # a failed episode, which ends with its last observation
             observation = arrays.observations[self._shown_slot, n].copy()
@@ -235,7 +244,7 @@ class EnvHost:
             self._write_mask(slot, n, env, info)
             if self._setup.infos and info:
                 infos.append((n, info))
-            self._add_failures(infos, n, env)
+            self._add_reports(infos, n, env)
         self._shown_slot = slot
         return wire.encode(Reply.DONE, infos or None)
 

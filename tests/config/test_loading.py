@@ -18,11 +18,13 @@ from ppo_tui.config import (
     all_settings,
     apply_overrides,
     build_config,
+    complete_older,
     get_value,
     list_presets,
     load_preset,
     parse_live_value,
     replace_value,
+    to_tables,
     to_toml,
 )
 from ppo_tui.errors import ConfigError, UsageError
@@ -261,6 +263,7 @@ FIXED = {
     *("env.atari.full_action_space", "rollout.num_envs", "optim.name", "run.algorithm", "run.seed"),
     *("policy.network", "policy.hidden", "policy.activation", "policy.shared", "policy.recurrent"),
     *("policy.recurrent_size", "policy.init", "policy.log_std_init", "policy.squash_actions"),
+    "policy.normalize_images",
     "policy.normalize_observations",
 }
 HARMLESS = {
@@ -308,3 +311,20 @@ def test_a_setting_by_both_its_names_is_refused():
     tables = {"env": {"id": "CartPole-v1"}, "run": {"doctor": False, "diagnostics": True}}
     with pytest.raises(ConfigError, match=r"run\.doctor is called run\.diagnostics"):
         build_config(tables)
+
+
+@pytest.mark.parametrize(("masks", "kept"), [("auto", "info"), (True, True), (False, False)])
+def test_a_run_of_an_older_version_keeps_its_numbers(masks, kept):
+    """All uint8 was divided by 255, and a mask within the observations was a feature."""
+    env = {"id": "CartPole-v1", "action_masks": masks}
+    tables = to_tables(build_config({"env": env, "run": {"total_steps": 2048}}))
+    assert complete_older(tables) == tables
+    del tables["policy"]["normalize_images"]
+    config = build_config(complete_older(tables))
+    assert config.policy.normalize_images is True
+    assert config.env.action_masks == kept
+
+
+@pytest.mark.parametrize("tables", [{}, {"env": 1, "policy": {}}, {"env": {}, "policy": []}])
+def test_tables_of_no_run_stay_as_they_are(tables):
+    assert complete_older(tables) == tables

@@ -3,10 +3,10 @@
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 
 from ppo_tui.config.schema import EnvConfig
-from ppo_tui.envs import probe_env
+from ppo_tui.envs import make_env, probe_env
 from ppo_tui.envs.spaces import read_mask
 from ppo_tui.envs.tolerance import BadValueError, TolerantEnv
 from ppo_tui.errors import ConfigError
@@ -152,3 +152,98 @@ def test_a_bad_mask_stops_a_run_that_asks_for_it():
         BadValueError, match=r"no action possible.*at step 1 of its episode \(env.on_bad_value = 'stop'\)"
     ):
         env.step(0)
+
+
+# ── Within the observation ──────────────────────────────────────────────────────────────────────────────────
+
+MASK = MultiBinary(3)
+VECTOR = Box(-1, 1, (2,))
+PICTURE = Box(0, 255, (40, 40, 3), np.uint8)
+
+
+class MaskWithin(gymnasium.Env):
+    """Observes a Dict of samples and `mask`."""
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(self, observation_space, action_space=None, mask=(0, 0, 1)):
+        self.observation_space, self.action_space = observation_space, action_space or Discrete(3)
+        self._mask = mask
+
+    def _observe(self):
+        return {**self.observation_space.sample(), "action_mask": np.resize(self._mask, self._shape)}
+
+    @property
+    def _shape(self):
+        return self.observation_space["action_mask"].shape
+
+    def reset(self, *, seed=None, options=None):
+        return self._observe(), {}
+
+    def step(self, action):
+        return self._observe(), 0.0, False, False, {}
+
+
+@pytest.mark.parametrize(
+    ("space", "seen"),
+    [
+        (Dict(observation=VECTOR, action_mask=MASK), (2,)),
+        (Dict(observations=VECTOR, action_mask=Box(0, 1, (3,), np.int8)), (2,)),
+        (Dict(observations=VECTOR, action_mask=Box(0.0, 1.0, (3,))), (2,)),
+        (Dict(observation=PICTURE, action_mask=MASK), (3, 40, 40)),
+        (Dict(position=VECTOR, goal=VECTOR, action_mask=MASK), (4,)),
+        (Dict(observation=VECTOR, goal=VECTOR, action_mask=MultiDiscrete([2, 2, 2])), (4,)),
+        (Dict(observation=Dict(a=VECTOR, b=Discrete(3)), action_mask=MASK), (5,)),
+    ],
+)
+def test_a_mask_within_the_observation_masks_and_is_no_feature(register, space, seen):
+    config = EnvConfig(id=register(entry_point=lambda: MaskWithin(space)))
+    info = probe_env(config)
+    assert info.num_masked == 3
+    assert info.observation_space.shape == seen
+    assert "masks the actions" in info.notes[0]
+    env = make_env(config)
+    for observation, state in (env.reset(), env.step(2)[::4]):
+        assert observation in info.observation_space
+        assert read_mask(env, state).tolist() == [False, False, True]
+
+
+def test_the_masks_of_several_choices_may_be_within_the_observation_too(register):
+    space = Dict(observation=VECTOR, action_mask=MultiBinary(3))
+    config = EnvConfig(id=register(entry_point=lambda: MaskWithin(space, MultiDiscrete([1, 2]), (1, 0, 1))))
+    assert probe_env(config).num_masked == 3
+
+
+@pytest.mark.parametrize(
+    ("space", "actions"),
+    [
+        (Dict(observation=VECTOR, action_mask=MultiBinary(4)), None),
+        (Dict(observation=VECTOR, action_mask=Box(-1, 1, (3,))), None),
+        (Dict(action_mask=MASK), None),
+        (Dict(observation=VECTOR, action_mask=MASK), Box(-1, 1, (3,))),
+    ],
+)
+def test_an_entry_that_is_no_mask_is_a_feature_and_the_run_says_so(register, space, actions):
+    info = probe_env(EnvConfig(id=register(entry_point=lambda: MaskWithin(space, actions))))
+    assert info.num_masked == 0
+    assert info.observation_space.shape == gymnasium.spaces.flatten_space(space).shape
+    assert "is a feature, and masks no actions" in info.notes[0]
+
+
+@pytest.mark.parametrize(("wanted", "noted"), [(False, 0), ("info", 1)])
+def test_a_mask_within_the_observation_can_be_left_a_feature(register, wanted, noted):
+    space = Dict(observation=VECTOR, action_mask=MASK)
+    config = EnvConfig(id=register(entry_point=lambda: MaskWithin(space)), action_masks=wanted)
+    info = probe_env(config)
+    assert (info.num_masked, info.observation_space.shape, len(info.notes)) == (0, (5,), noted)
+
+
+def test_observations_of_another_type_are_refused_with_the_value(register):
+    class Floats(gymnasium.Env):
+        observation_space, action_space = Box(0, 255, (40, 40, 3), np.uint8), Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            return np.full((40, 40, 3), 0.9, np.float32), {}
+
+    with pytest.raises(ConfigError, match=r"expected uint8, got float32: observation\[0, 0, 0\] is 0.9"):
+        probe_env(EnvConfig(id=register(entry_point=Floats)))

@@ -22,11 +22,15 @@ def refusal(env_id: str, **settings) -> ConfigError:
 
 def test_reads_the_facts_of_an_environment():
     info = probe_env(EnvConfig(id="CartPole-v1"))
+    space = make_env(EnvConfig(id="CartPole-v1")).observation_space
     assert info == EnvInfo(
-        observation_space=make_env(EnvConfig(id="CartPole-v1")).observation_space,
+        observation_space=space,
         action_space=Discrete(2),
         reward_threshold=475.0,
         action_meanings=None,
+        num_masked=0,
+        given_observation_space=space,
+        given_action_space=Discrete(2),
     )
 
 

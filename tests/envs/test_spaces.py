@@ -200,7 +200,7 @@ def test_hiding_what_is_not_there_or_everything_is_refused(hide):
 
 def test_images_have_no_numbers_to_hide(register):
     env_id = register(Box(0, 255, (40, 40), np.uint8))
-    with pytest.raises(ConfigError, match=r"env\.hide = \[0\].*images of shape \[40, 40\]"):
+    with pytest.raises(ConfigError, match=r"env\.hide = \[0\].*images or boards of shape \[40, 40\]"):
         make_env(EnvConfig(id=env_id, hide=(0,)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -12,10 +13,16 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 from ppo_tui import load_policy
+from ppo_tui.config import build_config
+from ppo_tui.errors import UsageError
+from ppo_tui.exchange.sb3 import check_observations, config_for, load_into, read_model
 
 sb3 = pytest.importorskip("stable_baselines3", reason="what is imported is made by it: pip install stable-baselines3")
+from stable_baselines3.common.policies import ActorCriticPolicy  # noqa: E402
+from stable_baselines3.common.torch_layers import FlattenExtractor  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -78,35 +85,176 @@ def test_an_imported_run_is_scored_and_goes_on(ppo_tui, models):
     assert "resumed at step 0" in done.stdout
 
 
-def test_frames_reach_an_imported_cnn_as_they_reached_the_model(tmp_path):
-    """A model of stacked Atari frames decides the same on our stacks."""
-    from ppo_tui.config import load_preset
-    from ppo_tui.exchange.sb3 import convert, read_model
+class Sampled(gymnasium.Env):
+    """Observes samples of its space."""
+
+    def __init__(self, observation_space, action_space=None):
+        self.observation_space, self.action_space = observation_space, action_space or spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        return self.observation_space.sample(), 0.0, False, False, {}
+
+
+PICTURE = spaces.Box(0, 255, (40, 48, 3), np.uint8)
+
+
+def saved(path: Path, space, policy="MlpPolicy", *, actions=None, algorithm="PPO", **kwargs):
+    """A model of random weights for observations of this space, and its file."""
+    arguments = {"n_steps": 8, "batch_size": 8} if algorithm == "PPO" else {}
+    model = getattr(sb3, algorithm)(
+        policy, Sampled(space, actions), device="cpu", seed=3, policy_kwargs=kwargs, **arguments
+    )
+    model.save(path / "model")
+    return model, path / "model.zip"
+
+
+def imported(path: Path, space, *, actions=None, **env):
+    """The policy that `import` makes of a file, for an environment with this space."""
+    from ppo_tui.envs import EnvInfo
+    from ppo_tui.envs.spaces import adapt_spaces
     from ppo_tui.ppo import build_policy
 
-    space = gymnasium.spaces.Box(0, 255, (4, 84, 84), np.uint8)
+    config = build_config({"env": {"id": "Sampled-v0", **env}, "run": {"total_steps": 2048}})
+    model = read_model(path)
+    config = config_for(model, config)
+    original = Sampled(space, actions)
+    adapted = adapt_spaces(original, config.env)
+    info = EnvInfo(adapted.observation_space, adapted.action_space, None, None, 0, space, original.action_space)
+    check_observations(model, info, config)
+    policy = build_policy(info.observation_space, info.action_space, config.policy, frame_stack=config.env.frame_stack)
+    load_into(policy, model)
+    return policy, adapted
 
-    class Frames(gymnasium.Env):
-        observation_space, action_space = space, gymnasium.spaces.Discrete(4)
 
-        def reset(self, *, seed=None, options=None):
-            return space.sample(), {}
+@pytest.mark.parametrize(
+    ("space", "policy", "kwargs"),
+    [
+        (PICTURE, "CnnPolicy", {"normalize_images": False}),
+        (PICTURE, "CnnPolicy", {"share_features_extractor": False}),
+        (PICTURE, "MlpPolicy", {}),
+        (PICTURE, "MlpPolicy", {"normalize_images": False, "net_arch": [8], "activation_fn": torch.nn.ReLU}),
+        (spaces.Box(0, 255, (8, 9), np.uint8), "MlpPolicy", {}),
+        (spaces.Box(0, 255, (9,), np.uint8), "MlpPolicy", {"net_arch": []}),
+        (spaces.Box(0, 1, (2, 8, 9), np.uint8), "MlpPolicy", {}),
+        (spaces.Box(-1, 1, (2, 3, 2)), "MlpPolicy", {"log_std_init": -1.0, "ortho_init": False}),
+        (spaces.Discrete(4), "MlpPolicy", {"net_arch": {"pi": [8, 4], "vf": [8, 4]}}),
+        (spaces.MultiDiscrete([2, 3]), "MlpPolicy", {"activation_fn": torch.nn.ELU}),
+        (spaces.Dict(b=spaces.Box(-1, 1, (2,)), a=spaces.Discrete(3)), "MultiInputPolicy", {}),
+    ],
+)
+def test_an_imported_policy_has_the_numbers_of_the_model(tmp_path, space, policy, kwargs):
+    model, path = saved(tmp_path, space, policy, **kwargs)
+    ours, env = imported(path, space)
+    space.seed(2)
+    fitted, _ = env.reset()
+    space.seed(2)
+    seen, _ = model.policy.obs_to_tensor(as_model_sees(space.sample(), space))
+    tensor = torch.from_numpy(fitted[None, None] if fitted.dtype == np.uint8 and fitted.ndim == 2 else fitted[None])
+    with torch.no_grad():
+        distribution, values = ours(tensor)
+        expected = model.policy.get_distribution(seen).distribution.logits
+        torch.testing.assert_close(distribution.log_probs, expected, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(values, model.policy.predict_values(seen).flatten(), atol=1e-3, rtol=1e-3)
 
-        def step(self, action):
-            return space.sample(), 0.0, False, False, {}
 
-    original = sb3.PPO("CnnPolicy", Frames(), n_steps=8, device="cpu", seed=1)
-    original.save(tmp_path / "cnn")
-    weights = convert(read_model(tmp_path / "cnn.zip"))
-    frame = gymnasium.spaces.Box(0, 255, (84, 84), np.uint8)
-    policy = build_policy(frame, gymnasium.spaces.Discrete(4), load_preset("breakout").policy, frame_stack=4)
-    policy.load_state_dict({name: tensor for name, tensor in weights.items() if not name.startswith("critic_trunk")})
+def as_model_sees(observation, space):
+    """Pictures with their channels first, as Stable-Baselines3's wrapper gives them."""
+    return np.moveaxis(observation, -1, 0) if space is PICTURE else observation
+
+
+def test_stacked_frames_reach_an_imported_cnn_as_they_reached_the_model(tmp_path):
+    model, path = saved(tmp_path, spaces.Box(0, 255, (4, 84, 84), np.uint8), "CnnPolicy", actions=spaces.Discrete(4))
+    ours, _ = imported(path, spaces.Box(0, 255, (84, 84), np.uint8), actions=spaces.Discrete(4), frame_stack=4)
     frames = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (16, 4, 84, 84), np.uint8))
     with torch.no_grad():
-        distribution, values = policy(frames)
-        expected = original.policy.get_distribution(frames).distribution.logits
+        distribution, values = ours(frames)
+        expected = model.policy.get_distribution(frames).distribution.logits
         torch.testing.assert_close(distribution.log_probs, expected, atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(values, original.policy.predict_values(frames).flatten(), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(values, model.policy.predict_values(frames).flatten(), atol=1e-4, rtol=1e-4)
+
+
+class OwnExtractor(FlattenExtractor):
+    """An extractor of a user's own, without weights."""
+
+
+class OwnPolicy(ActorCriticPolicy):
+    """A policy of a user's own."""
+
+
+@pytest.mark.parametrize(
+    ("space", "arguments", "words"),
+    [
+        (spaces.Discrete(4), {"features_extractor_class": OwnExtractor}, "features_extractor_class = .*OwnExtractor"),
+        (
+            PICTURE,
+            {"policy": "CnnPolicy", "features_extractor_kwargs": {"features_dim": 64}},
+            "features_extractor_kwargs = .*64",
+        ),
+        (spaces.Discrete(4), {"policy": OwnPolicy}, "its policy is of tests.exchange.test_import"),
+        (spaces.Discrete(4), {"activation_fn": torch.nn.Sigmoid}, "unknown activation .*Sigmoid"),
+        (spaces.Discrete(4), {"algorithm": "DQN"}, "its policy is of stable_baselines3.dqn.policies"),
+        (spaces.Box(0, 1, (8, 9, 2), np.uint8), {}, r"\[8, 9, 2\].* reach the network as \[2, 8, 9\]"),
+    ],
+)
+def test_a_model_of_unknown_parts_is_refused_by_their_name(tmp_path, space, arguments, words):
+    _, path = saved(tmp_path, space, **arguments)
+    with pytest.raises(UsageError, match=words):
+        imported(path, space)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> tuple[dict, dict[str, torch.Tensor]]:
+    """The JSON and the tensors of a model that can be imported."""
+    _, path = saved(tmp_path_factory.mktemp("plain"), spaces.Box(-1, 1, (2,)))
+    with zipfile.ZipFile(path) as archive:
+        data = json.loads(archive.read("data"))
+        return data, torch.load(io.BytesIO(archive.read("policy.pth")))
+
+
+def changed(path: Path, plain, *, data=None, policy=None, **tensors) -> Path:
+    """A file of the model with other JSON or tensors (dots in their names as ``__``)."""
+    buffer = io.BytesIO()
+    renamed = {name.replace("__", "."): tensor for name, tensor in tensors.items()}
+    torch.save({**plain[1], **renamed}, buffer)
+    with zipfile.ZipFile(path / "changed.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data", json.dumps(plain[0]) if data is None else data)
+        archive.writestr("policy.pth", buffer.getvalue() if policy is None else policy)
+    return path / "changed.zip"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"value_net__bias": torch.tensor([float("nan")])}, "value_net.bias has numbers that are NaN or infinite"),
+        ({"value_net__bias": torch.tensor([float("inf")])}, "value_net.bias has numbers that are NaN or infinite"),
+        ({"value_net__bias": torch.tensor(1.0)}, r"value_net.bias has the shape \[\]"),
+        ({"value_net__weight": torch.tensor(1.0)}, r"value_net.weight has the shape \[\]"),
+        ({"value_net__bias": torch.tensor([1])}, "value_net.bias is int64; expected float32"),
+        ({"value_net__bias": torch.tensor([1j])}, "value_net.bias is complex64; expected float32"),
+        ({"value_net__bias": torch.tensor([1.0]).double()}, "value_net.bias is float64; expected float32"),
+        ({"value_net__weight": torch.zeros(1, 1).expand(10**9, 4)}, "claims 4,000,000,000 numbers"),
+        ({"value_net__weight": torch.zeros(1, 4).to_sparse()}, "value_net.weight is no plain tensor"),
+        ({"q_net": torch.zeros(1)}, "does not know q_net"),
+        ({"data": "[" * 100_000}, "data is nested too deeply"),
+        ({"data": "[]"}, "is not a model of Stable-Baselines3"),
+        ({"data": " " * (1 << 26) + "{}"}, "data holds more than"),
+        ({"policy": b"no zip"}, "is not a model of Stable-Baselines3"),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+def test_weights_that_are_none_are_refused_before_memory_is_asked_for(tmp_path, plain, changes, words):
+    with pytest.raises(UsageError, match=words):
+        read_model(changed(tmp_path, plain, **changes))
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "fifo.zip")
+    for path in (tmp_path / "fifo.zip", Path("/dev/zero"), tmp_path):
+        with pytest.raises(UsageError, match="is not a regular file"):
+            read_model(path)
 
 
 class Canary:

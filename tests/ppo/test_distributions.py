@@ -200,6 +200,34 @@ def test_a_masked_distribution_is_that_of_the_possible_actions_alone(seed, num_a
     assert (logits.grad[~mask] == 0).all()
 
 
+EXTREMES = [0.0, 2.0**-24, 1.0 - 2.0**-24]
+"""The smallest, the second smallest and the largest number of a generator of float32."""
+
+
+@hypothesis.given(
+    noise=st.lists(st.sampled_from([*EXTREMES, 0.5]), min_size=9, max_size=9),
+    mask=st.lists(st.booleans(), min_size=9, max_size=9),
+    scale=st.sampled_from([0.0, 1.0, 50.0, 1e30]),
+    seed=st.integers(0, 99),
+)
+def test_no_masked_action_is_taken_whatever_the_generator_draws(noise, mask, scale, seed):
+    logits = scale * torch.randn(1, 9, generator=generator(seed))
+    masks, uniform = torch.tensor([mask]), torch.tensor([noise])
+    starts = [sum(SIZES[:choice]) for choice in range(len(SIZES))]
+    for start, size in zip(starts, SIZES, strict=True):
+        masks[0, start] |= not masks[0, start : start + size].any()
+    assert masks[0, Categorical(logits, masks).sample(uniform)].all()
+    actions = MultiCategorical(logits, SIZES, masks).sample(uniform)[0].tolist()
+    assert all(masks[0, start + action] for start, action in zip(starts, actions, strict=True))
+
+
+def test_numbers_between_the_extremes_are_used_as_they_are():
+    noise = Categorical.draw_noise(1000, 3, generator(4)).clamp(EXTREMES[1], EXTREMES[2])
+    log_probs = torch.log_softmax(torch.randn(1000, 3, generator=generator(5)), dim=-1)
+    expected = torch.argmax(log_probs - torch.log(-torch.log(noise)), dim=-1)
+    assert torch.equal(Categorical(log_probs).sample(noise), expected)
+
+
 def test_each_of_several_choices_has_a_mask_of_its_own():
     mask = torch.tensor([[True, False, False, True, True, True, False, False, False]])
     distribution = MultiCategorical(torch.zeros(1, 9), SIZES, mask)

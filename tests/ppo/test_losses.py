@@ -6,6 +6,7 @@ import torch
 from hypothesis import strategies as st
 
 from ppo_tui.ppo import losses
+from ppo_tui.ppo.gae import gae
 from ppo_tui.ppo.schedules import adapted_kl_coef, adapted_learning_rate
 
 EPSILON = 0.2
@@ -126,6 +127,25 @@ def test_explained_variance_of_known_critics(values, expected):
 def test_explained_variance_of_constant_returns_is_nan(constant):
     returns = torch.full((7,), constant)
     assert losses.explained_variance(torch.arange(7.0), returns).isnan()
+
+
+@pytest.mark.parametrize(("gamma", "ends"), [(0.0, False), (0.9, True), (0.99, True)])
+@pytest.mark.parametrize("reward", [0.0, 1.0, -300.0])
+@pytest.mark.parametrize("scale", [1e-3, 0.3, 1e4])
+def test_explained_variance_of_returns_equal_up_to_rounding_is_nan(gamma, ends, reward, scale):
+    """Returns of equal rewards, each of one step, as `gae` computes them."""
+    generator = torch.Generator().manual_seed(0)
+    values, rewards = scale * torch.randn(64, 4, generator=generator), torch.full((64, 4), reward)
+    ended, nothing = torch.full((64, 4), ends), torch.zeros(64, 4)
+    _, returns = gae(rewards, values, ended, nothing.bool(), nothing[0], nothing, gamma=gamma, gae_lambda=0.95)
+    assert losses.explained_variance(values, returns).isnan()
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, 100.0, 1000.0])
+def test_explained_variance_of_nearly_equal_returns_is_right(offset):
+    returns = offset + 0.01 * torch.randn(500, generator=torch.Generator().manual_seed(1))
+    assert losses.explained_variance(returns, returns).item() == pytest.approx(1.0)
+    assert losses.explained_variance(torch.full((500,), offset), returns).item() == pytest.approx(0.0, abs=1e-3)
 
 
 def test_normalize_gives_mean_zero_and_deviation_one():

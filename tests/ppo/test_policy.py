@@ -111,6 +111,61 @@ def test_colour_images_mean_the_same_with_channels_first_and_last():
         assert torch.equal(last(pixels)[1], first(pixels.movedim(-1, -3))[1])
 
 
+BOARDS = [
+    spaces.Box(0, 1, (4, 4), np.uint8),
+    spaces.Box(0, 9, (2, 4, 4), np.uint8),
+    spaces.Box(0, 1, (40, 40), np.uint8),
+    spaces.Box(0, 254, (3, 40, 40), np.uint8),
+    spaces.Box(1, 255, (3, 40, 40), np.uint8),
+]
+
+
+@pytest.mark.parametrize("space", BOARDS, ids=str)
+def test_boards_are_seen_as_they_are(space):
+    """The same weights, fed with floats, give the same numbers; divided ones do not."""
+    observations = torch.from_numpy(np.stack([space.sample() for _ in range(3)]))
+    observations = observations.unsqueeze(1) if len(space.shape) == 2 else observations
+    policy = build(space, init="default")
+    divided = build(space, init="default", normalize_images=True)
+    assert torch.equal(policy(observations)[1], policy(observations.float())[1])
+    assert torch.equal(divided(observations)[1], build(images(*space.shape), init="default")(observations)[1])
+    assert not torch.allclose(policy(observations)[1], divided(observations)[1])
+
+
+def test_a_setting_leaves_images_as_they_are():
+    white = torch.full((1, 1, 36, 36), 255, dtype=torch.uint8)
+    cnn = build(images(36, 36), normalize_images=False).actor_trunk
+    torch.testing.assert_close(cnn(white), cnn.linear(cnn.convolutions(torch.full((1, 1, 36, 36), 255.0))))
+    mlp = build(images(4, 4), normalize_images=False).actor_trunk
+    bytes_ = torch.full((1, 1, 4, 4), 255, dtype=torch.uint8)
+    torch.testing.assert_close(mlp(bytes_), mlp(torch.full((1, 1, 4, 4), 255.0)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "batch", "channels"),
+    [
+        ((8, 8, 12), (2, 8, 8, 12), 12),
+        ((12, 8, 8), (2, 12, 8, 8), 12),
+        ((8, 12, 8), (2, 8, 12, 8), 12),  # what `make_env` makes of [12, 8, 8]
+        ((4, 10, 10), (2, 4, 10, 10), 4),
+        ((3, 8, 16), (2, 3, 8, 16), 3),
+    ],
+)
+def test_the_channels_of_a_square_board_are_beside_the_square(shape, batch, channels):
+    policy = build(spaces.Box(0, 1, shape, np.uint8), network="impala", init="default")
+    assert policy.actor_trunk.layout.channels == channels
+    assert policy(torch.zeros(batch, dtype=torch.uint8))[1].shape == (2,)
+
+
+def test_normalised_boards_are_possible_and_normalised_bytes_are_not():
+    board = spaces.Box(0, 9, (4, 4), np.uint8)
+    policy = build(board, normalize_observations=True)
+    assert policy(torch.full((2, 1, 4, 4), 9, dtype=torch.uint8))[1].isfinite().all()
+    assert build(images(36, 36), normalize_observations=True, normalize_images=False).normalizer is not None
+    with pytest.raises(ConfigError, match="normalize_observations = true"):
+        build(images(36, 36), normalize_observations=True)
+
+
 def test_bytes_are_scaled_to_the_unit_interval():
     white = torch.full((1, 1, 36, 36), 255, dtype=torch.uint8)
     cnn = build(images(36, 36)).actor_trunk

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ppo_tui.plotting.formats import NOTHING
 from ppo_tui.protocol import (
     Alarm,
     Cause,
@@ -18,6 +19,7 @@ from ppo_tui.protocol import (
     RunState,
     SettingChanged,
     StateChanged,
+    UpdateFinished,
 )
 from ppo_tui.sinks import describe
 
@@ -91,3 +93,11 @@ PARTLY = RunResumed(path="p", step=2048, update=2, exact=False, restarted_envs=(
 )
 def test_every_event_has_one_wording(event, full, brief):
     assert (describe(event), describe(event, brief=True)) == (full, brief)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_metric_without_a_number_is_a_dash(missing):
+    metrics = {"time/fps_update": 1.0, "train/explained_variance": missing, "train/value_loss": 0.5}
+    words = describe(UpdateFinished(update=1, step=64, metrics=metrics))
+    assert f"explained variance {NOTHING}" in words
+    assert "value loss 0.5" in words

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ...envs import EnvInfo
+from ...envs.tolerance import Remark
 from ...errors import WorkerError
 from ...ppo import Hyperparameters, build_policy
 from ...protocol import Alarm, EpisodeFinished, Event, GameClip, Level, WatchGame
@@ -65,6 +66,7 @@ class A3CEngine:
         self.pool = ActorLearners(config, info, self.policy, log_path)
         self.rollouts = _EnvironmentsOfWorkers()
         self._failures: Counter[int] = Counter()
+        self._remarked: set[str] = set()
         self._steps_since_failure: Counter[int] = Counter()
         try:
             self.metrics = RunMetrics(context, self.pool, self.device)
@@ -121,12 +123,15 @@ class A3CEngine:
             episode = EpisodeFinished(env=worker, episode_return=episode_return, length=length, step=step)
             self.metrics.episode_finished(episode)
 
-    def _take(self, worker: int, payload: Event | WorkerError, position: Position) -> None:
-        """Take in a clip, or the failure of a worker."""
+    def _take(self, worker: int, payload: Event | Remark | WorkerError, position: Position) -> None:
+        """Take in a clip, a remark, or the failure of a worker."""
         if isinstance(payload, WorkerError):
             self._replace(worker, payload)
         elif isinstance(payload, GameClip):
             self._context.publish(msgspec.structs.replace(payload, env=worker, step=position.step))
+        elif isinstance(payload, Remark) and payload.kind not in self._remarked:
+            self._remarked.add(payload.kind)
+            self._context.publish(Alarm(level=Level.WARNING, message=f"environment {worker}: {payload.text}"))
 
     def _replace(self, worker: int, error: WorkerError) -> None:
         """Replace a failed worker: everything learned is in the shared weights.

@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from ...envs import EnvInfo
+from ...envs.tolerance import Remark
 from ...workers import wire
 from ...workers.clip_recorder import RecordedFrames
 from ...workers.shared_memory import Layout, allocate_private, map_arrays
@@ -54,6 +55,8 @@ class OwnEnvs:
             log_path=None,
         )
         self._host = EnvHost(setup, self.shared)
+        self._remarks_on_observations = self._call("has_wrapper_attr", "observation_remarks")
+        self._taken = 0
 
     def group_envs(self, group: int) -> slice:
         return slice(0, 1)
@@ -73,6 +76,18 @@ class OwnEnvs:
 
     def fetch_recording(self, env: int, *, stop: bool) -> RecordedFrames | None:
         return self._ask(Request.FETCH_RECORDING, wire.encode(Request.FETCH_RECORDING, stop))
+
+    def take_remarks(self) -> list[Remark]:
+        """The remarks on observations since the last call."""
+        if not self._remarks_on_observations:
+            return []
+        remarks = self._call("observation_remarks")
+        self._taken, taken = len(remarks), self._taken
+        return remarks[taken:]
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        """The environment's attribute, or the result of this method of it."""
+        return self._ask(Request.CALL, wire.encode(Request.CALL, (name, arguments, {})))[0]
 
     def close(self) -> None:
         self._host.close()

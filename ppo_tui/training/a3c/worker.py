@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...config import Config
 from ...envs import EnvInfo, make_env
+from ...envs.tolerance import Remark
 from ...ppo import Hyperparameters, RolloutBuffer, build_policy, losses
 from ...protocol import Event, WatchGame
 from ...workers import WorkerPool, wire
@@ -139,6 +140,8 @@ class ActorLearner:
             self._clips.before_rollout(total)
             experience = self._play()
             self._clips.after_rollout()
+            for remark in self._envs.take_remarks():
+                self._send(remark)
             total += experience.num_steps
             statistics, finite = self._improve(experience, hyper)
             episodes = tuple(
@@ -218,5 +221,5 @@ class ActorLearner:
         )
         return loss, {name: term.item() for name, term in terms.items()}
 
-    def _send(self, payload: Progress | Event) -> None:
+    def _send(self, payload: Progress | Event | Remark) -> None:
         wire.send(self._pipe, wire.encode(Reply.RESULT, payload))

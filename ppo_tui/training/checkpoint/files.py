@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from ...config import complete_older
 from ...errors import RunFailedError, UsageError
 from ...system import exchange_paths
 
@@ -135,7 +136,8 @@ def decode_state(path: Path, files: Mapping[str, bytes]) -> CheckpointState:
         UsageError: it is not one of this format.
     """
     try:
-        return msgspec.json.decode(files[STATE_FILE], type=CheckpointState)
+        state = msgspec.json.decode(files[STATE_FILE], type=CheckpointState)
+        return msgspec.structs.replace(state, config=complete_older(state.config))
     except (KeyError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise UsageError(
             f"{path}: {STATE_FILE} has an unsupported format", hint="use a checkpoint that ppo-tui wrote"
