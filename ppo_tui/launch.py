@@ -309,7 +309,7 @@ def _start_workers(config: Config, env_info: EnvInfo, directory: RunDirectory, s
         from .tui import terminal  # noqa: F401
     if config.run.algorithm == "a3c":
         return None
-    return start_pool(config, info=env_info, log_path=directory.workers_log, wait=False)
+    return start_pool(config, info=env_info, log_path=directory.workers_log, wait=False, luck=[0])
 
 
 # ── Training ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import re
@@ -13,8 +14,9 @@ from gymnasium.envs.registration import EnvSpec
 
 from ..config.schema import AtariConfig, EnvConfig, is_atari
 from ..errors import ConfigError, nearest
+from .luck import seed_luck
+from .replay import RecordedEpisode
 from .spaces import adapt_spaces, check_spaces, hide_numbers
-from .state import RecordedEpisode
 
 
 def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.Env:
@@ -44,10 +46,11 @@ def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.
 
         # The registry knows the ROM's exact name where the id alone leaves it open (UpNDown: up_n_down).
         return AtariEnv(spec.kwargs["game"], config.atari or AtariConfig(), render_mode=render_mode, **config.kwargs)
-    env = gymnasium.make(spec, disable_env_checker=True, **_make_kwargs(config, render_mode))
+    make = functools.partial(gymnasium.make, spec, disable_env_checker=True, **_make_kwargs(config, render_mode))
+    env = RecordedEpisode(make)
     try:
         check_spaces(config, env.observation_space, env.action_space)
-        return hide_numbers(adapt_spaces(RecordedEpisode(env)), config)
+        return hide_numbers(adapt_spaces(env), config)
     except BaseException:
         env.close()
         raise
@@ -156,7 +159,10 @@ class SeededEpisodes(gymnasium.Wrapper):
         self._seeds = iter(seeds)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        return self.env.reset(seed=next(self._seeds, None) if seed is None else seed, options=options)
+        seed = next(self._seeds, None) if seed is None else seed
+        if seed is not None:
+            seed_luck(seed, self.env)
+        return self.env.reset(seed=seed, options=options)
 
 
 def make_seeded_env(config: EnvConfig, seeds: Sequence[int]) -> gymnasium.Env:

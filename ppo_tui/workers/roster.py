@@ -29,6 +29,7 @@ class Roster:
 
     Args:
         env_fns: one constructor for each environment; pickled by value.
+        seeds: as for `WorkerPool`.
         preload: modules that the fork server imports once for all workers.
 
     Attributes:
@@ -43,6 +44,7 @@ class Roster:
         layout: Layout,
         *,
         autoreset_mode: AutoresetMode,
+        seeds: tuple[int, ...] | None,
         infos: bool,
         log_path: str | None,
         preload: Sequence[str],
@@ -60,6 +62,7 @@ class Roster:
                 num_envs=envs.stop - envs.start,
                 layout=layout,
                 autoreset_mode=autoreset_mode,
+                seeds=None if seeds is None else seeds[envs],
                 infos=infos,
                 log_path=log_path,
             )

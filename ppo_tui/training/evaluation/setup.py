@@ -89,7 +89,9 @@ def start_evaluation(
     boot_workers(config)
     *episode_seeds, action_seed = _seeds(seed, episodes)
     env_fns = [functools.partial(make_seeded_env, config.env, episode_seeds[env::num_envs]) for env in range(num_envs)]
-    pool = start_pool(config, info=info, log_path=Path(os.devnull), wait=False, env_fns=env_fns)
+    pool = start_pool(
+        config, info=info, log_path=Path(os.devnull), wait=False, env_fns=env_fns, luck=[seed, SEED_STREAM]
+    )
     sampled = is_atari(config.env.id) if greedy is None else not greedy
     return EvaluationSetup(checkpoint, config, info, pool, tuple(episode_seeds), action_seed, seed, not sampled)
 
