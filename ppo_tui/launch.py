@@ -258,7 +258,8 @@ def _prepare_resume(
     check_tracking(config)
     env_info = examine(config)
     share = _own_share(config)
-    abandoned = set_aside_after(directory, point.state.seconds)
+    evaluating = point.state.evaluating if config.eval.every else None
+    abandoned = set_aside_after(directory, point.state.seconds, evaluating=evaluating)
     directory.reopen(config)
     notes = [f"passed over: {problem}" for problem in point.skipped]
     if abandoned:

@@ -162,8 +162,9 @@ class Luck:
     def resume(self) -> None:
         """Make these the generators of the process, as `leave` left them."""
         _NUMPY.set_bit_generator(self._numpy)
-        state, _PYTHON.gauss_next = self._python
+        state, gauss = self._python
         _python_memory.write(state)
+        _PYTHON.gauss_next = gauss
         if self._torch_state is not None:
             _torch().set_rng_state(self._torch_state)
         self.seed_torch()
@@ -201,6 +202,7 @@ class LuckSwitch:
         luck = self._lucks[index]
         if luck is self._present:
             luck.seed_torch()
+            forget_second_normal()
             return
         if self._present is not None:
             self._present.leave()
