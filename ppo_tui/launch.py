@@ -260,7 +260,8 @@ def _prepare_resume(
     _boot_workers(config, screen)
     env_info = examine(config)
     share = _own_share(config)
-    abandoned = set_aside_after(directory, point.state.seconds)
+    evaluating = point.state.evaluating if config.eval.every else None
+    abandoned = set_aside_after(directory, point.state.seconds, evaluating=evaluating)
     directory.reopen(config)
     notes = [f"passed over: {problem}" for problem in point.skipped]
     if abandoned:
@@ -321,7 +322,7 @@ def _boot_workers(config: Config, screen: bool) -> None:
 def _start_workers(config: Config, env_info: EnvInfo, directory: RunDirectory) -> WorkerPool | None:
     if config.run.algorithm == "a3c":
         return None
-    return start_pool(config, info=env_info, log_path=directory.workers_log, wait=False)
+    return start_pool(config, info=env_info, log_path=directory.workers_log, wait=False, luck=[0])
 
 
 # ── Training ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -346,11 +346,16 @@ class Rewound(Event, frozen=True, kw_only=True, tag="rewound"):
     """The return of the run to an earlier checkpoint.
 
     The next events follow `step`; those since the checkpoint are abandoned.
+
+    Attributes:
+        restarted_envs, exact: as of `RunResumed`.
     """
 
     path: str
     step: int
     update: int
+    restarted_envs: tuple[int, ...] = ()
+    exact: bool = True
 
 
 class Alarm(Event, frozen=True, kw_only=True, tag="alarm"):

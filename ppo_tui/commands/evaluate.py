@@ -16,6 +16,7 @@ from .options import (
     DeviceOption,
     GreedyOption,
     JsonOption,
+    MaxStepsOption,
     PolicyArgument,
     SeedOption,
 )
@@ -36,6 +37,7 @@ def evaluate(
     greedy: GreedyOption = None,
     checkpoint: CheckpointOption = "latest",
     seed: SeedOption = 0,
+    max_steps: MaxStepsOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
     allow_import: AllowImportOption = False,
@@ -51,40 +53,41 @@ def evaluate(
     print_skipped(chosen.skipped)
     from ..training.evaluation.evaluate import evaluate as score
 
-    with _progress(episodes) as on_episode:
+    with _progress(episodes) as on_progress:
         evaluation = score(
             chosen.checkpoint,
             episodes=episodes,
             seed=seed,
             greedy=greedy,
             device=device,
+            max_steps=max_steps,
             allow_import=allow_import,
-            on_episode=on_episode,
+            on_progress=on_progress,
         )
     print_evaluation(chosen.name, evaluation, as_json=as_json)
 
 
 @contextlib.contextmanager
-def _progress(episodes: int) -> Iterator[Callable[[int, float], None]]:
+def _progress(episodes: int) -> Iterator[Callable[[int, float, int], None]]:
     """Show progress on stderr: one changing line, or lines without a terminal."""
     from ..console import PrintableConsole
     from ..plotting.formats import score
 
-    def text(done: int, mean: float) -> str:
-        return f"{done} of {episodes} episodes, mean return {score(mean)}"
+    def text(done: int, mean: float, steps: int) -> str:
+        return f"{done} of {episodes} episodes, " + (f"mean return {score(mean)}" if done else f"{steps:,} steps")
 
     console = PrintableConsole(stderr=True)
     if console.is_terminal:
         with console.status("starting") as status:
-            yield lambda done, mean: status.update(text(done, mean))
+            yield lambda done, mean, steps: status.update(text(done, mean, steps))
         return
     last = time.monotonic()
 
-    def print_line(done: int, mean: float) -> None:
+    def print_line(done: int, mean: float, steps: int) -> None:
         nonlocal last
         if time.monotonic() - last >= LINE_SECONDS:
             last = time.monotonic()
-            print(text(done, mean), file=sys.stderr, flush=True)
+            print(text(done, mean, steps), file=sys.stderr, flush=True)
 
     yield print_line
 
@@ -102,6 +105,8 @@ def print_evaluation(name: str, evaluation: Evaluation, *, as_json: bool) -> Non
     print(f"{name}, {evaluation.env} at step {evaluation.step:,}: {evaluation.episodes} {episodes}")
     print(f"  return  {_summary(evaluation.score)}")
     print(f"  length  {_summary(evaluation.length)}")
+    if evaluation.limit_reached:
+        print(f"  {evaluation.limit_reached}, and count with their return so far")
     if (threshold := evaluation.reward_threshold) is not None:
         verdict = "reached" if evaluation.score.mean >= threshold else "not reached"
         print(f"  solved from a mean return of {threshold:g} on: {verdict}")

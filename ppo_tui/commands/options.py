@@ -70,6 +70,16 @@ SettingsOption = Annotated[
         "--set", "-s", metavar="KEY=VALUE", help="Change a setting, e.g. optim.learning_rate=1e-4; may be repeated."
     ),
 ]
+MaxStepsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-steps",
+        min=1,
+        max=10**9,
+        metavar="N",
+        help="Steps after which an episode ends (default: the run's eval.max_steps, 100,000).",
+    ),
+]
 SeedOption = Annotated[int, _SEED]
 SeedSettingOption = Annotated[str | None, _SEED]
 """Short for ``--set run.seed=N``: the configuration checks the value."""

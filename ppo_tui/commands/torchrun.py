@@ -117,7 +117,7 @@ def _follow(place: Place, ranks: ProcessGroup) -> int:
     ignore_hangups()
     config = build_config(plan.config)
     info = examine(config)
-    pool = start_pool(share_of_config(config, place.size, place.local_size), info=info, wait=False)
+    pool = start_pool(share_of_config(config, place.size, place.local_size), info=info, wait=False, luck=[place.rank])
     inbox = Inbox()
     try:
         _choose_device(place, ranks, config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,7 @@ from .options import (
     DeviceOption,
     FpsOption,
     GreedyOption,
+    MaxStepsOption,
     PolicyArgument,
     SeedOption,
     ThemeOption,
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from ..training.evaluation.setup import EvaluationSetup
     from ..training.evaluation.watch import WatchEngine
     from ..tui.screen_options import ScreenOptions
+
+LINE_SECONDS = 5.0
+"""Least time between two lines of progress."""
 
 SEEDED_EPISODES = 1_000
 """Episodes with a seed of their own where there is no last one; later ones follow from the last seed."""
@@ -46,6 +51,7 @@ def watch(
     greedy: GreedyOption = None,
     checkpoint: CheckpointOption = "latest",
     seed: SeedOption = 0,
+    max_steps: MaxStepsOption = None,
     record: Annotated[
         Path | None,
         typer.Option("--record", metavar="FILE.gif|.mp4", help="Record the episodes; needs no terminal."),
@@ -84,6 +90,7 @@ def watch(
         seed=seed,
         greedy=greedy,
         device=device,
+        max_steps=max_steps,
         allow_import=allow_import,
     )
     tensorboard = chosen.run_dir.tensorboard if chosen.run_dir else None
@@ -155,12 +162,23 @@ def _watch_on_screen(
 
 def _watch_headless(setup: EvaluationSetup, *, name: str, episodes: int, record_event: Callable[[Event], None]) -> int:
     """Play as fast as possible and print each return on stderr."""
-    from ..protocol import EpisodeFinished
+    from ..protocol import Alarm, EpisodeFinished, GameClip
     from ..training.evaluation.watch import WatchEngine
 
+    frames, last = 0, time.monotonic()
+
     def emit(event: Event) -> None:
-        if isinstance(event, EpisodeFinished):
-            print(f"return {event.episode_return:g} in {event.length:,} steps", file=sys.stderr)
+        nonlocal frames, last
+        match event:
+            case EpisodeFinished():
+                print(f"return {event.episode_return:g} in {event.length:,} steps", file=sys.stderr)
+            case Alarm():
+                print(event.text, file=sys.stderr)
+            case GameClip():
+                frames += len(event.frames)
+                if time.monotonic() - last >= LINE_SECONDS:
+                    last = time.monotonic()
+                    print(f"{frames:,} frames", file=sys.stderr, flush=True)
         record_event(event)
 
     WatchEngine(setup, name=name, episodes=episodes, emit=emit, fps=None).run()

@@ -576,6 +576,16 @@ class EvalConfig(Section, frozen=True, kw_only=True):
         ),
     ] = 0
     episodes: Annotated[int, setting("Episodes of each evaluation.", on_resume="harmless", ge=1, le=1_000_000)] = 20
+    max_steps: Annotated[
+        int,
+        setting(
+            "Steps after which an episode of an evaluation ends; it counts with its return so far, and the result says "
+            "so.",
+            on_resume="harmless",
+            ge=1,
+            le=10**9,
+        ),
+    ] = 100_000
     greedy: Annotated[
         bool | Literal["auto"],
         setting(

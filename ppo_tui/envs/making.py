@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsFloat
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
@@ -16,8 +17,10 @@ from gymnasium.envs.registration import EnvSpec
 from ..config.schema import AtariConfig, EnvConfig, is_atari
 from ..errors import ConfigError, nearest
 from .contract import checked_spec
+from .luck import seed_luck
+from .replay import RecordedEpisode
 from .spaces import adapt_spaces, check_spaces, hide_numbers
-from .state import RecordedEpisode
+from .state import episode_info
 
 
 def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.Env:
@@ -47,10 +50,13 @@ def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.
 
         # The registry knows the ROM's exact name where the id alone leaves it open (UpNDown: up_n_down).
         return AtariEnv(spec.kwargs["game"], config.atari or AtariConfig(), render_mode=render_mode, **config.kwargs)
-    env = gymnasium.make(checked_spec(spec), disable_env_checker=True, **_make_kwargs(config, render_mode))
+    make = functools.partial(
+        gymnasium.make, checked_spec(spec), disable_env_checker=True, **_make_kwargs(config, render_mode)
+    )
+    env = RecordedEpisode(make)
     try:
         check_spaces(config, env.observation_space, env.action_space)
-        return hide_numbers(adapt_spaces(RecordedEpisode(env), config), config)
+        return hide_numbers(adapt_spaces(env, config), config)
     except BaseException:
         with contextlib.suppress(Exception):
             env.close()
@@ -166,16 +172,37 @@ def _bare_name(env_id: str) -> str:
 
 
 class SeededEpisodes(gymnasium.Wrapper):
-    """Seed resets from `seeds`, in order, while they last."""
+    """Seed resets from `seeds`, in order, while they last.
 
-    def __init__(self, env: gymnasium.Env, seeds: Sequence[int]) -> None:
+    Args:
+        max_steps: a longer episode is truncated, and counts with its return so far.
+    """
+
+    def __init__(self, env: gymnasium.Env, seeds: Sequence[int], max_steps: int) -> None:
         super().__init__(env)
         self._seeds = iter(seeds)
+        self._max_steps = max_steps
+        self._steps = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        return self.env.reset(seed=next(self._seeds, None) if seed is None else seed, options=options)
+        seed = next(self._seeds, None) if seed is None else seed
+        if seed is not None:
+            seed_luck(seed, self.env)
+        self._steps = 0
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._steps += 1
+        if self._steps >= self._max_steps and not (terminated or truncated):
+            truncated = True
+            info = {**info, "episode": episode_info(self.get_wrapper_attr("episode_return"), self._steps)}
+        return observation, reward, terminated, truncated, info
 
 
-def make_seeded_env(config: EnvConfig, seeds: Sequence[int]) -> gymnasium.Env:
-    """`make_env` with a seed for each episode; raises as `make_env` does."""
-    return SeededEpisodes(make_env(config), seeds)
+def make_seeded_env(config: EnvConfig, seeds: Sequence[int], max_steps: int) -> gymnasium.Env:
+    """`make_env` with seeds for episodes, and a limit of steps.
+
+    Raises as `make_env` does.
+    """
+    return SeededEpisodes(make_env(config), seeds, max_steps)

@@ -54,7 +54,8 @@ def can_pack(dtype: torch.dtype) -> bool:
     try:
         if dtype == torch.bfloat16 and not _OPERATORS.supports_bfloat16():
             return False
-        layers = nn.Sequential(nn.Conv2d(2, 3, 2, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2)).to(dtype)
+        with torch.random.fork_rng(devices=[]):  # which the layers' first weights are drawn from
+            layers = nn.Sequential(nn.Conv2d(2, 3, 2, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2)).to(dtype)
         with torch.inference_mode():
             images = torch.linspace(-1, 1, 64).view(2, 2, 4, 4).to(dtype)
             return torch.allclose(pack(layers, dtype)(images), layers(images), atol=torch.finfo(dtype).eps)

@@ -64,6 +64,7 @@ _COUNTERS = (
     "time/time_elapsed",
     "train/n_updates",
     "eval/episodes",
+    "eval/limited_episodes",
 )
 
 

@@ -19,21 +19,26 @@ _TRAINING_EVENTS = ("update", "episode", "setting", "rewound")
 class _EventLine(msgspec.Struct):
     event: str = ""
     elapsed: float = 0.0
+    step: int = 0
 
 
 class _MetricsLine(msgspec.Struct):
     elapsed: float | None = msgspec.field(name="time/time_elapsed", default=None)  # an update's line has it
+    evaluated: float = msgspec.field(name="eval/total_timesteps", default=-1)  # an evaluation's line has it
 
 
 _event_decoder = msgspec.json.Decoder(_EventLine)
 _metrics_decoder = msgspec.json.Decoder(_MetricsLine)
 
 
-def set_aside_after(run_dir: RunDirectory, seconds: float) -> int:
+def set_aside_after(run_dir: RunDirectory, seconds: float, *, evaluating: int | None = None) -> int:
     """Move the record after `seconds` of training aside, before a resume.
 
     The lines go to the end of ``events.abandoned.jsonl`` and ``metrics.abandoned.jsonl``; nothing is lost. A line cut
     short by a crash goes with them.
+
+    Args:
+        evaluating: step of a policy that the resumed run evaluates again; its score goes with them.
 
     Returns:
         How many updates were abandoned.
@@ -44,10 +49,13 @@ def set_aside_after(run_dir: RunDirectory, seconds: float) -> int:
 
     def event_is_later(line: bytes) -> bool:
         event = _event_decoder.decode(line)
-        return event.event in _TRAINING_EVENTS and event.elapsed > seconds
+        again = event.event == "evaluated" and evaluating is not None and event.step >= evaluating
+        return again or (event.event in _TRAINING_EVENTS and event.elapsed > seconds)
 
     def metrics_are_later(line: bytes) -> bool:
-        return (_metrics_decoder.decode(line).elapsed or 0.0) > seconds
+        metrics = _metrics_decoder.decode(line)
+        again = evaluating is not None and metrics.evaluated >= evaluating
+        return again or (metrics.elapsed or 0.0) > seconds
 
     _move_tail(run_dir.events, event_is_later)
     return sum(map(_is_update, _move_tail(run_dir.metrics, metrics_are_later)))

@@ -108,6 +108,8 @@ def _describe_evaluation(event: Evaluated) -> str:
         text += f" {formats.interval(low, high)}"
     if (episodes := metrics.get("eval/episodes")) is not None:
         text += f" over {episodes:.0f} {'episode' if episodes == 1 else 'episodes'}"
+    if limited := metrics.get("eval/limited_episodes"):
+        text += f", {limited:.0f} of which reached eval.max_steps"
     return f"{text}, the best so far" if event.best else text
 
 

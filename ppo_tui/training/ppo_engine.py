@@ -48,7 +48,9 @@ class PPOEngine:
         config, ranks = context.config, context.ranks
         self._context = context
         self.device = ranks.device or resolve_device(config.run.device)
-        self.pool = pool or start_pool(share_of_config(config, ranks.size, ranks.local_size), info=info)
+        self.pool = pool or start_pool(
+            share_of_config(config, ranks.size, ranks.local_size), info=info, luck=[ranks.rank]
+        )
         try:
             self.metrics = RunMetrics(context, self.pool, self.device)
             if origin and config.run.torch_threads == "auto":

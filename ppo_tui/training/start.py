@@ -11,6 +11,7 @@ from pathlib import Path
 
 import gymnasium
 import msgspec
+import numpy as np
 
 from ..config import Config
 from ..envs import EnvInfo, make_env
@@ -22,6 +23,9 @@ from ..workers import WorkerPool, own_cores, resolve_workers, worker_context
 from ..workers.probing import examine_env
 from ..workers.process import WorkerContext
 from .memory import check_memory
+
+LUCK_STREAM = 0x6D616B65
+"""Keeps these seeds apart from all others of a run."""
 
 
 def examine(config: Config) -> EnvInfo:
@@ -74,6 +78,7 @@ def start_pool(
     log_path: Path | None = None,
     wait: bool = True,
     env_fns: Sequence[Callable[[], gymnasium.Env]] | None = None,
+    luck: Sequence[int] = (),
 ) -> WorkerPool:
     """Start a worker pool; its shared memory holds one rollout.
 
@@ -82,6 +87,7 @@ def start_pool(
     Args:
         wait: whether to return only when all workers are ready.
         env_fns: constructors of the environments, by default `make_env` for each.
+        luck: sets the seeds of the global random generators apart from those of other pools with the same `run.seed`.
 
     Raises:
         ConfigError: as from `examine`, which is called if `info` is not given.
@@ -102,6 +108,7 @@ def start_pool(
         slots=config.env.frame_stack + config.rollout.steps,
         observation_space=info.observation_space,
         action_space=info.action_space,
+        seeds=_luck_seeds(config, luck),
         infos=False,
         log_path=log_path,
         step_timeout=config.workers.step_timeout,
@@ -110,6 +117,12 @@ def start_pool(
         preload=_preload(config),
         wait=wait,
     )
+
+
+def _luck_seeds(config: Config, luck: Sequence[int]) -> list[int]:
+    """A seed for the global random generators of each environment."""
+    entropy = np.random.SeedSequence([config.run.seed, LUCK_STREAM, *luck])
+    return [int(seed) for seed in entropy.generate_state(config.rollout.num_envs, np.uint64) >> 1]
 
 
 def share_of_config(config: Config, ranks: int, local_ranks: int) -> Config:

@@ -72,6 +72,9 @@ class WorkerPool(VectorEnv):
         observation_space, action_space: of one environment. Where they are not given, one environment is made
             and closed in a process of its own to learn them.
         autoreset_mode: what happens when an episode ends; Gymnasium's three modes, or their names.
+        seeds: one for each environment, of the global random generators (numpy's, Python's, PyTorch's) and of those
+            of its spaces, which it may draw from: all numbers repeat then, and a reset with a seed seeds these too.
+            None seeds them by chance. No two environments share any in either case.
         infos: collect the environments' info dictionaries (each costs a pickle).
         copy: return copies of the observations rather than views that later steps overwrite.
         log_path: file for the workers' stdout and stderr, appended to; None leaves them as they are.
@@ -97,6 +100,7 @@ class WorkerPool(VectorEnv):
         observation_space: gymnasium.Space | None = None,
         action_space: gymnasium.Space | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        seeds: Sequence[int] | None = None,
         infos: bool = True,
         copy: bool = True,
         log_path: str | Path | None = None,
@@ -136,6 +140,7 @@ class WorkerPool(VectorEnv):
             self._layout,
             spaces=(observation_space, action_space),
             autoreset_mode=autoreset_mode,
+            seeds=None if seeds is None else tuple(seeds),
             infos=infos,
             log_path=None if log_path is None else str(log_path),
             preload=preload,

@@ -44,6 +44,7 @@ class Roster:
     Args:
         env_fns: one constructor for each environment; pickled by value.
         spaces: observation and action space of each of them.
+        seeds: as for `WorkerPool`.
         preload: modules that the fork server imports once for all workers.
         max_restarts: see `replace_lost`.
 
@@ -61,6 +62,7 @@ class Roster:
         *,
         spaces: tuple[gymnasium.Space, gymnasium.Space],
         autoreset_mode: AutoresetMode,
+        seeds: tuple[int, ...] | None,
         infos: bool,
         log_path: str | None,
         preload: Sequence[str],
@@ -81,6 +83,7 @@ class Roster:
                 num_envs=envs.stop - envs.start,
                 layout=layout,
                 autoreset_mode=autoreset_mode,
+                seeds=None if seeds is None else seeds[envs],
                 infos=infos,
                 log_path=log_path,
             )

@@ -21,6 +21,8 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode
 
+from ..envs.clean import starts_clean
+from ..envs.luck import Luck, LuckSwitch, draw_seed, seed_luck, seed_spaces
 from ..envs.probing import close_quietly
 from ..envs.spaces import read_mask
 from ..envs.state import CannotRestoreError, restore_env, save_env
@@ -50,6 +52,7 @@ class WorkerSetup:
         env_fns: pickled list of the constructors of its environments.
         spaces: pickled observation and action space that each of them must have.
         first_env: index of its first environment among all N.
+        seeds: of the global random generators, one for each of its environments; None for seeds by chance.
         infos: send the environments' info dictionaries back.
         log_path: file that its stdout and stderr are appended to; None leaves them as they are.
     """
@@ -63,6 +66,7 @@ class WorkerSetup:
     autoreset_mode: AutoresetMode
     infos: bool
     log_path: str | None
+    seeds: tuple[int, ...] | None = None
 
 
 def worker_main(pipe: Connection, setup: WorkerSetup, shared_memory: Any) -> None:
@@ -104,9 +108,11 @@ class EnvHost:
         self._setup = setup
         self._arrays = arrays
         self.current_env: int | None = None
+        self._luck = LuckSwitch([Luck(seed) for seed in setup.seeds or [None] * setup.num_envs])
         env_fns: Sequence[Callable[[], gymnasium.Env]] = pickle.loads(setup.env_fns)
-        self._envs = [env_fn() for env_fn in env_fns]
+        self._envs = [self._make(i, env_fn) for i, env_fn in enumerate(env_fns)]
         self._refuse_other_spaces(*pickle.loads(setup.spaces))
+        self._uses_luck = [not starts_clean(env) for env in self._envs]
         self._needs_reset = np.zeros(len(self._envs), dtype=bool)
         self._scalar_actions = isinstance(self._envs[0].action_space, Discrete)
         self._shown_slot = 0
@@ -120,6 +126,22 @@ class EnvHost:
             ):
                 if space != wanted:
                     raise RuntimeError(f"environment {n} has the {what} space {space}, but the pool's is {wanted}")
+
+    def _make(self, i: int, env_fn: Callable[[], gymnasium.Env]) -> gymnasium.Env:
+        self._enter(i)
+        env = env_fn()
+        if self._setup.seeds is not None:
+            seed_spaces(env, self._setup.seeds[i])
+        return env
+
+    def _enter(self, i: int) -> int:
+        """Turn to environment `i`; return its number among all.
+
+        Its global random generators become the process's.
+        """
+        self.current_env = self._setup.first_env + i
+        self._luck.enter(i)
+        return self.current_env
 
     def handle(self, request: int, message: bytes) -> bytes:
         """Obey `message`, of kind `request`, and return the reply."""
@@ -151,6 +173,8 @@ class EnvHost:
         infos = []
         for i, env in enumerate(self._envs):
             n = self.current_env = self._setup.first_env + i
+            if self._uses_luck[i]:
+                self._luck.enter(i)
             if self._recorder is not None and i == self._recorded_env:
                 self._recorder.before_step()
             info = self._step(env, i, n, slot)
@@ -235,9 +259,11 @@ class EnvHost:
     def _reset_all(self, slot: int, seeds: Sequence[int | None], mask: Sequence[bool], options: Any) -> bytes:
         infos = []
         for i, (env, seed, chosen) in enumerate(zip(self._envs, seeds, mask, strict=True)):
-            n = self.current_env = self._setup.first_env + i
             if not chosen:
                 continue
+            n = self._enter(i)
+            if seed is not None and self._setup.seeds is not None:
+                seed_luck(seed, env)
             observation, info = env.reset(seed=seed, options=options)
             self._needs_reset[i] = False
             self._write(slot, n, observation, 0.0, False, False)
@@ -253,21 +279,21 @@ class EnvHost:
             raise ValueError(f"call {name!r} through the pool's own method of that name")
         results = []
         for i, env in enumerate(self._envs):
-            self.current_env = self._setup.first_env + i
+            self._enter(i)
             attribute = env.get_wrapper_attr(name)
             results.append(attribute(*args, **kwargs) if callable(attribute) else attribute)
         return wire.encode(Reply.RESULT, results)
 
     def _set_attr(self, name: str, values: Sequence[Any]) -> bytes:
         for i, (env, value) in enumerate(zip(self._envs, values, strict=True)):
-            self.current_env = self._setup.first_env + i
+            self._enter(i)
             env.set_wrapper_attr(name, value)
         return wire.encode(Reply.DONE)
 
     def _save_states(self) -> bytes:
         states = []
         for i, env in enumerate(self._envs):
-            self.current_env = self._setup.first_env + i
+            self._enter(i)
             states.append(save_env(env, ended=bool(self._needs_reset[i])))
         return wire.encode(Reply.RESULT, states)
 
@@ -279,12 +305,12 @@ class EnvHost:
         restarted = []
         self._shown_slot = slot
         for i, (env, state) in enumerate(zip(self._envs, states, strict=True)):
-            n = self.current_env = self._setup.first_env + i
+            n = self._enter(i)
             try:
                 self._needs_reset[i] = restore_env(env, state)
             except CannotRestoreError as error:
                 restarted.append((n, str(error)))
-                observation, info = env.reset()
+                observation, info = env.reset(seed=draw_seed())
                 self._needs_reset[i] = False
                 self._write(slot, n, observation, 0.0, False, False)
                 self._write_mask(slot, n, env, info)

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ppo_tui.protocol import Alarm, CheckpointSaved, Level, RunFinished, RunState, UpdateFinished, encode
+from ppo_tui.protocol import Alarm, CheckpointSaved, Evaluated, Level, RunFinished, RunState, UpdateFinished, encode
 from ppo_tui.runs import RunDirectory
 from ppo_tui.runs.history import past_events, set_aside_after
 
@@ -51,6 +51,19 @@ def test_evaluations_are_set_aside_with_the_updates_before_them_and_count_for_no
     assert len(run.metrics.read_text().splitlines()) == 3
     assert set_aside_after(run, 1.0) == 1
     assert len(run.metrics.read_text().splitlines()) == 1
+
+
+def test_an_evaluation_that_is_made_up_for_is_set_aside_and_earlier_ones_stay(tmp_path):
+    run = record(tmp_path, 3)
+    with run.metrics.open("ab") as metrics, run.events.open("ab") as events:
+        for step in (1, 3):
+            metrics.write(b'{"eval/total_timesteps": %d, "eval/ep_rew_mean": 1.0}\n' % step)
+            scored = Evaluated(path="p", step=step, update=step, metrics={}, best=False, seconds=1.0, elapsed=3.2)
+            events.write(encode(scored) + b"\n")
+    assert set_aside_after(run, 3.2, evaluating=3) == 0
+    assert [event.step for event in past_events(run) if isinstance(event, Evaluated)] == [1]
+    assert run.metrics.read_text().count("eval/") == 2
+    assert "eval/" in (tmp_path / "metrics.abandoned.jsonl").read_text()
 
 
 def test_a_clean_stop_leaves_the_record_as_it_is(tmp_path):

@@ -26,12 +26,13 @@ class OwnEnvs:
 
     Args:
         slots: rows of the arrays.
+        seed: of the global random generators that the environment draws from.
     """
 
     num_envs = 1
     num_groups = 1
 
-    def __init__(self, env_fn: Callable[[], gymnasium.Env], info: EnvInfo, slots: int) -> None:
+    def __init__(self, env_fn: Callable[[], gymnasium.Env], info: EnvInfo, slots: int, seed: int) -> None:
         layout = Layout(
             slots=slots,
             num_envs=1,
@@ -53,6 +54,7 @@ class OwnEnvs:
             autoreset_mode=AutoresetMode.SAME_STEP,
             infos=False,
             log_path=None,
+            seeds=(seed,),
         )
         self._host = EnvHost(setup, self.shared)
         self._remarks_on_observations = self._call("has_wrapper_attr", "observation_remarks")

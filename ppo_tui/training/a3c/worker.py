@@ -107,7 +107,7 @@ class ActorLearner:
         lay_out(self._policy, self._weights, self._gradients)
         self._optimizer = SharedOptimizer(shared, config.optim)
         slots = config.env.frame_stack + self._steps
-        self._envs = OwnEnvs(functools.partial(make_env, config.env), info, slots)
+        self._envs = OwnEnvs(functools.partial(make_env, config.env), info, slots, seed)
         self._rollout = wrap_rollout(self._envs.shared, self._policy, config, masked=info.num_masked > 0)
         pool = cast(WorkerPool, self._envs)  # has every method that `Collector` and `GameClips` call
         self._collector = Collector(

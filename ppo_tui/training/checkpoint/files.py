@@ -111,7 +111,8 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         settings: the live settings in force, by dotted name.
         learner: the learner's state, without tensors.
         episodes: whole episodes so far.
-        best: the highest mean return that a checkpoint was saved for, or None.
+        best: the highest mean return that a checkpoint was saved for, this one included, or None.
+        evaluating: step of the policy whose evaluation was not finished, or None; this one's own included.
         metrics: of the last update.
         env_sizes: bytes of each environment's state.
     """
@@ -127,6 +128,7 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     metrics: dict[str, float | None]
     env_sizes: tuple[int, ...]
     origin: Origin
+    evaluating: int | None = None
 
 
 def decode_state(path: Path, files: Mapping[str, bytes]) -> CheckpointState:
@@ -267,6 +269,11 @@ def newest_checkpoint(directory: Path) -> tuple[OpenedCheckpoint, list[str]]:
         f"{directory} holds no whole checkpoint" + "".join(f"\n  {problem}" for problem in problems),
         hint="nothing was changed; start a new run, or name a checkpoint that was copied elsewhere",
     )
+
+
+def checkpoint_name(step: int) -> str:
+    """The name of a run's checkpoint of this step."""
+    return f"step-{step:012d}"
 
 
 def remove_unfinished(directory: Path) -> None:

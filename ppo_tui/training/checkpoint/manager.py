@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import shutil
 import threading
@@ -21,7 +22,16 @@ from ..collect import CollectorState
 from ..controls import Controls, Inbox
 from ..evaluation.background import BackgroundEvaluation, EvaluationFailed, Job, evaluated_event, failure_alarm
 from ..hub import RunContext
-from .files import CheckpointState, OpenedCheckpoint, list_checkpoints, newest_checkpoint, point_link, remove_unfinished
+from .files import (
+    CheckpointState,
+    OpenedCheckpoint,
+    checkpoint_name,
+    list_checkpoints,
+    newest_checkpoint,
+    point_link,
+    read_manifest,
+    remove_unfinished,
+)
 from .resume import differences
 from .snapshot import Position, RunParts, Snapshot, of_all_envs, write_checkpoint
 
@@ -130,6 +140,7 @@ class CheckpointManager:
         if resumed:
             self._evaluation.stand_at(resumed.state.step)
             found = differences(resumed.state, self._context.config, self._parts.origin)
+            self._make_up_evaluation(resumed.state)
             self._context.publish(
                 RunResumed(
                     path=str(path),
@@ -261,6 +272,7 @@ class CheckpointManager:
             StopTraining: a command ended the wait.
         """
         self._await_evaluation(controls)
+        self._evaluation.take_turn(position.step)
         self.save(position, "final", wait=True)
         if self._evaluation.active and self._saved and self._saved.step == position.step:
             self._evaluate(self._saved)
@@ -287,6 +299,26 @@ class CheckpointManager:
     def _evaluate(self, saved: CheckpointSaved) -> None:
         if job := self._evaluation.start(saved):
             job.outcome.add_done_callback(lambda _: self._inbox.call_soon(functools.partial(self._take_score, job)))
+
+    def _make_up_evaluation(self, state: CheckpointState) -> None:
+        """Begin again the evaluation left unfinished by the former process.
+
+        ``best`` and the record of the run are then those of a run that was never interrupted.
+        """
+        if self._directory is None or state.evaluating is None or not self._evaluation.active:
+            return
+        path = self._directory / checkpoint_name(state.evaluating)
+        try:
+            manifest = read_manifest(path)
+        except UsageError as error:
+            message = f"the evaluation of step {state.evaluating:,} cannot be made up for: {error.message}"
+            self._context.publish(Alarm(level=Level.WARNING, message=message))
+            return
+        self._evaluate(
+            CheckpointSaved(
+                path=str(path), step=manifest.step, update=manifest.update, reason=manifest.reason, seconds=0.0
+            )
+        )
 
     def _take_score(self, job: Job) -> None:
         """Publish the outcome of an evaluation."""
@@ -338,9 +370,10 @@ class CheckpointManager:
         """
         self.wait()
         is_best = self._is_best(score)
-        if is_best:
-            self._best = score
-        saving = _Saving(snapshot, reason, self._serial, is_best, waited)
+        state = msgspec.structs.replace(
+            snapshot.state, best=score if is_best else self._best, evaluating=self._evaluation.turn
+        )
+        saving = _Saving(dataclasses.replace(snapshot, state=state), reason, self._serial, is_best, waited)
         self._serial += 1
         self._writer = threading.Thread(target=self._write, args=(self._directory, saving), name="checkpoint")
         self._writer.start()
@@ -367,12 +400,13 @@ class CheckpointManager:
     def _write(self, directory: Path, saving: _Saving) -> None:
         """Write a checkpoint, in the writing thread."""
         began, state = time.monotonic(), saving.snapshot.state
-        path = directory / f"step-{state.step:012d}"
+        path = directory / checkpoint_name(state.step)
         try:
             write_checkpoint(path, saving.snapshot, serial=saving.serial, reason=saving.reason)
             point_link(directory / "latest", path)
             if saving.is_best:
                 point_link(directory / "best", path)
+                self._best = state.best
         except Exception as error:
             self._outcomes.append(self._failed(directory, error, state.step))
         else:
@@ -458,7 +492,15 @@ class CheckpointManager:
         restarted = self._begin_environments(snapshot)
         self._kept, self._keep_again_at = None, 0.0
         self._evaluation.stand_at(snapshot.state.step)
-        self._context.publish(Rewound(path=str(path), step=snapshot.state.step, update=snapshot.state.update))
+        self._context.publish(
+            Rewound(
+                path=str(path),
+                step=snapshot.state.step,
+                update=snapshot.state.update,
+                restarted_envs=tuple(restarted),
+                exact=not restarted,
+            )
+        )
         self._warn(restarted, "could not be restored and begin new episodes")
         return snapshot.state
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -20,6 +23,9 @@ from ...protocol import Alarm, CheckpointSaved, Evaluated, Level
 from ..hub import RunContext
 from .evaluate import Evaluation
 from .process import Request
+
+SLACK_SECONDS = 60.0
+"""Time without a sign of life, beyond the timeouts of its workers, that ends an evaluation."""
 
 WAIT_SECONDS = 0.1
 """How long the training waits for an evaluation between two checks for commands."""
@@ -36,36 +42,66 @@ class EvaluationFailed(RunFailedError):
         self.details = details
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Job:
     """An evaluation under way.
 
     Attributes:
         lifeline: the descriptor whose closing ends the process.
+        errors: the process's stderr.
         outcome: the evaluation, or an `EvaluationFailed`; cancelled if it is not wanted any more.
+        heard_at: time of the last sign of life.
+        checked_at: time of the last look for one.
+        silence: seconds without one that ended the process, or None.
     """
 
     saved: CheckpointSaved
     process: subprocess.Popen[bytes]
     lifeline: int
+    errors: IO[bytes]
     outcome: Future[Evaluation] = field(default_factory=Future)
+    heard_at: float = field(default_factory=time.monotonic)
+    checked_at: float = field(default_factory=time.monotonic)
+    silence: float | None = None
 
     def await_process(self) -> None:
         """Wait for the process to end, and settle `outcome`.
 
         Runs in a thread of its own.
         """
-        output, errors = self.process.communicate()
-        os.close(self.lifeline)
+        assert self.process.stdout is not None, "it is a pipe"
+        output = b""
+        with self.process.stdout as lines, self.errors:
+            for line in lines:
+                self.heard_at = time.monotonic()
+                output = line
+            self.process.wait()
+            os.close(self.lifeline)
+            self.errors.seek(0)
+            details = self.errors.read().decode("utf-8", "replace")
         if not self.outcome.set_running_or_notify_cancel():
             return
         try:
             self.outcome.set_result(msgspec.json.decode(output, type=Evaluation))
         except msgspec.DecodeError:
-            details = errors.decode("utf-8", "replace")
-            lines = details.strip().splitlines()
-            reason = lines[-1] if lines else f"exit code {self.process.returncode}"
-            self.outcome.set_exception(EvaluationFailed(reason, details))
+            self.outcome.set_exception(EvaluationFailed(self._reason(details), details))
+
+    def _reason(self, details: str) -> str:
+        """The reason for an end without a result."""
+        if self.silence is not None:
+            return f"no sign of life for {self.silence:.0f} s"
+        lines = details.strip().splitlines()
+        return lines[-1] if lines else f"exit code {self.process.returncode}"
+
+    def end_if_silent(self, seconds: float) -> None:
+        """End the process after so long without a sign of life."""
+        now = time.monotonic()
+        if now - self.checked_at > seconds:  # this process has slept, and the other perhaps, too
+            self.heard_at = now
+        self.checked_at = now
+        if self.silence is None and now - self.heard_at > seconds:
+            self.silence = seconds
+            self.process.kill()
 
     def cancel(self) -> None:
         """End the process; the outcome is not wanted any more."""
@@ -87,6 +123,8 @@ class BackgroundEvaluation:
         self._context = context
         self._every, self._episodes = config.eval.every, config.eval.episodes
         self._greedy = None if config.eval.greedy == "auto" else config.eval.greedy
+        self._max_steps = config.eval.max_steps
+        self._patience = config.workers.start_timeout + config.workers.step_timeout + SLACK_SECONDS
         self._last_step = config.planned_steps
         self._next = self._every
         self._turn: int | None = None
@@ -98,6 +136,16 @@ class BackgroundEvaluation:
     @property
     def active(self) -> bool:
         return self._every > 0
+
+    @property
+    def turn(self) -> int | None:
+        """The step of the policy under evaluation, or about to be."""
+        return self._turn
+
+    def take_turn(self, step: int) -> None:
+        """Announce the evaluation of a policy about to be saved."""
+        if self.active:
+            self._turn = step
 
     @property
     def checkpoint(self) -> Path | None:
@@ -112,9 +160,10 @@ class BackgroundEvaluation:
     def stand_at(self, step: int) -> None:
         """Continue from `step`.
 
-        The policy of another branch is not evaluated any more.
+        A policy of later steps, of another branch, is not evaluated any more.
         """
-        self.cancel()
+        if self._turn is not None and self._turn > step:
+            self.cancel()
         if self.active:
             self._next = (step // self._every + 1) * self._every
 
@@ -125,6 +174,8 @@ class BackgroundEvaluation:
 
         The policy of the last step is not due: it is evaluated after the training.
         """
+        if self._job:
+            self._job.end_if_silent(self._patience)
         if not self.active or not self._next <= step < self._last_step:
             return False
         self._next = (step // self._every + 1) * self._every
@@ -145,14 +196,17 @@ class BackgroundEvaluation:
 
         Returns None, after an alarm, if the process cannot start.
         """
-        request = Request(checkpoint=saved.path, episodes=self._episodes, greedy=self._greedy)
+        request = Request(
+            checkpoint=saved.path, episodes=self._episodes, greedy=self._greedy, max_steps=self._max_steps
+        )
         stdin, lifeline = os.pipe()
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 - the job closes it
         try:
             process = subprocess.Popen(
                 [sys.executable, "-m", "ppo_tui.training.evaluation.process", msgspec.json.encode(request).decode()],
                 stdin=stdin,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=errors,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 # Ctrl+C is not for it. A session of its own would give it a share of the processor equal to that of
                 # this one, whatever its priority, where the kernel schedules by sessions.
@@ -160,12 +214,13 @@ class BackgroundEvaluation:
             )
         except OSError as error:
             os.close(lifeline)
+            errors.close()
             self._turn = None
             self._context.publish(failure_alarm(saved, error.strerror or str(error)))
             return None
         finally:
             os.close(stdin)
-        job = Job(saved, process, lifeline)
+        job = Job(saved, process, lifeline, errors)
         self._turn, self._job = saved.step, job
         self._waiter = threading.Thread(target=job.await_process, name="evaluation", daemon=True)
         self._waiter.start()
@@ -190,6 +245,7 @@ class BackgroundEvaluation:
     def wait(self) -> None:
         """Wait for the evaluation under way, for up to `WAIT_SECONDS`."""
         if self._waiter is not None and self._job is not None:
+            self._job.end_if_silent(self._patience)
             self._waiter.join(WAIT_SECONDS)
 
     def cancel(self) -> None:
@@ -217,6 +273,7 @@ def evaluated_event(saved: CheckpointSaved, evaluation: Evaluation, *, best: boo
         "eval/ep_rew_high": high,
         "eval/ep_len_mean": evaluation.length.mean,
         "eval/episodes": evaluation.episodes,
+        "eval/limited_episodes": evaluation.limited,
     }
     return Evaluated(
         path=saved.path,

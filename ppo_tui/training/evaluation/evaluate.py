@@ -5,6 +5,7 @@ The interval is that of the mean return.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ class PlayedEpisode(NamedTuple):
     Attributes:
         number: in the order of the seeds.
         step: environment steps of all environments at its end.
+        limited: it was ended at the limit of steps.
     """
 
     number: int
@@ -39,6 +41,7 @@ class PlayedEpisode(NamedTuple):
     episode_return: float
     length: int
     step: int
+    limited: bool
 
 
 class PolicyPlayer:
@@ -57,7 +60,7 @@ class PolicyPlayer:
         device = resolve_device(config.run.device)
         self.policy = build_saved_policy(read_checkpoint(setup.checkpoint), config, info, device)
         self.step = 0
-        self._num_envs = config.rollout.num_envs
+        self._num_envs, self._max_steps = config.rollout.num_envs, setup.max_steps
         self._steps = config.rollout.steps
         self._played: Counter[int] = Counter()
         torch.set_num_threads(choose_threads(config, info, pool.num_workers).act)
@@ -74,18 +77,25 @@ class PolicyPlayer:
         )
         self._collector.reset()
 
-    def advance(self) -> Iterator[PlayedEpisode]:
-        """Play one rollout, and yield the episodes finished in it."""
+    def advance(self, after_step: Callable[[int], None] = lambda steps: None) -> Iterator[PlayedEpisode]:
+        """Play one rollout, and yield the episodes finished in it.
+
+        Args:
+            after_step: called after each vector step with the environment steps so far.
+        """
         if self.step:
             self.rollout.carry_over()
         with self.policy.unchanged():
             for t in range(self._steps):
                 self._collector.step(t)
+                after_step(self.step + t * self._num_envs)
             self._collector.finish(self._steps)
         for episode in self._collector.finished_episodes(self.step, self._steps):
             number = episode.env + self._num_envs * self._played[episode.env]
             self._played[episode.env] += 1
-            yield PlayedEpisode(number, episode.env, episode.episode_return, episode.length, episode.step)
+            t = (episode.step - self.step) // self._num_envs - 1
+            limited = episode.length >= self._max_steps and not bool(self.rollout.terminations[t, episode.env])
+            yield PlayedEpisode(number, episode.env, episode.episode_return, episode.length, episode.step, limited)
         self.step += self._steps * self._num_envs
 
 
@@ -135,6 +145,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         reward_threshold: mean return at which the environment counts as solved, or None.
         returns: raw returns of the episodes, in the order of their numbers.
         lengths: agent steps of each episode.
+        max_steps: limit of the steps of an episode.
+        limited: episodes that reached it, and count with their return so far.
     """
 
     checkpoint: str
@@ -148,6 +160,15 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     length: Summary
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
+    max_steps: int
+    limited: int
+
+    @property
+    def limit_reached(self) -> str | None:
+        """The share of episodes at the limit, in words, or None."""
+        if not self.limited:
+            return None
+        return f"{self.limited:,} of {self.episodes:,} episodes reached the limit of {self.max_steps:,} steps"
 
 
 def evaluate(
@@ -158,8 +179,9 @@ def evaluate(
     greedy: bool | None = None,
     device: str = "auto",
     cores: int | None = None,
+    max_steps: int | None = None,
     allow_import: bool = False,
-    on_episode: Callable[[int, float], None] = lambda done, mean: None,
+    on_progress: Callable[[int, float, int], None] = lambda done, mean, steps: None,
 ) -> Evaluation:
     """Let a checkpoint play `episodes` whole episodes.
 
@@ -167,8 +189,9 @@ def evaluate(
     that short episodes are no more likely to be counted than long ones.
 
     Args:
-        seed, greedy, device, cores, allow_import: as for `start_evaluation`.
-        on_episode: called after each episode with the number of episodes so far, and their mean return.
+        seed, greedy, device, cores, max_steps, allow_import: as for `start_evaluation`.
+        on_progress: called after each vector step with the episodes so far, their mean return (NaN before the first),
+            and the environment steps so far.
 
     Raises:
         As `start_evaluation` and `PolicyPlayer` do.
@@ -183,18 +206,22 @@ def evaluate(
         greedy=greedy,
         device=device,
         cores=cores,
+        max_steps=max_steps,
         allow_import=allow_import,
     )
     returns, lengths = np.full(episodes, np.nan), np.zeros(episodes, int)
-    done = 0
+    done, limited, mean = 0, 0, math.nan
+
+    def report(steps: int) -> None:
+        on_progress(done, mean, steps)
+
     try:
         play = PolicyPlayer(setup)
         while done < episodes:
-            for episode in play.advance():
+            for episode in play.advance(report):
                 if episode.number < episodes:
                     returns[episode.number], lengths[episode.number] = episode.episode_return, episode.length
-                    done += 1
-                    on_episode(done, float(np.nanmean(returns)))
+                    done, limited, mean = done + 1, limited + episode.limited, float(np.nanmean(returns))
     finally:
         setup.pool.close()
     return Evaluation(
@@ -203,6 +230,8 @@ def evaluate(
         env=setup.config.env.id,
         episodes=episodes,
         protocol=describe_protocol(setup.config, greedy=setup.greedy, seed=seed),
+        max_steps=setup.max_steps,
+        limited=limited,
         reward_threshold=setup.info.reward_threshold,
         seconds=time.perf_counter() - began,
         score=Summary.of(returns),

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,9 @@ import msgspec
 from ...errors import PPOTuiError
 
 LOWEST_PRIORITY = 19
+
+SIGN_SECONDS = 1.0
+"""Time between two signs of life."""
 
 SELECTION_SEED = 0x73656C65
 """Keeps these episodes apart from those of ``ppo-tui eval``, whose score of the chosen policy stays unbiased."""
@@ -28,19 +32,24 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: str
     episodes: int
     greedy: bool | None
+    max_steps: int
 
 
 def main() -> int:
     """Print the `Evaluation` as JSON, and return the exit code.
 
-    An error is printed on stderr instead.
+    An error is printed on stderr instead. Empty lines before are signs of life.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # meant for the training, which then closes stdin
         signal.signal(number, signal.SIG_IGN)
     os.nice(LOWEST_PRIORITY)
     threading.Thread(target=_leave_with_the_training, daemon=True).start()
     request = msgspec.json.decode(sys.argv[1], type=Request)
+    alive = _SignsOfLife()
+    alive.give()
     from .evaluate import evaluate
+
+    alive.give()
 
     try:
         evaluation = evaluate(
@@ -50,6 +59,8 @@ def main() -> int:
             greedy=request.greedy,
             device="cpu",
             cores=1,
+            max_steps=request.max_steps,
+            on_progress=lambda done, mean, steps: alive.give(),
             allow_import=True,  # which the training itself was allowed
         )
     except PPOTuiError as error:
@@ -57,6 +68,20 @@ def main() -> int:
         return error.exit_code
     sys.stdout.buffer.write(msgspec.json.encode(evaluation))
     return 0
+
+
+class _SignsOfLife:
+    """Empty lines on stdout, one a second at most."""
+
+    def __init__(self) -> None:
+        self._due = 0.0
+
+    def give(self) -> None:
+        """Print a line, if the last was long enough ago."""
+        if (now := time.monotonic()) >= self._due:
+            self._due = now + SIGN_SECONDS
+            sys.stdout.buffer.write(b"\n")
+            sys.stdout.buffer.flush()
 
 
 def _leave_with_the_training() -> None:

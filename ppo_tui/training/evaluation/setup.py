@@ -31,6 +31,7 @@ class EvaluationSetup:
         action_seed: of the noise that samples actions.
         seed: source of both: with the same seed all checkpoints play the same episodes.
         greedy: always take the most probable action.
+        max_steps: an episode ends after so many.
     """
 
     checkpoint: OpenedCheckpoint
@@ -41,6 +42,7 @@ class EvaluationSetup:
     action_seed: int
     seed: int
     greedy: bool
+    max_steps: int
 
 
 def start_evaluation(
@@ -53,6 +55,7 @@ def start_evaluation(
     greedy: bool | None = None,
     device: str = "auto",
     cores: int | None = None,
+    max_steps: int | None = None,
     allow_import: bool = False,
 ) -> EvaluationSetup:
     """Start workers to play episodes with a checkpoint's policy.
@@ -65,6 +68,7 @@ def start_evaluation(
         greedy: None follows the published scores: sampled actions on Atari, greedy ones elsewhere.
         device: of the networks, as in ``run.device``.
         cores: for workers and PyTorch each; None takes all.
+        max_steps: an episode ends after so many; None takes the run's ``eval.max_steps``.
         allow_import: accept a checkpoint that names code to import.
 
     Raises:
@@ -88,10 +92,15 @@ def start_evaluation(
     info = examine(config)
     boot_workers(config)
     *episode_seeds, action_seed = _seeds(seed, episodes)
-    env_fns = [functools.partial(make_seeded_env, config.env, episode_seeds[env::num_envs]) for env in range(num_envs)]
-    pool = start_pool(config, info=info, log_path=Path(os.devnull), wait=False, env_fns=env_fns)
+    most = trained.eval.max_steps if max_steps is None else max_steps
+    env_fns = [
+        functools.partial(make_seeded_env, config.env, episode_seeds[env::num_envs], most) for env in range(num_envs)
+    ]
+    pool = start_pool(
+        config, info=info, log_path=Path(os.devnull), wait=False, env_fns=env_fns, luck=[seed, SEED_STREAM]
+    )
     sampled = is_atari(config.env.id) if greedy is None else not greedy
-    return EvaluationSetup(checkpoint, config, info, pool, tuple(episode_seeds), action_seed, seed, not sampled)
+    return EvaluationSetup(checkpoint, config, info, pool, tuple(episode_seeds), action_seed, seed, not sampled, most)
 
 
 def whole_episodes(env: EnvConfig) -> EnvConfig:

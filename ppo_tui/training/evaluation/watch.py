@@ -10,7 +10,17 @@ from collections.abc import Callable
 
 import msgspec
 
-from ...protocol import Command, EpisodeFinished, Event, RunFinished, RunStarted, RunState, StateChanged
+from ...protocol import (
+    Alarm,
+    Command,
+    EpisodeFinished,
+    Event,
+    Level,
+    RunFinished,
+    RunStarted,
+    RunState,
+    StateChanged,
+)
 from ...workers.clip_recorder import GAME_FPS
 from ..controls import Inbox
 from ..game_clips import ClipDraft, ClipEncoder
@@ -52,7 +62,7 @@ class WatchEngine:
         self._inbox = inbox or Inbox()
         self._began = time.monotonic()
         self._shown_until = 0.0
-        self._unpublished: list[EpisodeFinished] = []
+        self._unpublished: list[EpisodeFinished | Alarm] = []
 
     def send(self, command: Command) -> None:
         """Send a command, from any thread."""
@@ -105,6 +115,9 @@ class WatchEngine:
                         step=episode.step,
                     )
                 )
+                if episode.limited:
+                    message = f"the episode was ended at the limit of {self._setup.max_steps:,} steps"
+                    self._unpublished.append(Alarm(level=Level.INFO, message=message))
             recorded = pool.fetch_recording(_ENV, stop=False)
             if recorded is not None:
                 encoder.add(draft, recorded)

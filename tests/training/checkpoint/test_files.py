@@ -27,6 +27,7 @@ from ppo_tui.training.checkpoint import manager
 from ppo_tui.training.checkpoint.files import (
     MANIFEST_FILE,
     CheckpointState,
+    OpenedCheckpoint,
     Origin,
     SavedSchedule,
     list_checkpoints,
@@ -304,6 +305,16 @@ def test_the_newest_few_the_best_and_those_saved_by_hand_are_kept(tmp_path):
     assert (tmp_path / "best").resolve().name == steps[1]
     assert [event.reason for event in kept.events] == ["manual", "best", *["periodic"] * 4]
     assert Kept(tmp_path).manager.due(None) is None
+
+
+def test_a_checkpoint_knows_the_best_score_its_own_included(tmp_path):
+    """A run resumed from it would otherwise take a worse policy for the best."""
+    kept = Kept(tmp_path, keep=9)
+    for step, score in ((1, 3.0), (2, 9.0), (3, 5.0), (4, None)):
+        kept.save(step, score=score)
+    states = [OpenedCheckpoint.open(tmp_path / f"step-{step:012d}").state for step in (1, 2, 3, 4)]
+    assert [state.best for state in states] == [3.0, 9.0, 9.0, 9.0]
+    assert (tmp_path / "best").resolve().name == "step-000000000002"
 
 
 def test_what_is_due_is_the_first_score_a_better_one_and_an_old_checkpoint(tmp_path, monkeypatch):

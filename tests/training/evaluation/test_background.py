@@ -23,11 +23,14 @@ from ppo_tui.protocol import (
     Resume,
     Rewind,
     Rewound,
+    RunResumed,
     RunState,
     StateChanged,
     Stop,
     UpdateFinished,
 )
+from ppo_tui.training.checkpoint.resume import ResumePoint
+from ppo_tui.training.evaluation import background
 from ppo_tui.training.evaluation.evaluate import evaluate
 from ppo_tui.training.evaluation.process import LOWEST_PRIORITY, SELECTION_SEED
 from tests.conftest import ROOT
@@ -118,6 +121,53 @@ def test_a_resumed_run_goes_on_evaluating_and_knows_the_best_score(tmp_path):
     assert [before.step, *(event.step for event in after)] == [2 * BATCH, 4 * BATCH]
     best = max([before, *after], key=lambda event: event.metrics["eval/ep_rew_mean"])
     assert (tmp_path / "best").resolve() == Path(best.path)
+
+
+def test_an_evaluation_under_way_at_the_end_of_a_process_is_made_up_for(tmp_path):
+
+    def stop_while_it_is_evaluated(trainer: Trainer, event) -> None:
+        if isinstance(event, CheckpointSaved) and event.reason == "evaluation":
+            trainer.send(Stop(exit_code=143))
+
+    config = evaluating(2 * BATCH, "eval.max_steps=40", updates=3)
+    _, stopped, first = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), stop_while_it_is_evaluated)
+    assert stopped.state is RunState.STOPPED
+    assert not first.of(Evaluated)
+    newest = ResumePoint.newest(tmp_path)
+    assert newest.state.evaluating == 2 * BATCH
+
+    def awaited(trainer: Trainer, event) -> None:
+        if isinstance(event, RunResumed):
+            trainer.send(Pause())
+        unhurried(trainer, event)
+
+    _, _, second = run(lambda **kw: Trainer.from_checkpoint(newest.path, checkpoint_dir=tmp_path, **kw), awaited)
+    made_up, last = second.of(Evaluated)
+    expected = evaluate(tmp_path / "step-000000000288", episodes=3, seed=SELECTION_SEED, max_steps=40)
+    assert (made_up.step, made_up.best, made_up.metrics["eval/ep_rew_mean"]) == (288, True, expected.score.mean)
+    assert made_up.metrics["eval/limited_episodes"] == expected.limited
+    best = max([made_up, last], key=lambda event: event.metrics["eval/ep_rew_mean"])
+    assert (tmp_path / "best").resolve() == Path(best.path)
+    assert ResumePoint.newest(tmp_path).state.evaluating == last.step, "an extension evaluates it again"
+
+
+def test_the_end_of_a_run_waits_for_no_evaluation_without_a_sign_of_life(tmp_path, monkeypatch):
+    config = evaluating(6 * BATCH, updates=2)
+    workers = config.workers
+    monkeypatch.setattr(background, "SLACK_SECONDS", 5.0 - workers.start_timeout - workers.step_timeout)
+    stopped: list[psutil.Process] = []
+
+    def react(trainer: Trainer, event) -> None:
+        if isinstance(event, StateChanged) and "is awaited" in event.reason:
+            stopped.extend(filter(_is_evaluator, psutil.Process().children()))
+            for process in stopped:
+                process.suspend()
+
+    _, result, record = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), react)
+    assert result.state is RunState.FINISHED
+    assert stopped
+    assert "no sign of life for 5 s" in record.of(Alarm)[-1].message
+    assert not record.of(Evaluated)
 
 
 def test_going_back_ends_the_evaluation_of_what_is_abandoned(tmp_path):

@@ -11,7 +11,7 @@ import torch
 from ppo_tui import Trainer, load_policy, load_preset
 from ppo_tui.envs.making import make_seeded_env
 from ppo_tui.errors import ConfigError, UsageError
-from ppo_tui.protocol import EpisodeFinished, GameClip, RunFinished, RunState, Stop
+from ppo_tui.protocol import Alarm, EpisodeFinished, GameClip, RunFinished, RunState, Stop
 from ppo_tui.training.evaluation.evaluate import Evaluation, PolicyPlayer, evaluate
 from ppo_tui.training.evaluation.setup import start_evaluation, whole_episodes
 from ppo_tui.training.evaluation.watch import WatchEngine
@@ -39,7 +39,7 @@ def by_hand(path: Path, seeds: list[int]) -> list[float]:
     """The return of a greedy game from each of these seeds, in one environment, step by step."""
     policy = load_policy(path)
     returns = []
-    env = make_seeded_env(load_preset("cartpole").env, seeds)
+    env = make_seeded_env(load_preset("cartpole").env, seeds, 10_000)
     for _ in seeds:
         observation, _ = env.reset()
         total, over = 0.0, False
@@ -119,6 +119,31 @@ def test_a_lost_life_ends_no_game(tmp_path):
     assert evaluation.protocol["sticky_actions"] == 0.0
 
 
+def test_an_episode_at_the_limit_of_steps_counts_as_far_as_it_got(cartpole):
+    evaluation = evaluate(cartpole, episodes=20, seed=3, max_steps=12)
+    whole = evaluate(cartpole, episodes=20, seed=3)
+    assert evaluation.returns == tuple(min(12.0, episode) for episode in whole.returns)
+    assert evaluation.limited == sum(episode > 12 for episode in whole.returns) > 0
+    assert evaluation.limit_reached == f"{evaluation.limited} of 20 episodes reached the limit of 12 steps"
+    assert (whole.limited, whole.limit_reached, whole.max_steps) == (0, None, 100_000)
+
+
+def test_players_of_one_evaluation_have_luck_of_their_own_and_the_next_has_the_same(tmp_path):
+    env = "env.id=tests.envs.hidden:DrawsFromGlobals-v0"
+    path = checkpoint(tmp_path / "few", "cartpole", env, "run.total_steps=256", "run.seed=5")
+    seen = []
+    for num_envs in (6, 6, 2):
+        setup = start_evaluation(path, episodes=6, num_envs=num_envs, steps=1, allow_import=True)
+        try:
+            play = PolicyPlayer(setup)
+            seen.append(play.rollout.observation(0)[:, :2].clone())
+        finally:
+            setup.pool.close()
+    assert torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[0][:2, 1], seen[2][:, 1]), "of the episode, whoever plays it"
+    assert len(set(seen[0].flatten().tolist())) == 12
+
+
 def test_what_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(UsageError, match="not a checkpoint"):
         evaluate(tmp_path, episodes=1)
@@ -153,6 +178,15 @@ def test_who_watches_sees_the_games_that_are_scored(cartpole):
     assert frames[0].score == 0.0
     assert isinstance(events[-1], RunFinished)
     assert events[-1].state is RunState.FINISHED
+
+
+def test_who_watches_is_told_of_an_episode_at_the_limit(cartpole):
+    events: list = []
+    setup = start_evaluation(cartpole, episodes=2, num_envs=1, steps=1, max_steps=7)
+    WatchEngine(setup, name="few", episodes=2, emit=events.append, fps=None).run()
+    assert [event.length for event in events if isinstance(event, EpisodeFinished)] == [7, 7]
+    told = [event.message for event in events if isinstance(event, Alarm)]
+    assert told == ["the episode was ended at the limit of 7 steps"] * 2
 
 
 def test_watching_ends_when_it_is_told_to(cartpole):
