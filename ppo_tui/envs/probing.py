@@ -7,20 +7,25 @@ import dataclasses
 import importlib
 import inspect
 import io
+import itertools
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.spaces import Box, Space
+from gymnasium.spaces import Box, Discrete, Space
 
 from ..config.schema import EnvConfig, is_atari
 from ..errors import ConfigError, did_you_mean
+from ..text import printable
 from .making import find_spec, make_env, newest_id
 from .spaces import count_masked
+
+MAX_NAME = 40
+"""Characters of the name of an action."""
 
 
 @contextlib.contextmanager
@@ -112,16 +117,37 @@ def probe_env(config: EnvConfig) -> EnvInfo:
 
 def _read(env: gymnasium.Env, config: EnvConfig, spec: EnvSpec) -> EnvInfo:
     atari = is_atari(spec.id)
-    meanings = getattr(env.unwrapped, "get_action_meanings", None)
     observation_space = env.observation_space
     assert isinstance(observation_space, Box), "make_env gives no other"
     return EnvInfo(
         observation_space=observation_space,
         action_space=env.action_space,
         reward_threshold=spec.reward_threshold,
-        action_meanings=tuple(meanings()) if meanings else None,
+        action_meanings=action_names(env),
         num_masked=0 if atari and config.action_masks == "auto" else count_masked(env, config),
     )
+
+
+def action_names(env: gymnasium.Env) -> tuple[str, ...] | None:
+    """A printable name for each discrete action; None where the environment names none.
+
+    ``get_action_meanings`` is a custom of Atari's, so that others return a dictionary, numbers, or fewer names than
+    actions, or raise. Names are for people to read: none is worth refusing the environment.
+    """
+    if not isinstance(env.action_space, Discrete):
+        return None
+    count = int(env.action_space.n)
+    try:
+        given = env.unwrapped.get_action_meanings()  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(given, Mapping):
+            start = int(getattr(env.unwrapped.action_space, "start", 0))
+            given = [given.get(start + index, start + index) for index in range(count)]
+        elif isinstance(given, str):
+            return None
+        names = [printable(str(name))[:MAX_NAME] for name in itertools.islice(given, count)]
+    except (Exception, SystemExit):
+        return None
+    return tuple(names + [f"action {index}" for index in range(len(names), count)])
 
 
 def _check_kwargs(config: EnvConfig, spec: EnvSpec) -> None:

@@ -189,13 +189,15 @@ class Broken(FakeSession):
     def poll(self):
         raise ZeroDivisionError("in the screen")
 
-run_screen(Broken(recorded(3)))
+outcome = run_screen(Broken(recorded(3)))
+print(outcome.departure.name, outcome.failure.summary)
 """
     terminal = Terminal("-c", code)
     terminal.read_until(LEAVES_ALTERNATE_SCREEN)
-    terminal.read_until(b"in the screen")
+    terminal.read_until(b"LOST ZeroDivisionError: in the screen")
     terminal.process.wait(DEADLINE)
     assert termios.tcgetattr(terminal.slave) == terminal.before
+    assert b"Traceback" not in terminal.output
 
 
 def test_the_learner_goes_on_while_the_terminal_does_not_read(tmp_path):
