@@ -75,7 +75,7 @@ class WorkerFailedError(WorkerError):
 
 
 class ScreenFailedError(PPOTuiError):
-    """An exception of a screen that shows another process's run."""
+    """Failure of a screen in front of another process's run."""
 
 
 class RankLostError(RunFailedError):

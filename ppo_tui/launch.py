@@ -397,7 +397,7 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
 def _continue_without_screen(
     session: LocalSession, directory: RunDirectory, failure: Failure | None, publish: Callable[[Event], None]
 ) -> int:
-    """Train on in this process after its terminal is gone, or after its screen has failed."""
+    """Train on in this process without its terminal or its failed screen."""
     attach = f"ppo-tui attach {shlex.quote(str(directory.path))}"
     if failure is None:
         leave_terminal(directory.log)

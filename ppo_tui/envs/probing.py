@@ -129,7 +129,7 @@ def _read(env: gymnasium.Env, config: EnvConfig, spec: EnvSpec) -> EnvInfo:
 
 
 def action_names(env: gymnasium.Env) -> tuple[str, ...] | None:
-    """A printable name for each discrete action; None where the environment names none.
+    """A printable name for each discrete action; None without names.
 
     ``get_action_meanings`` is a custom of Atari's, so that others return a dictionary, numbers, or fewer names than
     actions, or raise. Names are for people to read: none is worth refusing the environment.

@@ -166,7 +166,7 @@ class Trainer:
         self._inbox.send(command)
 
     def publish(self, event: Event) -> None:
-        """Publish an event of the process around the trainer, on the training thread alone."""
+        """Publish an event of the process; on the training thread alone."""
         self._context.publish(event)
 
     def save(self, path: str | Path) -> Path:

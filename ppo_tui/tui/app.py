@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from textual import events
-from textual.app import SystemCommand
+from textual.app import ScreenError, SystemCommand
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.content import Content
+from textual.errors import NoWidget
 from textual.filter import LineFilter
 from textual.geometry import Size
 from textual.notifications import SeverityLevel
@@ -74,7 +75,7 @@ class Terminal(Protocol):
     """A driver able to restore its terminal."""
 
     def give_back(self) -> None:
-        """Give the terminal back, if a failure has left that out."""
+        """Give the terminal back, unless already done."""
 
 
 _ACTIONS = {key.action.partition("(")[0] for key in keys.KEYS if keys.APP in key.contexts}
@@ -172,7 +173,16 @@ class PpoTuiApp(ReportingApp):
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Resize) and event.size != (size := Size(*map(min, event.size, LARGEST))):
             event = events.Resize(size, size)
-        await super().on_event(event)
+        if not (isinstance(event, events.MouseEvent) and self._points_at_remains(event)):
+            await super().on_event(event)
+
+    def _points_at_remains(self, event: events.MouseEvent) -> bool:
+        """Tell whether a removed widget, without a parent, is below the mouse."""
+        try:
+            widget, _ = self.get_widget_at(event.x, event.y)
+        except (NoWidget, ScreenError):
+            return False
+        return not widget.is_attached
 
     def on_mount(self) -> None:
         self.begin_capture_print(self)
@@ -213,6 +223,14 @@ class PpoTuiApp(ReportingApp):
 
     def tick(self) -> None:
         """Take in news, and leave once the awaited end has come."""
+        try:
+            self._tick()
+        except (Exception, SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # which would end the timer in silence
+            raise RuntimeError(f"{type(error).__name__} in the screen") from error
+
+    def _tick(self) -> None:
         if not self.screen_stack:  # the app is closing
             return
         if self.controller.poll():

@@ -1,4 +1,4 @@
-"""A driver for Textual: differences only, any input, and no error without a terminal."""
+"""A driver for Textual: differences only, any input, any terminal or none."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class LastingDriver(LinuxDriver):
             super().close()
 
     def give_back(self) -> None:
-        """Give the terminal back, if a failure has left that out."""
+        """Give the terminal back, unless already done."""
         if not self._stopped:
             with contextlib.suppress(Exception):
                 self.stop_application_mode()

@@ -1,6 +1,7 @@
-"""Private interfaces of Textual but for painting: its parser of keys, its way with exceptions.
+"""Private interfaces of Textual: its parser of keys, its handling of exceptions.
 
-Without the parser, bytes of no meaning cost the screen. Without the other, the report of an exception is Textual's own.
+Those for painting are in `widgets.direct_painting`. Without the parser, bytes that are no UTF-8 cost the screen;
+without the other, the report of an exception is Textual's own.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.traceback import Traceback
 from textual.app import App
 from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.worker import NoActiveWorker, get_current_worker
+from textual.worker import NoActiveWorker, WorkerFailed, get_current_worker
 
 from ..text import printable
 
@@ -62,20 +64,20 @@ class KeyReader:
         self._heard_at = time.monotonic()
 
     def feed(self, data: bytes) -> list[Message]:
-        """The messages that `data` completes."""
+        """Read more bytes; return the messages now complete."""
         self._heard_at = time.monotonic()
         text = self._decoder.decode(data)
         return self._parsed(self._parser.feed(self._bounded(text))) if text else []
 
     def pass_time(self) -> list[Message]:
-        """The messages that silence completes, such as a lone Escape."""
+        """Return the messages completed by silence, such as a lone Escape."""
         if self._pasting and time.monotonic() - self._heard_at > PASTE_SECONDS:
             self._pasting = False
             return self._parsed(self._parser.feed(_PASTE_END))
         return self._parsed(self._parser.tick())
 
     def _bounded(self, text: str) -> str:
-        """`text` without what exceeds the longest paste."""
+        """`text` without the excess of a paste."""
         joined = self._tail + text
         start, end = joined.rfind(_PASTE_START), joined.rfind(_PASTE_END)
         self._tail = joined[-len(_PASTE_START) + 1 :]
@@ -88,7 +90,7 @@ class KeyReader:
         return text
 
     def _parsed(self, messages: Iterable[Message]) -> list[Message]:
-        """The messages up to the first sequence that the parser cannot bear."""
+        """The messages up to the first sequence beyond the parser."""
         whole: list[Message] = []
         try:
             whole.extend(messages)
@@ -102,7 +104,7 @@ class KeyReader:
 
 @dataclass(frozen=True)
 class Failure:
-    """What ended a screen.
+    """The end of a screen.
 
     Attributes:
         summary: type and message of the exception.
@@ -127,7 +129,7 @@ class Failure:
 
 
 class ReportingApp(App[None]):
-    """An app to keep its first exception for others, and off the terminal."""
+    """An app with its first exception kept, and off the terminal."""
 
     def __init__(self, *, ansi_color: bool | None = None) -> None:
         super().__init__(ansi_color=ansi_color)
@@ -137,24 +139,33 @@ class ReportingApp(App[None]):
 
     @property
     def failure(self) -> Failure | None:
-        """What ended the app, if anything did."""
+        """The reason of the app's end, unless somebody chose it."""
         if self._failure is None and (printed := self._printed.getvalue().strip()):
             return Failure("an error of Textual", f"{printed}\n")
         return self._failure
+
+    def panic(self, *renderables: RenderableType) -> None:
+        for each in renderables:
+            if isinstance(each, Traceback) and self._failure is None:  # of the thread that reads keys
+                stack = each.trace.stacks[-1]
+                details = io.StringIO()
+                Console(file=details, width=120, color_system=None).print(each)
+                self._failure = Failure(printable(f"{stack.exc_type}: {stack.exc_value}"), details.getvalue())
+        super().panic(*renderables)
 
     def _handle_exception(self, error: Exception) -> None:
         if self._comes_from_a_left_screen():
             _log.debug("an error in a screen that was left", exc_info=error)
             return
         if self._failure is None:
-            self._failure = Failure.of(error)
+            self._failure = Failure.of(error.error if isinstance(error, WorkerFailed) else error)
         try:
             super()._handle_exception(error)
         except Exception:  # while it draws a traceback, with the values of all variables
             self.exit(return_code=1)
 
     def _comes_from_a_left_screen(self) -> bool:
-        """Tell whether nobody sees the widget that raised: it or its screen has been removed.
+        """Tell whether the present widget or its screen has been removed.
 
         Its timers, workers and last messages find its children gone.
         """

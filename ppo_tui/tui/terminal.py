@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import FrameType
 from typing import Any
 
 from ..errors import ScreenFailedError
@@ -83,6 +84,9 @@ def run_screen(session: Session, options: ScreenOptions | None = None) -> Outcom
             f"the screen failed: {outcome.failure.summary}",
             hint="the run that it showed goes on as before; --debug shows the traceback",
         ) from outcome.failure.error
+    if outcome.failure:  # free all of the screen: its frames hang on the exception, and the run may last for days
+        outcome = replace(outcome, failure=replace(outcome.failure, error=None))
+        gc.collect()
     return outcome
 
 
@@ -91,7 +95,9 @@ def _lost(failure: Failure) -> Outcome:
 
 
 def _show(session: Session, options: ScreenOptions) -> tuple[Outcome, float]:
-    """Show `session`, and return the end of the screen and the app's patience with the run."""
+    """Show `session`; return the outcome, and seconds to wait for the run."""
+    # What is left of a lost screen complains when it is collected as garbage, which may be at any time.
+    sys.unraisablehook = lambda complaint: _log_stray({"message": complaint.err_msg, "exception": complaint.exc_value})
     messages: Messages = deque(maxlen=100)
     with _captured_logging(messages), _kept_signals(), _own_terminal(messages):
         app = PpoTuiApp(session, fps=frame_rate(options), look=options.look, keymap=options.keymap, messages=messages)
@@ -113,7 +119,7 @@ def _show(session: Session, options: ScreenOptions) -> tuple[Outcome, float]:
 
 @contextlib.contextmanager
 def _kept_signals() -> Iterator[None]:
-    """Restore what signals did before, also what Textual makes them do."""
+    """Restore the handlers of all signals, those of Textual's included."""
     numbers = (*_ENDS, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)
     before = {number: signal.getsignal(number) for number in numbers}
     try:
@@ -126,7 +132,14 @@ def _kept_signals() -> Iterator[None]:
 async def _run(app: PpoTuiApp) -> None:
     loop = asyncio.get_running_loop()
 
-    def on_end(number: int, *_: object) -> None:
+    before = {number: signal.getsignal(number) for number in _ENDS}
+
+    def on_end(number: int, frame: FrameType | None) -> None:
+        if loop.is_closed():  # the screen has just failed
+            handler = before[signal.Signals(number)]
+            if callable(handler):
+                handler(number, frame)
+            return
         name = signal.Signals(number).name
         loop.call_soon_threadsafe(app.call_later, app.terminate, name, 128 + number)
 
@@ -152,9 +165,9 @@ async def _run(app: PpoTuiApp) -> None:
 
 
 def _log_stray(context: Mapping[str, Any]) -> None:
-    """Log an exception that nobody waits for; without a log it would go to the terminal."""
+    """Log an unawaited exception; drop it without a log."""
     if _log.hasHandlers():
-        _log.warning(context.get("message", "an error in the screen"), exc_info=context.get("exception"))
+        _log.warning(context.get("message") or "an error of the screen", exc_info=context.get("exception"))
 
 
 async def _collect_garbage() -> None:

@@ -99,7 +99,7 @@ _PLAIN = {
 
 
 class SafeCharacters(LineFilter):
-    """A filter: no character that steers a terminal, whoever gave it a name."""
+    """A filter: no characters able to steer a terminal."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         return [segment if segment.control or segment.text.isprintable() else _safe(segment) for segment in segments]

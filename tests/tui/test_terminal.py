@@ -57,6 +57,14 @@ class Terminal:
             assert ready, f"{text!r} never came; the last was {self.output[-500:]!r}"
             self.output += os.read(self.master, 65536)
 
+    def read_until_end(self, seconds: float) -> None:
+        """Read until the process has ended."""
+        give_up = time.monotonic() + seconds
+        while self.process.poll() is None or select.select([self.master], [], [], 0.0)[0]:
+            assert time.monotonic() < give_up, f"it does not end; the last was {self.output[-500:]!r}"
+            if select.select([self.master], [], [], 0.2)[0]:
+                self.output += os.read(self.master, 65536)
+
     def hang_up(self) -> None:
         os.close(self.slave)
         os.close(self.master)

@@ -81,7 +81,7 @@ class ListScreen(RunScreen, Generic[T]):
         """Act on Enter; nothing unless a subclass overrides it."""
 
     def between(self) -> Sequence[Widget]:
-        """Widgets between the list and the details; none unless a subclass has some."""
+        """Widgets between the list and the details; none by default."""
         return ()
 
     # ────────

@@ -1,4 +1,4 @@
-"""Textual's widgets, with text that is text: nothing in it is markup, whatever it holds.
+"""Textual's widgets, without markup in their texts.
 
 The names of runs and environments, reasons, filters and tracebacks may hold anything.
 """
@@ -21,7 +21,7 @@ _Mixin = Widget if TYPE_CHECKING else object
 
 
 class Plain(_Mixin):
-    """A widget with titles in plain text; stands before Textual's widget among the bases."""
+    """A mixin for titles in plain text; the first of the bases."""
 
     _titles = ("", "")
 
