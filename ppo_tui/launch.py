@@ -411,14 +411,12 @@ def _continue_without_screen(
                 details=failure.details,
             )
         )
-        print(
-            printable(
-                f"ppo-tui: the screen failed ({failure.summary}); the run goes on here without it. The traceback is in "
-                f"{directory.log}; see the run again: {attach}; Ctrl+C saves and stops it"
-            ),
-            file=sys.stderr,
-            flush=True,
+        text = printable(
+            f"ppo-tui: the screen failed ({failure.summary}); the run goes on here without it. The traceback is in "
+            f"{directory.log}; see the run again: {attach}; Ctrl+C saves and stops it"
         )
+        with contextlib.suppress(OSError, ValueError):  # the terminal may have gone with the screen
+            print(text, file=sys.stderr, flush=True)
     session.start()  # the screen may have gone before it did
     session.wait()
     return session.exit_code or 0

@@ -35,12 +35,12 @@ from ppo_tui.protocol import (
 )
 from ppo_tui.runs import RunDirectory
 from ppo_tui.runs.client import ControlClient
-from ppo_tui.tui.private_textual import KeyReader
+from ppo_tui.tui.private_textual import KeyReader, ReportingApp
 from ppo_tui.tui.screens.charts import MetricPicker
 from ppo_tui.tui.theme import SafeCharacters
 from tests.faults.random_keys import ECHO_KEY, REPORTS, SEQUENCES
 from tests.tui.desk import FAILURE, desk
-from tests.tui.failing import KINDS, WHERE
+from tests.tui.failing import KINDS, WHERE, failing
 from tests.tui.fake import recorded, started
 from tests.tui.test_terminal import DEADLINE, Terminal
 
@@ -75,6 +75,17 @@ def test_exceptions_of_any_kind_are_a_lost_terminal(failures: dict[str, str], ki
 
 def test_the_screen_of_a_run_elsewhere_leaves_with_one_sentence(failures: dict[str, str]):
     assert failures["elsewhere"] == "refused 1 the screen failed: ValueError: [/] in elsewhere"
+
+
+async def test_without_the_hook_of_textual_the_report_is_its_own(monkeypatch):
+    monkeypatch.delattr(ReportingApp, "_handle_exception")
+    monkeypatch.setattr("ppo_tui.tui.private_textual.active_message_pump", None)
+    with pytest.raises(ValueError, match="boom"):
+        async with desk() as it:
+            it.app.call_later(failing(ValueError("boom")))
+            await it.pilot.pause()
+    assert it.app.failure
+    assert "boom" in it.app.failure.details
 
 
 # ── A real run ──────────────────────────────────────────────────────────────────────────────────────────────
