@@ -207,6 +207,10 @@ class PpoTuiApp(ReportingApp):
         """Show a message for a moment; it is text, whatever `markup` says."""
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
 
+    def on_delivery_complete(self, event: events.DeliveryComplete) -> None:
+        event.prevent_default()  # Textual would say it in markup
+        self.notify(f"Saved screenshot to {event.path}", title="Screenshot")
+
     def copy_to_clipboard(self, text: str) -> None:
         super().copy_to_clipboard(printable(text, lines=True))
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.segment import Segment
 from textual.color import Color
-from textual.events import Click, Key, Resize
+from textual.events import Click, DeliveryComplete, Key, Resize
 from textual.geometry import Size
 from textual.message import Message
 
@@ -234,6 +234,16 @@ async def test_any_text_is_shown_as_it_is_on_every_screen(text: str):
         if text.isprintable():
             assert text in it.picture
         assert "PWN" not in it.app.export_screenshot() or not steers_a_terminal(it.app.export_screenshot())
+
+
+async def test_the_place_of_a_screenshot_is_told_as_it_is(tmp_path: Path):
+    place = tmp_path / "[red]"
+    place.mkdir()
+    async with desk(notifications=True, size=(200, 40)) as it:
+        it.app.post_message(DeliveryComplete("key", path=place, name="screenshot"))
+        await it.pilot.pause(0.2)
+        assert "Saved screenshot to" in it.picture
+        assert "[red]" in it.picture
 
 
 async def test_a_failure_without_a_reason_has_a_traceback_all_the_same():
