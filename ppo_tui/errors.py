@@ -1,7 +1,7 @@
 """The family of errors, each with its exit code.
 
-Exit codes: 0 finished, 2 bad usage or configuration, 3 the run failed, 4 the training diverged,
-130 and 143 after SIGINT and SIGTERM.
+Exit codes: 0 finished, 1 the screen of another run failed, 2 bad usage or configuration, 3 the run failed, 4 the
+training diverged, 130 and 143 after SIGINT and SIGTERM.
 """
 
 from __future__ import annotations
@@ -78,6 +78,10 @@ class WorkerFailedError(WorkerError):
         if not count:
             return self
         return WorkerFailedError(f"{self.message}, after {count} restarts {period}", self.causes, hint=self.hint)
+
+
+class ScreenFailedError(PPOTuiError):
+    """Failure of a screen in front of another process's run."""
 
 
 class RankLostError(RunFailedError):

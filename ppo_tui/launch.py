@@ -21,7 +21,7 @@ from .config import Config, build_config, complete_older, names_outsiders, read_
 from .distributed.torchrun import Place
 from .envs import EnvInfo
 from .errors import PPOTuiError, UsageError
-from .protocol import Command, Event, RunState, StateChanged, Stop
+from .protocol import Alarm, Command, Event, Level, RunState, StateChanged, Stop
 from .runs import RUNS_DIR, RunDirectory
 from .runs.background import start_process
 from .runs.hangup import ignore_hangups, leave_terminal, sighup_when_terminal_closes, writes_to
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .sinks.console import LineOptions
     from .training import Trainer
     from .training.hub import Sink
+    from .tui.private_textual import Failure
     from .tui.screen_options import ScreenOptions
     from .tui.session import LocalSession
 
@@ -371,38 +372,71 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
 
     directory = prepared.directory
     inbox = Inbox()
-    with _logging_to(directory.log), _served(directory, inbox.send) as server:
+    trainers: list[Trainer] = []  # one, once it is made
+    with (
+        _logging_to(directory.log),
+        _served(directory, inbox.send) as server,
+        signals_to(inbox.send, directory.log),
+    ):
 
         def make_engine(emit: Callable[[Event], None]) -> Trainer:
             if prepared.resume:
                 for event in past_events(directory):
                     emit(event)
                 emit(StateChanged(state=RunState.STARTING, reason="resuming"))
-            return prepared.trainer([server, FunctionSink(emit)], inbox, attended=True)
+            trainers.append(prepared.trainer([server, FunctionSink(emit)], inbox, attended=True))
+            return trainers[0]
+
+        def publish(event: Event) -> None:
+            inbox.call_soon(lambda: trainers[0].publish(event))
 
         session = LocalSession(make_engine, inbox, can_detach=True)
         try:
             outcome = run_screen(session, options)
-            if outcome.departure is Departure.HUNG_UP:
-                return _continue_without_screen(session, directory)
+            departure, exit_code = outcome.departure, outcome.exit_code
+            if departure in (Departure.HUNG_UP, Departure.LOST):
+                exit_code = _continue_without_screen(session, directory, outcome.failure, publish)
+                stopped = session.finished is not None and session.finished.state is RunState.STOPPED
+                if outcome.handing_over and stopped:
+                    departure = Departure.DETACHED
         finally:
             prepared.close()
-    if outcome.departure is Departure.DETACHED:
+    if departure is Departure.DETACHED:
         return hand_over(directory, allow_import=names_outsiders(prepared.config))
     with guest_stdout():  # the terminal may be gone by now
         if session.finished is not None:
-            print(f"{directory.name}: {describe(session.finished)}")
-        print(f"its files are in {directory.path}")
-    return outcome.exit_code
+            print(printable(f"{directory.name}: {describe(session.finished)}", lines=True))
+        if outcome.failure:
+            print(printable(f"its screen failed ({outcome.failure.summary}); the traceback is in {directory.log}"))
+        print(printable(f"its files are in {directory.path}"))
+    return exit_code
 
 
-def _continue_without_screen(session: LocalSession, directory: RunDirectory) -> int:
-    """Train on in this process after its terminal is gone."""
-    leave_terminal(directory.log)
-    _log.warning("the terminal is gone; the run continues: ppo-tui attach %s", directory.path)
-    with signals_to(session.send, directory.log):
-        session.start()  # the screen may have gone before it did
-        session.wait()
+def _continue_without_screen(
+    session: LocalSession, directory: RunDirectory, failure: Failure | None, publish: Callable[[Event], None]
+) -> int:
+    """Train on in this process without its terminal or its failed screen."""
+    attach = f"ppo-tui attach {shlex.quote(str(directory.path))}"
+    if failure is None:
+        leave_terminal(directory.log)
+        _log.warning("the terminal is gone; the run continues: %s", attach)
+    else:
+        _log.error("the screen failed; the run continues: %s\n%s", attach, failure.details)
+        publish(
+            Alarm(
+                level=Level.ERROR,
+                message=f"the screen failed ({failure.summary}); the run goes on without it, attach shows it again",
+                details=failure.details,
+            )
+        )
+        text = printable(
+            f"ppo-tui: the screen failed ({failure.summary}); the run goes on here without it. The traceback is in "
+            f"{directory.log}; see the run again: {attach}; Ctrl+C saves and stops it"
+        )
+        with contextlib.suppress(OSError, ValueError):  # the terminal may have gone with the screen
+            print(text, file=sys.stderr, flush=True)
+    session.start()  # the screen may have gone before it did
+    session.wait()
     return session.exit_code or 0
 
 

@@ -384,6 +384,8 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run-finished"):
     Attributes:
         exit_code: of the process (see `ppo_tui.errors`).
         details: the traceback of a failure, else empty.
+        by: the sender of the `Stop` that the run obeyed, such as ``user`` (at its own screen), ``ctl (pid 123)`` or
+            ``SIGTERM``; empty where none did.
     """
 
     state: RunState
@@ -392,6 +394,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run-finished"):
     step: int
     update: int
     details: str = ""
+    by: str = ""
 
 
 AnyEvent = (

@@ -18,7 +18,7 @@ def printable(text: str, *, lines: bool = False) -> str:
         text: from a file, an environment, a server or an exception.
         lines: keep line feeds and tabs.
     """
-    if text.isascii() and text.isprintable():
+    if text.isprintable():  # which none of these characters is
         return text
     return "".join(
         character if unicodedata.category(character) not in _UNSAFE or (lines and character in "\n\t") else REPLACEMENT

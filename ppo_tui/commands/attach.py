@@ -85,8 +85,7 @@ def replay(
     from ..tui.session import ReplaySession
     from ..tui.terminal import run_screen
 
-    run_screen(ReplaySession(find_run(run).events, speed=speed), options)
-    return 0
+    return run_screen(ReplaySession(find_run(run).events, speed=speed), options).exit_code
 
 
 def end_with_tab() -> None:

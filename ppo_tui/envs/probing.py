@@ -5,21 +5,26 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import itertools
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.spaces import Box, Space
+from gymnasium.spaces import Box, Discrete, Space
 
 from ..config.schema import EnvConfig, is_atari
 from ..errors import ConfigError, did_you_mean
+from ..text import printable
 from .making import find_spec, make_env, newest_id
 from .spaces import MASK_HINT, choice_sizes, count_masked, describe_masks, given_spaces, read_mask
 from .tolerance import MAX_FAILED_RESETS, BadValueError
+
+MAX_NAME = 40
+"""Characters of the name of an action."""
 
 _ANY_ERROR = (Exception, SystemExit, KeyboardInterrupt)
 """What an environment may raise."""
@@ -144,7 +149,7 @@ def _read(env: gymnasium.Env, config: EnvConfig, spec: EnvSpec, facts: dict[str,
         observation_space=observation_space,
         action_space=env.action_space,
         reward_threshold=_number(spec.reward_threshold),
-        action_meanings=_action_meanings(env),
+        action_meanings=action_names(env),
         num_masked=num_masked,
         given_observation_space=given_observations,
         given_action_space=given_actions,
@@ -160,16 +165,28 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _action_meanings(env: gymnasium.Env) -> tuple[str, ...] | None:
-    """The environment's names of its actions, or None."""
-    meanings = getattr(env.unwrapped, "get_action_meanings", None)
-    if meanings is None:
+def action_names(env: gymnasium.Env) -> tuple[str, ...] | None:
+    """A printable name for each discrete action; None without names.
+
+    ``get_action_meanings`` is a custom of Atari's, so that others return a dictionary, numbers, or fewer names than
+    actions, or raise. Names are for people to read: none is worth refusing the environment.
+    """
+    if not isinstance(env.action_space, Discrete):
         return None
+    count = int(env.action_space.n)
     try:
-        return tuple(str(meaning) for meaning in meanings())
-    except Exception as error:
+        meanings = getattr(env.unwrapped, "get_action_meanings", None)
+        given = meanings() if meanings is not None else ""
+        if isinstance(given, Mapping):
+            start = int(getattr(env.unwrapped.action_space, "start", 0))
+            given = [given.get(start + index, start + index) for index in range(count)]
+        elif isinstance(given, str):
+            return None
+        names = [printable(str(name))[:MAX_NAME] for name in itertools.islice(given, count)]
+    except _ANY_ERROR as error:
         print(f"get_action_meanings() raised {_reason(error)}", file=sys.stderr)
         return None
+    return tuple(names + [f"action {index}" for index in range(len(names), count)])
 
 
 def _step_once(env: gymnasium.Env, info: EnvInfo, facts: dict[str, Any]) -> None:

@@ -75,13 +75,18 @@ class EventLog:
     def _update_run_json(self, event: Event) -> None:
         if isinstance(event, RunStarted):
             self._run_dir.update(
-                status="running", versions=event.versions, device=event.device, total_steps=event.total_steps
+                status="running",
+                versions=event.versions,
+                device=event.device,
+                total_steps=event.total_steps,
+                stopped_by=None,
             )
         elif isinstance(event, RunFinished):
             self._run_dir.update(
                 status=str(event.state),
                 exit_code=event.exit_code,
                 reason=event.reason,
+                stopped_by=event.by or None,
                 step=event.step,
                 update=event.update,
                 ended=event.time,

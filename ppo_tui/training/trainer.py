@@ -16,6 +16,7 @@ from ..protocol import (
     Alarm,
     Command,
     CommandRefused,
+    Event,
     Level,
     Pause,
     RunFinished,
@@ -165,6 +166,10 @@ class Trainer:
         """Send a command to the running trainer, from any thread."""
         self._inbox.send(command)
 
+    def publish(self, event: Event) -> None:
+        """Publish an event of the process; on the training thread alone."""
+        self._context.publish(event)
+
     def save(self, path: str | Path) -> Path:
         """Write a checkpoint directory at `path`.
 
@@ -218,12 +223,13 @@ class Trainer:
         engine, publish = self.engine, self._context.publish
         slices = engine.metrics.workers.env_slices
         publish(run_started(self.name, self.config, slices, engine.policy, engine.device, self._run_dir))
-        details = ""
+        details = by = ""
         try:
             self._train()
             state, code, reason = RunState.FINISHED, 0, f"{self.step:,} steps done"
         except StopTraining as stopped:
             state, code, reason = RunState.STOPPED, stopped.stop.exit_code, stopped.stop.reason
+            by = stopped.stop.by
             if stopped.stop.save:
                 self._checkpoints.save(self._position, "signal" if code else "stop", wait=True)
         except PPOTuiError as error:
@@ -238,7 +244,9 @@ class Trainer:
             self.close()
             self._checkpoints.close()
         step, update, metrics = self._position
-        publish(RunFinished(state=state, exit_code=code, reason=reason, step=step, update=update, details=details))
+        publish(
+            RunFinished(state=state, exit_code=code, reason=reason, step=step, update=update, details=details, by=by)
+        )
         return RunResult(state, code, reason, step, update, metrics)
 
     # ── The loop ────────────────────────────────────────────────────────────────────────────────────────────

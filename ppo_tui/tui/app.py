@@ -6,23 +6,31 @@ import enum
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from textual import events
-from textual.app import App, SystemCommand
+from textual.app import ScreenError, SystemCommand
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.content import Content
+from textual.errors import NoWidget
 from textual.filter import LineFilter
+from textual.geometry import Size
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
+from textual.theme import ThemeProvider
 from textual.widgets import Input
 
 from ..errors import RunFailedError
+from ..plotting import formats
 from ..protocol import RunState, Stop
+from ..text import printable
 from . import keys, theme
 from .clip_player import DEFAULT_FPS
 from .controller import Controller, Messages
-from .palette import RunCommands
+from .palette import Palette, RunCommands
+from .private_textual import ReportingApp
 from .screen_options import Look
 from .screens.charts import ChartScreen
 from .screens.checkpoints import ChangesScreen, CheckpointScreen
@@ -35,8 +43,11 @@ from .screens.run_screen import RunScreen
 from .screens.runs import RunsScreen
 from .session import ReplaySession, Session
 from .terminal_diff import TerminalDiff
-from .theme import PlainCharacters
+from .theme import PlainCharacters, SafeCharacters
 from .view import Kind
+
+LARGEST = Size(1000, 500)
+"""The largest screen in cells; a terminal of more shows it in a corner. A stray size could take all memory."""
 
 SAVE_SECONDS = 60.0
 """Longest wait for a stop with a checkpoint before the screen is left."""
@@ -49,11 +60,22 @@ SIGTERM_SECONDS = 10.0
 
 
 class Departure(enum.Enum):
-    """The manner of leaving the screen."""
+    """The manner of leaving the screen.
+
+    Only the first two are a person's choice.
+    """
 
     ENDED = "ended"
     DETACHED = "detached"
     HUNG_UP = "hung up"
+    LOST = "lost"
+
+
+class Terminal(Protocol):
+    """A driver able to restore its terminal."""
+
+    def give_back(self) -> None:
+        """Give the terminal back, unless already done."""
 
 
 _ACTIONS = {key.action.partition("(")[0] for key in keys.KEYS if keys.APP in key.contexts}
@@ -74,7 +96,7 @@ class Leaving:
     exit_code: int
 
 
-class PpoTuiApp(App[None]):
+class PpoTuiApp(ReportingApp):
     """A run on the screen.
 
     Args:
@@ -85,6 +107,11 @@ class PpoTuiApp(App[None]):
         look: theme and characters.
         keymap: the user's own keys, as `keys.load_keymap` gives them.
         messages: those of libraries and loggers, from any thread.
+
+    Attributes:
+        departure: the manner of leaving; LOST unless there was a reason to leave.
+        handing_over: the run is about to stop, to be continued by another process.
+        terminal: set by a driver that can give it back.
     """
 
     CSS_PATH = "app.tcss"
@@ -112,13 +139,14 @@ class PpoTuiApp(App[None]):
         super().__init__(ansi_color=chosen.ansi)
         self.controller = Controller(session, clock, fps=fps, messages=messages)
         self.user_keys = dict(keymap or {})
-        self.departure = Departure.ENDED
+        self.departure = Departure.LOST
+        self.terminal: Terminal | None = None
         self.terminal_diff = TerminalDiff()
-        self._own_filters: list[LineFilter] = [PlainCharacters()] if self.look.ascii else []
+        self._own_filters: list[LineFilter] = [SafeCharacters(), *([PlainCharacters()] if self.look.ascii else [])]
         self._clock = clock
         self._poll_seconds = 1 / poll_hz
         self._leaving: Leaving | None = None
-        self._handing_over = False
+        self.handing_over = False
         self._status = ""
         self._pages: dict[str, Screen[None]] = {}
         for own in theme.THEMES:
@@ -132,11 +160,29 @@ class PpoTuiApp(App[None]):
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [*super().get_line_filters(), *self._own_filters]
 
+    @property
+    def size(self) -> Size:
+        return Size(*map(min, super().size, LARGEST))
+
     def get_default_screen(self) -> Screen[None]:
         session = self.controller.session
         if isinstance(session, ReplaySession):
             return ReplayScreen(self.controller, self._clock, session, ascii=self.look.ascii)
         return MainScreen(self.controller, self._clock, ascii=self.look.ascii)
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Resize) and event.size != (size := Size(*map(min, event.size, LARGEST))):
+            event = events.Resize(size, size)
+        if not (isinstance(event, events.MouseEvent) and self._points_at_remains(event)):
+            await super().on_event(event)
+
+    def _points_at_remains(self, event: events.MouseEvent) -> bool:
+        """Tell whether a removed widget, without a parent, is below the mouse."""
+        try:
+            widget, _ = self.get_widget_at(event.x, event.y)
+        except (NoWidget, ScreenError):
+            return False
+        return not widget.is_attached
 
     def on_mount(self) -> None:
         self.begin_capture_print(self)
@@ -148,6 +194,25 @@ class PpoTuiApp(App[None]):
     def on_resize(self) -> None:
         """Forget the painted cells: they were laid out for the old size."""
         self.terminal_diff.forget()
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Show a message for a moment; it is text, whatever `markup` says."""
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
+
+    def on_delivery_complete(self, event: events.DeliveryComplete) -> None:
+        event.prevent_default()  # Textual would say it in markup
+        self.notify(f"Saved screenshot to {event.path}", title="Screenshot")
+
+    def copy_to_clipboard(self, text: str) -> None:
+        super().copy_to_clipboard(printable(text, lines=True))
 
     def on_print(self, event: events.Print) -> None:
         """Show a library's print as an event instead of on the terminal."""
@@ -162,6 +227,14 @@ class PpoTuiApp(App[None]):
 
     def tick(self) -> None:
         """Take in news, and leave once the awaited end has come."""
+        try:
+            self._tick()
+        except (Exception, SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # which would end the timer in silence
+            raise RuntimeError(f"{type(error).__name__} in the screen") from error
+
+    def _tick(self) -> None:
         if not self.screen_stack:  # the app is closing
             return
         if self.controller.poll():
@@ -251,7 +324,8 @@ class PpoTuiApp(App[None]):
         if name not in self._pages:
             self._pages[name] = make()
             self.install_screen(self._pages[name], name)
-        self.push_screen(name)
+        if self._pages[name] not in self.screen_stack:  # where a repeated key would put it twice
+            self.push_screen(name)
 
     def action_edit(self) -> None:
         self._go_to(EditScreen)
@@ -277,17 +351,28 @@ class PpoTuiApp(App[None]):
         It takes the place of any other screen there.
         """
         was = type(self.screen)
-        if len(self.screen_stack) > 1:
-            self.pop_screen()
+        self.pop_screen()
         if was is not kind:
             self._show_page(kind.__name__, lambda: kind(self.controller, **options))
 
+    def pop_screen(self) -> AwaitComplete:
+        """Leave the topmost screen, but never the main one."""
+        return super().pop_screen() if len(self.screen_stack) > 1 else AwaitComplete.nothing()
+
     def action_traceback(self) -> None:
         if finished := self.controller.view.finished:
-            self.push_screen(TextScreen(finished.reason.splitlines()[0], Content(finished.details), at_end=True))
+            title = formats.one_line(finished.reason) or "Traceback"
+            self.push_screen(TextScreen(title, Content(finished.details), at_end=True))
 
     def action_help(self) -> None:
         self._show_page("help", lambda: TextScreen("Keys", help_text(self.user_keys)))
+
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette())
+
+    def search_themes(self) -> None:
+        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:
         for command in super().get_system_commands(screen):
@@ -303,9 +388,9 @@ class PpoTuiApp(App[None]):
         """
         session = self.controller.session
         if finished := self.controller.view.finished:
-            self.exit(return_code=finished.exit_code)
+            self._end(Departure.ENDED, finished.exit_code)
         elif not (session.owns_run or session.can_steer):
-            self.exit(return_code=0)
+            self._end(Departure.ENDED, 0)
         elif not isinstance(self.screen, LeaveDialog):
             self.push_screen(LeaveDialog(can_detach=session.can_detach), self._leave_as_chosen)
 
@@ -347,10 +432,9 @@ class PpoTuiApp(App[None]):
         """
         session = self.controller.session
         if not session.owns_run:
-            self.departure = Departure.DETACHED
-            self.exit(return_code=0)
+            self._end(Departure.DETACHED, 0)
         elif session.can_detach and self.controller.view.finished is None and not self._leaving:
-            self._handing_over = True
+            self.handing_over = True
             self._leave(Stop(reason="handed over to a process in the background"), SAVE_SECONDS)
 
     def terminate(self, name: str, exit_code: int) -> None:
@@ -360,14 +444,17 @@ class PpoTuiApp(App[None]):
         """
         again = self._leaving is not None and self._leaving.exit_code == exit_code
         if again or not self.controller.session.owns_run:
-            self.exit(return_code=exit_code)
+            self._end(Departure.ENDED, exit_code)
         else:
-            self._leave(Stop(exit_code=exit_code, reason=f"terminated ({name})"), SIGTERM_SECONDS)
+            self._leave(Stop(exit_code=exit_code, reason=f"terminated ({name})", by=name), SIGTERM_SECONDS)
 
     def hang_up(self) -> None:
         """SIGHUP: give up the screen; the run goes on."""
-        self.departure = Departure.HUNG_UP
-        self.exit(return_code=129)
+        self._end(Departure.HUNG_UP, 129)
+
+    def _end(self, departure: Departure, exit_code: int) -> None:
+        self.departure = departure
+        self.exit(return_code=exit_code)
 
     @property
     def patience(self) -> float:
@@ -383,8 +470,7 @@ class PpoTuiApp(App[None]):
         if self._leaving is None:
             return
         if finished := self.controller.view.finished:
-            if self._handing_over and finished.state is RunState.STOPPED:
-                self.departure = Departure.DETACHED
-            self.exit(return_code=finished.exit_code)
+            detached = self.handing_over and finished.state is RunState.STOPPED
+            self._end(Departure.DETACHED if detached else Departure.ENDED, finished.exit_code)
         elif self._clock() >= self._leaving.deadline:
-            self.exit(return_code=self._leaving.exit_code)
+            self._end(Departure.ENDED, self._leaving.exit_code)

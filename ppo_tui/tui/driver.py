@@ -1,9 +1,13 @@
-"""A driver for Textual: differences only, and no error without a terminal."""
+"""A driver for Textual: differences only, any input, any terminal or none."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
+import sys
+import termios
 
 from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Resize
@@ -11,6 +15,12 @@ from textual.message import Message
 from textual.messages import InBandWindowResize
 
 from .app import PpoTuiApp
+from .private_textual import KeyReader
+
+RESTORE = "\x1b[?2004l\x1b[?7h\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l"
+"""What a terminal is told at the end: no paste marks, wrapping, no mouse, its own keys, its own screen, a cursor."""
+
+_TICK_MILLISECONDS = 100
 
 
 class LastingDriver(LinuxDriver):
@@ -21,19 +31,73 @@ class LastingDriver(LinuxDriver):
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         self._difference = app.terminal_diff
+        self._stopped = self._closed = True
+        app.terminal = self
+
+    def start_application_mode(self) -> None:
+        self._stopped = self._closed = False
+        super().start_application_mode()
+
+    def stop_application_mode(self) -> None:
+        self._stopped = True
+        super().stop_application_mode()
+
+    def close(self) -> None:
+        if not self._closed:  # a second time it would wait for a thread that is gone
+            self._closed = True
+            super().close()
+
+    def give_back(self) -> None:
+        """Give the terminal back, unless already done."""
+        if not self._stopped:
+            with contextlib.suppress(Exception):
+                self.stop_application_mode()
+            self.exit_event.set()
+            if self.attrs_before is not None:
+                with contextlib.suppress(termios.error):
+                    termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
+            self.close()
+            if sys.__stderr__ is not None:
+                sys.__stderr__.write(RESTORE)
+                sys.__stderr__.flush()
+        self.close()
 
     def write(self, data: str) -> None:
         if reduced := self._difference.reduce(data):
             super().write(reduced)
 
     def process_message(self, message: Message) -> None:
-        if isinstance(message, Resize | InBandWindowResize):
-            self._difference.forget()  # a terminal moves its lines when it is resized
-        super().process_message(message)
+        # The size is the system's, as any bytes may look like a report of one, and a terminal of a million lines
+        # would take all memory.
+        if not isinstance(message, Resize | InBandWindowResize):
+            super().process_message(message)
 
     def run_input_thread(self) -> None:
         """Read keys; take an unreadable terminal for gone."""
         try:
-            super().run_input_thread()
+            reader = KeyReader()
+        except NotImplementedError:
+            reader = None
+        try:
+            if reader is None:
+                super().run_input_thread()
+            else:
+                self._read_keys(reader)
         except OSError:
             os.kill(os.getpid(), signal.SIGHUP)
+
+    def _read_keys(self, reader: KeyReader) -> None:
+        poll = select.poll()
+        poll.register(self.fileno, select.POLLIN)
+        while not self.exit_event.is_set():
+            messages = []
+            if poll.poll(_TICK_MILLISECONDS):
+                try:
+                    data = os.read(self.fileno, 4096)
+                except BlockingIOError:  # somebody has made the terminal so
+                    continue
+                if not data:
+                    return
+                messages = reader.feed(data)
+            for message in (*messages, *reader.pass_time()):
+                self.process_message(message)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.await_complete import AwaitComplete
+from textual.binding import Binding, BindingType
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
+from textual.markup import escape
+from textual.widgets import OptionList
 
 from ..config.live import LIVE_FIELDS, find_live_key, parse_live_value, typed_value
 from ..errors import ConfigError
@@ -16,6 +20,7 @@ from ..plotting import formats
 from ..sinks.wording import describe_change
 from . import keys
 from .controller import Controller
+from .widgets.plain import has_lines
 
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_.\- ]*[A-Za-z_])\s*[ =:]\s*(?P<value>[-+.\d]\S*|off|none)", re.IGNORECASE)
 
@@ -29,8 +34,27 @@ class Commander(Protocol):
     def set_value(self, key: str, value: Any) -> None: ...
 
 
+class Palette(CommandPalette):
+    """Textual's palette, left once as a `Dialog` is."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("pagedown", "page(1)", show=False),
+        Binding("pageup", "page(-1)", show=False),
+    ]
+
+    def action_page(self, direction: int) -> None:
+        if has_lines(options := self.query_one(OptionList)):
+            options.action_page_down() if direction > 0 else options.action_page_up()
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        return super().dismiss(result) if self.is_active else AwaitComplete.nothing()
+
+
 class RunCommands(Provider):
-    """The commands of the palette."""
+    """The commands of the palette.
+
+    Textual takes the help of each for markup.
+    """
 
     @property
     def _commander(self) -> Commander:
@@ -38,7 +62,7 @@ class RunCommands(Provider):
 
     async def discover(self) -> Hits:
         for name, help_, do in self._commands():
-            yield DiscoveryHit(name, do, help=help_)
+            yield DiscoveryHit(Content(name), do, text=name, help=escape(help_))
 
     async def search(self, query: str) -> Hits:
         if assignment := _ASSIGNMENT.fullmatch(query.strip()):
@@ -46,7 +70,7 @@ class RunCommands(Provider):
         matcher = self.matcher(query)
         for name, help_, do in self._commands():
             if (score := matcher.match(f"{name} {help_}")) > 0:
-                yield Hit(score, matcher.highlight(name), do, text=name, help=help_)
+                yield Hit(score, matcher.highlight(name), do, text=name, help=escape(help_))
 
     def _assignment(self, name: str, value: str) -> Hit:
         """The change as typed, or the error in it."""
@@ -61,7 +85,8 @@ class RunCommands(Provider):
             return Hit(1.0, Content(text), functools.partial(self.app.notify, text, severity="warning"), text=text)
         label = describe_change(key, settings[key], new)
         help_ = f"Change {key} at the next update. {LIVE_FIELDS[key].description}"
-        return Hit(1.0, Content(label), functools.partial(self._commander.set_value, key, new), text=label, help=help_)
+        do = functools.partial(self._commander.set_value, key, new)
+        return Hit(1.0, Content(label), do, text=label, help=escape(help_))
 
     def _commands(self) -> Iterator[tuple[str, str, Any]]:
         """Every usable key: its name, its help, and its effect."""

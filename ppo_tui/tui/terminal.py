@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import gc
 import io
 import logging
@@ -13,22 +12,30 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import Any
 
+from ..errors import ScreenFailedError
 from ..runs.hangup import ignore_hangups, leave_terminal, sighup_when_terminal_closes
-from .app import Departure, PpoTuiApp
+from .app import STOP_SECONDS, Departure, PpoTuiApp
 from .clip_player import default_fps
 from .controller import Messages
 from .driver import LastingDriver
+from .private_textual import Failure
 from .screen_options import ScreenOptions
 from .session import Session
 from .view import Kind
+
+_log = logging.getLogger(__name__)
 
 GARBAGE_SECONDS = 10.0
 """Between two collections of all garbage."""
 
 _NEVER = 1_000_000_000
+
+_ENDS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True)
@@ -36,11 +43,15 @@ class Outcome:
     """The end of the screen.
 
     Attributes:
-        exit_code: that of the process.
+        exit_code: that of the process, unless the run goes on in it.
+        handing_over: the run is stopping, to be continued by another process.
+        failure: what ended a lost screen.
     """
 
     exit_code: int
     departure: Departure
+    handing_over: bool = False
+    failure: Failure | None = None
 
 
 def frame_rate(options: ScreenOptions) -> float:
@@ -56,29 +67,81 @@ def run_screen(session: Session, options: ScreenOptions | None = None) -> Outcom
 
     Or until the terminal disappears.
 
-    A run of this process is over when this returns, unless the terminal went away: then it goes on.
+    A run of this process is over when this returns, unless the terminal went away or the screen failed.
     Call it from the main thread: signal handlers belong there.
+
+    Raises:
+        ScreenFailedError: the screen of a run elsewhere failed.
     """
-    options = options or ScreenOptions()
-    fps = frame_rate(options)
+    try:
+        outcome, patience = _show(session, options or ScreenOptions())
+    except BaseException as error:  # whatever it is, it is no reason to stop a run
+        outcome, patience = _lost(Failure.of(error)), STOP_SECONDS
+    if not (session.owns_run and outcome.departure in (Departure.HUNG_UP, Departure.LOST)):
+        session.close(patience)
+    if outcome.failure and not session.owns_run:
+        raise ScreenFailedError(
+            f"the screen failed: {outcome.failure.summary}",
+            hint="the run that it showed goes on as before; --debug shows the traceback",
+        ) from outcome.failure.error
+    if outcome.failure:  # free all of the screen: its frames hang on the exception, and the run may last for days
+        outcome = replace(outcome, failure=replace(outcome.failure, error=None))
+        gc.collect()
+    return outcome
+
+
+def _lost(failure: Failure) -> Outcome:
+    return Outcome(ScreenFailedError.exit_code, Departure.LOST, failure=failure)
+
+
+def _show(session: Session, options: ScreenOptions) -> tuple[Outcome, float]:
+    """Show `session`; return the outcome, and seconds to wait for the run."""
+    # What is left of a lost screen complains when it is collected as garbage, which may be at any time.
+    sys.unraisablehook = lambda complaint: _log_stray({"message": complaint.err_msg, "exception": complaint.exc_value})
     messages: Messages = deque(maxlen=100)
-    with _captured_logging(messages), _own_terminal(messages):
-        app = PpoTuiApp(session, fps=fps, look=options.look, keymap=options.keymap, messages=messages)
+    with _captured_logging(messages), _kept_signals(), _own_terminal(messages):
+        app = PpoTuiApp(session, fps=frame_rate(options), look=options.look, keymap=options.keymap, messages=messages)
         if "TEXTUAL_DRIVER" not in os.environ:  # which names the one that talks to a browser
             app.driver_class = LastingDriver
+        raised: Failure | None = None
         try:
             asyncio.run(_run(app))
+        except BaseException as error:
+            raised = Failure.of(error)
         finally:
-            if not (session.owns_run and app.departure is Departure.HUNG_UP):
-                session.close(app.patience)
-    return Outcome(app.return_code or 0, app.departure)
+            if app.terminal:
+                app.terminal.give_back()
+    if app.departure is not Departure.LOST:  # for a reason, whatever was raised on the way out
+        return Outcome(app.return_code or 0, app.departure, app.handing_over), app.patience
+    failure = raised or app.failure or Failure.unknown()
+    return replace(_lost(failure), handing_over=app.handing_over), app.patience
+
+
+@contextlib.contextmanager
+def _kept_signals() -> Iterator[None]:
+    """Restore the handlers of all signals, those of Textual's included."""
+    numbers = (*_ENDS, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 async def _run(app: PpoTuiApp) -> None:
     loop = asyncio.get_running_loop()
 
-    def on_end(number: signal.Signals) -> None:
-        app.call_later(app.terminate, number.name, 128 + number)
+    before = {number: signal.getsignal(number) for number in _ENDS}
+
+    def on_end(number: int, frame: FrameType | None) -> None:
+        if loop.is_closed():  # the screen has just failed
+            handler = before[signal.Signals(number)]
+            if callable(handler):
+                handler(number, frame)
+            return
+        name = signal.Signals(number).name
+        loop.call_soon_threadsafe(app.call_later, app.terminate, name, 128 + number)
 
     def on_hang_up(*_: object) -> None:
         # The kernel also sends SIGCONT after a hang-up, upon which Textual would start its driver once more.
@@ -86,11 +149,12 @@ async def _run(app: PpoTuiApp) -> None:
         leave_terminal()
         loop.call_soon_threadsafe(app.call_later, app.hang_up)
 
-    # Textual restores the terminal after exceptions, but these signals would end the process under it.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, functools.partial(on_end, number))
-    # A terminal that closes may hang up several times; a handler of the loop would leave a gap between two.
-    signal.signal(signal.SIGHUP, on_hang_up)
+    # Textual restores the terminal after exceptions, but these signals would end the process under it. A handler of the
+    # loop would leave a gap at its end, in which a signal has its default effect.
+    loop.set_exception_handler(lambda _, context: _log_stray(context))
+    for number in _ENDS:
+        signal.signal(number, on_end)
+    signal.signal(signal.SIGHUP, on_hang_up)  # a terminal that closes may hang up several times
     collector = asyncio.create_task(_collect_garbage())
     try:
         with sighup_when_terminal_closes():
@@ -98,8 +162,12 @@ async def _run(app: PpoTuiApp) -> None:
     finally:
         collector.cancel()
         ignore_hangups()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+
+
+def _log_stray(context: Mapping[str, Any]) -> None:
+    """Log an unawaited exception; drop it without a log."""
+    if _log.hasHandlers():
+        _log.warning(context.get("message") or "an error of the screen", exc_info=context.get("exception"))
 
 
 async def _collect_garbage() -> None:
@@ -155,6 +223,10 @@ def _own_terminal(messages: Messages) -> Iterator[None]:
             os.close(original)
 
 
+_LOST = (OSError, ValueError)
+"""Errors of writing to a lost terminal, and to a closed file."""
+
+
 class _LenientStream(io.TextIOWrapper):
     """A text stream without errors: output to a lost terminal disappears.
 
@@ -163,16 +235,16 @@ class _LenientStream(io.TextIOWrapper):
     """
 
     def write(self, text: str, /) -> int:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*_LOST):
             super().write(text)
         return len(text)
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*_LOST):
             super().flush()
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*_LOST):
             super().close()
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 from textual.theme import BUILTIN_THEMES, Theme
+
+from ..text import printable
 
 ORANGE, SKY, BLUE, PURPLE = "#E69F00", "#56B4E9", "#0072B2", "#CC79A7"
 """Colours of Okabe and Ito's palette."""
@@ -94,6 +96,18 @@ _PLAIN = {
     **dict(zip("▓▒░", "%+.", strict=True)),
     **dict(zip("▲▼▸▶◂◀→←↑↓↻★◆✓✗■○●•·‖⏎⇧±×–—…ελγ²₁₂", "^v>><<><^v@*+vxXoo*.=<^~x--.elg212", strict=True)),
 }
+
+
+class SafeCharacters(LineFilter):
+    """A filter: no characters able to steer a terminal."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        return [segment if segment.control or segment.text.isprintable() else _safe(segment) for segment in segments]
+
+
+def _safe(segment: Segment) -> Segment:
+    """The same, as wide as it was."""
+    return Segment(set_cell_size(printable(segment.text), cell_len(segment.text)), segment.style)
 
 
 class PlainCharacters(LineFilter):

@@ -1,6 +1,7 @@
 """`probe_env`: facts of an environment, and one message for any fault."""
 
 import contextlib
+import itertools
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from gymnasium.spaces import Box, Discrete
 
 from ppo_tui.config.schema import AtariConfig, EnvConfig
 from ppo_tui.envs import EnvInfo, make_env, probe_env
+from ppo_tui.envs.probing import action_names
 from ppo_tui.errors import ConfigError
 
 
@@ -40,6 +42,45 @@ def test_reads_the_facts_of_an_atari_game():
     assert info.action_space == Discrete(4)
     assert info.reward_threshold is None
     assert info.action_meanings == ("NOOP", "FIRE", "RIGHT", "LEFT")
+
+
+class Named(gymnasium.Env):
+    """A bandit with three actions, 1 to 3, and whatever names."""
+
+    def __init__(self, names: object) -> None:
+        self.observation_space, self.action_space, self.names = Box(-1, 1, (2,)), Discrete(3, start=1), names
+
+    def get_action_meanings(self) -> object:
+        if isinstance(self.names, BaseException):
+            raise self.names
+        return self.names
+
+
+@pytest.mark.parametrize(
+    ("names", "read"),
+    [
+        (["LEFT", "STAY", "RIGHT"], ("LEFT", "STAY", "RIGHT")),
+        ({1: "LEFT", 3: "RIGHT"}, ("LEFT", "2", "RIGHT")),
+        ([0, 1.5, None], ("0", "1.5", "None")),
+        (np.array(["a", "b", "c"]), ("a", "b", "c")),
+        (["LEFT"], ("LEFT", "action 1", "action 2")),
+        (itertools.count(), ("0", "1", "2")),
+        (["\x1b[31m", "x" * 1000, ""], ("�[31m", "x" * 40, "")),
+        (None, None),
+        (7, None),
+        ("LEFT", None),
+        (ValueError("no names"), None),
+        (SystemExit(1), None),
+    ],
+    ids=str,
+)
+def test_actions_may_have_any_names(names, read):
+    assert action_names(Named(names)) == read
+
+
+def test_environments_without_names_have_none():
+    assert action_names(gymnasium.make("CartPole-v1")) is None
+    assert action_names(gymnasium.make("Pendulum-v1")) is None
 
 
 @pytest.mark.parametrize("env_id", ["ALE/UpNDown-v5", "ALE/TicTacToe3D-v5", "ALE/Pitfall2-v5", "ALE/SpaceInvaders-v5"])

@@ -157,6 +157,11 @@ CATALOGUE: dict[int, Fault] = {
         (f"{RESUME}::test_a_changed_config_file_is_refused_unless_forced_and_a_set_is_kept",
          "tests/training/checkpoint/test_resume.py"),
     ),
+    31: Fault(
+        "an exception of the screen, any byte from its terminal",
+        "a lost terminal: the run goes on headless, run.log has the traceback, attach shows it again",
+        ("tests/faults/test_screen.py", "tests/tui/test_guest.py"),
+    ),
 }  # fmt: skip
 """By number."""
 

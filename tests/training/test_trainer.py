@@ -230,13 +230,14 @@ def test_a_stop_that_saves_finishes_the_update_and_one_that_does_not_leaves_at_o
     def stop_mid_update(save: bool):
         def react(trainer: Trainer, event: Event) -> None:
             if isinstance(event, UpdateProgress) and (event.update, event.epoch) == (2, 1):
-                trainer.send(Stop(save=save, exit_code=143, reason="enough"))
+                trainer.send(Stop(save=save, exit_code=143, reason="enough", by="SIGTERM"))
 
         return react
 
     result, recorder = steered(stop_mid_update(True), checkpoint_dir=tmp_path)
     assert (result.state, result.exit_code, result.reason) == (RunState.STOPPED, 143, "enough")
     assert (result.update, result.step) == (2, 512)
+    assert recorder.of(RunFinished)[-1].by == "SIGTERM"
     assert [event.reason for event in recorder.of(CheckpointSaved)] == ["signal"]
     result, recorder = steered(stop_mid_update(False), checkpoint_dir=tmp_path / "other")
     assert (result.update, result.step) == (1, 256)

@@ -232,7 +232,7 @@ async def test_an_engine_that_does_not_stop_is_left_with_a_failure():
 async def test_a_signal_saves_and_leaves_with_its_code(name, code):
     async with desk() as it:
         it.app.terminate(name, code)
-        assert it.session.sent == [Stop(save=True, exit_code=code, reason=f"terminated ({name})")]
+        assert it.session.sent == [Stop(save=True, exit_code=code, reason=f"terminated ({name})", by=name)]
         await it.pass_time(SIGTERM_SECONDS + 1)
     assert it.app.return_code == code
 

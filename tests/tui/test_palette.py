@@ -88,7 +88,7 @@ async def test_the_palette_takes_a_setting_from_the_keyboard():
 async def test_what_the_palette_offers_runs():
     async with desk() as it:
         provider = RunCommands(it.app.screen)
-        offered = {hit.display: hit.command async for hit in provider.discover()}
+        offered = {str(hit.text): hit.command async for hit in provider.discover()}
         await next(command for name, command in offered.items() if name.startswith("Pause"))()
         assert it.session.sent == [Pause()]
         assert any(name.startswith("Log axis") for name in offered)

@@ -88,7 +88,7 @@ def test_without_a_private_name_the_screen_paints_and_takes_keys(name):
     subprocess.run([sys.executable, "-c", SCREEN, *name], check=True, timeout=120)
 
 
-def test_private_interfaces_of_textual_stand_in_one_file():
+def test_private_interfaces_of_textual_stand_in_two_files():
     """Imports of private modules or names, and private attributes of other objects."""
     private = re.compile(
         r"from textual[\w.]*\._|from textual[\w.]* import (\w+, )*_|(?<!\bself)(?<!\bcls)(?<=\w)\._[a-z]"
@@ -98,4 +98,4 @@ def test_private_interfaces_of_textual_stand_in_one_file():
         for path in Path(ppo_tui.tui.__file__).parent.rglob("*.py")
         if any(private.search(line) for line in path.read_text("utf-8").splitlines())
     }
-    assert found == {"direct_painting.py"}
+    assert found == {"direct_painting.py", "private_textual.py"}

@@ -57,6 +57,14 @@ class Terminal:
             assert ready, f"{text!r} never came; the last was {self.output[-500:]!r}"
             self.output += os.read(self.master, 65536)
 
+    def read_until_end(self, seconds: float) -> None:
+        """Read until the process has ended."""
+        give_up = time.monotonic() + seconds
+        while self.process.poll() is None or select.select([self.master], [], [], 0.0)[0]:
+            assert time.monotonic() < give_up, f"it does not end; the last was {self.output[-500:]!r}"
+            if select.select([self.master], [], [], 0.2)[0]:
+                self.output += os.read(self.master, 65536)
+
     def hang_up(self) -> None:
         os.close(self.slave)
         os.close(self.master)
@@ -189,13 +197,15 @@ class Broken(FakeSession):
     def poll(self):
         raise ZeroDivisionError("in the screen")
 
-run_screen(Broken(recorded(3)))
+outcome = run_screen(Broken(recorded(3)))
+print(outcome.departure.name, outcome.failure.summary)
 """
     terminal = Terminal("-c", code)
     terminal.read_until(LEAVES_ALTERNATE_SCREEN)
-    terminal.read_until(b"in the screen")
+    terminal.read_until(b"LOST ZeroDivisionError: in the screen")
     terminal.process.wait(DEADLINE)
     assert termios.tcgetattr(terminal.slave) == terminal.before
+    assert b"Traceback" not in terminal.output
 
 
 def test_the_learner_goes_on_while_the_terminal_does_not_read(tmp_path):

@@ -8,11 +8,10 @@ from typing import ClassVar
 import numpy as np
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Input, OptionList
+from textual.widgets import Input
+from textual.widgets import OptionList as AnyOptionList
 from textual.widgets.option_list import Option
 
 from ...plotting import formats
@@ -26,6 +25,8 @@ from ..widgets.chart_grid import ChartGrid
 from ..widgets.curves import CurvesWidget
 from ..widgets.key_line import KeyLine
 from ..widgets.panel import FAR
+from ..widgets.plain import OptionList, Plain, Vertical
+from .once import Dialog
 from .run_screen import RunScreen
 
 
@@ -72,7 +73,7 @@ class ChartActions:
         self.renew_charts()
 
 
-class Readings(Widget):
+class Readings(Plain, Widget):
     """A line for each curve: its range and its present value.
 
     The range is that within the window, the value that under the cursor.
@@ -170,12 +171,12 @@ class ChartScreen(ChartActions, RunScreen):
         self.action_back()
 
 
-class MetricPicker(ModalScreen[None]):
-    """All logged metrics; choosing one adds or removes its chart."""
+class MetricPicker(Dialog[str | None]):
+    """All logged metrics, to choose one; None chooses none."""
 
     AUTO_FOCUS = "Input"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss", "Close"),
+        Binding("escape", "dismiss(None)", "Close"),
         Binding("down", "move(1)", show=False),
         Binding("up", "move(-1)", show=False),
     ]
@@ -191,8 +192,7 @@ class MetricPicker(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
-            box.border_title = "A chart of any metric"
-            box.border_subtitle = "type to filter · ⏎ adds or takes away · esc"
+            box.entitle("A chart of any metric", "type to filter · ⏎ adds or takes away · esc")
             yield Input(placeholder="filter", compact=True)
             yield self._list
 
@@ -204,10 +204,10 @@ class MetricPicker(ModalScreen[None]):
 
     def on_input_submitted(self) -> None:
         if self._list.highlighted is not None:
-            self._toggle(self._list.get_option_at_index(self._list.highlighted))
+            self._choose(self._list.get_option_at_index(self._list.highlighted))
 
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        self._toggle(event.option)
+    def on_option_list_option_selected(self, event: AnyOptionList.OptionSelected) -> None:
+        self._choose(event.option)
 
     def action_move(self, direction: int) -> None:
         (self._list.action_cursor_down if direction > 0 else self._list.action_cursor_up)()
@@ -228,7 +228,6 @@ class MetricPicker(ModalScreen[None]):
             nothing = "no metric of this name" if words else "no metrics before the first update"
             self._list.add_option(Option(nothing, disabled=True))
 
-    def _toggle(self, option: Option) -> None:
+    def _choose(self, option: Option) -> None:
         if option.id is not None:
-            self._charts.toggle_metric(option.id)
-            self.dismiss()
+            self.dismiss(option.id)

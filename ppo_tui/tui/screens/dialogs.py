@@ -8,13 +8,13 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input
 from textual.widgets.option_list import Option
 
 from ..keys import INTERRUPT, INTERRUPT_HELP, rows_by_group
+from ..widgets.plain import OptionList, Static, Vertical, VerticalScroll
+from .once import Dialog
 
 
 class Leave(enum.Enum):
@@ -25,7 +25,7 @@ class Leave(enum.Enum):
     NOW = "now"
 
 
-class LeaveDialog(ModalScreen[Leave | None]):
+class LeaveDialog(Dialog[Leave | None]):
     """A question how to leave; None stays.
 
     Args:
@@ -46,33 +46,33 @@ class LeaveDialog(ModalScreen[Leave | None]):
     def __init__(self, *, can_detach: bool) -> None:
         super().__init__()
         self._can_detach = can_detach
+        detach = [Option("d  Detach: leave the screen, the run goes on", id="detach")] if can_detach else []
+        self._options = OptionList(
+            *detach,
+            Option("s  Save a checkpoint and stop", id="save"),
+            Option("n  Stop now, without saving", id="now"),
+            Option("esc  Stay", id="stay"),
+            compact=True,
+        )
 
     def compose(self) -> ComposeResult:
-        detach = [Option("d  Detach: leave the screen, the run goes on", id="detach")] if self._can_detach else []
         with Vertical(classes="dialog") as box:
-            box.border_title = "Leave the run?"
-            yield OptionList(
-                *detach,
-                Option("s  Save a checkpoint and stop", id="save"),
-                Option("n  Stop now, without saving", id="now"),
-                Option("esc  Stay", id="stay"),
-                compact=True,
-            )
+            box.entitle("Leave the run?")
+            yield self._options
             yield Static("ctrl+c again stops now", classes="quiet")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.action_choose(event.option.id or "stay")
 
     def action_cursor(self, direction: int) -> None:
-        options = self.query_one(OptionList)
-        options.action_cursor_down() if direction > 0 else options.action_cursor_up()
+        self._options.action_cursor_down() if direction > 0 else self._options.action_cursor_up()
 
     def action_choose(self, choice: str) -> None:
         if choice != "detach" or self._can_detach:
             self.dismiss(None if choice == "stay" else Leave(choice))
 
 
-class ConfirmDialog(ModalScreen[bool]):
+class ConfirmDialog(Dialog[bool]):
     """A question before a step without an easy way back."""
 
     AUTO_FOCUS = "OptionList"
@@ -80,16 +80,17 @@ class ConfirmDialog(ModalScreen[bool]):
 
     def __init__(self, question: str, text: str, yes: str) -> None:
         super().__init__()
-        self._question, self._text, self._yes = question, text, yes
+        self._question, self._text = question, text
+        self._options = OptionList(Option(f"y  {yes}", id="yes"), Option("esc  Stay", id="no"), compact=True)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
-            box.border_title = self._question
-            yield Static(Content(self._text))
-            yield OptionList(Option(f"y  {self._yes}", id="yes"), Option("esc  Stay", id="no"), compact=True)
+            box.entitle(self._question)
+            yield Static(self._text)
+            yield self._options
 
     def on_mount(self) -> None:
-        self.query_one(OptionList).highlighted = 1
+        self._options.highlighted = 1
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(event.option.id == "yes")
@@ -98,7 +99,7 @@ class ConfirmDialog(ModalScreen[bool]):
         self.dismiss(yes)
 
 
-class CountDialog(ModalScreen[int | None]):
+class CountDialog(Dialog[int | None]):
     """A question for a number from 1 on; None when dismissed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)")]
@@ -110,7 +111,7 @@ class CountDialog(ModalScreen[int | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
-            box.border_title = self._question
+            box.entitle(self._question)
             yield Input(placeholder="10", compact=True, restrict=r"\d{0,9}")
             yield Static("enter starts, esc stays", classes="quiet")
 
@@ -120,32 +121,28 @@ class CountDialog(ModalScreen[int | None]):
             self.dismiss(count)
 
 
-class TextScreen(ModalScreen[None]):
+class TextScreen(Dialog[None]):
     """A text to scroll through, as long as the run likes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "dismiss", "Close")]
 
     def __init__(self, title: str, text: Content, *, at_end: bool = False) -> None:
         super().__init__()
-        self._title = title
-        self._text = text
         self._at_end = at_end
+        self._box = VerticalScroll(Static(text), classes="dialog -tall")
+        self._box.entitle(title, "↑↓ scroll · esc closes")
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(classes="dialog -tall") as box:
-            box.border_title = self._title
-            box.border_subtitle = "↑↓ scroll · esc closes"
-            yield Static(self._text)
+        yield self._box
 
     def on_mount(self) -> None:
-        box = self.query_one(VerticalScroll)
-        box.focus()
+        self._box.focus()
         if self._at_end:
-            self.call_after_refresh(box.scroll_end, animate=False)
+            self.call_after_refresh(self._box.scroll_end, animate=False)
 
     def on_screen_resume(self) -> None:
         if not self._at_end:
-            self.query_one(VerticalScroll).scroll_home(animate=False)
+            self._box.scroll_home(animate=False)
 
 
 def help_text(keymap: Mapping[str, str]) -> Content:

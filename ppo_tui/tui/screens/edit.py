@@ -6,9 +6,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import Static
 
 from ...config.live import LIVE_FIELDS
 from ...plotting import formats
@@ -17,6 +15,7 @@ from .. import keys
 from ..controller import Controller
 from ..widgets.key_line import KeyLine
 from ..widgets.listing import Listing
+from ..widgets.plain import Static, Vertical
 from ..widgets.value_input import ValueInput
 from .run_screen import RunScreen
 
@@ -32,7 +31,7 @@ class EditScreen(RunScreen):
     def __init__(self, controller: Controller) -> None:
         super().__init__(controller)
         self._listing = Listing(controller, empty="settings are known once the run has started", id="listing")
-        self._listing.border_title = "Settings"
+        self._listing.entitle("Settings")
         self._details = Static(id="details")
         self._preview = Static(id="preview")
         self._value = ValueInput(controller, id="value")
@@ -48,7 +47,7 @@ class EditScreen(RunScreen):
         yield KeyLine()
 
     def on_mount(self) -> None:
-        self._preview.border_title = "Draft"
+        self._preview.entitle("Draft")
 
     def on_screen_resume(self) -> None:
         self._listing.cursor = self.controller.editor.position

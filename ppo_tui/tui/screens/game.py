@@ -6,15 +6,15 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.screen import Screen
 
 from .. import keys
 from ..controller import Controller
 from ..widgets.game import Game
 from ..widgets.key_line import KeyLine
+from .once import Page
 
 
-class GameScreen(Screen[None]):
+class GameScreen(Page[None]):
     """Picture and policy as large as the terminal allows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.GAME)]

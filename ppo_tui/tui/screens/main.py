@@ -8,7 +8,6 @@ from typing import ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container
 from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
@@ -27,6 +26,7 @@ from ..widgets.header import Header, StatusLine
 from ..widgets.key_line import KeyLine
 from ..widgets.metrics_table import MetricsTable
 from ..widgets.panel import Panel
+from ..widgets.plain import Container
 from ..widgets.settings import Settings
 from ..widgets.tiles import Tiles
 from ..widgets.workers import Workers
@@ -185,7 +185,12 @@ class MainScreen(ChartActions, Screen[None]):
         self._settings.renew()
 
     def action_metrics(self) -> None:
-        self.app.push_screen(MetricPicker(self.charts))
+
+        def toggle(metric: str | None) -> None:
+            if metric is not None:
+                self.charts.toggle_metric(metric)
+
+        self.app.push_screen(MetricPicker(self.charts), toggle)
 
     def action_filter(self) -> None:
         self._panel = "events"

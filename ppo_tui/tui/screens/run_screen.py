@@ -7,10 +7,9 @@ from typing import ClassVar, Generic, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import Screen
-from textual.widgets import Input, Static
+from textual.widget import Widget
+from textual.widgets import Input
 
 from .. import keys
 from ..controller import Controller
@@ -18,11 +17,13 @@ from ..widgets.filter_line import FilterLine, matches
 from ..widgets.header import Header
 from ..widgets.key_line import KeyLine
 from ..widgets.listing import Listing
+from ..widgets.plain import Static, Vertical
+from .once import Page
 
 T = TypeVar("T")
 
 
-class RunScreen(Screen[None]):
+class RunScreen(Page[None]):
     """A whole screen about the run, above the main one."""
 
     def __init__(self, controller: Controller) -> None:
@@ -42,7 +43,7 @@ class RunScreen(Screen[None]):
         self.header.renew()
 
     def action_back(self) -> None:
-        self.app.pop_screen()
+        self.dismiss()
 
 
 class ListScreen(RunScreen, Generic[T]):
@@ -79,12 +80,17 @@ class ListScreen(RunScreen, Generic[T]):
     def choose(self, item: T) -> None:
         """Act on Enter; nothing unless a subclass overrides it."""
 
+    def between(self) -> Sequence[Widget]:
+        """Widgets between the list and the details; none by default."""
+        return ()
+
     # ────────
 
     def compose(self) -> ComposeResult:
         yield self.header
         with Vertical(id="body"):
             yield self._listing
+            yield from self.between()
             yield self._details
         yield self._filter
         yield KeyLine()

@@ -10,6 +10,7 @@ from textual import work
 from textual.binding import BindingType
 from textual.content import Content
 from textual.timer import Timer
+from textual.widget import Widget
 
 from ...plotting import formats
 from ...plotting.series import Series, read_metrics
@@ -47,7 +48,6 @@ class RunsScreen(ChartActions, ListScreen[RunSummary]):
         self._reading: Timer | None = None
 
     def on_mount(self) -> None:
-        self.query_one("#body").mount(self._overlay, before="#details")
         self._reading = self.set_interval(REFRESH_SECONDS, self._read)
 
     def on_screen_resume(self) -> None:
@@ -86,6 +86,9 @@ class RunsScreen(ChartActions, ListScreen[RunSummary]):
             self.action_cursor(across)
         else:
             super().action_move(across, down)
+
+    def between(self) -> Sequence[Widget]:
+        return (self._overlay,)
 
     def items(self) -> Sequence[RunSummary]:
         return self._runs

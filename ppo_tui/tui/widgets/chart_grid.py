@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Container
 
 from ..chart_view import ChartView
 from ..metrics import CHARTS, ChartSpec, chart_of
 from ..view import RunView
 from .chart import Chart
 from .curves import CurvesWidget
+from .plain import Container
 
 _FEWEST_CELLS = 34, 8
 """Below this size of each, fewer charts are clearer."""

@@ -22,6 +22,7 @@ from ...plotting.series import FloatArray
 from ..chart_view import ChartView, Extent
 from ..metrics import SMOOTHINGS
 from .painting import filtered, repaint
+from .plain import Plain
 
 
 @dataclass
@@ -44,7 +45,7 @@ _SMALLEST_FRAME = (6, 3)
 _ZOOM_OF_WHEEL = 1.25
 
 
-class CurvesWidget(Widget):
+class CurvesWidget(Plain, Widget):
     """Base of charts: draws anew on changes, and paints the difference.
 
     Attributes:

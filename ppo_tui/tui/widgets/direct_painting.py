@@ -1,6 +1,6 @@
 """Paint lines past the compositor, by private interfaces of Textual.
 
-All private interfaces of Textual stand in this file.
+All private interfaces of Textual stand in this file and in `private_textual`.
 
 For each line the compositor looks through all widgets of the screen, which takes many times as long as the line
 itself: too long for frequent changes, on cores shared with the training.

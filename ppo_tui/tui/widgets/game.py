@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from textual.app import ComposeResult
-from textual.containers import Container
 from textual.content import Content
 from textual.message import Message
 
@@ -12,6 +11,7 @@ from ...protocol import GameClip, GameFrame
 from ..controller import Controller
 from .game_picture import GamePicture
 from .panel import Panel, fit
+from .plain import Container
 
 _BESIDE_WIDTH = 40
 """Cells from which on the facts stand beside the picture and not below it."""
@@ -37,7 +37,7 @@ class Game(Container):
 
     def on_mount(self) -> None:
         self._observation.display = False
-        self.entitle()
+        self.name_env()
         if self.controller.clip_player.fps > 0:
             self.set_interval(1 / self.controller.clip_player.fps, self._play)
 
@@ -49,17 +49,15 @@ class Game(Container):
         """Tell whether it is visible: displayed, and on the active screen."""
         return self.display and self.is_attached and self.screen.is_active
 
-    def entitle(self) -> None:
+    def name_env(self) -> None:
         """Name the environment in the border."""
         started = self.controller.view.started
         number = f"env {self.controller.clip_player.env}" + (f" of {started.num_envs}" if started else "")
-        title, subtitle = f"Game · {number}", "[ ] env · V zoom · v hide"
-        if (title, subtitle) != (self.border_title, self.border_subtitle):
-            self.border_title, self.border_subtitle = title, subtitle
+        self.entitle(f"Game · {number}", "[ ] env · V zoom · v hide")
 
     def renew(self) -> None:
         """Show the present frame, or a waiting line."""
-        self.entitle()
+        self.name_env()
         pictures = self._is_picture
         if self._picture.display != pictures:
             self._picture.display, self._observation.display = pictures, not pictures
@@ -85,7 +83,7 @@ class Game(Container):
         Less often than frames, so that they can be read.
         """
         if self.to_be_seen:
-            self.entitle()
+            self.name_env()
             self._facts.renew()
 
     @property

@@ -14,6 +14,7 @@ from textual.widget import Widget
 
 from ..controller import Controller
 from .painting import filtered, repaint
+from .plain import Plain
 
 EMPHASIS = 0.65
 """Share by which a shrunk pixel moves from the mean of its area towards its most salient part."""
@@ -140,7 +141,7 @@ _COLOURFUL = ("truecolor", "256")
 """Colour systems with enough colours for a picture."""
 
 
-class GamePicture(Widget):
+class GamePicture(Plain, Widget):
     """The picture of the playing clip, centred, as large as fits.
 
     A terminal without enough colours, or whose user wants none, gets characters from dark to bright.

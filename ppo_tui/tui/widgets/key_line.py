@@ -9,6 +9,8 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
 
+from .plain import Plain
+
 _MARGIN = 1
 """Cells between two entries."""
 
@@ -26,7 +28,7 @@ class Entry(NamedTuple):
         return len(self.display) + 1 + len(self.label)
 
 
-class KeyLine(Widget):
+class KeyLine(Plain, Widget):
     """The keys with a label, as many as fit, in their order.
 
     Textual's `Footer` shows the same with a widget for each key, built again at each change of screen or focus: that

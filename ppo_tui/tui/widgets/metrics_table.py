@@ -22,7 +22,7 @@ class MetricsTable(Panel):
         self._first = 0
 
     def on_mount(self) -> None:
-        self.border_title = "5 Metrics"
+        self.entitle("5 Metrics")
 
     def move(self, across: int, down: int) -> None:
         room = max(1, self.content_size.height - 1)

@@ -9,12 +9,13 @@ from textual.widget import Widget
 
 from ..controller import Controller
 from .painting import filtered, repaint
+from .plain import Plain
 
 FAR = 1_000_000
 """Rows that lie beyond the end of every list."""
 
 
-class Panel(Widget):
+class Panel(Plain, Widget):
     """Base of the screen's text panels, drawn for their size."""
 
     def __init__(self, controller: Controller, *, id: str | None = None) -> None:
@@ -97,14 +98,6 @@ class Panel(Widget):
     def _present_look(self) -> tuple[object, ...]:
         """Size, style and theme: they change the look of unchanged text."""
         return self.content_size, self.visual_style, self.app.theme
-
-    def entitle(self, title: str = "", subtitle: str = "") -> None:
-        """Write into the border, if the title is new.
-
-        Textual repaints the whole panel for each title that it is given, new or not.
-        """
-        if (title, subtitle) != (self.border_title or "", self.border_subtitle or ""):
-            self.border_title, self.border_subtitle = title, subtitle
 
     def render(self) -> Content:
         return self.draw(*self.content_size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from textual.containers import Horizontal
 from textual.content import Content
 
 from ...plotting import formats
@@ -10,6 +9,7 @@ from ...plotting.series import Series, bucket_means
 from ..controller import Controller
 from ..metrics import CPU, GPU, TILES, Metric, sparkline, trend
 from .panel import Panel, fit
+from .plain import Horizontal
 
 _NO_DATA = Series()
 _ARROWS = {1: "▲", -1: "▼", 0: "─"}
@@ -21,7 +21,7 @@ class Tile(Panel):
     def __init__(self, controller: Controller, metric: Metric) -> None:
         super().__init__(controller, id=f"tile-{metric.label.replace(' ', '-').replace('.', '').replace('-%', '')}")
         self.metric = metric
-        self.border_title = metric.label
+        self.entitle(metric.label)
 
     def drawn_from(self) -> object:
         return self.controller.view.series.get(self.metric.key, _NO_DATA).version

@@ -9,15 +9,15 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from ...config.live import LiveField
 from ...errors import ConfigError
 from ...plotting import formats
 from ..controller import Controller
+from .plain import Static, Vertical
 
 
 class ValueInput(Vertical):
@@ -31,21 +31,23 @@ class ValueInput(Vertical):
     def __init__(self, controller: Controller, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._controller = controller
+        self._heading = Static(id="value-name")
+        self._entry = Input(compact=True, id="value-input")
+        self._hint = Static(id="value-error")
 
     def compose(self) -> ComposeResult:
-        yield Static(id="value-name")
-        yield Input(compact=True, id="value-input")
-        yield Static(id="value-error")
+        yield self._heading
+        yield self._entry
+        yield self._hint
 
     def show(self, field: LiveField) -> None:
         """Begin with the present value of `field`, selected: typing replaces it."""
-        self.query_one("#value-name", Static).update(_describe(field))
+        self._heading.update(_describe(field))
         self._show_message("")
-        entry = self.query_one(Input)
-        entry.value = formats.setting(self._controller.editor.drafted(field.key))
+        self._entry.value = formats.setting(self._controller.editor.drafted(field.key))
         self.display = True
-        entry.focus()
-        entry.action_select_all()
+        self._entry.focus()
+        self._entry.action_select_all()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
@@ -68,7 +70,7 @@ class ValueInput(Vertical):
         self.post_message(self.Closed())
 
     def _show_message(self, text: str) -> None:
-        self.query_one("#value-error", Static).update(Content(text or "Enter drafts it, Esc leaves it"))
+        self._hint.update(text or "Enter drafts it, Esc leaves it")
         self.set_class(bool(text), "-wrong")
 
 
