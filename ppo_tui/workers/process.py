@@ -29,7 +29,7 @@ from ..system import signal_when_parent_dies
 WorkerContext = ForkServerContext | SpawnContext
 """How worker processes are started."""
 
-_PRELOAD = ("ppo_tui.workers.worker", "ppo_tui.envs")
+_PRELOAD = ("ppo_tui.workers.fork_server", "ppo_tui.workers.worker", "ppo_tui.envs")
 
 _SAFE_PATH = "PYTHONSAFEPATH"
 _NO_LOCAL_MODULES = "no-local-modules"
@@ -138,6 +138,20 @@ def _lead_own_group() -> None:
     os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
 
 
+_LEFT_TO_PARENT = (signal.SIGINT, signal.SIGTERM)
+"""A terminal or service manager sends these to everyone; the parent decides how the workers end."""
+
+
+def leave_signals_to_parent() -> None:
+    """Do nothing on `_LEFT_TO_PARENT`.
+
+    Unlike ignored or blocked signals, which a new program inherits, these still end the processes of environments.
+    """
+    for number in _LEFT_TO_PARENT:
+        signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _LEFT_TO_PARENT)
+
+
 _forking = threading.local()
 
 
@@ -150,6 +164,8 @@ def _after_fork() -> None:
 
     The kernel sends the signal when the forking thread ends, and only the first one lasts as long as its process.
     """
+    for number in _LEFT_TO_PARENT:
+        signal.signal(number, signal.SIG_DFL)
     if _forking.by_first_thread:
         signal_when_parent_dies(signal.SIGKILL)
 

@@ -32,7 +32,7 @@ from ..system import signal_when_parent_dies
 from ..text import printable
 from . import wire
 from .clip_recorder import ClipRecorder
-from .process import release_fork_server
+from .process import leave_signals_to_parent, release_fork_server
 from .shared_memory import Layout, SharedArrays, map_arrays
 from .wire import RaisedError, Reply, Request
 
@@ -367,9 +367,7 @@ def become_worker(log_path: str | None) -> None:
     Args:
         log_path: file that stdout and stderr are appended to; None leaves them as they are.
     """
-    # A terminal or service manager sends these to the whole process group; the parent decides how the workers end.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    leave_signals_to_parent()
     _yield_cores_to_parent()
     _die_with_parent()
     if log_path is not None:

@@ -168,7 +168,7 @@ def test_actions_reach_step_as_members_of_their_space_and_copies_of_its_own(spac
 
     learner = FittedActions(space).space
     info = EnvInfo(Judge.observation_space, learner, None, None, 0, Judge.observation_space, space)
-    envs = OwnEnvs(lambda: adapt_spaces(Judge(space), EnvConfig(id="Judge-v0")), info, slots=2)
+    envs = OwnEnvs(lambda: adapt_spaces(Judge(space), EnvConfig(id="Judge-v0")), info, slots=2, seed=1)
     envs.reset_into(0, [0])
     learner.seed(seed)
     for _ in range(3):

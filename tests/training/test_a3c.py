@@ -9,12 +9,14 @@ import re
 import signal
 import threading
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 
 from ppo_tui import Trainer, load_policy, load_preset
 from ppo_tui.config import OptimConfig
+from ppo_tui.envs import make_env
 from ppo_tui.errors import ConfigError
 from ppo_tui.ppo import Hyperparameters, build_policy
 from ppo_tui.ppo.optimizers import make_optimizer
@@ -40,6 +42,7 @@ from ppo_tui.protocol import (
 )
 from ppo_tui.training import examine
 from ppo_tui.training.a3c import A3CEngine
+from ppo_tui.training.a3c.own_envs import OwnEnvs
 from ppo_tui.training.a3c.shared import SharedLayout, SharedMemory, SharedOptimizer
 from ppo_tui.training.a3c.worker import A3CSetup, ActorLearner
 from ppo_tui.training.checkpoint.resume import ResumePoint
@@ -163,6 +166,29 @@ class TestActorLearner:
             lengths.append(experience.num_steps)
             experience.carry_over()
         assert len(set(lengths)) > 2
+
+
+class TestOwnEnvs:
+    def test_pytorchs_settings_of_the_environment_are_not_the_learners(self):
+        config = cartpole("env.id=tests.workers.guests:Guest-v0", "env.kwargs.what=PyTorch", "env.kwargs.when=made")
+
+        def settings():
+            return torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_default_device()
+
+        before = settings()
+
+        class Watching(gymnasium.Wrapper):
+            def step(self, action):
+                observation, _, *rest = self.env.step(action)
+                settings = torch.get_default_dtype(), torch.is_grad_enabled()
+                return observation, float(settings == (torch.float64, False)), *rest
+
+        envs = OwnEnvs(lambda: Watching(make_env(config.env)), examine(config), slots=2)
+        envs.reset_into(0, [1])
+        envs.send_step(0, np.array([1]), slot=1)
+        envs.close()
+        assert envs.shared.rewards[1, 0] == 1.0, "the environment keeps its own"
+        assert settings() == before
 
 
 class TestRun:

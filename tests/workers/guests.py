@@ -71,6 +71,22 @@ class Unlucky(Guest):
         raise AssertionError
 
 
+class Parent(Guest):
+    """Has a forked process and a program."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._forked = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,))
+        self._forked.start()
+        self._program = subprocess.Popen(["sleep", "3600"])
+
+    def end_children(self) -> list[int | None]:
+        self._forked.terminate()
+        self._forked.join(30)
+        self._program.terminate()
+        return [self._forked.exitcode, self._program.wait(30)]
+
+
 class OwnBox(spaces.Box):
     """A space that would run code where it is unpickled."""
 
@@ -102,6 +118,14 @@ def _change_everything() -> None:
     sys.setrecursionlimit(200)
     print("a guest on stdout")
     os.write(2, b"a guest on stderr\n")
+
+
+def _set_torch() -> None:
+    import torch
+
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    torch.set_default_device("meta")
 
 
 def _hang() -> None:
@@ -147,6 +171,7 @@ DEEDS = {
     "raise KeyboardInterrupt": _raise(KeyboardInterrupt()),
     "raise MemoryError": _raise(MemoryError()),
     "raise": _raise(RuntimeError("close twice")),
+    "PyTorch": _set_torch,
     "thread": _thread,
     "processes": _processes,
 }

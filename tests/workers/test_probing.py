@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import warnings
 
@@ -25,7 +26,7 @@ from ppo_tui.workers import WorkerPool
 from tests.conftest import ROOT
 from tests.waiting import still_running
 from tests.workers.envs import Counter
-from tests.workers.guests import Guest, OwnSpaces
+from tests.workers.guests import Guest, OwnSpaces, Parent
 
 
 def examined(env_id: str = "tests.workers.guests:Guest-v0", start_timeout: float = 60.0, **kwargs) -> EnvInfo:
@@ -136,6 +137,12 @@ def test_workers_may_have_processes_which_end_with_them(how):
     assert not still_running([process for family in families for process in family], seconds=10)
 
 
+def test_an_environment_can_end_its_own_processes():
+    pool = WorkerPool([Parent], num_workers=1)
+    assert pool.call("end_children") == ([-signal.SIGTERM, -signal.SIGTERM],)
+    pool.close()
+
+
 def test_a_pool_learns_the_spaces_of_any_constructor_without_making_it_here():
     before = own_state()
     length = 4
@@ -211,3 +218,26 @@ def test_a_module_beside_the_shell_is_found_and_shadows_nothing(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout == "Discrete(2)\nFalse\n", done.stderr
+
+
+PARENT = """
+    import functools, time
+    import psutil
+    from ppo_tui.workers import WorkerPool
+    from tests.workers.guests import Guest
+    pool = WorkerPool([functools.partial(Guest, "processes")], num_workers=1)
+    print(*[process.pid for process in psutil.Process(pool.workers[0].pid).children(recursive=True)], flush=True)
+    time.sleep(100)
+"""
+
+
+def test_no_process_of_an_environment_survives_a_killed_parent():
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(PARENT)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    family = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+    assert len(family) >= 3
+    family[0].parent().suspend()  # a worker that runs would end them itself
+    parent.kill()
+    parent.wait()
+    assert not still_running(family, seconds=10)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import cloudpickle
 import gymnasium
 import numpy as np
+import torch
 from gymnasium.vector import AutoresetMode
 
 from ...envs import EnvInfo
@@ -56,7 +58,12 @@ class OwnEnvs:
             log_path=None,
             seeds=(seed,),
         )
-        self._host = EnvHost(setup, self.shared)
+        self._torch = TorchSettings()
+        device = torch.get_default_device()
+        with self._torch.of_env():
+            self._host = EnvHost(setup, self.shared)
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
         self._remarks_on_observations = self._call("has_wrapper_attr", "observation_remarks")
         self._taken = 0
 
@@ -95,4 +102,40 @@ class OwnEnvs:
         self._host.close()
 
     def _ask(self, request: Request, message: bytes) -> Any:
-        return wire.decode(self._host.handle(request, message))
+        with self._torch.of_env():
+            return wire.decode(self._host.handle(request, message))
+
+
+class TorchSettings:
+    """The environment's settings of PyTorch, apart from the learner's.
+
+    Both are in one process. They are the default type and whether gradients are computed. Reading the default device
+    would cost as much as a step of a small environment, so it is set back once, when the environment has been made.
+    """
+
+    def __init__(self) -> None:
+        self._of_env: tuple[torch.dtype, bool] | None = None
+
+    @contextlib.contextmanager
+    def of_env(self) -> Iterator[None]:
+        """Have the environment's own settings while the context lasts."""
+        before = _read_settings()
+        if self._of_env is not None:
+            _apply_settings(self._of_env)
+        try:
+            yield
+        finally:
+            now = _read_settings()
+            self._of_env = None if now == before else now
+            if now != before:
+                _apply_settings(before)
+
+
+def _read_settings() -> tuple[torch.dtype, bool]:
+    return torch.get_default_dtype(), torch.is_grad_enabled()
+
+
+def _apply_settings(settings: tuple[torch.dtype, bool]) -> None:
+    dtype, gradients = settings
+    torch.set_default_dtype(dtype)
+    torch.set_grad_enabled(gradients)
