@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 from typing import get_args
 
+import psutil
 import pytest
 
 from ppo_tui.errors import UsageError
@@ -431,6 +432,23 @@ def test_of_two_hundred_clients_as_many_are_served_as_there_are_places(served):
     for connection in connections:
         connection.close()
     wait_until(lambda: not served.server._peers)
+    assert_serves(served)
+
+
+def test_two_hundred_clients_that_come_and_go_leave_nothing(served):
+    served.train()
+    process = psutil.Process()
+    assert_serves(served)  # the first one loads and caches
+    before = process.num_fds(), threading.active_count()
+
+    def come_and_go(wish: str) -> None:
+        with ControlClient(served.directory) as client:
+            client.subscribe(client="test", wish=wish, history=True)
+            next(client.messages())
+
+    for number in range(200):
+        come_and_go(("steer", "watch", "script")[number % 3])
+    wait_until(lambda: (process.num_fds(), threading.active_count()) <= before)
     assert_serves(served)
 
 
