@@ -267,7 +267,8 @@ FIXED = {
     "policy.normalize_observations",
 }
 HARMLESS = {
-    *("env.on_bad_value", "eval.every", "eval.episodes", "eval.greedy", "run.max_episodes", "run.checkpoint_seconds"),
+    *("env.on_bad_value", "eval.every", "eval.episodes", "eval.max_steps", "eval.greedy", "run.max_episodes"),
+    "run.checkpoint_seconds",
     *("run.keep_checkpoints", "run.diagnostics", "run.device", "run.torch_threads", "workers.count", "workers.groups"),
     *("workers.max_restarts", "workers.step_timeout", "workers.start_timeout"),
     *("tracking.tensorboard", "tracking.wandb", "tracking.mlflow", "tracking.project"),

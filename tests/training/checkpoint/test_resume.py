@@ -108,6 +108,26 @@ def test_a_stop_anywhere_in_a_rollout_costs_no_bit(env_id: str, tmp_path):
     check_exact(small(env_id), tmp_path, stop_at(update, t))
 
 
+def test_an_environment_that_draws_from_global_generators_goes_on_after_a_stop_and_a_crash(tmp_path):
+    """Its worker is killed, and its run stopped and resumed: the numbers are those of a run without either."""
+    stop = stop_at(3, 17)
+
+    def kill_then_stop(trainer: Trainer, event: Event) -> None:
+        if isinstance(event, RolloutProgress) and (event.update, event.t) == (2, 20):
+            trainer.engine.pool.workers[0].process.kill()
+        stop(trainer, event)
+
+    check_exact(small("tests.envs.hidden:DrawsFromGlobals-v0", updates=4), tmp_path, kill_then_stop)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("index", range(8))
+def test_bipedal_walker_goes_on_bit_for_bit(index: int, tmp_path):
+    update, t = random.Random(index).randint(3, 6), random.Random(index).randint(1, 200)
+    config = small("BipedalWalker-v3", "rollout.steps=200", "run.total_steps=3600")
+    check_exact(config, tmp_path, stop_at(update, t))
+
+
 @pytest.mark.parametrize(
     ("env_id", "overrides"),
     [
