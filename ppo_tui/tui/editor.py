@@ -8,6 +8,7 @@ from typing import Any
 from ..config.live import LIVE_FIELDS, LiveField, parse_live_value, typed_value
 from ..errors import ConfigError
 from ..protocol import Cause, CommandRefused, Event, Rewound, SettingChanged, SetValue, UpdateFinished, WithdrawValue
+from .session import HistoryRestarted
 from .view import History, RunView
 
 _DEFAULT = "optim.learning_rate"
@@ -163,6 +164,9 @@ class Editor:
     def settle(self, event: Event) -> None:
         """Forget the request answered by `event`."""
         match event:
+            case HistoryRestarted():  # no setting is known any more
+                self.pending.clear()
+                self.drafts.clear()
             case SettingChanged(key=key, new=new) if key in self.pending and self.pending[key].value == new:
                 del self.pending[key]
             case CommandRefused(message=message):

@@ -37,6 +37,7 @@ from ppo_tui.runs import RunDirectory
 from ppo_tui.runs.client import ControlClient
 from ppo_tui.tui.private_textual import KeyReader, ReportingApp
 from ppo_tui.tui.screens.charts import MetricPicker
+from ppo_tui.tui.session import HistoryRestarted
 from ppo_tui.tui.theme import SafeCharacters
 from tests.faults.random_keys import ECHO_KEY, REPORTS, SEQUENCES
 from tests.tui.desk import FAILURE, desk
@@ -244,6 +245,16 @@ async def test_the_place_of_a_screenshot_is_told_as_it_is(tmp_path: Path):
         await it.pilot.pause(0.2)
         assert "Saved screenshot to" in it.picture
         assert "[red]" in it.picture
+
+
+async def test_drafts_end_with_the_history_that_they_belong_to():
+    async with desk() as it:
+        await it.press("e", "plus")
+        assert it.app.controller.editor.drafts
+        await it.say(HistoryRestarted())
+        assert not it.app.controller.editor.drafts
+        await it.press("plus", "a", "enter")
+        assert it.app.is_running
 
 
 async def test_a_failure_without_a_reason_has_a_traceback_all_the_same():
