@@ -22,7 +22,7 @@ from ppo_tui import cli
 from ppo_tui.text import printable
 from tests.faults.hostile import CODES, Row, table
 
-SECONDS = 90
+SECONDS = 60
 """Time for a row, generous for a busy machine: what hangs does so for ever."""
 
 SPARE_BYTES = 2 << 30
