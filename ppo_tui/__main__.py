@@ -5,15 +5,18 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    from .boundary import guard_process, guarded, leave  # not above: worker processes import this module too
+    try:
+        from .boundary import guard_process, guarded, leave  # not above: worker processes import this module too
 
-    def command() -> int:
-        from .cli import run
+        def command() -> int:
+            from .cli import run
 
-        return run()
+            return run()
 
-    guard_process()
-    leave(guarded(command))
+        guard_process()
+        leave(guarded(command))
+    except KeyboardInterrupt:  # while the boundary itself is loaded
+        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ _REMEDIES = {
     errno.EMFILE: "this process may open more files after: ulimit -n 4096",
     errno.ENFILE: "the machine has too many files open",
     errno.EFBIG: "files may become larger after: ulimit -f unlimited",
-    errno.ENOSPC: "make room on the disk, or choose another --run-dir",
+    errno.ENOSPC: "make room on the disk",
     errno.EDQUOT: "your quota of the disk is used up",
     errno.ENOMEM: "use fewer workers (--workers), environments (--envs) or smaller networks",
     errno.EAGAIN: "this user may start more processes after: ulimit -u unlimited",
@@ -57,12 +57,12 @@ def guarded(command: Callable[[], int]) -> int:
     Its output is printable, its exceptions become sentences. With ``--debug`` on the command line the traceback comes
     before the sentence.
     """
-    with printable_streams():
+    with printable_streams() as streams:
         try:
             code = command()
         except BaseException as error:
             code = _tell(error)
-        lost = flush_streams()
+        lost = flush_streams(*streams)
         if lost is not None and code == 0:
             _print(f"the output is lost: {lost.strerror}", lost)
             code = _MACHINE
@@ -130,10 +130,11 @@ def _tell(error: BaseException) -> int:
     aborted = type(error).__name__ == "Abort"  # Typer's, which brings its own copy of click
     if aborted or any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error)):
         return INTERRUPTED
-    if isinstance(error, SystemExit) and not isinstance(error.code, str):
-        return _exit_code(error.code)
-    if isinstance(error, BrokenPipeError):  # the reader has all that it wanted, as `| head -1`
-        return 0
+    if isinstance(error, SystemExit | BrokenPipeError):
+        if any(isinstance(cause, BrokenPipeError) for cause in _causes(error)):  # Typer exits with 1 then
+            return 0  # the reader has all that it wanted, as `| head -1`
+        if isinstance(error, SystemExit) and not isinstance(error.code, str):
+            return _exit_code(error.code)
     text, code = explain(error)
     _print(text, error)
     return code

@@ -65,12 +65,16 @@ def bytes_below(stream: Any) -> BinaryIO:
 
 
 @contextlib.contextmanager
-def printable_streams() -> Iterator[None]:
-    """Put stdout and stderr behind a `PrintableStream` while the context lasts."""
+def printable_streams() -> Iterator[tuple[Any, Any]]:
+    """Put stdout and stderr behind a `PrintableStream` while the context lasts.
+
+    Yields:
+        The two; a closed one is None.
+    """
     before = sys.stdout, sys.stderr
     guard_streams()
     try:
-        yield
+        yield sys.stdout, sys.stderr
     finally:
         sys.stdout, sys.stderr = before
 
@@ -91,14 +95,14 @@ def _guarded(stream: Any) -> Any:
     return PrintableStream(stream)
 
 
-def flush_streams() -> OSError | None:
+def flush_streams(stdout: Any, stderr: Any) -> OSError | None:
     """Flush stdout and stderr, and give up a stream beyond writing.
 
     Returns:
         The reason why output was lost. A reader that left, as ``| head -1`` does, is none.
     """
     lost = None
-    for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+    for stream, descriptor in ((stdout, 1), (stderr, 2)):
         try:
             if stream is not None:
                 stream.flush()

@@ -49,9 +49,7 @@ def test_every_setting_is_bounded(key: str):
     assert list(unbounded(all_settings()[key].type, {})) == []
 
 
-@pytest.mark.parametrize(
-    "number", ["9" * 400, "-" + "9" * 400, "1e308", "-1e308", "inf", "nan", "0xffffffffffffffffff"]
-)
+@pytest.mark.parametrize("number", ["9" * 400, "-1e308", "nan"])
 @pytest.mark.parametrize("key", [key for key in all_settings() if not key.startswith("env.")])
 def test_a_number_of_any_size_is_taken_or_refused_in_words(key: str, number: str):
     try:

@@ -118,7 +118,7 @@ CATALOGUE: dict[int, Fault] = {
     21: Fault(
         "a bad preset", "file, key, what was expected and what was there; exit code 2",
         (COMMANDS, "tests/config/test_loading.py", "tests/commands/test_bad_input.py",
-         "tests/faults/test_hostile.py", "tests/commands/test_hostile_texts.py"),
+         "tests/faults/test_hostile.py", "tests/faults/test_limits.py", "tests/commands/test_hostile_texts.py"),
     ),
     22: Fault(
         "an unknown environment, an unsupported space", "the nearest names, what is supported; exit code 2",
