@@ -97,7 +97,8 @@ def threads_logged() -> Iterator[None]:
 
     def log_finalizer(failed: sys.UnraisableHookArgs) -> None:
         if failed.exc_value is not None:
-            _log.warning("an object failed when it was released; the run goes on", exc_info=failed.exc_value)
+            # One line: Python reports its own harmless races here, too.
+            _log.warning("while something was cleaned up: %s", _named(failed.exc_value))
 
     before = threading.excepthook, sys.unraisablehook
     threading.excepthook, sys.unraisablehook = log_thread, log_finalizer
