@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,6 +29,9 @@ INTERRUPTED = 128 + signal.SIGINT
 
 _MOST_CHARACTERS = 2_000
 """Limit of a message; an exception may quote a whole file."""
+
+EXIT_SECONDS = 30.0
+"""Time for libraries to end their threads and processes when this one exits."""
 
 _STDERR_SECONDS = 1.0
 """Time for a reader of stderr to take a message before the program goes on."""
@@ -93,7 +97,8 @@ def threads_logged() -> Iterator[None]:
 
     def log_finalizer(failed: sys.UnraisableHookArgs) -> None:
         if failed.exc_value is not None:
-            _log.warning("an object failed when it was released; the run goes on", exc_info=failed.exc_value)
+            # One line: Python reports its own harmless races here, too.
+            _log.warning("while something was cleaned up: %s", _named(failed.exc_value))
 
     before = threading.excepthook, sys.unraisablehook
     threading.excepthook, sys.unraisablehook = log_thread, log_finalizer
@@ -106,12 +111,21 @@ def threads_logged() -> Iterator[None]:
 def leave(code: int) -> None:
     """Exit with `code`; an interrupt from here on exits at once.
 
+    What libraries still wait for, such as a tracker's process that hangs, is waited for no longer than
+    `EXIT_SECONDS`.
+
     Raises:
         SystemExit: always.
     """
+    threading.Thread(target=_exit_after, args=(EXIT_SECONDS, code), name="exit", daemon=True).start()
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
     sys.exit(code)
+
+
+def _exit_after(seconds: float, code: int) -> None:
+    time.sleep(seconds)
+    os._exit(code)
 
 
 def _debugging() -> bool:

@@ -187,3 +187,18 @@ def test_closed_standard_streams_lend_their_numbers_to_no_file():
     command = f'exec "{sys.executable}" -c "$0" <&- >&- 2>&-'
     done = subprocess.run(["sh", "-c", command, WITHOUT], env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60)
     assert done.returncode == 0
+
+
+HANGING = """
+import atexit, threading
+from ppo_tui import boundary
+boundary.EXIT_SECONDS = 0.2
+atexit.register(threading.Event().wait)
+threading.Thread(target=threading.Event().wait).start()
+boundary.leave(3)
+"""
+
+
+def test_libraries_that_wait_for_ever_at_the_exit_change_neither_its_code_nor_its_time():
+    command = [sys.executable, "-c", HANGING]
+    assert subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60).returncode == 3
