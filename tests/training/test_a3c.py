@@ -183,7 +183,7 @@ class TestOwnEnvs:
                 settings = torch.get_default_dtype(), torch.is_grad_enabled()
                 return observation, float(settings == (torch.float64, False)), *rest
 
-        envs = OwnEnvs(lambda: Watching(make_env(config.env)), examine(config), slots=2)
+        envs = OwnEnvs(lambda: Watching(make_env(config.env)), examine(config), slots=2, seed=1)
         envs.reset_into(0, [1])
         envs.send_step(0, np.array([1]), slot=1)
         envs.close()
