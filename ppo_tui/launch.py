@@ -16,15 +16,17 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from .config import Config, build_config, imports_code, read_preset, refuse_command, refuse_import
+from .config import Config, build_config, imports_code, refuse_command, refuse_import
 from .distributed.torchrun import Place
 from .envs import EnvInfo
 from .errors import PPOTuiError, UsageError
 from .protocol import Command, Event, RunState, StateChanged, Stop
 from .runs import RUNS_DIR, RunDirectory
 from .runs.background import start_process
+from .runs.entries import CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, LOG_FILE, METRICS_FILE, holds_run
+from .runs.facts import JSON_FILE
 from .runs.hangup import ignore_hangups, leave_terminal, sighup_when_terminal_closes, writes_to
-from .runs.history import past_events, set_aside_after
+from .runs.history import past_events, rebuilt_facts, set_aside_after
 from .runs.server import ControlServer
 from .sinks import describe
 from .sinks.tracker import check_tracking, tracking_sinks
@@ -107,12 +109,13 @@ class PreparedRun:
 
         guests = [*tracking_sinks(self.config, self.directory), *notifying_sinks(self.config, self.directory)]
         try:
-            return Trainer(
+            trainer = Trainer(
                 self.config,
                 sinks=[EventLog(self.directory), *guests, *sinks],
                 name=self.directory.name,
                 run_dir=self.directory.path,
-                checkpoint_dir=self.directory.checkpoints,
+                workers_log=self.directory.workers_log,
+                checkpoint_dir=self.directory.held / CHECKPOINTS,
                 pool=self.pool,
                 env_info=self.env_info,
                 resume_from=self.resume.checkpoint if self.resume else None,
@@ -124,9 +127,12 @@ class PreparedRun:
         except BaseException as error:
             self.directory.update(status="failed", reason=str(error), ended=time.time())
             raise
+        self.directory.watch(trainer.alarm)
+        return trainer
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers, and the watch on the directory."""
+        self.directory.stop_watching()
         if self.pool is not None:
             self.pool.close()
 
@@ -134,10 +140,13 @@ class PreparedRun:
 # ── Preparing ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def prepare(request: TrainRequest) -> PreparedRun:
+def prepare(request: TrainRequest, *, again: bool = False) -> PreparedRun:
     """Check the configuration, make the run directory and start the workers.
 
     The workers need not be ready when this returns: they make their environments while the engine loads PyTorch.
+
+    Args:
+        again: see `RunDirectory.create`.
 
     Raises:
         UsageError: nothing was started; the message says why.
@@ -147,7 +156,7 @@ def prepare(request: TrainRequest) -> PreparedRun:
     check_tracking(config)
     env_info = examine(config)
     share = _own_share(config)
-    directory = RunDirectory.create(config, label=request.label, name=request.name, path=request.run_dir)
+    directory = RunDirectory.create(config, label=request.label, name=request.name, path=request.run_dir, again=again)
     return PreparedRun(config, directory, env_info, _start_workers(share, env_info, directory, request.screen))
 
 
@@ -169,10 +178,12 @@ def prepare_or_resume(request: TrainRequest) -> PreparedRun | None:
     if request.name is None and request.run_dir is None:
         raise UsageError("--resume auto: which run is it?", hint="add --name NAME or --run-dir DIR")
     directory = RunDirectory(request.run_dir or RUNS_DIR / str(request.name))
-    if directory.json_path.exists():
+    if holds_run(directory.path):
         if _is_done(directory, request.config):
             return None
-        if any(list_checkpoints(directory.checkpoints)):
+        with directory.opened() as held:
+            begun = any(list_checkpoints(held / CHECKPOINTS))
+        if begun:
             return prepare_resume(
                 directory,
                 overrides=request.overrides,
@@ -181,6 +192,7 @@ def prepare_or_resume(request: TrainRequest) -> PreparedRun | None:
                 screen=request.screen,
             )
         _set_aside(directory)
+        return prepare(request, again=True)
     return prepare(request)
 
 
@@ -199,13 +211,13 @@ def _set_aside(directory: RunDirectory) -> None:
     try:
         directory.acquire()
         try:
-            number = 1
-            while (aside := directory.path / f"abandoned-{number}").exists():
+            held, number = directory.held, 1
+            while held.stat(f"abandoned-{number}"):
                 number += 1
-            aside.mkdir()
-            for file in (directory.json_path, directory.config_path, directory.events, directory.metrics):
-                if file.exists():
-                    file.rename(aside / file.name)
+            with held.subdirectory(f"abandoned-{number}", make=True) as aside:
+                for name in (JSON_FILE, CONFIG_FILE, EVENTS_FILE, METRICS_FILE):
+                    if held.stat(name):
+                        os.rename(name, name, src_dir_fd=held.descriptor, dst_dir_fd=aside.descriptor)
         finally:
             directory.release()
     except OSError as error:
@@ -247,10 +259,11 @@ def prepare_resume(
 def _prepare_resume(
     directory: RunDirectory, overrides: Sequence[str], *, force: bool, allow_import: bool, screen: bool
 ) -> PreparedRun:
-    point = ResumePoint.newest(directory.checkpoints)
+    point = ResumePoint.newest(directory.held / CHECKPOINTS)
     if not force:
         point.check_code()
-    tables = _config_to_resume(directory, point, force=force)
+    notes = [f"passed over: {problem}" for problem in point.skipped]
+    tables = _config_to_resume(directory, point, notes, force=force)
     if not allow_import:
         refuse_import(tables, f"{directory.name}'s config.toml")
         refuse_command(tables, f"{directory.name}'s config.toml")
@@ -259,8 +272,11 @@ def _prepare_resume(
     env_info = examine(config)
     share = _own_share(config)
     abandoned = set_aside_after(directory, point.state.seconds)
-    directory.reopen(config)
-    notes = [f"passed over: {problem}" for problem in point.skipped]
+    if problem := directory.facts().problem:
+        notes.append(f"{problem}; it was rebuilt from what lies around it")
+        directory.reopen(config, **rebuilt_facts(directory))
+    else:
+        directory.reopen(config)
     if abandoned:
         notes.append(
             f"{abandoned} updates after the checkpoint at step {point.state.step:,} are trained again; "
@@ -270,14 +286,23 @@ def _prepare_resume(
     return PreparedRun(config, directory, env_info, pool, point, tuple(notes))
 
 
-def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: bool) -> dict[str, Any]:
+def _config_to_resume(directory: RunDirectory, point: ResumePoint, notes: list[str], *, force: bool) -> dict[str, Any]:
     """Read ``config.toml``: it has the settings of resumes since the checkpoint.
+
+    A file that is missing, empty or no TOML at all is damaged: the checkpoint has the settings, too.
+
+    Args:
+        notes: get a word about a damaged file.
 
     Raises:
         UsageError: someone has edited the file, and not `force`.
     """
     try:
-        tables = read_preset(directory.config_path)
+        tables = directory.read_config()
+    except (OSError, UsageError) as error:
+        notes.append(f"{error}; the settings are those of the checkpoint")
+        return point.state.config
+    try:
         edits = changed_settings(build_config(point.state.config), build_config(tables))
     except UsageError:
         if not force:
@@ -323,14 +348,15 @@ def run_headless(prepared: PreparedRun, lines: LineOptions | None = None) -> int
     """
     from .sinks.console import console_sink
 
-    sink = None if writes_to(prepared.directory.log) else console_sink(lines=lines)
-    inbox = Inbox()
+    inbox, sink = Inbox(), None
     try:
         with (
-            signals_to(inbox.send, prepared.directory.log),
-            _logging_to(prepared.directory.log),
+            _open_log(prepared.directory) as log,
+            signals_to(inbox.send, log),
+            _logging_to(log),
             _served(prepared.directory, inbox.send) as server,
         ):
+            sink = None if writes_to(log) else console_sink(lines=lines)
             trainer = prepared.trainer([server, *([sink] if sink else [])], inbox)
             # The 300,000 objects of libraries never die; a full collection of them stops every thread for 0.15 s.
             gc.freeze()
@@ -353,7 +379,7 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
 
     directory = prepared.directory
     inbox = Inbox()
-    with _logging_to(directory.log), _served(directory, inbox.send) as server:
+    with _open_log(directory) as log, _logging_to(log), _served(directory, inbox.send) as server:
 
         def make_engine(emit: Callable[[Event], None]) -> Trainer:
             if prepared.resume:
@@ -366,7 +392,7 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
         try:
             outcome = run_screen(session, options)
             if outcome.departure is Departure.HUNG_UP:
-                return _continue_without_screen(session, directory)
+                return _continue_without_screen(session, directory, log)
         finally:
             prepared.close()
     if outcome.departure is Departure.DETACHED:
@@ -377,11 +403,11 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
     return outcome.exit_code
 
 
-def _continue_without_screen(session: LocalSession, directory: RunDirectory) -> int:
+def _continue_without_screen(session: LocalSession, directory: RunDirectory, log: int) -> int:
     """Train on in this process after its terminal is gone."""
-    leave_terminal(directory.log)
+    leave_terminal(log)
     _log.warning("the terminal is gone; the run continues: ppo-tui attach %s", directory.path)
-    with signals_to(session.send, directory.log):
+    with signals_to(session.send, log):
         session.start()  # the screen may have gone before it did
         session.wait()
     return session.exit_code or 0
@@ -420,9 +446,23 @@ def _served(directory: RunDirectory, send: Callable[[Command], None]) -> Iterato
 
 
 @contextlib.contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
+def _open_log(directory: RunDirectory) -> Iterator[int]:
+    """Hold ``run.log`` open for appending.
+
+    When the terminal is lost, the directory may have been moved.
+    """
+    descriptor = directory.append_to(LOG_FILE)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _logging_to(log: int) -> Iterator[None]:
     """Copy the program's warnings into the run's log, to outlive the terminal."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    stream = os.fdopen(os.dup(log), "a", encoding="utf-8", errors="backslashreplace")
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(asctime)s  %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
     logger = logging.getLogger(__package__)
     logger.addHandler(handler)
@@ -431,10 +471,12 @@ def _logging_to(path: Path) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         handler.close()
+        with contextlib.suppress(OSError):  # a full disk
+            stream.close()
 
 
 @contextlib.contextmanager
-def signals_to(send: Callable[[Command], None], log: Path) -> Iterator[None]:
+def signals_to(send: Callable[[Command], None], log: int | None = None) -> Iterator[None]:
     """Turn SIGINT and SIGTERM into a stop with a checkpoint.
 
     A second signal within `SECOND_SIGNAL_SECONDS` exits at once. SIGHUP means that the terminal is gone: the run

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import msgspec
 from rich.console import Console
+
+from ..errors import DamagedRunError
+from ..runs import RunDirectory
+
+Read = TypeVar("Read")
 
 
 def print_json(content: Any) -> None:
@@ -34,3 +40,22 @@ def metric_value(value: float) -> str:
     if magnitude >= 100 or value == 0:
         return f"{value:,.1f}"
     return f"{value:.2f}" if magnitude >= 1 else f"{value:.3g}"
+
+
+def whole_runs(runs: Iterable[RunDirectory], read: Callable[[RunDirectory], Read]) -> list[Read]:
+    """Read runs, and leave out damaged ones, with a word on stderr.
+
+    Raises:
+        DamagedRunError: none is left.
+    """
+    whole, damages = [], []
+    for run in runs:
+        try:
+            whole.append(read(run))
+        except DamagedRunError as error:
+            damages.append(error)
+    if not whole and damages:
+        raise damages[0]
+    for error in damages:
+        print(f"left out: {error.message}", file=sys.stderr)
+    return whole

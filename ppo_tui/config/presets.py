@@ -76,6 +76,15 @@ def read_preset(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     if len(raw) > MAX_PRESET_BYTES:
         raise ConfigError(f"{path} is larger than {MAX_PRESET_BYTES:,} bytes, too large for a preset")
+    return parse_preset(raw, path)
+
+
+def parse_preset(raw: bytes, path: Path) -> dict[str, Any]:
+    """The tables of the preset file `path`, from its content.
+
+    Raises:
+        ConfigError: it is empty, binary, not UTF-8 or not TOML.
+    """
     if b"\0" in raw:
         raise ConfigError(f"{path} is a binary file", hint="a preset is a text file in TOML")
     try:

@@ -106,11 +106,14 @@ def extent_of(curves: Iterable[Series]) -> tuple[float, float]:
     return (min(first for first, _ in extents), max(last for _, last in extents)) if extents else (0.0, 0.0)
 
 
-def read_metrics(path: Path) -> dict[str, Series]:
+def read_metrics(source: Path | Iterable[bytes]) -> dict[str, Series]:
     """The curves of a run from its ``metrics.jsonl``, by metric key.
 
     Where the steps go back, as after a rewind, the lines before become an abandoned branch. Lines that are no
     metrics (the last one of a run that is being written may be half there) are left out.
+
+    Args:
+        source: its path, or its lines.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
@@ -118,10 +121,10 @@ def read_metrics(path: Path) -> dict[str, Series]:
     curves: dict[str, Series] = {}
     decoder = msgspec.json.Decoder(dict[str, float | None])
     newest = -np.inf
-    for line in path.read_bytes().splitlines():
+    for line in source.read_bytes().splitlines() if isinstance(source, Path) else source:
         try:
             metrics = decoder.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             continue
         if (step := metrics.get(STEP_KEY)) is not None:
             if step <= newest:
