@@ -104,7 +104,7 @@ class Directory:
 
     @classmethod
     def open(cls, path: Path) -> Directory:
-        """Open the directory at `path`, which may be a link.
+        """Open the directory at `path`, or behind a link there.
 
         Raises:
             OSError: there is none, or it cannot be entered.

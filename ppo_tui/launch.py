@@ -125,8 +125,9 @@ class PreparedRun:
                 **({"ranks": self.ranks} if self.ranks else {}),
             )
         except BaseException as error:
-            self.directory.update(status="failed", reason=str(error), ended=time.time())
-            raise
+            with contextlib.suppress(OSError):
+                self.directory.update(status="failed", reason=str(error), ended=time.time())
+            raise (_unwritable(self.directory, error) if isinstance(error, OSError) else error) from None
         self.directory.watch(trainer.alarm)
         return trainer
 

@@ -108,7 +108,7 @@ class RunDirectory:
         Raises:
             UsageError: the name is no file name, something else is in the directory, or it cannot be written.
         """
-        run_dir = cls(path) if again and path else cls.plan(label=label, name=name, path=path)
+        run_dir = cls(path or RUNS_DIR / str(name)) if again else cls.plan(label=label, name=name, path=path)
         try:
             run_dir._is_made = not run_dir.path.exists()
             run_dir.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -250,7 +250,7 @@ class RunDirectory:
             self._held = self._facts = None
 
     def discard(self) -> None:
-        """Remove all files of a new run, and a directory made for it."""
+        """Remove a new run with its files."""
         for name in self.held.names():
             if self.held.is_directory(name):
                 self.held.remove_tree(name)
