@@ -451,6 +451,33 @@ def lines_of(file: BufferedReader | BufferedRandom) -> Iterator[bytes]:
         yield line
 
 
+def check_output(option: str, path: Path) -> None:
+    """Refuse a file to write, before the work for it is done.
+
+    A link is refused, as what it leads to may be another's; those of ``/dev``, such as ``/dev/stdout``, are followed.
+
+    Args:
+        option: of the command line.
+
+    Raises:
+        UsageError: there is no directory for it, or a link or a directory is in its place.
+    """
+    shown, here = f"{option} {str(path)!r}", path.absolute()
+    try:
+        if not here.parent.is_dir():
+            raise UsageError(f"{shown}: there is no directory {here.parent}")
+        facts = os.lstat(here)
+        if stat.S_ISLNK(facts.st_mode) and not str(here).startswith(("/dev/", "/proc/")):
+            raise UsageError(f"{shown}: it is a symbolic link", hint="name the file itself, or remove the link")
+        if stat.S_ISDIR(facts.st_mode):
+            raise UsageError(f"{shown}: it is a directory", hint="name a file in it")
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{shown[:300]} cannot be written: {reason}") from None
+
+
 def describe_kind(mode: int) -> str:
     """The kind of an entry in words, from its mode."""
     for is_kind, words in _KINDS:

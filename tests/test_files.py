@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ppo_tui.files import RefusedFileError, open_regular, parse_json, read_file
+from ppo_tui.errors import UsageError
+from ppo_tui.files import RefusedFileError, check_output, open_regular, parse_json, read_file
 
 
 def test_a_fifo_is_refused_without_waiting_for_a_writer(tmp_path: Path):
@@ -49,3 +50,17 @@ def test_a_file_is_read_relative_to_an_open_directory(tmp_path: Path):
 def test_json_of_any_shape_is_parsed_or_refused(content: bytes):
     with pytest.raises(RefusedFileError):
         parse_json(content, "run.json")
+
+
+def test_a_link_is_no_file_to_write_a_result_into(tmp_path: Path):
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "link").symlink_to("victim")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    for name in ("link", "dangling"):
+        with pytest.raises(UsageError, match="symbolic link"):
+            check_output("--output", tmp_path / name)
+    for name in (".", "missing/file", "victim/file", "n" * 300, "nul\0"):
+        with pytest.raises(UsageError):
+            check_output("--output", tmp_path / name)
+    for path in (tmp_path / "new", tmp_path / "victim", Path("/dev/stdout"), Path("/dev/null")):
+        check_output("--output", path)

@@ -50,9 +50,12 @@ def compare(
     from ..comparison.curves import group_curve
     from ..comparison.export import check_figure, write_csv, write_figure
     from ..comparison.groups import group_runs, read_run
+    from ..files import check_output
     from ..runs import find_run
     from .output import whole_runs
 
+    if csv is not None:
+        check_output("--csv", csv)
     if figure is not None:
         check_figure(figure)
     found = {run.path.resolve(): run for run in map(find_run, runs)}

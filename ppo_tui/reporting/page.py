@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import UsageError
+from ..files import check_output
 from ..plotting.formats import NOTHING, duration, score
 from .charts import COLOURS, draw
 from .clips import ReportClip
@@ -78,8 +79,7 @@ def check_report(path: Path) -> None:
             f"reports need {' and '.join(missing)}, not installed here",
             hint="pip install 'ppo-tui[report]'",
         )
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"--output {str(path)!r}: there is no directory {path.absolute().parent}")
+    check_output("--output", path)
 
 
 def render(runs: Sequence[ReportedRun]) -> str:
