@@ -488,7 +488,7 @@ def describe_kind(mode: int) -> str:
 
 def is_plain(name: str) -> bool:
     """Whether `name` names an entry of a directory, and nothing else."""
-    return bool(name) and name not in (".", "..") and not {"/", "\0"} & set(name)
+    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
 
 
 def _plain(name: str) -> str:

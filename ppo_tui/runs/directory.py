@@ -58,7 +58,7 @@ class RunDirectory:
         self._path = path.absolute()
         self._held: Directory | None = None
         self._lock = DirectoryLock(LOCK_FILE)
-        self._facts: dict[str, Any] | None = None
+        self._facts: Facts | None = None
         self._watch: DirectoryWatch | None = None
         self._is_made = False
 
@@ -209,7 +209,7 @@ class RunDirectory:
         """
         with self.opened() as directory:
             reader = RunDirectory(self.path)
-            reader._held = directory
+            reader._held, reader._facts = directory, read_facts(directory)
             yield reader
 
     def acquire(self, *, new: bool = False) -> None:
@@ -385,7 +385,7 @@ class RunDirectory:
     def facts(self) -> Facts:
         """Facts of ``run.json``, and its damage."""
         if self._facts is not None:
-            return Facts(self._facts)
+            return self._facts
         try:
             with self.opened() as directory:
                 return read_facts(directory)
@@ -402,7 +402,7 @@ class RunDirectory:
         """
         merged = self.read() | facts
         if self._held is not None:
-            self._facts = merged
+            self._facts = Facts(merged)
         self._write(JSON_FILE, (json.dumps(merged, indent=1) + "\n").encode())
 
     def _write(self, name: str, content: bytes) -> None:

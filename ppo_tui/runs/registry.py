@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
 
@@ -105,10 +106,11 @@ def list_runs(runs_dir: Path = RUNS_DIR) -> list[RunSummary]:
     """
     found = []
     for path in _paths(runs_dir):
-        if not holds_run(path) and _problem_of(path) is None:
-            continue
         try:
-            found.append(summarise(RunDirectory(path)))
+            if holds_run(path):
+                found.append(summarise(RunDirectory(path)))
+            elif _problem_of(path) is not None:
+                found.append(_damaged(path))
         except Exception:  # whatever is wrong with it
             found.append(_damaged(path))
     return sorted(found, key=lambda summary: summary.started, reverse=True)
@@ -192,7 +194,7 @@ def _progress(directory: Directory) -> tuple[int, float | None, float | None]:
 
 def _paths(runs_dir: Path) -> list[Path]:
     try:
-        return sorted(runs_dir.iterdir())
+        return [runs_dir / name for name in sorted(os.listdir(runs_dir))]
     except OSError:
         return []
 

@@ -156,6 +156,16 @@ CATALOGUE: dict[int, Fault] = {
         (f"{RESUME}::test_a_changed_config_file_is_refused_unless_forced_and_a_set_is_kept",
          "tests/training/checkpoint/test_resume.py"),
     ),
+    33: Fault(
+        "run directory moved, removed, copied, without its lock; links and special files in it",
+        "an alarm within seconds, or a refusal; held by descriptor, nothing is written elsewhere",
+        ("tests/faults/test_directories.py", "tests/runs/test_directory.py",
+         "tests/training/checkpoint/test_files.py"),
+    ),
+    34: Fault(
+        "run.json, config.toml, metrics or a neighbour damaged", "shown as damaged; rebuilt when the run resumes",
+        ("tests/runs/test_directory.py", "tests/runs/test_registry.py"),
+    ),
 }  # fmt: skip
 """By number."""
 
