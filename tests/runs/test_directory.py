@@ -13,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from ppo_tui.errors import UsageError
+from ppo_tui.commands.output import whole_runs
+from ppo_tui.comparison.groups import read_run
+from ppo_tui.errors import DamagedRunError, UsageError
 from ppo_tui.files import Directory, RefusedFileError
 from ppo_tui.launch import TrainRequest, prepare, prepare_or_resume, prepare_resume
+from ppo_tui.reporting.record import read_record
 from ppo_tui.runs import RunDirectory, find_run, list_runs, run_directories
 from ppo_tui.runs.background import start_detached
 from ppo_tui.runs.history import recorded_events, recorded_metrics, set_aside_after
@@ -451,3 +454,18 @@ def test_a_record_that_is_no_file_is_refused_by_its_readers(run: Path, kind: str
     for read in (recorded_metrics, lambda run: list(recorded_events(run)), lambda run: set_aside_after(run, 0.0)):
         with pytest.raises(RefusedFileError):
             read(RunDirectory(run))
+
+
+def test_comparisons_and_reports_leave_out_a_damaged_run_with_a_word(run: Path, capsys):
+    shutil.copytree(run, run.parent / "damaged", symlinks=True)
+    (run.parent / "damaged" / "run.json").write_text('{"name": "damaged"}')
+    (run.parent / "damaged" / "metrics.jsonl").unlink()
+    os.mkfifo(run.parent / "damaged" / "metrics.jsonl")
+    runs = [RunDirectory(run), RunDirectory(run.parent / "damaged")]
+    (run / "config.toml").unlink()  # the checkpoint has it, too
+    for read in (lambda each: read_run(each, "time/iterations"), read_record):
+        (whole,) = whole_runs(runs, read)
+        assert whole.name == "run"
+        assert "left out: damaged is damaged: " in capsys.readouterr().err
+        with pytest.raises(DamagedRunError):
+            whole_runs(runs[1:], read)
