@@ -36,6 +36,10 @@ class UsageError(PPOTuiError):
     exit_code = 2
 
 
+class DamagedRunError(UsageError):
+    """A run with an unreadable record, beside others."""
+
+
 class ConfigError(UsageError):
     """An invalid preset, override or combination of settings."""
 

@@ -8,6 +8,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Iterator
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ MOST_KEYS = 32
 MOST_LEVELS = 64
 """Limit of the tables and lists inside each other; whoever walks them may then recurse."""
 
-MOST_LINE_BYTES = 2**20
+MOST_LINE_BYTES = 2**24
 """Limit of a line of a record."""
 
 _MOST_BITS = 1_024
@@ -98,7 +99,15 @@ def read_text(path: Path | str, most_bytes: int) -> str:
         RefusedFileError: it is no regular file, larger than `most_bytes`, binary, or not UTF-8.
         OSError: it cannot be read.
     """
-    raw = read_file(path, most_bytes)
+    return decode_text(read_file(path, most_bytes), path)
+
+
+def decode_text(raw: bytes, path: Path | str) -> str:
+    """The text of a file from its bytes, without a byte order mark.
+
+    Raises:
+        RefusedFileError: it is binary, or not UTF-8.
+    """
     if b"\0" in raw:
         raise RefusedFileError(f"{path} is a binary file", hint="a text file is expected")
     try:
@@ -111,19 +120,24 @@ def read_text(path: Path | str, most_bytes: int) -> str:
 
 
 def read_lines(path: Path | str) -> Iterator[bytes]:
-    """The lines of a large regular file, without those above `MOST_LINE_BYTES`.
+    """The lines of a large regular file; see `lines_of`.
 
     Raises:
         RefusedFileError: it is no regular file.
         OSError: it cannot be read.
     """
     with os.fdopen(open_regular(path), "rb") as file:
-        whole = True
-        while line := file.readline(MOST_LINE_BYTES):
-            ends = line.endswith(b"\n")
-            if whole and (ends or len(line) < MOST_LINE_BYTES):
-                yield line
-            whole = ends
+        yield from lines_of(file)
+
+
+def lines_of(file: BufferedReader | BufferedRandom) -> Iterator[bytes]:
+    """The lines of an open file, without those above `MOST_LINE_BYTES`."""
+    whole = True
+    while line := file.readline(MOST_LINE_BYTES):
+        ends = line.endswith(b"\n")
+        if whole and (ends or len(line) < MOST_LINE_BYTES):
+            yield line
+        whole = ends
 
 
 def parse_toml(text: str, source: Path | str) -> dict[str, Any]:
@@ -169,3 +183,30 @@ def parse_json(content: bytes | str, source: Path | str) -> Any:
         raise RefusedFileError(f"{source} is nested too deeply") from None
     except ValueError as error:  # also of text that is not UTF-8, and of integers of thousands of digits
         raise RefusedFileError(f"{source} is not valid JSON: {error}") from None
+
+
+def check_output(option: str, path: Path) -> None:
+    """Refuse a file to write, before the work for it is done.
+
+    A link is refused, as what it leads to may be another's; those of ``/dev``, such as ``/dev/stdout``, are followed.
+
+    Args:
+        option: of the command line.
+
+    Raises:
+        UsageError: there is no directory for it, or a link or a directory is in its place.
+    """
+    shown, here = f"{option} {str(path)!r}", path.absolute()
+    try:
+        if not here.parent.is_dir():
+            raise UsageError(f"{shown}: there is no directory {here.parent}")
+        facts = os.lstat(here)
+        if stat.S_ISLNK(facts.st_mode) and not str(here).startswith(("/dev/", "/proc/")):
+            raise UsageError(f"{shown}: it is a symbolic link", hint="name the file itself, or remove the link")
+        if stat.S_ISDIR(facts.st_mode):
+            raise UsageError(f"{shown}: it is a directory", hint="name a file in it")
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{shown[:300]} cannot be written: {reason}") from None

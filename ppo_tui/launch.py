@@ -17,15 +17,17 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from .boundary import threads_logged
-from .config import Config, build_config, complete_older, names_outsiders, read_preset, refuse_outsiders
+from .config import Config, build_config, complete_older, names_outsiders, refuse_outsiders
 from .distributed.torchrun import Place
 from .envs import EnvInfo
 from .errors import PPOTuiError, UsageError
 from .protocol import Alarm, Command, Event, Level, RunState, StateChanged, Stop
 from .runs import RUNS_DIR, RunDirectory
 from .runs.background import start_process
+from .runs.entries import CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, LOG_FILE, METRICS_FILE, holds_run
+from .runs.facts import JSON_FILE
 from .runs.hangup import ignore_hangups, leave_terminal, sighup_when_terminal_closes, writes_to
-from .runs.history import past_events, set_aside_after
+from .runs.history import past_events, rebuilt_facts, set_aside_after
 from .runs.server import ControlServer
 from .sinks import describe
 from .sinks.tracker import check_tracking, tracking_sinks
@@ -110,12 +112,13 @@ class PreparedRun:
 
         guests = [*tracking_sinks(self.config, self.directory), *notifying_sinks(self.config, self.directory)]
         try:
-            return Trainer(
+            trainer = Trainer(
                 self.config,
                 sinks=[EventLog(self.directory), *guests, *sinks],
                 name=self.directory.name,
                 run_dir=self.directory.path,
-                checkpoint_dir=self.directory.checkpoints,
+                workers_log=self.directory.workers_log,
+                checkpoint_dir=self.directory.held / CHECKPOINTS,
                 pool=self.pool,
                 env_info=self.env_info,
                 resume_from=self.resume.checkpoint if self.resume else None,
@@ -125,11 +128,15 @@ class PreparedRun:
                 **({"ranks": self.ranks} if self.ranks else {}),
             )
         except BaseException as error:
-            self.directory.update(status="failed", reason=str(error), ended=time.time())
-            raise
+            with contextlib.suppress(OSError):
+                self.directory.update(status="failed", reason=str(error), ended=time.time())
+            raise (_unwritable(self.directory, error) if isinstance(error, OSError) else error) from None
+        self.directory.watch(lambda message: trainer.publish_soon(Alarm(level=Level.ERROR, message=message)))
+        return trainer
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers, and the watch on the directory."""
+        self.directory.stop_watching()
         if self.pool is not None:
             self.pool.close()
 
@@ -137,10 +144,13 @@ class PreparedRun:
 # ── Preparing ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def prepare(request: TrainRequest) -> PreparedRun:
+def prepare(request: TrainRequest, *, again: bool = False) -> PreparedRun:
     """Check the configuration, make the run directory and start the workers.
 
     The workers need not be ready when this returns: they make their environments while the engine loads PyTorch.
+
+    Args:
+        again: see `RunDirectory.create`.
 
     Raises:
         UsageError: nothing was started; the message says why.
@@ -151,7 +161,7 @@ def prepare(request: TrainRequest) -> PreparedRun:
     _boot_workers(config, request.screen)
     env_info = examine(config)
     share = _own_share(config)
-    directory = RunDirectory.create(config, label=request.label, name=request.name, path=request.run_dir)
+    directory = RunDirectory.create(config, label=request.label, name=request.name, path=request.run_dir, again=again)
     return PreparedRun(config, directory, env_info, _start_workers(share, env_info, directory))
 
 
@@ -173,10 +183,12 @@ def prepare_or_resume(request: TrainRequest) -> PreparedRun | None:
     if request.name is None and request.run_dir is None:
         raise UsageError("--resume auto: which run is it?", hint="add --name NAME or --run-dir DIR")
     directory = RunDirectory(request.run_dir or RUNS_DIR / str(request.name))
-    if directory.json_path.exists():
+    if holds_run(directory.path):
         if _is_done(directory, request.config):
             return None
-        if any(list_checkpoints(directory.checkpoints)):
+        with directory.opened() as held:
+            begun = any(list_checkpoints(held / CHECKPOINTS))
+        if begun:
             return prepare_resume(
                 directory,
                 overrides=request.overrides,
@@ -184,6 +196,7 @@ def prepare_or_resume(request: TrainRequest) -> PreparedRun | None:
                 screen=request.screen,
             )
         _set_aside(directory)
+        return prepare(request, again=True)
     return prepare(request)
 
 
@@ -202,13 +215,13 @@ def _set_aside(directory: RunDirectory) -> None:
     try:
         directory.acquire()
         try:
-            number = 1
-            while (aside := directory.path / f"abandoned-{number}").exists():
+            held, number = directory.held, 1
+            while held.stat(f"abandoned-{number}"):
                 number += 1
-            aside.mkdir()
-            for file in (directory.json_path, directory.config_path, directory.events, directory.metrics):
-                if file.exists():
-                    file.rename(aside / file.name)
+            with held.subdirectory(f"abandoned-{number}", make=True) as aside:
+                for name in (JSON_FILE, CONFIG_FILE, EVENTS_FILE, METRICS_FILE):
+                    if held.stat(name):
+                        os.rename(name, name, src_dir_fd=held.descriptor, dst_dir_fd=aside.descriptor)
         finally:
             directory.release()
     except OSError as error:
@@ -250,10 +263,11 @@ def prepare_resume(
 def _prepare_resume(
     directory: RunDirectory, overrides: Sequence[str], *, force: bool, allow_import: bool, screen: bool
 ) -> PreparedRun:
-    point = ResumePoint.newest(directory.checkpoints)
+    point = ResumePoint.newest(directory.held / CHECKPOINTS)
     if not force:
         point.check_code()
-    tables, source = _config_to_resume(directory, point, force=force)
+    notes = [f"passed over: {problem}" for problem in point.skipped]
+    tables, source = _config_to_resume(directory, point, notes, force=force)
     if not allow_import:
         refuse_outsiders(tables, source, overrides=overrides)
     config = point.config(tables, overrides)
@@ -263,8 +277,11 @@ def _prepare_resume(
     share = _own_share(config)
     evaluating = point.state.evaluating if config.eval.every else None
     abandoned = set_aside_after(directory, point.state.seconds, evaluating=evaluating)
-    directory.reopen(config)
-    notes = [f"passed over: {problem}" for problem in point.skipped]
+    if problem := directory.facts().problem:
+        notes.append(f"{problem}; it was rebuilt from what lies around it")
+        directory.reopen(config, **rebuilt_facts(directory))
+    else:
+        directory.reopen(config)
     if abandoned:
         notes.append(
             f"{abandoned} updates after the checkpoint at step {point.state.step:,} are trained again; "
@@ -274,8 +291,15 @@ def _prepare_resume(
     return PreparedRun(config, directory, env_info, pool, point, tuple(notes))
 
 
-def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: bool) -> tuple[dict[str, Any], str]:
+def _config_to_resume(
+    directory: RunDirectory, point: ResumePoint, notes: list[str], *, force: bool
+) -> tuple[dict[str, Any], str]:
     """Read ``config.toml``: it has the settings of resumes since the checkpoint.
+
+    A file that is missing, empty or no TOML at all is damaged: the checkpoint has the settings, too.
+
+    Args:
+        notes: get a word about a damaged file.
 
     Returns:
         The settings, and the file that they come from, in words.
@@ -283,13 +307,18 @@ def _config_to_resume(directory: RunDirectory, point: ResumePoint, *, force: boo
     Raises:
         UsageError: someone has edited the file, and not `force`.
     """
+    from_checkpoint = point.state.config, f"{directory.name}'s checkpoint {point.path.name}"
     try:
-        tables = complete_older(read_preset(directory.config_path))
+        tables = complete_older(directory.read_config())
+    except (OSError, UsageError) as error:
+        notes.append(f"{error}; the settings are those of the checkpoint")
+        return from_checkpoint
+    try:
         edits = changed_settings(build_config(point.state.config), build_config(tables))
     except UsageError:
         if not force:
             raise
-        return point.state.config, f"{directory.name}'s checkpoint {point.path.name}"
+        return from_checkpoint
     if directory.config_was_edited and edits and not force:
         key, (old, new) = next(iter(edits.items()))
         raise UsageError(
@@ -337,16 +366,16 @@ def run_headless(prepared: PreparedRun, lines: LineOptions | None = None) -> int
     """
     from .sinks.console import guest_stdout, stdout_sink
 
-    log = prepared.directory.log
     inbox = Inbox()
     try:
         with (
+            _open_log(prepared.directory) as log,
             signals_to(inbox.send, log),
             _logging_to(log),
             guest_stdout() as stream,
             _served(prepared.directory, inbox.send) as server,
         ):
-            sink = None if writes_to(log) else stdout_sink(stream, log, lines)
+            sink = None if writes_to(log) else stdout_sink(stream, prepared.directory.log, lines)
             try:
                 trainer = prepared.trainer([server, *([sink] if sink else [])], inbox)
                 # The 300,000 objects of libraries never die; a full collection of them stops every thread for 0.15 s.
@@ -374,9 +403,10 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
     inbox = Inbox()
     trainers: list[Trainer] = []  # one, once it is made
     with (
-        _logging_to(directory.log),
+        _open_log(directory) as log,
+        _logging_to(log),
         _served(directory, inbox.send) as server,
-        signals_to(inbox.send, directory.log),
+        signals_to(inbox.send, log),
     ):
 
         def make_engine(emit: Callable[[Event], None]) -> Trainer:
@@ -388,14 +418,14 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
             return trainers[0]
 
         def publish(event: Event) -> None:
-            inbox.call_soon(lambda: trainers[0].publish(event))
+            trainers[0].publish_soon(event)
 
         session = LocalSession(make_engine, inbox, can_detach=True)
         try:
             outcome = run_screen(session, options)
             departure, exit_code = outcome.departure, outcome.exit_code
             if departure in (Departure.HUNG_UP, Departure.LOST):
-                exit_code = _continue_without_screen(session, directory, outcome.failure, publish)
+                exit_code = _continue_without_screen(session, directory, log, outcome.failure, publish)
                 stopped = session.finished is not None and session.finished.state is RunState.STOPPED
                 if outcome.handing_over and stopped:
                     departure = Departure.DETACHED
@@ -413,12 +443,12 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
 
 
 def _continue_without_screen(
-    session: LocalSession, directory: RunDirectory, failure: Failure | None, publish: Callable[[Event], None]
+    session: LocalSession, directory: RunDirectory, log: int, failure: Failure | None, publish: Callable[[Event], None]
 ) -> int:
     """Train on in this process without its terminal or its failed screen."""
     attach = f"ppo-tui attach {shlex.quote(str(directory.path))}"
     if failure is None:
-        leave_terminal(directory.log)
+        leave_terminal(log)
         _log.warning("the terminal is gone; the run continues: %s", attach)
     else:
         _log.error("the screen failed; the run continues: %s\n%s", attach, failure.details)
@@ -481,12 +511,26 @@ class _PrintableFormatter(logging.Formatter):
 
 
 @contextlib.contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
+def _open_log(directory: RunDirectory) -> Iterator[int]:
+    """Hold ``run.log`` open for appending.
+
+    When the terminal is lost, the directory may have been moved.
+    """
+    descriptor = directory.append_to(LOG_FILE)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _logging_to(log: int) -> Iterator[None]:
     """Copy the program's warnings into the run's log, to outlive the terminal.
 
     The log also gets the tracebacks of threads and finalizers, those of libraries included.
     """
-    handler = logging.FileHandler(path, encoding="utf-8", errors="replace")
+    stream = os.fdopen(os.dup(log), "a", encoding="utf-8", errors="backslashreplace")
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(_PrintableFormatter("%(asctime)s  %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
     logger = logging.getLogger(__package__)
     logger.addHandler(handler)
@@ -496,10 +540,12 @@ def _logging_to(path: Path) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         handler.close()
+        with contextlib.suppress(OSError):  # a full disk
+            stream.close()
 
 
 @contextlib.contextmanager
-def signals_to(send: Callable[[Command], None], log: Path) -> Iterator[None]:
+def signals_to(send: Callable[[Command], None], log: int | None = None) -> Iterator[None]:
     """Turn SIGINT and SIGTERM into a stop with a checkpoint.
 
     A second signal within `SECOND_SIGNAL_SECONDS` exits at once. SIGHUP means that the terminal is gone: the run

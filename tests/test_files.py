@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ppo_tui.errors import UsageError
 from ppo_tui.files import (
     MOST_LINE_BYTES,
     RefusedFileError,
+    check_output,
     open_regular,
     parse_json,
     parse_toml,
@@ -146,3 +148,17 @@ def test_lines_of_a_record_are_bounded_and_the_others_are_whole(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(RefusedFileError):
         next(read_lines(tmp_path / "pipe"))
+
+
+def test_a_link_is_no_file_to_write_a_result_into(tmp_path: Path):
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "link").symlink_to("victim")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    for name in ("link", "dangling"):
+        with pytest.raises(UsageError, match="symbolic link"):
+            check_output("--output", tmp_path / name)
+    for name in (".", "missing/file", "victim/file", "n" * 300, "nul\0"):
+        with pytest.raises(UsageError):
+            check_output("--output", tmp_path / name)
+    for path in (tmp_path / "new", tmp_path / "victim", Path("/dev/stdout"), Path("/dev/null")):
+        check_output("--output", path)

@@ -50,12 +50,17 @@ def compare(
     from ..comparison.curves import group_curve
     from ..comparison.export import check_figure, write_csv, write_figure
     from ..comparison.groups import group_runs, read_run
+    from ..files import check_output
     from ..runs import find_run
+    from .output import whole_runs
 
+    if csv is not None:
+        check_output("--csv", csv)
     if figure is not None:
         check_figure(figure)
     found = {run.path.resolve(): run for run in map(find_run, runs)}
-    groups = group_runs([read_run(run, metric) for run in found.values()], cast("Grouping", by))
+    whole = whole_runs(found.values(), lambda run: read_run(run, metric))
+    groups = group_runs(whole, cast("Grouping", by))
     curves = [group_curve(group) for group in groups]
     if csv is not None:
         write_csv(csv, curves)

@@ -46,7 +46,19 @@ PolicyArgument = Annotated[
 NameOption = Annotated[
     str | None, typer.Option("--name", metavar="NAME", help="Name of the run or sweep, stored in ./runs/NAME.")
 ]
-RunDirOption = Annotated[Path | None, typer.Option("--run-dir", metavar="DIR", help="Store the run in DIR itself.")]
+
+
+def _directory(text: str) -> Path:
+    """Read ``--run-dir``; an empty one would be the current directory."""
+    if not text.strip():
+        raise UsageError("--run-dir is empty", hint="name a directory; the current one is --run-dir .")
+    return Path(text)
+
+
+RunDirOption = Annotated[
+    Path | None,
+    typer.Option("--run-dir", metavar="DIR", help="Store the run in DIR itself.", parser=_directory),
+]
 ResumeModeOption = Annotated[
     str | None,
     typer.Option("--resume", metavar="auto", help="Continue the run of this --name or --run-dir if there is one."),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -14,6 +15,11 @@ from ..text import escaped_json, one_line
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+
+from ..errors import DamagedRunError
+from ..runs import RunDirectory
+
+Read = TypeVar("Read")
 
 
 def print_json(content: Any) -> None:
@@ -73,3 +79,22 @@ def metric_value(value: float) -> str:
     if magnitude >= 100 or value == 0:
         return f"{value:,.1f}"
     return f"{value:.2f}" if magnitude >= 1 else f"{value:.3g}"
+
+
+def whole_runs(runs: Iterable[RunDirectory], read: Callable[[RunDirectory], Read]) -> list[Read]:
+    """Read runs, and leave out damaged ones, with a word on stderr.
+
+    Raises:
+        DamagedRunError: none is left.
+    """
+    whole, damages = [], []
+    for run in runs:
+        try:
+            whole.append(read(run))
+        except DamagedRunError as error:
+            damages.append(error)
+    if not whole and damages:
+        raise damages[0]
+    for error in damages:
+        print(f"left out: {error.message}", file=sys.stderr)
+    return whole

@@ -33,15 +33,15 @@ def report(
     check_report(path)
     from ..reporting.clips import record_clip
     from ..reporting.record import read_record
+    from .output import whole_runs
 
     reported = []
-    for index, run in enumerate(found):
-        record = read_record(run)
+    for index, record in enumerate(whole_runs(found, read_record)):
         clip, reason = None, ""
         if game:
             print(f"{record.name}: recording an episode", file=sys.stderr)
             try:
-                clip = record_clip(run, device=device, allow_import=allow_import)
+                clip = record_clip(record.directory, device=device, allow_import=allow_import)
             except PPOTuiError as error:
                 reason = error.message
         reported.append(ReportedRun(record, colour(index), clip, reason))

@@ -16,8 +16,11 @@ from ..errors import RunFailedError, UsageError
 from .options import AllowImportOption, JsonOption, NameOption, PresetOption, SettingsOption, overrides_of
 
 if TYPE_CHECKING:
+    from ..directories import Directory
     from ..sweeps.sweep import Sweep
     from ..sweeps.trials import Result
+
+LOCK_FILE, STUDY_FILE = "sweep.lock", "study.db"
 
 DEFAULT_TRIALS = 20
 
@@ -67,6 +70,7 @@ def sweep(
         raise UsageError("Optuna, which searches, is not installed", hint="pip install 'ppo-tui[sweep]'")
     from ..config import load_preset, preset_path
     from ..runs import RUNS_DIR
+    from ..runs.entries import check_name
     from ..sweeps import Definition, read_search, read_seeds
     from ..sweeps.space import default_search
 
@@ -82,12 +86,13 @@ def sweep(
         seeds=read_seeds(seeds) or (config.run.seed,),
         metric=metric,
     )
+    check_name(name)
     directory = (RUNS_DIR / (name or f"{preset_path(preset).stem}-sweep")).absolute()
     from ..machine import available_cores
     from ..sweeps.sweep import Sweep
 
-    with _locked(directory):
-        definition.settle(directory)
+    with _locked(directory) as held:
+        definition.settle(held)
         sweep = Sweep(
             directory,
             definition,
@@ -133,28 +138,34 @@ def _run(sweep: Sweep) -> int:
 
 
 @contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Make the sweep's directory and lock it against other processes.
+def _locked(path: Path) -> Iterator[Directory]:
+    """Make the sweep's directory, hold it and lock it against other processes.
 
     Raises:
-        UsageError: another process sweeps there, a run is stored there, or the directory cannot be written.
+        UsageError: another process sweeps there, something else is stored there, or the directory cannot be written.
     """
-    from ..runs.directory import RunLock
+    from ..directories import Directory
+    from ..runs.entries import holds_run
+    from ..runs.lock import DirectoryLock
+    from ..sweeps.definition import DEFINITION_FILE
 
-    if (directory / "run.json").exists():
-        raise UsageError(f"{directory} holds a run", hint="choose another --name")
-    lock = RunLock(directory / "sweep.lock")
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        raise UsageError(f"{directory} cannot be written: {error.strerror}", hint="choose another --name") from None
-    except UsageError as error:
-        raise UsageError(error.message, hint="another process runs this sweep already") from None
-    try:
-        yield
-    finally:
-        lock.release()
+    lock = DirectoryLock(LOCK_FILE)
+    with contextlib.ExitStack() as stack:
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory = stack.enter_context(Directory.open(path))
+            if holds_run(path):
+                raise UsageError(f"{path} holds a run", hint="choose another --name")
+            if directory.stat(DEFINITION_FILE) is None and set(directory.names()) - {LOCK_FILE}:
+                raise UsageError(f"{path} is not empty, and holds no sweep", hint="choose another --name")
+            directory.refuse_strangers(files=(DEFINITION_FILE, LOCK_FILE, STUDY_FILE))
+            stack.callback(lock.release)
+            lock.acquire(directory)
+        except BlockingIOError:
+            raise UsageError(f"{path} is in use", hint="another process runs this sweep already") from None
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}", hint="choose another --name") from None
+        yield directory
 
 
 def print_results(results: Sequence[Result], *, metric: str, as_json: bool) -> None:

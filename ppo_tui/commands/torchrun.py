@@ -121,7 +121,7 @@ def _follow(place: Place, ranks: ProcessGroup) -> int:
     inbox = Inbox()
     try:
         _choose_device(place, ranks, config)
-        with signals_to(inbox.send, Path(os.devnull)):
+        with signals_to(inbox.send):
             trainer = Trainer(
                 config,
                 name=plan.name,

@@ -29,6 +29,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..protocol import Event
+    from ..runs import RunDirectory
     from ..training.evaluation.setup import EvaluationSetup
     from ..training.evaluation.watch import WatchEngine
     from ..tui.screen_options import ScreenOptions
@@ -93,19 +94,18 @@ def watch(
         max_steps=max_steps,
         allow_import=allow_import,
     )
-    tensorboard = chosen.run_dir.tensorboard if chosen.run_dir else None
-    with _recording(record, tensorboard, chosen.checkpoint.state.step) as record_event:
+    with _recording(record, chosen.run_dir, chosen.checkpoint.state.step) as record_event:
         if screen:
             return _watch_on_screen(setup, options, name=name, episodes=episodes, record_event=record_event)
         return _watch_headless(setup, name=name, episodes=episodes or 1, record_event=record_event)
 
 
 @contextlib.contextmanager
-def _recording(file: Path | None, tensorboard: Path | None, step: int) -> Iterator[Callable[[Event], None]]:
+def _recording(file: Path | None, run_dir: RunDirectory | None, step: int) -> Iterator[Callable[[Event], None]]:
     """Record the clips among the events into `file`, if there is one.
 
     Args:
-        tensorboard: the run's directory of TensorBoard, which then shows a recorded GIF at `step` too.
+        run_dir: of the run, whose TensorBoard then shows a recorded GIF at `step` too.
     """
     if file is None:
         yield lambda event: None
@@ -119,10 +119,10 @@ def _recording(file: Path | None, tensorboard: Path | None, step: int) -> Iterat
         recording.close()
         if recording.frames:
             print(f"{recording.frames:,} frames in {file}")
-            if file.suffix.lower() == ".gif" and tensorboard is not None and tensorboard.is_dir():
+            if file.suffix.lower() == ".gif" and run_dir is not None:
                 from ..sinks.tensorboard import add_recording
 
-                add_recording(tensorboard, file, step)
+                add_recording(run_dir, file, step)
 
 
 def _watch_on_screen(

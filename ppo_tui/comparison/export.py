@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UsageError, did_you_mean
-from ..files import write_file
+from ..files import check_output, write_file
 from ..text import one_line, spreadsheet_cell
 from .curves import GroupCurve
 
@@ -58,6 +58,7 @@ def check_figure(path: Path) -> None:
     if path.suffix.lower() not in FIGURE_SUFFIXES:
         wanted = did_you_mean(path.suffix, FIGURE_SUFFIXES, otherwise=f"use one of {', '.join(FIGURE_SUFFIXES)}")
         raise UsageError(f"--plot {str(path)!r}: unknown format of a figure", hint=wanted)
+    check_output("--plot", path)
     try:
         import matplotlib  # noqa: F401
     except ImportError:

@@ -9,10 +9,12 @@ from typing import Literal
 
 import numpy as np
 
-from ..config import Config, build_config, read_preset
-from ..errors import UsageError, did_you_mean
-from ..plotting.series import FloatArray, Series, read_metrics
+from ..config import Config
+from ..errors import DamagedRunError, PPOTuiError, UsageError, did_you_mean
+from ..plotting.series import FloatArray, Series
 from ..runs import RunDirectory
+from ..runs.history import recorded_metrics
+from ..runs.select import saved_config
 from ..training.checkpoint.resume import changed_experiment
 
 Grouping = Literal["preset", "name", "env"]
@@ -64,13 +66,12 @@ def read_run(run_dir: RunDirectory, metric: str) -> RunCurve:
 
     Raises:
         UsageError: the run has no such metric, or no value of it yet.
-        ConfigError: its ``config.toml`` is not valid.
+        DamagedRunError: its configuration or its metrics cannot be read.
     """
-    config = build_config(read_preset(run_dir.config_path))
     try:
-        curves = read_metrics(run_dir.metrics)
-    except OSError as error:
-        raise UsageError(f"{run_dir.metrics} cannot be read: {error.strerror}") from None
+        config, curves = saved_config(run_dir), recorded_metrics(run_dir)
+    except (OSError, PPOTuiError) as error:
+        raise DamagedRunError(f"{run_dir.name} is damaged: {error}") from None
     if curves and metric not in curves:
         hint = did_you_mean(metric, curves, otherwise=f"it has {', '.join(sorted(curves))}")
         raise UsageError(f"--metric {metric!r}: {run_dir.path.name} has no such metric", hint=hint)
@@ -79,7 +80,7 @@ def read_run(run_dir: RunDirectory, metric: str) -> RunCurve:
     if not finite.any():
         raise UsageError(f"{run_dir.path.name} has no value of {metric} yet", hint="leave it out, or wait until it has")
     facts = run_dir.read()
-    name = str(facts.get("name") or run_dir.path.name)
+    name = run_dir.name
     preset = str(facts.get("preset") or _TIME.sub("", name))
     return RunCurve(name, preset, config, series.steps[finite].copy(), series.values[finite].copy())
 

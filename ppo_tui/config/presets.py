@@ -73,7 +73,15 @@ def read_preset(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file cannot be read, or is empty, binary, not UTF-8 or not TOML.
     """
-    text = read_preset_text(path)
+    return parse_preset(read_preset_text(path), path)
+
+
+def parse_preset(text: str, path: Path) -> dict[str, Any]:
+    """The tables of the preset file `path`, from its text.
+
+    Raises:
+        ConfigError: it is empty or no TOML.
+    """
     if not text.strip():
         raise ConfigError(f"{path} is empty", hint='a preset needs at least [env] with id = "CartPole-v1"')
     try:

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import logging
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ..errors import RunFailedError, UsageError, did_you_mean
+from ..files import check_output
 from ..ppo import ActorCritic, build_policy
 from ..training.checkpoint.snapshot import on_cpu
 from .deployed import DeployedPolicy, Facts
@@ -139,8 +141,8 @@ def check_export(name: str, path: Path | None) -> Format:
             f"--format {name}: it needs {', '.join(missing)}, not installed here",
             hint="pip install 'ppo-tui[export]'",
         )
-    if path is not None and not path.absolute().parent.is_dir():
-        raise UsageError(f"--output {str(path)!r}: there is no directory {path.absolute().parent}")
+    if path is not None:
+        check_output("--output", path)
     return form
 
 
@@ -160,19 +162,21 @@ def write_policy(path: Path, form: Format, experience: Experience, facts: Facts)
         RunFailedError: the network cannot be written in this format, or the file decides differently.
     """
     example = tuple(tensor[:2] for tensor in experience.inputs)
-    temporary = path.with_name(f".{path.stem}.tmp{form.suffix}")
     try:
-        with torch.inference_mode(False), torch.no_grad():
+        with (
+            tempfile.TemporaryDirectory(prefix=".ppo-tui-", dir=path.absolute().parent) as folder,
+            torch.inference_mode(False),
+            torch.no_grad(),
+        ):
+            temporary = Path(folder) / f"policy{form.suffix}"
             _write(temporary, form, deploy(experience), example, facts)
             run = form.load(temporary, experience)
             difference = max(check_same(run, each, path.name) for each in (experience, sampled(experience)) if each)
-        os.replace(temporary, path)
+            os.replace(temporary, path)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror or error}", hint="choose another --output"
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return difference
 
 

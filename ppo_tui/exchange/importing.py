@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,8 @@ from ..config import Config
 from ..ppo.distributions import action_kind
 from ..ppo.observations import divides_bytes
 from ..runs import RunDirectory
+from ..runs.entries import CHECKPOINTS
 from ..training import Trainer, examine
-from ..training.checkpoint.files import point_link
 from .experience import check_same, gather_experience, to_given
 from .sb3 import Sb3Model, check_observations, config_for, load_into, runner
 
@@ -39,15 +38,15 @@ def import_model(
     config = config_for(model, config)
     info = examine(config)
     check_observations(model, info, config)
-    planned = RunDirectory.plan(label=label, name=name, path=run_dir)
-    ours = not planned.path.exists()
-    directory = RunDirectory.create(config, label=label, name=name, path=planned.path)
+    directory = RunDirectory.create(config, label=label, name=name, path=run_dir)
     try:
-        path = directory.checkpoints / f"step-{0:012d}"
+        checkpoint = f"step-{0:012d}"
+        path = directory.checkpoints / checkpoint
         with Trainer(config, env_info=info) as trainer:
             load_into(trainer.policy, model)
             trainer.save(path)
-        point_link(directory.checkpoints / "latest", path)
+        with directory.held.subdirectory(CHECKPOINTS) as checkpoints:
+            checkpoints.link("latest", checkpoint)
         experience = gather_experience(path, allow_import=True)
         kind = action_kind(info.action_space, squash=False)
 
@@ -63,9 +62,7 @@ def import_model(
         reason = f"imported from {model.path.name}, trained by {by} for {model.steps:,} steps"
         directory.update(status="stopped", reason=reason, pid=None)
     except BaseException:
-        directory.release()
-        if ours:
-            shutil.rmtree(directory.path, ignore_errors=True)
+        directory.discard()
         raise
     directory.release()
     return directory, len(experience.actions)

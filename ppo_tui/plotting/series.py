@@ -108,11 +108,14 @@ def extent_of(curves: Iterable[Series]) -> tuple[float, float]:
     return (min(first for first, _ in extents), max(last for _, last in extents)) if extents else (0.0, 0.0)
 
 
-def read_metrics(path: Path) -> dict[str, Series]:
+def read_metrics(source: Path | Iterable[bytes]) -> dict[str, Series]:
     """The curves of a run from its ``metrics.jsonl``, by metric key.
 
     Where the steps go back, as after a rewind, the lines before become an abandoned branch. Lines that are no
     metrics (the last one of a run that is being written may be half there) are left out.
+
+    Args:
+        source: its path, or its lines.
 
     Raises:
         RefusedFileError: it is no regular file.
@@ -121,7 +124,7 @@ def read_metrics(path: Path) -> dict[str, Series]:
     curves: dict[str, Series] = {}
     decoder = msgspec.json.Decoder(dict[str, float | None])
     newest = -np.inf
-    for line in read_lines(path):
+    for line in read_lines(source) if isinstance(source, Path) else source:
         try:
             metrics = decoder.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -8,13 +8,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import PPOTuiError
+from ..errors import PPOTuiError, UsageError
 from ..protocol import EpisodeFinished, Event, Stop
 from ..runs import RunDirectory
 from ..runs.registry import LATEST
 from ..runs.select import find_checkpoint
 from ..sinks.recording import Recording
-from ..training.checkpoint.files import MANIFEST_FILE
 from ..training.evaluation.setup import start_evaluation
 
 CLIP_FRAMES = 300
@@ -53,8 +52,10 @@ def record_clip(run_dir: RunDirectory, *, device: str = "auto", allow_import: bo
     """
     from ..training.evaluation.watch import WatchEngine
 
-    best = (run_dir.checkpoints / BEST / MANIFEST_FILE).is_file()
-    checkpoint = find_checkpoint(str(run_dir.path), BEST if best else LATEST).checkpoint
+    try:
+        checkpoint = find_checkpoint(str(run_dir.path), BEST).checkpoint
+    except UsageError:
+        checkpoint = find_checkpoint(str(run_dir.path), LATEST).checkpoint
     setup = start_evaluation(checkpoint, episodes=1, num_envs=1, steps=1, device=device, allow_import=allow_import)
     score: float | None = None
     with tempfile.TemporaryDirectory() as directory:

@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import UsageError
-from ..files import write_file
+from ..files import check_output, write_file
 from ..plotting.formats import NOTHING, date, duration, score
 from ..text import printable
 from .charts import COLOURS, draw
@@ -80,8 +80,7 @@ def check_report(path: Path) -> None:
             f"reports need {' and '.join(missing)}, not installed here",
             hint="pip install 'ppo-tui[report]'",
         )
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"--output {str(path)!r}: there is no directory {path.absolute().parent}")
+    check_output("--output", path)
 
 
 def render(runs: Sequence[ReportedRun]) -> str:

@@ -6,9 +6,9 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..config import PRIVATE_SECTIONS, build_config, flat_settings, read_preset, to_tables
-from ..errors import RunFailedError, UsageError
-from ..plotting.series import Series, read_metrics
+from ..config import PRIVATE_SECTIONS, flat_settings, to_tables
+from ..errors import DamagedRunError, PPOTuiError, RunFailedError, UsageError
+from ..plotting.series import Series
 from ..protocol import (
     EpisodeFinished,
     Event,
@@ -18,8 +18,10 @@ from ..protocol import (
     UpdateFinished,
 )
 from ..runs import RunDirectory, RunSummary
-from ..runs.history import recorded_events
+from ..runs.entries import CHECKPOINTS
+from ..runs.history import recorded_events, recorded_metrics
 from ..runs.registry import summarise
+from ..runs.select import saved_config
 from ..sinks import describe
 from ..training.checkpoint.files import Origin, newest_checkpoint
 
@@ -85,15 +87,15 @@ def read_record(run_dir: RunDirectory) -> RunRecord:
     """Read the record of a run.
 
     Raises:
-        UsageError: its ``config.toml`` or ``metrics.jsonl`` cannot be read.
+        DamagedRunError: its configuration or its metrics cannot be read.
     """
+    curves: dict[str, Series] = {}
     try:
-        curves = read_metrics(run_dir.metrics)
-    except FileNotFoundError:
-        curves = {}
-    except OSError as error:
-        raise UsageError(f"{run_dir.metrics} cannot be read: {error.strerror}") from None
-    tables = to_tables(build_config(read_preset(run_dir.config_path)))
+        with contextlib.suppress(FileNotFoundError):
+            curves = recorded_metrics(run_dir)
+        tables = to_tables(saved_config(run_dir))
+    except (OSError, PPOTuiError) as error:
+        raise DamagedRunError(f"{run_dir.name} is damaged: {error}") from None
     shown = {section: table for section, table in tables.items() if section not in PRIVATE_SECTIONS}
     record = RunRecord(
         directory=run_dir,
@@ -126,7 +128,7 @@ def _add(event: Event, record: RunRecord) -> None:
 
 
 def _origin(run_dir: RunDirectory) -> Origin | None:
-    with contextlib.suppress(RunFailedError, UsageError):
-        checkpoint, _ = newest_checkpoint(run_dir.checkpoints)
+    with contextlib.suppress(OSError, RunFailedError, UsageError), run_dir.opened() as directory:
+        checkpoint, _ = newest_checkpoint(directory / CHECKPOINTS)
         return checkpoint.state.origin
     return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +16,14 @@ from ..errors import RunFailedError, UsageError
 from ..protocol import RunState
 from .client import ControlClient
 from .directory import RunDirectory
+from .entries import LOG_FILE
 
 START_SECONDS = 300.0
 """Time for a run from its start to its first step; workers with heavy environments take a while."""
 
 _POLL_SECONDS = 0.05
+
+_MOST_PRINTED_BYTES = 100_000
 
 
 def start_detached(config: Config, *, label: str, name: str | None, run_dir: Path | None) -> RunDirectory:
@@ -31,23 +35,36 @@ def start_detached(config: Config, *, label: str, name: str | None, run_dir: Pat
     """
     directory = RunDirectory.plan(label=label, name=name, path=run_dir)
     ours = not directory.path.exists()
-    try:
-        directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.config_path.write_text(to_toml(config), "utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"the run directory {directory.path} cannot be written: {error.strerror}", hint="choose another --run-dir"
-        ) from None
-    arguments = ["--preset", str(directory.config_path), "--run-dir", str(directory.path), "--headless"]
-    arguments += ["--name", name] if name is not None else []
-    arguments += ["--allow-import"] if names_outsiders(config) else []
-    try:
-        start_process(directory, arguments)
-    except UsageError:
-        if ours and not directory.json_path.exists():
-            shutil.rmtree(directory.path, ignore_errors=True)
-        raise
+    with tempfile.TemporaryDirectory(prefix="ppo-tui-") as temporary:
+        try:
+            # Not in the run directory, which is the new run's to fill.
+            preset = Path(temporary) / f"{label}.toml"
+            preset.write_text(to_toml(config), "utf-8")
+            directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"the run directory {directory.path} cannot be written: {error.strerror}",
+                hint="choose another --run-dir",
+            ) from None
+        arguments = ["--preset", str(preset), "--run-dir", str(directory.path), "--headless"]
+        arguments += ["--name", name] if name is not None else []
+        arguments += ["--allow-import"] if names_outsiders(config) else []
+        try:
+            start_process(directory, arguments)
+        except UsageError:
+            if not directory.json_path.exists():
+                _leave_nothing(directory, ours)
+            raise
     return directory
+
+
+def _leave_nothing(run_dir: RunDirectory, ours: bool) -> None:
+    """Remove the log of a refused start, and its own directory."""
+    with contextlib.suppress(OSError), run_dir.opened() as directory:
+        directory.remove(LOG_FILE)
+    if ours:
+        with contextlib.suppress(OSError):
+            run_dir.path.rmdir()
 
 
 def start_process(run_dir: RunDirectory, arguments: Sequence[str]) -> int:
@@ -59,8 +76,8 @@ def start_process(run_dir: RunDirectory, arguments: Sequence[str]) -> int:
         UsageError: it refused to start; the message is its own.
         RunFailedError: it failed, or has not begun to train within `START_SECONDS`.
     """
-    with run_dir.log.open("ab") as log:
-        printed_before = log.tell()
+    with os.fdopen(run_dir.append_to(LOG_FILE), "ab") as log:
+        printed_before = log.seek(0, os.SEEK_END)
         process = subprocess.Popen(
             [sys.executable, "-m", "ppo_tui", *arguments],
             stdin=subprocess.DEVNULL,
@@ -81,7 +98,7 @@ def start_process(run_dir: RunDirectory, arguments: Sequence[str]) -> int:
     if process.returncode == 0:  # it has finished already
         return process.pid
     failure = UsageError if process.returncode == UsageError.exit_code else RunFailedError
-    raise failure(_printed(run_dir.log, printed_before) or f"the run ended with exit code {process.returncode}")
+    raise failure(_printed(run_dir, printed_before) or f"the run ended with exit code {process.returncode}")
 
 
 def _trains(run_dir: RunDirectory, pid: int) -> bool:
@@ -90,7 +107,9 @@ def _trains(run_dir: RunDirectory, pid: int) -> bool:
     return False
 
 
-def _printed(log: Path, offset: int) -> str:
+def _printed(run_dir: RunDirectory, offset: int) -> str:
     """The last lines of the log, from `offset` on."""
-    lines = log.read_bytes()[offset:].decode("utf-8", "replace").strip().splitlines()
+    with run_dir.opened() as directory, directory.open_file(LOG_FILE) as log:
+        log.seek(max(offset, log.seek(0, os.SEEK_END) - _MOST_PRINTED_BYTES))
+        lines = log.read(_MOST_PRINTED_BYTES).decode("utf-8", "replace").strip().splitlines()
     return "\n".join(line.removeprefix("ppo-tui: ") for line in lines[-20:])

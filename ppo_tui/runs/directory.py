@@ -9,34 +9,59 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import re
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ..config import Config, to_toml
+from ..config.presets import MAX_PRESET_BYTES, parse_preset
+from ..directories import Directory
 from ..errors import UsageError
+from ..files import RefusedFileError, decode_text
+from ..text import printable
+from .entries import (
+    AS_GOOD_AS_NOTHING,
+    CHECKPOINTS,
+    CONFIG_FILE,
+    EVENTS_FILE,
+    LOCK_FILE,
+    LOG_FILE,
+    METRICS_FILE,
+    TENSORBOARD,
+    WORKERS_LOG_FILE,
+    check_name,
+    is_own_output,
+    refuse_strangers,
+    remove_unfinished,
+)
+from .facts import JSON_FILE, Facts, read_facts
+from .lock import DirectoryLock, is_locked, pid_in
+from .watch import DirectoryWatch
 
 RUNS_DIR = Path("runs")
 """Parent of the run directories that are not named explicitly."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-_LOCK_WAIT_SECONDS = 0.5
-"""A lock may be taken for microseconds by a process that only looks at it (`RunLock.holder`)."""
-
 
 class RunDirectory:
-    """The directory of one run: its paths, its ``run.json`` and its lock."""
+    """The directory of one run: its paths, its ``run.json`` and its lock.
+
+    A process with the lock holds the directory itself: it reads and writes wherever the directory is moved. Paths are
+    for messages and for other programs.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
-        self._lock = RunLock(self.path / "run.lock")
+        self._path = path.absolute()
+        self._held: Directory | None = None
+        self._lock = DirectoryLock(LOCK_FILE)
+        self._facts: Facts | None = None
+        self._watch: DirectoryWatch | None = None
+        self._is_made = False
 
     @classmethod
     def plan(cls, *, label: str, name: str | None = None, path: Path | None = None) -> RunDirectory:
@@ -48,34 +73,48 @@ class RunDirectory:
             path: the directory itself, anywhere.
 
         Raises:
-            UsageError: the name is no file name, or the directory holds a run already.
+            UsageError: the name is no file name, or something else is in the directory already.
         """
-        if name is not None and not _NAME.fullmatch(name):
-            raise UsageError(
-                f"--name {name!r}: a run's name is letters, digits, '.', '_' and '-', starting with a letter or digit"
-            )
+        check_name(name)
         run_dir = cls(path or _free_path(label) if name is None else (path or RUNS_DIR / name))
-        run_dir._refuse_second_run()
+        try:
+            with run_dir.opened() as directory:
+                run_dir._refuse_unless_free(directory)
+        except FileNotFoundError:
+            if run_dir.path.is_symlink():
+                raise UsageError(f"{run_dir.path} is a link that leads nowhere", hint=_ANOTHER) from None
+        except (OSError, ValueError) as error:
+            raise _unusable(run_dir.path, error) from None
         return run_dir
 
     @classmethod
-    def create(cls, config: Config, *, label: str, name: str | None = None, path: Path | None = None) -> RunDirectory:
+    def create(
+        cls,
+        config: Config,
+        *,
+        label: str,
+        name: str | None = None,
+        path: Path | None = None,
+        again: bool = False,
+    ) -> RunDirectory:
         """Make and lock the directory of a new run.
 
         ``config.toml`` and ``run.json`` are written into it.
 
         Only its owner may enter the directory. The arguments are those of `plan`.
 
+        Args:
+            again: there was a run before, whose record has been set aside; the rest may stay.
+
         Raises:
-            UsageError: the name is no file name, the directory holds a run already, or cannot be written.
+            UsageError: the name is no file name, something else is in the directory, or it cannot be written.
         """
-        run_dir = cls.plan(label=label, name=name, path=path)
+        run_dir = cls(path or RUNS_DIR / str(name)) if again else cls.plan(label=label, name=name, path=path)
         try:
+            run_dir._is_made = not run_dir.path.exists()
             run_dir.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            run_dir.acquire()
-            run_dir._refuse_second_run()  # one may have come and gone before the lock was taken
-            run_dir.checkpoints.mkdir(exist_ok=True)
-            run_dir.write_config(config)
+            run_dir.acquire(new=not again)
+            text = to_toml(config).encode()
             run_dir.update(
                 name=name or run_dir.path.name,
                 preset=label,
@@ -86,110 +125,238 @@ class RunDirectory:
                 total_steps=config.planned_steps,
                 started=time.time(),
                 git=_git_commit(),
+                config_sha256=hashlib.sha256(text).hexdigest(),
             )
+            run_dir._write(CONFIG_FILE, text)
+            run_dir.held.subdirectory(CHECKPOINTS, make=True).close()
         except UsageError:
             run_dir.release()
             raise
-        except OSError as error:
+        except (OSError, ValueError) as error:
             run_dir.release()
-            raise UsageError(
-                f"the run directory {run_dir.path} cannot be written: {error.strerror}", hint="choose another --run-dir"
-            ) from None
+            raise _unusable(run_dir.path, error) from None
         return run_dir
 
-    def reopen(self, config: Config) -> None:
+    def reopen(self, config: Config, **rebuilt: Any) -> None:
         """Continue this run in this process, with `config`.
+
+        Args:
+            rebuilt: facts for ``run.json``, where it has lost them.
 
         Raises:
             UsageError: the directory cannot be written.
         """
+        known = {"name": self.path.name, "seed": config.run.seed, "env": config.env.id, "started": self.started}
+        facts = known | rebuilt | {key: value for key, value in self.read().items() if value is not None}
+        facts |= {"status": "starting", "pid": os.getpid(), "total_steps": config.planned_steps}
+        facts |= {"resumed": time.time(), "exit_code": None, "reason": None, "ended": None}
         try:
+            self.update(**facts)
             self.write_config(config)
-            self.update(
-                status="starting",
-                pid=os.getpid(),
-                total_steps=config.planned_steps,
-                resumed=time.time(),
-                exit_code=None,
-                reason=None,
-                ended=None,
-            )
         except OSError as error:
             raise UsageError(f"the run directory {self.path} cannot be written: {error.strerror}") from None
 
     def write_config(self, config: Config) -> None:
         """Write ``config.toml``, and its checksum into ``run.json`` to detect edits by others."""
-        text = to_toml(config)
-        temporary = self.path / ".config.toml.tmp"
-        temporary.write_text(text, "utf-8")
-        temporary.replace(self.config_path)
-        self.update(config_sha256=hashlib.sha256(text.encode()).hexdigest())
+        text = to_toml(config).encode()
+        self._write(CONFIG_FILE, text)
+        self.update(config_sha256=hashlib.sha256(text).hexdigest())
+
+    def read_config(self) -> dict[str, Any]:
+        """The tables of ``config.toml``.
+
+        Raises:
+            UsageError: it is damaged: a link, no regular file, empty, or no TOML.
+            OSError: it is missing, or cannot be read.
+        """
+        with self.opened() as directory:
+            return parse_preset(
+                decode_text(directory.read(CONFIG_FILE, MAX_PRESET_BYTES), self.config_path), self.config_path
+            )
 
     @property
     def config_was_edited(self) -> bool:
         """Whether ``config.toml`` has been edited since `write_config`."""
-        with contextlib.suppress(OSError):
-            digest = hashlib.sha256(self.config_path.read_bytes()).hexdigest()
+        with contextlib.suppress(OSError, RefusedFileError), self.opened() as directory:
+            digest = hashlib.sha256(directory.read(CONFIG_FILE, MAX_PRESET_BYTES)).hexdigest()
             return self.read().get("config_sha256", digest) != digest
         return True
 
-    def _refuse_second_run(self) -> None:
-        if self.json_path.exists():
-            holder = self.holder
-            raise UsageError(
-                f"{self.path} is in use by pid {holder}" if holder else f"{self.path} already holds a run",
-                hint="choose another --name or --run-dir; nothing was overwritten",
-            )
+    # ── Holding and locking ─────────────────────────────────────────────────────────────────────────────────
 
-    # ── The lock ────────────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def held(self) -> Directory:
+        """The directory, held by this process since `acquire`."""
+        assert self._held is not None, "acquire comes first"
+        return self._held
 
-    def acquire(self) -> None:
-        """Lock the directory for this process, until it ends or calls `release`.
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Directory]:
+        """The directory, held at least while the context lasts.
 
         Raises:
-            UsageError: another process holds it; the message names its pid.
+            OSError: there is none, or it cannot be entered.
+        """
+        if self._held is not None:
+            yield self._held
+            return
+        with Directory.open(self._path) as directory:
+            yield directory
+
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[RunDirectory]:
+        """This run for several readings, with the directory opened once.
+
+        Raises:
+            OSError: there is none, or it cannot be entered.
+        """
+        with self.opened() as directory:
+            reader = RunDirectory(self.path)
+            reader._held, reader._facts = directory, read_facts(directory)
+            yield reader
+
+    def acquire(self, *, new: bool = False) -> None:
+        """Hold and lock the directory, until `release` or the process's end.
+
+        Args:
+            new: for a new run.
+
+        Raises:
+            UsageError: another process holds it; the message names its pid. Or links and special files lie where the
+                run's own files belong, or, for a new run, anything else does.
             OSError: the directory cannot be written.
         """
-        self._lock.acquire()
+        directory = Directory.open(self._path)
+        try:
+            refuse_strangers(directory)
+            if new:
+                self._refuse_unless_free(directory)
+            self._lock.acquire(directory)
+            if new:  # a run may have come and gone before the lock was taken
+                self._refuse_unless_free(directory)
+            remove_unfinished(directory)
+        except BaseException as error:
+            self._lock.release()
+            with directory:
+                if isinstance(error, BlockingIOError):
+                    raise self._in_use(directory) from None
+            raise
+        self._held = directory
 
     def release(self) -> None:
         """Unlock the directory."""
+        self.stop_watching()
         self._lock.release()
+        if self._held is not None:
+            self._path = self._held.locate() or self._held.path
+            self._held.close()
+            self._held = self._facts = None
+
+    def discard(self) -> None:
+        """Remove a new run with its files."""
+        for name in self.held.names():
+            if self.held.is_directory(name):
+                self.held.remove_tree(name)
+            elif not is_own_output(self.held, name):
+                self.held.remove(name)
+        self.release()
+        if self._is_made:
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
 
     @property
     def holder(self) -> int | None:
-        """The pid of the process with the lock, or None."""
-        return self._lock.holder()
+        """Pid of the process with the lock, or None; 0 if unknown."""
+        with contextlib.suppress(OSError), self.opened() as directory:
+            if is_locked(directory, LOCK_FILE):
+                return self._pid(directory)
+        return None
+
+    def _pid(self, directory: Directory) -> int:
+        return pid_in(directory, LOCK_FILE) or read_facts(directory).values.get("pid") or 0
+
+    def _in_use(self, directory: Directory) -> UsageError:
+        pid = self._pid(directory)
+        return UsageError(
+            f"{self.path} is in use by " + (f"pid {pid}" if pid else "another process"),
+            hint=f"attach to it: ppo-tui attach {self.path}; or choose another --name or --run-dir",
+        )
+
+    def watch(self, report: Callable[[str], None]) -> None:
+        """Report, from a thread, each move or removal of the directory."""
+        self.stop_watching()
+        self._watch = DirectoryWatch(self.held, report)
+
+    def stop_watching(self) -> None:
+        """End `watch`."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def _refuse_unless_free(self, directory: Directory) -> None:
+        names = [name for name in directory.names() if name not in AS_GOOD_AS_NOTHING | {LOCK_FILE}]
+        if JSON_FILE in names:
+            pid = self._pid(directory) if is_locked(directory, LOCK_FILE) else None
+            raise UsageError(
+                f"{self.path} is in use by pid {pid}" if pid else f"{self.path} already holds a run",
+                hint=f"{_ANOTHER}; nothing was overwritten",
+            )
+        if strangers := [name for name in names if not is_own_output(directory, name)]:
+            others = f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""
+            raise UsageError(
+                f"{self.path} is not empty, and holds no run: {printable(strangers[0])!r}{others}",
+                hint=f"{_ANOTHER}; nothing was changed",
+            )
 
     # ── Files ───────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
+    def path(self) -> Path:
+        """Its path, as last known."""
+        return self._held.path if self._held is not None else self._path
+
+    @property
     def name(self) -> str:
-        return self.read()["name"]
+        return printable(self.read().get("name") or self.path.name)
+
+    @property
+    def started(self) -> float:
+        """Start of the run, in seconds since the epoch; 0 if unknown.
+
+        Without a record of it, it is the age of the oldest file.
+        """
+        started = self.read().get("started")
+        if started is not None:
+            return float(started)
+        with contextlib.suppress(OSError), self.opened() as directory:
+            found = (directory.stat(name) for name in (CONFIG_FILE, EVENTS_FILE, METRICS_FILE, JSON_FILE))
+            return min((facts.st_mtime for facts in found if facts), default=0.0)
+        return 0.0
 
     @property
     def config_path(self) -> Path:
-        return self.path / "config.toml"
+        return self.path / CONFIG_FILE
 
     @property
     def json_path(self) -> Path:
-        return self.path / "run.json"
+        return self.path / JSON_FILE
 
     @property
     def events(self) -> Path:
-        return self.path / "events.jsonl"
+        return self.path / EVENTS_FILE
 
     @property
     def metrics(self) -> Path:
-        return self.path / "metrics.jsonl"
+        return self.path / METRICS_FILE
 
     @property
     def log(self) -> Path:
-        return self.path / "run.log"
+        return self.path / LOG_FILE
 
     @property
     def workers_log(self) -> Path:
-        return self.path / "workers.log"
+        """Path of the workers' output, for other processes after a move too."""
+        return (self._held.for_children if self._held else self.path) / WORKERS_LOG_FILE
 
     @property
     def socket(self) -> Path:
@@ -198,28 +365,66 @@ class RunDirectory:
 
     @property
     def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
+        return self.path / CHECKPOINTS
 
     @property
     def tensorboard(self) -> Path:
-        return self.path / "tensorboard"
+        return self.path / TENSORBOARD
+
+    def append_to(self, name: str) -> int:
+        """Open a file of the record for appending; return its descriptor.
+
+        Raises:
+            RefusedFileError: it is a link, or no regular file.
+            OSError: it cannot be opened.
+        """
+        with self.opened() as directory:
+            return directory.append_to(name)
 
     def read(self) -> dict[str, Any]:
-        """Contents of ``run.json``; empty if missing or damaged."""
-        with contextlib.suppress(OSError, ValueError):
-            content = json.loads(self.json_path.read_bytes())
-            if isinstance(content, dict):
-                return content
-        return {}
+        """Facts of ``run.json``, without damaged ones."""
+        return self.facts().values
+
+    def facts(self) -> Facts:
+        """Facts of ``run.json``, and its damage."""
+        if self._facts is not None:
+            return self._facts
+        try:
+            with self.opened() as directory:
+                return read_facts(directory)
+        except OSError as error:
+            return Facts({}, f"it cannot be read: {error.strerror}")
 
     def update(self, **facts: Any) -> None:
         """Merge facts into ``run.json`` atomically.
 
-        Readers find the old or the new contents.
+        Readers find the old or the new contents, after a power failure too.
+
+        Raises:
+            OSError: the disk refuses.
         """
-        temporary = self.path / ".run.json.tmp"
-        temporary.write_text(json.dumps(self.read() | facts, indent=1) + "\n", "utf-8")
-        temporary.replace(self.json_path)
+        merged = self.read() | facts
+        if self._held is not None:
+            self._facts = Facts(merged)
+        self._write(JSON_FILE, (json.dumps(merged, indent=1) + "\n").encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        with self.opened() as directory:
+            if directory.is_directory(name):
+                directory.set_aside(name, "damaged")
+            directory.write(name, content)
+
+
+_ANOTHER = "choose another --name or --run-dir"
+
+
+def _unusable(path: Path, error: OSError | ValueError) -> UsageError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    shown = printable(str(path))
+    return UsageError(
+        f"the run directory {shown if len(shown) <= 300 else shown[:299] + '…'} cannot be written: {reason}",
+        hint="choose another --run-dir",
+    )
 
 
 def _free_path(label: str) -> Path:
@@ -242,69 +447,3 @@ def _git_commit() -> str | None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
         return done.stdout.strip()
     return None
-
-
-class RunLock:
-    """An advisory lock (``flock``) on a file with its holder's pid.
-
-    The file stays when the lock is gone; only the lock counts, so a file left behind by a killed process is no
-    obstacle.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor: int | None = None
-
-    def acquire(self) -> None:
-        """Take the lock, until `release` or the end of this process.
-
-        Raises:
-            UsageError: another process holds it; the message names its pid.
-            OSError: the file cannot be written.
-        """
-        # Not inheritable (PEP 446): no worker can hold the lock of a run that has ended.
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        deadline = time.monotonic() + _LOCK_WAIT_SECONDS
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    pid = _pid_in(descriptor)
-                    os.close(descriptor)
-                    raise UsageError(
-                        f"{self._path.parent} is in use by pid {pid}",
-                        hint=f"attach to it: ppo-tui attach {self._path.parent}; or choose another --name or --run-dir",
-                    ) from None
-                time.sleep(0.01)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        self._descriptor = descriptor
-
-    def release(self) -> None:
-        """Give the lock back; without the lock, do nothing."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def holder(self) -> int | None:
-        """The pid of the lock's holder, or None when it is free.
-
-        0 means that the holder has not written its pid yet.
-        """
-        try:
-            descriptor = os.open(self._path, os.O_RDONLY)
-        except OSError:
-            return None
-        with contextlib.closing(os.fdopen(descriptor, "rb")):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return _pid_in(descriptor)
-        return None
-
-
-def _pid_in(descriptor: int) -> int:
-    text = os.pread(descriptor, 32, 0).strip()
-    return int(text) if text.isdigit() else 0

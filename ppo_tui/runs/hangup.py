@@ -10,7 +10,6 @@ import stat
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 
 def ignore_hangups() -> None:
@@ -50,22 +49,21 @@ def _watch_terminals(terminals: Sequence[int], over: int) -> None:
         os.kill(os.getpid(), signal.SIGHUP)
 
 
-def leave_terminal(log: Path | None = None) -> None:
+def leave_terminal(log: int | None = None) -> None:
     """Point every descriptor of the terminal elsewhere.
 
     Writing to a lost terminal fails, or blocks.
 
-    stderr then leads to `log` where it is given, all others to nowhere; files and pipes stay. A terminal is recognised
-    by its device, as `os.isatty` denies it from the moment when the other side hangs up.
+    stderr then leads to the open file `log` where it is given, all others to nowhere; files and pipes stay. A terminal
+    is recognised by its device, as `os.isatty` denies it from the moment when the other side hangs up.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
-    errors = nothing if log is None else os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    errors = nothing if log is None else log
     terminals = {device for descriptor in (0, 1, 2) if (device := _device(descriptor)) is not None}
     for descriptor in sorted(int(name) for name in os.listdir("/dev/fd")):
         if descriptor not in (nothing, errors) and _device(descriptor) in terminals:
             os.dup2(errors if descriptor == 2 else nothing, descriptor, inheritable=descriptor <= 2)
-    for descriptor in {nothing, errors}:
-        os.close(descriptor)
+    os.close(nothing)
 
 
 def _device(descriptor: int) -> int | None:
@@ -77,9 +75,9 @@ def _device(descriptor: int) -> int | None:
     return None
 
 
-def writes_to(log: Path) -> bool:
-    """Whether stdout is the file `log` itself, as in background runs."""
+def writes_to(log: int) -> bool:
+    """Whether stdout is the open file `log` itself, as in background runs."""
     try:
-        return os.path.samestat(os.fstat(sys.stdout.fileno()), log.stat())
+        return os.path.samestat(os.fstat(sys.stdout.fileno()), os.fstat(log))
     except (OSError, ValueError, AttributeError):
         return False

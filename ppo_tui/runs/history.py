@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from io import BufferedRandom
+from typing import Any
 
 import msgspec
 
-from ..protocol import Event, RunFinished, decode_event
+from ..directories import Directory
+from ..files import lines_of
+from ..plotting.series import Series, read_metrics
+from ..protocol import Event, RunFinished, RunStarted, decode_event
 from .directory import RunDirectory
+from .entries import EVENTS_FILE, METRICS_FILE
 
 _TRAINING_EVENTS = ("update", "episode", "setting", "rewound")
 """Tags of the events of progress; a resume from an earlier checkpoint abandons them."""
@@ -26,6 +31,8 @@ class _MetricsLine(msgspec.Struct):
     elapsed: float | None = msgspec.field(name="time/time_elapsed", default=None)  # an update's line has it
     evaluated: float = msgspec.field(name="eval/total_timesteps", default=-1)  # an evaluation's line has it
 
+
+_DAMAGES = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _event_decoder = msgspec.json.Decoder(_EventLine)
 _metrics_decoder = msgspec.json.Decoder(_MetricsLine)
@@ -44,6 +51,7 @@ def set_aside_after(run_dir: RunDirectory, seconds: float, *, evaluating: int | 
         How many updates were abandoned.
 
     Raises:
+        RefusedFileError: one of the files is a link, or no regular file.
         OSError: the directory cannot be written.
     """
 
@@ -57,48 +65,49 @@ def set_aside_after(run_dir: RunDirectory, seconds: float, *, evaluating: int | 
         again = evaluating is not None and metrics.evaluated >= evaluating
         return again or (metrics.elapsed or 0.0) > seconds
 
-    _move_tail(run_dir.events, event_is_later)
-    return sum(map(_is_update, _move_tail(run_dir.metrics, metrics_are_later)))
+    with run_dir.opened() as directory:
+        _move_tail(directory, EVENTS_FILE, event_is_later)
+        return sum(map(_is_update, _move_tail(directory, METRICS_FILE, metrics_are_later)))
 
 
 def _is_update(line: bytes) -> bool:
-    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+    with contextlib.suppress(*_DAMAGES):
         return _metrics_decoder.decode(line).elapsed is not None
     return False
 
 
-def _move_tail(file: Path, is_later: Callable[[bytes], bool]) -> list[bytes]:
+def _move_tail(directory: Directory, name: str, is_later: Callable[[bytes], bool]) -> list[bytes]:
     """Move the first later line and the rest aside; return them.
 
     They go from ``X.jsonl`` to the end of ``X.abandoned.jsonl``.
     """
-    try:
-        with file.open("rb") as lines:
-            keep = _length_to_keep(lines, is_later)
-            lines.seek(keep)
-            tail = lines.read()
-    except FileNotFoundError:
+    if directory.stat(name) is None:
         return []
-    if not tail:
-        return []
-    with file.with_name(f"{file.stem}.abandoned.jsonl").open("ab") as aside:
-        aside.write(tail if tail.endswith(b"\n") else tail + b"\n")
-        aside.flush()
-        os.fsync(aside.fileno())
-    os.truncate(file, keep)
+    with os.fdopen(directory.open_to_change(name), "r+b") as file:
+        keep = _length_to_keep(file, is_later)
+        file.seek(keep)
+        tail = file.read()
+        if not tail:
+            return []
+        aside_name = f"{name.removesuffix('.jsonl')}.abandoned.jsonl"
+        with os.fdopen(directory.append_to(aside_name), "ab") as aside:
+            aside.write(tail if tail.endswith(b"\n") else tail + b"\n")
+            aside.flush()
+            os.fsync(aside.fileno())
+        file.truncate(keep)
     return tail.splitlines()
 
 
-def _length_to_keep(lines: Iterator[bytes], is_later: Callable[[bytes], bool]) -> int:
+def _length_to_keep(file: BufferedRandom, is_later: Callable[[bytes], bool]) -> int:
     """Bytes before the first later or unfinished line."""
     length = 0
-    for line in lines:
+    for line in lines_of(file):
         if not line.endswith(b"\n"):
             break
-        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        with contextlib.suppress(*_DAMAGES):
             if is_later(line):
                 break
-        length += len(line)
+        length = file.tell()
     return length
 
 
@@ -107,9 +116,14 @@ def recorded_events(run_dir: RunDirectory) -> Iterator[Event]:
 
     Damaged lines and those of another version are skipped.
     """
-    with contextlib.suppress(FileNotFoundError), run_dir.events.open("rb") as lines:
-        for line in lines:
-            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+    with contextlib.ExitStack() as stack:
+        try:
+            directory = stack.enter_context(run_dir.opened())
+            record = stack.enter_context(directory.open_file(EVENTS_FILE))
+        except FileNotFoundError:
+            return
+        for line in lines_of(record):
+            with contextlib.suppress(*_DAMAGES):
                 yield decode_event(line)
 
 
@@ -119,3 +133,22 @@ def past_events(run_dir: RunDirectory) -> Iterator[Event]:
     The ends of earlier processes are left out.
     """
     return (event for event in recorded_events(run_dir) if not isinstance(event, RunFinished))
+
+
+def rebuilt_facts(run_dir: RunDirectory) -> dict[str, Any]:
+    """Facts of a lost ``run.json``, from the record of events."""
+    for event in recorded_events(run_dir):
+        if isinstance(event, RunStarted):
+            return {"name": event.run, "started": event.time, "device": event.device, "versions": event.versions}
+    return {}
+
+
+def recorded_metrics(run_dir: RunDirectory) -> dict[str, Series]:
+    """The curves of the record, by metric key.
+
+    Raises:
+        RefusedFileError: ``metrics.jsonl`` is a link, or no regular file.
+        OSError: there is none, or it cannot be read.
+    """
+    with run_dir.opened() as directory, directory.open_file(METRICS_FILE) as lines:
+        return read_metrics(lines_of(lines))

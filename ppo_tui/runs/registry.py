@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
 
 import msgspec
 
+from ..directories import Directory
 from ..errors import UsageError, did_you_mean
+from ..files import lines_of
+from ..text import printable
 from .directory import RUNS_DIR, RunDirectory
+from .entries import METRICS_FILE, holds_run
 
 LATEST = "latest"
 """Name of the run started last."""
 
 CRASHED = "crashed"
 """State of a run recorded as running whose directory no process has locked."""
+
+DAMAGED = "damaged"
+"""State of a run whose ``run.json`` is damaged, or whose directory cannot be read."""
 
 _UNDER_WAY = ("starting", "running")
 
@@ -24,7 +32,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a list.
 
     Attributes:
-        state: ``starting``, ``running``, ``finished``, ``stopped``, ``failed``, `CRASHED`, or ``unknown``.
+        state: ``starting``, ``running``, ``finished``, ``stopped``, ``failed``, `CRASHED`, `DAMAGED`, or
+            ``unknown``.
         pid: of the process that trains it now, or None.
         step: environment steps done, of `total_steps`.
         last_return, best_return: mean raw return over 100 episodes, as of the last update and at its best.
@@ -71,66 +80,112 @@ def find_run(text: str | Path, *, runs_dir: Path = RUNS_DIR) -> RunDirectory:
         UsageError: there is no such run; the message names the nearest.
     """
     if str(text) == LATEST:
-        runs = _directories(runs_dir)
+        runs = [path for path in _paths(runs_dir) if holds_run(path)]
         if not runs:
             raise UsageError(f"there is no run in {runs_dir.absolute()}", hint="start one: ppo-tui --preset breakout")
-        return max(runs, key=_started)
-    for path in (runs_dir / text, Path(text)):
-        if (path / "run.json").is_file():
+        return max(map(RunDirectory, runs), key=lambda run_dir: run_dir.started)
+    for path in (runs_dir / text, Path(text)) if str(text) else ():
+        if holds_run(path):
             return RunDirectory(path)
-    if Path(text).is_dir():
-        raise UsageError(f"{text} holds no run: it has no run.json", hint="ppo-tui runs lists the runs")
-    names = [run_dir.path.name for run_dir in _directories(runs_dir)]
+        if (problem := _problem_of(path)) is not None:
+            raise UsageError(f"{printable(str(path))} cannot be entered: {problem}")
+    shown = printable(str(text)) if len(str(text)) <= 100 else f"{printable(str(text)[:99])}…"
+    with contextlib.suppress(OSError, ValueError):
+        if str(text) and Path(text).is_dir():
+            raise UsageError(f"{shown} holds no run: it has no run.json", hint="ppo-tui runs lists the runs")
+    names = [path.name for path in _paths(runs_dir) if holds_run(path)] if len(str(text)) <= 100 else []
     raise UsageError(
-        f"there is no run {str(text)!r} in {runs_dir.absolute()}",
-        hint=did_you_mean(str(text), [*names, LATEST], otherwise="ppo-tui runs lists the runs"),
+        f"there is no run {shown!r} in {runs_dir.absolute()}",
+        hint=did_you_mean(str(text), [*map(printable, names), LATEST], otherwise="ppo-tui runs lists the runs"),
     )
 
 
 def list_runs(runs_dir: Path = RUNS_DIR) -> list[RunSummary]:
-    """All runs below `runs_dir`, the one started last first."""
-    return [summarise(run_dir) for run_dir in run_directories(runs_dir)]
+    """All runs below `runs_dir`, the one started last first.
+
+    A damaged one hides no other.
+    """
+    found = []
+    for path in _paths(runs_dir):
+        try:
+            if holds_run(path):
+                found.append(summarise(RunDirectory(path)))
+            elif _problem_of(path) is not None:
+                found.append(_damaged(path))
+        except Exception:  # whatever is wrong with it
+            found.append(_damaged(path))
+    return sorted(found, key=lambda summary: summary.started, reverse=True)
 
 
 def run_directories(runs_dir: Path = RUNS_DIR) -> list[RunDirectory]:
     """The directories of all runs below `runs_dir`, the one started last first."""
-    return sorted(_directories(runs_dir), key=_started, reverse=True)
+    found = [RunDirectory(path) for path in _paths(runs_dir) if holds_run(path)]
+    return sorted(found, key=lambda run_dir: run_dir.started, reverse=True)
 
 
 def summarise(run_dir: RunDirectory) -> RunSummary:
-    """Summarise a run from its files and its lock."""
-    facts = run_dir.read()
-    holder = run_dir.holder
-    step, last, best = _progress(run_dir.metrics)
-    started = _started(run_dir)
+    """Summarise a run from its files and its lock.
+
+    Raises:
+        OSError: the directory cannot be entered.
+    """
+    with run_dir.reader() as run_dir:
+        facts, problem = run_dir.facts()
+        holder = run_dir.holder
+        step, last, best = _progress(run_dir.held)
+        started = run_dir.started
+        state = _state(facts.get("status") or "", holder)
+        return RunSummary(
+            name=run_dir.name,
+            path=str(run_dir.path),
+            state=DAMAGED if problem and holder is None else state,
+            pid=holder,
+            env=printable(facts.get("env") or ""),
+            seed=facts.get("seed"),
+            step=step,
+            total_steps=facts.get("total_steps"),
+            last_return=last,
+            best_return=best,
+            started=started,
+            age_seconds=max(0.0, time.time() - started),
+        )
+
+
+def _damaged(path: Path) -> RunSummary:
+    """The summary of an unreadable run."""
     return RunSummary(
-        name=_text(facts.get("name")) or run_dir.path.name,
-        path=str(run_dir.path),
-        state=_state(_text(facts.get("status")), holder),
-        pid=holder,
-        env=_text(facts.get("env")),
-        seed=_integer(facts.get("seed")),
-        step=step,
-        total_steps=_integer(facts.get("total_steps")),
-        last_return=last,
-        best_return=best,
-        started=started,
-        age_seconds=max(0.0, time.time() - started),
+        name=printable(path.name),
+        path=str(path.absolute()),
+        state=DAMAGED,
+        pid=None,
+        env="",
+        seed=None,
+        step=0,
+        total_steps=None,
+        last_return=None,
+        best_return=None,
+        started=0.0,
+        age_seconds=0.0,
     )
 
 
 def _state(status: str, holder: int | None) -> str:
     if status in _UNDER_WAY and holder is None:
         return CRASHED
-    return status or "unknown"
+    return printable(status) or "unknown"
 
 
-def _progress(metrics: Path) -> tuple[int, float | None, float | None]:
+def _progress(directory: Directory) -> tuple[int, float | None, float | None]:
     """Steps done, and the last and best mean return."""
     step, last, best = 0, None, None
-    with contextlib.suppress(OSError), metrics.open("rb") as lines:
-        for line in lines:
-            with contextlib.suppress(msgspec.DecodeError):  # or an evaluation's line, without steps
+    try:
+        lines = directory.open_file(METRICS_FILE)
+    except (OSError, UsageError):
+        return step, last, best
+    with lines:
+        for line in lines_of(lines):
+            # An evaluation's line has no steps.
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 update = _metrics_decoder.decode(line)
                 step, last = update.step, update.mean_return
                 if last is not None:
@@ -138,21 +193,20 @@ def _progress(metrics: Path) -> tuple[int, float | None, float | None]:
     return step, last, best
 
 
-def _directories(runs_dir: Path) -> list[RunDirectory]:
+def _paths(runs_dir: Path) -> list[Path]:
     try:
-        return [RunDirectory(path) for path in runs_dir.iterdir() if (path / "run.json").is_file()]
+        return [runs_dir / name for name in sorted(os.listdir(runs_dir))]
     except OSError:
         return []
 
 
-def _started(run_dir: RunDirectory) -> float:
-    started = run_dir.read().get("started")
-    return float(started) if isinstance(started, int | float) else 0.0
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _integer(value: object) -> int | None:
-    return value if isinstance(value, int) else None
+def _problem_of(path: Path) -> str | None:
+    """Why a directory cannot be entered; None for others."""
+    try:
+        with Directory.open(path) as directory:
+            directory.names()
+    except PermissionError as error:
+        return error.strerror
+    except (OSError, ValueError):
+        return None
+    return None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import UsageError, did_you_mean
+from ..config import Config, build_config
+from ..directories import is_plain, opened
+from ..errors import PPOTuiError, UsageError, did_you_mean
 from ..training.checkpoint.files import MANIFEST_FILE, OpenedCheckpoint, list_checkpoints, newest_checkpoint
 from .directory import RunDirectory
+from .entries import CHECKPOINTS
 from .registry import LATEST, find_run
 
 
@@ -41,19 +46,37 @@ def find_checkpoint(text: str, name: str = LATEST) -> ChosenCheckpoint:
         UsageError: there is no such run or checkpoint, or the one that is named is damaged.
         RunFailedError: no checkpoint of the run is whole.
     """
-    if (Path(text) / MANIFEST_FILE).is_file():
-        return ChosenCheckpoint(OpenedCheckpoint.open(Path(text).resolve()), None)
+    with contextlib.suppress(OSError, ValueError):
+        if os.path.lexists(Path(text) / MANIFEST_FILE):
+            return ChosenCheckpoint(OpenedCheckpoint.open(Path(text).resolve()), None)
     run_dir = find_run(text)
-    if name == LATEST:
-        checkpoint, skipped = newest_checkpoint(run_dir.checkpoints)
-        return ChosenCheckpoint(checkpoint, run_dir, tuple(skipped))
-    path = run_dir.checkpoints / name
-    if (path / MANIFEST_FILE).is_file() and path.parent == run_dir.checkpoints:
-        return ChosenCheckpoint(OpenedCheckpoint.open(path.resolve()), run_dir)
-    directories = [found.name for found, _ in list_checkpoints(run_dir.checkpoints)[0]]
-    links = sorted(link.name for link in run_dir.checkpoints.glob("*") if link.is_symlink())
-    known = [*links, *directories]
+    with run_dir.opened() as directory:
+        if name == LATEST:
+            checkpoint, skipped = newest_checkpoint(directory / CHECKPOINTS)
+            return ChosenCheckpoint(checkpoint, run_dir, tuple(skipped))
+        known: list[str] = []
+        with contextlib.suppress(FileNotFoundError), opened(directory / CHECKPOINTS) as checkpoints:
+            if is_plain(name) and checkpoints.stat(name):
+                return ChosenCheckpoint(OpenedCheckpoint.open(checkpoints / checkpoints.target(name)), run_dir)
+            known = [entry for entry in ("latest", "best") if checkpoints.stat(entry)]
+            known += [found.name for found, _ in list_checkpoints(checkpoints)[0]]
     raise UsageError(
         f"--checkpoint {name!r}: {run_dir.name} has no such checkpoint",
         hint=did_you_mean(name, known, otherwise=f"it has {', '.join(known) or 'none'}"),
     )
+
+
+def saved_config(run_dir: RunDirectory) -> Config:
+    """The configuration of a run: of ``config.toml``, or of its newest checkpoint.
+
+    Raises:
+        UsageError: the file is damaged, and there is no whole checkpoint.
+        OSError: the same of a missing file.
+    """
+    try:
+        return build_config(run_dir.read_config())
+    except (OSError, UsageError):
+        with contextlib.suppress(OSError, PPOTuiError), run_dir.opened() as directory:
+            checkpoint, _ = newest_checkpoint(directory / CHECKPOINTS)
+            return build_config(checkpoint.state.config)
+        raise

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from pathlib import Path
 
 import msgspec
 
 from ..plotting.formats import date
 from ..protocol import TRANSIENT, Evaluated, Event, RunFinished, RunStarted, UpdateFinished, encode
 from ..runs import RunDirectory
+from ..runs.entries import EVENTS_FILE, LOG_FILE, METRICS_FILE
 from ..text import printable
 from ..training.hub import SinkBehind
 from .wording import describe
@@ -29,9 +29,9 @@ class EventLog:
 
     def __init__(self, run_dir: RunDirectory) -> None:
         self._run_dir = run_dir
-        self._events = AppendedFile(run_dir.events)
-        self._metrics = AppendedFile(run_dir.metrics)
-        self._log = AppendedFile(run_dir.log)
+        self._events = AppendedFile(run_dir.append_to(EVENTS_FILE))
+        self._metrics = AppendedFile(run_dir.append_to(METRICS_FILE))
+        self._log = AppendedFile(run_dir.append_to(LOG_FILE))
         self._behind = False
 
     def emit(self, event: Event) -> None:
@@ -98,12 +98,12 @@ class AppendedFile:
 
     Refused lines are kept and go first next time.
 
-    Raises:
-        OSError: it cannot be opened.
+    Args:
+        descriptor: open for appending; this object closes it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
         self._backlog = b""
 
     def write(self, lines: bytes) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import RunFailedError, UsageError, did_you_mean
+from ..files import check_output
 from ..pictures import PictureDecoder
 from ..protocol import Event, GameClip
 
@@ -32,8 +33,7 @@ def check_recording(path: Path) -> None:
             f"--record {str(path)!r}: the package that writes {suffix} files is not installed",
             hint="pip install 'ppo-tui[record]'",
         )
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"--record {str(path)!r}: there is no directory {path.absolute().parent}")
+    check_output("--record", path)
 
 
 class _VideoWriter(Protocol):

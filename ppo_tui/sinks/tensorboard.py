@@ -9,7 +9,9 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..directories import Directory
 from ..runs import RunDirectory
+from ..runs.entries import TENSORBOARD
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -27,7 +29,8 @@ class TensorBoard:
     """
 
     def __init__(self, run_dir: RunDirectory) -> None:
-        self._directory = run_dir.tensorboard
+        self._run_dir = run_dir
+        self._directory: Directory | None = None
         self._writer: SummaryWriter | None = None
         self._purge_step: int | None = None
 
@@ -57,22 +60,40 @@ class TensorBoard:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(self._directory), purge_step=self._purge_step, flush_secs=FLUSH_SECONDS)
+            with self._run_dir.opened() as directory:
+                self._directory = directory.subdirectory(TENSORBOARD, make=True)
+            path = str(self._directory.for_libraries)
+            self._writer = SummaryWriter(path, purge_step=self._purge_step, flush_secs=FLUSH_SECONDS)
         return self._writer
 
     def _close(self) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        if self._directory is not None:
+            self._directory.close()
+            self._directory = None
 
 
-def add_recording(directory: Path, gif: Path, step: int) -> None:
+def add_recording(run_dir: RunDirectory, gif: Path, step: int) -> None:
     """Add a recording to the images of TensorBoard, as ``eval/game`` at `step`.
 
-    Without TensorBoard nothing happens: the run may come from another machine.
+    Without TensorBoard nothing happens: the run may come from another machine. The same holds for a run without
+    ``tensorboard/``.
+
+    Raises:
+        RefusedFileError: ``tensorboard`` is a link, or no directory.
     """
     if importlib.util.find_spec("tensorboard") is None:
         return
+    with run_dir.opened() as directory:
+        if directory.stat(TENSORBOARD) is None:
+            return
+        with directory.subdirectory(TENSORBOARD) as tensorboard:
+            _add_picture(tensorboard.for_libraries, gif, step)
+
+
+def _add_picture(directory: Path, gif: Path, step: int) -> None:
     from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue] # generated
     from torch.utils.tensorboard import SummaryWriter
 

@@ -6,12 +6,14 @@ The same command continues the sweep there; another one is refused.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import msgspec
 
+from ..directories import Directory
 from ..errors import UsageError
-from ..files import RefusedFileError, parse_json, read_file
+from ..files import RefusedFileError, parse_json
+
+DEFINITION_FILE = "sweep.json"
 
 MILESTONES = 20
 """Points of a run, evenly spaced over its steps, for comparing trials."""
@@ -43,28 +45,26 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     seeds: tuple[int, ...]
     metric: str
 
-    def settle(self, directory: Path) -> None:
+    def settle(self, directory: Directory) -> None:
         """Write this into a new directory, or compare it with the file.
 
         Raises:
             UsageError: another sweep is there, or its file cannot be read or written.
         """
-        path = directory / "sweep.json"
+        path = directory.path / DEFINITION_FILE
         ours = msgspec.to_builtins(self)
         try:
-            if not path.exists():
-                temporary = directory / ".sweep.json.tmp"
-                temporary.write_text(json.dumps(ours, indent=1) + "\n", "utf-8")
-                temporary.replace(path)
+            if directory.stat(DEFINITION_FILE) is None:
+                directory.write(DEFINITION_FILE, (json.dumps(ours, indent=1) + "\n").encode())
                 return
-            theirs = parse_json(read_file(path, MOST_BYTES), path)
+            theirs = parse_json(directory.read(DEFINITION_FILE, MOST_BYTES), path)
         except (OSError, RefusedFileError) as error:
             raise UsageError(f"{path} cannot be read or written: {error}", hint="choose another --name") from None
         for key, value in ours.items():
             if not isinstance(theirs, dict) or _plain(theirs.get(key)) != _plain(value):
                 before = theirs.get(key) if isinstance(theirs, dict) else theirs
                 raise UsageError(
-                    f"{directory} holds another sweep: {key} is {_shown(before)} there, and {_shown(value)} here",
+                    f"{directory.path} holds another sweep: {key} is {_shown(before)} there, and {_shown(value)} here",
                     hint="repeat its command to continue it, or choose another --name",
                 )
 

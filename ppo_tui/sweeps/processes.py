@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..plotting.series import Series, read_metrics
+from ..errors import UsageError
+from ..plotting.series import Series
 from ..runs import RunDirectory
+from ..runs.history import recorded_metrics
 from ..system import signal_when_parent_dies
 from .definition import MILESTONES
 
@@ -51,6 +53,13 @@ class RunProcess:
         return self._process is not None
 
     def start(self) -> None:
+        """Start the process.
+
+        Raises:
+            UsageError: a link is where its directory should be.
+        """
+        if self.run_dir.path.is_symlink():
+            raise UsageError(f"{self.run_dir.path} is a symbolic link", hint="remove it, or choose another --name")
         command = [sys.executable, "-m", "ppo_tui", *self._arguments, "--run-dir", str(self.run_dir.path)]
         self._process = subprocess.Popen(
             [*command, "--headless", "--quiet", "--resume", "auto"],
@@ -83,10 +92,10 @@ class RunProcess:
         try:
             facts = self.run_dir.metrics.stat()
             if (at := (facts.st_mtime_ns, facts.st_size)) != self._read_at:
-                curves = read_metrics(self.run_dir.metrics)
+                curves = recorded_metrics(self.run_dir)
                 self._read_at = at
                 self._milestones = self._values(curves)
-        except OSError:  # there are no metrics yet
+        except (OSError, UsageError):  # there are no metrics yet
             pass
         return self._milestones
 
@@ -101,8 +110,8 @@ class RunProcess:
     def score(self) -> float:
         """The last value of the metric; NaN without any."""
         try:
-            series = read_metrics(self.run_dir.metrics).get(self._metric)
-        except OSError:
+            series = recorded_metrics(self.run_dir).get(self._metric)
+        except (OSError, UsageError):
             return float("nan")
         return _last(series.values) if series else float("nan")
 

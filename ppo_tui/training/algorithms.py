@@ -14,7 +14,7 @@ from .ppo_engine import PPOEngine
 
 
 def make_engine(
-    context: RunContext, info: EnvInfo, *, pool: WorkerPool | None, run_dir: Path | None, origin: Origin | None
+    context: RunContext, info: EnvInfo, *, pool: WorkerPool | None, workers_log: Path | None, origin: Origin | None
 ) -> Engine[Any]:
     """Start the engine for the algorithm of the configuration.
 
@@ -29,5 +29,5 @@ def make_engine(
     if context.config.run.algorithm == "a3c":
         from .a3c.engine import A3CEngine
 
-        return A3CEngine(context, info, run_dir=run_dir)
+        return A3CEngine(context, info, workers_log=workers_log)
     return PPOEngine(context, info, pool=pool, origin=origin)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Config, build_config, refuse_outsiders
+from ..directories import Place
 from ..distributed.ranks import ALONE, Ranks
 from ..envs import EnvInfo
 from ..errors import DivergedError, PPOTuiError
@@ -49,6 +50,7 @@ class Trainer:
         sinks: objects with an ``emit(event)``, which get every event on the training thread.
         name: the run's name.
         run_dir: named in the events; the trainer itself writes only below `checkpoint_dir`.
+        workers_log: file for the output of workers that the trainer starts; None leaves it as it is.
         checkpoint_dir: where checkpoints go; None keeps none.
         pool: workers that have been started already by `start_pool`; the trainer closes them.
         env_info: the result of `examine`, if it was called already.
@@ -78,7 +80,8 @@ class Trainer:
         sinks: Iterable[Sink] = (),
         name: str = "run",
         run_dir: Path | None = None,
-        checkpoint_dir: Path | None = None,
+        workers_log: Path | None = None,
+        checkpoint_dir: Place | None = None,
         pool: WorkerPool | None = None,
         env_info: EnvInfo | None = None,
         resume_from: OpenedCheckpoint | Path | None = None,
@@ -104,7 +107,7 @@ class Trainer:
         origin = self._resumed.state.origin if self._resumed else None
         info = env_info or examine(config)
         self._notes = [*((Level.WARNING, note) for note in notes), *((Level.INFO, note) for note in info.notes)]
-        self.engine = make_engine(self._context, info, pool=pool, run_dir=run_dir, origin=origin)
+        self.engine = make_engine(self._context, info, pool=pool, workers_log=workers_log, origin=origin)
         try:
             controls = Controls if ranks.size == 1 else RankControls
             self._controls = controls(self._context, self._inbox, self.engine)
@@ -113,7 +116,7 @@ class Trainer:
             self.close()
             raise
 
-    def _prepare_checkpoints(self, directory: Path | None) -> CheckpointManager:
+    def _prepare_checkpoints(self, directory: Place | None) -> CheckpointManager:
         """Restore the resumed checkpoint; return the manager of new ones.
 
         Its environments are restored when the run begins.
@@ -166,9 +169,9 @@ class Trainer:
         """Send a command to the running trainer, from any thread."""
         self._inbox.send(command)
 
-    def publish(self, event: Event) -> None:
-        """Publish an event of the process; on the training thread alone."""
-        self._context.publish(event)
+    def publish_soon(self, event: Event) -> None:
+        """Publish an event of the process soon, from any thread."""
+        self._inbox.call_soon(lambda: self._context.publish(event))
 
     def save(self, path: str | Path) -> Path:
         """Write a checkpoint directory at `path`.

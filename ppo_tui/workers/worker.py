@@ -381,7 +381,10 @@ def _redirect_output(log_path: str) -> None:
 
     C libraries print there too, and the screen is drawn on stderr.
     """
-    descriptor = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        descriptor = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    except OSError:  # the run directory was removed, or the log is none of its files
+        descriptor = os.open(os.devnull, os.O_WRONLY)
     send_output_to(descriptor)
     os.close(descriptor)
 

@@ -89,6 +89,11 @@ def test_a_preset_file_that_is_none(ppo_tui, tmp_path, content, word):
     assert_refused(ppo_tui("--preset", "mine.toml"), tmp_path, "mine.toml", word)
 
 
+def test_an_empty_run_directory_is_an_error_and_not_the_current_one(ppo_tui, tmp_path):
+    assert_refused(ppo_tui("--preset", "cartpole", "--run-dir", ""), tmp_path, "--run-dir is empty", "--run-dir .")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_directory_that_holds_a_run_already(ppo_tui, tmp_path):
     run = tmp_path / "mine"
     run.mkdir()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ppo_tui.directories import Directory
 from ppo_tui.errors import UsageError
 from ppo_tui.sweeps import Choice, Definition, Span, read_search, read_seeds
 from tests.conftest import ROOT
@@ -147,7 +148,9 @@ def test_a_search_is_read_as_it_is_meant():
 
 def test_another_sweep_in_the_same_directory_is_refused(tmp_path):
     first = Definition(preset="cartpole", overrides=(), search=("a=1..2",), seeds=(1,), metric="m")
-    first.settle(tmp_path)
-    first.settle(tmp_path)
-    with pytest.raises(UsageError, match="search is a=1..2 there, and a=1..3 here"):
-        Definition(preset="cartpole", overrides=(), search=("a=1..3",), seeds=(1,), metric="m").settle(tmp_path)
+    other = Definition(preset="cartpole", overrides=(), search=("a=1..3",), seeds=(1,), metric="m")
+    with Directory.open(tmp_path) as directory:
+        first.settle(directory)
+        first.settle(directory)
+        with pytest.raises(UsageError, match="search is a=1..2 there, and a=1..3 here"):
+            other.settle(directory)

@@ -124,7 +124,7 @@ def test_a_table_a_csv_and_a_figure(ppo_tui, tmp_path, three_runs):
         (["a-1", "--by", "presets"], ["--by 'presets'", "did you mean 'preset'"]),
         (["a-1", "--statistic", "median"], ["--statistic 'median'", "did you mean 'mean'"]),
         (["a-1", "--plot", "out.gif"], ["out.gif", ".png, .svg"]),
-        (["a-1", "--csv", "nowhere/out.csv"], ["nowhere/out.csv", "cannot be written"]),
+        (["a-1", "--csv", "nowhere/out.csv"], ["nowhere/out.csv", "there is no directory"]),
     ],
     ids=lambda value: " ".join(value[:3]),
 )

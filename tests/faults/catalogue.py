@@ -162,6 +162,16 @@ CATALOGUE: dict[int, Fault] = {
         "a lost terminal: the run goes on headless, run.log has the traceback, attach shows it again",
         ("tests/faults/test_screen.py", "tests/tui/test_guest.py"),
     ),
+    33: Fault(
+        "run directory moved, removed, copied, without its lock; links and special files in it",
+        "an alarm within seconds, or a refusal; held by descriptor, nothing is written elsewhere",
+        ("tests/faults/test_directories.py", "tests/runs/test_directory.py",
+         "tests/training/checkpoint/test_files.py"),
+    ),
+    34: Fault(
+        "run.json, config.toml, metrics or a neighbour damaged", "shown as damaged; rebuilt when the run resumes",
+        ("tests/runs/test_directory.py", "tests/runs/test_registry.py"),
+    ),
 }  # fmt: skip
 """By number."""
 

@@ -88,7 +88,7 @@ def test_damaged_files_hide_nothing_else(tmp_path):
     (tmp_path / "broken" / "run.json").write_text('["not", "an", "object"]')
     assert {each.name: (each.state, each.step) for each in list_runs(tmp_path)} == {
         "run": ("finished", 256),
-        "broken": ("unknown", 0),
+        "broken": ("damaged", 0),
     }
 
 

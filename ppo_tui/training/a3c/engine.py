@@ -40,7 +40,7 @@ class A3CEngine:
     and one that never stopped.
 
     Args:
-        run_dir: directory for the workers' output; None leaves it as it is.
+        workers_log: file for the workers' output; None leaves it as it is.
 
     Raises:
         ConfigError: the networks do not fit.
@@ -50,7 +50,7 @@ class A3CEngine:
     live_settings: frozenset[str] = frozenset(LIVE)
     has_rollout_ahead = False
 
-    def __init__(self, context: RunContext, info: EnvInfo, *, run_dir: Path | None) -> None:
+    def __init__(self, context: RunContext, info: EnvInfo, *, workers_log: Path | None) -> None:
         config = context.config
         self._context = context
         self.device, self.threads = torch.device("cpu"), Threads(act=1, learn=1)
@@ -62,8 +62,7 @@ class A3CEngine:
             frame_stack=config.env.frame_stack,
             seed=config.run.seed,
         )
-        log_path = None if run_dir is None else run_dir / "workers.log"
-        self.pool = ActorLearners(config, info, self.policy, log_path)
+        self.pool = ActorLearners(config, info, self.policy, workers_log)
         self.rollouts = _EnvironmentsOfWorkers()
         self._failures: Counter[int] = Counter()
         self._remarked: set[str] = set()

@@ -11,9 +11,9 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
-import uuid
-from collections.abc import Mapping
+import re
+import secrets
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,20 @@ from typing import Any
 import msgspec
 
 from ...config import complete_older
+from ...directories import Directory, Place, is_plain, opened, path_of
 from ...errors import RunFailedError, UsageError
+from ...files import RefusedFileError
 from ...system import exchange_paths
 
 FORMAT_VERSION = 2
 MANIFEST_FILE = "manifest.json"
 MAX_MANIFEST_BYTES = 1_000_000
+
+_LARGE_BYTES = 256 * 1024 * 1024
+"""A file beyond this is hashed before it is taken into memory."""
+
+_UNFINISHED = re.compile(r"\.step-\d+\..*\.tmp")
+"""Names of checkpoints that are being written or deleted."""
 
 _SYNTAX_ERRORS = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
@@ -146,44 +154,57 @@ def decode_state(path: Path, files: Mapping[str, bytes]) -> CheckpointState:
         ) from None
 
 
-def write_checkpoint_files(path: Path, files: Mapping[str, bytes], **facts: Any) -> Manifest:
-    """Write a checkpoint at `path`, replacing an existing one atomically.
+def write_checkpoint_files(place: Place, files: Mapping[str, bytes], **facts: Any) -> Manifest:
+    """Write a checkpoint at `place`, replacing an existing one atomically.
 
     Args:
         facts: the fields of the `Manifest` other than `format` and `files`.
 
     Raises:
-        OSError: the disk is full or not writable; an existing checkpoint at `path` is unchanged.
+        OSError: the disk is full or not writable; an existing checkpoint at `place` is unchanged.
     """
-    sums = {name: _sha256(content) for name, content in files.items()}
+    if isinstance(place, Path):
+        with opened(place.parent, make=True) as directory:
+            return write_checkpoint_files(directory / place.name, files, **facts)
+    directory, name = place
+    sums = {file: _sha256(content) for file, content in files.items()}
     manifest = Manifest(format=FORMAT_VERSION, files=sums, **facts)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
-    temporary.mkdir(parents=True)
+    temporary = f".{name}.{secrets.token_hex(8)}.tmp"
+    os.mkdir(temporary, mode=0o700, dir_fd=directory.descriptor)
     try:
-        for name, content in {**files, MANIFEST_FILE: _seal(manifest)}.items():
-            _write_through(temporary / name, content)
-        _flush(temporary)
-        _move_into_place(temporary, path)
-        _flush(path.parent)
+        with directory.subdirectory(temporary) as unfinished:
+            for file, content in {**files, MANIFEST_FILE: _seal(manifest)}.items():
+                unfinished.write_new(file, content)
+            unfinished.flush()
+            os.fchmod(unfinished.descriptor, directory.mode_below)
+        _move_into_place(directory, temporary, name)
+        directory.flush()
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        directory.remove_tree(temporary)
     return manifest
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Read the manifest of the checkpoint at `path`, without its files.
+def read_manifest(place: Place) -> Manifest:
+    """Read the manifest of the checkpoint at `place`, without its files.
 
     Raises:
         UsageError: there is no checkpoint, its manifest is damaged, or another version wrote it.
     """
-    file = path / MANIFEST_FILE
+    path = path_of(place)
     try:
-        with file.open("rb") as stream:
-            content = stream.read(MAX_MANIFEST_BYTES + 1)
-    except FileNotFoundError:
-        raise UsageError(f"{path} is not a checkpoint: it has no {MANIFEST_FILE}") from None
+        with opened(place) as directory:
+            return _read_manifest(directory, path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise _no_checkpoint(path) from None
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _read_manifest(directory: Directory, path: Path) -> Manifest:
+    try:
+        content = directory.read(MANIFEST_FILE, MAX_MANIFEST_BYTES)
+    except FileNotFoundError:
+        raise _no_checkpoint(path) from None
     try:
         seal = msgspec.json.decode(content, type=_AnySeal)
         version = seal.manifest.format if seal.manifest else seal.format
@@ -198,7 +219,7 @@ def read_manifest(path: Path) -> Manifest:
         manifest = msgspec.json.decode(msgspec.json.decode(content, type=_Seal).manifest, type=Manifest)
     except _SYNTAX_ERRORS:
         raise _damaged(path, MANIFEST_FILE) from None
-    if _seal(manifest) != content:
+    if _seal(manifest) != content or not all(map(is_plain, manifest.files)):
         raise _damaged(path, MANIFEST_FILE)
     return manifest
 
@@ -217,56 +238,85 @@ class OpenedCheckpoint:
     files: dict[str, bytes] = field(repr=False)
 
     @classmethod
-    def open(cls, path: Path) -> OpenedCheckpoint:
-        """Read the checkpoint at `path` and check every file.
+    def open(cls, place: Place) -> OpenedCheckpoint:
+        """Read the checkpoint at `place` and check every file.
 
         Raises:
-            UsageError: as `read_manifest`, or a file is missing or damaged.
+            UsageError: as `read_manifest`, or a file is missing, damaged, or too large for this machine.
         """
-        manifest = read_manifest(path)
-        files = {}
-        for name, checksum in manifest.files.items():
-            try:
-                content = (path / name).read_bytes()
-            except OSError:
-                raise _damaged(path, name) from None
-            if _sha256(content) != checksum:
-                raise _damaged(path, name)
-            files[name] = content
+        path = path_of(place)
+        try:
+            with opened(place) as directory:
+                manifest = _read_manifest(directory, path)
+                files = _read_files(directory, path, manifest)
+        except (FileNotFoundError, NotADirectoryError):
+            raise _no_checkpoint(path) from None
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}") from None
         return cls(path, manifest, decode_state(path, files), files)
 
 
-def list_checkpoints(directory: Path) -> tuple[list[tuple[Path, Manifest]], list[str]]:
-    """The checkpoints in `directory`, newest first, and problems of the others.
+def _read_files(directory: Directory, path: Path, manifest: Manifest) -> dict[str, bytes]:
+    """Read the files of a manifest, each with its checksum."""
+    files: dict[str, bytes] = {}
+    left = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    for name, checksum in manifest.files.items():
+        try:
+            with directory.open_file(name) as file:
+                size = os.fstat(file.fileno()).st_size
+                left -= size
+                if left < 0:
+                    raise UsageError(f"{path}: {name} and the files before it are larger than half of the memory here")
+                if size > _LARGE_BYTES and hashlib.file_digest(file, "sha256").hexdigest() != checksum:
+                    raise _damaged(path, name)
+                file.seek(0)
+                content = file.read(size)
+        except (OSError, RefusedFileError):
+            raise _damaged(path, name) from None
+        if _sha256(content) != checksum:
+            raise _damaged(path, name)
+        files[name] = content
+    return files
+
+
+def list_checkpoints(place: Place | Directory) -> tuple[list[tuple[Path, Manifest]], list[str]]:
+    """The checkpoints at `place`, newest first, and problems of the others.
 
     Listed are those with a valid manifest; their other files are not read.
     """
-    found, problems = [], []
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        for path in directory.iterdir():
-            if path.is_symlink() or not path.is_dir() or path.suffix == ".tmp":
-                continue
-            try:
-                found.append((path, read_manifest(path)))
-            except UsageError as error:
-                problems.append(error.message)
-    return sorted(found, key=lambda pair: (pair[1].serial, pair[1].step), reverse=True), problems
+    problems: list[str] = []
+    with _reporting(place, problems), opened(place) as directory:
+        return _list(directory, problems), problems
+    return [], problems
 
 
-def newest_checkpoint(directory: Path) -> tuple[OpenedCheckpoint, list[str]]:
-    """The newest whole checkpoint in `directory`, and the problems of newer ones.
+def _list(directory: Directory, problems: list[str]) -> list[tuple[Path, Manifest]]:
+    found = []
+    for name in directory.names():
+        if not directory.is_directory(name) or name.endswith(".tmp"):
+            continue
+        try:
+            found.append((directory.path / name, read_manifest(directory / name)))
+        except UsageError as error:
+            problems.append(error.message)
+    return sorted(found, key=lambda pair: (pair[1].serial, pair[1].step), reverse=True)
+
+
+def newest_checkpoint(place: Place | Directory) -> tuple[OpenedCheckpoint, list[str]]:
+    """The newest whole checkpoint at `place`, and the problems of newer ones.
 
     Raises:
         RunFailedError: there is none.
     """
-    candidates, problems = list_checkpoints(directory)
-    for path, _ in candidates:
-        try:
-            return OpenedCheckpoint.open(path), problems
-        except UsageError as error:
-            problems.append(error.message)
+    problems: list[str] = []
+    with _reporting(place, problems), opened(place) as directory:
+        for path, _ in _list(directory, problems):
+            try:
+                return OpenedCheckpoint.open(directory / path.name), problems
+            except UsageError as error:
+                problems.append(error.message)
     raise RunFailedError(
-        f"{directory} holds no whole checkpoint" + "".join(f"\n  {problem}" for problem in problems),
+        f"{path_of(place)} holds no whole checkpoint" + "".join(f"\n  {problem}" for problem in problems),
         hint="nothing was changed; start a new run, or name a checkpoint that was copied elsewhere",
     )
 
@@ -276,24 +326,33 @@ def checkpoint_name(step: int) -> str:
     return f"step-{step:012d}"
 
 
-def remove_unfinished(directory: Path) -> None:
+@contextlib.contextmanager
+def _reporting(place: Place | Directory, problems: list[str]) -> Iterator[None]:
+    """Note an unreadable directory as a problem; a missing one is none."""
+    try:
+        yield
+    except FileNotFoundError:
+        pass
+    except RefusedFileError as error:
+        problems.append(error.message)
+    except OSError as error:
+        problems.append(f"{path_of(place)} cannot be read: {error.strerror}")
+
+
+def remove_unfinished(directory: Directory) -> None:
     """Remove the remains of processes killed while saving."""
-    for path in directory.glob(".*.tmp"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def point_link(link: Path, target: Path) -> None:
-    """Point `link` at `target`, beside it, in one atomic step."""
-    temporary = link.with_name(f".{link.name}.link.tmp")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target.name)
-    temporary.replace(link)
+    for name in directory.names():
+        if _UNFINISHED.fullmatch(name) and directory.is_directory(name):
+            directory.remove_tree(name)
 
 
 def _seal(manifest: Manifest) -> bytes:
     body = msgspec.json.encode(manifest)
     return json.dumps({"manifest": json.loads(body), "sha256": _sha256(body)}, indent=1).encode()
+
+
+def _no_checkpoint(path: Path) -> UsageError:
+    return UsageError(f"{path} is not a checkpoint: it has no {MANIFEST_FILE}")
 
 
 def _damaged(path: Path, name: str) -> UsageError:
@@ -304,34 +363,18 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _write_through(file: Path, content: bytes) -> None:
-    """Write a file and wait until it is on the disk."""
-    with file.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _flush(directory: Path) -> None:
-    """Wait until the names in a directory are on the disk."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _move_into_place(temporary: Path, path: Path) -> None:
-    """Rename `temporary` to `path`, exchanging it with an existing checkpoint.
+def _move_into_place(directory: Directory, temporary: str, name: str) -> None:
+    """Rename `temporary` to `name`, exchanging it with an existing checkpoint.
 
     The existing one is in `temporary` afterwards. If the system cannot exchange two names, it has a hidden name for a
     moment, under which `list_checkpoints` still finds it.
     """
-    if not path.exists():
-        temporary.rename(path)
-    elif not exchange_paths(temporary, path):
-        aside = path.with_name(f".{path.name}.old")
-        shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
-        temporary.rename(path)
-        shutil.rmtree(aside, ignore_errors=True)
+    path = directory.for_libraries
+    if directory.stat(name) is None:
+        directory.rename(temporary, name)
+    elif not exchange_paths(path / temporary, path / name):
+        aside = f".{name}.old"
+        directory.remove_tree(aside)
+        directory.rename(name, aside)
+        directory.rename(temporary, name)
+        directory.remove_tree(aside)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import shutil
+import os
 import threading
 import time
 from collections import deque
@@ -16,6 +16,7 @@ import msgspec
 import torch
 
 from ...config import build_config
+from ...directories import Directory, Place, is_plain, opened
 from ...errors import RunFailedError, UsageError
 from ...protocol import Alarm, CheckpointSaved, CommandRefused, Level, Rewound, RunResumed, RunState, StateChanged
 from ..collect import CollectorState
@@ -28,7 +29,6 @@ from .files import (
     checkpoint_name,
     list_checkpoints,
     newest_checkpoint,
-    point_link,
     read_manifest,
     remove_unfinished,
 )
@@ -93,7 +93,7 @@ class CheckpointManager:
         context: RunContext,
         parts: RunParts,
         inbox: Inbox,
-        directory: Path | None,
+        directory: Place | None,
         resumed: Snapshot | None = None,
     ) -> None:
         config, ranks = context.config, context.ranks
@@ -124,7 +124,8 @@ class CheckpointManager:
         self._newest_step: int | None = None
         self._serial = 1
         if directory is not None:
-            remove_unfinished(directory)
+            with contextlib.suppress(OSError), opened(directory) as held:
+                remove_unfinished(held)
             existing, _ = list_checkpoints(directory)
             if existing:
                 self._serial, self._newest_step = existing[0][1].serial + 1, existing[0][1].step
@@ -307,11 +308,12 @@ class CheckpointManager:
         """
         if self._directory is None or state.evaluating is None or not self._evaluation.active:
             return
-        path = self._directory / checkpoint_name(state.evaluating)
+        name = checkpoint_name(state.evaluating)
         try:
-            manifest = read_manifest(path)
-        except UsageError as error:
-            message = f"the evaluation of step {state.evaluating:,} cannot be made up for: {error.message}"
+            with opened(self._directory) as directory:
+                path, manifest = directory.path / name, read_manifest(directory / name)
+        except (OSError, UsageError) as error:
+            message = f"the evaluation of step {state.evaluating:,} cannot be made up for: {error}"
             self._context.publish(Alarm(level=Level.WARNING, message=message))
             return
         self._evaluate(
@@ -338,11 +340,14 @@ class CheckpointManager:
 
         Returns whether the checkpoint at `path` has it and the link was written.
         """
-        if self._directory is None or not path.is_dir() or not self._is_best(score):
+        if self._directory is None or not self._is_best(score):
             return False
         try:
-            point_link(self._directory / "best", path)
-        except OSError:  # the next one that is as good tries again
+            with opened(self._directory) as directory:
+                if not directory.is_directory(path.name):
+                    return False
+                directory.link("best", path.name)
+        except (OSError, UsageError):  # the next one that is as good tries again
             return False
         self._best = score
         return True
@@ -397,18 +402,20 @@ class CheckpointManager:
             if outcome.reason == "evaluation":
                 self._evaluate(outcome)
 
-    def _write(self, directory: Path, saving: _Saving) -> None:
+    def _write(self, place: Place, saving: _Saving) -> None:
         """Write a checkpoint, in the writing thread."""
         began, state = time.monotonic(), saving.snapshot.state
-        path = directory / checkpoint_name(state.step)
+        name = checkpoint_name(state.step)
         try:
-            write_checkpoint(path, saving.snapshot, serial=saving.serial, reason=saving.reason)
-            point_link(directory / "latest", path)
-            if saving.is_best:
-                point_link(directory / "best", path)
-                self._best = state.best
+            with opened(place, make=True) as directory:
+                path = directory.path / name
+                write_checkpoint(directory / name, saving.snapshot, serial=saving.serial, reason=saving.reason)
+                directory.link("latest", name)
+                if saving.is_best:
+                    directory.link("best", name)
+                    self._best = state.best
         except Exception as error:
-            self._outcomes.append(self._failed(directory, error, state.step))
+            self._outcomes.append(self._failed(place, error, state.step))
         else:
             now = time.monotonic()
             self._write_seconds = now - began
@@ -421,11 +428,11 @@ class CheckpointManager:
                     path=str(path), step=state.step, update=state.update, reason=saving.reason, seconds=saving.waited
                 )
             )
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, UsageError), opened(place) as directory:
                 self._delete_old(directory)
         self._inbox.call_soon(self._report)
 
-    def _failed(self, directory: Path, error: Exception, step: int) -> Alarm:
+    def _failed(self, place: Place, error: Exception, step: int) -> Alarm:
         """Plan the next try of a failed checkpoint; return its alarm.
 
         The delay doubles with each failure, up to `LONGEST_RETRY_SECONDS`.
@@ -435,25 +442,31 @@ class CheckpointManager:
         self._retry_seconds = min(2 * delay, LONGEST_RETRY_SECONDS)
         cause = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         free = "?"
-        with contextlib.suppress(OSError):
-            free = f"{shutil.disk_usage(directory).free:,}"
+        with contextlib.suppress(OSError, UsageError), opened(place) as directory:
+            disk = os.statvfs(directory.descriptor)
+            free = f"{disk.f_bavail * disk.f_frsize:,}"
         kept = "there is none on the disk yet" if self._newest_step is None else f"kept step {self._newest_step:,}"
         message = f"checkpoint of step {step:,} failed: {cause}, {free} bytes free; {kept}; next try in {delay:.0f} s"
         return Alarm(level=Level.ERROR, message=message)
 
-    def _delete_old(self, directory: Path) -> None:
+    def _delete_old(self, directory: Directory) -> None:
         """Delete automatic checkpoints beyond the newest few.
 
         Those that a link names, and the one under evaluation, stay.
         """
-        links = (directory / "latest", directory / "best", self._evaluation.checkpoint)
-        kept = {path.resolve() for path in links if path}
-        automatic = [path for path, manifest in list_checkpoints(directory)[0] if manifest.reason != "manual"]
-        for path in automatic[self._keep_newest :]:
-            if path.resolve() not in kept:
+        kept = {self._evaluation.checkpoint.name} if self._evaluation.checkpoint else set()
+        for link in ("latest", "best"):
+            with contextlib.suppress(OSError, UsageError):
+                kept.add(directory.target(link))
+        checkpoints, _ = list_checkpoints(directory)
+        automatic = [path.name for path, manifest in checkpoints if manifest.reason != "manual"]
+        for name in automatic[self._keep_newest :]:
+            if name not in kept:
                 # Under another name first: a half-deleted one must not look like a checkpoint.
-                gone = path.rename(path.with_name(f".{path.name}.deleted.tmp"))
-                shutil.rmtree(gone, ignore_errors=True)
+                gone = f".{name}.deleted.tmp"
+                directory.remove_tree(gone)
+                directory.rename(name, gone)
+                directory.remove_tree(gone)
 
     # ── Going back ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -505,14 +518,17 @@ class CheckpointManager:
         return snapshot.state
 
     def _find(self, text: str) -> _Found:
-        path = Path(text)
-        if self._directory and not path.is_absolute() and not path.exists():
-            path = self._directory / text
-        path = path.resolve()
         try:
-            return _Found(path=str(path), files=OpenedCheckpoint.open(path).files)
+            if self._directory and is_plain(text):
+                with opened(self._directory) as directory:
+                    checkpoint = OpenedCheckpoint.open(directory / directory.target(text))
+            else:
+                checkpoint = OpenedCheckpoint.open(Path(text).resolve())
         except UsageError as error:
             return _Found(problem=str(error))
+        except (OSError, ValueError, RuntimeError):  # of a path that no file can have, too
+            return _Found(problem=f"there is no checkpoint {text!r}")
+        return _Found(path=str(checkpoint.path), files=checkpoint.files)
 
     def _warn(self, envs: dict[int, str], consequence: str) -> None:
         """Warn about these environments, with a reason; once for each of them."""

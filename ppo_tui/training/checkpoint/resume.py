@@ -22,6 +22,7 @@ from ...config import (
     get_value,
     to_tables,
 )
+from ...directories import Place
 from ...errors import UsageError
 from .files import CheckpointState, OpenedCheckpoint, Origin, newest_checkpoint
 from .fingerprint import code_fingerprint, same_numbers
@@ -61,7 +62,7 @@ class ResumePoint:
     skipped: tuple[str, ...] = ()
 
     @classmethod
-    def newest(cls, checkpoints: Path) -> ResumePoint:
+    def newest(cls, checkpoints: Place) -> ResumePoint:
         """The newest whole checkpoint in this directory.
 
         Raises:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from ...config import Config, build_config, refuse_outsiders, to_tables
+from ...directories import Directory, Place
 from ...distributed.ranks import ALONE, Ranks
 from ...envs import EnvInfo
 from ...errors import UsageError
@@ -209,14 +210,14 @@ class Snapshot:
         )
 
 
-def write_checkpoint(path: Path, snapshot: Snapshot, *, serial: int = 0, reason: str = "manual") -> Manifest:
-    """Write a checkpoint directory at `path`, replacing an existing one atomically.
+def write_checkpoint(place: Place, snapshot: Snapshot, *, serial: int = 0, reason: str = "manual") -> Manifest:
+    """Write a checkpoint directory at `place`, replacing an existing one atomically.
 
     Raises:
-        OSError: the disk is full or not writable; an existing checkpoint at `path` is unchanged.
+        OSError: the disk is full or not writable; an existing checkpoint at `place` is unchanged.
     """
     step, update = snapshot.state.step, snapshot.state.update
-    return write_checkpoint_files(path, snapshot.files(), serial=serial, step=step, update=update, reason=reason)
+    return write_checkpoint_files(place, snapshot.files(), serial=serial, step=step, update=update, reason=reason)
 
 
 def read_checkpoint(checkpoint: OpenedCheckpoint | Path, ranks: Ranks = ALONE) -> Snapshot:
@@ -251,7 +252,8 @@ def load_policy(path: str | Path, *, device: str = "cpu", allow_import: bool = F
     """
     path = Path(path)
     if (path / "checkpoints").is_dir():
-        opened, skipped = newest_checkpoint(path / "checkpoints")
+        with Directory.open(path) as directory:
+            opened, skipped = newest_checkpoint(directory / "checkpoints")
         for problem in skipped:
             warnings.warn(f"passed over: {problem}", stacklevel=2)
     else:

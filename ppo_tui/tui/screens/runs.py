@@ -12,8 +12,11 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widget import Widget
 
+from ...errors import UsageError
 from ...plotting import formats
-from ...plotting.series import Series, read_metrics
+from ...plotting.series import Series
+from ...runs import RunDirectory
+from ...runs.history import recorded_metrics
 from ...runs.registry import RunSummary, list_runs
 from .. import keys
 from ..chart_view import ChartView
@@ -137,6 +140,6 @@ class RunsScreen(ChartActions, ListScreen[RunSummary]):
 def _metrics_of(path: str) -> dict[str, Series]:
     """The curves of the run in this directory; none without a file."""
     try:
-        return read_metrics(Path(path) / "metrics.jsonl")
-    except OSError:
+        return recorded_metrics(RunDirectory(Path(path)))
+    except (OSError, UsageError):
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -11,8 +12,10 @@ import shutil
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from hypothesis import given, settings
@@ -21,7 +24,7 @@ from hypothesis import strategies as st
 from ppo_tui import load_preset
 from ppo_tui.distributed.ranks import ALONE
 from ppo_tui.errors import RunFailedError, UsageError
-from ppo_tui.protocol import Alarm, CheckpointSaved
+from ppo_tui.protocol import Alarm, CheckpointSaved, CommandRefused
 from ppo_tui.training.checkpoint import files as checkpoint_files
 from ppo_tui.training.checkpoint import manager
 from ppo_tui.training.checkpoint.files import (
@@ -32,6 +35,7 @@ from ppo_tui.training.checkpoint.files import (
     SavedSchedule,
     list_checkpoints,
     newest_checkpoint,
+    read_manifest,
     write_checkpoint_files,
 )
 from ppo_tui.training.checkpoint.manager import CheckpointManager
@@ -380,3 +384,82 @@ def test_what_a_killed_process_left_behind_is_cleared_away(tmp_path):
     kept.save(2)
     assert list_checkpoints(tmp_path)[0][0][1].serial == 42, "later than everything before"
     assert os.readlink(tmp_path / "latest") == "step-000000000002"
+
+
+# ── Files of strangers ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def forge(path: Path, names: dict[str, bytes]) -> None:
+    """Write a checkpoint whose manifest names these files, too, with the right checksums."""
+    write_checkpoint(path, snapshot())
+    manifest = read_manifest(path)
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in names.items()}
+    forged = msgspec.structs.replace(manifest, files=manifest.files | sums)
+    body = msgspec.json.encode(forged)
+    seal = {"manifest": json.loads(body), "sha256": hashlib.sha256(body).hexdigest()}
+    (path / MANIFEST_FILE).write_text(json.dumps(seal, indent=1))
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "../fifo", "..", ".", "", "a/b", "../../secret"])
+def test_a_manifest_with_other_names_than_of_its_own_files_is_damaged(tmp_path: Path, name: str):
+    os.mkfifo(tmp_path / "fifo")
+    forge(tmp_path / "step-1", {name: b""})
+    for read in (OpenedCheckpoint.open, read_manifest):
+        with pytest.raises(UsageError, match=r"manifest\.json is missing or damaged"):
+            read(tmp_path / "step-1")
+    assert list_checkpoints(tmp_path)[0] == []
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "device", "directory", "link"])
+@pytest.mark.parametrize("name", [MANIFEST_FILE, "envs.bin"])
+def test_a_special_file_in_a_checkpoint_is_refused_and_never_waited_for(tmp_path: Path, kind: str, name: str):
+    file = tmp_path / "step-1" / name
+    write_checkpoint(tmp_path / "step-1", snapshot())
+    (tmp_path / "content").write_bytes(file.read_bytes())
+    file.unlink()
+    if kind == "FIFO":
+        os.mkfifo(file)
+    elif kind == "directory":
+        file.mkdir()
+    else:
+        file.symlink_to("/dev/zero" if kind == "device" else tmp_path / "content")
+    with pytest.raises(UsageError):
+        OpenedCheckpoint.open(tmp_path / "step-1")
+    with pytest.raises(RunFailedError, match="no whole checkpoint"):
+        newest_checkpoint(tmp_path)
+
+
+def test_files_larger_than_the_memory_are_refused_unread(tmp_path: Path):
+    write_checkpoint(tmp_path / "step-1", snapshot())
+    os.truncate(tmp_path / "step-1" / "envs.bin", 2**42)  # a hole: it takes no room on the disk
+    with pytest.raises(UsageError, match="larger than half of the memory"):
+        OpenedCheckpoint.open(tmp_path / "step-1")
+
+
+def test_a_large_file_is_hashed_before_it_is_taken_into_memory(tmp_path: Path):
+    write_checkpoint(tmp_path / "step-1", snapshot())
+    os.truncate(tmp_path / "step-1" / "envs.bin", 2**28 + 1)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UsageError, match=r"envs\.bin is missing or damaged"):
+            OpenedCheckpoint.open(tmp_path / "step-1")
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()
+
+
+def test_rewinding_to_a_strangers_checkpoint_is_refused(tmp_path: Path):
+    kept = Kept(tmp_path)
+    kept.save(1)
+    (tmp_path / "fifo").mkdir()
+    os.mkfifo(tmp_path / "fifo" / MANIFEST_FILE)
+    (tmp_path / "out").symlink_to("/")
+    for text in ("fifo", str(tmp_path / "fifo"), "out", "/dev/zero", "nul\0", "n" * 5_000, "", "nowhere"):
+        assert kept.manager.rewind(text) is None
+    assert [type(event) for event in kept.events[1:]] == [CommandRefused] * 8
+
+
+def test_no_others_directory_is_cleared_away(tmp_path: Path):
+    (tmp_path / ".important.tmp").mkdir()
+    Kept(tmp_path)
+    assert names(tmp_path) == [".important.tmp"]
