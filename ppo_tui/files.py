@@ -103,7 +103,7 @@ def read_text(path: Path | str, most_bytes: int) -> str:
 
 
 def decode_text(raw: bytes, path: Path | str) -> str:
-    """The text of a file from its bytes, without a byte order mark.
+    """Decode the content of a text file, without a byte order mark.
 
     Raises:
         RefusedFileError: it is binary, or not UTF-8.

@@ -5,18 +5,19 @@ A pickled space may be of a class of the environment's own: loading it would imp
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 
 PlainSpace = Mapping[str, Any]
 """The kind of a space, and the arguments of its constructor."""
 
 
 def plain_space(space: Space) -> PlainSpace | None:
-    """The numbers of a space of arrays; None for any other kind.
+    """The numbers of a space of arrays, or of such spaces; None for any other kind.
 
     Of a subclass, the numbers alone remain.
     """
@@ -31,7 +32,16 @@ def plain_space(space: Space) -> PlainSpace | None:
             return {"kind": "MultiDiscrete", "nvec": nvec, "start": start, "dtype": space.dtype.str}
         case MultiBinary():
             return {"kind": "MultiBinary", "shape": [int(n) for n in space.shape], "scalar": isinstance(space.n, int)}
+        case Dict():
+            return _plain_parts("Dict", dict(space.spaces))
+        case Tuple():
+            return _plain_parts("Tuple", dict(enumerate(space.spaces)))
     return None
+
+
+def _plain_parts(kind: str, spaces: Mapping[Any, Space]) -> PlainSpace | None:
+    parts = [(key if isinstance(key, int) else str(key), plain_space(space)) for key, space in spaces.items()]
+    return None if any(part is None for _, part in parts) else {"kind": kind, "parts": parts}
 
 
 def space_of(plain: PlainSpace) -> Space:
@@ -49,6 +59,10 @@ def space_of(plain: PlainSpace) -> Space:
         return MultiDiscrete(_array(plain["nvec"]), start=_array(plain["start"]), dtype=dtype)  # type: ignore[arg-type]
     if kind == "MultiBinary":
         return MultiBinary(plain["shape"][0] if plain["scalar"] else plain["shape"])
+    if kind == "Dict":  # an ordered one keeps its order
+        return Dict(OrderedDict((key, space_of(part)) for key, part in plain["parts"]))
+    if kind == "Tuple":
+        return Tuple([space_of(part) for _, part in plain["parts"]])
     raise ValueError(f"{kind!r} is no kind of space")
 
 

@@ -6,6 +6,7 @@ Whatever they do to their process (threads, signals, PyTorch's settings, a crash
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
 import pickle
@@ -37,6 +38,9 @@ CLOSE_SECONDS = 2.0
 
 PRINTED_LINES, PRINTED_CHARACTERS = 3, 200
 """How much of its last output an error shows."""
+
+_SPACES = ("observation_space", "action_space", "given_observation_space", "given_action_space")
+"""Facts that travel as `plain_space`."""
 
 _CHANCES = 2
 """How often a process may be killed or stopped from outside before that counts as the environment's own doing."""
@@ -153,8 +157,7 @@ def _raise_refusal(answer: dict[str, Any], probe: _Probe) -> None:
 
 
 def _env_info(facts: dict[str, Any]) -> EnvInfo:
-    observation_space, action_space = space_of(facts.pop("observation_space")), space_of(facts.pop("action_space"))
-    return EnvInfo(observation_space=observation_space, action_space=action_space, **facts)  # type: ignore[arg-type]
+    return EnvInfo(**{name: space_of(fact) if name in _SPACES else fact for name, fact in facts.items()})
 
 
 class _Probe:
@@ -253,13 +256,8 @@ def _probe_main(pipe: Connection, setup: _ProbeSetup, _shared_memory: None) -> N
 
 def _examination(config: EnvConfig) -> Iterator[dict[str, Any]]:
     for info in probing(config):
-        yield {
-            "observation_space": plain_space(info.observation_space),
-            "action_space": plain_space(info.action_space),
-            "reward_threshold": info.reward_threshold,
-            "action_meanings": info.action_meanings,
-            "num_masked": info.num_masked,
-        }
+        facts = {field.name: getattr(info, field.name) for field in dataclasses.fields(info)}
+        yield {name: plain_space(fact) if name in _SPACES else fact for name, fact in facts.items()}
 
 
 def _description(env_fn: Callable[[], gymnasium.Env]) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ import warnings
 import numpy as np
 import psutil
 import pytest
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscrete, Text, Tuple
 
 from ppo_tui.config import build_config
 from ppo_tui.envs import EnvInfo
@@ -175,6 +175,8 @@ def test_a_space_of_a_class_of_its_own_arrives_as_its_numbers():
         MultiDiscrete([2, 3], start=[5, -1]),
         MultiBinary(4),
         MultiBinary([2, 3]),
+        Dict(z=Box(0, 1, (2,)), a=Dict(b=Discrete(2))),
+        Tuple([Discrete(2), MultiBinary(3)]),
     ],
 )
 def test_spaces_travel_as_plain_numbers(space):
@@ -183,7 +185,8 @@ def test_spaces_travel_as_plain_numbers(space):
 
 
 def test_other_spaces_do_not():
-    assert plain_space(Dict(a=Discrete(2))) is None
+    assert plain_space(Dict(a=Text(3))) is None
+    assert plain_space(Tuple([Discrete(2), Graph(Box(0, 1, (2,)), None)])) is None
 
 
 @pytest.mark.parametrize("env_id", ["ALE/Breakout-v5", "CarRacing-v3", "CartPole-v0", "Breakout-v4"])
