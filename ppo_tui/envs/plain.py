@@ -17,9 +17,9 @@ PlainSpace = Mapping[str, Any]
 
 
 def plain_space(space: Space) -> PlainSpace | None:
-    """The numbers of a space of arrays, or of such spaces; None for any other kind.
+    """The numbers of a space of arrays, or of such spaces.
 
-    Of a subclass, the numbers alone remain.
+    None for any other kind. Of a subclass, the numbers alone remain.
     """
     match space:
         case Box():

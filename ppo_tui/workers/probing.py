@@ -157,7 +157,8 @@ def _raise_refusal(answer: dict[str, Any], probe: _Probe) -> None:
 
 
 def _env_info(facts: dict[str, Any]) -> EnvInfo:
-    return EnvInfo(**{name: space_of(fact) if name in _SPACES else fact for name, fact in facts.items()})
+    read: dict[str, Any] = {name: space_of(fact) if name in _SPACES else fact for name, fact in facts.items()}
+    return EnvInfo(**read)
 
 
 class _Probe:
