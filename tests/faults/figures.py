@@ -23,9 +23,11 @@ import psutil
 from ppo_tui import Trainer, load_preset
 from ppo_tui.errors import UsageError
 from ppo_tui.protocol import Alarm, CheckpointSaved, Event, RolloutProgress
+from ppo_tui.runs import RunDirectory
 from ppo_tui.training.checkpoint.files import list_checkpoints, newest_checkpoint
 from ppo_tui.training.checkpoint.snapshot import read_checkpoint, write_checkpoint
 from tests.conftest import ROOT
+from tests.faults.random_keys import TypedInto
 from tests.faults.test_processes import LiveRun
 from tests.training.checkpoint.test_files import snapshot
 from tests.training.test_trainer import Recorder
@@ -187,19 +189,159 @@ SAMPLE_SECONDS = 2.0
 def memory(directory: Path, minutes: int) -> str:
     """Let CartPole train, and fit a line to the memory of its own and of its workers, the first third left out."""
     run = LiveRun(directory)
+    growth = _growth(run.process.pid, minutes)
+    updates = run.updates
+    run.stop(signal.SIGTERM)
+    return f"{minutes} minutes and {updates:,} updates of CartPole: {growth}"
+
+
+def _growth(pid: int, minutes: float, between: Callable[[], None] = lambda: None) -> str:
+    """The memory of a process and its children over some minutes, in words.
+
+    Args:
+        between: called between two samples.
+    """
     taken: list[tuple[float, float]] = []
     began = time.monotonic()
     while (elapsed := time.monotonic() - began) < 60 * minutes:
-        taken.append((elapsed / 3600, sum(process.memory_full_info().uss for process in run.family) / 1e6))
+        taken.append((elapsed / 3600, _megabytes(pid)))
+        between()
         time.sleep(SAMPLE_SECONDS)
-    updates = run.updates
-    run.stop(signal.SIGTERM)
     hours, megabytes = np.array(taken[len(taken) // 3 :]).T
     slope = np.polyfit(hours, megabytes, 1)[0]
     return (
-        f"{minutes} minutes and {updates:,} updates of CartPole: {megabytes.mean():.1f} MB in all processes, "
-        f"growing by {slope:.1f} MB an hour after the first third ({megabytes[-1] - megabytes[0]:+.2f} MB)"
+        f"{megabytes.mean():.1f} MB in all processes, growing by {slope:.1f} MB an hour after the first third "
+        f"({megabytes[-1] - megabytes[0]:+.2f} MB)"
     )
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+
+
+def _megabytes(pid: int) -> float:
+    return sum(process.memory_full_info().uss for process in _family(pid)) / 1e6
+
+
+PAGES = [
+    "?",
+    "e",
+    "C",
+    "A",
+    "r",
+    "t",
+    "a",
+    "1\r",
+    "2\r",
+    "3\r",
+    "4\r",
+    "5\r",
+    "6\r",
+    "/x",
+    "V",
+    "v",
+    "\x10",
+    "m",
+    "z",
+    "o",
+]
+"""Keys for every page, panel, filter and palette; escape leaves each."""
+
+
+def pages(directory: Path, minutes: int) -> str:
+    """Open every page of the screen of a CartPole run again and again, and fit a line to its memory as above."""
+    options = ["--set", "ppo.epochs=2", "--total-steps", "1_000_000_000", "--run-dir", "mine"]
+    program = TypedInto("--preset", "cartpole", *options, cwd=directory, size=(120, 40), module="ppo_tui")
+    opened = 0
+
+    def open_page() -> None:
+        nonlocal opened
+        program.type(PAGES[opened % len(PAGES)].encode())
+        time.sleep(0.5)
+        program.type(b"\x1b")
+        opened += 1
+
+    try:
+        wait_until(lambda: RunDirectory(directory / "mine").read().get("status") == "running")
+        growth = _growth(program.process.pid, minutes, open_page)
+        assert program.process.poll() is None, program.tail
+    finally:
+        program.close()
+    return f"{minutes} minutes of CartPole behind its screen, {opened} pages opened: {growth}"
+
+
+WARM_UP = 10
+"""Evaluations or screens before the first count: libraries are loaded, and memory is kept for later."""
+
+
+def _held(run: LiveRun) -> dict[str, int]:
+    """Everything that a run could forget to give back."""
+    main, *children = _family(run.process.pid)
+    return {
+        "open files": main.num_fds(),
+        "threads": main.num_threads(),
+        "processes": len(children),
+        "files in its directory": sum("checkpoints" not in path.parts for path in run.run.rglob("*")),
+        "private directories": len(list(Path(tempfile.gettempdir()).glob("ppo-tui-*"))),
+        "entries of /dev/shm": len(os.listdir("/dev/shm")),
+    }
+
+
+def _leaks(run: LiveRun, before: dict[str, int], megabytes: float) -> str:
+    """What has grown since `before`, in words."""
+    after = _held(run)
+    more = [f"{after[name] - number:+} {name}" for name, number in before.items() if after[name] != number]
+    return f"{', '.join(more) or 'no file, thread or process more'}, {_megabytes(run.process.pid) - megabytes:+.1f} MB"
+
+
+def evaluations(directory: Path, count: int) -> str:
+    """Evaluate a CartPole run that trains, as often as there is time to."""
+    run = LiveRun(directory, "--set", "eval.every=1", "--set", "eval.episodes=1", "--set", "eval.max_steps=100")
+
+    def done() -> int:
+        return (run.run / "metrics.jsonl").read_bytes().count(b"eval/mean_reward")
+
+    def wait_for(number: int) -> None:
+        wait_until(lambda: done() >= number or run.process.poll() is not None, seconds=20.0 * count)
+        assert run.process.poll() is None
+        wait_until(lambda: len(_family(run.process.pid)) <= processes)  # none under way
+
+    processes = len(run.family)
+    wait_for(WARM_UP)
+    before, megabytes = _held(run), _megabytes(run.process.pid)
+    wait_for(WARM_UP + count)
+    leaks = _leaks(run, before, megabytes)
+    run.stop(signal.SIGTERM)
+    return f"{count} evaluations beside a CartPole run: {leaks}"
+
+
+def attachments(directory: Path, count: int) -> str:
+    """Attach screens to a CartPole run; they leave by a key, by a lost terminal, and by kill -9 in turns."""
+    run = LiveRun(directory)
+
+    def attach(number: int) -> None:
+        program = TypedInto("attach", "./mine", cwd=directory, module="ppo_tui")
+        try:
+            wait_until(lambda: b"TRAINING" in program.output or program.process.poll() is not None)
+            assert program.process.poll() is None, program.tail
+            if number % 3 == 0:
+                program.type(b"q")
+                program.process.wait(timeout=60)
+            elif number % 3 == 1:
+                os.kill(program.process.pid, signal.SIGHUP)
+                program.process.wait(timeout=60)
+        finally:
+            program.close()
+
+    for number in range(WARM_UP):
+        attach(number)
+    before, megabytes = _held(run), _megabytes(run.process.pid)
+    for number in range(count):
+        attach(number)
+    time.sleep(SAMPLE_SECONDS)  # the last connection is noticed
+    leaks = _leaks(run, before, megabytes)
+    run.stop(signal.SIGTERM)
+    return f"{count} screens attached to a CartPole run and gone again: {leaks}"
 
 
 def parents(directory: Path, count: int) -> str:
@@ -226,7 +368,8 @@ def parents(directory: Path, count: int) -> str:
 
 
 FIGURES = {"recovery": (recovery, 20), "save": (save, 20), "kills": (kills, 1000), "corruptions": (corruptions, 10_000),
-           "parents": (parents, 100), "resume": (resume, 5), "lost": (lost, 10), "memory": (memory, 20)}  # fmt: skip
+           "parents": (parents, 100), "resume": (resume, 5), "lost": (lost, 10), "memory": (memory, 20),
+           "pages": (pages, 15), "evaluations": (evaluations, 200), "attachments": (attachments, 200)}  # fmt: skip
 """Each with how often, or how many minutes, it is measured for the documentation."""
 
 

@@ -118,16 +118,27 @@ class Typist:
 
 
 class TypedInto:
-    """A process with a terminal of its own, and all that it writes there."""
+    """A process with a terminal of its own, and all that it writes there.
 
-    def __init__(self, *arguments: str, cwd: Path, size: tuple[int, int] = (80, 24)) -> None:
+    Args:
+        arguments: of ppo-tui.
+        module: to be run; this one never leaves by choice, and alone can be waited for by `catch_up`.
+    """
+
+    def __init__(
+        self,
+        *arguments: str,
+        cwd: Path,
+        size: tuple[int, int] = (80, 24),
+        module: str = "tests.faults.random_keys",
+    ) -> None:
         self.size = size
         self.output = bytearray()
         self.master, slave = pty.openpty()
         self.resize(*size)
         self._echo, echo = os.pipe()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.random_keys", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=cwd,
             stdin=slave,
             stdout=slave,
