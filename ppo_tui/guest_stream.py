@@ -43,10 +43,10 @@ class GuestStream(io.RawIOBase):
         self._wake_ups: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._accepted, self._written = 0, 0
         self._gave_up_at = -1
-        self._starting = threading.RLock()
-        self._thread: threading.Thread | None = None
         self.failure: OSError | None = None
         self.left_out = 0
+        # Not at the first use: that may be in a signal handler, which may have interrupted the start of another thread.
+        threading.Thread(target=self._write_all, name="output", daemon=True).start()
 
     def writable(self) -> bool:
         return True
@@ -101,21 +101,17 @@ class GuestStream(io.RawIOBase):
     def _put(self, item: bytes | threading.Event) -> None:
         self._backlog.append(item)
         self._wake_ups.put(None)
-        if self._thread is None:
-            with self._starting:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._write_all, name="output", daemon=True)
-                    self._thread.start()
 
     def _write_all(self) -> None:
         while True:
             self._wake_ups.get()
-            item = self._backlog[0]
-            if isinstance(item, bytes):
-                self._write_out(item)
-            else:
-                item.set()
-            self._backlog.popleft()
+            while self._backlog:  # all of it: a writer may have been interrupted before its own wake-up
+                item = self._backlog[0]
+                if isinstance(item, bytes):
+                    self._write_out(item)
+                else:
+                    item.set()
+                self._backlog.popleft()
 
     def _write_out(self, content: bytes) -> None:
         rest = memoryview(content)
