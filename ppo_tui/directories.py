@@ -379,7 +379,8 @@ def opened(place: Place | Directory, *, make: bool = False) -> Iterator[Director
         directory = place.directory.subdirectory(place.name, make=make)
     else:
         if make:
-            place.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):  # a file there is refused below, in clearer words
+                place.mkdir(parents=True, exist_ok=True)
         directory = Directory.open(place)
     with directory:
         yield directory

@@ -317,7 +317,7 @@ class RunDirectory:
 
     @property
     def name(self) -> str:
-        return printable(self.read().get("name") or self.path.name)
+        return self.read().get("name") or self.path.name
 
     @property
     def started(self) -> float:

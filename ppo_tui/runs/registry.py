@@ -140,7 +140,7 @@ def summarise(run_dir: RunDirectory) -> RunSummary:
             path=str(run_dir.path),
             state=DAMAGED if problem and holder is None else state,
             pid=holder,
-            env=printable(facts.get("env") or ""),
+            env=facts.get("env") or "",
             seed=facts.get("seed"),
             step=step,
             total_steps=facts.get("total_steps"),
@@ -154,7 +154,7 @@ def summarise(run_dir: RunDirectory) -> RunSummary:
 def _damaged(path: Path) -> RunSummary:
     """The summary of an unreadable run."""
     return RunSummary(
-        name=printable(path.name),
+        name=path.name,
         path=str(path.absolute()),
         state=DAMAGED,
         pid=None,
@@ -172,7 +172,7 @@ def _damaged(path: Path) -> RunSummary:
 def _state(status: str, holder: int | None) -> str:
     if status in _UNDER_WAY and holder is None:
         return CRASHED
-    return printable(status) or "unknown"
+    return status or "unknown"
 
 
 def _progress(directory: Directory) -> tuple[int, float | None, float | None]:

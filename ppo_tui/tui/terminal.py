@@ -97,7 +97,7 @@ def _lost(failure: Failure) -> Outcome:
 def _show(session: Session, options: ScreenOptions) -> tuple[Outcome, float]:
     """Show `session`; return the outcome, and seconds to wait for the run."""
     # What is left of a lost screen complains when it is collected as garbage, which may be at any time.
-    sys.unraisablehook = lambda complaint: _log_stray({"message": complaint.err_msg, "exception": complaint.exc_value})
+    sys.unraisablehook = _log_finalizer
     messages: Messages = deque(maxlen=100)
     with _captured_logging(messages), _kept_signals(), _own_terminal(messages):
         app = PpoTuiApp(session, fps=frame_rate(options), look=options.look, keymap=options.keymap, messages=messages)
@@ -168,6 +168,15 @@ def _log_stray(context: Mapping[str, Any]) -> None:
     """Log an unawaited exception; drop it without a log."""
     if _log.hasHandlers():
         _log.warning(context.get("message") or "an error of the screen", exc_info=context.get("exception"))
+
+
+def _log_finalizer(failed: sys.UnraisableHookArgs) -> None:
+    """Log an exception nobody can catch, in one line.
+
+    Python reports its own harmless races here, too.
+    """
+    if _log.hasHandlers():
+        _log.warning("%s: %r", failed.err_msg or "an error of the screen", failed.exc_value)
 
 
 async def _collect_garbage() -> None:

@@ -194,9 +194,9 @@ class Itemizing(gymnasium.Env):
 
 
 def test_a_replayed_episode_gets_its_actions_as_they_were():
-    from ppo_tui.envs.state import RecordedEpisode
+    from ppo_tui.envs.replay import RecordedEpisode
 
-    env, other = RecordedEpisode(Itemizing()), RecordedEpisode(Itemizing())
+    env, other = RecordedEpisode(Itemizing), RecordedEpisode(Itemizing)
     env.reset(seed=1)
     for action in (1, 3, 2):
         env.step(np.int64(action))

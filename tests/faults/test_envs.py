@@ -42,7 +42,7 @@ def test_an_environment_that_raises_always_ends_the_run_after_five_times(tmp_pat
     [
         ("nan reward", "the reward is nan"),
         ("inf observation", r"observation\[1\] is inf"),
-        ("wrong shape", r"the observation has the shape \(1,\) instead of \(4,\)"),
+        ("wrong shape", r"observation has the shape \(1,\) instead of \(4,\)"),
     ],
 )
 def test_a_bad_value_drops_its_episode_or_stops_the_run_and_is_never_learnt_from(what: str, words: str):

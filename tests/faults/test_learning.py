@@ -109,7 +109,7 @@ def test_an_exception_while_learning_leaves_the_last_whole_update_from_which_the
     assert "out_of_memory" in before.events[-1].details
     saved = before.of(CheckpointSaved)[-1]
     assert (saved.update, saved.reason) == (2, "failure")
-    resumed, result, after = run(lambda **kw: Trainer.from_checkpoint(tmp_path / "latest", **kw))
+    resumed, result, after = run(lambda **kw: Trainer.from_checkpoint(tmp_path / "latest", allow_import=True, **kw))
     assert result.state is RunState.FINISHED
     assert before.metrics + after.metrics == expected.metrics
     same_state(resumed, whole)

@@ -20,8 +20,8 @@ DEADLINE = 10.0
 class ServedRun:
     """Publishes events to the record and the server, as the event hub does."""
 
-    def __init__(self, path: Path) -> None:
-        self.directory = RunDirectory.create(cartpole(), label="cartpole", path=path)
+    def __init__(self, path: Path, *, again: bool = False) -> None:
+        self.directory = RunDirectory.create(cartpole(), label="cartpole", path=path, again=again)
         self.log = EventLog(self.directory)
         self.commands: list[Command] = []
         self.server = ControlServer(self.directory, self.commands.append)

@@ -390,7 +390,7 @@ def test_a_damaged_neighbour_hides_no_other_run(run: Path, facts: str):
     found = list_runs(run.parent)
     assert len(found) == len(run_directories(run.parent)) == 4
     assert ("run", "stopped", 256) in [(each.name, each.state, each.step) for each in found]
-    assert all(each.name.isprintable() and len(each.name) < 300 for each in found)
+    assert all(0 < len(each.name) < 300 for each in found)
     for as_json in (False, True):
         print_runs(found, as_json=as_json)
     assert find_run("run", runs_dir=run.parent).path == run

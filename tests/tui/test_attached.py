@@ -175,7 +175,7 @@ def test_a_lost_run_leaves_the_screen_standing_and_a_resumed_one_fills_it_anew(s
     lines = run.events.read_bytes().splitlines(keepends=True)
     run.events.write_bytes(b"".join(lines[:-1]))
     run.json_path.unlink()
-    resumed = ServedRun(run.path)
+    resumed = ServedRun(run.path, again=True)
     resumed.train()
     resumed.emit(update(2), update(3))
     here.wait_until(lambda: here.session.live and here.view.update == 3)

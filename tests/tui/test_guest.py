@@ -75,7 +75,7 @@ def test_exceptions_of_any_kind_are_a_lost_terminal(failures: dict[str, str], ki
 
 
 def test_the_screen_of_a_run_elsewhere_leaves_with_one_sentence(failures: dict[str, str]):
-    assert failures["elsewhere"] == "refused 1 the screen failed: ValueError: [/] in elsewhere"
+    assert failures["elsewhere"] == "refused 3 the screen failed: ValueError: [/] in elsewhere"
 
 
 async def test_without_the_hook_of_textual_the_report_is_its_own(monkeypatch):

@@ -93,6 +93,9 @@ class OwnBox(spaces.Box):
     def __reduce__(self):
         return os._exit, (9,)
 
+    def __deepcopy__(self, memo):
+        return self
+
 
 class OwnSpaces(Guest):
     """Has a space of its own class."""

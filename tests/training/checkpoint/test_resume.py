@@ -90,7 +90,7 @@ def check_exact(config: Config, directory: Path, react: Callable[[Trainer, Event
     _, stopped, before = run(lambda **kw: Trainer(config, checkpoint_dir=directory, **kw), react)
     assert stopped.state is RunState.STOPPED
     point = ResumePoint.newest(directory)
-    resumed, result, after = run(lambda **kw: Trainer.from_checkpoint(point.path, **kw))
+    resumed, result, after = run(lambda **kw: Trainer.from_checkpoint(point.path, allow_import=True, **kw))
     assert result.state is RunState.FINISHED
     (event,) = after.of(RunResumed)
     assert (event.step, event.update, event.exact) == (stopped.step, stopped.update, True), event
@@ -214,7 +214,7 @@ def test_edited_settings_and_their_annealing_are_part_of_it(tmp_path):
     config = small("CartPole-v1")
     _, _, whole = run(lambda **kw: Trainer(config, **kw), edit)
     _, _, before = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), edit_and_stop)
-    _, _, after = run(lambda **kw: Trainer.from_checkpoint(ResumePoint.newest(tmp_path).path, **kw))
+    _, _, after = run(lambda **kw: Trainer.from_checkpoint(ResumePoint.newest(tmp_path).path, allow_import=True, **kw))
     assert before.metrics + after.metrics == whole.metrics
     assert not after.of(SettingChanged)
 
@@ -226,7 +226,10 @@ def test_twice_resumed_is_resumed_too(tmp_path):
     records = [first]
     for stop in (stop_at(4, 30), lambda trainer, event: None):
         path = ResumePoint.newest(tmp_path).path
-        _, _, record = run(lambda **kw: Trainer.from_checkpoint(path, checkpoint_dir=tmp_path, **kw), stop)  # noqa: B023
+        _, _, record = run(
+            lambda path=path, **kw: Trainer.from_checkpoint(path, checkpoint_dir=tmp_path, allow_import=True, **kw),
+            stop,
+        )
         records.append(record)
     assert [line for record in records for line in record.metrics] == whole.metrics
     elapsed = [event.elapsed for record in records for event in record.of(UpdateFinished)]
@@ -286,7 +289,9 @@ def test_other_threads_are_named_and_the_saved_ones_used_again(tmp_path):
 def test_an_environment_that_cannot_be_restored_restarts_and_the_run_says_which(tmp_path):
     config = small("tests.training.unrepeatable:Unrepeatable-v0")
     run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), stop_at(3, 3))
-    _, result, record = run(lambda **kw: Trainer.from_checkpoint(ResumePoint.newest(tmp_path).path, **kw))
+    _, result, record = run(
+        lambda **kw: Trainer.from_checkpoint(ResumePoint.newest(tmp_path).path, allow_import=True, **kw)
+    )
     assert result.state is RunState.FINISHED
     (resumed,) = record.of(RunResumed)
     assert (resumed.restarted_envs, resumed.exact) == ((0, 1, 2), False)
@@ -375,7 +380,7 @@ def test_a_failing_environment_leaves_a_checkpoint_of_the_last_whole_update(tmp_
     _, result, before = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), react)
     assert (result.state, result.exit_code) == (RunState.FAILED, 3)
     assert before.of(CheckpointSaved)[-1].reason == "failure"
-    _, _, after = run(lambda **kw: Trainer.from_checkpoint(ResumePoint.newest(tmp_path).path, **kw))
+    _, _, after = run(lambda **kw: Trainer.from_checkpoint(ResumePoint.newest(tmp_path).path, allow_import=True, **kw))
     _, _, whole = run(lambda **kw: Trainer(config, **kw))
     assert before.metrics + after.metrics == whole.metrics
 
@@ -385,7 +390,7 @@ def test_the_policy_of_a_run_is_that_of_its_newest_whole_checkpoint(tmp_path):
     run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path / "checkpoints", **kw), stop_at(3, 1))
     older = ResumePoint.newest(tmp_path / "checkpoints").path
     run(
-        lambda **kw: Trainer.from_checkpoint(older, checkpoint_dir=tmp_path / "checkpoints", **kw),
+        lambda **kw: Trainer.from_checkpoint(older, checkpoint_dir=tmp_path / "checkpoints", allow_import=True, **kw),
     )
     newest = ResumePoint.newest(tmp_path / "checkpoints").path
     assert newest != older

@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium.envs.classic_control import CartPoleEnv
+from gymnasium.spaces import Box
 from torch import nn
 
 
@@ -68,6 +69,10 @@ class Slow(CartPoleEnv):
 
 class Biased(CartPoleEnv):
     """A sensor with a large offset."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.observation_space = Box(-np.inf, np.inf, (4,), np.float32)
 
     def reset(self, **kwargs):
         observation, info = super().reset(**kwargs)

@@ -115,7 +115,8 @@ def test_a_resumed_run_goes_on_evaluating_and_knows_the_best_score(tmp_path):
     _, _, first = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), stop)
     (before,) = first.of(Evaluated)
     _, _, second = run(
-        lambda **kw: Trainer.from_checkpoint(tmp_path / "latest", checkpoint_dir=tmp_path, **kw), unhurried
+        lambda **kw: Trainer.from_checkpoint(tmp_path / "latest", checkpoint_dir=tmp_path, allow_import=True, **kw),
+        unhurried,
     )
     after = second.of(Evaluated)
     assert [before.step, *(event.step for event in after)] == [2 * BATCH, 4 * BATCH]
@@ -141,7 +142,9 @@ def test_an_evaluation_under_way_at_the_end_of_a_process_is_made_up_for(tmp_path
             trainer.send(Pause())
         unhurried(trainer, event)
 
-    _, _, second = run(lambda **kw: Trainer.from_checkpoint(newest.path, checkpoint_dir=tmp_path, **kw), awaited)
+    _, _, second = run(
+        lambda **kw: Trainer.from_checkpoint(newest.path, checkpoint_dir=tmp_path, allow_import=True, **kw), awaited
+    )
     made_up, last = second.of(Evaluated)
     expected = evaluate(tmp_path / "step-000000000288", episodes=3, seed=SELECTION_SEED, max_steps=40)
     assert (made_up.step, made_up.best, made_up.metrics["eval/ep_rew_mean"]) == (288, True, expected.score.mean)
