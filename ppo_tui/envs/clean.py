@@ -56,6 +56,18 @@ def starts_clean(env: gymnasium.Env) -> bool:
     return only_known_layers(env) and type(env.unwrapped).__module__.startswith(_CLEAN_FAMILIES)
 
 
+def kept_its_world(env: gymnasium.Env) -> bool:
+    """Whether the world of `env` outlived episodes before `renew_physics`."""
+    return bool(_bodies_of_kept_world(env))
+
+
+def _bodies_of_kept_world(env: gymnasium.Env) -> list[str]:
+    """Lists of bodies that `reset` looks for in the world, to destroy them."""
+    inner = env.unwrapped
+    is_box2d = type(inner).__module__.startswith(_BOX2D)
+    return [name for name in ("terrain", "road") if is_box2d and hasattr(inner, name)]
+
+
 def renew_physics(env: gymnasium.Env) -> None:
     """Give Gymnasium's Box2D environments a new world before a reset.
 
@@ -63,10 +75,8 @@ def renew_physics(env: gymnasium.Env) -> None:
     makes a new one itself.
     """
     inner = env.unwrapped
-    if not type(inner).__module__.startswith(_BOX2D):
-        return
-    for bodies in ("terrain", "road"):  # which `reset` would look for in the new world, to destroy them
-        if getattr(inner, bodies, None):
+    for bodies in _bodies_of_kept_world(env):
+        if getattr(inner, bodies):
             setattr(inner, bodies, [])
             world = inner.world  # pyright: ignore[reportAttributeAccessIssue]
             world.contactListener = None

@@ -24,7 +24,7 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from gymnasium.wrappers import TimeLimit
 
-from .clean import only_known_layers, renew_physics, starts_clean
+from .clean import kept_its_world, only_known_layers, renew_physics, starts_clean
 from .luck import capture_luck, forget_second_normal, set_space_states, space_states
 from .portrait import TooLargeError, opaque_parts, portrait
 from .state import (
@@ -338,7 +338,8 @@ class RecordedEpisode(EpisodeReturn):
         array = np.ascontiguousarray(observation)
         digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode() + array.tobytes()).hexdigest()
         same = digest == facts["observation"] and generator_state(self) == facts["generator_after"]
-        if not (self._clean and same and (self._return, self._length) == (facts["return"], facts["length"])):
+        known = self._clean and not kept_its_world(self.env)
+        if not (known and same and (self._return, self._length) == (facts["return"], facts["length"])):
             raise CannotRestoreError("the version that saved it did not record enough to prove a replay")
 
     def _set_generators(self, generators: _Generators) -> None:
