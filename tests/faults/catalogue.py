@@ -162,6 +162,12 @@ CATALOGUE: dict[int, Fault] = {
         "a lost terminal: the run goes on headless, run.log has the traceback, attach shows it again",
         ("tests/faults/test_screen.py", "tests/tui/test_guest.py"),
     ),
+    32: Fault(
+        "the reader of stdout goes away or stalls, a sink raises anything, a library's thread dies",
+        "an alarm; the sink is detached, the exit code is the run's",
+        ("tests/commands/test_readers.py", "tests/training/test_hub.py", "tests/test_guest_stream.py",
+         "tests/sinks/test_readers.py"),
+    ),
     33: Fault(
         "run directory moved, removed, copied, without its lock; links and special files in it",
         "an alarm within seconds, or a refusal; held by descriptor, nothing is written elsewhere",
@@ -171,6 +177,29 @@ CATALOGUE: dict[int, Fault] = {
     34: Fault(
         "run.json, config.toml, metrics or a neighbour damaged", "shown as damaged; rebuilt when the run resumes",
         ("tests/runs/test_directory.py", "tests/runs/test_registry.py"),
+    ),
+    35: Fault(
+        "control characters, markup and formulas in names and texts from others", "plain text, everywhere",
+        ("tests/commands/test_hostile_texts.py", "tests/test_streams.py"),
+    ),
+    36: Fault(
+        "the environment misbehaves while it is made, tried, masked or closed",
+        "one sentence in Gymnasium's words; only ever in a process of its own, with time limits",
+        ("tests/workers/test_probing.py", "tests/envs/test_probing.py", "tests/envs/test_masks.py"),
+    ),
+    37: Fault("a worker dies, hangs or stops before its first step", "as 1 and 2", ("tests/workers/test_start.py",)),
+    38: Fault(
+        "an episode of an evaluation that never ends", "ended at the limit, and counted as such",
+        ("tests/training/evaluation/test_evaluate.py", "tests/training/evaluation/test_background.py"),
+    ),
+    39: Fault(
+        "another process at the run's socket, a copy of a run, a reader that sends",
+        "refused by both ends; the original is never reached through a copy",
+        ("tests/runs/test_address.py", "tests/tui/test_attached.py"),
+    ),
+    40: Fault(
+        "a foreign preset or run names code, a command or an address", "named, and refused without consent",
+        ("tests/config/test_consent.py", "tests/commands/test_consent.py"),
     ),
 }  # fmt: skip
 """By number."""
