@@ -62,7 +62,7 @@ def kept_its_world(env: gymnasium.Env) -> bool:
 
 
 def _bodies_of_kept_world(env: gymnasium.Env) -> list[str]:
-    """Lists of bodies that `reset` looks for in the world, to destroy them."""
+    """Names of the bodies to be destroyed by the next `reset`."""
     inner = env.unwrapped
     is_box2d = type(inner).__module__.startswith(_BOX2D)
     return [name for name in ("terrain", "road") if is_box2d and hasattr(inner, name)]
