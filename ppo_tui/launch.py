@@ -7,28 +7,27 @@ import gc
 import logging
 import os
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from .boundary import threads_logged
 from .config import Config, build_config, complete_older, names_outsiders, refuse_outsiders
 from .distributed.torchrun import Place
 from .envs import EnvInfo
 from .errors import PPOTuiError, UsageError
-from .protocol import Alarm, Command, Event, Level, RunState, StateChanged, Stop
+from .protocol import Alarm, Command, Event, Level, RunState, StateChanged
 from .runs import RUNS_DIR, RunDirectory
 from .runs.background import start_process
-from .runs.entries import CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, LOG_FILE, METRICS_FILE, holds_run
+from .runs.entries import CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, METRICS_FILE, holds_run
 from .runs.facts import JSON_FILE
-from .runs.hangup import ignore_hangups, leave_terminal, sighup_when_terminal_closes, writes_to
+from .runs.hangup import ignore_hangups, leave_terminal, writes_to
 from .runs.history import past_events, rebuilt_facts, set_aside_after
+from .runs.log import logging_to, open_log
 from .runs.server import ControlServer
+from .runs.signals import signals_to
 from .sinks import describe
 from .sinks.tracker import check_tracking, tracking_sinks
 from .text import printable
@@ -53,9 +52,6 @@ _log = logging.getLogger(__name__)
 SPIN_COUNT = "10000"
 """Spins of PyTorch's threads (GNU OpenMP) before they sleep. By default they spin for milliseconds, which costs a fifth
 of the training speed as soon as another process wants the core; this few cost nothing."""
-
-SECOND_SIGNAL_SECONDS = 2.0
-"""Time after a signal within which a second one exits at once, without a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -369,9 +365,9 @@ def run_headless(prepared: PreparedRun, lines: LineOptions | None = None) -> int
     inbox = Inbox()
     try:
         with (
-            _open_log(prepared.directory) as log,
+            open_log(prepared.directory) as log,
             signals_to(inbox.send, log),
-            _logging_to(log),
+            logging_to(log),
             guest_stdout() as stream,
             _served(prepared.directory, inbox.send) as server,
         ):
@@ -403,8 +399,8 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
     inbox = Inbox()
     trainers: list[Trainer] = []  # one, once it is made
     with (
-        _open_log(directory) as log,
-        _logging_to(log),
+        open_log(directory) as log,
+        logging_to(log),
         _served(directory, inbox.send) as server,
         signals_to(inbox.send, log),
     ):
@@ -500,76 +496,3 @@ def _served(directory: RunDirectory, send: Callable[[Command], None]) -> Iterato
         yield server
     finally:
         server.close()
-
-
-class _PrintableFormatter(logging.Formatter):
-    """A format for a log without control characters."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Format as usual, with control characters replaced."""
-        return printable(super().format(record), lines=True)
-
-
-@contextlib.contextmanager
-def _open_log(directory: RunDirectory) -> Iterator[int]:
-    """Hold ``run.log`` open for appending.
-
-    When the terminal is lost, the directory may have been moved.
-    """
-    descriptor = directory.append_to(LOG_FILE)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _logging_to(log: int) -> Iterator[None]:
-    """Copy the program's warnings into the run's log, to outlive the terminal.
-
-    The log also gets the tracebacks of threads and finalizers, those of libraries included.
-    """
-    stream = os.fdopen(os.dup(log), "a", encoding="utf-8", errors="backslashreplace")
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(_PrintableFormatter("%(asctime)s  %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
-    logger = logging.getLogger(__package__)
-    logger.addHandler(handler)
-    try:
-        with threads_logged():
-            yield
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
-        with contextlib.suppress(OSError):  # a full disk
-            stream.close()
-
-
-@contextlib.contextmanager
-def signals_to(send: Callable[[Command], None], log: int | None = None) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a stop with a checkpoint.
-
-    A second signal within `SECOND_SIGNAL_SECONDS` exits at once. SIGHUP means that the terminal is gone: the run
-    lets go of it and continues.
-    """
-    first_at = -SECOND_SIGNAL_SECONDS
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        nonlocal first_at
-        code = 128 + number
-        if time.monotonic() - first_at < SECOND_SIGNAL_SECONDS:
-            # The workers notice by themselves that this process is gone.
-            os._exit(code)
-        first_at = time.monotonic()
-        name = signal.Signals(number).name
-        with contextlib.suppress(OSError):  # stderr may be a terminal that is gone
-            print(f"{name}: saving and stopping; send it again to exit at once", file=sys.stderr, flush=True)
-        send(Stop(save=True, exit_code=code, reason=f"stopped by {name}", by=name))
-
-    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: lambda *_: leave_terminal(log)}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        with sighup_when_terminal_closes():
-            yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

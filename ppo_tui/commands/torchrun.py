@@ -22,10 +22,11 @@ from ..boundary import explain
 from ..config import Config, build_config, to_tables
 from ..distributed.torchrun import Place
 from ..errors import ConfigError
-from ..launch import SPIN_COUNT, PreparedRun, TrainRequest, prepare_or_resume, run_headless, signals_to
+from ..launch import SPIN_COUNT, PreparedRun, TrainRequest, prepare_or_resume, run_headless
 from ..protocol import RunState
 from ..runs import RUNS_DIR, RunDirectory, run_directories
 from ..runs.hangup import ignore_hangups
+from ..runs.signals import signals_to
 from ..training import examine, share_of_config, start_pool
 from ..training.controls import Inbox
 

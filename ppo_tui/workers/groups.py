@@ -1,4 +1,4 @@
-"""Worker processes in groups, whose steps land in slots of shared memory."""
+"""Worker processes in groups, stepping into slots of shared memory."""
 
 from __future__ import annotations
 
