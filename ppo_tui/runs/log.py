@@ -1,4 +1,4 @@
-"""The log of a run: its file, and the program's warnings in it."""
+"""The log of a run, with the warnings of the program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals of a run: stop with a checkpoint, or let go of the terminal."""
+"""Signals of a run: stop with a checkpoint, or survive."""
 
 from __future__ import annotations
 
