@@ -59,8 +59,8 @@ class GuestStream(io.RawIOBase):
 
     @property
     def behind(self) -> bool:
-        """Whether much of the output still waits for its reader."""
-        return self._accepted - self._written > MAX_WAITING_BYTES // 2
+        """Whether output still waits for its reader."""
+        return self._written < self._accepted
 
     def write(self, content: Any, /) -> int:
         """Take bytes to be written, or leave them out."""

@@ -13,6 +13,9 @@ from ..files import read_lines
 
 FloatArray = npt.NDArray[np.float64]
 
+LIVE_POINTS = 4_096
+"""Points of a curve on the screen: a run of weeks takes no more memory than one of minutes."""
+
 STEP_KEY = "time/total_timesteps"
 """The key of the step in an update's line of ``metrics.jsonl``."""
 
@@ -25,13 +28,18 @@ class Series:
 
     Appending costs O(1) on average, reading copies nothing.
 
+    Args:
+        most_points: beyond so many, the older half is thinned: of four neighbours the lowest and the highest stay, so
+            that no peak is lost. None keeps all.
+
     Attributes:
         branches: the abandoned ones, oldest first, as (steps, values); each begins with the point that it forked
             from, where there was one.
         version: grows with every change.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_points: int | None = None) -> None:
+        self._most_points = most_points
         self.branches: list[tuple[FloatArray, FloatArray]] = []
         self.version = 0
         self._steps = np.empty(64)
@@ -48,6 +56,8 @@ class Series:
 
         A step before the last one counts as the last one: curves never run backwards.
         """
+        if self._length == self._most_points:
+            self._thin()
         if self._length == len(self._steps):
             self._steps = np.concatenate([self._steps, np.empty_like(self._steps)])
             self._values = np.concatenate([self._values, np.empty_like(self._values)])
@@ -57,6 +67,18 @@ class Series:
         self._length += 1
         self.version += 1
         self._first, self._furthest = min(self._first, step), max(self._furthest, step)
+
+    def _thin(self) -> None:
+        older = self._length // 8 * 4
+        groups = self._values[:older].reshape(-1, 4)
+        low = np.where(np.isnan(groups), np.inf, groups).argmin(axis=1)
+        high = np.where(np.isnan(groups), -np.inf, groups).argmax(axis=1)
+        high = np.where(high == low, (low + 2) % 4, high)  # four of the same value
+        extremes = np.sort(np.stack([low, high], axis=1), axis=1) + np.arange(0, older, 4)[:, None]
+        kept = np.concatenate([extremes.ravel(), np.arange(older, self._length)])
+        self._steps[: len(kept)], self._values[: len(kept)] = self._steps[kept], self._values[kept]
+        self._length = len(kept)
+        self.version += 1
 
     def rewind(self, step: float) -> None:
         """Go back to `step`; later points become an abandoned branch."""

@@ -12,7 +12,7 @@ from typing import Any
 from ..config.live import LIVE_FIELDS
 from ..plotting import formats
 from ..plotting.marks import Mark, MarkKind
-from ..plotting.series import Series
+from ..plotting.series import LIVE_POINTS, Series
 from ..protocol import (
     Alarm,
     Cause,
@@ -163,7 +163,7 @@ class RunView:
         self.rollout: RolloutProgress | None = None
         self.learning: UpdateProgress | None = None
         self.workers: tuple[WorkerInfo, ...] = ()
-        self.series: defaultdict[str, Series] = defaultdict(Series)
+        self.series: defaultdict[str, Series] = defaultdict(lambda: Series(LIVE_POINTS))
         self.settings: dict[str, Any] = {}
         self.changes: list[SettingChanged] = []
         self.marks: list[Mark] = []

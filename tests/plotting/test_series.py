@@ -167,3 +167,17 @@ def test_the_trend_needs_a_move_beyond_the_noise():
 def test_a_sparkline_shows_the_shape():
     assert sparkline(np.array([0.0, 1.0, np.nan, 2.0])) == "▁▅ █"
     assert sparkline(np.array([2.0, 2.0])) == "▁▁"
+
+
+def test_a_long_curve_is_thinned_and_keeps_its_peaks_and_its_newest_points():
+    series = Series(most_points=64)
+    values = np.sin(np.arange(10_000) / 50)
+    values[1_234], values[7_777] = 50.0, -50.0
+    for step, value in enumerate(values):
+        series.append(step, None if 3_000 <= step < 4_000 else value)
+        assert len(series) <= 64
+    assert (series.values[~np.isnan(series.values)].max(), np.nanmin(series.values)) == (50.0, -50.0)
+    assert np.all(np.diff(series.steps) > 0)
+    assert series.steps[-20:].tolist() == list(range(9_980, 10_000))
+    assert series.extent == (0, 9_999)
+    assert np.array_equal(series.values[-20:], values[-20:])
