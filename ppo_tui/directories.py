@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from .files import RefusedFileError
 
@@ -59,7 +59,7 @@ class Directory:
         if descriptor is not None:
             os.close(descriptor)
 
-    def __enter__(self) -> Directory:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -14,6 +14,7 @@ from ..ppo.observations import divides_bytes
 from ..runs import RunDirectory
 from ..runs.entries import CHECKPOINTS
 from ..training import Trainer, examine
+from ..training.checkpoint.files import checkpoint_name
 from .experience import check_same, gather_experience, to_given
 from .sb3 import Sb3Model, check_observations, config_for, load_into, runner
 
@@ -40,7 +41,7 @@ def import_model(
     check_observations(model, info, config)
     directory = RunDirectory.create(config, label=label, name=name, path=run_dir)
     try:
-        checkpoint = f"step-{0:012d}"
+        checkpoint = checkpoint_name(0)
         path = directory.checkpoints / checkpoint
         with Trainer(config, env_info=info) as trainer:
             load_into(trainer.policy, model)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import math
 import time
 
-from ..text import one_line as one_line
-
 NOTHING = "–"
 _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"))
 

@@ -16,8 +16,8 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
+from ..directories import Directory
 from ..errors import UsageError
 from ..system import peer_credentials
 from .directory import RunDirectory
@@ -203,8 +203,8 @@ def _distrust(name: str, why: str, hint: str = "") -> UsageError:
 # ── Directories ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Folder:
-    """An open directory, immune to renaming.
+class _Folder(Directory):
+    """The directory of a socket.
 
     Args:
         made: for a socket alone, so that it is never behind a link and goes with the socket.
@@ -214,15 +214,9 @@ class _Folder:
     """
 
     def __init__(self, path: Path, *, made: bool = False) -> None:
-        self.path = path
-        self._made = made
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if made else 0)
-        self._descriptor: int | None = os.open(path, flags)
-
-    @property
-    def descriptor(self) -> int:
-        assert self._descriptor is not None, "it is closed"
-        return self._descriptor
+        super().__init__(os.open(path, flags), path)
+        self._made = made
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -273,12 +267,8 @@ class _Folder:
             raise _distrust(name, f"{self.path / _NAME} is no socket of yours")
 
     def reach(self) -> str:
-        """A path of the socket through this descriptor.
-
-        Where the platform has no such paths it is the usual one.
-        """
-        through = f"/proc/self/fd/{self.descriptor}"
-        return f"{through}/{_NAME}" if os.path.isdir(through) else str(self.path / _NAME)
+        """A path of the socket, through this descriptor if possible."""
+        return str(self.for_libraries / _NAME)
 
     def remove_socket(self) -> None:
         """Remove the socket; anything else by its name stays."""
@@ -290,19 +280,6 @@ class _Folder:
         with contextlib.suppress(OSError):
             if self._made and os.path.samestat(self.path.lstat(), os.fstat(self.descriptor)):
                 self.path.rmdir()
-
-    def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def __enter__(self) -> _Folder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _prefix(own: _Folder) -> str:

@@ -23,9 +23,8 @@ from textual.theme import ThemeProvider
 from textual.widgets import Input
 
 from ..errors import RunFailedError
-from ..plotting import formats
 from ..protocol import RunState, Stop
-from ..text import printable
+from ..text import one_line, printable
 from . import keys, theme
 from .clip_player import DEFAULT_FPS
 from .controller import Controller, Messages
@@ -361,7 +360,7 @@ class PpoTuiApp(ReportingApp):
 
     def action_traceback(self) -> None:
         if finished := self.controller.view.finished:
-            title = formats.one_line(finished.reason) or "Traceback"
+            title = one_line(finished.reason) or "Traceback"
             self.push_screen(TextScreen(title, Content(finished.details), at_end=True))
 
     def action_help(self) -> None:

@@ -16,8 +16,8 @@ from textual.widgets import OptionList
 
 from ..config.live import LIVE_FIELDS, find_live_key, parse_live_value, typed_value
 from ..errors import ConfigError
-from ..plotting import formats
 from ..sinks.wording import describe_change
+from ..text import one_line
 from . import keys
 from .controller import Controller
 from .widgets.plain import has_lines
@@ -81,7 +81,7 @@ class RunCommands(Provider):
             if key not in settings:
                 raise ConfigError(f"{key} cannot be changed yet", hint="wait until the run has started")
         except ConfigError as error:
-            text = formats.one_line(str(error))
+            text = one_line(str(error))
             return Hit(1.0, Content(text), functools.partial(self.app.notify, text, severity="warning"), text=text)
         label = describe_change(key, settings[key], new)
         help_ = f"Change {key} at the next update. {LIVE_FIELDS[key].description}"

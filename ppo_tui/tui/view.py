@@ -36,6 +36,7 @@ from ..protocol import (
     WorkersStatus,
 )
 from ..sinks.wording import describe, describe_best, describe_change
+from ..text import one_line
 from .session.base import HistoryRestarted
 
 
@@ -365,5 +366,5 @@ class RunView:
         self._append(event.elapsed, kind, text or describe(event, brief=True) or "")
 
     def _append(self, elapsed: float, kind: Kind, text: str) -> None:
-        self.log.append(LogEntry(elapsed, kind, formats.one_line(text)))
+        self.log.append(LogEntry(elapsed, kind, one_line(text)))
         self.logged += 1

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ppo_tui.plotting import formats
+from ppo_tui.text import one_line
 
 
 @pytest.mark.parametrize(
@@ -86,4 +87,4 @@ def test_returns_and_intervals():
 
 
 def test_text_from_elsewhere_cannot_move_the_cursor():
-    assert formats.one_line("a\x1b[2Jb\nc") == "a�[2Jb c"
+    assert one_line("a\x1b[2Jb\nc") == "a�[2Jb c"

@@ -11,6 +11,7 @@ from textual.content import Content
 
 from ...plotting import formats
 from ...protocol import Cause, SettingChanged
+from ...text import one_line
 from ..view import Checkpoint
 from .dialogs import ConfirmDialog
 from .run_screen import ListScreen
@@ -38,7 +39,7 @@ class CheckpointScreen(ListScreen[Checkpoint]):
             f"{formats.count(saved.step):>8} {saved.update:>7,} ",
             f"{formats.number(item.score):>8} {formats.number(item.evaluated):>8} ",
             ("★ " if item is self._best() else "  ", "$primary"),
-            f"{formats.one_line(saved.reason):<10} {formats.span(saved.seconds):>7}",
+            f"{one_line(saved.reason):<10} {formats.span(saved.seconds):>7}",
             ("" if _is_there(saved.path) else "  gone", "$warning"),
         )
 
@@ -55,7 +56,7 @@ class CheckpointScreen(ListScreen[Checkpoint]):
 
     def describe(self, item: Checkpoint) -> Content:
         return Content.assemble(
-            (formats.one_line(item.saved.path), "bold"),
+            (one_line(item.saved.path), "bold"),
             "\nenter goes back to it: weights, optimiser, settings and environments as they were. "
             "The record keeps what came after.",
         )
@@ -102,7 +103,7 @@ class ChangesScreen(ListScreen[SettingChanged]):
         return Content.assemble(
             (f"{formats.duration(item.elapsed):>8}  {formats.count(item.step):>7} ", "$quiet"),
             f"{item.key:<22} {formats.setting(item.old):>9} → {formats.setting(item.new):<9} ",
-            (f"{formats.one_line(item.by)}{cause}", "$quiet"),
+            (f"{one_line(item.by)}{cause}", "$quiet"),
         )
 
     def describe(self, item: SettingChanged) -> Content:
@@ -110,6 +111,6 @@ class ChangesScreen(ListScreen[SettingChanged]):
         what = {Cause.UNDO: "undone", Cause.REDO: "redone"}.get(item.cause, "changed")
         return Content.assemble(
             (f"{item.key} ", "bold"),
-            f"{what} by {formats.one_line(item.by)} on {at}: {item.old!r} → {item.new!r}, after update {item.update:,} "
+            f"{what} by {one_line(item.by)} on {at}: {item.old!r} → {item.new!r}, after update {item.update:,} "
             f"(step {item.step:,}). u undoes the newest change, ctrl+r redoes it.",
         )

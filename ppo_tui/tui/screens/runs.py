@@ -18,6 +18,7 @@ from ...plotting.series import Series
 from ...runs import RunDirectory
 from ...runs.history import recorded_metrics
 from ...runs.registry import RunSummary, list_runs
+from ...text import one_line
 from .. import keys
 from ..chart_view import ChartView
 from ..controller import Controller
@@ -72,7 +73,7 @@ class RunsScreen(ChartActions, ListScreen[RunSummary]):
         self._runs = runs
         self.renew()
         self._overlay.display = bool(self._marked)
-        names = {run.path: formats.one_line(run.name) for run in runs}
+        names = {run.path: one_line(run.name) for run in runs}
         marked = [RunCurves(names.get(path, path), curves.get(path, {})) for path in self._marked]
         self.call_after_refresh(self._overlay.show, marked)
 
@@ -102,7 +103,7 @@ class RunsScreen(ChartActions, ListScreen[RunSummary]):
     def row(self, item: RunSummary) -> Content:
         return Content.assemble(
             (f"{self._sign(item)} ", "bold $primary"),
-            f"{formats.one_line(item.name):<28.28} {item.state:<9} {formats.one_line(item.env):<20.20} ",
+            f"{one_line(item.name):<28.28} {item.state:<9} {one_line(item.env):<20.20} ",
             f"{formats.count(item.step):>7} {formats.number(item.last_return):>7} ",
             f"{formats.number(item.best_return):>7} ",
             (f"{formats.duration(item.age_seconds):>9}", "$quiet"),
@@ -123,7 +124,7 @@ class RunsScreen(ChartActions, ListScreen[RunSummary]):
             f"pid {item.pid}" if item.pid else "",
         ]
         lines = [
-            Content.assemble((formats.one_line(item.path), "bold"), f"  {' · '.join(filter(None, facts))}"),
+            Content.assemble((one_line(item.path), "bold"), f"  {' · '.join(filter(None, facts))}"),
             Content.assemble(("enter lays its curve over those of other runs; • is the run on this screen", "$quiet")),
         ]
         return Content("\n").join(lines)

@@ -6,6 +6,7 @@ from textual.content import Content
 
 from ...plotting import formats
 from ...protocol import RunState
+from ...text import one_line
 from ..view import MEAN_RETURN
 from .header import STATES
 from .panel import Panel, fit
@@ -19,7 +20,7 @@ class Banner(Panel):
         if finished is None:
             return Content("")
         symbol, _ = STATES[finished.state]
-        reason = formats.one_line(finished.reason)
+        reason = one_line(finished.reason)
         first = f" {symbol} {finished.state.upper()}{f': {reason}' if reason else ''}"
         second = " q leaves" + ("   t shows the traceback" if finished.details else "")
         if finished.state is RunState.FAILED:

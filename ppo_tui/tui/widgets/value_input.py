@@ -16,6 +16,7 @@ from textual.widgets import Input
 from ...config.live import LiveField
 from ...errors import ConfigError
 from ...plotting import formats
+from ...text import one_line
 from ..controller import Controller
 from .plain import Static, Vertical
 
@@ -54,7 +55,7 @@ class ValueInput(Vertical):
         try:
             self._controller.editor.draft_typed(event.value)
         except ConfigError as error:
-            self._show_message(formats.one_line(str(error)))
+            self._show_message(one_line(str(error)))
         else:
             self._close()
 
