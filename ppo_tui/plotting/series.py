@@ -29,8 +29,8 @@ class Series:
     Appending costs O(1) on average, reading copies nothing.
 
     Args:
-        most_points: beyond so many, the older half is thinned: of four neighbours the lowest and the highest stay, so
-            that no peak is lost. None keeps all.
+        most_points: beyond so many, the curve is thinned to half, evenly over its steps: of those in one part the
+            lowest and the highest stay, so that no peak is lost. All the room is taken at once. None keeps all.
 
     Attributes:
         branches: the abandoned ones, oldest first, as (steps, values); each begins with the point that it forked
@@ -42,8 +42,9 @@ class Series:
         self._most_points = most_points
         self.branches: list[tuple[FloatArray, FloatArray]] = []
         self.version = 0
-        self._steps = np.empty(64)
-        self._values = np.empty(64)
+        room = most_points or 64
+        self._steps = np.zeros(room)
+        self._values = np.zeros(room)
         self._length = 0
         self._first = np.inf
         self._furthest = -np.inf
@@ -69,13 +70,14 @@ class Series:
         self._first, self._furthest = min(self._first, step), max(self._furthest, step)
 
     def _thin(self) -> None:
-        older = self._length // 8 * 4
-        groups = self._values[:older].reshape(-1, 4)
-        low = np.where(np.isnan(groups), np.inf, groups).argmin(axis=1)
-        high = np.where(np.isnan(groups), -np.inf, groups).argmax(axis=1)
-        high = np.where(high == low, (low + 2) % 4, high)  # four of the same value
-        extremes = np.sort(np.stack([low, high], axis=1), axis=1) + np.arange(0, older, 4)[:, None]
-        kept = np.concatenate([extremes.ravel(), np.arange(older, self._length)])
+        assert self._most_points is not None
+        edges = np.linspace(self._steps[0], self._steps[self._length - 1], self._most_points // 4)
+        part = np.searchsorted(edges, self.steps, side="right")
+        first = np.flatnonzero(np.diff(part, prepend=0))
+        missing = np.isnan(self.values)
+        low = np.lexsort((np.where(missing, np.inf, self.values), part))[first]
+        high = np.lexsort((np.where(missing, -np.inf, self.values), part))[np.append(first[1:], self._length) - 1]
+        kept = np.union1d(low, high)
         self._steps[: len(kept)], self._values[: len(kept)] = self._steps[kept], self._values[kept]
         self._length = len(kept)
         self.version += 1

@@ -299,7 +299,7 @@ def evaluations(directory: Path, count: int) -> str:
     run = LiveRun(directory, "--set", "eval.every=1", "--set", "eval.episodes=1", "--set", "eval.max_steps=100")
 
     def done() -> int:
-        return (run.run / "metrics.jsonl").read_bytes().count(b"eval/mean_reward")
+        return (run.run / "metrics.jsonl").read_bytes().count(b"eval/ep_rew_mean")
 
     def wait_for(number: int) -> None:
         wait_until(lambda: done() >= number or run.process.poll() is not None, seconds=20.0 * count)
