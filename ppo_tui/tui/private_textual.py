@@ -1,7 +1,7 @@
-"""Private interfaces of Textual: its parser of keys, its handling of exceptions.
+"""Private interfaces of Textual: keys, exceptions, a cache of lines.
 
 Those for painting are in `widgets.direct_painting`. Without the parser, bytes that are no UTF-8 cost the screen;
-without the other, the report of an exception is Textual's own.
+without the handling, the report of an exception is Textual's own; without the cache, closed pages stay in memory.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ try:
     from textual._context import active_message_pump
 except ImportError:
     active_message_pump = None
+try:
+    from textual._styles_cache import StylesCache
+except ImportError:
+    StylesCache = None
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +46,16 @@ MAX_PASTE = 1 << 20
 """Characters of a paste; the rest of it is dropped."""
 
 _PASTE_START, _PASTE_END = "\x1b[200~", "\x1b[201~"
+
+
+def forget_closed_widgets() -> None:
+    """Release the lines of widgets no longer on any screen.
+
+    Textual computes a widget's two background colours in a method with a cache of 1,024 entries, whose keys are the
+    widgets' own caches of lines.
+    """
+    if clear := getattr(getattr(StylesCache, "get_inner_outer", None), "cache_clear", None):
+        clear()
 
 
 class KeyReader:

@@ -23,7 +23,7 @@ from .app import STOP_SECONDS, Departure, PpoTuiApp
 from .clip_player import default_fps
 from .controller import Messages
 from .driver import LastingDriver
-from .private_textual import Failure
+from .private_textual import Failure, forget_closed_widgets
 from .screen_options import ScreenOptions
 from .session import Session
 from .view import Kind
@@ -192,6 +192,7 @@ async def _collect_garbage() -> None:
         gc.freeze()
         while True:
             await asyncio.sleep(GARBAGE_SECONDS)
+            forget_closed_widgets()
             gc.collect()
     finally:
         gc.unfreeze()

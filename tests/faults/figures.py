@@ -257,8 +257,9 @@ def pages(directory: Path, minutes: int) -> str:
     def open_page() -> None:
         nonlocal opened
         program.type(PAGES[opened % len(PAGES)].encode())
-        time.sleep(0.5)
-        program.type(b"\x1b")
+        for _ in range(2):  # a filter, then its page
+            time.sleep(0.5)
+            program.type(b"\x1b")
         opened += 1
 
     try:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from textual.strip import Strip
 
 import ppo_tui.tui
+from ppo_tui.tui.private_textual import forget_closed_widgets
+
+from .desk import desk
+from .fake import recorded
 
 SCREEN = '''
 import asyncio, importlib, sys, types
@@ -86,6 +92,29 @@ asyncio.run(main())
 )
 def test_without_a_private_name_the_screen_paints_and_takes_keys(name):
     subprocess.run([sys.executable, "-c", SCREEN, *name], check=True, timeout=120)
+
+
+def lines_in_memory() -> int:
+    """Lines of widgets, the derived ones included."""
+    gc.collect()
+    return sum(type(found) is Strip for found in gc.get_objects())
+
+
+async def test_pages_that_were_closed_leave_no_lines_in_memory():
+    async with desk(*recorded(40)) as it:
+        counts = []
+        for _ in range(4):
+            for _ in range(5):
+                await it.press("ctrl+p", "escape")
+            forget_closed_widgets()
+            counts.append(lines_in_memory())
+    assert counts[-1] <= 1.1 * counts[0], counts
+
+
+@pytest.mark.parametrize("other", [None, object])
+def test_without_the_cache_of_textual_there_is_nothing_to_forget(monkeypatch: pytest.MonkeyPatch, other: type | None):
+    monkeypatch.setattr("ppo_tui.tui.private_textual.StylesCache", other)
+    forget_closed_widgets()
 
 
 def test_private_interfaces_of_textual_stand_in_two_files():
