@@ -18,6 +18,7 @@ def check_config(config: Config) -> None:
     _check_batch(config)
     _check_env(config)
     _check_algorithm(config)
+    _check_learning_rates(config)
     _check_a3c(config)
     if config.run.torch_threads != "auto" and config.run.torch_threads < 1:
         raise ConfigError(f"run.torch_threads = {config.run.torch_threads}: expected at least 1, or auto")
@@ -104,6 +105,36 @@ def _check_algorithm(config: Config) -> None:
         )
 
 
+def _check_learning_rates(config: Config) -> None:
+    optim, ppo = config.optim, config.ppo
+    if optim.min_learning_rate > optim.max_learning_rate:
+        raise ConfigError(
+            f"optim.min_learning_rate = {optim.min_learning_rate}: it is above optim.max_learning_rate = "
+            f"{optim.max_learning_rate}",
+            hint="swap them, or leave one out",
+        )
+    if optim.kl_adaptive_every == "minibatch":
+        if optim.learning_rate_schedule != "kl-adaptive":
+            raise ConfigError(
+                "optim.kl_adaptive_every = 'minibatch': the learning rate is not adapted",
+                hint="set optim.learning_rate_schedule = 'kl-adaptive', or remove optim.kl_adaptive_every",
+            )
+        if ppo.epochs * ppo.minibatches == 1:
+            raise ConfigError(
+                "optim.kl_adaptive_every = 'minibatch': an update is a single minibatch (ppo.epochs, ppo.minibatches), "
+                "in which the policy has not moved yet",
+                hint="remove optim.kl_adaptive_every, to adapt after every update",
+            )
+    if optim.learning_rate == 0:
+        muons = optim.muon_learning_rate if optim.name == "muon" else None
+        for key, rate in (("critic_learning_rate", optim.critic_learning_rate), ("muon_learning_rate", muons)):
+            if rate is not None:
+                raise ConfigError(
+                    f"optim.{key} = {rate}: it is kept in proportion to optim.learning_rate, which is 0",
+                    hint="set optim.learning_rate, such as 3e-4",
+                )
+
+
 _A3C = {
     "ppo.surrogate": ("none",),
     "ppo.epochs": (1,),
@@ -115,7 +146,9 @@ _A3C = {
     "ppo.target_kl": (None,),
     "policy.normalize_observations": (False,),
     "rollout.whole_episodes": (False,),
+    "optim.name": ("adam", "adamw", "radam", "rmsprop", "rmsprop-tf"),
     "optim.learning_rate_schedule": ("constant", "linear"),
+    "optim.critic_learning_rate": (None,),
     "workers.groups": ("auto", 1),
     "run.device": ("auto", "cpu"),
     "run.overlap": (False,),
@@ -127,11 +160,11 @@ _A3C = {
 def _check_a3c(config: Config) -> None:
     if config.run.algorithm != "a3c":
         return
-    allowed = _A3C | {"workers.count": ("auto", config.rollout.num_envs)}
-    for key, values in allowed.items():
+    rules = _A3C | {"workers.count": ("auto", config.rollout.num_envs)}
+    for key, values in rules.items():
         value = get_value(config, key)
         if value not in values:
-            wanted = "removed" if values[0] is None else show(values[0])
+            wanted = " or ".join("removed" if allowed is None else show(allowed) for allowed in values)
             raise ConfigError(
                 f"{key} = {show(value)}: with run.algorithm = 'a3c' it must be {wanted}",
                 hint="each worker learns from its own environment, one gradient a rollout; the preset a3c-cartpole is "

@@ -523,12 +523,21 @@ class PPOConfig(Section, frozen=True, kw_only=True):
     ] = None
 
 
+OptimizerName = Literal["adam", "adamw", "radam", "muon", "rmsprop", "rmsprop-tf"]
+
+OPTIMIZERS: tuple[str, ...] = typing.get_args(OptimizerName)
+
+
 class OptimConfig(Section, frozen=True, kw_only=True):
-    """Adam (Kingma & Ba, 2015, arXiv:1412.6980) or RMSprop (Hinton, 2012)."""
+    """Adam (Kingma & Ba, 2015, arXiv:1412.6980), its relatives, or RMSprop (Hinton, 2012)."""
 
     name: Annotated[
-        Literal["adam", "rmsprop", "rmsprop-tf"],
-        setting("The optimiser; rmsprop-tf is TensorFlow 1's, as used for A2C's published scores.", on_resume="fixed"),
+        OptimizerName,
+        setting(
+            "The optimiser; muon is for the matrices between hidden layers, with adamw for all other weights; "
+            "rmsprop-tf is TensorFlow 1's, as used for A2C's published scores.",
+            on_resume="fixed",
+        ),
     ] = "adam"
 
     learning_rate: Annotated[
@@ -545,7 +554,54 @@ class OptimConfig(Section, frozen=True, kw_only=True):
         Literal["constant", "linear", "kl-adaptive"],
         setting("Keep the learning rate, anneal it linearly to 0, or adapt it to ppo.desired_kl.", on_resume="inexact"),
     ] = "linear"
+    kl_adaptive_every: Annotated[
+        Literal["update", "minibatch"],
+        setting(
+            "Adapt a kl-adaptive learning rate after every update, to its exact KL, or after every minibatch, to the "
+            "approximate KL in it, as rl_games and RSL-RL do.",
+            on_resume="inexact",
+        ),
+    ] = "update"
+    min_learning_rate: Annotated[
+        float, setting("Lower bound of a kl-adaptive learning rate.", on_resume="inexact", gt=0, le=1)
+    ] = 1e-6
+    max_learning_rate: Annotated[
+        float, setting("Upper bound of a kl-adaptive learning rate.", on_resume="inexact", gt=0, le=1)
+    ] = 1e-2
+    critic_learning_rate: Annotated[
+        Annotated[float, Meta(gt=0, le=1)] | None,
+        setting(
+            "Learning rate of the critic's own network and the value head, annealed, adapted and edited in proportion "
+            "to learning_rate; with a shared trunk, of the value head alone. none: the same.",
+            on_resume="inexact",
+        ),
+    ] = None
+    adam_beta1: Annotated[
+        float, setting("Decay of Adam's mean gradient per step.", on_resume="inexact", ge=0, lt=1)
+    ] = 0.9
+    adam_beta2: Annotated[float, setting("Decay of Adam's mean square per step.", on_resume="inexact", ge=0, lt=1)] = (
+        0.999
+    )
     adam_eps: Annotated[float, setting("ε in Adam's denominator.", on_resume="inexact", gt=0, le=1)] = 1e-5
+    weight_decay: Annotated[
+        float,
+        setting(
+            "Weight decay of adamw and muon: the share of a weight, times the learning rate, lost in each step.",
+            on_resume="inexact",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.01
+    muon_learning_rate: Annotated[
+        float,
+        setting(
+            "Learning rate of Muon's matrices, annealed, adapted and edited in proportion to learning_rate.",
+            on_resume="inexact",
+            gt=0,
+            le=1,
+        ),
+    ] = 0.02
+    muon_momentum: Annotated[float, setting("Muon's momentum.", on_resume="inexact", ge=0, lt=1)] = 0.95
     rmsprop_eps: Annotated[float, setting("ε in RMSprop's denominator.", on_resume="inexact", gt=0, le=1)] = 1e-5
     rmsprop_alpha: Annotated[
         float, setting("Decay of RMSprop's mean square per step.", on_resume="inexact", ge=0, lt=1)
@@ -698,7 +754,10 @@ class Config(Section, frozen=True, kw_only=True):
     @property
     def compares_distributions(self) -> bool:
         """Whether the learner needs whole action distributions, for their exact KL."""
-        return self.ppo.surrogate in ("kl", "kl-adaptive") or self.optim.learning_rate_schedule == "kl-adaptive"
+        adaptive_rate = self.optim.learning_rate_schedule == "kl-adaptive"
+        return self.ppo.surrogate in ("kl", "kl-adaptive") or (
+            adaptive_rate and self.optim.kl_adaptive_every == "update"
+        )
 
     @property
     def num_updates(self) -> int:

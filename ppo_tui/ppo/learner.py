@@ -16,7 +16,7 @@ from . import losses
 from .buffer import Minibatch, Minibatches, RolloutBuffer
 from .distributions import Distribution
 from .normalizers import RewardNormalizer
-from .optimizers import compiled, make_optimizer
+from .optimizers import PolicyOptimizer, compiled
 from .policy import ActorCritic
 from .schedules import Adaptive, adapted_kl_coef, adapted_learning_rate
 from .units import DeadUnits
@@ -159,13 +159,19 @@ class _Totals:
         self._kl_sum_before_epoch = torch.zeros((), device=device)
         self._finite = torch.zeros((), device=device)
         self._finite_before_epoch = torch.zeros((), device=device)
+        self._newest_kl = torch.zeros((), device=device)
         self._minibatches = 0
 
     def add(self, statistics: Tensor, finite: Tensor) -> None:
         """Add the `statistics` `[len(NAMES)]` of a minibatch; `finite` is a bool scalar."""
         self._sums += torch.where(finite, statistics, 0.0)
+        self._newest_kl = statistics[self._KL]
         self._finite += finite
         self._minibatches += 1
+
+    def newest_kl(self) -> float:
+        """The newest minibatch's approximate KL; waits for the device."""
+        return self._newest_kl.item()
 
     def epoch_kl(self) -> float:
         """The mean approximate KL since the last call; waits for the device."""
@@ -211,15 +217,17 @@ class Learner:
         self._ranks = ranks
         self._parameters = list(policy.parameters())
         self._ppo = config.ppo
-        self._optimizer_name = config.optim.name
-        self._optimizer = make_optimizer(policy.parameters(), config.optim)
+        self._optimizer = PolicyOptimizer(policy, config.optim)
         self._rewards = RewardNormalizer(config.rollout.num_envs, ranks) if config.ppo.normalize_rewards else None
         self._kl_coef = config.ppo.kl_coef
         self._adaptive: dict[str, Adaptive] = {}
         if config.ppo.surrogate == "kl-adaptive":
             self._adaptive["kl_coef"] = Adaptive(adapted_kl_coef, config.ppo.desired_kl)
         if config.optim.learning_rate_schedule == "kl-adaptive":
-            self._adaptive["learning_rate"] = Adaptive(adapted_learning_rate, config.ppo.desired_kl)
+            low, high = config.optim.min_learning_rate, config.optim.max_learning_rate
+            rule = functools.partial(adapted_learning_rate, low=low, high=high)
+            every = config.optim.kl_adaptive_every
+            self._adaptive["learning_rate"] = Adaptive(rule, config.ppo.desired_kl, every=every)
         self._generator = torch.Generator().manual_seed(config.run.seed)
         self._compiled = config.run.compile
         self._evaluate = Objective(self.policy, config.ppo).evaluate
@@ -249,7 +257,8 @@ class Learner:
             ``train/explained_variance`` is of the critic before the update; ``train/ratio_error_first`` is the
             largest |rₜ − 1| of the first minibatch, which is 0 up to rounding unless another policy acted;
             ``train/dead_units``, in updates in which they are counted, is the share of dead units (see `DeadUnits`) in
-            the first minibatch of a pass; ``train/std`` is the mean standard deviation of continuous actions.
+            the first minibatch of a pass; ``train/std`` is the mean standard deviation of continuous actions;
+            ``train/learning_rate`` is the last one, where it adapts after every minibatch.
         """
         hyper = self._adapted(hyper)
         rollout.compute_advantages(
@@ -259,7 +268,7 @@ class Learner:
             self._ranks.concatenate(part, dim=1) for part in (rollout.values, rollout.returns, rollout.advantages)
         )
         explained_variance = losses.explained_variance(values, returns)
-        self._set_learning_rate(hyper.learning_rate)
+        self._optimizer.set_learning_rate(hyper.learning_rate)
         experience = rollout.to(self.device)
         minibatches = Minibatches(
             experience,
@@ -281,6 +290,8 @@ class Learner:
                     )
                 if ratio_error_first is None:
                     ratio_error_first = ratio_error
+                else:  # the first minibatch sees the policy that acted, and says nothing of the learning rate
+                    self._adapt_to_minibatch(totals)
                 if on_minibatch is not None:
                     on_minibatch(epoch, number)
             self.epochs_done += 1
@@ -317,22 +328,34 @@ class Learner:
             return None
         return self._rewards(rollout.rewards, rollout.terminations | rollout.truncations, gamma)
 
+    def _adapt_to_minibatch(self, totals: _Totals) -> None:
+        """Adapt the learning rate to the newest minibatch, if so configured.
+
+        The approximate KL was measured before the minibatch's own step. This mode alone waits for the device in every
+        minibatch.
+        """
+        learning_rate = self._adaptive.get("learning_rate")
+        if learning_rate is not None and learning_rate.every == "minibatch":
+            learning_rate.adapt(totals.newest_kl())
+            self._optimizer.set_learning_rate(learning_rate.value)
+
     @torch.no_grad()
     def _adapt_to_divergence(self, minibatches: Minibatches, steps: int) -> dict[str, float]:
         """Adapt to KL[π_θold, π_θ] over the rollout's `steps`; return metrics.
 
-        Without adaptive values nothing is measured.
+        Without numbers that adapt after every update nothing is measured.
         """
-        if not self._adaptive:
-            return {}
         used = {f"train/{name}": number.value for name, number in self._adaptive.items()}
+        due = [number for number in self._adaptive.values() if number.every == "update"]
+        if not due:
+            return used
         total = torch.zeros((), device=self.device)
         for batch in minibatches.in_order():
             if batch.share:
                 distribution, _ = self.policy(batch.observations, batch.masks, batch.context)
                 total += _kl_from_old(distribution, batch).sum()
         kl = (self._ranks.add_up(total) / steps).item()
-        for number in self._adaptive.values():
+        for number in due:
             number.adapt(kl)
         return used | {"train/kl": kl}
 
@@ -350,7 +373,7 @@ class Learner:
         else:
             loss, means = None, torch.zeros(len(MEANS), device=self.device)
             ratio_error = torch.zeros((), device=self.device)
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         means = self._ranks.backward(loss, means, batch.share, self._parameters)
         grad_norm, finite = self._descend(means[MEANS.index("loss")], max_grad_norm)
         totals.add(torch.cat([means, grad_norm.unsqueeze(0)]), finite)
@@ -361,18 +384,13 @@ class Learner:
 
         `loss` has to be finite, too.
 
-        The norm is that before clipping. The optimiser skips a step for which `found_inf` is 1 on the device, so that
-        the CPU does not wait for the answer: the interface by which `torch.amp.GradScaler` skips steps.
+        The norm is that before clipping. The optimiser skips a step that is not finite on the device, so that the CPU
+        does not wait for the answer.
         """
         grad_norm = nn.utils.clip_grad_norm_(self._parameters, max_grad_norm)
         finite = torch.isfinite(loss) & torch.isfinite(grad_norm)
-        self._optimizer.found_inf = (~finite).float()  # pyright: ignore[reportAttributeAccessIssue]: not in the stubs
-        self._optimizer.step()
+        self._optimizer.step(finite)
         return grad_norm, finite
-
-    def _set_learning_rate(self, learning_rate: float) -> None:
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
 
     # ── State ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -384,10 +402,7 @@ class Learner:
         adaptive value.
         """
         state: dict[str, Any] = {"epochs_done": self.epochs_done, "generator": self._generator.get_state()}
-        for name, parameter in self.policy.named_parameters():
-            for slot, tensor in self._optimizer.state[parameter].items():
-                key = f"{self._optimizer_name}/{name}/{slot}"
-                state[key] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        state |= self._optimizer.state_dict()
         if self._rewards is not None:
             state |= {f"rewards/{name}": tensor for name, tensor in self._rewards.state_dict().items()}
         for name, number in self._adaptive.items():
@@ -400,8 +415,7 @@ class Learner:
         Raises:
             ValueError: the state is of another network or another optimiser.
         """
-        self._optimizer.state.clear()
-        self._optimizer.state.update(self._slots(state))
+        self._optimizer.load_state_dict(state)
         self._generator.set_state(state["generator"])
         self.epochs_done = int(state["epochs_done"])
         if self._rewards is not None:
@@ -409,34 +423,7 @@ class Learner:
         for name, number in self._adaptive.items():
             number.load_state_dict(_below(f"adaptive/{name}", state))
 
-    def _slots(self, state: dict[str, Any]) -> dict[Tensor, dict[str, Tensor]]:
-        """The optimiser's state of each parameter.
-
-        Raises:
-            ValueError: the state is of another network or another optimiser.
-        """
-        for other in {"adam", "rmsprop", "rmsprop-tf"} - {self._optimizer_name}:
-            if _below(other, state):
-                raise ValueError(f"optimiser state of {other}; the optimiser is {self._optimizer_name}")
-        parameters = dict(self.policy.named_parameters())
-        slots: dict[Tensor, dict[str, Tensor]] = {}
-        for key, saved in _below(self._optimizer_name, state).items():
-            name, slot = key.split("/")
-            if name not in parameters:
-                raise ValueError(f"optimiser state for {name}, which the network does not have")
-            slots.setdefault(parameters[name], {})[slot] = _slot_for(parameters[name], slot, saved)
-        return slots
-
 
 def _below(prefix: str, state: dict[str, Any]) -> dict[str, Any]:
     """Entries of `state` under ``prefix/…``, by the rest of the key."""
     return {key.removeprefix(f"{prefix}/"): value for key, value in state.items() if key.startswith(f"{prefix}/")}
-
-
-def _slot_for(parameter: nn.Parameter, slot: str, saved: Tensor) -> Tensor:
-    """A saved slot on the parameter's device and in its memory format."""
-    if slot == "step":
-        return saved.to(parameter.device, copy=True)
-    if saved.shape != parameter.shape:
-        raise ValueError(f"optimiser state of shape {tuple(saved.shape)} for weights of {tuple(parameter.shape)}")
-    return torch.empty_like(parameter, requires_grad=False).copy_(saved)

@@ -1,19 +1,21 @@
 """Optimisers, and compilation of the objective.
 
-All optimisers can skip a step on the device.
+A step that is not finite is skipped on the device.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..config import OptimConfig
+from ..config.schema import OPTIMIZERS
 from ..errors import ConfigError
+from .policy import ActorCritic
 
 
 class RMSprop(torch.optim.Optimizer):
@@ -32,7 +34,13 @@ class RMSprop(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, parameters: Iterable[nn.Parameter], *, lr: float, alpha: float, eps: float, tensorflow: bool = False
+        self,
+        parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+        *,
+        lr: float,
+        alpha: float,
+        eps: float,
+        tensorflow: bool = False,
     ) -> None:
         super().__init__(parameters, {"lr": lr})
         self.found_inf: Tensor | None = None
@@ -63,17 +71,175 @@ class RMSprop(torch.optim.Optimizer):
         parameter.addcdiv_(gradient, root, value=-learning_rate)
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], optim: OptimConfig) -> torch.optim.Optimizer:
-    """The optimiser chosen by `optim`."""
-    if optim.name == "adam":
-        return torch.optim.Adam(parameters, lr=optim.learning_rate, eps=optim.adam_eps, fused=True)
-    return RMSprop(
-        parameters,
-        lr=optim.learning_rate,
-        alpha=optim.rmsprop_alpha,
-        eps=optim.rmsprop_eps,
-        tensorflow=optim.name == "rmsprop-tf",
+class PolicyOptimizer:
+    """The optimiser of a policy's weights, chosen by `optim`.
+
+    Muon moves the matrices between hidden layers and AdamW all other weights, as its author advises (Jordan, 2024,
+    https://kellerjordan.github.io/posts/muon/). Every other optimiser moves all weights.
+
+    The learning rates of the critic and of Muon keep their ratio to the main one.
+
+    Args:
+        policy: on the device of learning already.
+
+    Raises:
+        ConfigError: the optimiser is Muon, and `policy` has no matrix between hidden layers.
+    """
+
+    def __init__(self, policy: ActorCritic, optim: OptimConfig) -> None:
+        self._name = optim.name
+        self._parameters = dict(policy.named_parameters())
+        matrices = policy.hidden_matrices() if optim.name == "muon" else []
+        others = set(policy.parameters()).difference(matrices)
+        rest = [parameter for parameter in policy.parameters() if parameter in others]
+        self._optimizers = [make_optimizer(_groups(rest, policy, optim), optim)]
+        if optim.name == "muon":
+            if not matrices:
+                raise ConfigError(
+                    "optim.name = 'muon': the network has no matrix between hidden layers, the only weights of Muon",
+                    hint="give it a second hidden layer, such as policy.hidden = [64, 64], or set optim.name = 'adamw'",
+                )
+            groups = _groups(matrices, policy, optim, ratio=optim.muon_learning_rate / optim.learning_rate)
+            muon = torch.optim.Muon(groups, momentum=optim.muon_momentum, weight_decay=optim.weight_decay)
+            self._optimizers.append(muon)
+        self.set_learning_rate(optim.learning_rate)
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Set the main learning rate; those of critic and Muon follow."""
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * group["ratio"]
+
+    def zero_grad(self) -> None:
+        """Remove the gradients."""
+        for optimizer in self._optimizers:
+            optimizer.zero_grad(set_to_none=True)
+
+    def step(self, finite: Tensor) -> None:
+        """Step down the gradients if the bool scalar `finite` is true."""
+        for optimizer in self._optimizers:
+            step_if(finite, optimizer)
+
+    # ── State ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Contiguous CPU tensors by ``<optimiser>/<parameter>/<slot>``, such as ``adam/value_head.bias/exp_avg``."""
+        return {
+            f"{self._name}/{name}/{slot}": tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, parameter in self._parameters.items()
+            for optimizer in self._optimizers
+            for slot, tensor in optimizer.state.get(parameter, {}).items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a `state_dict`, perhaps among other entries.
+
+        Raises:
+            ValueError: the state is of another network or another optimiser; nothing has changed then.
+        """
+        slots: dict[Tensor, dict[str, Tensor]] = {}
+        for key, saved in state.items():
+            optimizer, *place = key.split("/")
+            if optimizer not in OPTIMIZERS:
+                continue
+            if optimizer != self._name:
+                raise ValueError(f"optimiser state of {optimizer}; the optimiser is {self._name}")
+            name, slot = place
+            if name not in self._parameters:
+                raise ValueError(f"optimiser state for {name}, which the network does not have")
+            parameter = self._parameters[name]
+            slots.setdefault(parameter, {})[slot] = _slot_for(parameter, slot, saved)
+        for optimizer in self._optimizers:
+            own = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            optimizer.state.clear()
+            optimizer.state.update({parameter: slots[parameter] for parameter in own if parameter in slots})
+
+
+def _groups(
+    parameters: list[nn.Parameter], policy: ActorCritic, optim: OptimConfig, *, ratio: float = 1.0
+) -> list[dict[str, Any]]:
+    """Parameter groups, with each learning rate's ``ratio`` to the main one."""
+    if optim.critic_learning_rate is None:
+        return [{"params": parameters, "ratio": ratio}]
+    critic = set(policy.critic_parameters())
+    groups = (
+        {"params": [one for one in parameters if one not in critic], "ratio": ratio},
+        {
+            "params": [one for one in parameters if one in critic],
+            "ratio": ratio * optim.critic_learning_rate / optim.learning_rate,
+        },
     )
+    return [group for group in groups if group["params"]]
+
+
+def _slot_for(parameter: nn.Parameter, slot: str, saved: Tensor) -> Tensor:
+    """A saved slot on the parameter's device and in its memory format."""
+    if slot == "step":
+        return saved.to(parameter.device, copy=True)
+    if saved.shape != parameter.shape:
+        raise ValueError(f"optimiser state of shape {tuple(saved.shape)} for weights of {tuple(parameter.shape)}")
+    return torch.empty_like(parameter, requires_grad=False).copy_(saved)
+
+
+def make_optimizer(
+    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], optim: OptimConfig
+) -> torch.optim.Optimizer:
+    """The optimiser chosen by `optim` for parameters of any shape.
+
+    With Muon this is AdamW, for the weights that Muon does not take.
+
+    Adam: Kingma & Ba, 2015, arXiv:1412.6980. AdamW: Loshchilov & Hutter, 2019, arXiv:1711.05101. RAdam: Liu et al.,
+    2020, arXiv:1908.03265.
+    """
+    if optim.name in ("rmsprop", "rmsprop-tf"):
+        return RMSprop(
+            parameters,
+            lr=optim.learning_rate,
+            alpha=optim.rmsprop_alpha,
+            eps=optim.rmsprop_eps,
+            tensorflow=optim.name == "rmsprop-tf",
+        )
+    rate, betas, eps = optim.learning_rate, (optim.adam_beta1, optim.adam_beta2), optim.adam_eps
+    if optim.name == "adam":
+        return torch.optim.Adam(parameters, lr=rate, betas=betas, eps=eps, fused=True)
+    if optim.name == "radam":
+        optimizer = torch.optim.RAdam(parameters, lr=rate, betas=betas, eps=eps)
+        for group in optimizer.param_groups:
+            # With its count of steps on the device, too, a step can be taken back there.
+            group["capturable"] = any(parameter.is_cuda for parameter in group["params"])
+        return optimizer
+    return torch.optim.AdamW(parameters, lr=rate, betas=betas, eps=eps, weight_decay=optim.weight_decay, fused=True)
+
+
+def step_if(finite: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """Take a step of `optimizer` if the bool scalar `finite` is true.
+
+    Else weights and statistics stay as they are. The CPU does not wait for the answer of another device.
+    """
+    if isinstance(optimizer, torch.optim.Adam | RMSprop):
+        # The interface by which `torch.amp.GradScaler` lets fused optimisers skip steps.
+        optimizer.found_inf = (~finite).float()  # pyright: ignore[reportAttributeAccessIssue]: not in the stubs
+        optimizer.step()
+    elif finite.device.type != "cpu":
+        step_and_undo(optimizer, finite)
+    elif finite:
+        optimizer.step()
+
+
+@torch.no_grad()
+def step_and_undo(optimizer: torch.optim.Optimizer, finite: Tensor) -> None:
+    """Take a step, and take it back on the device unless `finite`.
+
+    For optimisers of PyTorch that cannot skip a step, if all their statistics start at 0.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    weights = [parameter.clone() for parameter in parameters]
+    statistics = [{name: slot.clone() for name, slot in optimizer.state[one].items()} for one in parameters]
+    optimizer.step()
+    for parameter, weight, before in zip(parameters, weights, statistics, strict=True):
+        parameter.copy_(torch.where(finite, parameter, weight))
+        for name, slot in optimizer.state[parameter].items():
+            slot.copy_(torch.where(finite, slot, before.get(name, 0.0)))
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

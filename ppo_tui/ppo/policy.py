@@ -116,6 +116,23 @@ class ActorCritic(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_packed": {}}  # the weights of a copy may change
 
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the value head and the critic's own networks."""
+        modules = (self.critic_trunk, self.critic_memory, self.value_head)
+        return [parameter for module in modules if module is not None for parameter in module.parameters()]
+
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """Weights `[out, in]` of layers between hidden features.
+
+        All matrices of trunks and recurrent layers, without the first weights of each trunk: those read observations.
+        """
+        matrices: list[nn.Parameter] = []
+        for trunk, layer in self._branches:
+            parameters = [*trunk.parameters(), *(() if layer is None else layer.parameters())]
+            weights = [parameter for parameter in parameters if parameter.ndim >= 2]
+            matrices += [weight for weight in weights[1:] if weight.ndim == 2]
+        return matrices
+
     def initial_states(self, num_envs: int) -> Tensor | None:
         """Recurrent states at the start of an episode, `[num_envs, M]`.
 

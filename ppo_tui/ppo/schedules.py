@@ -41,9 +41,6 @@ class Schedule:
 MIN_KL_COEF, MAX_KL_COEF = 1e-6, 1e6
 """Bounds of β. The paper's rule has none, and a β halved for a hundred updates would need as many to come back."""
 
-MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-6, 1e-2
-"""Bounds of the adapted learning rate, those of rl_games."""
-
 
 def adapted_kl_coef(kl_coef: float, kl: float, target: float) -> float:
     """The next β: halved or doubled towards the target KL.
@@ -64,18 +61,18 @@ def adapted_kl_coef(kl_coef: float, kl: float, target: float) -> float:
     return min(max(kl_coef, MIN_KL_COEF), MAX_KL_COEF)
 
 
-def adapted_learning_rate(learning_rate: float, kl: float, target: float) -> float:
+def adapted_learning_rate(learning_rate: float, kl: float, target: float, *, low: float, high: float) -> float:
     """The next learning rate, lowered or raised towards the target KL.
 
-    Times 1.5 if KL < ½ target; divided by 1.5 if KL > 2 target.
+    Times 1.5 if KL < ½ target; divided by 1.5 if KL > 2 target; not beyond the bounds. A KL of NaN changes nothing.
 
     The rule of rl_games (``common/schedulers.py``, ``AdaptiveScheduler``) and RSL-RL (Rudin et al., 2022,
-    arXiv:2109.11978), which apply it within an update too; here the exact divergence after each update decides.
+    arXiv:2109.11978), which apply it after every minibatch.
     """
     if kl > 2 * target:
-        return max(learning_rate / 1.5, MIN_LEARNING_RATE)
+        return max(learning_rate / 1.5, low)
     if kl < target / 2:
-        return min(learning_rate * 1.5, MAX_LEARNING_RATE)
+        return min(learning_rate * 1.5, high)
     return learning_rate
 
 
@@ -87,9 +84,17 @@ class Adaptive:
     Args:
         rule: the next number as a function of number, KL and target.
         target: desired KL, in nats.
+        every: adapt it after every update, to its exact divergence, or after every minibatch, to an estimate.
     """
 
-    def __init__(self, rule: Callable[[float, float, float], float], target: float) -> None:
+    def __init__(
+        self,
+        rule: Callable[[float, float, float], float],
+        target: float,
+        *,
+        every: Literal["update", "minibatch"] = "update",
+    ) -> None:
+        self.every = every
         self._rule, self._target = rule, target
         self._setting: float | None = None
         self.value = 0.0
@@ -101,7 +106,7 @@ class Adaptive:
         return self.value
 
     def adapt(self, kl: float) -> None:
-        """Adapt the number to the divergence after the update, in nats."""
+        """Adapt the number to the divergence since the update began, in nats."""
         self.value = self._rule(self.value, kl, self._target)
 
     def state_dict(self) -> dict[str, float]:

@@ -25,6 +25,17 @@ CASES = {
         "ppo": {"surrogate": "kl-adaptive", "minibatches": 3},
         "optim": {"learning_rate_schedule": "kl-adaptive", "learning_rate": 3e-3},
     },
+    "Muon, a critic at its own rate, and a learning rate that follows every minibatch": {
+        "ppo": {"minibatches": 3, "epochs": 1},
+        "optim": {
+            "name": "muon",
+            "muon_learning_rate": 1e-4,  # it iterates in bfloat16, where the order of sums shows
+            "learning_rate": 3e-3,
+            "critic_learning_rate": 1e-3,
+            "learning_rate_schedule": "kl-adaptive",
+            "kl_adaptive_every": "minibatch",
+        },
+    },
     "an update that ends early": {"ppo": {"target_kl": 1e-4, "epochs": 10}, "optim": {"learning_rate": 1e-2}},
     "running statistics": {"ppo": {"normalize_rewards": True}, "policy": {"normalize_observations": True}},
     "A2C by RMSprop": {

@@ -9,6 +9,18 @@ the gradients come from autograd.
 import torch
 
 
+def adam_step(weight, gradient, state, rate, betas, eps, decay=0.0):
+    """Adam (Kingma & Ba, 2015, algorithm 1); with `decay`, AdamW (Loshchilov & Hutter, 2019, algorithm 2).
+
+    Works on arrays of NumPy and PyTorch; returns the new weight, and keeps its statistics in the dictionary `state`.
+    """
+    step = state["step"] = state.get("step", 0) + 1
+    mean = state["mean"] = betas[0] * state.get("mean", 0.0) + (1 - betas[0]) * gradient
+    square = state["square"] = betas[1] * state.get("square", 0.0) + (1 - betas[1]) * gradient**2
+    moved = mean / (1 - betas[0] ** step) / ((square / (1 - betas[1] ** step)) ** 0.5 + eps)
+    return weight - rate * decay * weight - rate * moved
+
+
 def network(weights, trunk, head, observations):
     x = observations
     layers = sorted({name.split(".")[2] for name in weights if name.startswith(f"{trunk}.layers.")}, key=int)
@@ -55,10 +67,19 @@ def loss_of(weights, batch, config):
     return -gain + config.ppo.value_coef * errors.mean() / 2 - config.ppo.entropy_coef * entropy
 
 
-def updated_weights(weights, rollout, config):
+def divergence_of(weights, batch):
+    """The estimate k₃ of the KL from the old policy: mean((r − 1) − log r)."""
+    with torch.no_grad():
+        logits = network(weights, "actor_trunk", "policy_head", batch["observations"])
+        ratio = logits.softmax(1)[torch.arange(len(logits)), batch["actions"]] / batch["log_probs"].exp()
+        return ((ratio - 1) - ratio.log()).mean().item()
+
+
+def updated_weights(weights, rollout, config, rates=None):
     """The float64 weights, by name, after one update.
 
-    On a filled rollout of unstacked vectors.
+    On a filled rollout of unstacked vectors. With a list of `rates` the learning rate adapts after every minibatch but
+    the first, and all that were used are appended to it, and the next one.
     """
     weights = {name: weight.detach().double().requires_grad_() for name, weight in weights.items()}
     advantages, returns = advantages_and_returns(
@@ -83,27 +104,36 @@ def updated_weights(weights, rollout, config):
         logits = network(weights, "actor_trunk", "policy_head", steps["observations"])
         steps["old_probabilities"] = logits.softmax(1)
     shuffling = torch.Generator().manual_seed(config.run.seed)
-    first = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    adam = {name: {} for name in weights}
+    rate = config.optim.learning_rate
     second = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    adam_step = 0
-    for _ in range(config.ppo.epochs):
+    for epoch in range(config.ppo.epochs):
         order = torch.randperm(config.batch_size, generator=shuffling)
         for start in range(0, config.batch_size, config.minibatch_size):
             chosen = order[start : start + config.minibatch_size]
-            loss = loss_of(weights, {name: step[chosen] for name, step in steps.items()}, config)
+            batch = {name: step[chosen] for name, step in steps.items()}
+            loss, divergence = loss_of(weights, batch, config), divergence_of(weights, batch)
             gradients = torch.autograd.grad(loss, list(weights.values()))
             norm = sum((gradient**2).sum() for gradient in gradients) ** 0.5
             scale = min(1.0, config.optim.max_grad_norm / norm.item())
-            adam_step += 1
             for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
                 if config.optim.name == "rmsprop":
                     second[name] = 0.99 * second[name] + 0.01 * (scale * gradient) ** 2
                     with torch.no_grad():
-                        weight -= config.optim.learning_rate * scale * gradient / (second[name] ** 0.5 + 1e-5)
+                        weight -= rate * scale * gradient / (second[name] ** 0.5 + 1e-5)
                     continue
-                first[name] = 0.9 * first[name] + 0.1 * scale * gradient
-                second[name] = 0.999 * second[name] + 0.001 * (scale * gradient) ** 2
-                mean, square = first[name] / (1 - 0.9**adam_step), second[name] / (1 - 0.999**adam_step)
                 with torch.no_grad():
-                    weight -= config.optim.learning_rate * mean / (square**0.5 + config.optim.adam_eps)
+                    weight.copy_(
+                        adam_step(weight, scale * gradient, adam[name], rate, (0.9, 0.999), config.optim.adam_eps)
+                    )
+            if rates is None:
+                continue
+            rates.append(rate)
+            if epoch or start:  # in the first minibatch the policy is still the old one
+                if divergence > 2 * config.ppo.desired_kl:
+                    rate = max(rate / 1.5, config.optim.min_learning_rate)
+                elif divergence < config.ppo.desired_kl / 2:
+                    rate = min(rate * 1.5, config.optim.max_learning_rate)
+    if rates is not None:
+        rates.append(rate)
     return weights

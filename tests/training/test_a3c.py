@@ -70,7 +70,7 @@ def shared_memory(num_parameters: int, optimizer: str) -> SharedMemory:
 
 
 class TestSharedOptimizer:
-    @pytest.mark.parametrize("name", ["adam", "rmsprop", "rmsprop-tf"])
+    @pytest.mark.parametrize("name", ["adam", "adamw", "radam", "rmsprop", "rmsprop-tf"])
     def test_two_that_take_turns_are_as_one(self, name):
         """Weights and statistics are shared: alternating gradients lead where a single optimiser gets with all."""
         optim = OptimConfig(name=name)
@@ -89,7 +89,7 @@ class TestSharedOptimizer:
             reference.step()
         torch.testing.assert_close(shared.weights, single.detach())
 
-    @pytest.mark.parametrize("name", ["adam", "rmsprop"])
+    @pytest.mark.parametrize("name", ["adam", "adamw", "radam", "rmsprop"])
     def test_a_gradient_that_is_not_finite_changes_nothing(self, name):
         shared = shared_memory(3, name)
         optimizer = SharedOptimizer(shared, OptimConfig(name=name))
@@ -381,6 +381,8 @@ class TestConfiguration:
             "ppo.target_kl=0.1",
             "policy.normalize_observations=true",
             "optim.learning_rate_schedule=kl-adaptive",
+            "optim.name=muon",
+            "optim.critic_learning_rate=0.001",
             "run.device=cuda",
             "workers.count=1",
         ],

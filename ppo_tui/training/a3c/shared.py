@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from ...config import OptimConfig
 from ...ppo import Hyperparameters
-from ...ppo.optimizers import make_optimizer
+from ...ppo.optimizers import make_optimizer, step_if
 from ...workers.shared_memory import map_views
 
 STATISTICS = {
-    "adam": {"exp_avg": 0.0, "exp_avg_sq": 0.0},
+    **{name: {"exp_avg": 0.0, "exp_avg_sq": 0.0} for name in ("adam", "adamw", "radam")},
     "rmsprop": {"square_avg": 0.0},
     "rmsprop-tf": {"square_avg": 1.0},
 }
@@ -99,7 +99,7 @@ def lay_out(policy: nn.Module, weights: Tensor, gradients: Tensor | None = None)
 class SharedOptimizer:
     """An optimiser with shared statistics.
 
-    Shared RMSProp (Mnih et al., 2016, section 4), or Adam:
+    Shared RMSProp (Mnih et al., 2016, section 4), or Adam and its relatives:
 
         g ← α g + (1 − α) Δθ²,    θ ← θ − η Δθ / √(g + ε)        (equation 1; ε as the optimiser's settings have it)
 
@@ -115,7 +115,7 @@ class SharedOptimizer:
         self._weights = nn.Parameter(shared.weights)
         self._optimizer = make_optimizer([self._weights], optim)
         self._optimizer.state[self._weights] = {**shared.statistics}
-        if optim.name == "adam":
+        if "exp_avg" in shared.statistics:
             self._optimizer.state[self._weights]["step"] = shared.step
         self.gradients_done = 0
 
@@ -134,10 +134,8 @@ class SharedOptimizer:
         self._weights.grad = gradient
         norm = nn.utils.clip_grad_norm_([self._weights], max_grad_norm)
         finite = torch.isfinite(norm)
-        # The fused and the capturable implementations leave the weights alone where this is set.
-        setattr(self._optimizer, "found_inf", (~finite).float())  # noqa: B010
         self._optimizer.param_groups[0]["lr"] = learning_rate
-        self._optimizer.step()
+        step_if(finite, self._optimizer)
         return norm.item(), bool(finite)
 
     def state_dict(self) -> dict[str, Any]:

@@ -142,6 +142,25 @@ def test_every_algorithm_goes_on_bit_for_bit(env_id: str, overrides: list[str], 
 
 
 @pytest.mark.parametrize(
+    "overrides",
+    [
+        [
+            "name=adamw",
+            "critic_learning_rate=3e-3",
+            "learning_rate_schedule=kl-adaptive",
+            "kl_adaptive_every=minibatch",
+        ],
+        ["name=radam", "adam_beta1=0.8", "critic_learning_rate=2e-4", "learning_rate_schedule=linear"],
+        ["name=muon", "weight_decay=0.1", "critic_learning_rate=2e-3", "learning_rate_schedule=linear"],
+    ],
+    ids=["adamw, rate by minibatch", "radam", "muon"],
+)
+def test_every_optimiser_and_its_rates_go_on_bit_for_bit(overrides: list[str], tmp_path):
+    """In the midst of an annealing, or of an adaptation."""
+    check_exact(small("CartPole-v1", *(f"optim.{one}" for one in overrides), updates=4), tmp_path, stop_at(3, 17))
+
+
+@pytest.mark.parametrize(
     ("sticky", "life_loss"),
     [
         (0.25, "terminal"),
