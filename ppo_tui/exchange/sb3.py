@@ -290,6 +290,7 @@ def config_for(model: Sb3Model, config: Config) -> Config:
         hidden=config.policy.hidden if model.is_cnn else actor,
         activation=model.activation,
         shared=shared,
+        layer_norm=False,
         normalize_images=model.normalize_images,
         recurrent="none",
         squash_actions=False,

@@ -316,6 +316,7 @@ def _trunk_builder(space: spaces.Box, policy: PolicyConfig, frame_stack: int) ->
         example = torch.from_numpy(np.zeros((2, *shape), space.dtype))
         return lambda: custom_network(policy.network, shape, example)
     if layout := image_layout(space, policy, frame_stack):
-        return lambda: CNNS["nature-cnn" if policy.network == "auto" else policy.network](layout)
+        cnn = CNNS["nature-cnn" if policy.network == "auto" else policy.network]
+        return lambda: cnn(layout, layer_norm=policy.layer_norm)
     inputs, divided = frame_stack * math.prod(space.shape), divides_bytes(space, policy)
-    return lambda: MLP(inputs, policy.hidden, policy.activation, divided=divided)
+    return lambda: MLP(inputs, policy.hidden, policy.activation, divided=divided, layer_norm=policy.layer_norm)

@@ -32,7 +32,7 @@ CASES = {
         "optim": {"name": "rmsprop"},
     },
     "an LSTM, an environment a minibatch": {"ppo": {"minibatches": 4}, "policy": {"recurrent": "lstm"}},
-    "convolutions over stacked frames": {"ppo": {"minibatches": 4, "epochs": 1}},
+    "convolutions over stacked frames": {"ppo": {"minibatches": 4, "epochs": 1}, "policy": {"layer_norm": True}},
 }
 
 
