@@ -115,6 +115,7 @@ _A3C = {
     "ppo.minibatches": (1,),
     "ppo.normalize_advantage": (False,),
     "ppo.normalize_rewards": (False,),
+    "ppo.normalize_values": (False,),
     "ppo.clip_value_loss": (False,),
     "ppo.huber_delta": (None,),
     "ppo.target_kl": (None,),

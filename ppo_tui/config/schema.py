@@ -520,6 +520,14 @@ class PPOConfig(Section, frozen=True, kw_only=True):
             on_resume="inexact",
         ),
     ] = False
+    normalize_values: Annotated[
+        bool,
+        setting(
+            "Let the critic learn values of mean 0 and variance 1, scaled by running statistics of the returns "
+            "(PopArt); the value loss, its clipping and huber_delta are in these units.",
+            on_resume="fixed",
+        ),
+    ] = False
     target_kl: Annotated[
         Annotated[float, Meta(gt=0, le=100)] | None,
         setting(

@@ -266,6 +266,7 @@ FIXED = {
     "policy.normalize_images",
     "policy.normalize_observations",
     "policy.layer_norm",
+    "ppo.normalize_values",
 }
 HARMLESS = {
     *("env.on_bad_value", "eval.every", "eval.episodes", "eval.max_steps", "eval.greedy", "run.max_episodes"),

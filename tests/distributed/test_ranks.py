@@ -26,7 +26,10 @@ CASES = {
         "optim": {"learning_rate_schedule": "kl-adaptive", "learning_rate": 3e-3},
     },
     "an update that ends early": {"ppo": {"target_kl": 1e-4, "epochs": 10}, "optim": {"learning_rate": 1e-2}},
-    "running statistics": {"ppo": {"normalize_rewards": True}, "policy": {"normalize_observations": True}},
+    "running statistics": {
+        "ppo": {"normalize_rewards": True, "normalize_values": True},
+        "policy": {"normalize_observations": True},
+    },
     "A2C by RMSprop": {
         "ppo": {"surrogate": "none", "epochs": 1, "minibatches": 1, "normalize_advantage": False},
         "optim": {"name": "rmsprop"},

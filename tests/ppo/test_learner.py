@@ -51,7 +51,13 @@ def make_config(*, num_envs=4, steps=16, learning_rate=1e-3, **ppo) -> Config:
 
 def make_policy(config: Config, observation_space=VECTOR, action_space=DISCRETE, *, frame_stack=1) -> ActorCritic:
     torch.manual_seed(0)
-    return build_policy(observation_space, action_space, config.policy, frame_stack=frame_stack)
+    return build_policy(
+        observation_space,
+        action_space,
+        config.policy,
+        frame_stack=frame_stack,
+        normalize_values=config.ppo.normalize_values,
+    )
 
 
 def make_rollout(
