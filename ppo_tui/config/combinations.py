@@ -22,6 +22,11 @@ def check_config(config: Config) -> None:
     _check_a3c(config)
     if config.run.torch_threads != "auto" and config.run.torch_threads < 1:
         raise ConfigError(f"run.torch_threads = {config.run.torch_threads}: expected at least 1, or auto")
+    if config.policy.layer_norm and ":" in config.policy.network:
+        raise ConfigError(
+            f"policy.layer_norm = true: policy.network = {show(config.policy.network)} brings its own layers",
+            hint="remove policy.layer_norm, and put nn.LayerNorm or nn.GroupNorm(1, channels) into the class",
+        )
     if any(width < 1 for width in config.policy.hidden):
         raise ConfigError(f"policy.hidden = {list(config.policy.hidden)}: every width must be at least 1")
 
@@ -141,6 +146,7 @@ _A3C = {
     "ppo.minibatches": (1,),
     "ppo.normalize_advantage": (False,),
     "ppo.normalize_rewards": (False,),
+    "ppo.normalize_values": (False,),
     "ppo.clip_value_loss": (False,),
     "ppo.huber_delta": (None,),
     "ppo.target_kl": (None,),

@@ -330,11 +330,11 @@ class PolicyConfig(Section, frozen=True, kw_only=True):
     network: Annotated[
         str,
         setting(
-            "auto (nature-cnn for images, mlp for everything else), nature-cnn, impala, a3c-cnn, mlp, or your own "
-            "network as package.module:Class.",
+            "auto (nature-cnn for images, mlp for everything else), nature-cnn, nature-small, impala, a3c-cnn, mlp, or "
+            "your own network as package.module:Class.",
             on_resume="fixed",
             outside=Outside(party="code", pattern=":"),
-            pattern=r"^(auto|nature-cnn|impala|a3c-cnn|mlp|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
+            pattern=r"^(auto|nature-cnn|nature-small|impala|a3c-cnn|mlp|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
             max_length=200,
         ),
     ] = "auto"
@@ -346,6 +346,13 @@ class PolicyConfig(Section, frozen=True, kw_only=True):
         Literal["tanh", "relu", "silu", "elu", "gelu"],
         setting("Nonlinearity of an MLP (a CNN's is ReLU).", on_resume="fixed"),
     ] = "tanh"
+    layer_norm: Annotated[
+        bool,
+        setting(
+            "Normalise the numbers of each layer of a trunk to mean 0 and variance 1 before its nonlinearity.",
+            on_resume="fixed",
+        ),
+    ] = False
     shared: Annotated[
         bool | Literal["auto"],
         setting("Share a trunk between actor and critic; auto: all but MLPs.", on_resume="fixed"),
@@ -511,6 +518,14 @@ class PPOConfig(Section, frozen=True, kw_only=True):
             "Divide rewards by the running standard deviation of the discounted return, clipped to ±10; the reported "
             "return stays raw.",
             on_resume="inexact",
+        ),
+    ] = False
+    normalize_values: Annotated[
+        bool,
+        setting(
+            "Let the critic learn values of mean 0 and variance 1, scaled by running statistics of the returns "
+            "(PopArt); the value loss, its clipping and huber_delta are in these units.",
+            on_resume="fixed",
         ),
     ] = False
     target_kl: Annotated[

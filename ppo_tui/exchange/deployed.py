@@ -27,7 +27,7 @@ class DeployedPolicy(nn.Module):
     It takes and gives what the environment itself gives and takes.
 
     Args:
-        policy: on the CPU, in evaluation mode; shared, not copied.
+        policy: on the CPU, in evaluation mode; not copied, unless it normalises values.
         info: of the environment.
         config: of the training.
 
@@ -41,7 +41,7 @@ class DeployedPolicy(nn.Module):
 
     def __init__(self, policy: ActorCritic, info: EnvInfo, config: Config) -> None:
         super().__init__()
-        self.policy = policy
+        self.policy = policy.folded()
         self.intake = Intake(info.given_observation_space, config.env.hide)
         self._space = info.given_action_space
         self._shape = tuple(self._space.shape or ())

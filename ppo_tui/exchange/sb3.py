@@ -26,6 +26,7 @@ from ..envs.fitting import is_grid
 from ..errors import ConfigError, UsageError
 from ..files import parse_json, read_file
 from ..ppo import ActorCritic
+from ..ppo.normalizers import ValueNormalizer
 from .experience import Run
 
 MOST_BYTES = 1 << 29
@@ -289,6 +290,7 @@ def config_for(model: Sb3Model, config: Config) -> Config:
         network="nature-cnn" if model.is_cnn else "mlp",
         hidden=config.policy.hidden if model.is_cnn else actor,
         activation=model.activation,
+        layer_norm=False,
         shared=shared,
         normalize_images=model.normalize_images,
         recurrent="none",
@@ -315,12 +317,16 @@ def convert(model: Sb3Model) -> dict[str, Tensor]:
 def load_into(policy: ActorCritic, model: Sb3Model) -> None:
     """Load the weights of `model` into `policy`.
 
+    Its values are in real units: the statistics of a policy that normalises values stay those of the beginning.
+
     Raises:
         UsageError: the model is for other observations or actions.
     """
     weights = convert(model)
     if policy.critic_trunk is None:
         weights = {name: tensor for name, tensor in weights.items() if not name.startswith("critic_trunk.")}
+    if policy.value_normalizer is not None:
+        weights |= {f"value_normalizer.{name}": tensor for name, tensor in ValueNormalizer().state_dict().items()}
     try:
         policy.load_state_dict(weights)
     except RuntimeError as error:

@@ -94,10 +94,12 @@ class Objective:
         return loss + losses.kl_penalty(_kl_from_old(distribution, batch), coefficients.kl)
 
     def _value_loss(self, values: Tensor, batch: Minibatch, clip_range: float | Tensor) -> Tensor:
-        delta = self._ppo.huber_delta
+        delta, old_values, returns = self._ppo.huber_delta, batch.values, batch.returns
+        if (normalizer := self._policy.value_normalizer) is not None:
+            values, old_values, returns = map(normalizer.normalize, (values, old_values, returns))
         if self._ppo.clip_value_loss:
-            return losses.clipped_value_loss(values, batch.values, batch.returns, clip_range, delta)
-        return losses.value_loss(values, batch.returns, delta)
+            return losses.clipped_value_loss(values, old_values, returns, clip_range, delta)
+        return losses.value_loss(values, returns, delta)
 
 
 def _kl_from_old(distribution: Distribution, batch: Minibatch) -> Tensor:
@@ -268,6 +270,8 @@ class Learner:
             self._ranks.concatenate(part, dim=1) for part in (rollout.values, rollout.returns, rollout.advantages)
         )
         explained_variance = losses.explained_variance(values, returns)
+        if self.policy.value_normalizer is not None:
+            self.policy.value_normalizer.adapt(returns, self.policy.value_head)
         self._optimizer.set_learning_rate(hyper.learning_rate)
         experience = rollout.to(self.device)
         minibatches = Minibatches(

@@ -17,6 +17,22 @@ _BYTE_SCALE = 1.0 / 255.0
 _NONLINEARITIES = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU, "elu": nn.ELU, "gelu": nn.GELU}
 
 
+def _channel_norms(channels: int, wanted: bool) -> list[nn.Module]:
+    """The layer normalisation of a convolution's output, or nothing.
+
+    Ba et al., 2016, arXiv:1607.06450: over all channels and positions of an image, then a scale and an offset for each
+    channel, as flax's ``LayerNorm(reduction_axes=(-3, -2, -1))``. PyTorch has it as group normalisation with a single
+    group (Wu & He, 2018, arXiv:1803.08494, section 3.1), which keeps the channels-last format on CPUs; its `LayerNorm`
+    does not.
+    """
+    return [nn.GroupNorm(1, channels)] if wanted else []
+
+
+def _feature_norms(features: int, wanted: bool) -> list[nn.Module]:
+    """The layer normalisation of a linear layer's output, or nothing."""
+    return [nn.LayerNorm(features)] if wanted else []
+
+
 class NatureCNN(nn.Module):
     """The convolutional network of the Nature DQN.
 
@@ -26,29 +42,52 @@ class NatureCNN(nn.Module):
 
     Args:
         layout: of the images; at least 36×36.
+        layer_norm: normalise before each nonlinearity (Gallici et al., 2024, arXiv:2407.04811).
     """
 
-    def __init__(self, layout: ImageLayout) -> None:
+    convolution_sizes = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+    """Filters, kernel size and stride of each convolution."""
+
+    num_features = 512
+
+    def __init__(self, layout: ImageLayout, *, layer_norm: bool = False) -> None:
         super().__init__()
         self.layout = layout
-        self.convolutions = nn.Sequential(
-            nn.Conv2d(layout.channels, 32, kernel_size=8, stride=4),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(32, 64, kernel_size=4, stride=2),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(64, 64, kernel_size=3, stride=1),
-            nn.ReLU(inplace=True),
-            nn.Flatten(),
-        )
+        layers: list[nn.Module] = []
+        channels = layout.channels
+        for filters, kernel_size, stride in self.convolution_sizes:
+            layers += [
+                nn.Conv2d(channels, filters, kernel_size, stride),
+                *_channel_norms(filters, layer_norm),
+                nn.ReLU(inplace=True),
+            ]
+            channels = filters
+        self.convolutions = nn.Sequential(*layers, nn.Flatten())
         with torch.no_grad():
             image = torch.zeros(1, layout.channels, layout.height, layout.width)
             flat_size = self.convolutions(image).shape[1]
-        self.num_features = 512
-        self.linear = nn.Sequential(nn.Linear(flat_size, self.num_features), nn.ReLU(inplace=True))
+        self.linear = nn.Sequential(
+            nn.Linear(flat_size, self.num_features),
+            *_feature_norms(self.num_features, layer_norm),
+            nn.ReLU(inplace=True),
+        )
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Features `[B, 512]` of uint8 observations, stacked or not (see `ImageLayout.fold`)."""
+        """Features `[B, num_features]` of uint8 observations, stacked or not (see `ImageLayout.fold`)."""
         return self.linear(self.convolutions(_scaled_images(self.layout, observations)))
+
+
+class NatureSmallCNN(NatureCNN):
+    """The first network of deep Q-learning on Atari.
+
+    Mnih et al., 2013, arXiv:1312.5602, section 4.1: 8×8 and 4×4 filters, a third of the multiplications of `NatureCNN`.
+
+    Args:
+        layout: of the images; at least 20×20.
+    """
+
+    convolution_sizes = ((16, 8, 4), (32, 4, 2))
+    num_features = 256
 
 
 class ImpalaCNN(nn.Module):
@@ -59,9 +98,10 @@ class ImpalaCNN(nn.Module):
 
     Args:
         layout: of the images; at least 8×8.
+        layer_norm: as for `NatureCNN`.
     """
 
-    def __init__(self, layout: ImageLayout) -> None:
+    def __init__(self, layout: ImageLayout, *, layer_norm: bool = False) -> None:
         super().__init__()
         self.layout = layout
         stages: list[nn.Module] = []
@@ -70,13 +110,17 @@ class ImpalaCNN(nn.Module):
             stages += [
                 nn.Conv2d(channels, depth, kernel_size=3, padding=1),
                 nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
-                _ResidualBlock(depth),
-                _ResidualBlock(depth),
+                _ResidualBlock(depth, layer_norm),
+                _ResidualBlock(depth, layer_norm),
             ]
             channels, height, width = depth, -(-height // 2), -(-width // 2)
-        self.convolutions = nn.Sequential(*stages, nn.ReLU(), nn.Flatten())
+        self.convolutions = nn.Sequential(*stages, *_channel_norms(channels, layer_norm), nn.ReLU(), nn.Flatten())
         self.num_features = 256
-        self.linear = nn.Sequential(nn.Linear(channels * height * width, self.num_features), nn.ReLU())
+        self.linear = nn.Sequential(
+            nn.Linear(channels * height * width, self.num_features),
+            *_feature_norms(self.num_features, layer_norm),
+            nn.ReLU(),
+        )
 
     def forward(self, observations: Tensor) -> Tensor:
         """Features `[B, 256]` of uint8 observations, stacked or not (see `ImageLayout.fold`)."""
@@ -86,11 +130,13 @@ class ImpalaCNN(nn.Module):
 class _ResidualBlock(nn.Module):
     """x + conv(relu(conv(relu(x))))."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, layer_norm: bool) -> None:
         super().__init__()
         self.inner = nn.Sequential(
+            *_channel_norms(channels, layer_norm),
             nn.ReLU(),
             nn.Conv2d(channels, channels, kernel_size=3, padding=1),
+            *_channel_norms(channels, layer_norm),
             nn.ReLU(),
             nn.Conv2d(channels, channels, kernel_size=3, padding=1),
         )
@@ -107,15 +153,17 @@ class A3CNN(nn.Module):
 
     Args:
         layout: of the images; at least 8×8.
+        layer_norm: as for `NatureCNN`.
     """
 
-    def __init__(self, layout: ImageLayout) -> None:
+    def __init__(self, layout: ImageLayout, *, layer_norm: bool = False) -> None:
         super().__init__()
         self.layout = layout
         layers: list[nn.Module] = []
         channels, height, width = layout.channels, layout.height, layout.width
         for _ in range(4):
-            layers += [nn.Conv2d(channels, 32, kernel_size=3, stride=2, padding=1), nn.ELU()]
+            convolution = nn.Conv2d(channels, 32, kernel_size=3, stride=2, padding=1)
+            layers += [convolution, *_channel_norms(32, layer_norm), nn.ELU()]
             channels, height, width = 32, -(-height // 2), -(-width // 2)
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
         self.num_features = channels * height * width
@@ -125,7 +173,7 @@ class A3CNN(nn.Module):
         return self.convolutions(_scaled_images(self.layout, observations))
 
 
-CNNS = {"nature-cnn": NatureCNN, "impala": ImpalaCNN, "a3c-cnn": A3CNN}
+CNNS = {"nature-cnn": NatureCNN, "nature-small": NatureSmallCNN, "impala": ImpalaCNN, "a3c-cnn": A3CNN}
 """Convolutional networks by their names in ``policy.network``."""
 
 
@@ -147,15 +195,24 @@ class MLP(nn.Module):
         hidden: widths of the layers; with none, the features are the observation itself.
         activation: nonlinearity after each layer: tanh, relu, silu, elu or gelu.
         divided: divide uint8 by 255, to scale bytes to 0..1.
+        layer_norm: normalise before each nonlinearity, as for `NatureCNN`.
     """
 
-    def __init__(self, num_inputs: int, hidden: Sequence[int], activation: str, *, divided: bool = False) -> None:
+    def __init__(
+        self,
+        num_inputs: int,
+        hidden: Sequence[int],
+        activation: str,
+        *,
+        divided: bool = False,
+        layer_norm: bool = False,
+    ) -> None:
         super().__init__()
         self._divided = divided
         nonlinearity = _NONLINEARITIES[activation]
         layers: list[nn.Module] = []
         for width in hidden:
-            layers += [nn.Linear(num_inputs, width), nonlinearity()]
+            layers += [nn.Linear(num_inputs, width), *_feature_norms(width, layer_norm), nonlinearity()]
             num_inputs = width
         self.layers = nn.Sequential(*layers)
         self.num_features = num_inputs

@@ -1,11 +1,13 @@
-"""Normalisation of observations and rewards by running statistics.
+"""Normalisation of observations, rewards and values by running statistics.
 
-The statistics are updated once with each rollout, after learning from it: acting and learning use the same numbers, and
-nothing depends on the order of the workers' answers. Evaluation leaves them unchanged.
+The statistics are updated once with each rollout: those of observations after learning from it, so that acting and
+learning use the same numbers; those of values before, because the rollout holds values in real units. Nothing depends
+on the order of the workers' answers. Evaluation leaves them unchanged.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -18,6 +20,17 @@ NORMALIZED_LIMIT = 10.0
 
 EPSILON = 1e-8
 """Added to variances, as in ``VecNormalize``: a constant is then normalised to 0."""
+
+VALUE_WINDOW = 50_000
+"""Steps after which a target counts e times less in the statistics of values.
+
+About 25 rollouts of a fast Atari run, enough for a steady σ. A return that grows from 0 to 400 in two million steps
+grows by 10 in a window, far less than it varies from state to state, so that normalised targets keep near mean 0. The
+average over the whole run would lag 200 behind.
+"""
+
+DEVIATIONS = (1e-4, 1e6)
+"""Smallest and largest σ of values, as in Hessel et al., 2019, arXiv:1809.04474."""
 
 
 class RunningMoments(nn.Module):
@@ -68,6 +81,60 @@ class ObservationNormalizer(RunningMoments):
         """Observations `[B, (K,) *shape]` of floats, normalised."""
         scale = torch.rsqrt(self.variance + EPSILON).float()
         return ((observations - self.mean.float()) * scale).clamp(-NORMALIZED_LIMIT, NORMALIZED_LIMIT)
+
+
+class ValueNormalizer(RunningMoments):
+    """Mean μ and standard deviation σ of a value head's targets.
+
+    PopArt: "preserving outputs precisely, while adaptively rescaling targets" (van Hasselt et al., 2016,
+    arXiv:1602.07714). The head computes n(s), and V(s) = σ n(s) + μ. Its error is measured between n(s) and the
+    normalised target, so that it learns as fast from returns of 400 as from returns of 1.
+
+    At first all targets count alike, as in rl_games and in the debiased average of MAPPO (Yu et al., 2022,
+    arXiv:2103.01955); from then on the newest `VALUE_WINDOW` count most. Before the first ones μ is 0 and σ is 1.
+    """
+
+    @property
+    def deviation(self) -> Tensor:
+        """σ, a float64 scalar."""
+        return self.variance.sqrt().clamp(*DEVIATIONS)
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        """V(s) in real units, `[B]`, of the head's outputs n(s)."""
+        return outputs * self.deviation.float() + self.mean.float()
+
+    def normalize(self, values: Tensor) -> Tensor:
+        """Values or targets in real units, `[B]`, as the head has them."""
+        return (values - self.mean.float()) / self.deviation.float()
+
+    @torch.no_grad()
+    def adapt(self, targets: Tensor, head: nn.Linear) -> None:
+        """Add targets of all ranks to the statistics; `head` keeps its V(s).
+
+        w ← σ w / σ' and b ← (σ b + μ − μ') / σ' (van Hasselt et al., proposition 1). Targets that are not finite are
+        left out.
+
+        Args:
+            targets: in real units, of any shape.
+        """
+        targets = targets[targets.isfinite()].to(self.mean.device)
+        if not len(targets):
+            return
+        mean, deviation = self.mean.clone(), self.deviation
+        self.count.mul_(math.exp(-len(targets) / VALUE_WINDOW))
+        self.merge(targets)
+        _rescale(head, deviation / self.deviation, (mean - self.mean) / self.deviation)
+
+    @torch.no_grad()
+    def fold_into(self, head: nn.Linear) -> None:
+        """Make `head` compute V(s) itself."""
+        _rescale(head, self.deviation, self.mean)
+
+
+def _rescale(head: nn.Linear, scale: Tensor, offset: Tensor) -> None:
+    """Let `head` compute `scale` times its outputs plus `offset`."""
+    head.weight.copy_(head.weight.double() * scale)
+    head.bias.copy_(head.bias.double() * scale + offset)
 
 
 class RewardNormalizer:

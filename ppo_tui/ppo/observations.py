@@ -19,7 +19,7 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-MIN_IMAGE_SIZES = {"nature-cnn": 36, "impala": 8, "a3c-cnn": 8}
+MIN_IMAGE_SIZES = {"nature-cnn": 36, "nature-small": 20, "impala": 8, "a3c-cnn": 8}
 """Smallest height and width of an image for each convolutional network."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
@@ -17,7 +18,7 @@ from ..errors import ConfigError
 from .cpu_inference import can_pack, pack
 from .distributions import ActionKind, Distribution, action_kind
 from .networks import CNNS, MLP, custom_network, initialize_orthogonal
-from .normalizers import ObservationNormalizer
+from .normalizers import ObservationNormalizer, ValueNormalizer
 from .observations import check_spaces_of_policy, divides_bytes, has_stack_axis, image_layout
 from .recurrent import RecurrentContext, RecurrentLayer
 
@@ -66,6 +67,7 @@ class ActorCritic(nn.Module):
         log_std_init: initial log standard deviation of continuous actions.
         mixed_precision: compute the trunks in bfloat16, under `torch.autocast`.
         normalizer: applied to observations before the trunks, or None.
+        value_normalizer: turns the value head's outputs into values in real units, or None where they are already.
         actor_recurrence, critic_recurrence: between each trunk and its head; None for a policy without recurrence.
             With a shared trunk the critic has none of its own.
 
@@ -85,6 +87,7 @@ class ActorCritic(nn.Module):
         log_std_init: float = 0.0,
         mixed_precision: bool = False,
         normalizer: ObservationNormalizer | None = None,
+        value_normalizer: ValueNormalizer | None = None,
         actor_recurrence: RecurrentLayer | None = None,
         critic_recurrence: RecurrentLayer | None = None,
     ) -> None:
@@ -92,6 +95,7 @@ class ActorCritic(nn.Module):
         self.mixed_precision = mixed_precision
         self.action_space = actions.space
         self.normalizer = normalizer
+        self.value_normalizer = value_normalizer
         self.actor_trunk = actor_trunk
         self.critic_trunk = critic_trunk
         self.actor_memory = actor_recurrence  # these two names are keys in the weights of every checkpoint
@@ -167,9 +171,10 @@ class ActorCritic(nn.Module):
                 if next_states is not None:
                     states.append(next_states)
             features.append(outputs)
+        values = self.value_head(features[-1]).squeeze(-1)
         return HeadOutputs(
             scores=None if values_only else self.policy_head(features[0]),
-            values=self.value_head(features[-1]).squeeze(-1),
+            values=values if self.value_normalizer is None else self.value_normalizer(values),
             states=(torch.cat(states, dim=-1) if len(states) > 1 else states[0]) if states else None,
         )
 
@@ -244,6 +249,18 @@ class ActorCritic(nn.Module):
         context = None if states is None else RecurrentContext(states)
         return self.evaluate(observations, context, values_only=True).values
 
+    def folded(self) -> ActorCritic:
+        """This policy, its value head giving V(s) in real units.
+
+        It is a copy where values are normalised, else the policy itself.
+        """
+        if self.value_normalizer is None:
+            return self
+        policy = copy.deepcopy(self)
+        self.value_normalizer.fold_into(policy.value_head)
+        policy.value_normalizer = None
+        return policy
+
     def draw_noise(self, batch: int, generator: torch.Generator) -> Tensor:
         """Random numbers for `batch` actions, `[batch, A]`, on the generator's device."""
         return self._actions.draw_noise(batch, generator)
@@ -263,12 +280,14 @@ def build_policy(
     policy: PolicyConfig,
     *,
     frame_stack: int,
+    normalize_values: bool = False,
     seed: int | None = None,
 ) -> ActorCritic:
     """Build the networks of a `policy` section for one environment's spaces.
 
     Args:
         frame_stack: K, the newest observations in one input of the policy.
+        normalize_values: as ``ppo.normalize_values``.
         seed: of the initial weights; None draws them from PyTorch's global generator.
 
     Raises:
@@ -277,7 +296,9 @@ def build_policy(
     if seed is not None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return build_policy(observation_space, action_space, policy, frame_stack=frame_stack)
+            return build_policy(
+                observation_space, action_space, policy, frame_stack=frame_stack, normalize_values=normalize_values
+            )
     observation_space = _checked_observation_space(observation_space)
     actions = action_kind(action_space, squash=policy.squash_actions)
     check_spaces_of_policy(observation_space, action_space, policy, frame_stack)
@@ -292,6 +313,7 @@ def build_policy(
         log_std_init=policy.log_std_init,
         mixed_precision=policy.precision == "bf16",
         normalizer=ObservationNormalizer(observation_space.shape) if policy.normalize_observations else None,
+        value_normalizer=ValueNormalizer() if normalize_values else None,
         actor_recurrence=_recurrent_layer(policy, actor_trunk),
         critic_recurrence=_recurrent_layer(policy, critic_trunk),
     )
@@ -333,6 +355,7 @@ def _trunk_builder(space: spaces.Box, policy: PolicyConfig, frame_stack: int) ->
         example = torch.from_numpy(np.zeros((2, *shape), space.dtype))
         return lambda: custom_network(policy.network, shape, example)
     if layout := image_layout(space, policy, frame_stack):
-        return lambda: CNNS["nature-cnn" if policy.network == "auto" else policy.network](layout)
+        cnn = CNNS["nature-cnn" if policy.network == "auto" else policy.network]
+        return lambda: cnn(layout, layer_norm=policy.layer_norm)
     inputs, divided = frame_stack * math.prod(space.shape), divides_bytes(space, policy)
-    return lambda: MLP(inputs, policy.hidden, policy.activation, divided=divided)
+    return lambda: MLP(inputs, policy.hidden, policy.activation, divided=divided, layer_norm=policy.layer_norm)

@@ -68,6 +68,7 @@ class PPOEngine:
                 info.action_space,
                 config.policy,
                 frame_stack=config.env.frame_stack,
+                normalize_values=config.ppo.normalize_values,
                 seed=int(policy_seed.generate_state(1)[0]),
             ).to(self.device)
             self.learner = Learner(self.policy, config, self.device, ranks)

@@ -265,6 +265,8 @@ FIXED = {
     *("policy.recurrent_size", "policy.init", "policy.log_std_init", "policy.squash_actions"),
     "policy.normalize_images",
     "policy.normalize_observations",
+    "policy.layer_norm",
+    "ppo.normalize_values",
 }
 HARMLESS = {
     *("env.on_bad_value", "eval.every", "eval.episodes", "eval.max_steps", "eval.greedy", "run.max_episodes"),

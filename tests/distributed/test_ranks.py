@@ -37,13 +37,16 @@ CASES = {
         },
     },
     "an update that ends early": {"ppo": {"target_kl": 1e-4, "epochs": 10}, "optim": {"learning_rate": 1e-2}},
-    "running statistics": {"ppo": {"normalize_rewards": True}, "policy": {"normalize_observations": True}},
+    "running statistics": {
+        "ppo": {"normalize_rewards": True, "normalize_values": True},
+        "policy": {"normalize_observations": True},
+    },
     "A2C by RMSprop": {
         "ppo": {"surrogate": "none", "epochs": 1, "minibatches": 1, "normalize_advantage": False},
         "optim": {"name": "rmsprop"},
     },
     "an LSTM, an environment a minibatch": {"ppo": {"minibatches": 4}, "policy": {"recurrent": "lstm"}},
-    "convolutions over stacked frames": {"ppo": {"minibatches": 4, "epochs": 1}},
+    "convolutions over stacked frames": {"ppo": {"minibatches": 4, "epochs": 1}, "policy": {"layer_norm": True}},
 }
 
 

@@ -16,12 +16,12 @@ def ours(env_id: str, *, kwargs: dict | None = None, **settings) -> gymnasium.En
     return make_env(EnvConfig(id=env_id, kwargs=kwargs or {}, atari=AtariConfig(**{**plain, **settings})))
 
 
-def gymnasiums(env_id: str, *, make: dict | None = None, **settings) -> gymnasium.Env:
+def gymnasiums(env_id: str, *, make: dict | None = None, screen_size: int = 84, **settings) -> gymnasium.Env:
     import ale_py
 
     gymnasium.register_envs(ale_py)
     env = gymnasium.make(env_id, frameskip=1, repeat_action_probability=0.0, **(make or {}))
-    return AtariPreprocessing(env, screen_size=84, grayscale_obs=True, **settings)
+    return AtariPreprocessing(env, screen_size=screen_size, grayscale_obs=True, **settings)
 
 
 def assert_equal_play(env: gymnasium.Env, reference: gymnasium.Env, *, seed: int, steps: int) -> int:
@@ -63,6 +63,15 @@ def test_equals_gymnasiums_wrappers_for_other_frame_skips(frame_skip):
     env = ours("ALE/Breakout-v5", life_loss="reset", frame_skip=frame_skip, noop_max=0)
     reference = gymnasiums("ALE/Breakout-v5", terminal_on_life_loss=True, frame_skip=frame_skip, noop_max=0)
     assert assert_equal_play(env, reference, seed=3, steps=600) >= 1
+
+
+@pytest.mark.parametrize("screen_size", [42, 64, *(pytest.param(n, marks=pytest.mark.slow) for n in (48, 50, 60, 63))])
+def test_small_screens_equal_gymnasiums(screen_size):
+    """Sizes with and without lines of the screen that can be resized by themselves."""
+    env = ours("ALE/Breakout-v5", life_loss="reset", screen_size=screen_size)
+    reference = gymnasiums("ALE/Breakout-v5", terminal_on_life_loss=True, screen_size=screen_size, frame_skip=4)
+    assert env.observation_space == reference.observation_space
+    assert assert_equal_play(env, reference, seed=6, steps=100) >= 1
 
 
 def test_a_game_truncated_by_max_frames_equals_gymnasiums():

@@ -32,7 +32,7 @@ def checkpoint(path: Path, preset: str, *overrides: str, **tables) -> Path:
     with Trainer(config) as trainer, torch.no_grad():
         generator = torch.Generator().manual_seed(5)
         for name, tensor in trainer.policy.state_dict().items():
-            if name.startswith("normalizer") or name.endswith("bias") or name == "policy_head.weight":
+            if "normalizer" in name or name.endswith("bias") or name == "policy_head.weight":
                 tensor.copy_(0.1 + torch.rand(tensor.shape, generator=generator))
         return trainer.save(path / "checkpoint")
 
@@ -47,7 +47,7 @@ def write(path: Path, form: str):
 
 POLICIES = {
     "vectors": ("cartpole",),
-    "normalised-continuous": ("pendulum", "policy.normalize_observations=true"),
+    "normalised-continuous": ("pendulum", "policy.normalize_observations=true", "ppo.normalize_values=true"),
     "squashed": ("pendulum", "policy.squash_actions=true"),
     "lstm": ("cartpole", "policy.recurrent=lstm", "policy.recurrent_size=8", "policy.shared=false"),
     "gru-shared": ("cartpole", "policy.recurrent=gru", "policy.recurrent_size=8", "policy.shared=true"),
@@ -93,9 +93,16 @@ def test_torchscript_plays_a_whole_episode_as_the_policy_does(tmp_path):
 
 
 def test_safetensors_hold_weights_statistics_and_what_they_are(tmp_path):
+    """Of normalised values the head alone is left, in real units."""
     file, experience = write(checkpoint(tmp_path, *POLICIES["normalised-continuous"]), "safetensors")
-    with safe_open(file, framework="np") as tensors:
-        assert set(tensors.keys()) == set(experience.policy.state_dict())
+    weights = experience.policy.state_dict()
+    mean, deviation = weights["value_normalizer.mean"], weights["value_normalizer.variance"] ** 0.5
+    assert deviation != 1
+    with safe_open(file, framework="pt") as tensors:
+        assert set(tensors.keys()) == {name for name in weights if not name.startswith("value_normalizer")}
+        head, bias = tensors.get_tensor("value_head.weight"), tensors.get_tensor("value_head.bias")
+        torch.testing.assert_close(head, (weights["value_head.weight"] * deviation).float())
+        torch.testing.assert_close(bias, (weights["value_head.bias"] * deviation + mean).float())
         facts = json.loads(tensors.metadata()["ppo-tui"])
     assert facts["config"]["env"]["id"] == "Pendulum-v1"
     assert "notify" not in facts["config"]

@@ -111,7 +111,7 @@ def saved(path: Path, space, policy="MlpPolicy", *, actions=None, algorithm="PPO
     return model, path / "model.zip"
 
 
-def imported(path: Path, space, *, actions=None, **env):
+def imported(path: Path, space, *, actions=None, normalize_values=False, **env):
     """The policy that `import` makes of a file, for an environment with this space."""
     from ppo_tui.envs import EnvInfo
     from ppo_tui.envs.spaces import adapt_spaces
@@ -124,7 +124,13 @@ def imported(path: Path, space, *, actions=None, **env):
     adapted = adapt_spaces(original, config.env)
     info = EnvInfo(adapted.observation_space, adapted.action_space, None, None, 0, space, original.action_space)
     check_observations(model, info, config)
-    policy = build_policy(info.observation_space, info.action_space, config.policy, frame_stack=config.env.frame_stack)
+    policy = build_policy(
+        info.observation_space,
+        info.action_space,
+        config.policy,
+        frame_stack=config.env.frame_stack,
+        normalize_values=normalize_values,
+    )
     load_into(policy, model)
     return policy, adapted
 
@@ -166,8 +172,15 @@ def as_model_sees(observation, space):
 
 
 def test_stacked_frames_reach_an_imported_cnn_as_they_reached_the_model(tmp_path):
+    """Its values are what they were, to a policy that will normalise them too."""
     model, path = saved(tmp_path, spaces.Box(0, 255, (4, 84, 84), np.uint8), "CnnPolicy", actions=spaces.Discrete(4))
-    ours, _ = imported(path, spaces.Box(0, 255, (84, 84), np.uint8), actions=spaces.Discrete(4), frame_stack=4)
+    ours, _ = imported(
+        path,
+        spaces.Box(0, 255, (84, 84), np.uint8),
+        actions=spaces.Discrete(4),
+        frame_stack=4,
+        normalize_values=True,
+    )
     frames = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (16, 4, 84, 84), np.uint8))
     with torch.no_grad():
         distribution, values = ours(frames)

@@ -100,6 +100,13 @@ def updated_weights(weights, rollout, config, rates=None):
         "advantages": advantages.flatten(),
         "returns": returns.flatten(),
     }
+    if config.ppo.normalize_values:
+        # van Hasselt et al., 2016, proposition 1, from mean 0 and deviation 1.
+        mean, deviation = returns.mean(), returns.std(correction=0)
+        steps["values"], steps["returns"] = ((steps[name] - mean) / deviation for name in ("values", "returns"))
+        with torch.no_grad():
+            weights["value_head.weight"] /= deviation
+            weights["value_head.bias"].sub_(mean).div_(deviation)
     with torch.no_grad():
         logits = network(weights, "actor_trunk", "policy_head", steps["observations"])
         steps["old_probabilities"] = logits.softmax(1)

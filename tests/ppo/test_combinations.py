@@ -33,7 +33,7 @@ NETWORKS = {
     "mlp": (VECTOR, {"network": "mlp", "hidden": [8]}),
     "mlp-shared-normalized": (VECTOR, {"hidden": [8], "shared": True, "normalize_observations": True}),
     "nature-cnn": (IMAGE, {"network": "nature-cnn"}),
-    "impala": (IMAGE, {"network": "impala"}),
+    "impala-normalized": (IMAGE, {"network": "impala", "layer_norm": True}),
     "custom": (VECTOR, {"network": "tests.ppo.test_combinations:Recorded", "shared": False}),
 }
 
@@ -105,7 +105,7 @@ def test_squashed_actions_fill_their_bounds_and_stay_inside(u):
 
 
 def test_the_impala_network_has_fifteen_convolutions_on_images_of_any_shape():
-    config = configured("ppo", "discrete", "impala").policy
+    config = build_config({"env": {"id": "None-v0"}, "policy": {"network": "impala"}}).policy
     for shape in ((84, 84), (3, 64, 48), (33, 47, 3)):
         space = spaces.Box(0, 255, shape, np.uint8)
         policy = build_policy(space, spaces.Discrete(3), config, frame_stack=4)
@@ -161,6 +161,7 @@ def test_a_network_that_cannot_be_used_is_refused_with_the_contract(network, wor
         (VECTOR, spaces.Discrete(3), {"squash_actions": True}, "no bounds"),
         (VECTOR, spaces.Box(-np.inf, np.inf, (2,)), {"squash_actions": True}, "no bounds"),
         (VECTOR, spaces.Discrete(3), {"network": "impala"}, "at least 8×8"),
+        (spaces.Box(0, 255, (19, 84), np.uint8), spaces.Discrete(3), {"network": "nature-small"}, "at least 20×20"),
     ],
 )
 def test_what_does_not_go_together_is_refused(observations, actions, policy, words):

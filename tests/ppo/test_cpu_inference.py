@@ -44,12 +44,17 @@ def _processor_that_packs() -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-@pytest.mark.parametrize("network", ["nature-cnn", "impala", "a3c-cnn"])
-def test_decisions_are_those_of_the_layers_themselves(network: str, precision: str, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("network", "layer_norm"),
+    [("nature-cnn", "false"), ("impala", "true"), ("a3c-cnn", "false"), ("nature-small", "true")],
+)
+def test_decisions_are_those_of_the_layers_themselves(
+    network: str, layer_norm: str, precision: str, monkeypatch: pytest.MonkeyPatch
+):
     """The first batch decides the layout; the others are as right."""
     if precision == "bf16" and not cpu_inference.can_pack(torch.bfloat16):
         pytest.skip("this processor has no arithmetic in bfloat16")
-    policy = atari_policy(precision, network)
+    policy = atari_policy(precision, network, **{"policy.layer_norm": layer_norm})
     computed: list[int] = []
     compute = cpu_inference._PackedConvolution._compute
     monkeypatch.setattr(

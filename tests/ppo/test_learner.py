@@ -53,7 +53,13 @@ def make_config(*, num_envs=4, steps=16, learning_rate=1e-3, optim=None, policy=
 
 def make_policy(config: Config, observation_space=VECTOR, action_space=DISCRETE, *, frame_stack=1) -> ActorCritic:
     torch.manual_seed(0)
-    return build_policy(observation_space, action_space, config.policy, frame_stack=frame_stack)
+    return build_policy(
+        observation_space,
+        action_space,
+        config.policy,
+        frame_stack=frame_stack,
+        normalize_values=config.ppo.normalize_values,
+    )
 
 
 def make_rollout(

@@ -74,6 +74,31 @@ def test_the_atari_network_has_the_size_of_the_nature_dqn_with_a_value_head():
     assert sum(parameter.numel() for parameter in policy.parameters()) == 1_684_128 + 4 * 513 + 513
 
 
+def test_the_small_network_is_that_of_deep_q_learnings_first_paper():
+    """Mnih et al., 2013, section 4.1: 16 filters 8×8/4, 32 filters 4×4/2, 256 units, and a value head."""
+    policy = build(images(84, 84), frame_stack=4, network="nature-small")
+    trunk = policy.actor_trunk
+    shapes = []
+    for layer in trunk.modules():
+        layer.register_forward_hook(lambda layer, _, output: shapes.append((type(layer).__name__, *output.shape[1:])))
+    policy.value(torch.zeros(1, 4, 84, 84, dtype=torch.uint8))
+    assert [shape for shape in shapes if shape[0] in ("Conv2d", "Linear")] == [
+        ("Conv2d", 16, 20, 20),
+        ("Conv2d", 32, 9, 9),
+        ("Linear", 256),
+    ]
+    weights = {name: parameter.numel() for name, parameter in trunk.named_parameters() if name.endswith("weight")}
+    assert list(weights.values()) == [16 * 8 * 8 * 4, 32 * 4 * 4 * 16, 256 * 9 * 9 * 32]
+    assert sum(parameter.numel() for parameter in trunk.parameters()) == 4_112 + 8_224 + 663_808
+
+
+@pytest.mark.parametrize("network", ["nature-cnn", "nature-small", "impala", "a3c-cnn"])
+def test_every_trunk_reads_small_screens(network):
+    for size in (42, 48, 64):
+        policy = build(images(size, size), frame_stack=4, network=network)
+        assert policy(torch.zeros(2, 4, size, size, dtype=torch.uint8))[1].shape == (2,)
+
+
 @pytest.mark.parametrize("space", [VECTOR, images(35, 84), images(128), spaces.Box(0, 1, (84, 84), np.float32)])
 def test_nature_cnn_refuses_what_is_no_image(space):
     with pytest.raises(ConfigError, match=r"at least 36×36.*shape") as refusal:

@@ -378,6 +378,7 @@ class TestConfiguration:
             "ppo.epochs=2",
             "ppo.surrogate=clip",
             "ppo.normalize_advantage=true",
+            "ppo.normalize_values=true",
             "ppo.target_kl=0.1",
             "policy.normalize_observations=true",
             "optim.learning_rate_schedule=kl-adaptive",

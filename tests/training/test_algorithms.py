@@ -114,11 +114,14 @@ def test_a_pole_whose_velocity_is_hidden_is_balanced_by_those_who_remember():
 
 
 def test_a_saved_policy_normalises_as_it_did_when_it_was_trained(tmp_path):
-    trainer, _ = trained(small("Pendulum-v1", policy={"normalize_observations": True}))
+    """Its values are those that were learnt, in the units of the rewards."""
+    normalized = {"policy": {"normalize_observations": True}, "ppo": {"normalize_values": True}}
+    trainer, _ = trained(small("Pendulum-v1", **normalized))
     policy = load_policy(trainer.save(tmp_path / "policy"))
     observations = trainer.engine.rollouts.buffer.step_frames()[:5]
     assert policy.normalizer.count == 3 * 192
     assert torch.equal(policy.value(observations), trainer.policy.value(observations))
+    assert policy.value_normalizer.mean < -5, "a pendulum that hangs costs about 10 a step"
     assert not torch.equal(policy.normalizer(observations), observations)
 
 

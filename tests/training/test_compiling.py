@@ -16,4 +16,5 @@ def test_a_compiler_that_is_not_there(ppo_tui, tmp_path):
 
 @pytest.mark.slow
 def test_it_goes_on_bit_for_bit(tmp_path):
-    check_exact(small("CartPole-v1", "run.compile=true"), tmp_path, stop_at(3, 17))
+    normalized = ["ppo.normalize_values=true", "policy.layer_norm=true"]
+    check_exact(small("CartPole-v1", "run.compile=true", *normalized), tmp_path, stop_at(3, 17))

@@ -99,7 +99,10 @@ def test_cartpole_is_learnt_within_100k_steps(seed: int):
     [
         ("CartPole-v1", []),
         ("Taxi-v4", ["ppo.surrogate=kl-adaptive", "optim.learning_rate_schedule=kl-adaptive"]),
-        ("Pendulum-v1", ["policy.normalize_observations=true", "ppo.normalize_rewards=true"]),
+        (
+            "Pendulum-v1",
+            ["policy.normalize_observations=true", "ppo.normalize_rewards=true", "ppo.normalize_values=true"],
+        ),
         ("CartPole-v1", ["env.hide=[1, 3]", "policy.recurrent=lstm", "policy.recurrent_size=8", "ppo.minibatches=3"]),
         ("CartPole-v1", ["rollout.num_envs=1", "rollout.whole_episodes=true", "ppo.minibatches=1", "workers.count=1"]),
     ],

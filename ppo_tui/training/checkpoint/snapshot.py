@@ -273,7 +273,13 @@ def build_saved_policy(snapshot: Snapshot, config: Config, info: EnvInfo, device
     Raises:
         UsageError: the weights are another network's.
     """
-    policy = build_policy(info.observation_space, info.action_space, config.policy, frame_stack=config.env.frame_stack)
+    policy = build_policy(
+        info.observation_space,
+        info.action_space,
+        config.policy,
+        frame_stack=config.env.frame_stack,
+        normalize_values=config.ppo.normalize_values,
+    )
     load_weights(policy, snapshot)
     return policy.to(device).eval()
 

@@ -194,7 +194,10 @@ def test_a_stop_between_whole_episodes_costs_no_bit(tmp_path):
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["policy.normalize_observations=true", "ppo.normalize_rewards=true", "policy.squash_actions=true"],
+        [
+            *("policy.normalize_observations=true", "ppo.normalize_rewards=true", "ppo.normalize_values=true"),
+            "policy.squash_actions=true",
+        ],
         ["ppo.surrogate=kl-adaptive", "optim.learning_rate_schedule=kl-adaptive"],
         ["ppo.surrogate=none", "ppo.normalize_advantage=false", "optim.name=rmsprop-tf"],
     ],
