@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..errors import ConfigError, did_you_mean
 from .schema import Config, is_atari
 from .values import get_value, show, show_key
@@ -91,6 +93,7 @@ def _check_algorithm(config: Config) -> None:
             f"ppo.dual_clip = {ppo.dual_clip}: the surrogate {show(ppo.surrogate)} clips nothing",
             hint="set ppo.surrogate = 'clip', or remove ppo.dual_clip",
         )
+    check_edit(config, "ppo.clip_range_upper", ppo.clip_range_upper)
     if config.optim.learning_rate_schedule == "kl-adaptive" and config.optim.learning_rate == 0:
         raise ConfigError(
             "optim.learning_rate = 0: 'kl-adaptive' cannot adapt it from there",
@@ -101,6 +104,19 @@ def _check_algorithm(config: Config) -> None:
             f"run.compile = true: policy.recurrent = {show(config.policy.recurrent)}; the sequences of a recurrent "
             "policy differ in shape between minibatches, and each shape would be compiled again",
             hint="remove run.compile",
+        )
+
+
+def check_edit(config: Config, key: str, value: Any) -> None:
+    """Refuse a live value without a use in this configuration.
+
+    Raises:
+        ConfigError: an upper bound for a surrogate without one.
+    """
+    if key == "ppo.clip_range_upper" and value is not None and config.ppo.surrogate != "clip":
+        raise ConfigError(
+            f"{key} = {value}: the surrogate {show(config.ppo.surrogate)} has no upper bound of its own",
+            hint="set ppo.surrogate = 'clip', or leave ppo.clip_range_upper out",
         )
 
 

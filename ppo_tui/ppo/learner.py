@@ -30,12 +30,14 @@ class Coefficients(NamedTuple):
 
     Attributes:
         clip_range: ε.
+        clip_range_upper: ε of the upper bound.
         value: c₁, of the value loss.
         entropy: c₂, of the entropy loss.
         kl: β of the KL penalty.
     """
 
     clip_range: float | Tensor
+    clip_range_upper: float | Tensor
     value: float | Tensor
     entropy: float | Tensor
     kl: float | Tensor
@@ -75,7 +77,7 @@ class Objective:
         loss = policy_loss + coefficients.value * value_loss + coefficients.entropy * entropy_loss
         with torch.no_grad():
             approx_kl = losses.approximate_kl(log_probs, batch.log_probs)
-            clip_fraction = losses.clip_fraction(ratio, coefficients.clip_range)
+            clip_fraction = losses.clip_fraction(ratio, coefficients.clip_range, coefficients.clip_range_upper)
             means = torch.stack((policy_loss, value_loss, entropy_loss, loss, approx_kl, clip_fraction))
             return Evaluation(loss, means, (ratio - 1.0).abs().max())
 
@@ -87,7 +89,15 @@ class Objective:
         if self._ppo.normalize_advantage:
             advantages = losses.normalize(advantages, over=batch.whole_advantages)
         if self._ppo.surrogate == "clip":
-            return losses.clipped_surrogate_loss(ratio, advantages, coefficients.clip_range, self._ppo.dual_clip)
+            return losses.clipped_surrogate_loss(
+                ratio,
+                advantages,
+                coefficients.clip_range,
+                self._ppo.dual_clip,
+                clip_range_upper=coefficients.clip_range_upper,
+            )
+        if self._ppo.surrogate == "spo":
+            return losses.simple_policy_loss(ratio, advantages, coefficients.clip_range)
         loss = losses.surrogate_loss(ratio, advantages)
         if self._ppo.surrogate == "none":
             return loss
@@ -119,6 +129,7 @@ class Hyperparameters:
 
     learning_rate: float
     clip_range: float
+    clip_range_upper: float | None
     value_coef: float
     entropy_coef: float
     epochs: int
@@ -134,6 +145,7 @@ class Hyperparameters:
         return cls(
             learning_rate=optim.learning_rate,
             clip_range=ppo.clip_range,
+            clip_range_upper=ppo.clip_range_upper,
             value_coef=ppo.value_coef,
             entropy_coef=ppo.entropy_coef,
             epochs=ppo.epochs,
@@ -296,6 +308,7 @@ class Learner:
             "train/n_updates": self.epochs_done,
             "train/learning_rate": hyper.learning_rate,
             "train/clip_range": hyper.clip_range,
+            **({} if hyper.clip_range_upper is None else {"train/clip_range_upper": hyper.clip_range_upper}),
             **({} if self.policy.log_std is None else {"train/std": self.policy.log_std.exp().mean().item()}),
             **({} if (dead := dead_units.share) is None else {"train/dead_units": dead}),
             **adaptation,
@@ -337,7 +350,8 @@ class Learner:
         return used | {"train/kl": kl}
 
     def _coefficients(self, hyper: Hyperparameters) -> Coefficients:
-        numbers = Coefficients(hyper.clip_range, hyper.value_coef, hyper.entropy_coef, self._kl_coef)
+        upper = hyper.clip_range if hyper.clip_range_upper is None else hyper.clip_range_upper
+        numbers = Coefficients(hyper.clip_range, upper, hyper.value_coef, hyper.entropy_coef, self._kl_coef)
         # A compiled function would be compiled again for each new number.
         return Coefficients(*torch.tensor(numbers, device=self.device)) if self._compiled else numbers
 

@@ -40,7 +40,10 @@ def loss_of(weights, batch, config):
     epsilon = config.ppo.clip_range
     gain = ratio * advantages
     if config.ppo.surrogate == "clip":
-        gain = torch.minimum(gain, ratio.clip(1 - epsilon, 1 + epsilon) * advantages)
+        upper = epsilon if config.ppo.clip_range_upper is None else config.ppo.clip_range_upper
+        gain = torch.minimum(gain, ratio.clip(1 - epsilon, 1 + upper) * advantages)
+    if config.ppo.surrogate == "spo":
+        gain = gain - advantages.abs() / (2 * epsilon) * (ratio - 1) ** 2
     if config.ppo.surrogate == "kl":
         old = batch["old_probabilities"]
         gain = gain - config.ppo.kl_coef * (old * (old / probabilities).log()).sum(1)

@@ -135,7 +135,7 @@ def test_an_update_equals_a_second_implementation_in_float64(clip_value_loss, no
         torch.testing.assert_close(parameter.double(), expected[name], rtol=0, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("surrogate", ["none", "kl"])
+@pytest.mark.parametrize("surrogate", ["none", "kl", "spo"])
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
 def test_other_surrogates_and_optimisers_equal_the_second_implementation_too(surrogate, optimizer):
     config = make_config(learning_rate=3e-3, surrogate=surrogate, kl_coef=3.0, clip_value_loss=False, clip_range=0.05)
@@ -144,10 +144,31 @@ def test_other_surrogates_and_optimisers_equal_the_second_implementation_too(sur
     rollout = make_rollout(policy, config)
     expected = updated_weights(dict(policy.named_parameters()), rollout, config)
     before = weights_of(policy)
-    assert update(config, policy=policy, rollout=rollout)["train/approx_kl"] > 1e-3
+    assert update(config, policy=policy, rollout=rollout)["train/approx_kl"] > 5e-4
     for name, parameter in policy.named_parameters():
         assert (parameter - before[name]).abs().max() > 1e-4, name
         torch.testing.assert_close(parameter.double(), expected[name], rtol=0, atol=1e-5, msg=name)
+
+
+def test_an_upper_bound_of_its_own_equals_the_second_implementation_and_is_reported():
+    config = make_config(learning_rate=3e-3, clip_range=0.05, clip_range_upper=0.02)
+    policy = make_policy(config)
+    rollout = make_rollout(policy, config)
+    expected = updated_weights(dict(policy.named_parameters()), rollout, config)
+    metrics = update(config, policy=policy, rollout=rollout)
+    assert (metrics["train/clip_range"], metrics["train/clip_range_upper"]) == (0.05, 0.02)
+    for name, parameter in policy.named_parameters():
+        torch.testing.assert_close(parameter.double(), expected[name], rtol=0, atol=1e-5, msg=name)
+    one_bound = make_config(learning_rate=3e-3, clip_range=0.05)
+    assert metrics["train/clip_fraction"] > update(one_bound)["train/clip_fraction"], "the narrower bound counts"
+
+
+def test_spo_keeps_ratios_nearer_to_one_than_clipping_does():
+    largest = {}
+    for surrogate in ("clip", "spo"):
+        config = make_config(learning_rate=1e-2, surrogate=surrogate, clip_range=0.1, epochs=20)
+        largest[surrogate] = update(config)["train/clip_fraction"]
+    assert largest["spo"] < largest["clip"]
 
 
 def test_a_strong_penalty_keeps_the_new_policy_near_the_old_one():
