@@ -93,6 +93,11 @@ def _check_algorithm(config: Config) -> None:
             f"ppo.dual_clip = {ppo.dual_clip}: the surrogate {show(ppo.surrogate)} clips nothing",
             hint="set ppo.surrogate = 'clip', or remove ppo.dual_clip",
         )
+    if ppo.recompute_advantages and ppo.epochs == 1:
+        raise ConfigError(
+            "ppo.recompute_advantages = true: ppo.epochs = 1; advantages are computed again before each further epoch",
+            hint="raise ppo.epochs, or remove ppo.recompute_advantages",
+        )
     check_edit(config, "ppo.clip_range_upper", ppo.clip_range_upper)
     if config.optim.learning_rate_schedule == "kl-adaptive" and config.optim.learning_rate == 0:
         raise ConfigError(

@@ -512,6 +512,14 @@ class PPOConfig(Section, frozen=True, kw_only=True):
             live=Live(low=0.0, high=1.0, step=0.001, unit="weight", aliases=("ent", "ent_coef")),
         ),
     ] = 0.01
+    recompute_advantages: Annotated[
+        bool,
+        setting(
+            "Compute advantages and returns again before each epoch but the first, by the critic as it is then "
+            "(arXiv:2006.05990, section 3.5).",
+            on_resume="inexact",
+        ),
+    ] = False
     normalize_advantage: Annotated[
         bool,
         setting("Normalise the advantages of each minibatch to mean 0 and standard deviation 1.", on_resume="inexact"),

@@ -18,6 +18,7 @@ from .distributions import Distribution
 from .normalizers import RewardNormalizer
 from .optimizers import compiled, make_optimizer
 from .policy import ActorCritic
+from .revaluation import revalued
 from .schedules import Adaptive, adapted_kl_coef, adapted_learning_rate
 from .units import DeadUnits
 
@@ -247,9 +248,10 @@ class Learner:
         """Learn from a full rollout with `last_values` and `final_values` set.
 
         Every epoch visits every step once, in freshly shuffled minibatches; those of a recurrent policy consist of
-        whole environments. With a `target_kl` the update ends after the epoch whose mean approximate KL exceeds
-        `KL_TOLERANCE` times the target. A minibatch whose loss or gradient is not finite is counted and leaves weights
-        and optimiser unchanged.
+        whole environments. With `ppo.recompute_advantages` each epoch but the first begins with new advantages and
+        returns, of the critic's present values; old log-probabilities, and the old values to clip by, stay. With a
+        `target_kl` the update ends after the epoch whose mean approximate KL exceeds `KL_TOLERANCE` times the
+        target. A minibatch whose loss or gradient is not finite is counted and leaves weights and optimiser unchanged.
 
         Args:
             on_minibatch: called after each minibatch with the numbers of epoch and minibatch, both from 1. It may raise
@@ -264,26 +266,23 @@ class Learner:
             the first minibatch of a pass; ``train/std`` is the mean standard deviation of continuous actions.
         """
         hyper = self._adapted(hyper)
-        rollout.compute_advantages(
-            gamma=hyper.gamma, gae_lambda=hyper.gae_lambda, rewards=self._normalized_rewards(rollout, hyper.gamma)
-        )
-        values, returns, advantages = (
-            self._ranks.concatenate(part, dim=1) for part in (rollout.values, rollout.returns, rollout.advantages)
-        )
+        rewards = self._normalized_rewards(rollout, hyper.gamma)
+        rollout.compute_advantages(gamma=hyper.gamma, gae_lambda=hyper.gae_lambda, rewards=rewards)
+        values, returns = (self._ranks.concatenate(part, dim=1) for part in (rollout.values, rollout.returns))
         explained_variance = losses.explained_variance(values, returns)
         self._set_learning_rate(hyper.learning_rate)
         experience = rollout.to(self.device)
-        minibatches = Minibatches(
-            experience,
-            count=self._ppo.minibatches,
-            whole_envs=self.policy.state_size > 0,
-            advantages=advantages.to(self.device) if self._ranks.size > 1 else None,
-            ranks=self._ranks,
-        )
+        minibatches = self._minibatches(experience)
         totals = _Totals(self.device)
         coefficients = self._coefficients(hyper)
         ratio_error_first, dead_units = None, DeadUnits(self.policy)
         for epoch in range(1, hyper.epochs + 1):
+            if self._ppo.recompute_advantages and epoch > 1:
+                present = revalued(experience, self.policy, parts=self._ppo.minibatches)
+                experience.compute_advantages(
+                    gamma=hyper.gamma, gae_lambda=hyper.gae_lambda, rewards=rewards, values=present
+                )
+                minibatches = self._minibatches(experience)
             for number, batch in enumerate(minibatches.shuffled(self._generator), start=1):
                 counting = number == 1 and self.epochs_done % DEAD_UNITS_EVERY == 0
                 evaluate = self._evaluate if counting else self._compiled_evaluate  # compiled layers call no hooks
@@ -313,6 +312,17 @@ class Learner:
             **({} if (dead := dead_units.share) is None else {"train/dead_units": dead}),
             **adaptation,
         }
+
+    def _minibatches(self, experience: RolloutBuffer) -> Minibatches:
+        """The minibatches of a rollout with its present advantages."""
+        several = self._ranks.size > 1
+        return Minibatches(
+            experience,
+            count=self._ppo.minibatches,
+            whole_envs=self.policy.state_size > 0,
+            advantages=self._ranks.concatenate(experience.advantages, dim=1) if several else None,
+            ranks=self._ranks,
+        )
 
     def _adapted(self, hyper: Hyperparameters) -> Hyperparameters:
         """`hyper` with its adaptive values.

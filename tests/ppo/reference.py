@@ -58,6 +58,29 @@ def loss_of(weights, batch, config):
     return -gain + config.ppo.value_coef * errors.mean() / 2 - config.ppo.entropy_coef * entropy
 
 
+def recomputed(weights, rollout, config):
+    """Advantages and returns of a rollout, by the values of these weights."""
+
+    def value(observations):
+        return network(weights, "critic_trunk", "value_head", observations.double())[..., 0]
+
+    values = value(rollout.frames)
+    final_values = torch.zeros_like(values[:-1])
+    for index, frame in rollout.final_frames.items():
+        final_values[index // rollout.num_envs, index % rollout.num_envs] = value(frame)
+    parts = advantages_and_returns(
+        rollout.rewards.double(),
+        values[:-1],
+        rollout.terminations,
+        rollout.truncations,
+        values[-1],
+        final_values,
+        config.ppo.gamma,
+        config.ppo.gae_lambda,
+    )
+    return tuple(part.flatten() for part in parts)
+
+
 def updated_weights(weights, rollout, config):
     """The float64 weights, by name, after one update.
 
@@ -89,7 +112,10 @@ def updated_weights(weights, rollout, config):
     first = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     second = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     adam_step = 0
-    for _ in range(config.ppo.epochs):
+    for epoch in range(config.ppo.epochs):
+        if epoch and config.ppo.recompute_advantages:
+            with torch.no_grad():
+                steps["advantages"], steps["returns"] = recomputed(weights, rollout, config)
         order = torch.randperm(config.batch_size, generator=shuffling)
         for start in range(0, config.batch_size, config.minibatch_size):
             chosen = order[start : start + config.minibatch_size]
