@@ -4,7 +4,7 @@ Settings (`schema`), valid combinations (`combinations`), changes while a run tr
 `presets`).
 """
 
-from .combinations import check_config
+from .combinations import check_config, check_edit
 from .live import LIVE_FIELDS, Live, LiveField, find_live_key, parse_live_value
 from .loading import (
     PRIVATE_SECTIONS,
@@ -65,6 +65,7 @@ __all__ = [
     "apply_overrides",
     "build_config",
     "check_config",
+    "check_edit",
     "complete_older",
     "find_live_key",
     "flat_settings",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..errors import ConfigError, did_you_mean
 from .schema import Config, is_atari
 from .values import get_value, show, show_key
@@ -97,6 +99,12 @@ def _check_algorithm(config: Config) -> None:
             f"ppo.dual_clip = {ppo.dual_clip}: the surrogate {show(ppo.surrogate)} clips nothing",
             hint="set ppo.surrogate = 'clip', or remove ppo.dual_clip",
         )
+    if ppo.recompute_advantages and ppo.epochs == 1:
+        raise ConfigError(
+            "ppo.recompute_advantages = true: ppo.epochs = 1; advantages are computed again before each further epoch",
+            hint="raise ppo.epochs, or remove ppo.recompute_advantages",
+        )
+    check_edit(config, "ppo.clip_range_upper", ppo.clip_range_upper)
     if config.optim.learning_rate_schedule == "kl-adaptive" and config.optim.learning_rate == 0:
         raise ConfigError(
             "optim.learning_rate = 0: 'kl-adaptive' cannot adapt it from there",
@@ -138,6 +146,19 @@ def _check_learning_rates(config: Config) -> None:
                     f"optim.{key} = {rate}: it is kept in proportion to optim.learning_rate, which is 0",
                     hint="set optim.learning_rate, such as 3e-4",
                 )
+
+
+def check_edit(config: Config, key: str, value: Any) -> None:
+    """Refuse a live value without a use in this configuration.
+
+    Raises:
+        ConfigError: an upper bound for a surrogate without one.
+    """
+    if key == "ppo.clip_range_upper" and value is not None and config.ppo.surrogate != "clip":
+        raise ConfigError(
+            f"{key} = {value}: the surrogate {show(config.ppo.surrogate)} has no upper bound of its own",
+            hint="set ppo.surrogate = 'clip', or leave ppo.clip_range_upper out",
+        )
 
 
 _A3C = {

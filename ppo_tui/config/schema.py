@@ -406,10 +406,10 @@ class PPOConfig(Section, frozen=True, kw_only=True):
     """
 
     surrogate: Annotated[
-        Literal["clip", "kl", "kl-adaptive", "none"],
+        Literal["clip", "spo", "kl", "kl-adaptive", "none"],
         setting(
-            "Bound on the change of policy in an update: a clipped ratio (clip), a KL penalty of fixed weight β (kl), "
-            "one of adaptive weight (kl-adaptive), or none.",
+            "Bound on the change of policy in an update: a clipped ratio (clip), a ratio led back to its bounds (spo, "
+            "arXiv:2401.16025), a KL penalty of fixed weight β (kl), one of adaptive weight (kl-adaptive), or none.",
             on_resume="inexact",
         ),
     ] = "clip"
@@ -448,13 +448,24 @@ class PPOConfig(Section, frozen=True, kw_only=True):
     clip_range: Annotated[
         float,
         setting(
-            "ε: how far the probability ratio may move from 1 before its gain is clipped.",
+            "ε: how far the probability ratio may move from 1 before its gain is clipped, or, with spo, falls again.",
             on_resume="inexact",
             gt=0,
             le=10,
             live=Live(low=0.01, high=1.0, step=0.01, unit="of the ratio", aliases=("clip", "eps")),
         ),
     ] = 0.1
+    clip_range_upper: Annotated[
+        Annotated[float, Meta(gt=0, le=10)] | None,
+        setting(
+            "ε of the upper bound alone (clip-higher, arXiv:2503.14476), annealed in proportion with clip_range; none "
+            "for that of clip_range. Clipped values keep to clip_range.",
+            on_resume="inexact",
+            live=Live(
+                low=0.01, high=1.0, step=0.01, optional=True, unit="of the ratio", aliases=("clip_upper", "clip_high")
+            ),
+        ),
+    ] = None
     clip_range_schedule: Annotated[
         Literal["constant", "linear"], setting("Keep ε, or anneal it linearly to 0 over the run.", on_resume="inexact")
     ] = "constant"
@@ -508,6 +519,14 @@ class PPOConfig(Section, frozen=True, kw_only=True):
             live=Live(low=0.0, high=1.0, step=0.001, unit="weight", aliases=("ent", "ent_coef")),
         ),
     ] = 0.01
+    recompute_advantages: Annotated[
+        bool,
+        setting(
+            "Compute advantages and returns again before each epoch but the first, by the critic as it is then "
+            "(arXiv:2006.05990, section 3.5).",
+            on_resume="inexact",
+        ),
+    ] = False
     normalize_advantage: Annotated[
         bool,
         setting("Normalise the advantages of each minibatch to mean 0 and standard deviation 1.", on_resume="inexact"),

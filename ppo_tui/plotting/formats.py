@@ -96,9 +96,15 @@ def setting(value: object) -> str:
     return f"{value:.4g}"
 
 
+_SHORT_NAMES = {"ppo.clip_range_upper": "clip upper"}
+
+
 def setting_name(key: str) -> str:
-    """A setting's name without its section: ``optim.learning_rate`` → learning rate."""
-    return key.rpartition(".")[2].replace("_", " ")
+    """A setting's name without its section: ``optim.learning_rate`` → learning rate.
+
+    It fits into a narrow column.
+    """
+    return _SHORT_NAMES.get(key) or key.rpartition(".")[2].replace("_", " ")
 
 
 def date(seconds: float, form: str = "%Y-%m-%d %H:%M") -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +25,20 @@ ALL_ENVS = slice(None)
 
 _WRITTEN_BY_LEARNER = ("advantages", "returns")
 """Tensors of a rollout that the learner fills."""
+
+
+class RolloutValues(NamedTuple):
+    """The values of a rollout's observations, as the rollout's attributes.
+
+    Attributes:
+        values: V(sₜ), `[T, N]`.
+        last_values: V(s_T), `[N]`.
+        final_values: of the final observations of truncated episodes, `[T, N]`.
+    """
+
+    values: Tensor
+    last_values: Tensor
+    final_values: Tensor
 
 
 class RolloutBuffer:
@@ -49,6 +64,7 @@ class RolloutBuffer:
         masks: which actions are possible, bool `[K+T, N, A]`, in the rows of `frames`; None where all always are.
         distribution_size: P, to keep the parameters of the action distributions; 0 keeps none.
         state_size: M, to keep recurrent states; 0 without recurrence.
+        keep_final_frames: keep the final observations of truncated episodes, to value them again.
 
     Attributes:
         actions: `[T, N, *action_shape]`.
@@ -60,6 +76,8 @@ class RolloutBuffer:
             began before the first row.
         states: recurrent states before step t = 0..T, `[T+1, N, M]`, zero where an episode begins; None without
             recurrence.
+        final_frames: step t × N + n → the final observation of the episode truncated there, `[*S]`, on the CPU; None
+            where they are not kept.
     """
 
     def __init__(
@@ -75,6 +93,7 @@ class RolloutBuffer:
         masks: np.ndarray | None = None,
         distribution_size: int = 0,
         state_size: int = 0,
+        keep_final_frames: bool = False,
     ) -> None:
         num_steps, num_envs = rewards.shape
         assert frames.shape[:2] == (frame_stack + num_steps, num_envs), f"frames {frames.shape}: expected [K+T, N, *S]"
@@ -95,6 +114,7 @@ class RolloutBuffer:
         self.masks = None if masks is None else torch.from_numpy(masks)
         self.distributions = torch.zeros(num_steps, num_envs, distribution_size) if distribution_size else None
         self.states = torch.zeros(num_steps + 1, num_envs, state_size) if state_size else None
+        self.final_frames: dict[int, Tensor] | None = {} if keep_final_frames else None
 
     def __len__(self) -> int:
         """Environment steps in the rollout, T × N."""
@@ -139,6 +159,11 @@ class RolloutBuffer:
         lags = torch.arange(self.frame_stack - 2, -1, -1)  # oldest frame first
         rows = torch.maximum(newest - lags, self.starts[newest, env])  # [K-1]
         return torch.cat([self.frames[rows, env], final]).unsqueeze(0)
+
+    def keep_final_frame(self, t: int, env: int, final_frame: np.ndarray) -> None:
+        """Keep a copy of a final observation `[*S]`, if wanted."""
+        if self.final_frames is not None:
+            self.final_frames[t * self.num_envs + env] = torch.from_numpy(np.array(final_frame))
 
     def store(self, t: int, decision: Decision, envs: slice = ALL_ENVS) -> None:
         """Store the decisions of step t for these environments."""
@@ -186,7 +211,13 @@ class RolloutBuffer:
             self.masks[: self.frame_stack] = self.masks[self.num_steps :].clone()
         if self.states is not None:
             self.states[0] = self.states[self.num_steps]
+        self.forget_finals()
+
+    def forget_finals(self) -> None:
+        """Forget the final observations of truncated episodes, and their values."""
         self.final_values.zero_()
+        if self.final_frames is not None:
+            self.final_frames.clear()
 
     def state_dict(self) -> dict[str, Tensor]:
         """A copy of the rows left by `carry_over` for the next rollout.
@@ -215,20 +246,24 @@ class RolloutBuffer:
 
     # ── Learning ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def compute_advantages(self, *, gamma: float, gae_lambda: float, rewards: Tensor | None = None) -> None:
+    def compute_advantages(
+        self, *, gamma: float, gae_lambda: float, rewards: Tensor | None = None, values: RolloutValues | None = None
+    ) -> None:
         """Fill `advantages` and `returns` by generalised advantage estimation (see `gae`).
 
         Args:
             rewards: `[T, N]`, in place of the environments' own.
+            values: in place of those of the acting policy, which stay.
         """
         rewards = self.rewards if rewards is None else rewards
+        values = values or RolloutValues(self.values, self.last_values, self.final_values)
         advantages, returns = gae(
-            rewards.to(self.values.dtype),
-            self.values,
+            rewards.to(self.values),
+            values.values,
             self.terminations,
             self.truncations,
-            self.last_values,
-            self.final_values,
+            values.last_values,
+            values.final_values,
             gamma=gamma,
             gae_lambda=gae_lambda,
         )
@@ -249,16 +284,30 @@ class RolloutBuffer:
 
     def clone(self) -> RolloutBuffer:
         """A copy with its own arrays, safe from the workers."""
-        return self._with({name: tensor.clone() for name, tensor in self._tensors()})
+        other = self._with({name: tensor.clone() for name, tensor in self._tensors()})
+        other.final_frames = None if self.final_frames is None else dict(self.final_frames)
+        return other
 
     def experience_dict(self) -> dict[str, Tensor]:
-        """The collected tensors by attribute, without the learner's; not copied."""
-        return {name: tensor for name, tensor in self._tensors() if name not in _WRITTEN_BY_LEARNER}
+        """The collected tensors by attribute, without the learner's; not copied.
+
+        Final frames, if there are any, are ``final_frames`` `[E, *S]` and ``final_steps`` `[E]`.
+        """
+        experience = {name: tensor for name, tensor in self._tensors() if name not in _WRITTEN_BY_LEARNER}
+        if self.final_frames:
+            experience["final_frames"] = torch.stack(list(self.final_frames.values()))
+            experience["final_steps"] = torch.tensor(list(self.final_frames))
+        return experience
 
     def with_experience(self, experience: dict[str, Tensor]) -> RolloutBuffer:
         """A rollout like this one, with the tensors of an `experience_dict`."""
+        tensors = {name: tensor for name, tensor in experience.items() if name not in ("final_frames", "final_steps")}
         empty = {name: torch.zeros_like(experience["values"]) for name in _WRITTEN_BY_LEARNER}
-        return self._with({**experience, **empty})
+        other = self._with({**tensors, **empty})
+        if self.final_frames is not None:
+            steps, frames = (experience.get(name, torch.empty(0)) for name in ("final_steps", "final_frames"))
+            other.final_frames = dict(zip(steps.tolist(), frames, strict=True))
+        return other
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         return ((name, value) for name, value in vars(self).items() if isinstance(value, Tensor))
@@ -278,7 +327,7 @@ class RolloutBuffer:
         For a recurrent policy each of them stands alone, after the recurrent state of that step.
         """
         return Minibatch(
-            observations=self._observations_at(indices),
+            observations=self.observations_at(indices),
             actions=self.actions.flatten(0, 1)[indices],
             log_probs=self.log_probs.view(-1)[indices],
             values=self.values.view(-1)[indices],
@@ -309,7 +358,32 @@ class RolloutBuffer:
         first = self._row(0)
         return self.frames[first : first + self.num_steps].flatten(0, 1)
 
-    def _observations_at(self, indices: Tensor) -> Tensor:
+    def step_indices(self) -> Tensor:
+        """The indices t × N + n of all T+1 observations, `[T+1, N]`."""
+        count = len(self) + self.num_envs
+        return torch.arange(count, device=self.frames.device).view(-1, self.num_envs)
+
+    def kept_final_steps(self) -> Tensor:
+        """The steps t × N + n with a final frame, `[E]`."""
+        return torch.tensor(sorted(self.final_frames or ()), dtype=torch.int64, device=self.frames.device)
+
+    def final_observations_at(self, steps: Tensor) -> Tensor:
+        """The final observations of these truncated steps, `[E, (K,) *S]`.
+
+        Args:
+            steps: some of `kept_final_steps`, `[E]`.
+        """
+        assert self.final_frames is not None, "this rollout keeps final frames"
+        finals = torch.stack([self.final_frames[step] for step in steps.tolist()]).to(self.frames.device)
+        if not self.stacked:
+            return finals
+        return torch.cat([self.observations_at(steps)[:, 1:], finals.unsqueeze(1)], dim=1)
+
+    def observations_at(self, indices: Tensor) -> Tensor:
+        """The observations before the steps at `indices` `[B]`, `[B, (K,) *S]`.
+
+        Step t of environment n has index t × N + n; t = T stands for the observations after the last step.
+        """
         flat_rows = indices + self._row(0) * self.num_envs  # of [K+T, N], flattened
         if not self.stacked:
             return self._flat_frames().index_select(0, flat_rows)

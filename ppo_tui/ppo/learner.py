@@ -18,6 +18,7 @@ from .distributions import Distribution
 from .normalizers import RewardNormalizer
 from .optimizers import PolicyOptimizer, compiled
 from .policy import ActorCritic
+from .revaluation import revalued
 from .schedules import Adaptive, adapted_kl_coef, adapted_learning_rate
 from .units import DeadUnits
 
@@ -30,12 +31,14 @@ class Coefficients(NamedTuple):
 
     Attributes:
         clip_range: ε.
+        clip_range_upper: ε of the upper bound.
         value: c₁, of the value loss.
         entropy: c₂, of the entropy loss.
         kl: β of the KL penalty.
     """
 
     clip_range: float | Tensor
+    clip_range_upper: float | Tensor
     value: float | Tensor
     entropy: float | Tensor
     kl: float | Tensor
@@ -75,7 +78,7 @@ class Objective:
         loss = policy_loss + coefficients.value * value_loss + coefficients.entropy * entropy_loss
         with torch.no_grad():
             approx_kl = losses.approximate_kl(log_probs, batch.log_probs)
-            clip_fraction = losses.clip_fraction(ratio, coefficients.clip_range)
+            clip_fraction = losses.clip_fraction(ratio, coefficients.clip_range, coefficients.clip_range_upper)
             means = torch.stack((policy_loss, value_loss, entropy_loss, loss, approx_kl, clip_fraction))
             return Evaluation(loss, means, (ratio - 1.0).abs().max())
 
@@ -87,7 +90,15 @@ class Objective:
         if self._ppo.normalize_advantage:
             advantages = losses.normalize(advantages, over=batch.whole_advantages)
         if self._ppo.surrogate == "clip":
-            return losses.clipped_surrogate_loss(ratio, advantages, coefficients.clip_range, self._ppo.dual_clip)
+            return losses.clipped_surrogate_loss(
+                ratio,
+                advantages,
+                coefficients.clip_range,
+                self._ppo.dual_clip,
+                clip_range_upper=coefficients.clip_range_upper,
+            )
+        if self._ppo.surrogate == "spo":
+            return losses.simple_policy_loss(ratio, advantages, coefficients.clip_range)
         loss = losses.surrogate_loss(ratio, advantages)
         if self._ppo.surrogate == "none":
             return loss
@@ -121,6 +132,7 @@ class Hyperparameters:
 
     learning_rate: float
     clip_range: float
+    clip_range_upper: float | None
     value_coef: float
     entropy_coef: float
     epochs: int
@@ -136,6 +148,7 @@ class Hyperparameters:
         return cls(
             learning_rate=optim.learning_rate,
             clip_range=ppo.clip_range,
+            clip_range_upper=ppo.clip_range_upper,
             value_coef=ppo.value_coef,
             entropy_coef=ppo.entropy_coef,
             epochs=ppo.epochs,
@@ -245,9 +258,10 @@ class Learner:
         """Learn from a full rollout with `last_values` and `final_values` set.
 
         Every epoch visits every step once, in freshly shuffled minibatches; those of a recurrent policy consist of
-        whole environments. With a `target_kl` the update ends after the epoch whose mean approximate KL exceeds
-        `KL_TOLERANCE` times the target. A minibatch whose loss or gradient is not finite is counted and leaves weights
-        and optimiser unchanged.
+        whole environments. With `ppo.recompute_advantages` each epoch but the first begins with new advantages and
+        returns, of the critic's present values; old log-probabilities, and the old values to clip by, stay. With a
+        `target_kl` the update ends after the epoch whose mean approximate KL exceeds `KL_TOLERANCE` times the
+        target. A minibatch whose loss or gradient is not finite is counted and leaves weights and optimiser unchanged.
 
         Args:
             on_minibatch: called after each minibatch with the numbers of epoch and minibatch, both from 1. It may raise
@@ -263,28 +277,25 @@ class Learner:
             ``train/learning_rate`` is the last one, where it adapts after every minibatch.
         """
         hyper = self._adapted(hyper)
-        rollout.compute_advantages(
-            gamma=hyper.gamma, gae_lambda=hyper.gae_lambda, rewards=self._normalized_rewards(rollout, hyper.gamma)
-        )
-        values, returns, advantages = (
-            self._ranks.concatenate(part, dim=1) for part in (rollout.values, rollout.returns, rollout.advantages)
-        )
+        rewards = self._normalized_rewards(rollout, hyper.gamma)
+        rollout.compute_advantages(gamma=hyper.gamma, gae_lambda=hyper.gae_lambda, rewards=rewards)
+        values, returns = (self._ranks.concatenate(part, dim=1) for part in (rollout.values, rollout.returns))
         explained_variance = losses.explained_variance(values, returns)
         if self.policy.value_normalizer is not None:
             self.policy.value_normalizer.adapt(returns, self.policy.value_head)
         self._optimizer.set_learning_rate(hyper.learning_rate)
         experience = rollout.to(self.device)
-        minibatches = Minibatches(
-            experience,
-            count=self._ppo.minibatches,
-            whole_envs=self.policy.state_size > 0,
-            advantages=advantages.to(self.device) if self._ranks.size > 1 else None,
-            ranks=self._ranks,
-        )
+        minibatches = self._minibatches(experience)
         totals = _Totals(self.device)
         coefficients = self._coefficients(hyper)
         ratio_error_first, dead_units = None, DeadUnits(self.policy)
         for epoch in range(1, hyper.epochs + 1):
+            if self._ppo.recompute_advantages and epoch > 1:
+                present = revalued(experience, self.policy, parts=self._ppo.minibatches)
+                experience.compute_advantages(
+                    gamma=hyper.gamma, gae_lambda=hyper.gae_lambda, rewards=rewards, values=present
+                )
+                minibatches = self._minibatches(experience)
             for number, batch in enumerate(minibatches.shuffled(self._generator), start=1):
                 counting = number == 1 and self.epochs_done % DEAD_UNITS_EVERY == 0
                 evaluate = self._evaluate if counting else self._compiled_evaluate  # compiled layers call no hooks
@@ -311,10 +322,22 @@ class Learner:
             "train/n_updates": self.epochs_done,
             "train/learning_rate": hyper.learning_rate,
             "train/clip_range": hyper.clip_range,
+            **({} if hyper.clip_range_upper is None else {"train/clip_range_upper": hyper.clip_range_upper}),
             **({} if self.policy.log_std is None else {"train/std": self.policy.log_std.exp().mean().item()}),
             **({} if (dead := dead_units.share) is None else {"train/dead_units": dead}),
             **adaptation,
         }
+
+    def _minibatches(self, experience: RolloutBuffer) -> Minibatches:
+        """The minibatches of a rollout with its present advantages."""
+        several = self._ranks.size > 1
+        return Minibatches(
+            experience,
+            count=self._ppo.minibatches,
+            whole_envs=self.policy.state_size > 0,
+            advantages=self._ranks.concatenate(experience.advantages, dim=1) if several else None,
+            ranks=self._ranks,
+        )
 
     def _adapted(self, hyper: Hyperparameters) -> Hyperparameters:
         """`hyper` with its adaptive values.
@@ -364,7 +387,8 @@ class Learner:
         return used | {"train/kl": kl}
 
     def _coefficients(self, hyper: Hyperparameters) -> Coefficients:
-        numbers = Coefficients(hyper.clip_range, hyper.value_coef, hyper.entropy_coef, self._kl_coef)
+        upper = hyper.clip_range if hyper.clip_range_upper is None else hyper.clip_range_upper
+        numbers = Coefficients(hyper.clip_range, upper, hyper.value_coef, hyper.entropy_coef, self._kl_coef)
         # A compiled function would be compiled again for each new number.
         return Coefficients(*torch.tensor(numbers, device=self.device)) if self._compiled else numbers
 

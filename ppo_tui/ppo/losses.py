@@ -49,7 +49,12 @@ def policy_gradient_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
 
 
 def clipped_surrogate_loss(
-    ratio: Tensor, advantages: Tensor, clip_range: float | Tensor, dual_clip: float | None = None
+    ratio: Tensor,
+    advantages: Tensor,
+    clip_range: float | Tensor,
+    dual_clip: float | None = None,
+    *,
+    clip_range_upper: float | Tensor | None = None,
 ) -> Tensor:
     """The clipped surrogate loss −L^CLIP (PPO, equation 7).
 
@@ -59,13 +64,31 @@ def clipped_surrogate_loss(
         ratio: rₜ(θ), `[B]`.
         advantages: Âₜ, `[B]`.
         clip_range: ε.
+        clip_range_upper: ε of the upper bound 1 + ε alone (Yu et al., 2025, DAPO, arXiv:2503.14476, section 3.1); None
+            for that of the lower one.
         dual_clip: c > 1: where Âₜ < 0, c Âₜ is a lower bound of the gain (Ye et al., 2020, arXiv:1912.09729,
             equation 5); None for no bound.
     """
-    clipped_ratio = _clamp(ratio, 1.0 - clip_range, 1.0 + clip_range)
+    upper = clip_range if clip_range_upper is None else clip_range_upper
+    clipped_ratio = _clamp(ratio, 1.0 - clip_range, 1.0 + upper)
     gains = torch.min(ratio * advantages, clipped_ratio * advantages)
     if dual_clip is not None:
         gains = torch.where(advantages < 0, torch.max(gains, dual_clip * advantages), gains)
+    return -gains.mean()
+
+
+def simple_policy_loss(ratio: Tensor, advantages: Tensor, clip_range: float | Tensor) -> Tensor:
+    """The loss of Simple Policy Optimization, SPO (Xie et al., 2025, arXiv:2401.16025).
+
+    −mean(rₜ Âₜ − |Âₜ| / (2ε) (rₜ − 1)²). The gain of a step is greatest at rₜ = 1 + sign(Âₜ) ε. A ratio beyond is led
+    back there, where a clipped surrogate has no gradient.
+
+    Args:
+        ratio: rₜ(θ), `[B]`.
+        advantages: Âₜ, `[B]`.
+        clip_range: ε > 0.
+    """
+    gains = ratio * advantages - advantages.abs() / (2.0 * clip_range) * (ratio - 1.0).square()
     return -gains.mean()
 
 
@@ -139,9 +162,13 @@ def approximate_kl(log_probs: Tensor, old_log_probs: Tensor) -> Tensor:
     return (torch.expm1(log_ratio) - log_ratio).mean()
 
 
-def clip_fraction(ratio: Tensor, clip_range: float | Tensor) -> Tensor:
-    """Share (0..1) of ratios `[B]` with |rₜ − 1| > ε."""
-    return ((ratio - 1.0).abs() > clip_range).to(ratio.dtype).mean()
+def clip_fraction(ratio: Tensor, clip_range: float | Tensor, clip_range_upper: float | Tensor | None = None) -> Tensor:
+    """Share (0..1) of the ratios `[B]` beyond either bound.
+
+    They are 1 − ε and 1 + ε, of the arguments of `clipped_surrogate_loss`.
+    """
+    upper, deviation = clip_range if clip_range_upper is None else clip_range_upper, ratio - 1.0
+    return ((deviation > upper) | (-deviation > clip_range)).to(ratio.dtype).mean()
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> Tensor:

@@ -52,6 +52,7 @@ TITLES = {
     "train/grad_norm": "Gradient norm",
     "train/learning_rate": "Learning rate",
     "train/clip_range": "Clip range",
+    "train/clip_range_upper": "Clip range, upper bound",
     "time/fps": "Steps a second",
 }
 """Titles of the best-known metrics, in their order on the page; all others follow."""

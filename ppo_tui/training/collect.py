@@ -64,6 +64,7 @@ def wrap_rollout(shared: SharedArrays, policy: ActorCritic, config: Config, *, m
         masks=shared.action_masks if masked else None,
         distribution_size=policy.distribution_size if config.compares_distributions else 0,
         state_size=policy.state_size,
+        keep_final_frames=config.ppo.recompute_advantages,
     )
 
 
@@ -162,7 +163,7 @@ class Collector:
         """
         rollout, row = self._rollout, self._first_row
         rollout.load_state_dict(state.tensors)
-        rollout.final_values.zero_()
+        rollout.forget_finals()
         self._generator.set_state(state.tensors["action_generator"])
         load_global_generators(state.tensors, self._device)
         self._restore_point, self._steps_since = state.envs, 0
@@ -248,6 +249,7 @@ class Collector:
         if truncated.any():
             with self._times.phase("infer"):
                 for env in (np.flatnonzero(truncated) + envs.start).tolist():
+                    self._rollout.keep_final_frame(t, env, shared.final_observations[env])
                     stack = self._rollout.final_observation_stack(t, env, shared.final_observations[env])
                     states = self._states(t + 1, slice(env, env + 1))
                     self._rollout.final_values[t, env] = self._policy.value(stack.to(self._device), states)[0]

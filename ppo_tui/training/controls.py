@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from ..config import LIVE_FIELDS, Config, get_value, parse_live_value
+from ..config import LIVE_FIELDS, Config, check_edit, get_value, parse_live_value
 from ..errors import ConfigError
 from ..ppo.schedules import Schedule
 from ..protocol import (
@@ -199,7 +199,9 @@ class Controls:
                 self._save = True
             case SetValue(key=key, value=value, by=by):
                 try:
-                    self._settings[key] = msgspec.structs.replace(command, value=parse_live_value(key, value))
+                    value = parse_live_value(key, value)
+                    check_edit(self._context.config, key, value)
+                    self._settings[key] = msgspec.structs.replace(command, value=value)
                 except ConfigError as error:
                     self._refuse(str(error), by)
             case Rewind(path=path):
@@ -252,6 +254,7 @@ class RankControls(Controls):
 _SCHEDULED = {
     "optim.learning_rate": "optim.learning_rate_schedule",
     "ppo.clip_range": "ppo.clip_range_schedule",
+    "ppo.clip_range_upper": "ppo.clip_range_schedule",
 }
 """Live field → the field with its schedule."""
 

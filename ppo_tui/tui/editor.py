@@ -67,7 +67,7 @@ class Editor:
 
     def annealed(self, key: str) -> bool:
         """Tell whether a schedule lowers this setting during the run."""
-        section, _, name = key.partition(".")
+        section, _, name = key.removesuffix("_upper").partition(".")  # both bounds of a range have one schedule
         config = self._view.started.config if self._view.started else {}
         return config.get(section, {}).get(f"{name}_schedule", "constant") != "constant"
 

@@ -98,7 +98,11 @@ MEAN_RETURN = "rollout/ep_rew_mean"
 
 EVALUATED_RETURN = "eval/ep_rew_mean"
 
-EFFECTIVE_METRICS = {"train/learning_rate": "optim.learning_rate", "train/clip_range": "ppo.clip_range"}
+EFFECTIVE_METRICS = {
+    "train/learning_rate": "optim.learning_rate",
+    "train/clip_range": "ppo.clip_range",
+    "train/clip_range_upper": "ppo.clip_range_upper",
+}
 """Metrics with the present value of a scheduled setting."""
 
 _LOG_LENGTH = 1_000
@@ -244,10 +248,10 @@ class RunView:
     def _(self, event: RunStarted) -> None:
         self.started = event
         self.finished = None  # a run resumed after its end begins once more
-        for key in LIVE_FIELDS:
+        for key, field in LIVE_FIELDS.items():
             section, _, name = key.partition(".")
-            if name in event.config.get(section, {}):
-                self.settings[key] = event.config[section][name]
+            if name in (table := event.config.get(section, {})) or field.live.optional:
+                self.settings[key] = table.get(name)
 
     @_on.register
     def _(self, event: StateChanged) -> None:

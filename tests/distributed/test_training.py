@@ -100,6 +100,7 @@ def pid_of_rank(rank: int, torchrun: int) -> int:
 
 def test_two_ranks_learn_what_one_process_learns_and_one_of_them_writes(tmp_path):
     settings = ["ppo.epochs=4", "ppo.minibatches=4", "ppo.normalize_rewards=true", "policy.normalize_observations=true"]
+    settings += ["ppo.recompute_advantages=true", "env.kwargs={max_episode_steps=30}"]
     overrides = [argument for setting in settings for argument in ("--set", setting)]
     with started(tmp_path, "--total-steps", "2048", "--name", "it", *overrides) as process:
         output, _ = process.communicate()

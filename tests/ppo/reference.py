@@ -52,7 +52,10 @@ def loss_of(weights, batch, config):
     epsilon = config.ppo.clip_range
     gain = ratio * advantages
     if config.ppo.surrogate == "clip":
-        gain = torch.minimum(gain, ratio.clip(1 - epsilon, 1 + epsilon) * advantages)
+        upper = epsilon if config.ppo.clip_range_upper is None else config.ppo.clip_range_upper
+        gain = torch.minimum(gain, ratio.clip(1 - epsilon, 1 + upper) * advantages)
+    if config.ppo.surrogate == "spo":
+        gain = gain - advantages.abs() / (2 * epsilon) * (ratio - 1) ** 2
     if config.ppo.surrogate == "kl":
         old = batch["old_probabilities"]
         gain = gain - config.ppo.kl_coef * (old * (old / probabilities).log()).sum(1)
@@ -73,6 +76,29 @@ def divergence_of(weights, batch):
         logits = network(weights, "actor_trunk", "policy_head", batch["observations"])
         ratio = logits.softmax(1)[torch.arange(len(logits)), batch["actions"]] / batch["log_probs"].exp()
         return ((ratio - 1) - ratio.log()).mean().item()
+
+
+def recomputed(weights, rollout, config):
+    """Advantages and returns of a rollout, by the values of these weights."""
+
+    def value(observations):
+        return network(weights, "critic_trunk", "value_head", observations.double())[..., 0]
+
+    values = value(rollout.frames)
+    final_values = torch.zeros_like(values[:-1])
+    for index, frame in rollout.final_frames.items():
+        final_values[index // rollout.num_envs, index % rollout.num_envs] = value(frame)
+    parts = advantages_and_returns(
+        rollout.rewards.double(),
+        values[:-1],
+        rollout.terminations,
+        rollout.truncations,
+        values[-1],
+        final_values,
+        config.ppo.gamma,
+        config.ppo.gae_lambda,
+    )
+    return tuple(part.flatten() for part in parts)
 
 
 def updated_weights(weights, rollout, config, rates=None):
@@ -115,6 +141,9 @@ def updated_weights(weights, rollout, config, rates=None):
     rate = config.optim.learning_rate
     second = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     for epoch in range(config.ppo.epochs):
+        if epoch and config.ppo.recompute_advantages:
+            with torch.no_grad():
+                steps["advantages"], steps["returns"] = recomputed(weights, rollout, config)
         order = torch.randperm(config.batch_size, generator=shuffling)
         for start in range(0, config.batch_size, config.minibatch_size):
             chosen = order[start : start + config.minibatch_size]

@@ -22,6 +22,7 @@ def empty_rollout(
     num_masked: int = 0,
     distribution_size: int = 0,
     state_size: int = 0,
+    keep_final_frames: bool = False,
 ) -> RolloutBuffer:
     """A rollout of zeros; with `num_masked` actions it has masks, all True."""
     rows = frame_stack + num_steps
@@ -36,4 +37,5 @@ def empty_rollout(
         masks=np.ones((rows, num_envs, num_masked), dtype=np.bool_) if num_masked else None,
         distribution_size=distribution_size,
         state_size=state_size,
+        keep_final_frames=keep_final_frames,
     )

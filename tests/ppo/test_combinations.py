@@ -18,7 +18,8 @@ ALGORITHMS = {
     "ppo": {},
     "ppo-kl": {"surrogate": "kl"},
     "ppo-kl-adaptive": {"surrogate": "kl-adaptive"},
-    "ppo-dual-clip-huber": {"dual_clip": 3.0, "huber_delta": 1.0},
+    "ppo-dual-clip-huber": {"dual_clip": 3.0, "huber_delta": 1.0, "clip_range_upper": 0.3},
+    "spo": {"surrogate": "spo"},
     "a2c": {"surrogate": "none", "epochs": 1, "minibatches": 1, "normalize_advantage": False},
 }
 ACTIONS = {

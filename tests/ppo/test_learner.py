@@ -76,6 +76,7 @@ def make_rollout(
         action_dtype=policy.action_dtype,
         num_masked=policy.policy_head.out_features if mask_share else 0,
         distribution_size=policy.distribution_size if config.compares_distributions else 0,
+        keep_final_frames=config.ppo.recompute_advantages,
     )
     generator = torch.Generator().manual_seed(seed)
     if rollout.frames.is_floating_point():
@@ -93,6 +94,11 @@ def make_rollout(
         rollout.store(t, policy.act(rollout.observation(t), noise=noise, masks=rollout.mask(t)))
         rollout.mark_boundaries(t)
     rollout.last_values.copy_(policy.value(rollout.observation(rollout.num_steps)))
+    if config.ppo.recompute_advantages:
+        for t, env in (rollout.truncations & ~rollout.terminations).nonzero().tolist():
+            final = torch.randn(space.shape, generator=generator).numpy().astype(space.dtype)
+            rollout.keep_final_frame(t, env, final)
+            rollout.final_values[t, env] = policy.value(rollout.final_observation_stack(t, env, final))[0]
     return rollout
 
 
@@ -143,7 +149,7 @@ def test_an_update_equals_a_second_implementation_in_float64(clip_value_loss, no
         torch.testing.assert_close(parameter.double(), expected[name], rtol=0, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("surrogate", ["none", "kl"])
+@pytest.mark.parametrize("surrogate", ["none", "kl", "spo"])
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
 def test_other_surrogates_and_optimisers_equal_the_second_implementation_too(surrogate, optimizer):
     config = make_config(learning_rate=3e-3, surrogate=surrogate, kl_coef=3.0, clip_value_loss=False, clip_range=0.05)
@@ -152,10 +158,64 @@ def test_other_surrogates_and_optimisers_equal_the_second_implementation_too(sur
     rollout = make_rollout(policy, config)
     expected = updated_weights(dict(policy.named_parameters()), rollout, config)
     before = weights_of(policy)
-    assert update(config, policy=policy, rollout=rollout)["train/approx_kl"] > 1e-3
+    assert update(config, policy=policy, rollout=rollout)["train/approx_kl"] > 5e-4
     for name, parameter in policy.named_parameters():
         assert (parameter - before[name]).abs().max() > 1e-4, name
         torch.testing.assert_close(parameter.double(), expected[name], rtol=0, atol=1e-5, msg=name)
+
+
+def test_an_upper_bound_of_its_own_equals_the_second_implementation_and_is_reported():
+    config = make_config(learning_rate=3e-3, clip_range=0.05, clip_range_upper=0.02)
+    policy = make_policy(config)
+    rollout = make_rollout(policy, config)
+    expected = updated_weights(dict(policy.named_parameters()), rollout, config)
+    metrics = update(config, policy=policy, rollout=rollout)
+    assert (metrics["train/clip_range"], metrics["train/clip_range_upper"]) == (0.05, 0.02)
+    for name, parameter in policy.named_parameters():
+        torch.testing.assert_close(parameter.double(), expected[name], rtol=0, atol=1e-5, msg=name)
+    one_bound = make_config(learning_rate=3e-3, clip_range=0.05)
+    assert metrics["train/clip_fraction"] > update(one_bound)["train/clip_fraction"], "the narrower bound counts"
+
+
+def test_spo_keeps_ratios_nearer_to_one_than_clipping_does():
+    largest = {}
+    for surrogate in ("clip", "spo"):
+        config = make_config(learning_rate=1e-2, surrogate=surrogate, clip_range=0.1, epochs=20)
+        largest[surrogate] = update(config)["train/clip_fraction"]
+    assert largest["spo"] < largest["clip"]
+
+
+@pytest.mark.parametrize("clip_value_loss", [True, False])
+def test_advantages_of_each_epoch_equal_the_second_implementation(clip_value_loss):
+    """It runs the policy by hand over the whole rollout before each epoch but the first."""
+    config = make_config(learning_rate=3e-3, clip_value_loss=clip_value_loss, recompute_advantages=True)
+    policy = make_policy(config)
+    rollout = make_rollout(policy, config)
+    assert rollout.final_frames
+    expected = updated_weights(dict(policy.named_parameters()), rollout, config)
+    collected = {name: tensor.clone() for name, tensor in rollout.experience_dict().items()}
+    update(config, policy=policy, rollout=rollout)
+    for name, parameter in policy.named_parameters():
+        torch.testing.assert_close(parameter.double(), expected[name], rtol=0, atol=1e-5, msg=name)
+    for name, tensor in rollout.experience_dict().items():
+        assert torch.equal(tensor, collected[name]), f"{name} is as it was collected"
+    plain = make_policy(config)
+    update(make_config(learning_rate=3e-3, clip_value_loss=clip_value_loss), policy=plain, rollout=rollout)
+    assert any(
+        (one - other).abs().max() > 1e-4 for one, other in zip(plain.parameters(), policy.parameters(), strict=True)
+    )
+
+
+def test_no_advantage_is_computed_again_after_an_early_stop():
+    weights = []
+    for changes in ({"epochs": 4, "target_kl": 1e-9, "recompute_advantages": True}, {"epochs": 1}):
+        config = make_config(learning_rate=3e-3, **changes)
+        policy = make_policy(config)
+        rollout = make_rollout(policy, config)
+        rollout.final_values.zero_()
+        update(config, policy=policy, rollout=rollout)
+        weights.append(weights_of(policy))
+    assert_equal_weights(*weights)
 
 
 def test_a_strong_penalty_keeps_the_new_policy_near_the_old_one():

@@ -1,6 +1,7 @@
 """The terms of the objective, at clipping bounds and in gradients."""
 
 import hypothesis
+import numpy as np
 import pytest
 import torch
 from hypothesis import strategies as st
@@ -179,6 +180,76 @@ def test_the_unclipped_surrogate_has_the_gradient_of_actor_critic_where_the_rati
 def test_dual_clip_bounds_only_what_a_bad_action_can_cost(ratio, advantage, gain):
     loss = losses.clipped_surrogate_loss(torch.tensor([ratio]), torch.tensor([advantage]), 0.2, dual_clip=3.0)
     assert loss.item() == pytest.approx(-gain)
+
+
+STEPS = st.lists(st.tuples(st.floats(0.01, 5), st.floats(-10, 10)), min_size=1, max_size=9)
+"""Pairs of ratio and advantage."""
+
+
+def value_and_gradient(loss_of, steps):
+    """The loss of these steps, and its gradient by each ratio, both in float64."""
+    ratio = torch.tensor([ratio for ratio, _ in steps], dtype=torch.float64, requires_grad=True)
+    loss = loss_of(ratio, torch.tensor([advantage for _, advantage in steps], dtype=torch.float64))
+    loss.backward()
+    return loss.item(), ratio.grad.numpy()
+
+
+@hypothesis.given(steps=STEPS, epsilon=st.floats(0.01, 2))
+def test_spo_is_the_formula_of_the_paper_in_value_and_gradient(steps, epsilon):
+    """r Â − |Â| / (2ε) (r − 1)², and its derivative Â − |Â| / ε (r − 1)."""
+    loss, gradient = value_and_gradient(lambda r, a: losses.simple_policy_loss(r, a, epsilon), steps)
+    r, a = np.array(steps).T
+    np.testing.assert_allclose(loss, -np.mean(r * a - np.abs(a) / (2 * epsilon) * (r - 1) ** 2), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(gradient, -(a - np.abs(a) / epsilon * (r - 1)) / len(r), rtol=1e-9, atol=1e-12)
+
+
+@hypothesis.given(advantage=st.floats(0.1, 10), epsilon=st.floats(0.01, 0.9), beyond=st.floats(0.01, 3))
+def test_spo_leads_a_ratio_back_to_the_bound_on_the_side_of_its_advantage(advantage, epsilon, beyond):
+    """A clipped surrogate has no gradient beyond the bound; both have none at SPO's optimum."""
+    for sign in (1.0, -1.0):
+        best, further = 1.0 + sign * epsilon, 1.0 + sign * epsilon * (1 + beyond)
+        steps = [(ratio, sign * advantage) for ratio in (1.0, best, further)]
+        _, (inside, at_bound, outside) = value_and_gradient(
+            lambda r, a: losses.simple_policy_loss(r, a, epsilon), steps
+        )
+        assert inside * sign < 0, "descending raises the gain towards the bound"
+        assert at_bound == pytest.approx(0.0, abs=1e-9 * advantage / epsilon)
+        assert outside * sign > 0, "and comes back from beyond it"
+        _, other = value_and_gradient(lambda r, a: losses.clipped_surrogate_loss(r, a, epsilon), steps)
+        assert other[2] == 0.0
+
+
+@hypothesis.given(steps=STEPS, lower=st.floats(0.01, 0.9), upper=st.floats(0.01, 2), dual=st.none() | st.floats(1.1, 5))
+def test_an_upper_bound_of_its_own_clips_as_written_out(steps, lower, upper, dual):
+    loss, gradient = value_and_gradient(
+        lambda r, a: losses.clipped_surrogate_loss(r, a, lower, dual, clip_range_upper=upper), steps
+    )
+    gains, slopes = [], []
+    for r, a in steps:
+        clipped = min(max(r, 1 - lower), 1 + upper)
+        gain, slope = (r * a, a) if r * a <= clipped * a else (clipped * a, 0.0)
+        if dual is not None and a < 0 and gain < dual * a:
+            gain, slope = dual * a, 0.0
+        gains.append(gain)
+        slopes.append(slope)
+    assert loss == pytest.approx(-np.mean(gains), rel=1e-9, abs=1e-12)
+    away_from_kinks = [
+        min(abs(r - 1 - upper), abs(r - 1 + lower), abs(r - (dual or 0))) > 1e-9 and a != 0 for r, a in steps
+    ]
+    np.testing.assert_allclose((gradient * len(steps))[away_from_kinks], -np.array(slopes)[away_from_kinks], rtol=1e-9)
+    outside = [r - 1.0 > upper or 1.0 - r > lower for r, _ in steps]
+    ratio = torch.tensor([r for r, _ in steps], dtype=torch.float64)
+    assert losses.clip_fraction(ratio, lower, upper).item() == pytest.approx(np.mean(outside))
+
+
+@hypothesis.given(steps=STEPS, epsilon=st.floats(0.01, 2))
+def test_equal_bounds_are_one_clip_range_to_the_last_bit(steps, epsilon):
+    ratio, advantages = torch.tensor(steps).T
+    one = losses.clipped_surrogate_loss(ratio, advantages, epsilon)
+    both = losses.clipped_surrogate_loss(ratio, advantages, epsilon, clip_range_upper=epsilon)
+    assert one.item() == both.item()
+    plain = ((ratio - 1.0).abs() > epsilon).to(ratio.dtype).mean()
+    assert losses.clip_fraction(ratio, epsilon).item() == losses.clip_fraction(ratio, epsilon, epsilon).item() == plain
 
 
 @hypothesis.given(errors=st.lists(st.floats(-10, 10), min_size=1, max_size=9), delta=st.floats(0.1, 5))

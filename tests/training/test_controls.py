@@ -8,6 +8,7 @@ import pytest
 
 from ppo_tui import load_preset
 from ppo_tui.distributed.ranks import ALONE
+from ppo_tui.errors import ConfigError
 from ppo_tui.protocol import Cause, CommandRefused, Event, Pause, Resume, SetValue, Stop, WatchGame, WithdrawValue
 from ppo_tui.training.controls import Controls, Inbox, Requests, StopTraining
 from ppo_tui.training.hub import EventHub, FunctionSink, RunContext, TrainingClock
@@ -57,6 +58,27 @@ def test_the_last_value_asked_for_wins_and_keeps_who_and_why(controls, inbox):
     controls.check()
     assert controls.at_boundary() == Requests((SetValue(key=GAMMA, value=0.8, by="ctl", cause=Cause.UNDO),))
     assert controls.at_boundary() == Requests()
+
+
+def test_an_upper_bound_is_refused_where_the_surrogate_has_none(published, inbox, engine):
+    """And so it is in a configuration; to switch it off is always right."""
+    key = "ppo.clip_range_upper"
+    for surrogate in ("spo", "kl", "none"):
+        with pytest.raises(ConfigError, match=f"the surrogate '{surrogate}' has no upper bound"):
+            load_preset("cartpole", overrides=[f"ppo.surrogate={surrogate}", f"{key}=0.3"])
+    clock = TrainingClock()
+    config = load_preset("cartpole", overrides=["ppo.surrogate=spo"])
+    controls = Controls(
+        RunContext(config, clock, EventHub([FunctionSink(published.append)], clock), ALONE), inbox, engine
+    )
+    inbox.send(SetValue(key=key, value=0.3, by="ada"))
+    inbox.send(SetValue(key=key, value=None))
+    controls.check()
+    (refusal,) = published
+    assert isinstance(refusal, CommandRefused)
+    assert refusal.by == "ada"
+    assert refusal.message.startswith(f"{key} = 0.3: the surrogate 'spo' has no upper bound")
+    assert controls.at_boundary() == Requests((SetValue(key=key, value=None),))
 
 
 def test_a_value_withdrawn_before_the_boundary_never_comes_into_force(controls, inbox, published):

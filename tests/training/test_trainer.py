@@ -137,6 +137,24 @@ def test_learning_rate_and_clip_range_are_annealed_from_their_full_value():
     assert [line["train/clip_range"] for line in metrics] == pytest.approx([0.2, 0.15, 0.1, 0.05])
 
 
+def test_the_upper_bound_is_annealed_in_proportion_and_edited_as_any_other(steered):
+    """Both bounds go to 0; without one of its own it is off, and nothing reports it."""
+    asked = {2: 0.3, 3: None}
+
+    def react(trainer: Trainer, event: Event) -> None:
+        if isinstance(event, RolloutProgress) and event.t == 5 and event.update in asked:
+            trainer.send(SetValue(key="ppo.clip_range_upper", value=asked[event.update]))
+
+    _, recorder = steered(react, "ppo.clip_range_upper=0.4")
+    assert [line["train/clip_range"] for line in recorder.metrics] == pytest.approx([0.2, 0.15, 0.1, 0.05])
+    upper = [line.get("train/clip_range_upper") for line in recorder.metrics]
+    assert upper == [pytest.approx(0.4), pytest.approx(0.3), 0.3, None]
+    assert [(change.old, change.new) for change in recorder.of(SettingChanged)] == [
+        (pytest.approx(0.2), 0.3),
+        (0.15, None),
+    ]
+
+
 def test_an_edit_applies_exactly_at_the_next_update_and_is_annealed_from_there(steered):
     def react(trainer: Trainer, event: Event) -> None:
         if isinstance(event, RolloutProgress) and event.update == 2 and event.t == 5:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ppo_tui.config import load_preset, to_tables
 from ppo_tui.config.live import LIVE_FIELDS
 from ppo_tui.errors import ConfigError
 from ppo_tui.protocol import CommandRefused, SettingChanged, SetValue, UpdateFinished
@@ -29,6 +31,15 @@ def editor(view: RunView) -> Editor:
 def choose(editor: Editor, key: str) -> None:
     while editor.selected != key:
         editor.select(1)
+
+
+def test_settings_that_are_off_are_in_the_list_of_a_run():
+    """A record leaves out what is off."""
+    view = RunView()
+    view.apply(msgspec.structs.replace(started(), config=to_tables(load_preset("cartpole"))))
+    assert {"ppo.target_kl", "ppo.clip_range_upper"} <= set(Editor(view).keys)
+    assert view.settings["ppo.clip_range_upper"] is None
+    assert Editor(view).annealed("ppo.clip_range_upper"), "with clip_range"
 
 
 def test_every_live_field_can_be_selected_and_the_cursor_comes_round(editor):
