@@ -74,8 +74,9 @@ class RMSprop(torch.optim.Optimizer):
 class PolicyOptimizer:
     """The optimiser of a policy's weights, chosen by `optim`.
 
-    Muon moves the matrices between hidden layers and AdamW all other weights, as its author advises (Jordan, 2024,
-    https://kellerjordan.github.io/posts/muon/). Every other optimiser moves all weights.
+    Muon moves convolutions, as matrices of one row a filter, and the matrices between hidden layers; AdamW moves all
+    other weights, as its author advises (Jordan, 2024, https://kellerjordan.github.io/posts/muon/). Every other
+    optimiser moves all weights.
 
     The learning rates of the critic and of Muon keep their ratio to the main one.
 
@@ -83,23 +84,27 @@ class PolicyOptimizer:
         policy: on the device of learning already.
 
     Raises:
-        ConfigError: the optimiser is Muon, and `policy` has no matrix between hidden layers.
+        ConfigError: the optimiser is Muon, and `policy` has no weights for it.
     """
 
     def __init__(self, policy: ActorCritic, optim: OptimConfig) -> None:
         self._name = optim.name
         self._parameters = dict(policy.named_parameters())
-        matrices = policy.hidden_matrices() if optim.name == "muon" else []
-        others = set(policy.parameters()).difference(matrices)
+        hidden = policy.hidden_weights() if optim.name == "muon" else []
+        self._matrices = {weight: nn.Parameter(_as_matrix(weight.detach(), weight)) for weight in hidden}
+        others = set(policy.parameters()).difference(hidden)
         rest = [parameter for parameter in policy.parameters() if parameter in others]
         self._optimizers = [make_optimizer(_groups(rest, policy, optim), optim)]
         if optim.name == "muon":
-            if not matrices:
+            if not hidden:
                 raise ConfigError(
-                    "optim.name = 'muon': the network has no matrix between hidden layers, the only weights of Muon",
+                    "optim.name = 'muon': the network has no convolution and no matrix between hidden layers, the only "
+                    "weights of Muon",
                     hint="give it a second hidden layer, such as policy.hidden = [64, 64], or set optim.name = 'adamw'",
                 )
-            groups = _groups(matrices, policy, optim, ratio=optim.muon_learning_rate / optim.learning_rate)
+            groups = _groups(hidden, policy, optim, ratio=optim.muon_learning_rate / optim.learning_rate)
+            for group in groups:
+                group["params"] = [self._matrices[weight] for weight in group["params"]]
             muon = torch.optim.Muon(groups, momentum=optim.muon_momentum, weight_decay=optim.weight_decay)
             self._optimizers.append(muon)
         self.set_learning_rate(optim.learning_rate)
@@ -112,11 +117,13 @@ class PolicyOptimizer:
 
     def zero_grad(self) -> None:
         """Remove the gradients."""
-        for optimizer in self._optimizers:
-            optimizer.zero_grad(set_to_none=True)
+        for parameter in self._parameters.values():
+            parameter.grad = None
 
     def step(self, finite: Tensor) -> None:
         """Step down the gradients if the bool scalar `finite` is true."""
+        for weight, matrix in self._matrices.items():
+            matrix.grad = None if weight.grad is None else _as_matrix(weight.grad, weight)
         for optimizer in self._optimizers:
             step_if(finite, optimizer)
 
@@ -128,7 +135,7 @@ class PolicyOptimizer:
             f"{self._name}/{name}/{slot}": tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
             for name, parameter in self._parameters.items()
             for optimizer in self._optimizers
-            for slot, tensor in optimizer.state.get(parameter, {}).items()
+            for slot, tensor in optimizer.state.get(self._moved(parameter), {}).items()
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -147,12 +154,26 @@ class PolicyOptimizer:
             name, slot = place
             if name not in self._parameters:
                 raise ValueError(f"optimiser state for {name}, which the network does not have")
-            parameter = self._parameters[name]
+            parameter = self._moved(self._parameters[name])
             slots.setdefault(parameter, {})[slot] = _slot_for(parameter, slot, saved)
         for optimizer in self._optimizers:
             own = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             optimizer.state.clear()
             optimizer.state.update({parameter: slots[parameter] for parameter in own if parameter in slots})
+
+    def _moved(self, parameter: Tensor) -> Tensor:
+        """The tensor with a parameter's numbers in an optimiser."""
+        return self._matrices.get(parameter, parameter)
+
+
+def _as_matrix(numbers: Tensor, weight: Tensor) -> Tensor:
+    """The `numbers` of a weight `[out, ...]` as a matrix `[out, ...]`, in the order of the weight's memory.
+
+    Of the weight itself it is a view. Muon's step does not depend on the order of the columns.
+    """
+    if weight.ndim > 2 and not weight.is_contiguous():
+        numbers = numbers.movedim(1, -1)  # channels-last
+    return numbers.reshape(len(numbers), -1)
 
 
 def _groups(

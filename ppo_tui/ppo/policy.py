@@ -125,17 +125,17 @@ class ActorCritic(nn.Module):
         modules = (self.critic_trunk, self.critic_memory, self.value_head)
         return [parameter for module in modules if module is not None for parameter in module.parameters()]
 
-    def hidden_matrices(self) -> list[nn.Parameter]:
-        """Weights `[out, in]` of layers between hidden features.
+    def hidden_weights(self) -> list[nn.Parameter]:
+        """Convolutions, and matrices `[out, in]` between hidden features.
 
-        All matrices of trunks and recurrent layers, without the first weights of each trunk: those read observations.
+        Those of trunks and recurrent layers. The first matrix of a trunk reads observations and is none of them.
         """
-        matrices: list[nn.Parameter] = []
+        found: list[nn.Parameter] = []
         for trunk, layer in self._branches:
             parameters = [*trunk.parameters(), *(() if layer is None else layer.parameters())]
             weights = [parameter for parameter in parameters if parameter.ndim >= 2]
-            matrices += [weight for weight in weights[1:] if weight.ndim == 2]
-        return matrices
+            found += [weight for number, weight in enumerate(weights) if number > 0 or weight.ndim > 2]
+        return found
 
     def initial_states(self, num_envs: int) -> Tensor | None:
         """Recurrent states at the start of an episode, `[num_envs, M]`.

@@ -104,14 +104,32 @@ def test_muons_matrices_move_exactly_as_by_pytorchs_own():
     config = optimizer_config("muon", weight_decay=0.1)
     policy, other = make_policy(config), make_policy(config)
     optimizer = PolicyOptimizer(policy, config.optim)
-    muon = torch.optim.Muon(other.hidden_matrices(), lr=0.05, momentum=0.8, weight_decay=0.1)
+    muon = torch.optim.Muon(other.hidden_weights(), lr=0.05, momentum=0.8, weight_decay=0.1)
     for step in range(3):
         random_gradients(policy, step)
         random_gradients(other, step)
         optimizer.step(FINITE)
         muon.step()
-    for ours, theirs in zip(policy.hidden_matrices(), other.hidden_matrices(), strict=True):
+    for ours, theirs in zip(policy.hidden_weights(), other.hidden_weights(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_muon_moves_a_convolution_as_a_matrix_of_its_filters(memory: torch.memory_format):
+    """In either format of the memory, with gradients in the other one too."""
+    optim = {"name": "muon", "learning_rate": 0.01, **SETTINGS["muon"], "weight_decay": 0.1}
+    config = make_config(policy={"network": "nature-small"}, optim=optim)
+    policy = make_policy(config, IMAGE).to(memory_format=memory)
+    optimizer = PolicyOptimizer(policy, config.optim)
+    weight = policy.hidden_weights()[1]
+    matrix = torch.nn.Parameter(weight.detach().clone(memory_format=torch.contiguous_format).flatten(1))
+    muon = torch.optim.Muon([matrix], lr=0.05, momentum=0.8, weight_decay=0.1)
+    for step in range(3):
+        random_gradients(policy, step)
+        matrix.grad = weight.grad.flatten(1).clone()
+        optimizer.step(FINITE)
+        muon.step()
+    assert torch.allclose(weight.flatten(1), matrix, atol=2e-3)  # it iterates in bfloat16
 
 
 # ── Which weights ───────────────────────────────────────────────────────────────────────────────────────────
@@ -127,14 +145,14 @@ IMAGE = spaces.Box(0, 255, (36, 36), np.uint8)
         (VECTOR, {"hidden": [8, 6], "shared": True}, [(6, 8)]),
         (VECTOR, {"hidden": [8], "recurrent": "gru", "recurrent_size": 4}, [(12, 8), (12, 4)] * 2),
         (VECTOR, {"hidden": [], "recurrent": "lstm", "recurrent_size": 4}, [(16, 4)] * 2),
-        (IMAGE, {"network": "nature-cnn"}, [(512, 64)]),
+        (IMAGE, {"network": "nature-cnn"}, [(32, 1, 8, 8), (64, 32, 4, 4), (64, 64, 3, 3), (512, 64)]),
     ],
 )
-def test_muon_takes_the_matrices_between_hidden_layers_and_adamw_all_others(space, policy, matrices):
-    """Neither what reads observations, nor heads, convolutions and biases."""
+def test_muon_takes_convolutions_and_matrices_between_hidden_layers_and_adamw_all_others(space, policy, matrices):
+    """Neither matrices of observations, nor heads and biases."""
     config = make_config(policy=policy, optim={"name": "muon"})
     actor_critic = make_policy(config, space)
-    assert [tuple(matrix.shape) for matrix in actor_critic.hidden_matrices()] == matrices
+    assert [tuple(weight.shape) for weight in actor_critic.hidden_weights()] == matrices
     optimizer = PolicyOptimizer(actor_critic, config.optim)
     random_gradients(actor_critic, 0)
     optimizer.step(FINITE)
@@ -152,7 +170,7 @@ def test_muon_takes_the_matrices_between_hidden_layers_and_adamw_all_others(spac
 
 def test_muon_without_a_hidden_matrix_is_refused():
     config = make_config(policy={"hidden": [8]}, optim={"name": "muon"})
-    with pytest.raises(ConfigError, match="no matrix between hidden layers") as refusal:
+    with pytest.raises(ConfigError, match="no convolution and no matrix between hidden layers") as refusal:
         Learner(make_policy(config), config, CPU)
     assert "adamw" in refusal.value.hint
 
