@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from msgspec import inspect as types
 
-from ppo_tui.config import Config, Live, all_settings
+from ppo_tui.config import SCHEDULED, Config, Live, ScheduleConfig, all_settings
 
 PAGE = Path(__file__).with_name("settings.md")
 
@@ -42,7 +42,7 @@ _BOUNDS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
 
 def page() -> str:
     """The page as Markdown."""
-    return "\n".join([_HEAD, *_tables(Config, "")])
+    return "\n".join([_HEAD, *_tables(Config, ""), *_schedules()])
 
 
 def _tables(section: type[msgspec.Struct], prefix: str) -> Iterator[str]:
@@ -50,15 +50,64 @@ def _tables(section: type[msgspec.Struct], prefix: str) -> Iterator[str]:
     info = types.type_info(section)
     assert isinstance(info, types.StructType)
     fields = info.fields
-    own = [field for field in fields if _section(field.type) is None]
+    own = [field for field in fields if f"{prefix}.{field.name}" in all_settings()]
     if own:
         yield f"## {prefix}\n\n{inspect.cleandoc(section.__doc__ or '')}\n"
         yield "| setting | values | default | on resume | |\n|---|---|---|---|---|"
         yield from (_row(field, prefix) for field in own)
         yield ""
     for field in fields:
-        if nested := _section(field.type):
+        if field not in own and (nested := _section(field.type)):
             yield from _tables(nested, f"{prefix}.{field.name}" if prefix else field.name)
+
+
+_SCHEDULES = f"""## Schedules
+
+{", ".join(f"`{key}`" for key in SCHEDULED[:-1])} and `{SCHEDULED[-1]}` may change over the run. The name of a kind
+stands for the table with nothing else:
+
+```toml
+[optim]
+learning_rate = 7e-4
+learning_rate_schedule = "linear"       # to 0, over the run
+
+[ppo]
+entropy_coef = 0.02
+entropy_coef_schedule = {{ kind = "cosine", final = 1e-3, steps = 500_000 }}
+```
+
+`--set optim.learning_rate_schedule=cosine` replaces the whole schedule;
+`--set optim.learning_rate_schedule.final=1e-5` adds to it. All are *inexact* on resume.
+"""
+
+_AFTER_SCHEDULES = """
+Each update uses the value at its first step. A warm-up begins at 0: the first update then learns nothing (of a clip
+range, nothing beyond its first minibatches; of a coefficient, its term counts nothing). It takes its steps from those
+of the schedule: a cosine over the run with a warm-up of 10,000 steps ends with the run.
+
+A live edit rescales what remains: the new value holds from the next update on, keeps its place on the way (half of a
+cosine done stays half done) and reaches the same `final` at the same step. An edit during the warm-up ends it, and the
+value holds until the warm-up would have been over. An edit after the end stays. The line of the edit, the editor, and
+the chart of the value (`train/learning_rate`, `train/clip_range`, and `train/value_coef` and `train/entropy_coef` where
+they have a schedule) say where the value goes from here.
+
+After `resume --total-steps N` a schedule over the run ends with the new last step, as if it had been planned so; one
+with `steps` stays as it was, bit for bit.
+"""
+
+
+def _schedules() -> Iterator[str]:
+    """The parts of a schedule, with an example and their effects."""
+    info = types.type_info(ScheduleConfig)
+    assert isinstance(info, types.StructType)
+    yield _SCHEDULES
+    yield "| part | values | default | |\n|---|---|---|---|"
+    for field in info.fields:
+        assert isinstance(field.type, types.Metadata)
+        values = " or ".join(map(_values, _alternatives(field.type)))
+        default = "the setting's" if field.required else _default(field)
+        yield f"| `{field.name}` | {values} | {default} | {(field.type.extra_json_schema or {})['description']} |"
+    yield _AFTER_SCHEDULES
 
 
 def _section(kind: types.Type) -> type[msgspec.Struct] | None:
@@ -106,7 +155,7 @@ def _values(kind: types.Type) -> str:
             return "text"
         case types.VarTupleType(item_type=item) | types.ListType(item_type=item):
             return f"list of {_values(item)}"
-        case types.DictType():
+        case types.DictType() | types.StructType():
             return "table"
     return "any value"
 

@@ -261,10 +261,35 @@ class UpdateFinished(Event, frozen=True, kw_only=True, tag="update"):
     metrics: dict[str, float | None]
 
 
+class Course(msgspec.Struct, frozen=True, kw_only=True):
+    """The course of a scheduled setting from a step on.
+
+    Attributes:
+        kind: of the schedule; a ``constant`` one has a warm-up alone.
+        final: the value at step `end` and afterwards.
+        warmup_steps: the step at which its warm-up ends; 0 once it is over.
+    """
+
+    kind: str
+    final: float
+    end: int
+    warmup_steps: int = 0
+
+    @property
+    def text(self) -> str:
+        """In words, such as: linear to 0 at step 10,000,000."""
+        parts = [f"warm-up until step {self.warmup_steps:,}"] if self.warmup_steps else []
+        if self.kind != "constant":
+            parts.append(f"{self.kind} to {self.final:g} at step {self.end:,}")
+        return ", then ".join(parts)
+
+
 class SettingChanged(Event, frozen=True, kw_only=True, tag="setting"):
     """A change of a live setting, at an update boundary.
 
-    `by` names the client that asked for it.
+    Attributes:
+        by: names the client that asked for it.
+        course: from the new value on; None if that stays as it is.
     """
 
     key: str
@@ -274,6 +299,7 @@ class SettingChanged(Event, frozen=True, kw_only=True, tag="setting"):
     step: int
     update: int
     cause: Cause = Cause.EDIT
+    course: Course | None = None
 
 
 class CommandRefused(Event, frozen=True, kw_only=True, tag="refused"):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from ..errors import ConfigError, did_you_mean
-from .schema import Config, is_atari
+from .schedules import SCHEDULED, check_start, schedule_key, schedule_of
+from .schema import Config, ScheduleConfig, ScheduleKind, all_settings, is_atari
 from .values import get_value, show, show_key
 
 
@@ -110,6 +111,8 @@ def _check_algorithm(config: Config) -> None:
             "optim.learning_rate = 0: 'kl-adaptive' cannot adapt it from there",
             hint="set a learning rate to start from, such as 3e-4",
         )
+    for key in SCHEDULED:
+        _check_schedule(config, key)
     if config.run.compile and config.policy.recurrent != "none":
         raise ConfigError(
             f"run.compile = true: policy.recurrent = {show(config.policy.recurrent)}; the sequences of a recurrent "
@@ -161,6 +164,30 @@ def check_edit(config: Config, key: str, value: Any) -> None:
         )
 
 
+def _check_schedule(config: Config, key: str) -> None:
+    schedule, name = schedule_of(config, key), schedule_key(key)
+    if schedule.kind == "constant" and (schedule.final or schedule.steps is not None):
+        part = "final" if schedule.final else "steps"
+        raise ConfigError(
+            f"{name}.{part} = {getattr(schedule, part)}: a constant value goes nowhere",
+            hint=f"choose a way there, such as {name}.kind = 'linear', or remove {name}.{part}",
+        )
+    if schedule.final > (most := all_settings()[key].most):
+        raise ConfigError(f"{name}.final = {schedule.final}: expected a number of at most {most:g}, as for {key}")
+    if schedule.kind == "exponential" and not schedule.final:
+        raise ConfigError(
+            f"{name}.final = 0: an exponential schedule comes ever nearer to 0 and never there",
+            hint=f"set {name}.final above 0, such as a hundredth of {key}, or use 'linear' or 'cosine'",
+        )
+    check_start(schedule, key, get_value(config, key))
+    if schedule.steps is not None and schedule.warmup_steps >= schedule.steps:
+        raise ConfigError(
+            f"{name}.warmup_steps = {schedule.warmup_steps}: the whole schedule has {schedule.steps} steps "
+            f"({name}.steps)",
+            hint=f"use fewer than {schedule.steps}, or a longer schedule",
+        )
+
+
 _A3C = {
     "ppo.surrogate": ("none",),
     "ppo.epochs": (1,),
@@ -174,7 +201,7 @@ _A3C = {
     "policy.normalize_observations": (False,),
     "rollout.whole_episodes": (False,),
     "optim.name": ("adam", "adamw", "radam", "rmsprop", "rmsprop-tf"),
-    "optim.learning_rate_schedule": ("constant", "linear"),
+    "optim.learning_rate_schedule": get_args(ScheduleKind),
     "optim.critic_learning_rate": (None,),
     "workers.groups": ("auto", 1),
     "run.device": ("auto", "cpu"),
@@ -190,7 +217,7 @@ def _check_a3c(config: Config) -> None:
     rules = _A3C | {"workers.count": ("auto", config.rollout.num_envs)}
     for key, values in rules.items():
         value = get_value(config, key)
-        if value not in values:
+        if value not in values and not isinstance(value, ScheduleConfig):
             wanted = " or ".join("removed" if allowed is None else show(allowed) for allowed in values)
             raise ConfigError(
                 f"{key} = {show(value)}: with run.algorithm = 'a3c' it must be {wanted}",

@@ -18,7 +18,8 @@ import msgspec
 from ..errors import ConfigError, UsageError, did_you_mean, nearest
 from ..files import MOST_KEYS, RefusedFileError, parse_toml
 from .combinations import check_config
-from .schema import AtariConfig, Config, all_settings, is_atari, nested_section, section_fields
+from .schedules import SCHEDULES, read_schedule
+from .schema import AtariConfig, Config, ScheduleConfig, all_settings, is_atari, nested_section, section_fields
 from .values import show, show_key
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -37,6 +38,7 @@ _PLAIN_TYPES = {
     "`float`": "a number",
     "`bool`": "true or false",
     "`str`": "a text",
+    "`str | object`": "a name or a table",
     "`array`": "a list",
     "`object`": "a table",
 }
@@ -84,15 +86,25 @@ def _build(struct: type[S], data: Any, path: str) -> S:
     for name, field in fields.items():
         dotted = f"{path}.{name}" if path else name
         if name in data:
-            nested = nested_section(field.type)
-            values[name] = (
-                _build(nested, data[name], dotted) if nested else convert_field(dotted, data[name], field.type)
-            )
+            if nested := nested_section(field.type):
+                values[name] = _build(nested, data[name], dotted)
+            elif isinstance(data[name], dict) and ScheduleConfig in _flat_args(field.type):
+                values[name] = _build_schedule(data[name], dotted, field)
+            else:
+                values[name] = convert_field(dotted, data[name], field.type)
         elif (nested := nested_section(field.type)) and field.required:
             values[name] = _build(nested, {}, dotted)
         elif field.required:
             raise ConfigError(f"{dotted} is missing", hint='every run needs one, such as id = "CartPole-v1" in [env]')
     return struct(**values)
+
+
+def _build_schedule(table: dict[str, Any], dotted: str, field: msgspec.structs.FieldInfo) -> str | ScheduleConfig:
+    """The schedule of a table, or the name of a plain one."""
+    if list(table) == ["kind"]:
+        return convert_field(f"{dotted}.kind", table["kind"], field.type)
+    schedule = _build(ScheduleConfig, {"kind": field.default, **table}, dotted)
+    return schedule.kind if schedule == ScheduleConfig(kind=schedule.kind) else schedule
 
 
 def _unknown_key(key: str, path: str, siblings: Iterable[str]) -> ConfigError:
@@ -189,7 +201,8 @@ _BARE_WORD = re.compile(r"[A-Za-z_/][\w./:-]*")
 def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """A copy of `data` with each ``section.key=value`` set.
 
-    Values are TOML; a bare word is a text.
+    Values are TOML; a bare word is a text. A part of a schedule, such as ``optim.learning_rate_schedule.final``, is
+    added to the schedule's name.
 
     Raises:
         UsageError: an override has another form or its value is not TOML.
@@ -204,7 +217,9 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str,
         if len(parts) > MOST_KEYS:
             raise UsageError(f"--set {show_key(key)}: a key has more than {MOST_KEYS} parts")
         table = result
-        for part in parts[:-1]:
+        for depth, part in enumerate(parts[:-1], start=1):
+            if isinstance(table.get(part), str) and ".".join(parts[:depth]) in SCHEDULES:
+                table[part] = {"kind": table[part]}
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
                 raise ConfigError(f"{key}: {part} is a setting, not a section")
@@ -279,9 +294,11 @@ def _without_none(value: Any) -> Any:
 
 
 def flat_settings(tables: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted name and value of every setting; ``env.kwargs`` counts as one."""
+    """Dotted name and value of every setting; a schedule's table in words."""
     for key, value in tables.items():
-        if isinstance(value, dict) and prefix + key != "env.kwargs":
+        if isinstance(value, dict) and prefix + key in SCHEDULES:
+            yield prefix + key, read_schedule(value).text
+        elif isinstance(value, dict) and prefix + key != "env.kwargs":
             yield from flat_settings(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value

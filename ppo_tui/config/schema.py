@@ -11,7 +11,7 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -399,6 +399,54 @@ class PolicyConfig(Section, frozen=True, kw_only=True):
     ] = False
 
 
+ScheduleKind = Literal["constant", "linear", "cosine", "exponential"]
+
+
+class ScheduleConfig(Section, frozen=True, kw_only=True, omit_defaults=True):
+    """A schedule as a table.
+
+    The name of a kind stands for a table with nothing else.
+    """
+
+    kind: Annotated[
+        ScheduleKind,
+        Meta(
+            description="Keep the value, or bring it to `final`: in a straight line, along half a cosine, or by the "
+            "same factor each step. Without it the setting's default."
+        ),
+    ]
+    final: Annotated[
+        float, Meta(description="The value at the end and afterwards; above 0 for exponential.", ge=0, le=100)
+    ] = 0.0
+    warmup_steps: Annotated[
+        int,
+        Meta(
+            description="Environment steps over which the value first rises from 0 in a straight line.", ge=0, le=10**13
+        ),
+    ] = 0
+    steps: Annotated[
+        Annotated[int, Meta(ge=1, le=10**13)] | None,
+        Meta(description="Environment steps until `final`, with the warm-up; none for the length of the run."),
+    ] = None
+
+    @classmethod
+    def of(cls, value: str | ScheduleConfig) -> ScheduleConfig:
+        """The schedule meant by `value`, a name or a table.
+
+        A learning rate that follows the divergence is constant here: the learner adapts it.
+        """
+        if isinstance(value, ScheduleConfig):
+            return value
+        return cls(kind=next((kind for kind in get_args(ScheduleKind) if kind == value), "constant"))
+
+    @property
+    def text(self) -> str:
+        """The schedule in words, such as: cosine to 1e-05, warmup_steps 10000."""
+        rest = {name: getattr(self, name) for name in ("warmup_steps", "steps")}
+        kind = f"{self.kind} to {self.final:g}" if self.final else self.kind
+        return ", ".join([kind, *(f"{name} {number}" for name, number in rest.items() if number)])
+
+
 class PPOConfig(Section, frozen=True, kw_only=True):
     """Proximal Policy Optimization (Schulman et al., 2017, arXiv:1707.06347) and its relatives.
 
@@ -458,8 +506,8 @@ class PPOConfig(Section, frozen=True, kw_only=True):
     clip_range_upper: Annotated[
         Annotated[float, Meta(gt=0, le=10)] | None,
         setting(
-            "ε of the upper bound alone (clip-higher, arXiv:2503.14476), annealed in proportion with clip_range; none "
-            "for that of clip_range. Clipped values keep to clip_range.",
+            "ε of the upper bound alone (clip-higher, arXiv:2503.14476), on clip_range_schedule too; none for that of "
+            "clip_range. Clipped values keep to clip_range.",
             on_resume="inexact",
             live=Live(
                 low=0.01, high=1.0, step=0.01, optional=True, unit="of the ratio", aliases=("clip_upper", "clip_high")
@@ -467,7 +515,8 @@ class PPOConfig(Section, frozen=True, kw_only=True):
         ),
     ] = None
     clip_range_schedule: Annotated[
-        Literal["constant", "linear"], setting("Keep ε, or anneal it linearly to 0 over the run.", on_resume="inexact")
+        ScheduleKind | ScheduleConfig,
+        setting("How ε changes over the run, by name or as a table (Schedules, below).", on_resume="inexact"),
     ] = "constant"
     dual_clip: Annotated[
         Annotated[float, Meta(gt=1, le=1000)] | None,
@@ -509,6 +558,10 @@ class PPOConfig(Section, frozen=True, kw_only=True):
             live=Live(low=0.0, high=10.0, step=0.05, unit="weight", aliases=("vf", "vf_coef")),
         ),
     ] = 0.5
+    value_coef_schedule: Annotated[
+        ScheduleKind | ScheduleConfig,
+        setting("How c₁ changes over the run, by name or as a table (Schedules, below).", on_resume="inexact"),
+    ] = "constant"
     entropy_coef: Annotated[
         float,
         setting(
@@ -519,6 +572,10 @@ class PPOConfig(Section, frozen=True, kw_only=True):
             live=Live(low=0.0, high=1.0, step=0.001, unit="weight", aliases=("ent", "ent_coef")),
         ),
     ] = 0.01
+    entropy_coef_schedule: Annotated[
+        ScheduleKind | ScheduleConfig,
+        setting("How c₂ changes over the run, by name or as a table (Schedules, below).", on_resume="inexact"),
+    ] = "constant"
     recompute_advantages: Annotated[
         bool,
         setting(
@@ -585,8 +642,12 @@ class OptimConfig(Section, frozen=True, kw_only=True):
         ),
     ] = 2.5e-4
     learning_rate_schedule: Annotated[
-        Literal["constant", "linear", "kl-adaptive"],
-        setting("Keep the learning rate, anneal it linearly to 0, or adapt it to ppo.desired_kl.", on_resume="inexact"),
+        ScheduleKind | Literal["kl-adaptive"] | ScheduleConfig,
+        setting(
+            "How the learning rate changes over the run, by name or as a table (Schedules, below); kl-adaptive: by the "
+            "divergence, towards ppo.desired_kl.",
+            on_resume="inexact",
+        ),
     ] = "linear"
     kl_adaptive_every: Annotated[
         Literal["update", "minibatch"],
@@ -816,6 +877,11 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     live: Live | None
     outside: Outside | None
 
+    @property
+    def most(self) -> float:
+        """The upper bound of a number; infinite without one."""
+        return next((meta.le for meta in self.type.__metadata__ if meta.le is not None), float("inf"))
+
 
 @functools.cache
 def all_settings() -> Mapping[str, Setting]:
@@ -841,10 +907,10 @@ def section_fields(section: type[msgspec.Struct]) -> Mapping[str, msgspec.struct
     return {field.name: field for field in msgspec.structs.fields(section)}
 
 
-def nested_section(field_type: Any) -> type[msgspec.Struct] | None:
+def nested_section(field_type: Any) -> type[Section] | None:
     """The section in a field, or None.
 
-    It is there directly, or as ``Section | None``.
+    It is there directly, or as ``Section | None``; a section that is one of a setting's values is no such one.
     """
     options = typing.get_args(field_type) if isinstance(field_type, types.UnionType) else (field_type,)
     return next((option for option in options if isinstance(option, type) and issubclass(option, Section)), None)

@@ -6,13 +6,15 @@ from typing import Any
 
 import msgspec
 
-from .schema import Config
+from .schema import Config, ScheduleConfig
 
 
 def get_value(config: Config, dotted: str) -> Any:
     """The value of the setting with this dotted name."""
     value: Any = config
     for part in dotted.split("."):
+        if isinstance(value, str):  # the name of a schedule, which stands for a table
+            value = ScheduleConfig.of(value)
         value = getattr(value, part)
     return value
 

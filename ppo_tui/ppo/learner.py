@@ -158,6 +158,15 @@ class Hyperparameters:
             gae_lambda=ppo.gae_lambda,
         )
 
+    def scheduled_coefficients(self, config: PPOConfig) -> dict[str, float]:
+        """The coefficients with a schedule, by metric key."""
+        found = {}
+        if config.value_coef_schedule != "constant":
+            found["train/value_coef"] = self.value_coef
+        if config.entropy_coef_schedule != "constant":
+            found["train/entropy_coef"] = self.entropy_coef
+        return found
+
 
 class _Totals:
     """Sums over the minibatches of an update.
@@ -323,6 +332,7 @@ class Learner:
             "train/learning_rate": hyper.learning_rate,
             "train/clip_range": hyper.clip_range,
             **({} if hyper.clip_range_upper is None else {"train/clip_range_upper": hyper.clip_range_upper}),
+            **hyper.scheduled_coefficients(self._ppo),
             **({} if self.policy.log_std is None else {"train/std": self.policy.log_std.exp().mean().item()}),
             **({} if (dead := dead_units.share) is None else {"train/dead_units": dead}),
             **adaptation,

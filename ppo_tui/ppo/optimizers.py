@@ -144,7 +144,7 @@ class PolicyOptimizer:
         Raises:
             ValueError: the state is of another network or another optimiser; nothing has changed then.
         """
-        slots: dict[Tensor, dict[str, Tensor]] = {}
+        slots: dict[nn.Parameter, dict[str, Tensor]] = {}
         for key, saved in state.items():
             optimizer, *place = key.split("/")
             if optimizer not in OPTIMIZERS:
@@ -161,7 +161,7 @@ class PolicyOptimizer:
             optimizer.state.clear()
             optimizer.state.update({parameter: slots[parameter] for parameter in own if parameter in slots})
 
-    def _moved(self, parameter: Tensor) -> Tensor:
+    def _moved(self, parameter: nn.Parameter) -> nn.Parameter:
         """The tensor with a parameter's numbers in an optimiser."""
         return self._matrices.get(parameter, parameter)
 

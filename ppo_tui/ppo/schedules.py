@@ -3,39 +3,72 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Literal
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """A value over the progress of a run.
+    """A value over the environment steps of a run.
 
-    Progress p is 0 at the first step of the run and 1 at its last.
+    After the warm-up, with u = (step − warmup_steps) / (steps − warmup_steps) from 0 to 1:
+
+        linear:       final + (value − final) (1 − u)
+        cosine:       final + (value − final) (1 + cos π u) / 2     (SGDR: Loshchilov & Hutter, 2017, arXiv:1608.03983,
+                                                                     equation 5)
+        exponential:  final (value / final)^(1 − u)
+
+    A live edit at step `since` rescales the rest: with r(u) for 1 − u, or half of 1 + cos π u, the share that was still
+    ahead at `since` becomes the whole, r(u) / r(u_since).
 
     Attributes:
-        value: at progress `since`.
-        kind: ``constant`` keeps it; ``linear`` anneals it to 0 at p = 1.
-        since: progress at which `value` was set: 0, or the moment of the last live edit.
+        value: at step `since`, or at the end of the warm-up if nothing was edited.
+        kind: ``constant`` keeps it; the others bring it to `final`.
+        final: at step `steps` and afterwards; above 0 for ``exponential``, as is `value`.
+        warmup_steps: over which the value rises from 0 in a straight line; an edit ends the warm-up, and the edited
+            value holds until it would have been over.
+        steps: the length of the schedule, with its warm-up.
+        since: the step of the last live edit, or 0.
     """
 
     value: float | None
-    kind: Literal["constant", "linear"] = "constant"
-    since: float = 0.0
+    kind: Literal["constant", "linear", "cosine", "exponential"] = "constant"
+    final: float = 0.0
+    warmup_steps: int = 0
+    steps: int = 1
+    since: int = 0
 
-    def at(self, progress: float) -> float | None:
-        """The value at `progress`, constant outside `since`..1."""
-        if self.value is None or self.kind == "constant" or progress <= self.since:
+    def at(self, step: int) -> float | None:
+        """The value at `step`, constant before `since`."""
+        if self.value is None:
+            return None
+        if self.since == 0 and step < self.warmup_steps:
+            return self.value * (step / self.warmup_steps)
+        if self.kind == "constant" or step <= self.since or not (whole := self._ahead(self.since)):
             return self.value
-        remaining = max(1.0 - progress, 0.0) / (1.0 - self.since) if self.since < 1.0 else 0.0
-        return self.value * remaining
+        share = self._ahead(step) / whole
+        if self.kind == "exponential":
+            return self.value**share * self.final ** (1 - share)
+        return self.value * share + self.final * (1 - share)
 
-    def edited(self, value: float | None, progress: float) -> Schedule:
-        """The schedule after a live edit to `value` at `progress`.
+    def edited(self, value: float | None, step: int) -> Schedule:
+        """The schedule after a live edit to `value` at `step`.
 
-        It anneals from there on.
+        It goes to `final` from there on; an edit after its end stays.
         """
-        return dataclasses.replace(self, value=value, since=progress)
+        return dataclasses.replace(self, value=value, since=step)
+
+    def _ahead(self, step: int) -> float:
+        """The share r (1 to 0) of the way ahead at `step`."""
+        done, length = step - self.warmup_steps, self.steps - self.warmup_steps
+        if done <= 0:
+            return 1.0
+        if done >= length:
+            return 0.0
+        left = 1.0 - done / length
+        # sin² is (1 + cos π u) / 2 without the loss of digits towards the end.
+        return math.sin(math.pi / 2 * left) ** 2 if self.kind == "cosine" else left
 
 
 MIN_KL_COEF, MAX_KL_COEF = 1e-6, 1e6

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ..config.schedules import EFFECTIVE_METRICS
 from ..plotting.series import FloatArray, Series, bucketed, smoothed
 from .record import RunRecord
 
@@ -35,7 +36,7 @@ SMOOTHING = 0.05
 EPISODES = "episodes"
 """Key of the single episodes' returns among the metrics."""
 
-_SMOOTH = ("rollout/", "eval/", "train/learning_rate", "train/clip_range")
+_SMOOTH = ("rollout/", "eval/", *EFFECTIVE_METRICS)
 """Averages or schedules: smoothing them would only make them lag."""
 
 TITLES = {
@@ -53,6 +54,8 @@ TITLES = {
     "train/learning_rate": "Learning rate",
     "train/clip_range": "Clip range",
     "train/clip_range_upper": "Clip range, upper bound",
+    "train/value_coef": "Weight of the value loss",
+    "train/entropy_coef": "Weight of the entropy bonus",
     "time/fps": "Steps a second",
 }
 """Titles of the best-known metrics, in their order on the page; all others follow."""

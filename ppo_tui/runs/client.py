@@ -283,7 +283,8 @@ def _outcome(command: Command, event: Event, me: str) -> str | None:
         case ((SetValue() | SaveCheckpoint() | Rewind()), StateChanged(state=RunState.PAUSED)):
             return LATER
         case SetValue(key=key), SettingChanged() if (event.key, event.by) == (key, me):
-            return f"{key}: {event.old} → {event.new} at step {event.step:,}"
+            course = f", then {event.course.text}" if event.course else ""
+            return f"{key}: {event.old} → {event.new} at step {event.step:,}{course}"
         case SaveCheckpoint(), CheckpointSaved(reason="manual"):
             return f"saved: {event.path}"
         case SaveCheckpoint(), Alarm(level=Level.ERROR, message=message) if "checkpoint" in message:

@@ -11,6 +11,7 @@ from ..protocol import (
     Cause,
     CheckpointSaved,
     CommandRefused,
+    Course,
     EpisodeFinished,
     Evaluated,
     Event,
@@ -79,21 +80,25 @@ def describe_best(event: EpisodeFinished) -> str:
     return f"best episode {formats.number(event.episode_return)}, env {event.env}"
 
 
-def describe_change(key: str, old: Any, new: Any) -> str:
+def describe_change(key: str, old: Any, new: Any, course: Course | None = None) -> str:
     """Word a change of a setting, without its section.
 
-    For example: gamma 0.99 → 0.995.
+    For example: gamma 0.99 → 0.995, or clip range 0.1 → 0.2, then linear to 0 at step 1,000,000.
     """
-    return f"{formats.setting_name(key)} {formats.setting(old)} → {formats.setting(new)}"
+    return f"{formats.setting_name(key)} {_change(old, new, course)}"
+
+
+def _change(old: Any, new: Any, course: Course | None) -> str:
+    return f"{formats.setting(old)} → {formats.setting(new)}" + (f", then {course.text}" if course else "")
 
 
 def _describe_setting(event: SettingChanged, brief: bool) -> str:
     cause = "" if event.cause is Cause.EDIT else f"{event.cause}: "
     if brief:
         by = "" if event.by == "user" else f" (by {event.by})"
-        return f"{cause}{describe_change(event.key, event.old, event.new)}{by}"
-    change = f"{event.key} {formats.setting(event.old)} → {formats.setting(event.new)}"
-    return f"{cause}{change} (by {event.by}) at step {event.step:,}"
+        return f"{cause}{describe_change(event.key, event.old, event.new, event.course)}{by}"
+    change = _change(event.old, event.new, event.course)
+    return f"{cause}{event.key} {change} (by {event.by}) at step {event.step:,}"
 
 
 def _describe_evaluation(event: Evaluated) -> str:

@@ -74,6 +74,10 @@ def read_search(
         one = _read(spec, config)
         if one.key in found:
             raise UsageError(f"--search {spec!r}: {one.key} is searched already")
+        if part := next((key for key in found if key.startswith(f"{one.key}.")), None):
+            raise UsageError(
+                f"--search {spec!r}: it would replace {part}, which is searched too", hint=f"search in {one.key}.kind"
+            )
         for value in one.examples:
             load_preset(preset, overrides=[*overrides, f"{one.key}={value}"], allow_import=allow_import)
         found[one.key] = one

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
-from ..config import LIVE_FIELDS, Config, check_edit, get_value, parse_live_value
+from ..config import LIVE_FIELDS, Config, check_edit, check_start, course_of, get_value, parse_live_value, schedule_of
 from ..errors import ConfigError
 from ..ppo.schedules import Schedule
 from ..protocol import (
     AnyCommand,
     Command,
     CommandRefused,
+    Course,
     Pause,
     Resume,
     Rewind,
@@ -251,71 +252,68 @@ class RankControls(Controls):
         self.meet()
 
 
-_SCHEDULED = {
-    "optim.learning_rate": "optim.learning_rate_schedule",
-    "ppo.clip_range": "ppo.clip_range_schedule",
-    "ppo.clip_range_upper": "ppo.clip_range_schedule",
-}
-"""Live field → the field with its schedule."""
-
-
-def _kind(config: Config, key: str) -> Literal["constant", "linear"]:
-    """The kind of schedule of the setting `key`.
-
-    A learning rate that follows the divergence is constant here: the learner adapts it.
-    """
-    return "linear" if key in _SCHEDULED and get_value(config, _SCHEDULED[key]) == "linear" else "constant"
-
-
 class LiveSettings:
     """Current values of the live settings, under their schedules and edits.
 
-    An edited value holds exactly from the edit on; a linear schedule anneals it from there to 0.
+    An edited value holds exactly from the edit on; its schedule brings it from there to the final value.
     """
 
     def __init__(self, config: Config) -> None:
-        self._schedules = {
-            key: Schedule(
-                value=get_value(config, key),
-                kind=_kind(config, key),
-            )
-            for key in LIVE_FIELDS
-        }
+        self._config = config
+        self._schedules = {key: _make_schedule(config, key) for key in LIVE_FIELDS}
 
-    def current(self, key: str, progress: float) -> Any:
-        """The value of `key` at this progress.
+    def current(self, key: str, step: int) -> Any:
+        """The value of `key` at this step of the run."""
+        return self._schedules[key].at(step)
 
-        `progress` is the share (0..1) of the run that is done.
+    def edit(self, key: str, value: Any, step: int) -> Any:
+        """Set `key` to `value` from `step` on and return its old value.
+
+        Raises:
+            ConfigError: its schedule cannot begin at `value`.
         """
-        return self._schedules[key].at(progress)
-
-    def edit(self, key: str, value: Any, progress: float) -> Any:
-        """Set `key` to `value` from `progress` on and return its old value."""
-        old = self.current(key, progress)
-        self._schedules[key] = self._schedules[key].edited(value, progress)
+        check_start(schedule_of(self._config, key), key, value)
+        old = self.current(key, step)
+        self._schedules[key] = self._schedules[key].edited(value, step)
         return old
 
-    def hyperparameters(self, progress: float) -> Hyperparameters:
+    def course(self, key: str, step: int) -> Course | None:
+        """The course of `key` after an edit at `step`, if any."""
+        return course_of(schedule_of(self._config, key), self._config.planned_steps, step, edited=step > 0)
+
+    def hyperparameters(self, step: int) -> Hyperparameters:
         """All live settings, for the learner."""
         from ..ppo import Hyperparameters
 
-        return Hyperparameters(**{key.partition(".")[2]: self.current(key, progress) for key in self._schedules})
+        return Hyperparameters(**{key.partition(".")[2]: self.current(key, step) for key in self._schedules})
 
     def save(self) -> dict[str, SavedSchedule]:
         """All live settings with their schedules, for a checkpoint."""
+        planned = self._config.planned_steps
         return {
-            key: SavedSchedule(value=schedule.value, since=schedule.since) for key, schedule in self._schedules.items()
+            key: SavedSchedule(value=schedule.value, since=schedule.since / planned)
+            for key, schedule in self._schedules.items()
         }
 
-    def restore(self, saved: Mapping[str, SavedSchedule], *, stretch: float = 1.0) -> None:
+    def restore(self, saved: Mapping[str, SavedSchedule], *, planned_steps: int) -> None:
         """Restore settings from `save`.
 
-        The schedules are those of the present configuration.
+        The schedules are those of the present configuration. An edit stays at the step at which it was made.
 
         Args:
-            stretch: planned steps of the saved run over those of this one. An edit stays at the step at which it was
-                made; the annealing, from there or from the start, ends with the run as it is planned now.
+            planned_steps: of the saved run.
         """
         for key in self._schedules.keys() & saved.keys():
-            since = min(saved[key].since * stretch, 1.0)
+            since = round(saved[key].since * planned_steps)
             self._schedules[key] = self._schedules[key].edited(saved[key].value, since)
+
+
+def _make_schedule(config: Config, key: str) -> Schedule:
+    schedule = schedule_of(config, key)
+    return Schedule(
+        value=get_value(config, key),
+        kind=schedule.kind,
+        final=schedule.final,
+        warmup_steps=schedule.warmup_steps,
+        steps=schedule.steps or config.planned_steps,
+    )

@@ -11,7 +11,7 @@ from ..config import Config, build_config, refuse_outsiders
 from ..directories import Place
 from ..distributed.ranks import ALONE, Ranks
 from ..envs import EnvInfo
-from ..errors import DivergedError, PPOTuiError
+from ..errors import ConfigError, DivergedError, PPOTuiError
 from ..ppo import ActorCritic, Hyperparameters
 from ..protocol import (
     Alarm,
@@ -157,14 +157,6 @@ class Trainer:
         """Updates done."""
         return self._position.update
 
-    @property
-    def progress(self) -> float:
-        """Share of the run already done, 0 to 1.
-
-        Schedules follow it.
-        """
-        return self.step / self.config.planned_steps
-
     def send(self, command: Command) -> None:
         """Send a command to the running trainer, from any thread."""
         self._inbox.send(command)
@@ -261,7 +253,7 @@ class Trainer:
             self._controls.check()
             self._checkpoints.keep_in_memory(self._position)
             self.engine.metrics.times.begin_update()
-            hyper = self._settings.hyperparameters(self.progress)
+            hyper = self._settings.hyperparameters(self.step)
             collected = self.engine.collect(self._position, hyper, self._controls)
             learned = self._learn(collected, hyper)
             self._report(collected, learned)
@@ -281,7 +273,7 @@ class Trainer:
         if resumed:
             for key, value in live_changes(build_config(resumed.state.config), self.config).items():
                 self._edit(SetValue(key=key, value=value, by="resume"))
-        self.engine.begin(self._settings.hyperparameters(self.progress))
+        self.engine.begin(self._settings.hyperparameters(self.step))
 
     @property
     def _done(self) -> bool:
@@ -345,7 +337,11 @@ class Trainer:
             message = f"{asked.key}: not used by {self.config.run.algorithm.upper()}"
             self._context.publish(CommandRefused(message=message, by=asked.by))
             return
-        old = self._settings.edit(asked.key, asked.value, self.progress)
+        try:
+            old = self._settings.edit(asked.key, asked.value, self.step)
+        except ConfigError as error:
+            self._context.publish(CommandRefused(message=str(error), by=asked.by))
+            return
         if asked.value != old:
             self._context.publish(
                 SettingChanged(
@@ -356,5 +352,6 @@ class Trainer:
                     step=self.step,
                     update=self.update,
                     cause=asked.cause,
+                    course=self._settings.course(asked.key, self.step),
                 )
             )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config.live import LIVE_FIELDS, LiveField, parse_live_value, typed_value
+from ..config.schedules import schedule_key
 from ..errors import ConfigError
 from ..protocol import Cause, CommandRefused, Event, Rewound, SettingChanged, SetValue, UpdateFinished, WithdrawValue
 from .session import HistoryRestarted
@@ -65,11 +66,16 @@ class Editor:
         """The value asked for, or else the one in force."""
         return self.pending[key].value if key in self.pending else self._view.settings[key]
 
-    def annealed(self, key: str) -> bool:
-        """Tell whether a schedule lowers this setting during the run."""
-        section, _, name = key.removesuffix("_upper").partition(".")  # both bounds of a range have one schedule
-        config = self._view.started.config if self._view.started else {}
-        return config.get(section, {}).get(f"{name}_schedule", "constant") != "constant"
+    def note(self, key: str) -> str:
+        """A word on the schedule of this setting, or nothing."""
+        if self.adapted(key):
+            return "adapted"
+        course = self._view.course(key)
+        return "" if course is None else "warming up" if course.warmup_steps else "annealed"
+
+    def adapted(self, key: str) -> bool:
+        """Tell whether this setting follows the divergence."""
+        return self._view.configured(schedule_key(key)) == "kl-adaptive"
 
     def select(self, direction: int) -> None:
         """Move the cursor by `direction`, around the ends."""

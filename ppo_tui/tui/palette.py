@@ -83,7 +83,7 @@ class RunCommands(Provider):
         except ConfigError as error:
             text = one_line(str(error))
             return Hit(1.0, Content(text), functools.partial(self.app.notify, text, severity="warning"), text=text)
-        label = describe_change(key, settings[key], new)
+        label = describe_change(key, settings[key], new, self._commander.controller.view.course(key, after_edit=True))
         help_ = f"Change {key} at the next update. {LIVE_FIELDS[key].description}"
         do = functools.partial(self._commander.set_value, key, new)
         return Hit(1.0, Content(label), do, text=label, help=escape(help_))

@@ -10,6 +10,7 @@ from functools import singledispatchmethod
 from typing import Any
 
 from ..config.live import LIVE_FIELDS
+from ..config.schedules import EFFECTIVE_METRICS, SCHEDULED, course_of, read_schedule, schedule_key
 from ..plotting import formats
 from ..plotting.marks import Mark, MarkKind
 from ..plotting.series import LIVE_POINTS, Series
@@ -18,6 +19,7 @@ from ..protocol import (
     Cause,
     CheckpointSaved,
     CommandRefused,
+    Course,
     EpisodeFinished,
     Evaluated,
     Event,
@@ -97,13 +99,6 @@ EPISODE_RETURNS = "episode/return"
 MEAN_RETURN = "rollout/ep_rew_mean"
 
 EVALUATED_RETURN = "eval/ep_rew_mean"
-
-EFFECTIVE_METRICS = {
-    "train/learning_rate": "optim.learning_rate",
-    "train/clip_range": "ppo.clip_range",
-    "train/clip_range_upper": "ppo.clip_range_upper",
-}
-"""Metrics with the present value of a scheduled setting."""
 
 _LOG_LENGTH = 1_000
 _RATE_UPDATES = 20
@@ -232,6 +227,22 @@ class RunView:
             return None
         return max(0, self.total_steps - self.step) / self.fps
 
+    def configured(self, key: str) -> Any:
+        """A setting as the run began, by dotted name, or None."""
+        section, _, name = key.partition(".")
+        return self.started.config.get(section, {}).get(name) if self.started else None
+
+    def course(self, key: str, *, after_edit: bool = False) -> Course | None:
+        """The course of a live setting from here on, if any.
+
+        Args:
+            after_edit: as it would be if the setting were edited now.
+        """
+        if key not in SCHEDULED or self.settings[key] is None:
+            return None
+        edited = after_edit or any(change.key == key and change.step for change in self.history.applied)
+        return course_of(read_schedule(self.configured(schedule_key(key))), self.total_steps, self.step, edited=edited)
+
     # ── The fold ────────────────────────────────────────────────────────────────────────────────────────────
 
     @singledispatchmethod
@@ -309,7 +320,9 @@ class RunView:
         self.settings[event.key] = event.new
         self.changes.append(event)
         self.history.apply(event)
-        self.marks.append(Mark(event.step, MarkKind.EDIT, describe_change(event.key, event.old, event.new)))
+        self.marks.append(
+            Mark(event.step, MarkKind.EDIT, describe_change(event.key, event.old, event.new, event.course))
+        )
         self._write(event, Kind.EDIT)
 
     @_on.register

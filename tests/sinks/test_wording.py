@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from ppo_tui.plotting.formats import NOTHING
@@ -10,6 +11,7 @@ from ppo_tui.protocol import (
     Cause,
     CheckpointSaved,
     CommandRefused,
+    Course,
     EpisodeFinished,
     Evaluated,
     Level,
@@ -35,6 +37,11 @@ PARTLY = RunResumed(path="p", step=2048, update=2, exact=False, restarted_envs=(
         (StateChanged(state=RunState.PAUSED), "paused", "paused"),
         (StateChanged(state=RunState.SAVING, reason="why"), "saving: why", "saving: why"),
         (EDIT, "ppo.clip_range 0.1 → 0.2 (by user) at step 512", "clip range 0.1 → 0.2"),
+        (
+            msgspec.structs.replace(EDIT, course=Course(kind="cosine", final=0.05, end=100_000)),
+            "ppo.clip_range 0.1 → 0.2, then cosine to 0.05 at step 100,000 (by user) at step 512",
+            "clip range 0.1 → 0.2, then cosine to 0.05 at step 100,000",
+        ),
         (
             SettingChanged(key="ppo.gamma", old=0.9, new=None, by="ctl", step=1024, update=2, cause=Cause.UNDO),
             "undo: ppo.gamma 0.9 → off (by ctl) at step 1,024",

@@ -168,6 +168,7 @@ class A3CEngine:
             "train/nonfinite": float(len(progress) - len(finite)),
             "train/n_updates": self.learner.gradients_done,
             "train/learning_rate": hyper.learning_rate,
+            **hyper.scheduled_coefficients(self._context.config.ppo),
         }
 
     def pause(self, paused: bool) -> None:

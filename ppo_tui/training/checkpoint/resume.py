@@ -14,11 +14,13 @@ from typing import Any
 from ... import __version__
 from ...config import (
     LIVE_FIELDS,
+    SCHEDULED,
     Config,
     all_settings,
     apply_overrides,
     build_config,
     flat_settings,
+    follows_the_run,
     get_value,
     to_tables,
 )
@@ -45,9 +47,6 @@ def cpu_model() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-_SCHEDULES = ("optim.learning_rate_schedule", "ppo.clip_range_schedule")
 
 
 @dataclass(frozen=True)
@@ -164,7 +163,7 @@ def differences(saved: CheckpointState, config: Config, origin: Origin) -> tuple
     found = []
     for key, (old, new) in changed_settings(before, config).items():
         if key == "run.total_steps":
-            if any(get_value(config, schedule) != "constant" for schedule in _SCHEDULES):
+            if any(follows_the_run(config, setting) for setting in SCHEDULED):
                 found.append(f"{key} {old:,} → {new:,}: annealing now ends there")
         elif not _is_harmless(key):
             found.append(f"{key} {old} → {new}")

@@ -176,7 +176,7 @@ class Snapshot:
             raise UsageError(f"the checkpoint was saved with {key} = {old!r}, and this run has {new!r}")
         load_weights(parts.policy, self)
         parts.learner.load_state_dict({**self.optimizer, **self.state.learner})
-        parts.settings.restore(self.state.settings, stretch=before.planned_steps / config.planned_steps)
+        parts.settings.restore(self.state.settings, planned_steps=before.planned_steps)
         _load_window(parts.episodes, self)
 
     def environments(self, ranks: Ranks) -> CollectorState:

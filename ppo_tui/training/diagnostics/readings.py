@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...config import LIVE_FIELDS
+from ...config.schedules import EFFECTIVE_METRICS
 from ...protocol import (
     EpisodeFinished,
     Event,
@@ -114,8 +115,9 @@ class Readings:
         return self.config.get(section, {}).get(name)
 
     def setting(self, key: str) -> Any:
-        """The setting with the changes since; the learning rate as annealed now."""
-        if key == "optim.learning_rate" and (annealed := self.metric("train/learning_rate")) is not None:
+        """The setting with the changes since, as its schedule has it now."""
+        metric = next((name for name, setting in EFFECTIVE_METRICS.items() if setting == key), None)
+        if metric and (annealed := self.metric(metric)) is not None:
             return annealed
         return next((change.new for change in reversed(self.changes) if change.key == key), self.configured(key))
 

@@ -71,18 +71,17 @@ class EditScreen(RunScreen):
             f"{formats.setting_name(key):<15} {formats.setting(self.controller.view.settings[key]):>9}  ",
             (f"{wanted:<10} ", "bold $warning"),
             (f"{usual:<18} {live.unit}", "$quiet"),
-            (" annealed" if editor.annealed(key) else "", "$quiet"),
+            (f" {editor.note(key)}", "$quiet"),
         )
 
     def _describe(self) -> None:
         editor = self.controller.editor
         if field := editor.field:
-            anneals = (
-                " It is annealed linearly to 0; a change anneals from there." if editor.annealed(field.key) else ""
-            )
             nudge = f"×{field.live.step:g}" if field.live.scale == "log" else f"{field.live.step:g}"
             self._details.update(
-                Content.assemble((field.key, "bold"), f"  {field.description}{anneals} + and − change it by {nudge}.")
+                Content.assemble(
+                    (field.key, "bold"), f"  {field.description}{self._course(field.key)} + and − change it by {nudge}."
+                )
             )
         lines = [self._change(key) for key in editor.drafts]
         waiting = [
@@ -96,10 +95,21 @@ class EditScreen(RunScreen):
             lines.append(Content.assemble(("no draft: + − or enter, then a", "$quiet")))
         self._preview.update(Content("\n").join(lines))
 
+    def _course(self, key: str) -> str:
+        """A sentence on the schedule of a setting, or nothing."""
+        if self.controller.editor.adapted(key):
+            return " It follows the divergence; a change starts it anew."
+        course = self.controller.view.course(key)
+        if course is None:
+            return ""
+        return f" It goes on: {course.text}; a change {'ends the warm-up' if course.warmup_steps else 'rescales that'}."
+
     def _change(self, key: str) -> Content:
         """The effect of a draft, and its size."""
         old, new = self.controller.editor.value(key), self.controller.editor.drafts[key]
         change = f" ({100 * (new / old - 1):+.0f} %)" if old and new else ""
+        if course := self.controller.view.course(key, after_edit=True):
+            change += f", then {course.text}"
         return Content.assemble(
             f"{formats.setting_name(key)}  {formats.setting(old)} → ", (formats.setting(new), "bold $warning"), change
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...config.schedules import EFFECTIVE_METRICS
 from ...plotting import formats
 from ...plotting.braille import Pattern
 from ...plotting.marks import Mark
@@ -68,6 +69,8 @@ class Chart(CurvesWidget):
         smoothing = self.options.smoothing
         if smoothing != self.spec.smoothing:
             notes.append(f"avg {smoothing:.0%}" if smoothing else "raw")
+        if (setting := EFFECTIVE_METRICS.get(self.spec.curves[0].metric.key)) and (course := self.view.course(setting)):
+            notes.append(course.text)
         return notes
 
     def lines(self, columns: int, window: Extent) -> list[Line]:

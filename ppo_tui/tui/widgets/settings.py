@@ -46,7 +46,7 @@ class Settings(Panel):
     def _row(self, key: str) -> Content:
         editor = self.controller.editor
         chosen = key == editor.selected
-        note = ("annealed", "$quiet") if editor.annealed(key) else ("", "")
+        note = (editor.note(key), "$quiet")
         if key in editor.pending:
             note = (f"→ {formats.setting(editor.value(key))}", "bold $warning")
         style = "bold reverse" if chosen else ""
