@@ -167,9 +167,10 @@ class PolicyOptimizer:
 
 
 def _as_matrix(numbers: Tensor, weight: Tensor) -> Tensor:
-    """The `numbers` of a weight `[out, ...]` as a matrix `[out, ...]`, in the order of the weight's memory.
+    """The `numbers` of a weight as a matrix, a row an output.
 
-    Of the weight itself it is a view. Muon's step does not depend on the order of the columns.
+    Its columns are in the order of the weight's memory, so that of the weight itself it is a view. Muon's step does not
+    depend on their order.
     """
     if weight.ndim > 2 and not weight.is_contiguous():
         numbers = numbers.movedim(1, -1)  # channels-last

@@ -274,12 +274,13 @@ def test_beta_follows_the_rule_of_the_paper(kl, factor):
 
 @pytest.mark.parametrize(("kl", "factor"), [(0.004, 1.5), (0.006, 1), (0.019, 1), (0.021, 1 / 1.5)])
 def test_the_adaptive_learning_rate_follows_rl_games(kl, factor):
-    assert adapted_learning_rate(1e-3, kl, 0.01) == pytest.approx(1e-3 * factor)
+    assert adapted_learning_rate(1e-3, kl, 0.01, low=1e-6, high=1e-2) == pytest.approx(1e-3 * factor)
 
 
 def test_what_follows_the_divergence_stays_within_bounds():
     coefficient = rate = 1.0
     for _ in range(1000):
-        coefficient, rate = adapted_kl_coef(coefficient, 0.0, 0.01), adapted_learning_rate(rate, 0.0, 0.01)
+        coefficient = adapted_kl_coef(coefficient, 0.0, 0.01)
+        rate = adapted_learning_rate(rate, 0.0, 0.01, low=1e-6, high=1e-2)
     assert 0 < coefficient < 1e-5
     assert rate == 1e-2

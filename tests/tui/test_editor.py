@@ -39,7 +39,9 @@ def test_settings_that_are_off_are_in_the_list_of_a_run():
     view.apply(msgspec.structs.replace(started(), config=to_tables(load_preset("cartpole"))))
     assert {"ppo.target_kl", "ppo.clip_range_upper"} <= set(Editor(view).keys)
     assert view.settings["ppo.clip_range_upper"] is None
-    assert Editor(view).annealed("ppo.clip_range_upper"), "with clip_range"
+    assert Editor(view).note("ppo.clip_range_upper") == ""
+    view.apply(SettingChanged(key="ppo.clip_range_upper", old=None, new=0.3, by="user", step=1, update=1))
+    assert Editor(view).note("ppo.clip_range_upper") == "annealed", "with clip_range"
 
 
 def test_every_live_field_can_be_selected_and_the_cursor_comes_round(editor):
