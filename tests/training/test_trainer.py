@@ -172,6 +172,21 @@ def test_an_edit_applies_exactly_at_the_next_update_and_is_annealed_from_there(s
     assert change.old == pytest.approx(5e-4), "what it would have been from then on"
 
 
+def test_an_exponential_schedule_refuses_an_edit_to_zero():
+    def react(trainer: Trainer, event: Event) -> None:
+        if isinstance(event, UpdateFinished) and event.update == 1:
+            trainer.send(SetValue(key="ppo.entropy_coef", value=0.0))
+
+    schedule = 'ppo.entropy_coef_schedule={kind="exponential", final=1e-4}'
+    small = ["rollout.num_envs=2", "rollout.steps=32", "ppo.minibatches=1", "run.total_steps=128", "workers.count=1"]
+    recorder = Recorder(lambda event: react(trainer, event))
+    trainer = Trainer(load_preset("cartpole", overrides=[schedule, "ppo.entropy_coef=0.01", *small]), sinks=[recorder])
+    assert trainer.run().state is RunState.FINISHED
+    assert "ppo.entropy_coef = 0: an exponential schedule" in recorder.of(CommandRefused)[0].message
+    assert [line["train/entropy_coef"] for line in recorder.metrics] == pytest.approx([0.01, 1e-3])
+    assert "train/value_coef" not in recorder.metrics[0], "without a schedule the setting says it"
+
+
 def test_an_impossible_edit_is_refused_and_changes_nothing(steered):
     def react(trainer: Trainer, event: Event) -> None:
         if isinstance(event, UpdateFinished) and event.update == 1:

@@ -69,6 +69,35 @@ def test_a_nudge_starts_from_the_annealed_value(view, editor):
     assert editor.nudge(1) == SetValue(key="optim.learning_rate", value=1.25e-4)
 
 
+def scheduled(view: RunView, **schedules: object) -> None:
+    """Let the run begin with these schedules, and a first update be done."""
+    begun = started()
+    optim, ppo = dict(begun.config["optim"]), dict(begun.config["ppo"])
+    for name, schedule in schedules.items():
+        (optim if name in optim else ppo)[name] = schedule
+    view.apply(msgspec.structs.replace(begun, config={**begun.config, "optim": optim, "ppo": ppo}))
+    view.apply(UpdateFinished(update=1, step=1024, metrics={"train/entropy_coef": 0.005}))
+
+
+def test_the_editor_says_where_a_scheduled_setting_goes(view, editor):
+    table = {"kind": "cosine", "final": 0.001, "warmup_steps": 5000, "steps": 50_000}
+    scheduled(view, learning_rate_schedule="kl-adaptive", entropy_coef_schedule=table)
+    assert view.settings["ppo.entropy_coef"] == 0.005
+    assert [editor.note(key) for key in ("optim.learning_rate", "ppo.entropy_coef", "ppo.clip_range", "ppo.gamma")] == [
+        "adapted", "warming up", "", "",
+    ]  # fmt: skip
+    course = view.course("ppo.entropy_coef")
+    assert course
+    assert course.text == "warm-up until step 5,000, then cosine to 0.001 at step 50,000"
+    edited = view.course("ppo.entropy_coef", after_edit=True)
+    assert edited
+    assert edited.text == "cosine to 0.001 at step 50,000"
+    view.apply(SettingChanged(key="ppo.entropy_coef", old=0.005, new=0.01, by="user", step=2048, update=2))
+    assert (editor.note("ppo.entropy_coef"), view.course("ppo.entropy_coef")) == ("annealed", edited)
+    view.apply(UpdateFinished(update=50, step=51_200, metrics={"train/entropy_coef": 0.001}))
+    assert editor.note("ppo.entropy_coef") == "", "it stays where it is"
+
+
 def test_off_lies_below_the_lowest_value(editor):
     choose(editor, "ppo.target_kl")
     assert editor.nudge(-1) is None  # it is off already

@@ -241,6 +241,67 @@ def test_edited_settings_and_their_annealing_are_part_of_it(tmp_path):
     assert not after.of(SettingChanged)
 
 
+SCHEDULED = [
+    'optim.learning_rate_schedule={kind="cosine", final=1e-5, warmup_steps=100}',
+    'ppo.clip_range_schedule={kind="exponential", final=0.01}',
+    'ppo.entropy_coef_schedule={kind="cosine", final=1e-3, steps=720}',
+    "ppo.value_coef_schedule=linear",
+]
+
+
+def test_a_run_stopped_in_the_middle_of_schedules_with_edits_costs_no_bit(tmp_path):
+    """Each kind of schedule, one of them over fewer steps than the run."""
+
+    def edit(trainer: Trainer, event: Event) -> None:
+        if isinstance(event, UpdateFinished) and event.update == 2:
+            for key, value in (("optim.learning_rate", 4e-4), ("ppo.entropy_coef", 0.02), ("ppo.clip_range", 0.3)):
+                trainer.send(SetValue(key=key, value=value))
+            trainer.send(SetValue(key="ppo.clip_range", value=0.1))  # the newest holds
+
+    def edit_and_stop(trainer: Trainer, event: Event) -> None:
+        edit(trainer, event)
+        stop_at(5, 3)(trainer, event)
+
+    config = small("CartPole-v1", *SCHEDULED)
+    one, _, whole = run(lambda **kw: Trainer(config, **kw), edit)
+    _, _, before = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), edit_and_stop)
+    point = ResumePoint.newest(tmp_path)
+    other, _, after = run(lambda **kw: Trainer.from_checkpoint(point.path, allow_import=True, **kw))
+    same_state(one, other)
+    assert before.metrics + after.metrics == whole.metrics
+    rates, clips, entropies, values = (
+        [line[f"train/{name}"] for line in whole.metrics]
+        for name in ("learning_rate", "clip_range", "entropy_coef", "value_coef")
+    )
+    assert rates[0] == 0.0, "the warm-up begins there"
+    assert (rates[3], clips[3], entropies[3]) == (4e-4, 0.1, 0.02)
+    assert rates[3:] == sorted(rates[3:], reverse=True)
+    assert clips[3:] == pytest.approx([0.1 * (0.01 / 0.1) ** (share / 3) for share in (0, 1, 2)])
+    assert entropies[4] < 0.02
+    assert entropies[5] == 1e-3
+    assert values == pytest.approx([1 - update / 6 for update in range(6)])
+    courses = {change.key: change.course.text for change in before.of(SettingChanged) if change.course}
+    assert courses == {
+        "optim.learning_rate": "cosine to 1e-05 at step 864",
+        "ppo.clip_range": "exponential to 0.01 at step 864",
+        "ppo.entropy_coef": "cosine to 0.001 at step 720",
+    }
+
+
+def test_only_a_schedule_over_the_run_follows_its_new_length(tmp_path):
+    """A schedule over given steps goes on bit for bit."""
+    fixed = ["optim.learning_rate_schedule={steps=432}", "ppo.clip_range_schedule=constant"]
+    long, short = small("CartPole-v1", *fixed, updates=4), small("CartPole-v1", *fixed, updates=2)
+    _, _, whole = run(lambda **kw: Trainer(long, **kw))
+    _, _, before = run(lambda **kw: Trainer(short, checkpoint_dir=tmp_path, **kw))
+    point = ResumePoint.newest(tmp_path)
+    extended = point.config(overrides=[f"run.total_steps={long.run.total_steps}"])
+    _, _, after = run(lambda **kw: Trainer(extended, resume_from=point.path, **kw))
+    assert before.metrics + after.metrics == whole.metrics
+    assert after.of(RunResumed)[0].exact
+    assert [line["train/learning_rate"] for line in whole.metrics] == pytest.approx([1e-3, 2e-3 / 3, 1e-3 / 3, 0.0])
+
+
 def test_twice_resumed_is_resumed_too(tmp_path):
     config = small("CartPole-v1")
     _, _, whole = run(lambda **kw: Trainer(config, **kw))
