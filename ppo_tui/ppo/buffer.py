@@ -359,7 +359,7 @@ class RolloutBuffer:
         return self.frames[first : first + self.num_steps].flatten(0, 1)
 
     def step_indices(self) -> Tensor:
-        """The indices t × N + n of all T+1 observations, `[T+1, N]`."""
+        """The indices t × N + n of all observations, `[T+1, N]`."""
         count = len(self) + self.num_envs
         return torch.arange(count, device=self.frames.device).view(-1, self.num_envs)
 
