@@ -126,7 +126,7 @@ def measure(part: Part, device: str, out: Path) -> dict[str, Any]:
 
 
 def _stopped(process: subprocess.Popen[bytes], seconds: float) -> int:
-    """Let the process run and save within some seconds; return its exit code."""
+    """Let the process run and save in time; return its exit code."""
     saving = min(SAVE_SECONDS, seconds / 4)
     try:
         return process.wait(seconds - saving)
@@ -140,7 +140,7 @@ def _stopped(process: subprocess.Popen[bytes], seconds: float) -> int:
 
 
 def _metrics(run_dir: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a run's metrics; none if it has not begun."""
+    """The whole lines of a run's metrics, if there are any."""
     file = run_dir / "metrics.jsonl"
     for line in file.read_bytes().splitlines(keepends=True) if file.exists() else ():
         if line.endswith(b"\n"):
