@@ -123,12 +123,27 @@ class PreparedRun:
                 attended=attended,
                 **({"ranks": self.ranks} if self.ranks else {}),
             )
+            self._record(trainer)
         except BaseException as error:
             with contextlib.suppress(OSError):
                 self.directory.update(status="failed", reason=str(error), ended=time.time())
             raise (_unwritable(self.directory, error) if isinstance(error, OSError) else error) from None
         self.directory.watch(lambda message: trainer.publish_soon(Alarm(level=Level.ERROR, message=message)))
         return trainer
+
+    def _record(self, trainer: Trainer) -> None:
+        """Write the configuration with the decisions of the trainer.
+
+        Raises:
+            OSError: the directory cannot be written; the trainer is closed.
+        """
+        if trainer.config == self.config:
+            return
+        try:
+            self.directory.write_config(trainer.config)
+        except OSError:
+            trainer.close()
+            raise
 
     def close(self) -> None:
         """End the workers, and the watch on the directory."""

@@ -53,6 +53,18 @@ def available_memory(own: Path = OWN_GROUPS, groups: Path = GROUPS) -> int:
     return min(limit for limit in limits if limit is not None)
 
 
+CPU_FACTS = Path("/proc/cpuinfo")
+"""Linux's description of the processor, with a word for each extension of its instructions."""
+
+_BFLOAT16 = ("amx_bf16", "avx512_bf16")
+
+
+def bfloat16_instructions(facts: Path = CPU_FACTS) -> str | None:
+    """The processor's instructions for bfloat16, or None (x86 on Linux)."""
+    flags = next((line.split() for line in _read(facts).splitlines() if line.startswith(b"flags")), [])
+    return next((name for name in _BFLOAT16 if name.encode() in flags), None)
+
+
 def address_space() -> int | None:
     """Bytes of address space for this process (``ulimit -v``), or None."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)

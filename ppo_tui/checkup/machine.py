@@ -1,4 +1,4 @@
-"""Checks of cores, PyTorch, GPU, workers, memory, disk and sockets."""
+"""Checks of cores, PyTorch, GPU, bfloat16, workers, memory, disk and sockets."""
 
 from __future__ import annotations
 
@@ -72,6 +72,18 @@ def check_gpu() -> Finding:
         remedy = "install the build for your driver: https://pytorch.org/get-started/locally/"
         return Finding(Status.WARN, f"there is one, but this PyTorch ({built}) cannot use it", remedy)
     return Finding(Status.OK, "none; everything runs on the CPU")
+
+
+def check_bfloat16() -> Finding:
+    """Find bfloat16 arithmetic, as ``policy.precision = "auto"`` does."""
+    from ..training.device import bfloat16_of, resolve_device
+
+    device = resolve_device("auto")
+    found = bfloat16_of(device)
+    kind = "CPU" if device.type == "cpu" else "GPU"
+    if found is None:
+        return Finding(Status.OK, f"none on this {kind}; policy.precision = auto takes float32")
+    return Finding(Status.OK, f"on this {kind}: {found}; policy.precision = auto takes bf16")
 
 
 def check_workers() -> Finding:
@@ -161,6 +173,7 @@ MACHINE: dict[str, Callable[[], Finding]] = {
     "cores": check_cores,
     "PyTorch": check_torch,
     "GPU": check_gpu,
+    "bfloat16": check_bfloat16,
     "workers": check_workers,
     "memory": check_memory,
     "shared memory": check_shared_memory,

@@ -370,10 +370,11 @@ class PolicyConfig(Section, frozen=True, kw_only=True):
         setting("Orthogonal weights (√2, policy head 0.01, value head 1) or PyTorch's default.", on_resume="fixed"),
     ] = "orthogonal"
     precision: Annotated[
-        Literal["float32", "bf16"],
+        Literal["float32", "bf16", "auto"],
         setting(
             "Arithmetic of the trunks: bf16 is faster on GPUs, and on CPUs with support; whether it learns as much is "
-            "open (docs/performance.md). Weights, heads and losses stay float32.",
+            "open (docs/performance.md). Weights, heads and losses stay float32. auto: bf16 on a GPU or CPU "
+            "(avx512_bf16, AMX) with bfloat16 of its own, else float32, decided when the run starts.",
             on_resume="inexact",
         ),
     ] = "float32"

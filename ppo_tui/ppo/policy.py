@@ -285,6 +285,8 @@ def build_policy(
 ) -> ActorCritic:
     """Build the networks of a `policy` section for one environment's spaces.
 
+    A `Trainer` decides what a precision of ``auto`` stands for; here it is float32.
+
     Args:
         frame_stack: K, the newest observations in one input of the policy.
         normalize_values: as ``ppo.normalize_values``.

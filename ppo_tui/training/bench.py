@@ -9,15 +9,13 @@ import statistics
 from collections.abc import Callable, Iterator
 
 import msgspec
-import torch
 
 from ..config import Config
 from ..machine import available_cores
-from ..ppo.cpu_inference import can_pack
 from ..protocol import Event, UpdateFinished
 from ..workers import resolve_workers
 from .checkpoint.resume import cpu_model, versions
-from .device import resolve_device
+from .device import bfloat16_of, resolve_device, resolve_precision
 from .trainer import Trainer
 
 SIGNIFICANT = 1.05
@@ -136,6 +134,7 @@ def bench(config: Config, *, updates: int, on_measure: Callable[[Variant], None]
     Raises:
         PPOTuiError: the configuration cannot run here.
     """
+    config, _ = resolve_precision(config)
     measurements = []
     for variant in variants(config):
         on_measure(variant)
@@ -163,17 +162,13 @@ def variants(config: Config, cores: int | None = None) -> list[Variant]:
     counts = sorted({1, max(1, cores // 2), cores, 2 * cores})
     layouts = [(n, g) for n in counts if n <= num_envs for g in (1, 2) if g <= n]
     tried = [own, *(msgspec.structs.replace(own, workers=n, groups=g) for n, g in layouts)]
-    precisions = ["float32", "bf16"] if _has_bf16(config) else ["float32"]
+    precisions = ["float32", "bf16"] if bfloat16_of(resolve_device(config.run.device)) else ["float32"]
     tried += [
         msgspec.structs.replace(own, precision=precision, overlap=overlap)
         for overlap in (False, True)
         for precision in precisions
     ]
     return list(dict.fromkeys(tried))
-
-
-def _has_bf16(config: Config) -> bool:
-    return resolve_device(config.run.device).type != "cpu" or can_pack(torch.bfloat16)
 
 
 def _measure(config: Config, variant: Variant, updates: int) -> Measurement:

@@ -1,4 +1,4 @@
-"""PyTorch on this machine: device, threads, random number generators."""
+"""PyTorch on this machine: device, precision, threads, random number generators."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from dataclasses import dataclass
 
 import torch
 
-from ..config import Config
+from ..config import Config, replace_value
+from ..distributed.ranks import ALONE, Ranks
 from ..envs import EnvInfo
 from ..errors import ConfigError
-from ..machine import available_cores
+from ..machine import available_cores, bfloat16_instructions
 from ..ppo import image_layout
+from ..protocol import Level
+
+Note = tuple[Level, str]
+"""A line for the record of a run."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -32,6 +37,56 @@ def resolve_device(name: str) -> torch.device:
         found = f"{count} GPUs" if count else "no GPU"
         raise ConfigError(f"run.device = {name!r}: PyTorch finds {found} here", hint="use --device cpu or auto")
     return torch.device(name)
+
+
+def bfloat16_of(device: torch.device) -> str | None:
+    """The arithmetic of this device for bfloat16, in words; None without any.
+
+    What a device only imitates, by float32, does not count: it is slower than float32 itself.
+    """
+    if device.type == "cpu":
+        instructions = bfloat16_instructions()
+        return None if instructions is None else f"instructions {instructions}"
+    with torch.cuda.device(device):
+        has_units = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cuda.get_device_name(device) if has_units else None
+
+
+def resolve_precision(config: Config, ranks: Ranks = ALONE, saved: Config | None = None) -> tuple[Config, list[Note]]:
+    """Decide on ``policy.precision = "auto"``, once in a run.
+
+    It is bf16 where the devices of all ranks compute in bfloat16, else float32. Every rank has to make the call.
+
+    Args:
+        saved: the configuration of the checkpoint to resume, which has decided already.
+
+    Returns:
+        The configuration without ``auto``; and what to say about it.
+
+    Raises:
+        ConfigError: the device does not exist.
+    """
+    precision = config.policy.precision
+    if precision == "auto" and saved is not None:
+        config = replace_value(config, "policy.precision", precision := saved.policy.precision)
+    if precision == "float32":
+        return config, []
+    name = "cpu" if config.run.algorithm == "a3c" else config.run.device
+    device = ranks.device or resolve_device(name)
+    found = ranks.exchange(bfloat16_of(device) or "", str)
+    here = "CPU" if device.type == "cpu" else "GPU"
+    if precision == "auto":
+        chosen = "bf16" if all(found) else "float32"
+        reason = f"the {here} has bfloat16: {found[0]}" if all(found) else f"the {here} has no bfloat16 of its own"
+        message = f"policy.precision = auto: {chosen}, for the whole run; {reason}"
+        return replace_value(config, "policy.precision", chosen), [(Level.INFO, message)]
+    if all(found):
+        return config, []
+    message = (
+        f"policy.precision = bf16: the {here} has no bfloat16 of its own, and imitates it slowly; "
+        "--set policy.precision=float32 is faster, but no longer computes the numbers of bf16"
+    )
+    return config, [(Level.WARNING, message)]
 
 
 @dataclass(frozen=True)

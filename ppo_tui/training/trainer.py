@@ -35,6 +35,7 @@ from .checkpoint.manager import CheckpointManager
 from .checkpoint.resume import ResumePoint, live_changes
 from .checkpoint.snapshot import Position, RunParts, describe_origin, read_checkpoint, write_checkpoint
 from .controls import Controls, Inbox, LiveSettings, RankControls, StopTraining
+from .device import resolve_precision
 from .diagnostics.monitor import Diagnostics, GradientMonitor
 from .engine import Collected
 from .hub import EventHub, RunContext, RunResult, Sink, TrainingClock
@@ -65,6 +66,7 @@ class Trainer:
             and directories to rank 0 alone, which reads the checkpoint too.
 
     Attributes:
+        config: the configuration, with ``policy.precision = "auto"`` decided.
         engine: the algorithm.
 
     Raises:
@@ -90,10 +92,12 @@ class Trainer:
         attended: bool = False,
         ranks: Ranks = ALONE,
     ) -> None:
-        self.config, self.name = config, name
-        self._run_dir, self._attended = run_dir, attended
+        self.name, self._run_dir, self._attended = name, run_dir, attended
         self._inbox = inbox or Inbox()
         self._resumed = None if resume_from is None else read_checkpoint(resume_from, ranks)
+        saved = build_config(self._resumed.state.config) if self._resumed else None
+        self.config, precision_notes = resolve_precision(config, ranks, saved)
+        config = self.config
         self._resumed_path = resume_from.path if isinstance(resume_from, OpenedCheckpoint) else resume_from
         clock = TrainingClock()
         self._hub = hub = EventHub(sinks, clock)
@@ -107,6 +111,7 @@ class Trainer:
         origin = self._resumed.state.origin if self._resumed else None
         info = env_info or examine(config)
         self._notes = [*((Level.WARNING, note) for note in notes), *((Level.INFO, note) for note in info.notes)]
+        self._notes += precision_notes
         self.engine = make_engine(self._context, info, pool=pool, workers_log=workers_log, origin=origin)
         try:
             controls = Controls if ranks.size == 1 else RankControls
