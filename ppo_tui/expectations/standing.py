@@ -48,7 +48,9 @@ class Standing:
             case UpdateFinished():
                 self._on_update(event)
             case RunResumed() | Rewound():
-                self.step, self.score = event.step, math.nan
+                self.step = event.step
+                if isinstance(event, Rewound):
+                    self.score = math.nan
                 self.reached = [(milestone, step) for milestone, step in self.reached if step <= event.step]
                 self._edits = [edit for edit in self._edits if edit.update <= event.update]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import msgspec
@@ -135,10 +136,8 @@ def test_more_rows_than_a_chart_shows_are_refused():
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=200) | st.text("#,:0123456789.e-\nabc", max_size=200))
 def test_any_text_is_a_curve_or_is_refused(text):
-    try:
-        parse_curve(text, "breakout", "file")
-    except UsageError as error:
-        assert str(error)
+    with contextlib.suppress(UsageError):
+        assert parse_curve(text, "breakout", "file")
 
 
 @pytest.mark.parametrize(
