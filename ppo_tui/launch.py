@@ -35,6 +35,7 @@ from .training import boot_workers, examine, share_of_config, start_pool
 from .training.checkpoint.files import list_checkpoints
 from .training.checkpoint.resume import ResumePoint, changed_settings
 from .training.controls import Inbox
+from .training.milestones import find_reference
 from .workers import WorkerPool
 
 if TYPE_CHECKING:
@@ -107,6 +108,11 @@ class PreparedRun:
         from .training import Trainer
 
         guests = [*tracking_sinks(self.config, self.directory), *notifying_sinks(self.config, self.directory)]
+        notes, reference = self.notes, None
+        try:
+            reference = find_reference(str(self.directory.read().get("preset")), self.config)
+        except (OSError, PPOTuiError) as error:
+            notes = (*notes, f"the run has no reference: {error}")
         try:
             trainer = Trainer(
                 self.config,
@@ -119,8 +125,9 @@ class PreparedRun:
                 env_info=self.env_info,
                 resume_from=self.resume.checkpoint if self.resume else None,
                 inbox=inbox,
-                notes=self.notes,
+                notes=notes,
                 attended=attended,
+                reference=reference,
                 **({"ranks": self.ranks} if self.ranks else {}),
             )
             self._record(trainer)

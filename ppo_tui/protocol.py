@@ -96,6 +96,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run-started"):
         num_workers: worker processes; worker w hosts the environments `env_slices[w][0]` to `env_slices[w][1] - 1`.
         parameters: number of weights of the networks.
         run_dir: the run directory, or None for a run that keeps no files.
+        reference: the measured curve of its preset, a `ppo_tui.expectations.Reference`; None without one.
     """
 
     run: str
@@ -110,6 +111,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run-started"):
     parameters: int
     versions: dict[str, str]
     run_dir: str | None = None
+    reference: dict[str, Any] | None = None
     protocol: int = PROTOCOL_VERSION
 
 

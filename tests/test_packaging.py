@@ -23,6 +23,7 @@ def test_the_wheel_carries_its_presets_and_runs_from_elsewhere(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {f"ppo_tui/presets/{path.name}" for path in (ROOT / "presets").glob("*.toml")} <= set(names)
+    assert {f"ppo_tui/presets/curves/{path.name}" for path in (ROOT / "presets/curves").glob("*.csv")} <= set(names)
     assert "ppo_tui/tui/app.tcss" in names
     # The dependencies come from this environment; ppo_tui itself only from the wheel.
     environment = tmp_path / "venv"

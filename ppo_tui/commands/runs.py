@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UsageError
+from ..errors import PPOTuiError, UsageError
 from .options import JsonOption, RunArgument
 
 if TYPE_CHECKING:
@@ -68,11 +68,42 @@ def presets(
 
     if name is not None:
         print(read_preset_text(preset_path(name)), end="")
+        print(_expectations(name), end="")
         return
     found = list_presets()
     width = max(map(len, found))
     for preset, description in found.items():
         print(f"{preset:<{width}}  {description}")
+
+
+def _expectations(preset: str) -> str:
+    """The milestones of a shipped preset, as comments of TOML.
+
+    Empty for one without a measured curve.
+    """
+    import sys
+
+    from ..expectations import read_curve
+    from ..plotting import formats
+
+    try:
+        curve = read_curve(preset)
+    except (OSError, PPOTuiError) as error:
+        print(f"the measured curve is not shown: {error}", file=sys.stderr)
+        return ""
+    if curve is None:
+        return ""
+    seeds = f"{curve.seeds} {'seed' if curve.seeds == 1 else 'seeds'}"
+    lines = ["", f"What to expect: the mean return of {seeds}, on {curve.machine}", ""]
+    lines.append(f"{'return':>8}  {'steps':>8}  after")
+    for milestone in curve.milestones:
+        step = curve.reached(milestone)
+        steps, time = (
+            ("never", "") if step is None else (formats.count(step), formats.span(curve.at(curve.seconds, step)))
+        )
+        lines.append(f"{milestone:>8g}  {steps:>8}  {time}")
+    lines += ["", f"Measured on {curve.date} with ppo-tui {curve.version}: {curve.command}"]
+    return "\n" + "".join(f"# {line}".rstrip() + "\n" for line in lines)
 
 
 def print_runs(runs: Sequence[RunSummary], *, as_json: bool) -> None:

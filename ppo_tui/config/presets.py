@@ -25,7 +25,7 @@ _PARTIES = {
 }
 
 
-def _presets_dir() -> Path:
+def presets_dir() -> Path:
     """Directory of presets: inside the package in a wheel, else beside it."""
     inside = Path(str(resources.files("ppo_tui"))) / "presets"
     return inside if inside.is_dir() else inside.parent.parent / "presets"
@@ -34,7 +34,7 @@ def _presets_dir() -> Path:
 def list_presets() -> dict[str, str]:
     """The shipped presets: name → first line of the file, a description."""
     found = {}
-    for path in sorted(_presets_dir().glob("*.toml"), key=lambda path: path.stem):
+    for path in sorted(presets_dir().glob("*.toml"), key=lambda path: path.stem):
         first_line, _, _ = path.read_text("utf-8").partition("\n")
         found[path.stem] = first_line.lstrip("# ").strip()
     return found
@@ -46,7 +46,7 @@ def preset_path(name: str) -> Path:
     Raises:
         UsageError: there is neither.
     """
-    shipped = {path.stem: path for path in _presets_dir().glob("*.toml")}
+    shipped = {path.stem: path for path in presets_dir().glob("*.toml")}
     if name in shipped:
         return shipped[name]
     path = Path(name)

@@ -148,6 +148,19 @@ def span(seconds: float | None) -> str:
     return f"{hours // 24}d {hours % 24}h" if hours >= 24 else f"{hours}h {minute}m"
 
 
+def about(seconds: float | None) -> str:
+    """A duration as a guess; a dash for none.
+
+    Rounded up: 10 s, 80 s, 6 min, 90 min, 5 h, 3 d.
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return NOTHING
+    for unit, size, most in (("s", 10, 90), ("min", 60, 5_400), ("h", 3_600, 129_600)):
+        if seconds <= most:
+            return f"{max(1, math.ceil(seconds / size)) * (10 if unit == 's' else 1)} {unit}"
+    return f"{math.ceil(seconds / 86_400):,} d"
+
+
 def percent(share: float) -> str:
     """A share of 0..1 as 4 characters: ' 38%'."""
     return f"{100 * min(max(share, 0.0), 1.0):3.0f}%"

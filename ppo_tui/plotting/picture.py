@@ -25,6 +25,7 @@ STYLES = (
     "cursor",
     "shadow",
     "abandoned",
+    "reference",
     *(f"curve-{number}" for number in range(1, CURVE_COLOURS + 1)),
 )
 """The names of all styles of a chart."""

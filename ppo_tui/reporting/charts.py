@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..config.schedules import EFFECTIVE_METRICS
-from ..plotting.series import FloatArray, Series, bucketed, smoothed
+from ..expectations import MEAN_RETURN
+from ..plotting.series import FloatArray, Series, bucketed, extent_of, smoothed
 from .record import RunRecord
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ Float32Array = npt.NDArray[np.float32]
 
 COLOURS = ("#3f8fd9", "#dd8a00", "#12a178", "#cf6fa3", "#d65a1f", "#8577d6", "#4fb3d9", "#8f8f45")
 """Colours of runs, distinct for colour-blind people, readable on white and on black (Okabe & Ito, 2008)."""
+
+REFERENCE_COLOUR = "#8a8a8a"
 
 MOST_POINTS = 600
 """Points of a curve; a band from the lowest to the highest value shows details narrower than a pixel."""
@@ -134,6 +137,8 @@ def _figure(key: str, records: Sequence[RunRecord], steps: DataRange1d, points: 
     chart.toolbar.logo = None
     chart.xaxis.formatter = NumeralTickFormatter(format="0.[0]a")
     curves = []
+    if key == MEAN_RETURN:
+        _draw_references(chart, records)
     for index, record in enumerate(records):
         series = record.episodes if key == EPISODES else record.curves.get(key)
         if series is not None and len(series):
@@ -143,6 +148,35 @@ def _figure(key: str, records: Sequence[RunRecord], steps: DataRange1d, points: 
         HoverTool(renderers=curves, mode="vline", tooltips=[("", "$color[swatch]:colour @y{0,0.[0000]} at @x{0,0}")])
     )
     return chart
+
+
+def _draw_references(chart: Figure, records: Sequence[RunRecord]) -> None:
+    """Draw the measured curve of each preset once, in grey.
+
+    The band is from its lowest run to its highest. Both end with the longest of the reported runs, so that these keep
+    their room.
+    """
+    from bokeh.models import Legend
+
+    known = {record.reference.preset: record.reference for record in records if record.reference}
+    items = []
+    for preset, reference in known.items():
+        own = [
+            record.curves.get(MEAN_RETURN)
+            for record in records
+            if record.reference and record.reference.preset == preset
+        ]
+        shown = int(np.searchsorted(reference.steps, extent_of(filter(None, own))[1], side="right"))
+        steps, low, mean, high = (
+            np.array(column[:shown]) for column in (reference.steps, reference.low, reference.mean, reference.high)
+        )
+        chart.varea(steps, low, high, color=REFERENCE_COLOUR, alpha=0.15)
+        line = chart.line(steps, mean, color=REFERENCE_COLOUR, line_width=1.5, line_dash="dashed")
+        items.append((f"{preset} as measured, {reference.seeds} seeds", [line]))
+    if items:
+        legend = Legend(items=items, location="top_left", background_fill_alpha=0, border_line_alpha=0)
+        legend.label_text_color = REFERENCE_COLOUR
+        chart.add_layout(legend)
 
 
 def _curve(chart: Figure, series: Series, index: int, points: int, *, smooth: bool) -> GlyphRenderer:

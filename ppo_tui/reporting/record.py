@@ -8,6 +8,7 @@ from typing import Any
 
 from ..config import PRIVATE_SECTIONS, flat_settings, to_tables
 from ..errors import DamagedRunError, PPOTuiError, RunFailedError, UsageError
+from ..expectations import Reference, as_reference
 from ..plotting.series import Series
 from ..protocol import (
     EpisodeFinished,
@@ -69,6 +70,11 @@ class RunRecord:
     @property
     def name(self) -> str:
         return self.summary.name
+
+    @property
+    def reference(self) -> Reference | None:
+        """The measured curve of its preset, as the run has recorded it."""
+        return as_reference(self.started.reference) if self.started else None
 
     @property
     def versions(self) -> dict[str, Any]:

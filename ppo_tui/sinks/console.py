@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from ..console import PrintableConsole
+from ..expectations import Standing
 from ..guest_stream import GuestStream, guest_stream
 from ..plotting import formats
 from ..protocol import (
@@ -33,7 +34,7 @@ from ..protocol import (
 )
 from ..streams import PrintableStream, bytes_below, stream_below
 from ..training.hub import SinkBehind
-from .wording import describe
+from .wording import describe, describe_forecast
 
 _logger = logging.getLogger(__name__)
 
@@ -44,6 +45,32 @@ LINE_SECONDS = 5.0
 """Shortest time between two lines of metrics, so that a fast run does not flood a log; the last line always comes."""
 
 
+_ROOMY = 110
+"""Least columns of a terminal for the next milestone behind the bar."""
+
+_AHEAD = 21
+"""Its columns: the bar keeps its length while the numbers change."""
+
+
+class _NextMilestone:
+    """The next milestone of a run with a reference, in words."""
+
+    def __init__(self) -> None:
+        self._standing = Standing()
+        self._fps = 0.0
+
+    def apply(self, event: Event) -> None:
+        self._standing.apply(event)
+        if isinstance(event, RolloutProgress):
+            self._fps = event.fps
+
+    @property
+    def text(self) -> str:
+        """The next milestone, or nothing: 30 in about 6 min."""
+        forecast = self._standing.forecast(self._fps)
+        return describe_forecast(forecast) if forecast else ""
+
+
 class PlainConsole:
     """Timestamped lines, for a stream other than a terminal."""
 
@@ -51,12 +78,16 @@ class PlainConsole:
         self._console = console
         self._last_line = -LINE_SECONDS
         self._held_back: str | None = None
+        self._milestones = _NextMilestone()
 
     def emit(self, event: Event) -> None:
+        self._milestones.apply(event)
         text = describe(event)
         if text is None:
             return
         if isinstance(event, UpdateFinished):
+            if next_one := self._milestones.text:
+                text += f"  {next_one}"
             if time.monotonic() - self._last_line < LINE_SECONDS:
                 self._held_back = text
                 return
@@ -93,14 +124,17 @@ class ProgressConsole:
             TextColumn("return {task.fields[score]}"),
             _Speed(),
             TimeRemainingColumn(elapsed_when_finished=True),
+            *([TextColumn("{task.fields[ahead]}")] if console.width >= _ROOMY else []),
             console=console,
             refresh_per_second=4,
             speed_estimate_period=60,
             expand=True,
         )
-        self._task = self._progress.add_task("", total=None, state="starting", score=formats.NOTHING, fps=0.0)
+        self._task = self._progress.add_task("", total=None, state="starting", score=formats.NOTHING, fps=0.0, ahead="")
+        self._milestones = _NextMilestone()
 
     def emit(self, event: Event) -> None:
+        self._milestones.apply(event)
         match event:
             case RunStarted():
                 self._progress.start()
@@ -110,7 +144,8 @@ class ProgressConsole:
                 return
             case UpdateFinished(metrics=metrics):
                 score = formats.score(metrics.get("rollout/ep_rew_mean"), 1)
-                self._progress.update(self._task, completed=event.step, score=score)
+                ahead = f"{self._milestones.text:<{_AHEAD}}" if self._milestones.text else ""
+                self._progress.update(self._task, completed=event.step, score=score, ahead=ahead)
                 return
             case StateChanged(state=state) | RunFinished(state=state):
                 self._progress.update(self._task, state=str(state))

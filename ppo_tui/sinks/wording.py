@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..expectations import Forecast
 from ..plotting import formats
 from ..protocol import (
     Alarm,
@@ -73,6 +74,11 @@ def _describe_start(event: RunStarted) -> str:
         f"seed {event.seed}, {event.num_envs} environments in {event.num_workers} workers, "
         f"{event.parameters:,} parameters on {event.device}"
     )
+
+
+def describe_forecast(forecast: Forecast) -> str:
+    """Word the next milestone: 30 in about 6 min."""
+    return f"{forecast.milestone:g} in about {formats.about(forecast.seconds)}"
 
 
 def describe_best(event: EpisodeFinished) -> str:

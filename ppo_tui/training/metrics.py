@@ -22,6 +22,7 @@ import torch
 
 from ..config import Config, to_tables
 from ..distributed.ranks import ALONE, Ranks
+from ..expectations import Reference
 from ..ppo import ActorCritic
 from ..protocol import (
     Alarm,
@@ -430,6 +431,7 @@ def run_started(
     policy: ActorCritic,
     device: torch.device,
     run_dir: Path | None,
+    reference: Reference | None = None,
 ) -> RunStarted:
     """The first event of a run.
 
@@ -449,4 +451,5 @@ def run_started(
         parameters=sum(parameter.numel() for parameter in policy.parameters()),
         versions=versions(),
         run_dir=None if run_dir is None else str(run_dir),
+        reference=None if reference is None else msgspec.to_builtins(reference),
     )

@@ -12,6 +12,7 @@ from ..directories import Place
 from ..distributed.ranks import ALONE, Ranks
 from ..envs import EnvInfo
 from ..errors import ConfigError, DivergedError, PPOTuiError
+from ..expectations import Reference
 from ..ppo import ActorCritic, Hyperparameters
 from ..protocol import (
     Alarm,
@@ -40,6 +41,7 @@ from .diagnostics.monitor import Diagnostics, GradientMonitor
 from .engine import Collected
 from .hub import EventHub, RunContext, RunResult, Sink, TrainingClock
 from .metrics import run_started
+from .milestones import MilestoneNews
 from .start import examine
 
 
@@ -61,6 +63,7 @@ class Trainer:
         notes: warnings for the record, published when the run begins.
         attended: somebody can change a setting: a training that diverges goes back to the last good checkpoint and
             pauses, instead of ending.
+        reference: the measured curve of the preset, for whoever sees the run; milestones that it reaches are news.
         ranks: the processes that train together, each of which makes such a trainer with the same arguments, but for a
             pool of its own, and calls `run`. `config` counts the environments and workers of all of them. Give sinks
             and directories to rank 0 alone, which reads the checkpoint too.
@@ -90,9 +93,10 @@ class Trainer:
         inbox: Inbox | None = None,
         notes: Sequence[str] = (),
         attended: bool = False,
+        reference: Reference | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        self.name, self._run_dir, self._attended = name, run_dir, attended
+        self.name, self._run_dir, self._attended, self._reference = name, run_dir, attended, reference
         self._inbox = inbox or Inbox()
         self._resumed = None if resume_from is None else read_checkpoint(resume_from, ranks)
         saved = build_config(self._resumed.state.config) if self._resumed else None
@@ -104,6 +108,8 @@ class Trainer:
         self._context = RunContext(config, clock, hub, ranks)
         if config.run.diagnostics:
             hub.add(Diagnostics(hub.publish))
+        if reference:
+            hub.add(MilestoneNews(hub.publish, self._resumed.state.metrics if self._resumed else None))
         self._gradients = GradientMonitor(hub.publish)
         self._settings = LiveSettings(config)
         self._position = Position(0, 0, {})
@@ -221,8 +227,8 @@ class Trainer:
     def _run(self) -> RunResult:
         self._context.clock.start(self._resumed.state.seconds if self._resumed else 0.0)
         engine, publish = self.engine, self._context.publish
-        slices = engine.metrics.workers.env_slices
-        publish(run_started(self.name, self.config, slices, engine.policy, engine.device, self._run_dir))
+        slices, reference = engine.metrics.workers.env_slices, self._reference
+        publish(run_started(self.name, self.config, slices, engine.policy, engine.device, self._run_dir, reference))
         details = by = ""
         try:
             self._train()

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..config.live import LIVE_FIELDS
 from ..config.schedules import EFFECTIVE_METRICS, SCHEDULED, course_of, read_schedule, schedule_key
+from ..expectations import MEAN_RETURN, Forecast, Standing
 from ..plotting import formats
 from ..plotting.marks import Mark, MarkKind
 from ..plotting.series import LIVE_POINTS, Series
@@ -96,8 +97,6 @@ def _move(
 EPISODE_RETURNS = "episode/return"
 """The series of the returns of single episodes; all others are keys of the metrics."""
 
-MEAN_RETURN = "rollout/ep_rew_mean"
-
 EVALUATED_RETURN = "eval/ep_rew_mean"
 
 _LOG_LENGTH = 1_000
@@ -146,6 +145,7 @@ class RunView:
         settings: live hyper-parameters by dotted name, with the values in force (after annealing).
         changes: the accepted edits, oldest first, those of abandoned branches included.
         marks: those on the curves, oldest first.
+        standing: the run beside the measured curve of its preset.
         history: the edits of the present branch, to undo and redo.
         checkpoints: oldest first; one saved to the same path replaces the one before.
         version: grows with every event; nothing has changed for a screen while it stays.
@@ -168,6 +168,7 @@ class RunView:
         self.changes: list[SettingChanged] = []
         self.marks: list[Mark] = []
         self.history = History()
+        self.standing = Standing()
         self.episodes = 0
         self.best: EpisodeFinished | None = None
         self.checkpoints: list[Checkpoint] = []
@@ -181,6 +182,7 @@ class RunView:
         """Fold in one event. Unknown types are ignored."""
         self.version += 1
         self.elapsed = max(self.elapsed, event.elapsed)
+        self.standing.apply(event)
         self._on(event)
 
     def add_line(self, kind: Kind, text: str) -> None:
@@ -242,6 +244,11 @@ class RunView:
             return None
         edited = after_edit or any(change.key == key and change.step for change in self.history.applied)
         return course_of(read_schedule(self.configured(schedule_key(key))), self.total_steps, self.step, edited=edited)
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """The next milestone, if the run goes on as its reference did."""
+        return None if self.state.is_final else self.standing.forecast(self.fps)
 
     # ── The fold ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -13,7 +13,9 @@ import tomllib
 import psutil
 import pytest
 
+from ppo_tui.commands.runs import presets
 from ppo_tui.config import build_config, list_presets, load_preset
+from ppo_tui.expectations import read_curve
 from ppo_tui.protocol import RunFinished, RunStarted, UpdateFinished, decode_event
 from tests.conftest import ROOT
 from tests.waiting import still_running
@@ -174,6 +176,22 @@ def test_presets_are_listed_and_printed(ppo_tui):
     printed = ppo_tui("presets", "pong")
     assert tomllib.loads(printed.stdout)["env"]["id"] == "ALE/Pong-v5"
     assert ppo_tui("presets", "pnog").returncode == 2
+
+
+def test_a_printed_preset_ends_with_its_milestones_as_comments(capsys):
+    presets("cartpole")
+    text = capsys.readouterr().out
+    assert build_config(tomllib.loads(text)) == load_preset("cartpole")
+    curve = read_curve("cartpole")
+    assert curve is not None
+    assert f"# What to expect: the mean return of 3 seeds, on {curve.machine}\n" in text
+    rows = re.findall(r"^# +(\d+) +([\d.]+K) +(\S.*)$", text, re.MULTILINE)
+    assert [int(score) for score, _, _ in rows] == [100, 200, 400, 475]
+    steps = [float(number.rstrip("K")) for _, number, _ in rows]
+    assert steps == sorted(steps)
+    assert f"{curve.reached(100) / 1000:.1f}K" == rows[0][1]
+    presets("breakout-labml")  # not measured
+    assert "What to expect" not in capsys.readouterr().out
 
 
 def test_help_and_version(ppo_tui):

@@ -6,12 +6,16 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from ppo_tui.config import load_preset
 from ppo_tui.protocol import RunFinished, RunState, SettingChanged, encode
+from ppo_tui.reporting.charts import draw
 from ppo_tui.reporting.page import ReportedRun, colour, render
 from ppo_tui.reporting.record import read_record
 from ppo_tui.runs import RunDirectory
+from ppo_tui.training.milestones import find_reference
 from tests.browser import chromium  # noqa: F401
 from tests.commands.test_evaluate import trained  # noqa: F401
 
@@ -131,3 +135,15 @@ def test_private_settings_stay_out(runs):
     page = render([ReportedRun(read_record(RunDirectory(runs / "few")), colour(0))])
     assert "CartPole-v1" in page
     assert "secret-token" not in page
+
+
+def test_the_measured_curve_lies_behind_the_return_as_far_as_the_run(runs):
+    record = read_record(RunDirectory(runs / "few"))
+    assert record.started is not None
+    assert record.reference == find_reference("cartpole", load_preset("cartpole", overrides=["run.total_steps=1"]))
+    record.curves = {key: curve for key, curve in record.curves.items() if key == "rollout/ep_rew_mean"}
+    _, with_curve = draw([record])
+    assert "cartpole as measured, 3 seeds" in with_curve
+    record.started = msgspec.structs.replace(record.started, reference=None)
+    _, without = draw([record])
+    assert "as measured" not in without

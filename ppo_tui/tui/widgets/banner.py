@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from textual.content import Content
 
+from ...expectations import MEAN_RETURN
 from ...plotting import formats
 from ...protocol import RunState
 from ...text import one_line
-from ..view import MEAN_RETURN
 from .header import STATES
 from .panel import Panel, fit
 

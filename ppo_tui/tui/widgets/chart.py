@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ...config.schedules import EFFECTIVE_METRICS
+from ...expectations import Reference
 from ...plotting import formats
 from ...plotting.braille import Pattern
 from ...plotting.marks import Mark
@@ -12,9 +15,11 @@ from ...plotting.picture import Entry, Pieces
 from ...plotting.plot import Line
 from ...plotting.series import FloatArray, Series, extent_of, smoothed
 from ..chart_view import ChartView, Extent
-from ..metrics import ChartSpec, Curve
+from ..metrics import RETURN, ChartSpec, Curve
 from ..view import RunView
 from .curves import CurveOptions, CurvesWidget
+
+_REFERENCE = Pattern.DASH_DOT
 
 _BRANCHES = 8
 """Of more abandoned branches the newest are drawn."""
@@ -39,7 +44,8 @@ class Chart(CurvesWidget):
         # Every episode lengthens the run, but the window only now and then: other charts stay as they are.
         extent = self.extent()
         window = self.chart_view.window(extent, grows=self.grows)
-        return self.spec.id, self.grows, len(self.view.marks), window, self.chart_view.span and extent, *versions
+        label = self.view.standing.label
+        return self.spec.id, self.grows, len(self.view.marks), label, window, self.chart_view.span and extent, *versions
 
     @property
     def grows(self) -> bool:
@@ -59,10 +65,15 @@ class Chart(CurvesWidget):
 
     def legend(self) -> list[Entry]:
         samples = self.glyphs.samples
-        return [
+        entries = [
             Entry(samples[curve.pattern], curve.label, self._reading(curve), f"curve-{number}")
             for number, curve in enumerate(self.spec.curves, start=1)
         ]
+        if reference := self._reference:
+            at = self.view.step if self.chart_view.cursor is None else self.chart_view.cursor
+            there = formats.number(reference.at(reference.mean, at))
+            entries.append(Entry(samples[_REFERENCE], self.view.standing.label, there, "reference"))
+        return entries
 
     def notes(self) -> list[str]:
         notes = super().notes()
@@ -79,7 +90,15 @@ class Chart(CurvesWidget):
             shadows, line = self._lines(curve, f"curve-{number}", columns, window)
             behind += shadows
             front.append(line)
+        if reference := self._reference:
+            steps, mean = np.array(reference.steps), np.array(reference.mean)
+            behind.append(Line(steps, mean, "reference", _REFERENCE, shadow=True))
         return behind + front
+
+    @property
+    def _reference(self) -> Reference | None:
+        """The measured curve of the preset, behind the return alone."""
+        return self.view.standing.reference if self.spec.curves[0].metric == RETURN else None
 
     def _lines(self, curve: Curve, style: str, columns: int, window: Extent) -> tuple[list[Line], Line]:
         series = self._series(curve)

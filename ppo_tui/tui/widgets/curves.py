@@ -63,6 +63,7 @@ class CurvesWidget(Plain, Widget):
     CurvesWidget .curves--title, CurvesWidget .curves--cursor { color: $foreground; }
     CurvesWidget .curves--mark { color: $quiet; }
     CurvesWidget .curves--shadow, CurvesWidget .curves--abandoned { color: $shadow; }
+    CurvesWidget .curves--reference { color: $quiet; }
     CurvesWidget .curves--curve-1 { color: $curve-1; }
     CurvesWidget .curves--curve-2 { color: $curve-2; }
     CurvesWidget .curves--curve-3 { color: $curve-3; }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from textual.content import Content
 
+from ...expectations import MEAN_RETURN
 from ...plotting import formats
 from ...protocol import RunState
+from ...sinks.wording import describe_forecast
 from ..metrics import PHASES
-from ..view import MEAN_RETURN
 from .panel import Panel, bar, fit
 
 STATES: dict[RunState, tuple[str, str]] = {
@@ -29,6 +30,14 @@ _NARROW = 60
 _ROOMY = 100
 """Cells from which on the head spells everything out."""
 
+
+_WIDE = 150
+"""Cells from which on it says under which condition the next milestone comes."""
+
+_FORECAST = 31
+"""Cells for the next milestone: "return 12500 in about 90 min", and some distance."""
+
+_CONDITION = ", if it goes as before"
 
 _PHASE_UPDATES = 10
 _PHASE_STYLES = ("$primary", "$warning", "$secondary", "$quiet")
@@ -59,10 +68,23 @@ class Header(Panel):
     """Identity, state, progress and shares of time, in 1 to 4 lines."""
 
     def draw(self, width: int, height: int) -> Content:
-        lines = [self._identity(), self._progress(width), self._update(width), self._phases(width)]
+        lines = [self._identity(width), self._progress(width), self._update(width), self._phases(width)]
         return Content("\n").join(fit(line, width) for line in lines[: max(1, height)])
 
-    def _identity(self) -> Content:
+    def _identity(self, width: int) -> Content:
+        """The run and its state; the next milestone on the right.
+
+        Its room stays taken until the last one, so that nothing moves.
+        """
+        view = self.controller.view
+        room = _FORECAST + len(_CONDITION) * (width >= _WIDE)
+        if not view.standing.expects or view.finished or width < _NARROW:
+            return self._facts()
+        text = f"return {describe_forecast(view.forecast)}" if view.forecast else ""
+        text += _CONDITION if text and width >= _WIDE else ""
+        return fit(self._facts(), width - room) + Content.assemble((f"{text:>{room}}", "$quiet"))
+
+    def _facts(self) -> Content:
         view, started = self.controller.view, self.controller.view.started
         request = f" · {self.controller.request}…" if self.controller.request else ""
         parts: list[Content | tuple[str, str]] = [
