@@ -25,6 +25,7 @@ from benchmarks.arithmetic import LayerPass, layers_of
 from benchmarks.cleanrl_style import CleanRLStyle
 from benchmarks.effort import QUICK
 from benchmarks.experiments import find_experiments
+from benchmarks.gpu import parts
 from benchmarks.reference_curves import STRETCH, course_lines, read_course, read_reference
 from benchmarks.report import SuiteResult, as_json, shown, table
 from benchmarks.results import read_scores, score, train
@@ -363,3 +364,15 @@ def test_results_are_trained_scored_and_written_once(tmp_path, monkeypatch):
     train(short, 1, runs)
     score(short, 1, runs, episodes=3)
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*") if path.is_file()} == files
+
+
+# ── Ten minutes on a GPU ────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(st.lists(st.sampled_from(["pong", "breakout", "cartpole"]), max_size=3, unique=True), st.floats(10, 3600))
+def test_the_parts_on_a_gpu_take_the_whole_time_and_no_more(presets: list[str], total: float):
+    found = parts(presets, total)
+    assert sum(part.seconds for part in found) == pytest.approx(total)
+    assert [part.name for part in found[:4]] == ["bench-plain", "bench-bf16", "bench-compile", "bench-overlap"]
+    assert [part.preset for part in found[4:]] == presets
+    assert [part.name for part in found if part.needs == "cuda"] == ["bench-compile"]
