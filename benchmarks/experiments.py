@@ -37,6 +37,7 @@ class Experiment:
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     Experiment("cartpole", "500 ± 0 at 100k", ZOO, target=500),
+    Experiment("cartpole-fast", target=500),
     Experiment("acrobot", "−73.5 ± 18.2 at 1M", ZOO, target=-80),
     Experiment("pendulum", "−172.2 ± 104.2 at 100k (with gSDE)", ZOO, target=-200),
     Experiment("mountaincar", "−110.4 ± 19.5 at 1M", ZOO),
@@ -49,6 +50,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     Experiment("a3c-cartpole", one_core=False),
     Experiment("breakout", "414.7 ± 28.1 at 10M", CLEANRL, until=212_000, atari=True, one_core=False),
     Experiment("pong", "20.36 ± 0.20 at 10M", CLEANRL, until=50_000, atari=True, one_core=False),
+    Experiment("breakout-fast", target=100, atari=True, one_core=False),
+    Experiment("pong-fast", target=18, atari=True, one_core=False),
     Experiment("pong-lstm", "19.81 ± 0.62 at 10M", CLEANRL, until=500_000, atari=True, one_core=False),
     Experiment("a3c-pong", until=500_000, atari=True, one_core=False),
 )

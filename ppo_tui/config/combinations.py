@@ -180,6 +180,13 @@ def _check_schedule(config: Config, key: str) -> None:
             hint=f"set {name}.final above 0, such as a hundredth of {key}, or use 'linear' or 'cosine'",
         )
     check_start(schedule, key, get_value(config, key))
+    ends_early = schedule.kind != "constant" and schedule.steps is not None and schedule.steps < config.run.total_steps
+    if key == "ppo.clip_range" and config.ppo.surrogate == "spo" and ends_early and not schedule.final:
+        raise ConfigError(
+            f"{name}.final = 0: with ppo.surrogate = 'spo' the clip range divides, and it is 0 from step "
+            f"{schedule.steps} on",
+            hint=f"set {name}.final above 0, or remove {name}.steps",
+        )
     if schedule.steps is not None and schedule.warmup_steps >= schedule.steps:
         raise ConfigError(
             f"{name}.warmup_steps = {schedule.warmup_steps}: the whole schedule has {schedule.steps} steps "

@@ -150,3 +150,11 @@ def test_the_course_from_a_step_on_in_words(schedule, step, edited, text):
     course = course_of(read_schedule(schedule), 1000, step, edited=edited)
     assert (course.text if course else "") == text
     assert course is None or isinstance(course, Course)
+
+
+def test_spo_keeps_a_clip_range_above_zero():
+    spo = ["ppo.surrogate=spo", "ppo.clip_range_schedule.steps=1000"]
+    with pytest.raises(ConfigError, match=r"clip_range_schedule.final = 0: .* from step 1000 on"):
+        cartpole(*spo)
+    assert cartpole(*spo, "ppo.clip_range_schedule.final=0.05").ppo.surrogate == "spo"
+    assert cartpole("ppo.surrogate=spo").ppo.surrogate == "spo", "over the run"
