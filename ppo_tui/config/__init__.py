@@ -4,7 +4,10 @@ Settings (`schema`), valid combinations (`combinations`), changes while a run tr
 `presets`).
 """
 
+from .collecting import AtariConfig, EnvConfig, RolloutConfig, WorkersConfig, is_atari
 from .combinations import check_config, check_edit
+from .declaring import OnResume
+from .learning import OptimConfig, PolicyConfig, PPOConfig, ScheduleConfig
 from .live import LIVE_FIELDS, Live, LiveField, find_live_key, parse_live_value
 from .loading import (
     PRIVATE_SECTIONS,
@@ -24,6 +27,7 @@ from .presets import (
     read_preset_text,
     refuse_outsiders,
 )
+from .running import EvalConfig, NotifyConfig, RunConfig, TrackingConfig
 from .schedules import (
     SCHEDULED,
     SCHEDULES,
@@ -34,24 +38,7 @@ from .schedules import (
     schedule_key,
     schedule_of,
 )
-from .schema import (
-    AtariConfig,
-    Config,
-    EnvConfig,
-    EvalConfig,
-    NotifyConfig,
-    OnResume,
-    OptimConfig,
-    PolicyConfig,
-    PPOConfig,
-    RolloutConfig,
-    RunConfig,
-    ScheduleConfig,
-    TrackingConfig,
-    WorkersConfig,
-    all_settings,
-    is_atari,
-)
+from .schema import Config, all_settings
 from .values import get_value, replace_value
 
 __all__ = [

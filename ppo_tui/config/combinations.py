@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from ..errors import ConfigError, did_you_mean
+from .collecting import is_atari
+from .learning import ScheduleConfig, ScheduleKind
 from .schedules import SCHEDULED, check_start, schedule_key, schedule_of
-from .schema import Config, ScheduleConfig, ScheduleKind, all_settings, is_atari
+from .schema import Config, all_settings
 from .values import get_value, show, show_key
 
 

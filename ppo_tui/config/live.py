@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from ..errors import ConfigError, did_you_mean
+from .declaring import Live
 from .loading import convert_field
-from .schema import Live, all_settings
+from .schema import all_settings
 
 _OFF_WORDS = ("off", "none")
 

@@ -17,9 +17,11 @@ import msgspec
 
 from ..errors import ConfigError, UsageError, did_you_mean, nearest
 from ..files import MOST_KEYS, RefusedFileError, parse_toml
+from .collecting import AtariConfig, is_atari
 from .combinations import check_config
+from .learning import ScheduleConfig
 from .schedules import SCHEDULES, read_schedule
-from .schema import AtariConfig, Config, ScheduleConfig, all_settings, is_atari, nested_section, section_fields
+from .schema import Config, all_settings, nested_section, section_fields
 from .values import show, show_key
 
 S = TypeVar("S", bound=msgspec.Struct)

@@ -11,8 +11,9 @@ from typing import Any
 
 from ..errors import ConfigError, UsageError, did_you_mean
 from ..files import RefusedFileError, parse_toml, read_text
+from .declaring import Outside
 from .loading import apply_overrides, as_override, build_config
-from .schema import Config, Outside, all_settings
+from .schema import Config, all_settings
 from .values import get_value
 
 MAX_PRESET_BYTES = 1_000_000

@@ -9,7 +9,8 @@ import msgspec
 
 from ..errors import ConfigError
 from ..protocol import Course
-from .schema import Config, ScheduleConfig
+from .learning import ScheduleConfig
+from .schema import Config
 from .values import get_value
 
 SCHEDULED = (

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from .schema import Config, ScheduleConfig
+from .learning import ScheduleConfig
+from .schema import Config
 
 
 def get_value(config: Config, dotted: str) -> Any:

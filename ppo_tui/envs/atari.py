@@ -26,7 +26,7 @@ from ale_py import roms
 from gymnasium.spaces import Box, Discrete
 from gymnasium.utils import seeding
 
-from ..config.schema import AtariConfig
+from ..config.collecting import AtariConfig
 from ..errors import ConfigError
 from .screen import PooledScreen
 from .state import CannotRestoreError, episode_info, generator_state, pack, set_generator_state, unpack

@@ -14,7 +14,7 @@ from typing import Any, SupportsFloat
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
-from ..config.schema import AtariConfig, EnvConfig, is_atari
+from ..config.collecting import AtariConfig, EnvConfig, is_atari
 from ..errors import ConfigError, nearest
 from .contract import checked_spec
 from .luck import seed_luck

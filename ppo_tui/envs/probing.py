@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Discrete, Space
 
-from ..config.schema import EnvConfig, is_atari
+from ..config.collecting import EnvConfig, is_atari
 from ..errors import ConfigError, did_you_mean
 from ..text import printable
 from .making import find_spec, make_env, newest_id

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 from gymnasium.wrappers import TransformAction, TransformObservation
 
-from ..config.schema import EnvConfig
+from ..config.collecting import EnvConfig
 from ..errors import ConfigError
 from .contract import ApiError, shown
 from .fitting import FittedActions, FittedObservations, holds_bytes, is_grid

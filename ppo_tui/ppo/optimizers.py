@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import OptimConfig
-from ..config.schema import OPTIMIZERS
+from ..config.learning import OPTIMIZERS
 from ..errors import ConfigError
 from .policy import ActorCritic
 

@@ -22,7 +22,7 @@ import cloudpickle
 import gymnasium
 from gymnasium.spaces import Space
 
-from ..config.schema import EnvConfig, WorkersConfig
+from ..config.collecting import EnvConfig, WorkersConfig
 from ..envs.plain import plain_space, space_of
 from ..envs.probing import EnvInfo, close_quietly, probing
 from ..errors import ConfigError, WorkerError, WorkerFailedError

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
-from ppo_tui.config.schema import AtariConfig, EnvConfig
+from ppo_tui.config.collecting import AtariConfig, EnvConfig
 from ppo_tui.envs import make_env
 
 STEPS = 2_000

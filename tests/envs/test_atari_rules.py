@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from ppo_tui.config.schema import AtariConfig, EnvConfig
+from ppo_tui.config.collecting import AtariConfig, EnvConfig
 from ppo_tui.envs import make_env
 from ppo_tui.errors import ConfigError
 

@@ -163,7 +163,7 @@ class Judge(gymnasium.Env):
 @settings(max_examples=60)
 @given(space=ACTIONS, seed=st.integers(0, 99))
 def test_actions_reach_step_as_members_of_their_space_and_copies_of_its_own(space: Space, seed: int):
-    from ppo_tui.config.schema import EnvConfig
+    from ppo_tui.config.collecting import EnvConfig
     from ppo_tui.envs.spaces import adapt_spaces
 
     learner = FittedActions(space).space

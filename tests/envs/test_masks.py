@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 
-from ppo_tui.config.schema import EnvConfig
+from ppo_tui.config.collecting import EnvConfig
 from ppo_tui.envs import make_env, probe_env
 from ppo_tui.envs.spaces import read_mask
 from ppo_tui.envs.tolerance import BadValueError, TolerantEnv

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from ppo_tui.config.schema import AtariConfig, EnvConfig
+from ppo_tui.config.collecting import AtariConfig, EnvConfig
 from ppo_tui.envs import EnvInfo, make_env, probe_env
 from ppo_tui.envs.probing import action_names
 from ppo_tui.errors import ConfigError
@@ -163,7 +163,7 @@ def test_the_module_of_an_id_is_imported(tmp_path, monkeypatch):
 def test_a_missing_package_gets_the_command_that_installs_it(env_id, package, command):
     code = (
         f"import sys; sys.modules[{package!r}] = None\n"
-        "from ppo_tui.config.schema import EnvConfig; from ppo_tui.envs import probe_env\n"
+        "from ppo_tui.config.collecting import EnvConfig; from ppo_tui.envs import probe_env\n"
         "from ppo_tui.errors import ConfigError\n"
         f"try: probe_env(EnvConfig(id={env_id!r}))\n"
         "except ConfigError as error: print(error.message); print(error.hint)"

@@ -12,7 +12,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Se
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ppo_tui.config.schema import AtariConfig, EnvConfig
+from ppo_tui.config.collecting import AtariConfig, EnvConfig
 from ppo_tui.envs import make_env
 from ppo_tui.errors import ConfigError
 
@@ -260,7 +260,7 @@ def test_a_factory_survives_pickling(config):
 
 def test_other_environments_load_neither_torch_nor_the_emulator():
     code = (
-        "import sys; from ppo_tui.config.schema import EnvConfig; from ppo_tui.envs import make_env;"
+        "import sys; from ppo_tui.config.collecting import EnvConfig; from ppo_tui.envs import make_env;"
         "make_env(EnvConfig(id='CartPole-v1')).reset();"
         "print({'torch', 'textual', 'ale_py', 'cv2'} & set(sys.modules))"
     )
@@ -271,7 +271,7 @@ def test_other_environments_load_neither_torch_nor_the_emulator():
 
 def test_an_atari_game_prints_nothing_when_it_starts():
     code = (
-        "from ppo_tui.config.schema import EnvConfig; from ppo_tui.envs import make_env;"
+        "from ppo_tui.config.collecting import EnvConfig; from ppo_tui.envs import make_env;"
         "make_env(EnvConfig(id='ALE/Pong-v5')).reset(seed=1)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 
 from ppo_tui.config import Config, build_config
-from ppo_tui.config.schema import OPTIMIZERS
+from ppo_tui.config.learning import OPTIMIZERS
 from ppo_tui.ppo import ActorCritic, Hyperparameters, Learner, RolloutBuffer, build_policy
 from tests.ppo.reference import updated_weights
 from tests.ppo.rollouts import empty_rollout
