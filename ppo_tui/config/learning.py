@@ -311,8 +311,8 @@ class OptimConfig(Section, frozen=True, kw_only=True):
     name: Annotated[
         OptimizerName,
         setting(
-            "The optimiser; muon is for the matrices between hidden layers, with adamw for all other weights; "
-            "rmsprop-tf is TensorFlow 1's, as used for A2C's published scores.",
+            "The optimiser; muon is for convolutions and the matrices between hidden layers, with adamw for all other "
+            "weights; rmsprop-tf is TensorFlow 1's, as used for A2C's published scores.",
             on_resume="fixed",
         ),
     ] = "adam"
