@@ -317,7 +317,7 @@ def evaluations(directory: Path, count: int) -> str:
 
 
 def attachments(directory: Path, count: int) -> str:
-    """Attach screens to a CartPole run; they leave by a key, by a lost terminal, and by kill -9 in turns."""
+    """Attach screens to a CartPole run; they leave by keys, by a lost terminal, and by kill -9 in turns."""
     run = LiveRun(directory)
 
     def attach(number: int) -> None:
@@ -327,6 +327,8 @@ def attachments(directory: Path, count: int) -> str:
             assert program.process.poll() is None, program.tail
             if number % 3 == 0:
                 program.type(b"q")
+                wait_until(lambda: b"Detach" in program.output)
+                program.type(b"d")
                 program.process.wait(timeout=60)
             elif number % 3 == 1:
                 os.kill(program.process.pid, signal.SIGHUP)
