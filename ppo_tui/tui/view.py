@@ -240,7 +240,7 @@ class RunView:
         Args:
             after_edit: as it would be if the setting were edited now.
         """
-        if key not in SCHEDULED or self.settings[key] is None:
+        if key not in SCHEDULED or self.settings.get(key) is None:
             return None
         edited = after_edit or any(change.key == key and change.step for change in self.history.applied)
         return course_of(read_schedule(self.configured(schedule_key(key))), self.total_steps, self.step, edited=edited)

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from ppo_tui.config import SCHEDULED
 from ppo_tui.protocol import (
     Alarm,
     CheckpointSaved,
@@ -188,3 +189,8 @@ def test_events_of_a_newer_protocol_are_let_pass():
         pass
 
     assert view_of(started(), Unheard(elapsed=7.0)).elapsed == 7.0
+
+
+def test_a_setting_of_no_known_value_has_no_course():
+    """Before the run begins, or in the record of a version without it."""
+    assert [RunView().course(key) for key in SCHEDULED] == [None] * len(SCHEDULED)
