@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from ..console import PrintableConsole
-from ..expectations import Standing
+from ..expectations import MEAN_RETURN, Standing
 from ..guest_stream import GuestStream, guest_stream
 from ..plotting import formats
 from ..protocol import (
@@ -143,7 +143,7 @@ class ProgressConsole:
                 self._progress.update(self._task, completed=event.step, fps=event.fps)
                 return
             case UpdateFinished(metrics=metrics):
-                score = formats.score(metrics.get("rollout/ep_rew_mean"), 1)
+                score = formats.score(metrics.get(MEAN_RETURN), 1)
                 ahead = f"{self._milestones.text:<{_AHEAD}}" if self._milestones.text else ""
                 self._progress.update(self._task, completed=event.step, score=score, ahead=ahead)
                 return

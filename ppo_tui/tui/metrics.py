@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..expectations import MEAN_RETURN
 from ..plotting.braille import Pattern
 from ..plotting.series import FloatArray, Series
 from .view import EPISODE_RETURNS
@@ -69,7 +70,7 @@ class ChartSpec:
     smoothing: float = SMOOTHINGS[0]
 
 
-RETURN = Metric("rollout/ep_rew_mean", "return")
+RETURN = Metric(MEAN_RETURN, "return")
 LENGTH = Metric("rollout/ep_len_mean", "length")
 POLICY_LOSS = Metric("train/policy_gradient_loss", "policy loss")
 VALUE_LOSS = Metric("train/value_loss", "value loss")
