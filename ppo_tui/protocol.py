@@ -286,6 +286,133 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
         return ", then ".join(parts)
 
 
+class Histogram(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of numbers in bins of equal width; NaN is in none.
+
+    Attributes:
+        low, high: the lower edge of the first bin, and the upper edge of the last.
+        counts: one a bin.
+        below, above: of the numbers beyond the edges.
+    """
+
+    low: float
+    high: float
+    counts: tuple[int, ...]
+    below: int = 0
+    above: int = 0
+
+
+class LayerReading(msgspec.Struct, frozen=True, kw_only=True):
+    """One layer of the networks in an update.
+
+    Attributes:
+        grad_norm: of its gradient before clipping, mean over the minibatches of the epoch.
+        units, dead: units of the nonlinearity behind it, and how many of them were dead in the newest minibatch; None
+            where they are not counted.
+    """
+
+    name: str
+    grad_norm: float | None
+    units: int | None = None
+    dead: int | None = None
+
+
+class MinibatchColumns(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers of the minibatches of an update, in order.
+
+    Each column has one entry a minibatch.
+
+    Attributes:
+        epoch: from 1.
+        approx_kl, clip_fraction, policy_loss, value_loss, entropy: before the optimiser's step; None if not finite.
+        grad_norm: before clipping.
+    """
+
+    epoch: tuple[int, ...] = ()
+    approx_kl: tuple[float | None, ...] = ()
+    clip_fraction: tuple[float | None, ...] = ()
+    policy_loss: tuple[float | None, ...] = ()
+    value_loss: tuple[float | None, ...] = ()
+    entropy: tuple[float | None, ...] = ()
+    grad_norm: tuple[float | None, ...] = ()
+
+
+class ClipCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Steps by probability ratio r and sign of the advantage Â.
+
+    Attributes:
+        steps: all of them.
+        outside: those with r beyond a bound; the counts below are parts of it.
+        risen: Â > 0 and r above the upper bound: it has become as likely as it may.
+        fallen: Â < 0 and r below the lower bound: it has become as unlikely as it may.
+        astray: beyond the bound on the other side, against the advantage.
+        capped: Â < 0 and r beyond the dual clip.
+    """
+
+    steps: int = 0
+    outside: int = 0
+    risen: int = 0
+    fallen: int = 0
+    astray: int = 0
+    capped: int = 0
+
+
+class UpdateInspected(Event, frozen=True, kw_only=True, tag="update-inspected"):
+    """Transient: an update as the learner sees it.
+
+    Measured on request (see `WatchUpdate`). Published after the update, and between two minibatches while it is stepped through. Of those after an update some
+    are recorded, so that a replay has them.
+
+    Attributes:
+        epoch, epochs, minibatch, minibatches: of the newest minibatch, from 1.
+        done: the update has ended.
+        surrogate: as ``ppo.surrogate``.
+        clip_low, clip_high: 1 − ε and 1 + ε; None where the surrogate has no bounds.
+        ratio_up, ratio_down: probability ratios of this epoch's steps so far, of those with Â ≥ 0 and with Â < 0, Â as
+            in the loss.
+        clip: the same steps by bound and advantage.
+        advantages, log_probs: of all steps of the rollout, before any normalisation and of the policy that acted.
+        values, returns: V(s) of the critic that acted and its target, of a few hundred steps.
+        explained_variance: of all steps.
+        choices: of discrete actions: the share of each action (0..1), for each choice of a step. The last share is
+            that of all `other_actions` together, if there are any.
+        action_names: of the first choice; empty where the environment names none.
+        means, stds: of each dimension of continuous actions, as the policy counts them.
+        layers: from observation to head.
+        columns: of the minibatches measured.
+        every: one of so many minibatches is in `columns`.
+    """
+
+    update: int
+    epoch: int
+    epochs: int
+    minibatch: int
+    minibatches: int
+    done: bool
+    surrogate: str
+    clip_low: float | None = None
+    clip_high: float | None = None
+    ratio_up: Histogram
+    ratio_down: Histogram
+    clip: ClipCounts
+    advantages: Histogram
+    advantage_mean: float | None
+    advantage_std: float | None
+    log_probs: Histogram
+    log_prob_mean: float | None
+    values: tuple[float | None, ...]
+    returns: tuple[float | None, ...]
+    explained_variance: float | None
+    choices: tuple[tuple[float, ...], ...] = ()
+    other_actions: int = 0
+    action_names: tuple[str, ...] = ()
+    means: tuple[float | None, ...] = ()
+    stds: tuple[float | None, ...] = ()
+    layers: tuple[LayerReading, ...] = ()
+    columns: MinibatchColumns
+    every: int = 1
+
+
 class SettingChanged(Event, frozen=True, kw_only=True, tag="setting"):
     """A change of a live setting, at an update boundary.
 
@@ -434,6 +561,7 @@ AnyEvent = (
     | GameClip
     | EpisodeFinished
     | UpdateFinished
+    | UpdateInspected
     | SettingChanged
     | CommandRefused
     | CheckpointSaved
@@ -444,7 +572,7 @@ AnyEvent = (
     | RunFinished
 )
 
-TRANSIENT: tuple[type[Event], ...] = (RolloutProgress, UpdateProgress, WorkersStatus, GameClip)
+TRANSIENT: tuple[type[Event], ...] = (RolloutProgress, UpdateProgress, WorkersStatus, GameClip, UpdateInspected)
 """Only the newest event of each of these types matters; every other event is part of the record."""
 
 
@@ -472,6 +600,16 @@ class StepUpdates(Command, frozen=True, kw_only=True, tag="step"):
     """Run until `updates` more updates are done, then pause."""
 
     updates: Annotated[int, msgspec.Meta(ge=1, le=10**9)] = 1
+
+
+class StepMinibatches(Command, frozen=True, kw_only=True, tag="step-minibatches"):
+    """Learn from `minibatches` more minibatches, then pause between two of them.
+
+    Such a pause lasts while its sender, or anybody else, watches (see `WatchUpdate`); then the run continues. A save
+    and a rewind wait for the update to end, and so end the pause too.
+    """
+
+    minibatches: Annotated[int, msgspec.Meta(ge=1, le=10**9)] = 1
 
 
 class SaveCheckpoint(Command, frozen=True, kw_only=True, tag="save"):
@@ -507,7 +645,7 @@ class WithdrawValue(Command, frozen=True, kw_only=True, tag="withdraw"):
 
 
 WATCH_SECONDS = 15.0
-"""Duration of a `WatchGame`: a watcher that vanishes costs nothing for longer than this."""
+"""Duration of a `WatchGame` or `WatchUpdate`: a watcher that vanishes costs nothing for longer than this."""
 
 
 class WatchGame(Command, frozen=True, kw_only=True, tag="watch-game"):
@@ -524,6 +662,18 @@ class WatchGame(Command, frozen=True, kw_only=True, tag="watch-game"):
     fps: float = 15.0
 
 
+class WatchUpdate(Command, frozen=True, kw_only=True, tag="watch-update"):
+    """Publish an `UpdateInspected` for each update of the next `WATCH_SECONDS`.
+
+    A watcher repeats the command in time.
+
+    Attributes:
+        open: False ends it for this sender.
+    """
+
+    open: bool = True
+
+
 class Stop(Command, frozen=True, kw_only=True, tag="stop"):
     """End the run at the next vector step or minibatch.
 
@@ -537,9 +687,21 @@ class Stop(Command, frozen=True, kw_only=True, tag="stop"):
     reason: str = "stopped by the user"
 
 
-AnyCommand = Pause | Resume | StepUpdates | SaveCheckpoint | Rewind | SetValue | WithdrawValue | WatchGame | Stop
+AnyCommand = (
+    Pause
+    | Resume
+    | StepUpdates
+    | StepMinibatches
+    | SaveCheckpoint
+    | Rewind
+    | SetValue
+    | WithdrawValue
+    | WatchGame
+    | WatchUpdate
+    | Stop
+)
 
-PASSIVE: tuple[type[Command], ...] = (WatchGame,)
+PASSIVE: tuple[type[Command], ...] = (WatchGame, WatchUpdate)
 """Commands without effect on training: every client may send them, without control of the run."""
 
 _encoder = msgspec.json.Encoder()

@@ -16,14 +16,12 @@ from . import losses
 from .buffer import Minibatch, Minibatches, RolloutBuffer
 from .distributions import Distribution
 from .normalizers import RewardNormalizer
+from .observer import MEANS, NOBODY, Learned, Observer
 from .optimizers import PolicyOptimizer, compiled
 from .policy import ActorCritic
 from .revaluation import revalued
 from .schedules import Adaptive, adapted_kl_coef, adapted_learning_rate
 from .units import DeadUnits
-
-MEANS = ("policy_gradient_loss", "value_loss", "entropy_loss", "loss", "approx_kl", "clip_fraction")
-"""Names of the numbers in `Evaluation.means`."""
 
 
 class Coefficients(NamedTuple):
@@ -51,11 +49,14 @@ class Evaluation(NamedTuple):
         loss: to be minimised.
         means: over the minibatch's steps, without gradient, `[len(MEANS)]`.
         ratio_error: the largest |rₜ − 1|, without gradient.
+        log_probs, values: of each step, without gradient, `[B]`.
     """
 
     loss: Tensor
     means: Tensor
     ratio_error: Tensor
+    log_probs: Tensor
+    values: Tensor
 
 
 class Objective:
@@ -80,15 +81,13 @@ class Objective:
             approx_kl = losses.approximate_kl(log_probs, batch.log_probs)
             clip_fraction = losses.clip_fraction(ratio, coefficients.clip_range, coefficients.clip_range_upper)
             means = torch.stack((policy_loss, value_loss, entropy_loss, loss, approx_kl, clip_fraction))
-            return Evaluation(loss, means, (ratio - 1.0).abs().max())
+            return Evaluation(loss, means, (ratio - 1.0).abs().max(), log_probs.detach(), values.detach())
 
     def _policy_loss(
         self, ratio: Tensor, distribution: Distribution, batch: Minibatch, coefficients: Coefficients
     ) -> Tensor:
         """The negative of the configured surrogate, with its KL penalty."""
-        advantages = batch.advantages
-        if self._ppo.normalize_advantage:
-            advantages = losses.normalize(advantages, over=batch.whole_advantages)
+        advantages = advantages_of(batch, self._ppo)
         if self._ppo.surrogate == "clip":
             return losses.clipped_surrogate_loss(
                 ratio,
@@ -111,6 +110,13 @@ class Objective:
         if self._ppo.clip_value_loss:
             return losses.clipped_value_loss(values, old_values, returns, clip_range, delta)
         return losses.value_loss(values, returns, delta)
+
+
+def advantages_of(batch: Minibatch, ppo: PPOConfig) -> Tensor:
+    """The advantages Âₜ in the loss of a minibatch, `[B]`."""
+    return (
+        losses.normalize(batch.advantages, over=batch.whole_advantages) if ppo.normalize_advantage else batch.advantages
+    )
 
 
 def _kl_from_old(distribution: Distribution, batch: Minibatch) -> Tensor:
@@ -258,11 +264,7 @@ class Learner:
         self._compiled_evaluate = compiled(self._evaluate) if self._compiled else self._evaluate
 
     def update(
-        self,
-        rollout: RolloutBuffer,
-        hyper: Hyperparameters,
-        *,
-        on_minibatch: Callable[[int, int], None] | None = None,
+        self, rollout: RolloutBuffer, hyper: Hyperparameters, *, observer: Observer = NOBODY
     ) -> dict[str, float]:
         """Learn from a full rollout with `last_values` and `final_values` set.
 
@@ -273,8 +275,7 @@ class Learner:
         target. A minibatch whose loss or gradient is not finite is counted and leaves weights and optimiser unchanged.
 
         Args:
-            on_minibatch: called after each minibatch with the numbers of epoch and minibatch, both from 1. It may raise
-                to abandon the update; the optimiser steps before that remain.
+            observer: is handed the results of each minibatch.
 
         Returns:
             The metrics by key. Losses, ``train/approx_kl``, ``train/clip_fraction`` and ``train/grad_norm`` (before
@@ -308,16 +309,15 @@ class Learner:
             for number, batch in enumerate(minibatches.shuffled(self._generator), start=1):
                 counting = number == 1 and self.epochs_done % DEAD_UNITS_EVERY == 0
                 evaluate = self._evaluate if counting else self._compiled_evaluate  # compiled layers call no hooks
-                with dead_units.counted(counting):
-                    ratio_error = self._learn(
-                        batch, functools.partial(evaluate, coefficients=coefficients), hyper.max_grad_norm, totals
-                    )
+                evaluate = functools.partial(evaluate, coefficients=coefficients)
+                with dead_units.counted(counting), observer.looking():
+                    learned = self._learn(batch, evaluate, hyper.max_grad_norm, (epoch, number))
+                totals.add(torch.cat([learned.means, learned.grad_norm.unsqueeze(0)]), learned.finite)
                 if ratio_error_first is None:
-                    ratio_error_first = ratio_error
+                    ratio_error_first = learned.ratio_error
                 else:  # the first minibatch sees the policy that acted, and says nothing of the learning rate
                     self._adapt_to_minibatch(totals)
-                if on_minibatch is not None:
-                    on_minibatch(epoch, number)
+                observer.learned(learned)
             self.epochs_done += 1
             if hyper.target_kl is not None and totals.epoch_kl() > KL_TOLERANCE * hyper.target_kl:
                 break
@@ -403,19 +403,23 @@ class Learner:
         return Coefficients(*torch.tensor(numbers, device=self.device)) if self._compiled else numbers
 
     def _learn(
-        self, batch: Minibatch, evaluate: Callable[[Minibatch], Evaluation], max_grad_norm: float, totals: _Totals
-    ) -> Tensor:
-        """Take one optimiser step; return the largest |rₜ − 1| before it."""
+        self,
+        batch: Minibatch,
+        evaluate: Callable[[Minibatch], Evaluation],
+        max_grad_norm: float,
+        place: tuple[int, int],
+    ) -> Learned:
+        """Take one optimiser step; `place` has the numbers of epoch and minibatch."""
         if batch.share:
-            loss, means, ratio_error = evaluate(batch)
+            loss, means, ratio_error, log_probs, values = evaluate(batch)
         else:
             loss, means = None, torch.zeros(len(MEANS), device=self.device)
             ratio_error = torch.zeros((), device=self.device)
+            log_probs, values = batch.log_probs, batch.values
         self._optimizer.zero_grad()
         means = self._ranks.backward(loss, means, batch.share, self._parameters)
         grad_norm, finite = self._descend(means[MEANS.index("loss")], max_grad_norm)
-        totals.add(torch.cat([means, grad_norm.unsqueeze(0)]), finite)
-        return ratio_error
+        return Learned(*place, batch, log_probs, values, means, grad_norm, finite, ratio_error)
 
     def _descend(self, loss: Tensor, max_grad_norm: float) -> tuple[Tensor, Tensor]:
         """Step down the clipped gradient; return its norm, and whether finite.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 
 import torch
@@ -26,7 +27,7 @@ class DeadUnits:
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
-        self._layers: list[Tensor] = []
+        self._layers: list[tuple[str, Tensor]] = []
 
     @contextlib.contextmanager
     def counted(self, wanted: bool = True) -> Iterator[None]:
@@ -38,8 +39,8 @@ class DeadUnits:
             yield
             return
         self._layers = []
-        units = [module for module in self._network.modules() if isinstance(module, nn.ReLU | nn.Tanh)]
-        hooks = [module.register_forward_hook(self._count) for module in units]
+        units = [pair for pair in self._network.named_modules() if isinstance(pair[1], nn.ReLU | nn.Tanh)]
+        hooks = [module.register_forward_hook(functools.partial(self._count, name)) for name, module in units]
         try:
             yield
         finally:
@@ -47,14 +48,12 @@ class DeadUnits:
                 hook.remove()
 
     @torch.no_grad()
-    def _count(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def _count(self, name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if output.ndim < 2:
             return
         others = [axis for axis in range(output.ndim) if axis != 1]
-        if isinstance(module, nn.ReLU):
-            self._layers.append(output.amax(dim=others) <= 0.0)
-        else:
-            self._layers.append(output.abs().amin(dim=others) > SATURATED)
+        dead = output.amax(dim=others) <= 0.0 if isinstance(module, nn.ReLU) else output.abs().amin(others) > SATURATED
+        self._layers.append((name, dead))
 
     @property
     def share(self) -> float | None:
@@ -62,4 +61,13 @@ class DeadUnits:
 
         Waits for the device.
         """
-        return torch.cat(self._layers).float().mean().item() if self._layers else None
+        return torch.cat([dead for _, dead in self._layers]).float().mean().item() if self._layers else None
+
+    @property
+    def by_layer(self) -> dict[str, Tensor]:
+        """The dead units of each nonlinearity by its name, bool `[units]`.
+
+        One that is used twice has the units of both.
+        """
+        names = dict.fromkeys(name for name, _ in self._layers)
+        return {name: torch.cat([dead for other, dead in self._layers if other == name]) for name in names}

@@ -17,7 +17,7 @@ from ..protocol import Event, RunFinished, RunStarted, decode_event
 from .directory import RunDirectory
 from .entries import EVENTS_FILE, METRICS_FILE
 
-_TRAINING_EVENTS = ("update", "episode", "setting", "rewound")
+_TRAINING_EVENTS = ("update", "update-inspected", "episode", "setting", "rewound")
 """Tags of the events of progress; a resume from an earlier checkpoint abandons them."""
 
 

@@ -9,7 +9,7 @@ import os
 import msgspec
 
 from ..plotting.formats import date
-from ..protocol import TRANSIENT, Evaluated, Event, RunFinished, RunStarted, UpdateFinished, encode
+from ..protocol import TRANSIENT, Evaluated, Event, RunFinished, RunStarted, UpdateFinished, UpdateInspected, encode
 from ..runs import RunDirectory
 from ..runs.entries import EVENTS_FILE, LOG_FILE, METRICS_FILE
 from ..text import printable
@@ -19,12 +19,21 @@ from .wording import describe
 MAX_BACKLOG_BYTES = 64 * 1024 * 1024
 """Limit of the lines kept in memory, for each file, while the disk refuses them."""
 
+INSPECTION_SECONDS = 10.0
+"""Seconds of the run between two inspected updates in the record."""
+
+MOST_INSPECTIONS = 200
+"""Inspected updates that a process records; each is about 15 kB of JSON."""
+
 
 class EventLog:
     """Writes ``events.jsonl``, ``metrics.jsonl`` and ``run.log``, and keeps ``run.json`` up to date.
 
     Every line is passed to the system as soon as it is written, so that another process, or this one's successor
     after a crash, reads all that happened. While the disk is full, lines are kept in memory.
+
+    Of the transient events, finished updates that somebody inspected are recorded too: one in `INSPECTION_SECONDS`, at
+    most `MOST_INSPECTIONS`.
     """
 
     def __init__(self, run_dir: RunDirectory) -> None:
@@ -33,6 +42,7 @@ class EventLog:
         self._metrics = AppendedFile(run_dir.append_to(METRICS_FILE))
         self._log = AppendedFile(run_dir.append_to(LOG_FILE))
         self._behind = False
+        self._inspections, self._inspected_at = 0, float("-inf")
 
     def emit(self, event: Event) -> None:
         """Record `event`.
@@ -40,7 +50,7 @@ class EventLog:
         Raises:
             SinkBehind: the disk refuses, for the first time since it last did not; nothing is lost so far.
         """
-        if isinstance(event, TRANSIENT):
+        if isinstance(event, TRANSIENT) and not self._wants(event):
             return
         problem = self._append(self._events, encode(event) + b"\n")
         if isinstance(event, UpdateFinished | Evaluated):
@@ -60,6 +70,15 @@ class EventLog:
                 f"{self._run_dir.path}: nothing can be recorded ({problem.strerror}); events are kept in memory and "
                 "written as soon as there is room"
             )
+
+    def _wants(self, event: Event) -> bool:
+        """Whether a transient event is to be recorded; count it then."""
+        if not (isinstance(event, UpdateInspected) and event.done and self._inspections < MOST_INSPECTIONS):
+            return False
+        if event.elapsed < self._inspected_at + INSPECTION_SECONDS:
+            return False
+        self._inspections, self._inspected_at = self._inspections + 1, event.elapsed
+        return True
 
     def close(self) -> None:
         for file in (self._events, self._metrics, self._log):

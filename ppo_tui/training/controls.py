@@ -23,13 +23,16 @@ from ..protocol import (
     SaveCheckpoint,
     SetValue,
     StateChanged,
+    StepMinibatches,
     StepUpdates,
     Stop,
     WatchGame,
+    WatchUpdate,
     WithdrawValue,
 )
 from .checkpoint.files import SavedSchedule
 from .hub import RunContext
+from .inspection.watchers import Watchers
 
 if TYPE_CHECKING:
     from ..ppo import Hyperparameters
@@ -38,6 +41,9 @@ MEETING_SECONDS = 1.0
 """Interval between two meetings of paused ranks, to learn whether all are alive."""
 
 MAX_WATCH_FPS = 60
+
+DESERTED = Resume(by="nobody")
+"""Obeyed in place of the commands of a person who stepped through an update and is gone."""
 
 
 class Inbox:
@@ -99,6 +105,12 @@ class Steerable(Protocol):
     def pause(self, paused: bool) -> None:
         """Pause or continue any work beside the training thread."""
 
+    def allow(self, minibatches: int | None) -> None:
+        """Let the learner take so many more minibatches, then wait.
+
+        None sets no limit.
+        """
+
     def watch(self, command: WatchGame) -> None:
         """Send clips of the command's environment.
 
@@ -123,11 +135,16 @@ class Controls:
     """A receiver of commands, obeyed when the loop checks for them.
 
     Belongs to the training thread.
+
+    Attributes:
+        watchers: those who look at the updates.
     """
 
     def __init__(self, context: RunContext, inbox: Inbox, engine: Steerable) -> None:
         self._context, self._inbox, self._engine = context, inbox, engine
-        self._paused = False
+        self.watchers = Watchers()
+        self._paused = self._between_minibatches = self._stepping = False
+        self._published = RunState.TRAINING
         self._updates_until_pause: int | None = None
         self._stop: Stop | None = None
         self._settings: dict[str, SetValue] = {}
@@ -145,8 +162,14 @@ class Controls:
         self._take_in()
         if self._paused and self._stop is None:
             self._stay_paused()
+        if self._stop is None and not mid_update:
+            self._publish_state(RunState.TRAINING)  # between the minibatches of an update, steps leave it paused
         if self._stop is not None and not (mid_update and self._stop.save):
             raise StopTraining(self._stop)
+
+    def pause_between_minibatches(self) -> None:
+        """Pause at the next check, while anybody looks at the update."""
+        self._paused = self._between_minibatches = True
 
     def meet(self) -> None:
         """Obey the commands of all ranks, between updates.
@@ -172,12 +195,18 @@ class Controls:
 
     def _stay_paused(self) -> None:
         self._pause(True)
-        self._context.publish(StateChanged(state=RunState.PAUSED))
+        self._publish_state(RunState.PAUSED)
         while self._paused and self._stop is None:
             self._wait_for_commands()
         self._pause(False)
-        if self._stop is None:
-            self._context.publish(StateChanged(state=RunState.TRAINING))
+        if self._stop is None and not self._stepping:
+            self._publish_state(RunState.TRAINING)
+
+    def _publish_state(self, state: RunState, reason: str = "") -> None:
+        """Publish a new state."""
+        if state is not self._published:
+            self._published = state
+            self._context.publish(StateChanged(state=state, reason=reason))
 
     def _pause(self, paused: bool) -> None:
         self._context.clock.pause(paused)
@@ -185,19 +214,51 @@ class Controls:
 
     def _wait_for_commands(self) -> None:
         """Wait for a command while paused, and obey it."""
-        if command := self._inbox.receive(wait=True):
+        if command := self._inbox.receive(wait=True, timeout=self._patience) or self._deserted():
             self._obey(command)
+
+    @property
+    def _patience(self) -> float | None:
+        """Seconds to wait for a command; None for ever."""
+        return self.watchers.seconds if self._between_minibatches else None
+
+    def _deserted(self) -> Command | None:
+        """The command in place of a vanished person, if any."""
+        return DESERTED if self._between_minibatches and not self.watchers.present else None
+
+    def _go_on(self, *, updates: int | None = None, minibatches: int | None = None) -> None:
+        """End a pause, for good or for so many updates or minibatches."""
+        self._paused = self._between_minibatches = False
+        self._stepping = minibatches is not None
+        self._updates_until_pause = updates
+        self._engine.allow(minibatches)
+
+    def _finish_update(self) -> None:
+        """End a pause between two minibatches, and pause after the update."""
+        if self._between_minibatches:
+            self._go_on(updates=1)
 
     def _obey(self, command: Command) -> None:
         match command:
             case Pause():
-                self._paused = True
+                self._paused, self._between_minibatches = True, False
             case Resume():
-                self._paused, self._updates_until_pause = False, None
+                self._go_on()
+                if command == DESERTED:  # several ranks exchange it
+                    self._publish_state(RunState.TRAINING, "nobody looks at the update any more")
             case StepUpdates(updates=updates):
-                self._paused, self._updates_until_pause = False, max(1, updates)
+                self._go_on(updates=max(1, updates))
+            case StepMinibatches(minibatches=minibatches, by=by):
+                self._step_minibatches(minibatches, by)
+            case WatchUpdate(open=True, by=by):
+                self.watchers.welcome(by)
+            case WatchUpdate(by=by):
+                self.watchers.dismiss(by)
+                if not self.watchers.present:
+                    self._finish_update()
             case SaveCheckpoint():
                 self._save = True
+                self._finish_update()
             case SetValue(key=key, value=value, by=by):
                 try:
                     value = parse_live_value(key, value)
@@ -207,6 +268,7 @@ class Controls:
                     self._refuse(str(error), by)
             case Rewind(path=path):
                 self._rewind = path
+                self._finish_update()
             case WithdrawValue(key=key, by=by):
                 if self._settings.pop(key, None) is None:
                     self._refuse(f"{key}: its change is in force already; undo it instead", by)
@@ -219,6 +281,14 @@ class Controls:
                     self._refuse(f"watch env {env} at {fps:g} fps: {limits}", by)
             case Stop():
                 self._stop = command
+                self._engine.allow(None)
+
+    def _step_minibatches(self, minibatches: int, by: str) -> None:
+        if self._context.config.run.algorithm == "a3c":
+            self._refuse("A3C has no minibatches to step through: its workers learn by themselves", by)
+            return
+        self.watchers.welcome(by)
+        self._go_on(minibatches=minibatches)
 
     def _refuse(self, message: str, by: str) -> None:
         self._context.publish(CommandRefused(message=message, by=by))
@@ -247,7 +317,9 @@ class RankControls(Controls):
             self._waiting.append(command)
 
     def _wait_for_commands(self) -> None:
-        if self._context.ranks.leads and (command := self._inbox.receive(wait=True, timeout=MEETING_SECONDS)):
+        if self._context.ranks.leads and (
+            command := self._inbox.receive(wait=True, timeout=MEETING_SECONDS) or self._deserted()
+        ):
             self._waiting.append(command)
         self.meet()
 

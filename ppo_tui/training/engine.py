@@ -101,6 +101,10 @@ class Engine(Protocol[E]):
         """Pause or continue any work beside the training thread."""
         ...
 
+    def allow(self, minibatches: int | None) -> None:
+        """Learn from so many more minibatches, then wait; None sets no limit."""
+        ...
+
     def watch(self, command: WatchGame) -> None:
         """Send clips of the command's environment.
 

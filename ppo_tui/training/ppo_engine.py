@@ -72,7 +72,13 @@ class PPOEngine:
                 seed=int(policy_seed.generate_state(1)[0]),
             ).to(self.device)
             self.learner = Learner(self.policy, config, self.device, ranks)
-            self._learning = Learning(context, self.learner, threads=self.threads.learn, times=self.metrics.times)
+            self._learning = Learning(
+                context,
+                self.learner,
+                threads=self.threads.learn,
+                times=self.metrics.times,
+                action_names=info.action_meanings or (),
+            )
             self._acting = copy.deepcopy(self.policy) if config.run.overlap else self.policy
             self.rollouts = Rollouts(
                 context, info, self.pool, self._acting, self.metrics, action_seed=action_seed, env_seed=env_seed
@@ -133,6 +139,9 @@ class PPOEngine:
     def pause(self, paused: bool) -> None:
         self._learning.pause(paused)
 
+    def allow(self, minibatches: int | None) -> None:
+        self._learning.allow(minibatches)
+
     def watch(self, command: WatchGame) -> None:
         self.rollouts.clips.watch(command)
 
@@ -141,5 +150,5 @@ class PPOEngine:
 
     def _after_step(self, controls: Controls) -> None:
         """Publish learning progress and obey commands, after each vector step."""
-        self._learning.publish_progress()
+        self._learning.publish_progress(controls)
         controls.check(mid_update=self._learning.under_way)

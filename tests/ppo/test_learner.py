@@ -12,6 +12,7 @@ from gymnasium import spaces
 from ppo_tui.config import Config, build_config
 from ppo_tui.config.learning import OPTIMIZERS
 from ppo_tui.ppo import ActorCritic, Hyperparameters, Learner, RolloutBuffer, build_policy
+from ppo_tui.ppo.observer import Observer
 from tests.ppo.reference import updated_weights
 from tests.ppo.rollouts import empty_rollout
 
@@ -421,13 +422,15 @@ def test_every_step_is_visited_once_an_epoch_in_a_new_order():
 
 
 def test_progress_is_reported_after_each_minibatch():
+    class Listener(Observer):
+        def learned(self, result):
+            seen.append((result.epoch, result.minibatch))
+
     config = make_config(epochs=2, minibatches=2)
     policy = make_policy(config)
     seen = []
     Learner(policy, config, CPU).update(
-        make_rollout(policy, config),
-        Hyperparameters.from_config(config),
-        on_minibatch=lambda epoch, minibatch: seen.append((epoch, minibatch)),
+        make_rollout(policy, config), Hyperparameters.from_config(config), observer=Listener()
     )
     assert seen == [(1, 1), (1, 2), (2, 1), (2, 2)]
 

@@ -21,10 +21,14 @@ class Engine:
 
     def __init__(self) -> None:
         self.paused: list[bool] = []
+        self.allowed: list[int | None] = []
         self.watched: list[WatchGame] = []
 
     def pause(self, paused: bool) -> None:
         self.paused.append(paused)
+
+    def allow(self, minibatches: int | None) -> None:
+        self.allowed.append(minibatches)
 
     def watch(self, command: WatchGame) -> None:
         self.watched.append(command)

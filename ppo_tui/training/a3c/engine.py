@@ -174,6 +174,9 @@ class A3CEngine:
     def pause(self, paused: bool) -> None:
         self.pool.pause(paused)
 
+    def allow(self, minibatches: int | None) -> None:
+        """No limit is ever set: `Controls` refuses to step through A3C."""
+
     def watch(self, command: WatchGame) -> None:
         self.pool.watch(command)
 

@@ -1,0 +1,1 @@
+"""Inspection of updates: the learner's samples, measured while somebody looks."""
