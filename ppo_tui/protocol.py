@@ -360,8 +360,8 @@ class ClipCounts(msgspec.Struct, frozen=True, kw_only=True):
 class UpdateInspected(Event, frozen=True, kw_only=True, tag="update-inspected"):
     """Transient: an update as the learner sees it.
 
-    Measured on request (see `WatchUpdate`). Published after the update, and between two minibatches while it is stepped through. Of those after an update some
-    are recorded, so that a replay has them.
+    Measured on request (see `WatchUpdate`). Published after the update, and between two minibatches while it is stepped
+    through. Of those after an update some are recorded, so that a replay has them.
 
     Attributes:
         epoch, epochs, minibatch, minibatches: of the newest minibatch, from 1.
@@ -372,6 +372,7 @@ class UpdateInspected(Event, frozen=True, kw_only=True, tag="update-inspected"):
             in the loss.
         clip: the same steps by bound and advantage.
         advantages, log_probs: of all steps of the rollout, before any normalisation and of the policy that acted.
+        better: share (0..1) of the steps with an advantage above 0.
         values, returns: V(s) of the critic that acted and its target, of a few hundred steps.
         explained_variance: of all steps.
         choices: of discrete actions: the share of each action (0..1), for each choice of a step. The last share is
@@ -398,6 +399,7 @@ class UpdateInspected(Event, frozen=True, kw_only=True, tag="update-inspected"):
     advantages: Histogram
     advantage_mean: float | None
     advantage_std: float | None
+    better: float | None = None
     log_probs: Histogram
     log_prob_mean: float | None
     values: tuple[float | None, ...]

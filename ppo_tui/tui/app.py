@@ -37,6 +37,7 @@ from .screens.dialogs import CountDialog, Leave, LeaveDialog, TextScreen, help_t
 from .screens.edit import EditScreen
 from .screens.game import GameScreen
 from .screens.main import MainScreen
+from .screens.microscope import MicroscopeScreen
 from .screens.replay import ReplayScreen
 from .screens.run_screen import RunScreen
 from .screens.runs import RunsScreen
@@ -249,6 +250,7 @@ class PpoTuiApp(ReportingApp):
         if game:
             game.renew_facts()
         self.controller.watch_game(game is not None and game.to_be_seen)
+        self.controller.watch_updates(any(isinstance(screen, MicroscopeScreen) for screen in self.screen_stack))
         self._leave_when_due()
 
     # ── Commands ────────────────────────────────────────────────────────────────────────────────────────────
@@ -337,6 +339,12 @@ class PpoTuiApp(ReportingApp):
 
     def action_runs(self) -> None:
         self._go_to(RunsScreen, ascii=self.look.ascii)
+
+    def action_microscope(self) -> None:
+        if self.controller.session.learns:
+            self._go_to(MicroscopeScreen, ascii=self.look.ascii)
+        else:
+            self.notify("nothing is learnt here: a trained policy plays")
 
     def on_main_screen_chart_zoomed(self) -> None:
         self._show_page("chart", lambda: ChartScreen(self.controller, self.main.charts))
@@ -452,6 +460,8 @@ class PpoTuiApp(ReportingApp):
         self._end(Departure.HUNG_UP, 129)
 
     def _end(self, departure: Departure, exit_code: int) -> None:
+        if departure in (Departure.ENDED, Departure.DETACHED):
+            self.controller.watch_updates(False)  # a run that waits between two minibatches is not kept waiting
         self.departure = departure
         self.exit(return_code=exit_code)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..protocol import (
+    WATCH_SECONDS,
     CheckpointSaved,
     Command,
     CommandRefused,
@@ -20,13 +21,18 @@ from ..protocol import (
     RunState,
     SaveCheckpoint,
     StateChanged,
+    StepMinibatches,
     StepUpdates,
     Stop,
+    UpdateInspected,
+    WatchUpdate,
 )
 from .clip_player import DEFAULT_FPS, ClipPlayer
 from .editor import Editor
 from .session import HistoryRestarted, Session
 from .view import Kind, RunView
+
+_RENEW_SECONDS = WATCH_SECONDS / 3
 
 Messages = deque[tuple[Kind, str]]
 """Messages of libraries and loggers, from any thread."""
@@ -58,6 +64,7 @@ class Controller:
         self._clock = clock
         self._polled_at = clock()
         self._elapsed = 0.0
+        self._watching_since: float | None = None
 
     @property
     def elapsed(self) -> float:
@@ -97,6 +104,8 @@ class Controller:
             return isinstance(event, Rewound | CommandRefused | RunFinished)
         if self.request == "stopping":
             return isinstance(event, RunFinished)
+        if self.request == "one minibatch":
+            return isinstance(event, UpdateInspected | CommandRefused | RunFinished)
         return isinstance(event, StateChanged | CommandRefused | RunFinished)
 
     # ── Commands ────────────────────────────────────────────────────────────────────────────────────────────
@@ -131,6 +140,34 @@ class Controller:
         if not self.session.shows_game:
             return "the record of a run keeps no pictures of the game"
         return "" if self.clip_player.fps > 0 else "the game is off: --fps 0"
+
+    def watch_updates(self, looking: bool) -> None:
+        """Tell the engine whether the microscope is open.
+
+        It hears of each change, and repeatedly while it is.
+        """
+        if self.session.only_watches or not self.view.started or self.view.finished:
+            return
+        now, since = self._clock(), self._watching_since
+        if looking and (since is None or now - since >= _RENEW_SECONDS):
+            self._watching_since = now
+            self.session.send(WatchUpdate())
+        elif not looking and since is not None:
+            self._watching_since = None
+            self.session.send(WatchUpdate(open=False))
+
+    @property
+    def can_step_minibatches(self) -> bool | None:
+        """Whether there are minibatches to step through.
+
+        None where there are, but not now or not by this screen.
+        """
+        if self.session.is_record or self.view.configured("run.algorithm") == "a3c":
+            return False
+        return True if self.session.can_steer and not self.view.finished else None
+
+    def step_minibatch(self) -> None:
+        self._send(StepMinibatches(), "one minibatch")
 
     def step(self, updates: int = 1) -> None:
         self._send(StepUpdates(updates=updates), "one update" if updates == 1 else f"{updates:,} updates")

@@ -20,8 +20,8 @@ APP, TRAIN, LIST, EDIT, CHART, RUNS = "app", "train", "list", "edit", "chart", "
 """Contexts of keys: everywhere, the main screen, lists, the settings, a single chart, and all runs (a list with a
 chart)."""
 
-GAME, REPLAY = "game", "replay"
-"""And the game's own screen, and a replay, whose keys come before the main screen's."""
+GAME, REPLAY, MICROSCOPE = "game", "replay", "microscope"
+"""And the game's own screen, a replay, whose keys come before the main screen's, and the microscope."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,38 @@ KEYS: tuple[Key, ...] = (
     Key("replay-on", "full_stop", "seek(1)", ".", "Go on by a twentieth of the run.", "On", "Replay", (REPLAY,)),
     Key("replay-begin", "home", "seek_to(0)", "home", "Go to the beginning.", "", "Replay", (REPLAY,)),
     Key("replay-end", "end", "seek_to(1)", "end", "Go to the end.", "", "Replay", (REPLAY,)),
+    Key(
+        "microscope",
+        "x",
+        "microscope",
+        "x",
+        "Look at the newest update: clipped ratios, advantages, values, gradients, minibatch by minibatch.",
+        "",
+        "Microscope",
+        _APP,
+    ),
+    Key(
+        "next-minibatch",
+        "n",
+        "next_minibatch",
+        "n",
+        "Learn from one more minibatch, then pause (in the microscope).",
+        "Minibatch",
+        "Microscope",
+        (MICROSCOPE,),
+    ),
+    Key(
+        "next-page",
+        "right,down,tab,pagedown,l,j",
+        "turn(1)",
+        "← →",
+        "Turn the pages of the microscope.",
+        "Page",
+        "Microscope",
+        (MICROSCOPE,),
+    ),
+    Key("previous-page", "left,up,shift+tab,pageup,h,k", "turn(-1)", "←", contexts=(MICROSCOPE,)),
+    Key("close-microscope", "escape", "back", "esc", label="Back", contexts=(MICROSCOPE,)),
     Key("checkpoints", "C", "checkpoints", "C", "See the checkpoints, and go back to one.", "", "Screens", _APP),
     Key("runs", "r", "runs", "r", "See all runs here.", "Runs", "Screens", _APP),
     Key("traceback", "t", "traceback", "t", "Read the traceback of a failed run.", "Trace", "Screens", _APP),

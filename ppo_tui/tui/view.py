@@ -34,12 +34,14 @@ from ..protocol import (
     SettingChanged,
     StateChanged,
     UpdateFinished,
+    UpdateInspected,
     UpdateProgress,
     WorkerInfo,
     WorkersStatus,
 )
 from ..sinks.wording import describe, describe_best, describe_change
 from ..text import one_line
+from .inspections import Inspections
 from .session.base import HistoryRestarted
 
 
@@ -145,6 +147,7 @@ class RunView:
         settings: live hyper-parameters by dotted name, with the values in force (after annealing).
         changes: the accepted edits, oldest first, those of abandoned branches included.
         marks: those on the curves, oldest first.
+        inspections: the updates that somebody looked at.
         standing: the run beside the measured curve of its preset.
         history: the edits of the present branch, to undo and redo.
         checkpoints: oldest first; one saved to the same path replaces the one before.
@@ -169,6 +172,7 @@ class RunView:
         self.marks: list[Mark] = []
         self.history = History()
         self.standing = Standing()
+        self.inspections = Inspections()
         self.episodes = 0
         self.best: EpisodeFinished | None = None
         self.checkpoints: list[Checkpoint] = []
@@ -323,6 +327,10 @@ class RunView:
         self._pace.append((event.step, event.elapsed - self._paused_seconds))
 
     @_on.register
+    def _(self, event: UpdateInspected) -> None:
+        self.inspections.add(event)
+
+    @_on.register
     def _(self, event: SettingChanged) -> None:
         self.settings[event.key] = event.new
         self.changes.append(event)
@@ -360,6 +368,7 @@ class RunView:
             series.rewind(event.step)
         self.step, self.update = event.step, event.update
         self.rollout = self.learning = None
+        self.inspections.rewind(event.update)
         self._pace.clear()
         for change in self.history.rewind(event.update):
             self.settings[change.key] = change.old

@@ -193,6 +193,7 @@ class Inspection(Observer):
             "advantages": measures.histogram(advantages, *measures.range_of(advantages), BINS),
             "advantage_mean": mean,
             "advantage_std": std,
+            "better": None if mean is None else float((advantages > 0).mean()),
             "log_probs": measures.histogram(log_probs, *measures.range_of(log_probs), BINS),
             "log_prob_mean": measures.mean_and_std(log_probs)[0],
             "values": measures.short(values[points].tolist()),

@@ -33,6 +33,12 @@ class Session(Protocol):
     shows_game: bool = True
     """Whether there are clips of the game; a record has none."""
 
+    learns: bool = True
+    """Whether a learner is behind it."""
+
+    is_record: bool = False
+    """Whether it is the record of a run, of which nothing more can be asked."""
+
     opens_game: bool = False
     """Whether the screen begins with the game."""
 

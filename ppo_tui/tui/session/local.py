@@ -124,6 +124,7 @@ class WatchSession(LocalSession):
 
     owns_run = False
     can_steer = False
+    learns = False
     opens_game = True
 
     @property

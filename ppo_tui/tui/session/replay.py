@@ -38,6 +38,7 @@ class ReplaySession(Session):
     owns_run = False
     can_steer = False
     shows_game = False
+    is_record = True
 
     def __init__(
         self, events: Path, *, speed: float | None = None, clock: Callable[[], float] = time.monotonic
