@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -136,13 +137,23 @@ class Controls:
 
     Belongs to the training thread.
 
+    Args:
+        clock: seconds, monotonic.
+
     Attributes:
         watchers: those who look at the updates.
     """
 
-    def __init__(self, context: RunContext, inbox: Inbox, engine: Steerable) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        inbox: Inbox,
+        engine: Steerable,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._context, self._inbox, self._engine = context, inbox, engine
-        self.watchers = Watchers()
+        self.watchers = Watchers(clock)
         self._paused = self._between_minibatches = self._stepping = False
         self._published = RunState.TRAINING
         self._updates_until_pause: int | None = None

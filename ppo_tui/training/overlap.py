@@ -38,12 +38,17 @@ class Gate:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._left: int | None = None
-        self._paused = self._abandoned = False
+        self._paused = self._abandoned = self._waiting = False
 
     @property
     def spent(self) -> bool:
         """Whether the minibatches allowed are done."""
         return self._left == 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a thread waits here for more minibatches to be allowed."""
+        return self._waiting and self.spent
 
     def allow(self, minibatches: int | None) -> None:
         """Let so many more minibatches pass; None sets no limit."""
@@ -75,7 +80,9 @@ class Gate:
             _Abandoned: nobody wants the update any more.
         """
         with self._changed:
+            self._waiting = True
             self._changed.wait_for(lambda: self._abandoned or not (self._paused or self.spent))
+            self._waiting = False
             if self._abandoned:
                 raise _Abandoned
 
@@ -201,13 +208,14 @@ class Learning:
 
         Waits up to `wait` seconds for some. Where the learner waits at its gate, the run pauses.
         """
+        waiting = self._gate.waiting  # then all that it has to say is in the queue already
         with contextlib.suppress(queue.Empty):
             progress = self._progress.get(block=wait > 0, timeout=wait)
             while True:
                 if progress is not None:
                     self._context.publish(progress)
                 progress = self._progress.get_nowait()
-        if self.under_way and self._gate.spent:
+        if waiting:
             controls.pause_between_minibatches()
 
     def pause(self, paused: bool) -> None:

@@ -26,8 +26,9 @@ class Inspections:
         """Take in an event; a later one of the same update replaces it."""
         self.newest = event
         numbers = event.means or tuple(share for choice in event.choices for share in choice)
-        if self.course and (self.course[-1][0] >= event.update or len(self.course[-1][1]) != len(numbers)):
-            self.rewind(event.update - 1)
+        self.rewind(event.update - 1)
+        if self.course and len(self.course[-1][1]) != len(numbers):  # of another policy
+            self.course.clear()
         self.course.append((event.update, numbers))
 
     def rewind(self, update: int) -> None:

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from ppo_tui import load_preset
 from ppo_tui.distributed.ranks import ALONE
 from ppo_tui.errors import ConfigError
-from ppo_tui.protocol import Cause, CommandRefused, Event, Pause, Resume, SetValue, Stop, WatchGame, WithdrawValue
+from ppo_tui.protocol import (
+    WATCH_SECONDS,
+    Cause,
+    Command,
+    CommandRefused,
+    Event,
+    Pause,
+    Resume,
+    Rewind,
+    SaveCheckpoint,
+    SetValue,
+    StateChanged,
+    StepMinibatches,
+    StepUpdates,
+    Stop,
+    WatchGame,
+    WatchUpdate,
+    WithdrawValue,
+)
 from ppo_tui.training.controls import Controls, Inbox, Requests, StopTraining
 from ppo_tui.training.hub import EventHub, FunctionSink, RunContext, TrainingClock
 
@@ -21,11 +40,14 @@ class Engine:
 
     def __init__(self) -> None:
         self.paused: list[bool] = []
+        self.meanwhile: Callable[[], None] = lambda: None
         self.allowed: list[int | None] = []
         self.watched: list[WatchGame] = []
 
     def pause(self, paused: bool) -> None:
         self.paused.append(paused)
+        if paused:
+            self.meanwhile()
 
     def allow(self, minibatches: int | None) -> None:
         self.allowed.append(minibatches)
@@ -50,10 +72,15 @@ def engine() -> Engine:
 
 
 @pytest.fixture
-def controls(published: list[Event], inbox: Inbox, engine: Engine) -> Controls:
+def now() -> list[float]:
+    return [0.0]
+
+
+@pytest.fixture
+def controls(published: list[Event], inbox: Inbox, engine: Engine, now: list[float]) -> Controls:
     clock = TrainingClock()
     context = RunContext(load_preset("cartpole"), clock, EventHub([FunctionSink(published.append)], clock), ALONE)
-    return Controls(context, inbox, engine)
+    return Controls(context, inbox, engine, clock=lambda: now[0])
 
 
 def test_the_last_value_asked_for_wins_and_keeps_who_and_why(controls, inbox):
@@ -134,3 +161,104 @@ def test_an_environment_that_is_not_there_is_not_watched(controls, inbox, engine
     assert [command.env for command in engine.watched] == [7]
     (refused,) = published
     assert f"watch env {env} at {fps:g} fps: envs are 0 to 7" in refused.message
+
+
+# ── Between two minibatches ─────────────────────────────────────────────────────────────────────────────────
+
+
+def step_to_a_pause(controls: Controls, inbox: Inbox, engine: Engine, command: Command) -> None:
+    """A minibatch is asked for and done; the command comes while the run waits after it."""
+    inbox.send(StepMinibatches(minibatches=1, by="screen (pid 1)"))
+    controls.check(mid_update=True)
+    controls.pause_between_minibatches()
+    engine.meanwhile = lambda: inbox.send(command)
+    controls.check(mid_update=True)
+
+
+def states(published: list[Event]) -> list[str]:
+    return [event.state for event in published if isinstance(event, StateChanged)]
+
+
+def test_steps_within_an_update_stay_paused_for_those_who_see_it(controls, inbox, engine, published):
+    for _ in range(3):
+        step_to_a_pause(controls, inbox, engine, StepMinibatches(minibatches=2))
+    assert engine.allowed == [1, 2, 1, 2, 1, 2]
+    assert states(published) == ["paused"], "no line of the log a minibatch"
+    controls.check()
+    assert states(published) == ["paused", "training"], "the next rollout is collected"
+
+
+@pytest.mark.parametrize("command", [Resume(), Stop(save=True)])
+def test_going_on_and_stopping_free_the_learner(controls, inbox, engine, command):
+    step_to_a_pause(controls, inbox, engine, command)
+    assert engine.allowed == [1, None]
+    assert engine.paused == [True, False]
+    assert controls.watchers.present
+
+
+@pytest.mark.parametrize(
+    "command",
+    [SaveCheckpoint(), Rewind(path="best"), StepUpdates(updates=1), WatchUpdate(open=False, by="screen (pid 1)")],
+    ids=["save", "rewind", "step", "close"],
+)
+def test_what_waits_for_the_end_of_the_update_brings_it_about_and_pauses_there(controls, inbox, engine, command):
+    step_to_a_pause(controls, inbox, engine, command)
+    assert engine.allowed == [1, None]
+    assert engine.paused == [True, False]
+    controls.at_boundary()
+    engine.meanwhile = lambda: inbox.send(Resume())
+    controls.check()
+    assert engine.paused == [True, False, True, False], "it pauses after the update"
+    inbox.send(command)
+    controls.check(mid_update=True)
+    assert len(engine.paused) == 4, "a run that learns is not paused by it"
+
+
+def test_the_run_waits_for_no_one_who_is_gone(controls, inbox, engine, published, now):
+    inbox.send(WatchUpdate(by="another"))
+    inbox.send(StepMinibatches(by="screen"))
+    controls.check(mid_update=True)
+    now[0] = WATCH_SECONDS
+    controls.pause_between_minibatches()
+    controls.check(mid_update=True)
+    assert engine.allowed == [1, None]
+    assert published[-1].reason == "nobody looks at the update any more"
+    assert not controls.watchers.present
+
+
+def test_an_ordinary_pause_does_wait_for_everybody(controls, inbox, engine, now):
+    inbox.send(StepMinibatches())
+    controls.check(mid_update=True)
+    controls.pause_between_minibatches()
+    inbox.send(Pause(by="ctl"))
+    now[0] = 10 * WATCH_SECONDS
+    engine.meanwhile = lambda: inbox.send(StepUpdates())
+    controls.check(mid_update=True)
+    assert engine.allowed == [1, None], "by the step, and not before"
+
+
+def test_one_of_two_who_look_may_leave(controls, inbox, now):
+    for name in ("one", "other"):
+        inbox.send(WatchUpdate(by=name))
+    inbox.send(WatchUpdate(open=False, by="one"))
+    controls.check()
+    assert controls.watchers.present
+    now[0] = WATCH_SECONDS - 1
+    inbox.send(WatchUpdate(by="other"))
+    controls.check()
+    now[0] = 2 * WATCH_SECONDS - 2
+    assert controls.watchers.present
+    inbox.send(WatchUpdate(open=False, by="other"))
+    controls.check()
+    assert not controls.watchers.present
+
+
+def test_there_is_nothing_to_step_through_in_a3c(published, inbox, engine):
+    clock = TrainingClock()
+    context = RunContext(load_preset("a3c-cartpole"), clock, EventHub([FunctionSink(published.append)], clock), ALONE)
+    inbox.send(StepMinibatches(by="ada"))
+    Controls(context, inbox, engine).check()
+    assert [(event.by, event.message.partition(":")[0]) for event in published] == [
+        ("ada", "A3C has no minibatches to step through")
+    ]
+    assert engine.allowed == []

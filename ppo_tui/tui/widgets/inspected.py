@@ -59,7 +59,9 @@ class Pane(Panel):
         if event is None:
             return self._below(Content(""), self._missing(), width, height)
         caption = self.caption(event)
-        return self._below(self.figure(event, width, self._room(caption, width, height)), caption, width, height)
+        room = self._room(caption, width, height)
+        figure = self.figure(event, width, room) if _fits(width, room) else Content("")
+        return self._below(figure, caption, width, height)
 
     def _room(self, caption: str, width: int, height: int) -> int:
         """Rows for the picture."""
@@ -100,6 +102,11 @@ def _wrapped(caption: str, width: int, height: int) -> list[str]:
     if len(lines) > most:
         lines = [*lines[: most - 1], f"{lines[most - 1][: max(1, width - 2)]} …"]
     return lines
+
+
+def _fits(width: int, height: int) -> bool:
+    """Whether a picture can be read in so many cells."""
+    return width >= 12 and height >= 3
 
 
 def _content(picture: Picture) -> Content:
@@ -305,7 +312,8 @@ class OverUpdates(Pane):
             for number, (metric, each) in enumerate(known, start=1)
         ]
         rows = self._room(caption, width, height)
-        figure = _content(plot(lines, width, rows, glyphs=self.glyphs).picture) if lines else Content("")
+        drawn = lines and _fits(width, rows)
+        figure = _content(plot(lines, width, rows, glyphs=self.glyphs).picture) if drawn else Content("")
         return self._below(figure, caption, width, height)
 
 
