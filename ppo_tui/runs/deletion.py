@@ -30,6 +30,12 @@ class Weight(NamedTuple):
     files: int
     checkpoints: int
 
+    @property
+    def words(self) -> str:
+        """Such as "1.2 MB in 34 files, with 5 checkpoints"."""
+        saved = f"{self.checkpoints} checkpoint{'' if self.checkpoints == 1 else 's'}"
+        return f"{self.size / 1e6:,.1f} MB in {self.files:,} files, with {saved}"
+
 
 def weigh(path: Path) -> Weight:
     """Measure a run directory, without following links.

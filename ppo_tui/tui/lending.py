@@ -17,7 +17,7 @@ class Lending:
     The app lives on meanwhile, and paints nothing.
     """
 
-    def __init__(self, app: App[object]) -> None:
+    def __init__(self, app: App[None]) -> None:
         self._app = app
         self._process: asyncio.subprocess.Process | None = None
 

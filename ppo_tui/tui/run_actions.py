@@ -70,9 +70,7 @@ def loss_of(path: str) -> str:
     Raises:
         UsageError: it is no run directory, a link, or cannot be entered.
     """
-    weight = weigh(Path(path))
-    saved = f"{weight.checkpoints} checkpoint{'' if weight.checkpoints == 1 else 's'}"
-    return f"{weight.size / 1e6:,.1f} MB in {weight.files:,} files, with {saved}"
+    return weigh(Path(path)).words
 
 
 def delete(path: str) -> str:

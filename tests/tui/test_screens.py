@@ -234,11 +234,14 @@ async def test_a_page_is_mounted_once_and_shows_what_has_come_while_it_was_away(
         await it.press("A")
         page = it.app.screen
         assert "Changes · 1" in it.picture
+        before = it.said("#details")
         await it.press("A")
         await it.say(SettingChanged(key=LR, old=2e-4, new=4e-4, by="ana", step=2048, update=2, time=1.7e9))
         await it.press("A")
         assert it.app.screen is page
-        assert "0.0002 → 0.0004" in it.picture
+        assert "2e-4 → 4e-4" in it.picture
+        assert it.said("#details") == before, "the cursor stays with its change"
+        await it.press("home")
         assert "0.0002 → 0.0004" in it.said("#details")
 
 
