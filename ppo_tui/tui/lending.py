@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from textual.app import App, SuspendNotSupported
+
+_INTERRUPTED = 130
+"""Exit code of a program that was ended by Ctrl+C."""
 
 
 class Lending:
@@ -48,11 +52,13 @@ class Lending:
     async def _run(self, arguments: Sequence[str]) -> None:
         terminal = sys.__stderr__
         assert terminal is not None, "an app that can be suspended has a terminal"
+        terminal.write(f"ppo-tui {shlex.join(arguments)} is starting; ctrl+c goes back\n")
+        terminal.flush()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "ppo_tui", *arguments, stdout=terminal.fileno(), stderr=terminal.fileno()
         )
         try:
-            if await self._process.wait() > 0:
+            if await self._process.wait() not in (0, _INTERRUPTED):
                 await _read_line(terminal.fileno())  # what it printed would be gone otherwise
         finally:
             self._process = None

@@ -119,7 +119,7 @@ def settings_table(runs: Mapping[str, RunSummary]) -> Content:
     for key in keys:
         old = next(changed[key][0] for changed in changes.values() if key in changed)
         values = [old, *(changed[key][1] if key in changed else old for changed in changes.values())]
-        shown = [one_line(formats.setting(value)) for value in values]
+        shown = [_written(value) for value in values]
         if table:
             lines.append(Content(f"{key:<{width}}" + "".join(f" {_cut(text):>{_VALUE - 1}}" for text in shown)))
         else:
@@ -128,13 +128,18 @@ def settings_table(runs: Mapping[str, RunSummary]) -> Content:
     return Content("\n").join(lines)
 
 
+def _written(value: object) -> str:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return f"{value:,}" if whole else one_line(formats.setting(value))
+
+
 def _cut(text: str) -> str:
     return text if len(text) < _VALUE else f"{text[: _VALUE - 2]}…"
 
 
 def comparison_table(runs: Mapping[str, RunSummary]) -> Content:
     """Returns, steps and time of runs, the best on top."""
-    heading = f"   {'name':<30} {'return':>8} {'best':>8} {'steps':>8} {'time':>8} {'steps/s':>8}  state"
+    heading = f"   {'name':<24} {'return':>8} {'best':>8} {'steps':>8} {'time':>8} {'steps/s':>8}  state"
     lines = [Content.assemble((heading, "$quiet"))]
     ranked = sorted(runs.items(), key=lambda pair: -(score if (score := score_of(pair[1])) is not None else -1e300))
     for letter, run in ranked:
@@ -144,7 +149,7 @@ def comparison_table(runs: Mapping[str, RunSummary]) -> Content:
         lines.append(
             Content.assemble(
                 (f"{letter:<3}", "bold $primary"),
-                f"{one_line(run.name):<30.30} ",
+                f"{one_line(run.name):<24.24} ",
                 " ".join(f"{number:>8}" for number in numbers),
                 f"  {one_line(run.state)}",
             )
