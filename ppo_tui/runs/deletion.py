@@ -34,7 +34,8 @@ class Weight(NamedTuple):
     def words(self) -> str:
         """Such as "1.2 MB in 34 files, with 5 checkpoints"."""
         saved = f"{self.checkpoints} checkpoint{'' if self.checkpoints == 1 else 's'}"
-        return f"{self.size / 1e6:,.1f} MB in {self.files:,} files, with {saved}"
+        size = f"{self.size / 1e6:,.1f} MB" if self.size >= 1e6 else f"{self.size / 1e3:,.0f} KB"
+        return f"{size} in {self.files:,} files, with {saved}"
 
 
 def weigh(path: Path) -> Weight:

@@ -493,10 +493,12 @@ class PpoTuiApp(ReportingApp):
     async def action_interrupt(self) -> None:
         """Ctrl+C: ask how to leave; the second time, stop at once.
 
-        The second time a run of this process stops without a checkpoint, and a run elsewhere is left alone.
+        The second time a run of this process stops without a checkpoint, and a run elsewhere is left alone. A visit
+        of another run only ends.
         """
-        self._come_home()
-        if self._leaving or isinstance(self.screen, LeaveDialog):
+        if self.is_visiting:
+            self._come_home()
+        elif self._leaving or isinstance(self.screen, LeaveDialog):
             if not self.controller.session.owns_run:
                 self.detach()
                 return
