@@ -1,4 +1,4 @@
-"""The runs of a directory for a list that stays open: only changes are read again."""
+"""A catalogue of runs for an open list, reading only changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Catalogue:
         self._progress: dict[str, Progress] = {}
 
     def look(self) -> list[RunSummary]:
-        """All runs in the order of `list_runs`, with their progress as read so far."""
+        """All runs, as `list_runs` orders them, with their known progress."""
         found: list[RunSummary] = []
         places: dict[str, Place] = {}
         for place in run_places(self._runs_dir):
@@ -34,7 +34,7 @@ class Catalogue:
         return in_order(found)
 
     def read(self, path: str) -> RunSummary | None:
-        """The run in this directory with what its metrics say by now; None if it is gone."""
+        """The run with all of its metrics so far; None without one."""
         if (place := self._places.get(path)) is None:
             return None
         progress = self._progress.setdefault(path, Progress())
@@ -46,5 +46,5 @@ class Catalogue:
         return summarise_at(place, progress)
 
     def curve(self, path: str) -> tuple[Point, ...]:
-        """The mean return of a run, as far as it has been read."""
+        """The mean return of a run, as far as read."""
         return tuple(self._progress[path].curve) if path in self._progress else ()

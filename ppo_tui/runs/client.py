@@ -230,9 +230,9 @@ def status(run_dir: RunDirectory) -> RunSummary:
 
 
 def ask_runs(runs: Sequence[RunSummary]) -> list[RunSummary]:
-    """Ask those under way, at once, whether they are paused and how far they are.
+    """Ask runs under way for their state and their step.
 
-    One that does not answer within `LOOK_SECONDS` stays as its files have it.
+    All are asked at once. One that does not answer within `LOOK_SECONDS` stays as its files have it.
     """
     asked = [run for run in runs if run.under_way and run.pid is not None]
     if not asked:

@@ -24,7 +24,7 @@ _MOST_DEPTH = 20
 
 
 class Weight(NamedTuple):
-    """What a run directory holds."""
+    """The contents of a run directory, counted."""
 
     size: int
     files: int

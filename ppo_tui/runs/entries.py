@@ -66,7 +66,7 @@ def holds_run(path: Path) -> bool:
 
 
 def is_run(directory: Directory) -> bool:
-    """Whether this held directory is that of a run, whole or damaged."""
+    """As `holds_run`, of a directory held open."""
     with contextlib.suppress(OSError, UsageError):
         if directory.stat(JSON_FILE) is not None:
             return True

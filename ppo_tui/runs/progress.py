@@ -1,4 +1,4 @@
-"""Progress of a run, read from its metrics as far as they have grown."""
+"""Progress of a run, read from its growing metrics."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Progress:
         self._stride = self._skipped = 1
 
     def read(self, directory: Directory) -> None:
-        """Read what was appended since the last time; all of another file."""
+        """Read lines appended since the last time; all of another file."""
         try:
             file = directory.open_file(METRICS_FILE)
         except (OSError, UsageError):

@@ -112,7 +112,7 @@ def find_run(text: str | Path, *, runs_dir: Path = RUNS_DIR) -> RunDirectory:
 
 
 def find_runs(text: str | Path, *, runs_dir: Path = RUNS_DIR) -> list[RunDirectory]:
-    """The run named `text`, or the trials of the sweep of this name.
+    """The run, or the trials of the sweep, named `text`.
 
     Raises:
         UsageError: there is neither, or the sweep has no trial yet.
@@ -135,7 +135,7 @@ def list_runs(runs_dir: Path = RUNS_DIR) -> list[RunSummary]:
 
 
 def in_order(runs: Iterable[RunSummary]) -> list[RunSummary]:
-    """Sort runs by their start, the latest first; trials by name within their sweep."""
+    """Sort runs by their start, the latest first; trials by name."""
     begun: dict[str, float] = {}
     for run in (runs := list(runs)):
         group = run.sweep or run.name
@@ -155,7 +155,7 @@ _outcomes_decoder = msgspec.json.Decoder(list[Outcome])
 
 
 class Place(NamedTuple):
-    """Where a run may be: a path, and the sweep that it is in."""
+    """A possible run: its path, and its sweep if any."""
 
     path: Path
     sweep: str | None = None
@@ -180,7 +180,7 @@ def run_places(runs_dir: Path = RUNS_DIR) -> list[Place]:
 
 
 def _outcomes(sweep: Path) -> dict[str, Outcome]:
-    """The ended trials of a sweep, by the names of their runs; none of a damaged file."""
+    """The ended trials of a sweep, by the names of their runs."""
     with contextlib.suppress(OSError, UsageError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         with Directory.open(sweep) as directory:
             results = _outcomes_decoder.decode(directory.read(RESULTS_FILE, _MOST_RESULT_BYTES))
@@ -189,7 +189,7 @@ def _outcomes(sweep: Path) -> dict[str, Outcome]:
 
 
 def summarise_at(place: Place, progress: Progress | None = None) -> RunSummary | None:
-    """The summary of the run at `place`; None where there is none.
+    """The summary of the run at `place`; None without one.
 
     Args:
         progress: as known so far; else all of its metrics are read.
@@ -210,7 +210,7 @@ def run_directories(runs_dir: Path = RUNS_DIR) -> list[RunDirectory]:
 
 
 def _in_its_sweep(run: RunSummary, place: Place) -> RunSummary:
-    """The summary with what the sweep says about its trial."""
+    """Add the sweep's own facts about its trial."""
     if place.sweep is None:
         return run
     outcome = place.outcome

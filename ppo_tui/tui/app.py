@@ -408,7 +408,7 @@ class PpoTuiApp(ReportingApp):
 
     @property
     def _page_prefix(self) -> str:
-        """The beginning of the names of a visit's pages, which go with it."""
+        """The beginning of the names of a visit's own pages."""
         return f"visit-{self._visited}-" if self.is_visiting else ""
 
     def action_edit(self) -> None:

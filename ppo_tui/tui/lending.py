@@ -84,7 +84,7 @@ async def _read_line(terminal: int) -> None:
 
 @contextlib.contextmanager
 def _interrupts_elsewhere() -> Iterator[None]:
-    """Leave Ctrl+C to the program with the terminal: it is not meant for the run here."""
+    """Leave Ctrl+C to the program with the terminal."""
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         yield

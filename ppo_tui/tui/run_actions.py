@@ -1,4 +1,7 @@
-"""What the list of runs does with a run. For threads: it reads disks and waits for processes."""
+"""Actions of the list of runs on a run.
+
+For threads: they read disks and wait for processes.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from .session import AttachedSession, ReplaySession, Session
 
 
 def open_session(path: str, *, readonly: bool) -> Session:
-    """A session with the run in this directory: attached while it trains, else replayed.
+    """A session with a run: attached while it trains, else replayed.
 
     Args:
         readonly: never steer it.
@@ -50,7 +53,7 @@ def stop(path: str) -> str:
 
 
 def resume(path: str) -> str:
-    """Continue an ended run in the background; return in words that it trains.
+    """Continue an ended run in the background; return the outcome.
 
     Raises:
         PPOTuiError: it is running, or refuses to; the message is its own.
@@ -65,7 +68,7 @@ def resume(path: str) -> str:
 
 
 def loss_of(path: str) -> str:
-    """What would be lost with a run, in words.
+    """The loss by a deletion, in words.
 
     Raises:
         UsageError: it is no run directory, a link, or cannot be entered.
@@ -74,7 +77,7 @@ def loss_of(path: str) -> str:
 
 
 def delete(path: str) -> str:
-    """Delete an ended run; return in words that it is gone.
+    """Delete an ended run; return the outcome.
 
     Raises:
         UsageError: it is not deleted, and why.
@@ -90,7 +93,7 @@ _MOST_COLUMNS = 4
 
 
 def settings_table(runs: Mapping[str, RunSummary]) -> Content:
-    """The settings in which runs differ, as they were configured.
+    """The differing settings of runs, as configured.
 
     Args:
         runs: by the letters that they are known by.
@@ -164,7 +167,7 @@ _OF_DIFFERENT_KINDS = "returns of different environments cannot be compared"
 
 
 def damage(run: RunSummary, files: Sequence[str]) -> Content:
-    """What is wrong with a damaged run, and what there is of it."""
+    """The damage of a run, and its remaining files."""
     lines = [
         Content.assemble((one_line(run.problem or "unknown"), "bold $warning")),
         Content(""),

@@ -1,4 +1,4 @@
-"""The list of runs as rows: a tree of sweeps, sorted and filtered. Pure."""
+"""The list of runs: sorted, filtered, with sweeps as trees. Pure."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def is_run(item: Item | None) -> TypeGuard[RunSummary]:
 
 
 def key_of(item: Item) -> str:
-    """What an item is known by while the list changes."""
+    """The name of an item while the list changes."""
     return item.path if is_run(item) else f"sweep {item.name}"
 
 
@@ -87,7 +87,7 @@ def _or_lowest(value: float | None) -> float:
 
 
 def arrange(runs: Sequence[RunSummary], sorting: Sorting, wanted: str, unfolded: Collection[str]) -> list[Item]:
-    """The items of the list, in order: sweeps with their trials below them.
+    """The items of the list in order, trials below their sweeps.
 
     Args:
         wanted: words of the filter; trials that match are shown in folded sweeps too.
@@ -110,7 +110,7 @@ def arrange(runs: Sequence[RunSummary], sorting: Sorting, wanted: str, unfolded:
 
 
 def words_of(run: RunSummary) -> str:
-    """What the filter looks through."""
+    """The words searched by the filter."""
     return f"{run.name} {run.preset} {run.env} {run.state}"
 
 
@@ -125,7 +125,7 @@ _LONGEST_CURVE = 40
 
 @dataclass(frozen=True)
 class Columns:
-    """Widths of the columns for the width of the list; 0 for one without room."""
+    """Widths of the columns; 0 for one without room."""
 
     name: int
     curve: int
@@ -205,7 +205,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def describe_sweep(sweep: Sweep) -> str:
-    """How many trials are in which state, and which is the best."""
+    """Count the trials by state, and name the best."""
     states = dict.fromkeys(sorted((trial.state for trial in sweep.trials), key=_rank))
     counts = [f"{sum(trial.state == state for trial in sweep.trials)} {state}" for state in states]
     best = sweep.best

@@ -194,6 +194,10 @@ async def test_marked_runs_are_compared_and_lie_over_the_own_return(box, tmp_pat
         await it.press("space")
         await until(it, lambda: "A beta 300" in it.picture and "B alpha 60" in it.picture)
         assert "B•" in chosen(it), "the point stays with this screen's run"
+        await it.press("left", "left")
+        assert "step 2,048" in it.picture
+        assert "A beta 8" in it.picture
+        await it.press("0")
         await it.press("c")
         compared = [line for line in it.picture.splitlines() if "finished" in line and "│ " in line]
         assert ["beta" in line for line in compared][:2] == [True, False]

@@ -65,7 +65,7 @@ class MainScreen(ChartActions, Screen[None]):
         """A request for the whole screen for the settings."""
 
     class Watched(Message):
-        """A request to watch the policy of the run that has ended."""
+        """A request to watch the policy of the ended run."""
 
     class Left(Message):
         """There was nothing on this screen to go back from."""

@@ -74,7 +74,7 @@ class ListScreen(RunScreen, Generic[T]):
         raise NotImplementedError
 
     def identity(self, item: T) -> object:
-        """What the item is known by: the cursor stays with it while the list changes."""
+        """The identity of an item in a changing list, for the cursor."""
         return item
 
     def describe(self, item: T) -> Content:
@@ -107,7 +107,7 @@ class ListScreen(RunScreen, Generic[T]):
         self.fill([item for item, _ in shown], [row for _, row in shown], f"{self.NAME} · {count}")
 
     def fill(self, items: Sequence[T], rows: Sequence[Content], title: str) -> None:
-        """Show other items; the cursor stays with the chosen one, if it is still there."""
+        """Show other items; the cursor stays with its own if possible."""
         at = self._listing.cursor
         if (chosen := self.chosen) is not None:
             known = self.identity(chosen)

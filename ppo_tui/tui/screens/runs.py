@@ -1,4 +1,4 @@
-"""All runs of this directory, and what can be done with them."""
+"""All runs of this directory, and actions on them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
             self.session = session
 
     class Marked(Message):
-        """The marked runs, whose returns lie over this screen's run's."""
+        """The marked runs, for the main chart of the return."""
 
         def __init__(self, runs: Sequence[RunCurves]) -> None:
             super().__init__()
@@ -111,7 +111,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
         self.call_after_refresh(self._fill)
 
     def _read(self) -> None:
-        """Read all runs in a thread, and once more if that was asked for meanwhile."""
+        """Read all runs in a thread, and once more if asked meanwhile."""
         self._read_again = self._is_reading
         if not self._is_reading:
             self._is_reading = True
@@ -124,7 +124,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
 
     @work(thread=True, group="reading")
     def _read_all(self, marked: Sequence[str], on_screen: Sequence[str]) -> None:
-        """Look at all runs, then read their metrics: first of those on the screen, then of the others."""
+        """Look at all runs, then read metrics, of the visible ones first."""
         runs = self._catalogue.look()
         if not self._is_read:
             self.call_later(self._take, runs)
@@ -177,7 +177,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
         return key_of(item)
 
     def renew(self) -> None:
-        """Bring the head up to date: events of this screen's run change no other run."""
+        """Bring the head up to date; events change no other run."""
         self.header.renew()
         if not self._items:
             self._fill()
@@ -207,7 +207,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
         return run_row(item, self._columns, sign=self._sign(item), curve=self._catalogue.curve(item.path))
 
     def _sign(self, run: RunSummary) -> str:
-        """The run's letter in the charts, and a point for this screen's run."""
+        """The run's letter in the charts; a point for the own run."""
         letter = run_letter(self._marked.index(run.path)) if run.path in self._marked else ""
         return letter + ("•" if self._is_own(run.path) else "")
 
@@ -237,14 +237,17 @@ class RunsScreen(ChartActions, ListScreen[Item]):
     # ── Moving ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def action_move(self, across: int, down: int) -> None:
-        """Choose a run by down and up; fold a sweep, or move the cursor over the curves, by left and right."""
+        """Choose a run by down and up.
+
+        Left and right fold and unfold a sweep, or move the cursor over the curves.
+        """
         if down:
             super().action_move(across, down)
         elif across and not self._fold(across < 0):
             self.action_cursor(across)
 
     def _fold(self, folded: bool) -> bool:
-        """Hide or show the trials of the chosen sweep; False without a change."""
+        """Hide or show a sweep's trials; False without a change."""
         item = self.chosen
         if item is None or (is_run(item) and not (folded and item.sweep)):
             return False
@@ -295,7 +298,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
         self.app.push_screen(TextScreen(f"{one_line(run.name)} is damaged", run_actions.damage(run, names)))
 
     def action_mark(self) -> None:
-        """Lay the chosen run's curve over the others, or take it away; all trials of a sweep at once."""
+        """Add or remove the chosen run's curve, or those of a sweep."""
         if (item := self.chosen) is None:
             return
         paths = [trial.path for trial in item.trials] if isinstance(item, Sweep) else [item.path]
@@ -325,7 +328,10 @@ class RunsScreen(ChartActions, ListScreen[Item]):
         self.call_later(self.app.push_screen, TextScreen("Settings that differ", table))
 
     def _several(self, what: str) -> dict[str, RunSummary]:
-        """At least two runs by their letters: the marked ones, or the chosen one beside this screen's."""
+        """At least two runs, by their letters.
+
+        The marked ones, or the chosen one beside this screen's.
+        """
         paths = list(self._marked)
         if len(paths) < 2 and (run := self._run(quietly=True)) is not None:
             own = [path for path in self._runs if self._is_own(path)]
@@ -388,11 +394,11 @@ class RunsScreen(ChartActions, ListScreen[Item]):
         self.app.push_screen(ConfirmDialog(question, text, yes), answered)
 
     def _do(self, act: Callable[[str], str], run: RunSummary) -> None:
-        """Act on a run in a thread that keeps nobody from leaving the screen."""
+        """Act on a run in a thread, without delaying the exit."""
         threading.Thread(target=self._act, args=(act, run), name="acting", daemon=True).start()
 
     def _act(self, act: Callable[[str], str], run: RunSummary) -> None:
-        """Act, and report what came of it: the run may have changed while the question stood."""
+        """Act, and report the outcome: the run may have changed meanwhile."""
         try:
             self._report(f"{one_line(run.name)}: {act(run.path)}")
         except (OSError, PPOTuiError) as error:
@@ -411,7 +417,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
         return item if is_run(item) else None
 
     def _run_to_change(self, verb: str) -> RunSummary | None:
-        """The chosen run if this screen may change it; else say why not."""
+        """The chosen run if this screen may change it; else notify."""
         if self.controller.session.only_watches:
             self.app.notify(_READ_ONLY, timeout=4)
             return None

@@ -15,13 +15,13 @@ from .replay import ReplayScreen
 
 
 class VisitScreen(MainScreen):
-    """The main screen of a run that trains elsewhere."""
+    """The main screen of a run in another process."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.VISIT)]
 
 
 class ReplayVisitScreen(ReplayScreen):
-    """The main screen of a run that has ended."""
+    """The main screen of an ended run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.VISIT)]
 

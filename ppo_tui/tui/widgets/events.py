@@ -69,7 +69,7 @@ class Events(Panel):
         self.renew()
 
     def _stay(self) -> None:
-        """Keep a panel that is scrolled back at its lines when new ones come below them."""
+        """Stay at the same lines when new ones come below."""
         entries, before = self._entries(), self._newest
         self._newest = entries[-1] if entries else None
         if not self._back or not any(entry is before for entry in entries):

@@ -33,7 +33,7 @@ class Listing(Panel):
         self.cursor = 0
 
     def show(self, heading: Content, rows: Sequence[Content], cursor: int | None = None) -> None:
-        """Take new rows; the cursor goes to this one, or stays at its place if possible."""
+        """Take new rows, and a new place of the cursor if given."""
         self._heading, self._rows = heading, rows
         self.cursor = max(0, min(self.cursor if cursor is None else cursor, len(rows) - 1))
         self.renew()

@@ -103,7 +103,7 @@ def entry_of(run: RunCurves, index: int, metric: Metric, cursor: float | None, *
 
 
 def line_of(run: RunCurves, index: int, metric: Metric, *, first: int = 1) -> Line:
-    """The curve of a run, as recorded; the arguments are those of `entry_of`."""
+    """The curve of a run, as recorded; arguments as of `entry_of`."""
     series = run.curve(metric)
     return _line(run, index + first - 1, series.steps, metric.values(series))
 
