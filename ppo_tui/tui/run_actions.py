@@ -49,7 +49,8 @@ def stop(path: str) -> str:
     Raises:
         PPOTuiError: it has ended already, does not answer, or belongs to somebody else.
     """
-    return steer(RunDirectory(Path(path)), Stop(reason="stopped from the list of runs"))
+    outcome = steer(RunDirectory(Path(path)), Stop(reason="stopped from the list of runs"))
+    return f"{Path(path).name}: {outcome}"
 
 
 def resume(path: str) -> str:

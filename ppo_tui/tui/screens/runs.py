@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, overload
 
 import msgspec
 from textual import events, work
@@ -41,7 +41,7 @@ from .run_screen import ListScreen
 REFRESH_SECONDS = 5.0
 """How often the runs are looked at again while the screen shows them."""
 
-_SHOW_SECONDS = 0.3
+_SHOW_SECONDS = 0.5
 """Least time between two fillings of the list while metrics are being read."""
 
 _READ_ONLY = "read-only: this screen only watches"
@@ -196,7 +196,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
             len(item.trials) for item in items if isinstance(item, Sweep) and item.folded
         )
         count = f"{shown} of {len(runs)}" if wanted else f"{len(runs)}"
-        self.fill(items, [self.row(item) for item in items], f"{self.NAME} · {count} · {sorting[0]}")
+        self.fill(items, _Rows(self, items), f"{self.NAME} · {count} · {sorting[0]}")
 
     def heading(self) -> str:
         return self._columns.heading()
@@ -400,7 +400,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
     def _act(self, act: Callable[[str], str], run: RunSummary) -> None:
         """Act, and report the outcome: the run may have changed meanwhile."""
         try:
-            self._report(f"{one_line(run.name)}: {act(run.path)}")
+            self._report(one_line(act(run.path)))
         except (OSError, PPOTuiError) as error:
             self._report(str(error), wrong=True)
         self.call_later(self._read)
@@ -425,6 +425,27 @@ class RunsScreen(ChartActions, ListScreen[Item]):
             self.app.notify(f"this screen shows {one_line(run.name)}: leave it with q to {verb} it", timeout=4)
             return None
         return run
+
+
+class _Rows(Sequence[Content]):
+    """The rows of a screen's items, each made when it is shown."""
+
+    def __init__(self, screen: RunsScreen, items: Sequence[Item]) -> None:
+        self._screen, self._items = screen, items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> Content: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Content]: ...
+
+    def __getitem__(self, index: int | slice) -> Content | list[Content]:
+        if isinstance(index, slice):
+            return [self._screen.row(item) for item in self._items[index]]
+        return self._screen.row(self._items[index])
 
 
 _NEWLINE = "\n"
