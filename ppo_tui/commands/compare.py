@@ -51,14 +51,14 @@ def compare(
     from ..comparison.export import check_figure, write_csv, write_figure
     from ..comparison.groups import group_runs, read_run
     from ..files import check_output
-    from ..runs import find_run
+    from ..runs import find_runs
     from .output import whole_runs
 
     if csv is not None:
         check_output("--csv", csv)
     if figure is not None:
         check_figure(figure)
-    found = {run.path.resolve(): run for run in map(find_run, runs)}
+    found = {run.path.resolve(): run for name in runs for run in find_runs(name)}
     whole = whole_runs(found.values(), lambda run: read_run(run, metric))
     groups = group_runs(whole, cast("Grouping", by))
     curves = [group_curve(group) for group in groups]

@@ -23,9 +23,9 @@ def report(
 
     It holds curves, settings, their changes, events and pictures of the game.
     """
-    from ..runs import find_run
+    from ..runs import find_runs
 
-    found = list({run.path.resolve(): run for run in map(find_run, runs)}.values())
+    found = list({run.path.resolve(): run for name in runs for run in find_runs(name)}.values())
     others = f"-and-{len(found) - 1}-more" if len(found) > 1 else ""
     path = output or Path(f"{found[0].path.name}{others}-report.html")
     from ..reporting.page import ReportedRun, check_report, colour, write_report

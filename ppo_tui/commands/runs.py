@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import PPOTuiError, UsageError
+from ..text import printable
 from .options import JsonOption, RunArgument
 
 if TYPE_CHECKING:
     from ..runs import RunSummary
 
-_COLOURS = {"running": "green", "training": "green", "finished": "bold", "failed": "red", "crashed": "red"}
+_COLOURS = {
+    "running": "green",
+    "training": "green",
+    "paused": "yellow",
+    "finished": "bold",
+    "failed": "red",
+    "crashed": "red",
+}
 
 _HEADINGS = ("name", "state", "environment", "steps", "done", "return", "best", "started", "age")
 _NUMBERS = ("steps", "done", "return", "best", "age")
@@ -22,11 +31,41 @@ _WIDE = 110
 """Least width of a terminal, in columns, at which the table shows when runs started."""
 
 
-def runs(as_json: JsonOption = False) -> None:
-    """List the runs in ./runs, newest first."""
+def runs(
+    as_json: JsonOption = False,
+    delete: Annotated[
+        str | None, typer.Option("--delete", metavar="RUN", help="Delete a run that has ended, with its checkpoints.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+) -> None:
+    """List the runs in ./runs, newest first, with the trials of sweeps."""
     from ..runs import list_runs
+    from ..runs.client import ask_runs
 
-    print_runs(list_runs(), as_json=as_json)
+    if delete is not None:
+        _delete(delete, yes=yes)
+    elif yes:
+        raise UsageError("--yes without --delete RUN: nothing is asked")
+    else:
+        print_runs(ask_runs(list_runs()), as_json=as_json)
+
+
+def _delete(name: str, *, yes: bool) -> None:
+    """Delete a run, after a question on the terminal."""
+    from ..runs import find_run
+    from ..runs.deletion import delete_run, weigh
+
+    path = find_run(name).path
+    loss = weigh(path).words
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(f"--delete {path.name}: nobody can be asked here", hint="add --yes to delete it")
+        print(f"Delete {printable(str(path))} for good? Lost are {loss}, and its record. [y/N] ", end="", flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            print("nothing is deleted")
+            return
+    delete_run(path)
+    print(f"{printable(path.name)} is deleted: {loss}")
 
 
 def ctl(
@@ -81,8 +120,6 @@ def _expectations(preset: str) -> str:
 
     Empty for one without a measured curve.
     """
-    import sys
-
     from ..expectations import read_curve
     from ..plotting import formats
 

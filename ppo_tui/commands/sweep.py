@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..sweeps.sweep import Sweep
     from ..sweeps.trials import Result
 
-LOCK_FILE, STUDY_FILE = "sweep.lock", "study.db"
+STUDY_FILE = "study.db"
 
 DEFAULT_TRIALS = 20
 
@@ -145,20 +145,19 @@ def _locked(path: Path) -> Iterator[Directory]:
         UsageError: another process sweeps there, something else is stored there, or the directory cannot be written.
     """
     from ..directories import Directory
-    from ..runs.entries import holds_run
+    from ..runs.entries import SWEEP_FILE, SWEEP_LOCK_FILE, holds_run
     from ..runs.lock import DirectoryLock
-    from ..sweeps.definition import DEFINITION_FILE
 
-    lock = DirectoryLock(LOCK_FILE)
+    lock = DirectoryLock(SWEEP_LOCK_FILE)
     with contextlib.ExitStack() as stack:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             directory = stack.enter_context(Directory.open(path))
             if holds_run(path):
                 raise UsageError(f"{path} holds a run", hint="choose another --name")
-            if directory.stat(DEFINITION_FILE) is None and set(directory.names()) - {LOCK_FILE}:
+            if directory.stat(SWEEP_FILE) is None and set(directory.names()) - {SWEEP_LOCK_FILE}:
                 raise UsageError(f"{path} is not empty, and holds no sweep", hint="choose another --name")
-            directory.refuse_strangers(files=(DEFINITION_FILE, LOCK_FILE, STUDY_FILE))
+            directory.refuse_strangers(files=(SWEEP_FILE, SWEEP_LOCK_FILE, STUDY_FILE))
             stack.callback(lock.release)
             lock.acquire(directory)
         except BlockingIOError:

@@ -1,6 +1,15 @@
 """Run directories, their records, and the control sockets of running runs."""
 
 from .directory import RUNS_DIR, RunDirectory
-from .registry import RunSummary, find_run, list_runs, run_directories, summarise
+from .registry import RunSummary, find_run, find_runs, list_runs, run_directories, summarise
 
-__all__ = ["RUNS_DIR", "RunDirectory", "RunSummary", "find_run", "list_runs", "run_directories", "summarise"]
+__all__ = [
+    "RUNS_DIR",
+    "RunDirectory",
+    "RunSummary",
+    "find_run",
+    "find_runs",
+    "list_runs",
+    "run_directories",
+    "summarise",
+]

@@ -6,6 +6,7 @@ import itertools
 import socket
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
@@ -38,10 +39,15 @@ from ..protocol import (
 from .address import connect
 from .directory import RunDirectory
 from .messages import Claim, Hello, Reply, Role, Subscribe, Wish, decode_line
-from .registry import RunSummary, summarise
+from .registry import PAUSED, RunSummary, summarise
 
 ANSWER_SECONDS = 10.0
 """Time for the server's greeting; it comes within a tick."""
+
+LOOK_SECONDS = 1.0
+"""The same for a list of runs, which is not to wait for one that hangs."""
+
+_MOST_ASKED_AT_ONCE = 16
 
 _USAGE = {
     "pause": "pause",
@@ -67,16 +73,19 @@ class ControlClient:
 
     Nothing is sent, and nothing received is shown, before it is certain that the run's own process listens.
 
+    Args:
+        patience: seconds to wait for its greeting.
+
     Raises:
         UsageError: the run is not running, or somebody else listens in its place.
     """
 
-    def __init__(self, run_dir: RunDirectory) -> None:
+    def __init__(self, run_dir: RunDirectory, patience: float = ANSWER_SECONDS) -> None:
         holder = run_dir.holder
         if not holder:
             raise _unreachable(run_dir, "it is starting")
         try:
-            self._socket, expected = connect(run_dir, holder, ANSWER_SECONDS)
+            self._socket, expected = connect(run_dir, holder, patience)
         except OSError as error:
             raise _unreachable(run_dir, error.strerror or str(error)) from None
         self._lines = self._socket.makefile("rb")
@@ -218,6 +227,29 @@ def status(run_dir: RunDirectory) -> RunSummary:
             return summary
         return msgspec.structs.replace(summary, state=str(hello.state), step=max(summary.step, hello.step))
     return summary
+
+
+def ask_runs(runs: Sequence[RunSummary]) -> list[RunSummary]:
+    """Ask runs under way for their state and their step.
+
+    All are asked at once. One that does not answer within `LOOK_SECONDS` stays as its files have it.
+    """
+    asked = [run for run in runs if run.under_way and run.pid is not None]
+    if not asked:
+        return list(runs)
+    with ThreadPoolExecutor(min(len(asked), _MOST_ASKED_AT_ONCE)) as pool:
+        answers = dict(zip((run.path for run in asked), pool.map(_ask, asked), strict=True))
+    return [answers.get(run.path, run) for run in runs]
+
+
+def _ask(run: RunSummary) -> RunSummary:
+    try:
+        with ControlClient(RunDirectory(Path(run.path)), LOOK_SECONDS) as client:
+            hello = client.hello
+    except (UsageError, OSError):
+        return run
+    state = PAUSED if hello.state is RunState.PAUSED else run.state
+    return msgspec.structs.replace(run, state=state, step=max(run.step, hello.step))
 
 
 def steer(run_dir: RunDirectory, command: Command, *, wait: bool = True) -> str:

@@ -18,6 +18,9 @@ CONFIG_FILE, EVENTS_FILE, METRICS_FILE = "config.toml", "events.jsonl", "metrics
 LOG_FILE, WORKERS_LOG_FILE, LOCK_FILE = "run.log", "workers.log", "run.lock"
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
 
+SWEEP_FILE, SWEEP_LOCK_FILE, RESULTS_FILE = "sweep.json", "sweep.lock", "results.json"
+"""Files of the directory of a sweep, whose trials are run directories below it."""
+
 _REPLACED = (JSON_FILE, CONFIG_FILE)
 """Files that are replaced whole: what lies in their place is renamed, or replaced."""
 
@@ -57,11 +60,27 @@ def holds_run(path: Path) -> bool:
     """Whether this directory holds a run, whole or damaged."""
     try:
         with Directory.open(path) as directory:
-            if directory.stat(JSON_FILE) is not None:
-                return True
-            with directory.subdirectory(CHECKPOINTS) as checkpoints:
-                return any(name.startswith("step-") for name in checkpoints.names())
-    except (OSError, UsageError, ValueError):  # also of a path that no file can have
+            return is_run(directory)
+    except (OSError, ValueError):  # also of a path that no file can have
+        return False
+
+
+def is_run(directory: Directory) -> bool:
+    """As `holds_run`, of a directory held open."""
+    with contextlib.suppress(OSError, UsageError):
+        if directory.stat(JSON_FILE) is not None:
+            return True
+        with directory.subdirectory(CHECKPOINTS) as checkpoints:
+            return any(name.startswith("step-") for name in checkpoints.names())
+    return False
+
+
+def holds_sweep(path: Path) -> bool:
+    """Whether this directory holds a sweep."""
+    try:
+        with Directory.open(path) as directory:
+            return directory.stat(SWEEP_FILE) is not None
+    except (OSError, ValueError):
         return False
 
 

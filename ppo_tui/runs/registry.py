@@ -1,20 +1,22 @@
-"""List runs, summarise them, and resolve a RUN argument."""
+"""List runs and sweeps, summarise them, and resolve a RUN argument."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from ..directories import Directory
 from ..errors import UsageError, did_you_mean
-from ..files import lines_of
 from ..text import printable
 from .directory import RUNS_DIR, RunDirectory
-from .entries import METRICS_FILE, holds_run
+from .entries import RESULTS_FILE, holds_run, holds_sweep
+from .progress import Progress
 
 LATEST = "latest"
 """Name of the run started last."""
@@ -25,20 +27,34 @@ CRASHED = "crashed"
 DAMAGED = "damaged"
 """State of a run whose ``run.json`` is damaged, or whose directory cannot be read."""
 
-_UNDER_WAY = ("starting", "running")
+PAUSED = "paused"
+"""State of a running run that says so itself (see `client.ask_runs`); its files do not tell."""
+
+PRUNED = "pruned"
+"""State of a trial that its sweep has stopped early."""
+
+_UNDER_WAY = ("starting", "running", PAUSED)
+
+_MOST_RESULT_BYTES = 10_000_000
+"""Limit of a sweep's ``results.json``."""
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a list.
 
     Attributes:
-        state: ``starting``, ``running``, ``finished``, ``stopped``, ``failed``, `CRASHED`, `DAMAGED`, or
-            ``unknown``.
+        name: of its directory below the runs: ``<sweep>/<trial>`` for a trial.
+        state: ``starting``, ``running``, `PAUSED`, ``finished``, ``stopped``, `PRUNED`, ``failed``, `CRASHED`,
+            `DAMAGED`, or ``unknown``.
+        sweep: the sweep whose trial it is, or None.
+        objective: score of its trial in the sweep, once that has ended.
         pid: of the process that trains it now, or None.
         step: environment steps done, of `total_steps`.
         last_return, best_return: mean raw return over 100 episodes, as of the last update and at its best.
         started: seconds since the Unix epoch.
         age_seconds: since then.
+        seconds: of training so far, or None.
+        problem: what is damaged, in words, or None.
     """
 
     name: str
@@ -53,21 +69,16 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     best_return: float | None
     started: float
     age_seconds: float
+    seconds: float | None = None
+    preset: str = ""
+    sweep: str | None = None
+    objective: float | None = None
+    problem: str | None = None
 
     @property
     def under_way(self) -> bool:
-        """Whether it is starting or running."""
+        """Whether it is starting, running or paused."""
         return self.state in _UNDER_WAY
-
-
-class _Metrics(msgspec.Struct):
-    """The part of an update's line of ``metrics.jsonl`` for a summary."""
-
-    step: int = msgspec.field(name="time/total_timesteps")
-    mean_return: float | None = msgspec.field(name="rollout/ep_rew_mean", default=None)
-
-
-_metrics_decoder = msgspec.json.Decoder(_Metrics)
 
 
 def find_run(text: str | Path, *, runs_dir: Path = RUNS_DIR) -> RunDirectory:
@@ -100,21 +111,96 @@ def find_run(text: str | Path, *, runs_dir: Path = RUNS_DIR) -> RunDirectory:
     )
 
 
+def find_runs(text: str | Path, *, runs_dir: Path = RUNS_DIR) -> list[RunDirectory]:
+    """The run, or the trials of the sweep, named `text`.
+
+    Raises:
+        UsageError: there is neither, or the sweep has no trial yet.
+    """
+    for path in (runs_dir / text, Path(text)) if str(text) not in ("", LATEST) else ():
+        if holds_sweep(path) and not holds_run(path):
+            if trials := [RunDirectory(trial) for trial in _paths(path) if holds_run(trial)]:
+                return trials
+            raise UsageError(f"the sweep {printable(str(text))} has no trial yet", hint="wait until one has begun")
+    return [find_run(text, runs_dir=runs_dir)]
+
+
 def list_runs(runs_dir: Path = RUNS_DIR) -> list[RunSummary]:
     """All runs below `runs_dir`, the one started last first.
 
-    A damaged one hides no other.
+    The trials of a sweep follow one another, in the place of the one that was started last. A damaged run hides no
+    other.
     """
-    found = []
+    return in_order([run for run in map(summarise_at, run_places(runs_dir)) if run])
+
+
+def in_order(runs: Iterable[RunSummary]) -> list[RunSummary]:
+    """Sort runs by their start, the latest first; trials by name."""
+    begun: dict[str, float] = {}
+    for run in (runs := list(runs)):
+        group = run.sweep or run.name
+        begun[group] = max(begun.get(group, 0.0), run.started)
+    return sorted(runs, key=lambda run: (-begun[run.sweep or run.name], run.sweep or run.name, run.name))
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """A trial of a sweep in its ``results.json``."""
+
+    state: str
+    score: float | None
+    runs: tuple[str, ...]
+
+
+_outcomes_decoder = msgspec.json.Decoder(list[Outcome])
+
+
+class Place(NamedTuple):
+    """A possible run: its path, and its sweep if any."""
+
+    path: Path
+    sweep: str | None = None
+    outcome: Outcome | None = None
+
+    @property
+    def name(self) -> str:
+        """The run's name, as `find_run` takes it."""
+        return f"{self.sweep}/{self.path.name}" if self.sweep else self.path.name
+
+
+def run_places(runs_dir: Path = RUNS_DIR) -> list[Place]:
+    """All entries below `runs_dir`, and those of its sweeps."""
+    places = []
     for path in _paths(runs_dir):
-        try:
-            if holds_run(path):
-                found.append(summarise(RunDirectory(path)))
-            elif _problem_of(path) is not None:
-                found.append(_damaged(path))
-        except Exception:  # whatever is wrong with it
-            found.append(_damaged(path))
-    return sorted(found, key=lambda summary: summary.started, reverse=True)
+        if holds_sweep(path) and not holds_run(path):
+            outcomes = _outcomes(path)
+            places += [Place(trial, path.name, outcomes.get(trial.name)) for trial in _paths(path)]
+        else:
+            places.append(Place(path))
+    return places
+
+
+def _outcomes(sweep: Path) -> dict[str, Outcome]:
+    """The ended trials of a sweep, by the names of their runs."""
+    with contextlib.suppress(OSError, UsageError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        with Directory.open(sweep) as directory:
+            results = _outcomes_decoder.decode(directory.read(RESULTS_FILE, _MOST_RESULT_BYTES))
+        return {Path(run).name: outcome for outcome in results for run in outcome.runs}
+    return {}
+
+
+def summarise_at(place: Place, progress: Progress | None = None) -> RunSummary | None:
+    """The summary of the run at `place`; None without one.
+
+    Args:
+        progress: as known so far; else all of its metrics are read.
+    """
+    try:
+        if holds_run(place.path):
+            return _in_its_sweep(summarise(RunDirectory(place.path), progress), place)
+        problem = _problem_of(place.path)
+    except Exception as error:  # whatever is wrong with it
+        problem = str(error) or type(error).__name__
+    return _damaged(place, problem) if problem is not None else None
 
 
 def run_directories(runs_dir: Path = RUNS_DIR) -> list[RunDirectory]:
@@ -123,8 +209,26 @@ def run_directories(runs_dir: Path = RUNS_DIR) -> list[RunDirectory]:
     return sorted(found, key=lambda run_dir: run_dir.started, reverse=True)
 
 
-def summarise(run_dir: RunDirectory) -> RunSummary:
+def _in_its_sweep(run: RunSummary, place: Place) -> RunSummary:
+    """Add the sweep's own facts about its trial."""
+    if place.sweep is None:
+        return run
+    outcome = place.outcome
+    pruned = outcome is not None and outcome.state == PRUNED and run.state == "stopped"
+    return msgspec.structs.replace(
+        run,
+        name=place.name,
+        sweep=place.sweep,
+        objective=outcome.score if outcome else None,
+        state=PRUNED if pruned else run.state,
+    )
+
+
+def summarise(run_dir: RunDirectory, progress: Progress | None = None) -> RunSummary:
     """Summarise a run from its files and its lock.
+
+    Args:
+        progress: as known so far; else all of its metrics are read.
 
     Raises:
         OSError: the directory cannot be entered.
@@ -132,7 +236,9 @@ def summarise(run_dir: RunDirectory) -> RunSummary:
     with run_dir.reader() as run_dir:
         facts, problem = run_dir.facts()
         holder = run_dir.holder
-        step, last, best = _progress(run_dir.held)
+        if progress is None:
+            progress = Progress()
+            progress.read(run_dir.held)
         started = run_dir.started
         state = _state(facts.get("status") or "", holder)
         return RunSummary(
@@ -142,20 +248,23 @@ def summarise(run_dir: RunDirectory) -> RunSummary:
             pid=holder,
             env=facts.get("env") or "",
             seed=facts.get("seed"),
-            step=step,
+            step=progress.step or facts.get("step") or 0,
             total_steps=facts.get("total_steps"),
-            last_return=last,
-            best_return=best,
+            last_return=progress.last,
+            best_return=progress.best,
             started=started,
             age_seconds=max(0.0, time.time() - started),
+            seconds=progress.seconds,
+            preset=facts.get("preset") or "",
+            problem=problem,
         )
 
 
-def _damaged(path: Path) -> RunSummary:
+def _damaged(place: Place, problem: str) -> RunSummary:
     """The summary of an unreadable run."""
     return RunSummary(
-        name=path.name,
-        path=str(path.absolute()),
+        name=place.name,
+        path=str(place.path.absolute()),
         state=DAMAGED,
         pid=None,
         env="",
@@ -166,6 +275,8 @@ def _damaged(path: Path) -> RunSummary:
         best_return=None,
         started=0.0,
         age_seconds=0.0,
+        sweep=place.sweep,
+        problem=problem,
     )
 
 
@@ -173,24 +284,6 @@ def _state(status: str, holder: int | None) -> str:
     if status in _UNDER_WAY and holder is None:
         return CRASHED
     return status or "unknown"
-
-
-def _progress(directory: Directory) -> tuple[int, float | None, float | None]:
-    """Steps done, and the last and best mean return."""
-    step, last, best = 0, None, None
-    try:
-        lines = directory.open_file(METRICS_FILE)
-    except (OSError, UsageError):
-        return step, last, best
-    with lines:
-        for line in lines_of(lines):
-            # An evaluation's line has no steps.
-            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                update = _metrics_decoder.decode(line)
-                step, last = update.step, update.mean_return
-                if last is not None:
-                    best = last if best is None else max(best, last)
-    return step, last, best
 
 
 def _paths(runs_dir: Path) -> list[Path]:

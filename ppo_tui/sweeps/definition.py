@@ -12,8 +12,7 @@ import msgspec
 from ..directories import Directory
 from ..errors import UsageError
 from ..files import RefusedFileError, parse_json
-
-DEFINITION_FILE = "sweep.json"
+from ..runs.entries import SWEEP_FILE
 
 MILESTONES = 20
 """Points of a run, evenly spaced over its steps, for comparing trials."""
@@ -51,13 +50,13 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             UsageError: another sweep is there, or its file cannot be read or written.
         """
-        path = directory.path / DEFINITION_FILE
+        path = directory.path / SWEEP_FILE
         ours = msgspec.to_builtins(self)
         try:
-            if directory.stat(DEFINITION_FILE) is None:
-                directory.write(DEFINITION_FILE, (json.dumps(ours, indent=1) + "\n").encode())
+            if directory.stat(SWEEP_FILE) is None:
+                directory.write(SWEEP_FILE, (json.dumps(ours, indent=1) + "\n").encode())
                 return
-            theirs = parse_json(directory.read(DEFINITION_FILE, MOST_BYTES), path)
+            theirs = parse_json(directory.read(SWEEP_FILE, MOST_BYTES), path)
         except (OSError, RefusedFileError) as error:
             raise UsageError(f"{path} cannot be read or written: {error}", hint="choose another --name") from None
         for key, value in ours.items():

@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import optuna
 from optuna.trial import TrialState
 
 from ..config import load_preset
+from ..directories import Directory
 from ..errors import ConfigError
 from ..plotting import formats
+from ..runs.entries import RESULTS_FILE
 from .definition import Definition
 from .processes import RunProcess
 from .space import Choice, Span
@@ -207,6 +210,15 @@ class Sweep:
             self._study.tell(active.trial, state=TrialState.FAIL)
             self._log(f"{name} failed: it has no {self._definition.metric}")
         active.join()
+        self._publish()
+
+    def _publish(self) -> None:
+        """Write the results so far, for lists of runs."""
+        try:
+            with Directory.open(self._directory) as directory:
+                directory.write(RESULTS_FILE, msgspec.json.encode(self.results()), through=False)
+        except OSError as error:
+            self._log(f"{self._directory / RESULTS_FILE} cannot be written: {error.strerror}")
 
 
 def _described(settings: dict[str, str]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from textual import events
+from textual import events, work
 from textual.app import ScreenError, SystemCommand
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
@@ -24,10 +25,12 @@ from textual.widgets import Input
 
 from ..errors import RunFailedError
 from ..protocol import RunState, Stop
+from ..sinks.wording import describe
 from ..text import one_line, printable
 from . import keys, theme
 from .clip_player import DEFAULT_FPS
 from .controller import Controller, Messages
+from .lending import Lending
 from .palette import Palette, RunCommands
 from .private_textual import ReportingApp
 from .screen_options import Look
@@ -41,6 +44,7 @@ from .screens.microscope import MicroscopeScreen
 from .screens.replay import ReplayScreen
 from .screens.run_screen import RunScreen
 from .screens.runs import RunsScreen
+from .screens.visit import visit_of
 from .session import ReplaySession, Session
 from .terminal_diff import TerminalDiff
 from .theme import PlainCharacters, SafeCharacters
@@ -57,6 +61,9 @@ STOP_SECONDS = 5.0
 
 SIGTERM_SECONDS = 10.0
 """The same after SIGTERM, behind which a SIGKILL may follow."""
+
+VISIT_SECONDS = 1.0
+"""Longest wait for the connection to a visited run to close."""
 
 
 class Departure(enum.Enum):
@@ -109,6 +116,7 @@ class PpoTuiApp(ReportingApp):
         messages: those of libraries and loggers, from any thread.
 
     Attributes:
+        controller: of the run on the screen: this screen's own, or another one that is visited.
         departure: the manner of leaving; LOST unless there was a reason to leave.
         handing_over: the run is about to stop, to be continued by another process.
         terminal: set by a driver that can give it back.
@@ -149,6 +157,9 @@ class PpoTuiApp(ReportingApp):
         self.handing_over = False
         self._status = ""
         self._pages: dict[str, Screen[None]] = {}
+        self._own = self.controller
+        self._visited = 0  # visits so far
+        self._lending = Lending(self)
         for own in theme.THEMES:
             self.register_theme(own)
         self.theme = chosen.name
@@ -221,12 +232,15 @@ class PpoTuiApp(ReportingApp):
 
     @property
     def main(self) -> MainScreen:
-        main = self.screen_stack[0]
+        main = next(screen for screen in reversed(self.screen_stack) if isinstance(screen, MainScreen))
         assert isinstance(main, MainScreen), "the main screen is never popped"
         return main
 
     def tick(self) -> None:
-        """Take in news, and leave once the awaited end has come."""
+        """Take in news, and leave once the awaited end has come.
+
+        The own run's news are taken in while another run is visited, too.
+        """
         try:
             self._tick()
         except (Exception, SystemExit, KeyboardInterrupt):
@@ -237,6 +251,8 @@ class PpoTuiApp(ReportingApp):
     def _tick(self) -> None:
         if not self.screen_stack:  # the app is closing
             return
+        if self.is_visiting:
+            self._poll_own()
         if self.controller.poll():
             self.main.renew()
             if isinstance(self.screen, RunScreen):
@@ -322,11 +338,80 @@ class PpoTuiApp(ReportingApp):
 
         It stays mounted when it is left: mounting and styling are most of what opening a page takes.
         """
+        name = self._page_prefix + name
         if name not in self._pages:
             self._pages[name] = make()
             self.install_screen(self._pages[name], name)
         if self._pages[name] not in self.screen_stack:  # where a repeated key would put it twice
             self.push_screen(name)
+
+    @property
+    def is_visiting(self) -> bool:
+        """Whether another run than this screen's own is shown."""
+        return self.controller is not self._own
+
+    def _poll_own(self) -> None:
+        before = self._own.view.finished
+        self._own.poll()
+        if (finished := self._own.view.finished) and before is None:
+            self.notify(f"this screen's run has ended: {describe(finished)}; esc goes back to it", timeout=10)
+
+    def on_runs_screen_opened(self, message: RunsScreen.Opened) -> None:
+        """Visit another run: its screen stands above this one's."""
+        if self.is_visiting or self._leaving:
+            message.session.close(0.0)
+            return
+        self._own.watch_game(False)
+        self._visited += 1
+        self.controller = Controller(message.session, self._clock, fps=self._own.clip_player.fps)
+        self.push_screen(visit_of(self.controller, self._clock, ascii=self.look.ascii))
+        message.session.start()
+
+    def on_runs_screen_marked(self, message: RunsScreen.Marked) -> None:
+        """Lay the returns of marked runs over the own one."""
+        own = self.screen_stack[0]
+        if isinstance(own, MainScreen):
+            own.charts.lay_over(message.runs)
+
+    def on_runs_screen_watched(self, message: RunsScreen.Watched) -> None:
+        self.watch_policy(message.path)
+
+    def on_main_screen_watched(self) -> None:
+        if (started := self.controller.view.started) and started.run_dir:
+            self.watch_policy(started.run_dir)
+
+    @work(exclusive=True, group="watching")
+    async def watch_policy(self, path: str) -> None:
+        """Lend the terminal to ``ppo-tui watch`` for the run in this directory."""
+        command = ["watch", path, "--theme", self.look.theme, *(["--ascii"] if self.look.ascii else [])]
+        if problem := await self._lending.run(command, self.terminal_diff.forget):
+            self.notify(f"{problem}: ppo-tui watch {shlex.quote(path)}", severity="warning", timeout=8)
+
+    def on_main_screen_left(self) -> None:
+        self._come_home()
+
+    def _come_home(self) -> None:
+        """End a visit; the screen below it is shown again."""
+        if not self.is_visiting:
+            return
+        visited, visit = self.controller, self.main
+        while self.screen_stack[-1] is not visit:
+            super().pop_screen()
+        super().pop_screen()
+        for name in [name for name in self._pages if name.startswith(self._page_prefix)]:
+            self._pages.pop(name)
+            self.uninstall_screen(name)
+        visited.watch_game(False)
+        visited.session.close(VISIT_SECONDS)
+        self.controller = self._own
+        self.main.renew()
+        if isinstance(self.screen, RunScreen):
+            self.screen.renew()
+
+    @property
+    def _page_prefix(self) -> str:
+        """The beginning of the names of a visit's own pages."""
+        return f"visit-{self._visited}-" if self.is_visiting else ""
 
     def action_edit(self) -> None:
         self._go_to(EditScreen)
@@ -338,7 +423,10 @@ class PpoTuiApp(ReportingApp):
         self._go_to(CheckpointScreen)
 
     def action_runs(self) -> None:
-        self._go_to(RunsScreen, ascii=self.look.ascii)
+        if self.is_visiting:  # it lies below
+            self._come_home()
+        else:
+            self._go_to(RunsScreen, ascii=self.look.ascii)
 
     def action_microscope(self) -> None:
         if self.controller.session.learns:
@@ -363,8 +451,8 @@ class PpoTuiApp(ReportingApp):
             self._show_page(kind.__name__, lambda: kind(self.controller, **options))
 
     def pop_screen(self) -> AwaitComplete:
-        """Leave the topmost screen, but never the main one."""
-        return super().pop_screen() if len(self.screen_stack) > 1 else AwaitComplete.nothing()
+        """Leave the topmost screen, but never a main one."""
+        return AwaitComplete.nothing() if isinstance(self.screen, MainScreen) else super().pop_screen()
 
     def action_traceback(self) -> None:
         if finished := self.controller.view.finished:
@@ -391,8 +479,11 @@ class PpoTuiApp(ReportingApp):
     async def action_quit(self) -> None:
         """Ask how to leave.
 
-        A run that has ended, or that this screen cannot stop, is left at once.
+        A run that has ended, or that this screen cannot stop, is left at once. A visit of another run only ends.
         """
+        if self.is_visiting:
+            self._come_home()
+            return
         session = self.controller.session
         if finished := self.controller.view.finished:
             self._end(Departure.ENDED, finished.exit_code)
@@ -410,9 +501,12 @@ class PpoTuiApp(ReportingApp):
     async def action_interrupt(self) -> None:
         """Ctrl+C: ask how to leave; the second time, stop at once.
 
-        The second time a run of this process stops without a checkpoint, and a run elsewhere is left alone.
+        The second time a run of this process stops without a checkpoint, and a run elsewhere is left alone. A visit
+        of another run only ends.
         """
-        if self._leaving or isinstance(self.screen, LeaveDialog):
+        if self.is_visiting:
+            self._come_home()
+        elif self._leaving or isinstance(self.screen, LeaveDialog):
             if not self.controller.session.owns_run:
                 self.detach()
                 return
@@ -435,8 +529,12 @@ class PpoTuiApp(ReportingApp):
     def detach(self) -> None:
         """Leave the screen while the run goes on.
 
-        A run elsewhere is left at once; a run of this process is saved first, for another process to take over.
+        A run elsewhere is left at once; a run of this process is saved first, for another process to take over. A
+        visit of another run only ends.
         """
+        if self.is_visiting:
+            self._come_home()
+            return
         session = self.controller.session
         if not session.owns_run:
             self._end(Departure.DETACHED, 0)
@@ -449,6 +547,7 @@ class PpoTuiApp(ReportingApp):
 
         A run elsewhere is left at once too.
         """
+        self._come_home()
         again = self._leaving is not None and self._leaving.exit_code == exit_code
         if again or not self.controller.session.owns_run:
             self._end(Departure.ENDED, exit_code)
@@ -460,6 +559,8 @@ class PpoTuiApp(ReportingApp):
         self._end(Departure.HUNG_UP, 129)
 
     def _end(self, departure: Departure, exit_code: int) -> None:
+        self._come_home()
+        self._lending.end()
         if departure in (Departure.ENDED, Departure.DETACHED):
             self.controller.watch_updates(False)  # a run that waits between two minibatches is not kept waiting
         self.departure = departure

@@ -135,6 +135,12 @@ class Controller:
             self.clip_player.attend(looking)
 
     @property
+    def can_be_watched(self) -> bool:
+        """Whether the run has ended with a policy to watch."""
+        view = self.view
+        return bool(view.finished and view.checkpoint and view.started and view.started.run_dir)
+
+    @property
     def game_missing(self) -> str:
         """The reason why no game can be shown; empty without one."""
         if not self.session.shows_game:

@@ -20,8 +20,9 @@ APP, TRAIN, LIST, EDIT, CHART, RUNS = "app", "train", "list", "edit", "chart", "
 """Contexts of keys: everywhere, the main screen, lists, the settings, a single chart, and all runs (a list with a
 chart)."""
 
-GAME, REPLAY, MICROSCOPE = "game", "replay", "microscope"
-"""And the game's own screen, a replay, whose keys come before the main screen's, and the microscope."""
+GAME, REPLAY, VISIT, MICROSCOPE = "game", "replay", "visit", "microscope"
+"""And the game's own screen, a replay, and the visit of another run, whose keys come before the main screen's, and the
+microscope."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Key:
     contexts: tuple[str, ...] = (TRAIN,)
 
 
-_APP, _PLACES, _CHARTS = (APP,), (TRAIN, LIST, EDIT, CHART), (TRAIN, CHART, RUNS)
+_APP, _PLACES, _CHARTS, _RUNS = (APP,), (TRAIN, LIST, EDIT, CHART), (TRAIN, CHART, RUNS), (RUNS,)
 
 KEYS: tuple[Key, ...] = (
     Key("pause", "space,p", "pause", "p", "Pause, or go on (space too).", "Pause", "Training", _APP),
@@ -115,6 +116,84 @@ KEYS: tuple[Key, ...] = (
         (TRAIN, CHART),
     ),
     Key("choose", "enter", "choose", "⏎", contexts=(LIST,), label="Choose"),
+    Key(
+        "open-run",
+        "enter",
+        "choose",
+        "⏎",
+        "Attach to a running run, or replay one that has ended.",
+        "Open",
+        "Runs",
+        _RUNS,
+    ),
+    Key(
+        "mark-run",
+        "space",
+        "mark",
+        "space",
+        "Lay the run's return over the charts, or take it away.",
+        "Mark",
+        "Runs",
+        _RUNS,
+    ),
+    Key(
+        "watch",
+        "w",
+        "watch",
+        "w",
+        "Watch the newest policy play: of the chosen run, or of a finished one.",
+        "Watch",
+        "Runs",
+        (RUNS, TRAIN),
+    ),
+    Key("stop-run", "X", "stop_run", "X", "Save and stop a running run.", "Stop", "Runs", _RUNS),
+    Key(
+        "resume-run", "R", "resume_run", "R", "Resume a run that has ended, in the background.", "Resume", "Runs", _RUNS
+    ),
+    Key(
+        "delete-run",
+        "D",
+        "delete_run",
+        "D",
+        "Delete a run that has ended, with its checkpoints.",
+        "Delete",
+        "Runs",
+        _RUNS,
+    ),
+    Key(
+        "compare-runs", "c", "compare", "c", "Compare the marked runs: returns, steps, time.", "Compare", "Runs", _RUNS
+    ),
+    Key(
+        "differing-settings",
+        "equals_sign",
+        "settings",
+        "=",
+        "Show the settings that differ between the marked runs.",
+        "Settings",
+        "Runs",
+        _RUNS,
+    ),
+    Key(
+        "sort-runs",
+        "s",
+        "sort",
+        "s",
+        "Sort by another column: start, name, return, steps, state.",
+        "Sort",
+        "Runs",
+        _RUNS,
+    ),
+    Key("fold-sweep", "right", "move(1, 0)", "← →", "Show or hide the trials of a sweep.", "", "Runs", _RUNS),
+    Key(
+        "come-home",
+        "escape",
+        "back",
+        "esc",
+        "Come back from another run to this screen's own.",
+        "Back",
+        "Runs",
+        (VISIT,),
+    ),
     Key("back", "escape", "back", "esc", "Go back: from a filter, a zoom, a screen.", "", "Panels", _PLACES),
     Key("filter", "slash", "filter", "/", "Filter the events, or the list.", "Filter", "Panels", (TRAIN, LIST)),
     Key(
@@ -353,8 +432,11 @@ def _meet(one: Key, other: Key) -> bool:
 
     The keys of the app are bound everywhere.
     """
-    if REPLAY in one.contexts + other.contexts:  # its keys come before all others
-        return one.contexts == other.contexts
+    for first in (REPLAY, VISIT):  # their keys come before all others
+        if first in one.contexts + other.contexts:
+            return one.contexts == other.contexts
+    if (RUNS,) in (one.contexts, other.contexts):  # so do those of the list of runs, before the app's
+        return one.action != other.action and bool(_places(one) & _places(other))
     return APP in one.contexts + other.contexts or bool(_places(one) & _places(other))
 
 

@@ -300,9 +300,9 @@ async def test_several_runs_are_told_apart_by_letters_and_patterns(tmp_path):
     lines = [{"time/total_timesteps": n * BATCH, "rollout/ep_rew_mean": 50.0 - n} for n in range(20)]
     file.write_bytes(b"\n".join(map(msgspec.json.encode, lines)))
     runs = [
-        RunCurves("first", run_of(np.arange(30.0))),
-        RunCurves("second", read_metrics(file)),
-        RunCurves("empty", {}),
+        RunCurves("first", run_of(np.arange(30.0)), "A"),
+        RunCurves("second", read_metrics(file), "B"),
+        RunCurves("empty", {}, "C"),
     ]
     async with OverlayApp().run_test(size=(100, 20)) as pilot:
         overlay = pilot.app.query_one(Overlay)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
-
 import pytest
 from textual.widgets import Input
 
@@ -28,11 +25,10 @@ from ppo_tui.tui.screens.dialogs import ConfirmDialog, LeaveDialog
 from ppo_tui.tui.screens.edit import EditScreen
 from ppo_tui.tui.screens.game import GameScreen
 from ppo_tui.tui.screens.main import PANELS
-from ppo_tui.tui.screens.runs import RunsScreen
 from ppo_tui.tui.widgets.chart import Chart
 from ppo_tui.tui.widgets.events import Events
 from ppo_tui.tui.widgets.header import Header
-from ppo_tui.tui.widgets.overlay import Overlay
+from ppo_tui.tui.widgets.metrics_table import MetricsTable
 from tests.tui.desk import desk
 from tests.tui.fake import recorded
 
@@ -234,11 +230,14 @@ async def test_a_page_is_mounted_once_and_shows_what_has_come_while_it_was_away(
         await it.press("A")
         page = it.app.screen
         assert "Changes · 1" in it.picture
+        before = it.said("#details")
         await it.press("A")
         await it.say(SettingChanged(key=LR, old=2e-4, new=4e-4, by="ana", step=2048, update=2, time=1.7e9))
         await it.press("A")
         assert it.app.screen is page
-        assert "0.0002 → 0.0004" in it.picture
+        assert "2e-4 → 4e-4" in it.picture
+        assert it.said("#details") == before, "the cursor stays with its change"
+        await it.press("home")
         assert "0.0002 → 0.0004" in it.said("#details")
 
 
@@ -332,43 +331,6 @@ async def test_a_checkpoint_that_made_room_for_newer_ones_says_so(tmp_path):
 # ── Runs ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def make_run(path, *, started: float, **facts) -> None:
-    path.mkdir(parents=True)
-    (path / "run.json").write_text(json.dumps({"name": path.name, "started": started, **facts}))
-    lines = [{"time/total_timesteps": 1000 * n, "rollout/ep_rew_mean": value} for n, value in enumerate((5, 90, 60))]
-    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-async def test_runs_are_listed_newest_first_filtered_and_marked(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    now = time.time()
-    make_run(tmp_path / "runs" / "older", started=now - 7200, status="finished", env="CartPole-v1", seed=1)
-    make_run(tmp_path / "runs" / "newer", started=now - 60, status="running", env="ALE/Breakout-v5", pid=2**22 + 1)
-    async with desk() as it:
-        await it.press("r")
-        await it.app.workers.wait_for_complete()
-        await it.pilot.pause()
-        assert isinstance(it.app.screen, RunsScreen)
-        newer, older = [line for line in it.picture.splitlines() if "er  " in line and "v" in line][-2:]
-        for line, words in ((newer, ("newer", "crashed", "60.0", "90.0")), (older, ("older", "finished", "2:00:"))):
-            assert all(word in line for word in words), line
-        await it.press("enter", "down", "enter")
-        await it.app.workers.wait_for_complete()
-        await it.pilot.pause()
-        chart = it.app.screen.query_one(Overlay)
-        assert "A newer 60.0" in it.picture
-        assert "B older 60.0" in it.picture
-        await it.press("left", "left")
-        assert "step 1,000" in it.picture
-        assert "A newer 90" in it.picture
-        await it.press("enter", "up", "enter", "0")
-        await it.app.workers.wait_for_complete()
-        await it.pilot.pause()
-        assert not chart.display
-        await it.press("slash", *"cartpole")
-        assert "Runs · 1 of 2" in it.picture
-
-
 async def test_no_runs_is_no_error(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     async with desk() as it:
@@ -384,3 +346,38 @@ async def test_a_screens_own_key_leaves_it_and_another_ones_key_takes_its_place(
         assert len(it.app.screen_stack) == 2
         await it.press("A")
         assert it.app.screen is it.app.main
+
+
+# ── Lists whose items come and go ───────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_cursor_of_a_list_stays_with_its_item():
+    """Checkpoints, events, metrics and the picker of metrics: newer ones move nothing that somebody looks at."""
+    async with desk(*recorded(3), *map(saved, (1024, 8192, 9216)), size=(120, 40)) as it:
+        await it.press("C", "down")
+        assert "step-8192" in it.said("#details")
+        await it.say(saved(17_408), saved(19_456))
+        assert "step-8192" in it.said("#details")
+        await it.press("enter")
+        assert "Go back to step 8,192?" in it.picture
+        await it.press("escape", "escape", "4")
+        for number in range(30):
+            it.session.put(Alarm(level=Level.INFO, message=f"news {number:02}"))
+        await it.say()
+        await it.press("up", "up")
+        assert it.text(Events).splitlines()[-1].strip().endswith("news 27")
+        await it.say(Alarm(level=Level.INFO, message="more news"), Alarm(level=Level.INFO, message="still more"))
+        assert it.text(Events).splitlines()[-1].strip().endswith("news 27")
+        await it.press("end")
+        assert it.text(Events).splitlines()[-1].strip().endswith("still more")
+        await it.pilot.resize_terminal(120, 20)
+        await it.press("5", "down", "down")
+        above = it.text(MetricsTable).splitlines()[1].split()[0]
+        line = {"aaa/first": 1.0, "rollout/ep_rew_mean": 3.0}
+        await it.say(UpdateFinished(update=40, step=40_960, metrics=line))
+        assert it.text(MetricsTable).splitlines()[1].split()[0] == above
+        await it.press("1", "a", *"train", "down", "down")
+        chosen = it.app.screen.query_one("OptionList")
+        before = chosen.get_option_at_index(chosen.highlighted).id
+        await it.press("backspace")
+        assert chosen.get_option_at_index(chosen.highlighted).id == before

@@ -217,13 +217,15 @@ class MetricPicker(Dialog[str | None]):
         words = wanted.lower().split()
         names = sorted(key for key in self._charts.view.series if key != EPISODE_RETURNS)
         names = [name for name in names if all(word in name.lower() for word in words)]
+        at = self._list.highlighted
+        chosen = self._list.get_option_at_index(at).id if at is not None else None
         self._list.clear_options()
         if names:
             added = self._charts.added
             self._list.add_options(
                 Option(Content(f"{'✓' if name in added else ' '} {name}"), id=name) for name in names
             )
-            self._list.highlighted = 0
+            self._list.highlighted = names.index(chosen) if chosen in names else 0
         else:
             nothing = "no metric of this name" if words else "no metrics before the first update"
             self._list.add_option(Option(nothing, disabled=True))

@@ -54,6 +54,9 @@ class CheckpointScreen(ListScreen[Checkpoint]):
             return max(evaluated, key=lambda each: each.evaluated)
         return max((each for each in found if isfinite(each.score)), key=lambda each: each.score, default=None)
 
+    def identity(self, item: Checkpoint) -> object:
+        return item.saved.path
+
     def describe(self, item: Checkpoint) -> Content:
         return Content.assemble(
             (one_line(item.saved.path), "bold"),

@@ -64,6 +64,12 @@ class MainScreen(ChartActions, Screen[None]):
     class SettingsZoomed(Message):
         """A request for the whole screen for the settings."""
 
+    class Watched(Message):
+        """A request to watch the policy of the ended run."""
+
+    class Left(Message):
+        """There was nothing on this screen to go back from."""
+
     def __init__(self, controller: Controller, clock: Callable[[], float], *, ascii: bool = False) -> None:
         super().__init__()
         self._controller = controller
@@ -156,6 +162,8 @@ class MainScreen(ChartActions, Screen[None]):
         """Disable keys while a line is typed, and changes without effect."""
         if isinstance(self.focused, Input):
             return False
+        if action == "watch":
+            return self._controller.can_be_watched
         obeyed = self._controller.session.can_steer and not self._controller.view.finished
         return None if action == "nudge" and not obeyed else True
 
@@ -183,6 +191,9 @@ class MainScreen(ChartActions, Screen[None]):
     def action_nudge(self, direction: int) -> None:
         self._controller.nudge(direction)
         self._settings.renew()
+
+    def action_watch(self) -> None:
+        self.post_message(self.Watched())
 
     def action_metrics(self) -> None:
 
@@ -274,8 +285,10 @@ class MainScreen(ChartActions, Screen[None]):
     def action_back(self) -> None:
         if self._events.filter:
             self._filter.clear_and_close()
-        else:
+        elif self.maximised:
             self._maximise(False)
+        else:
+            self.post_message(self.Left())
 
     def _maximise(self, maximised: bool) -> None:
         self.set_class(maximised, "-maximised")

@@ -73,6 +73,10 @@ class ListScreen(RunScreen, Generic[T]):
         """The line of one item; the filter searches its words."""
         raise NotImplementedError
 
+    def identity(self, item: T) -> object:
+        """The identity of an item in a changing list, for the cursor."""
+        return item
+
     def describe(self, item: T) -> Content:
         """The details of `item`, below the list."""
         raise NotImplementedError
@@ -99,10 +103,18 @@ class ListScreen(RunScreen, Generic[T]):
         super().renew()
         everything = [(item, self.row(item)) for item in self.items()]
         shown = [(item, row) for item, row in everything if matches(self._filter.value, row.plain)]
-        self._items = [item for item, _ in shown]
         count = f"{len(shown)} of {len(everything)}" if self._filter.value else f"{len(everything)}"
-        self._listing.entitle(f"{self.NAME} · {count}")
-        self._listing.show(Content(self.heading()), [row for _, row in shown])
+        self.fill([item for item, _ in shown], [row for _, row in shown], f"{self.NAME} · {count}")
+
+    def fill(self, items: Sequence[T], rows: Sequence[Content], title: str) -> None:
+        """Show other items; the cursor stays with its own if possible."""
+        at = self._listing.cursor
+        if (chosen := self.chosen) is not None:
+            known = self.identity(chosen)
+            at = next((index for index, item in enumerate(items) if self.identity(item) == known), at)
+        self._items = items
+        self._listing.entitle(title)
+        self._listing.show(Content(self.heading()), rows, at)
         self._describe()
 
     @property

@@ -22,7 +22,8 @@ class Banner(Panel):
         symbol, _ = STATES[finished.state]
         reason = one_line(finished.reason)
         first = f" {symbol} {finished.state.upper()}{f': {reason}' if reason else ''}"
-        second = " q leaves" + ("   t shows the traceback" if finished.details else "")
+        second = " w watches it play  " if self.controller.can_be_watched else ""
+        second += " q leaves" + ("   t shows the traceback" if finished.details else "")
         if finished.state is RunState.FAILED:
             second += f"   exit code {finished.exit_code}"
         facts = self._facts()

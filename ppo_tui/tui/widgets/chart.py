@@ -18,6 +18,7 @@ from ..chart_view import ChartView, Extent
 from ..metrics import RETURN, ChartSpec, Curve
 from ..view import RunView
 from .curves import CurveOptions, CurvesWidget
+from .overlay import RunCurves, entry_of, line_of
 
 _REFERENCE = Pattern.DASH_DOT
 
@@ -26,17 +27,22 @@ _BRANCHES = 8
 
 
 class Chart(CurvesWidget):
-    """Metrics of one run: averages, raw values, abandoned branches."""
+    """Metrics of one run: averages, raw values, abandoned branches.
+
+    Attributes:
+        others: runs whose curves of the first metric lie over this run's.
+    """
 
     def __init__(self, view: RunView, spec: ChartSpec, chart_view: ChartView) -> None:
         options = CurveOptions(smoothing=spec.smoothing)
         super().__init__(chart_view, options, id=f"chart-{spec.id}" if spec.id.isidentifier() else None)
         self.view = view
         self.spec = spec
+        self.others: tuple[RunCurves, ...] = ()
 
     def become(self, other: Chart) -> None:
         """Show the curves and options of `other`, and follow its changes."""
-        self.spec, self.options = other.spec, other.options
+        self.spec, self.options, self.others = other.spec, other.options, other.others
 
     def fingerprint(self) -> tuple[object, ...]:
         keys = [key for curve in self.spec.curves for key in (curve.metric.key, curve.shadow) if key]
@@ -44,7 +50,7 @@ class Chart(CurvesWidget):
         # Every episode lengthens the run, but the window only now and then: other charts stay as they are.
         extent = self.extent()
         window = self.chart_view.window(extent, grows=self.grows)
-        label = self.view.standing.label
+        label = self.view.standing.label, *map(id, self.others)
         return self.spec.id, self.grows, len(self.view.marks), label, window, self.chart_view.span and extent, *versions
 
     @property
@@ -73,7 +79,10 @@ class Chart(CurvesWidget):
             at = self.view.step if self.chart_view.cursor is None else self.chart_view.cursor
             there = formats.number(reference.at(reference.mean, at))
             entries.append(Entry(samples[_REFERENCE], self.view.standing.label, there, "reference"))
-        return entries
+        return entries + [
+            entry_of(run, index, self.spec.curves[0].metric, self.chart_view.cursor, first=2)
+            for index, run in enumerate(self.others)
+        ]
 
     def notes(self) -> list[str]:
         notes = super().notes()
@@ -93,7 +102,8 @@ class Chart(CurvesWidget):
         if reference := self._reference:
             steps, mean = np.array(reference.steps), np.array(reference.mean)
             behind.append(Line(steps, mean, "reference", _REFERENCE, shadow=True))
-        return behind + front
+        others = [line_of(run, index, self.spec.curves[0].metric, first=2) for index, run in enumerate(self.others)]
+        return behind + others + front
 
     @property
     def _reference(self) -> Reference | None:

@@ -6,16 +6,18 @@ As many as fit are shown at a time.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual import events
 from textual.app import ComposeResult
 
 from ..chart_view import ChartView
-from ..metrics import CHARTS, ChartSpec, chart_of
+from ..metrics import CHARTS, RETURN, ChartSpec, chart_of
 from ..view import RunView
 from .chart import Chart
 from .curves import CurvesWidget
+from .overlay import RunCurves
 from .plain import Container
 
 _FEWEST_CELLS = 34, 8
@@ -92,6 +94,12 @@ class ChartGrid(Container):
     @property
     def chosen(self) -> Chart:
         return self.charts[self._chosen]
+
+    def lay_over(self, runs: Sequence[RunCurves]) -> None:
+        """Lay the returns of other runs over this one's."""
+        for chart in self.charts:
+            chart.others = tuple(runs) if chart.spec.curves[0].metric == RETURN else ()
+        self.renew()
 
     def renew(self) -> None:
         """Paint the changes in the visible charts."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 from textual.content import Content
 
 from ...plotting import formats
@@ -46,12 +49,14 @@ class Events(Panel):
         super().__init__(controller, id=id)
         self.filter = ""
         self._back = 0  # how many of the newest lines lie below the panel
+        self._newest: LogEntry | None = None
 
     def on_mount(self) -> None:
         self.renew()
 
     def renew(self) -> None:
         log = self.controller.view.log
+        self._stay()
         self.entitle(
             f"4 Events · {self.filter!r} {len(self._entries())} of {len(log)}" if self.filter else "4 Events",
             f"{self._back} more below" if self._back else "",
@@ -62,6 +67,17 @@ class Events(Panel):
         room = self.content_size.height
         self._back = max(0, min(self._back - down, len(self._lines(self.content_size.width)) - room))
         self.renew()
+
+    def _stay(self) -> None:
+        """Stay at the same lines when new ones come below."""
+        entries, before = self._entries(), self._newest
+        self._newest = entries[-1] if entries else None
+        if not self._back or not any(entry is before for entry in entries):
+            return
+        newer = list(itertools.takewhile(lambda entry: entry is not before, reversed(entries)))
+        width = self.content_size.width
+        back = self._back + len(self._rows(newer, width))
+        self._back = max(0, min(back, len(self._rows(entries, width)) - self.content_size.height))
 
     def drawn_from(self) -> object:
         return self.controller.view.logged, self.filter, self._back
@@ -87,10 +103,11 @@ class Events(Panel):
     def _lines(self, width: int, enough: int | None = None) -> list[Content]:
         """The newest lines, at least `enough` if there are as many."""
         entries = self._entries()
-        newest = [event_line(entry) for entry in (entries if enough is None else entries[-enough:])]
-        if self.content_size.height <= 3:
-            return newest
-        return [line for entry in newest for line in _wrapped(entry, width)]
+        return self._rows(entries if enough is None else entries[-enough:], width)
+
+    def _rows(self, entries: Sequence[LogEntry], width: int) -> list[Content]:
+        lines = [event_line(entry) for entry in entries]
+        return lines if self.content_size.height <= 3 else [row for line in lines for row in _wrapped(line, width)]
 
 
 def _wrapped(line: Content, width: int) -> list[Content]:

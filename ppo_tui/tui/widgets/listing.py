@@ -32,10 +32,10 @@ class Listing(Panel):
         self._rows: Sequence[Content] = ()
         self.cursor = 0
 
-    def show(self, heading: Content, rows: Sequence[Content]) -> None:
-        """Take new rows; the cursor stays at its place if possible."""
+    def show(self, heading: Content, rows: Sequence[Content], cursor: int | None = None) -> None:
+        """Take new rows, and a new place of the cursor if given."""
         self._heading, self._rows = heading, rows
-        self.cursor = max(0, min(self.cursor, len(rows) - 1))
+        self.cursor = max(0, min(self.cursor if cursor is None else cursor, len(rows) - 1))
         self.renew()
 
     def move(self, across: int, down: int) -> None:

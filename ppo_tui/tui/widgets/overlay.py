@@ -20,13 +20,19 @@ _PATTERNS = (Pattern.SOLID, Pattern.DASHED, Pattern.DOTTED, Pattern.DASH_DOT)
 
 @dataclass(frozen=True, eq=False)
 class RunCurves:
-    """A run in the overlay: its name and curves by metric key.
+    """A run in the overlay.
 
-    See `ppo_tui.plotting.series.read_metrics`.
+    Attributes:
+        series: its curves by metric key, as `ppo_tui.plotting.series.read_metrics` gives them.
+        letter: what it is known by on the screen.
     """
 
     label: str
     series: Mapping[str, Series]
+    letter: str
+
+    def curve(self, metric: Metric) -> Series:
+        return self.series.get(metric.key) or Series()
 
 
 class Overlay(CurvesWidget):
@@ -61,10 +67,7 @@ class Overlay(CurvesWidget):
         return [(self.metric.label, "title")]
 
     def legend(self) -> list[Entry]:
-        return [
-            Entry(run_letter(index), run.label, self._reading(run), _style(index))
-            for index, run in enumerate(self._runs)
-        ]
+        return [entry_of(run, index, self.metric, self.chart_view.cursor) for index, run in enumerate(self._runs)]
 
     def notes(self) -> list[str]:
         smoothing = self.options.smoothing
@@ -78,18 +81,35 @@ class Overlay(CurvesWidget):
             if self.options.smoothing:
                 behind.append(Line(steps, values, "shadow", Pattern.DOTTED, shadow=True))
                 steps, values = smoothed(steps, values, columns, self.options.smoothing, window)
-            pattern = _PATTERNS[index % len(_PATTERNS)]
-            front.append(Line(steps, values, _style(index), pattern, letter=run_letter(index)))
+            front.append(_line(run, index, steps, values))
         return behind + front
 
-    def _reading(self, run: RunCurves) -> str:
-        series = self._series(run)
-        if self.chart_view.cursor is not None:
-            return formats.exact(self.metric.sign * series.at(self.chart_view.cursor))
-        return formats.number(self.metric.sign * series.last)
-
     def _series(self, run: RunCurves) -> Series:
-        return run.series.get(self.metric.key) or Series()
+        return run.curve(self.metric)
+
+
+def entry_of(run: RunCurves, index: int, metric: Metric, cursor: float | None, *, first: int = 1) -> Entry:
+    """The entry of a run in the legend of a chart.
+
+    Args:
+        cursor: a step to read the curve at; None reads the newest value.
+        first: number of the style of the first run.
+    """
+    series = run.curve(metric)
+    reading = formats.number(metric.sign * series.last)
+    if cursor is not None:
+        reading = formats.exact(metric.sign * series.at(cursor))
+    return Entry(run.letter, run.label, reading, _style(index + first - 1))
+
+
+def line_of(run: RunCurves, index: int, metric: Metric, *, first: int = 1) -> Line:
+    """The curve of a run, as recorded; arguments as of `entry_of`."""
+    series = run.curve(metric)
+    return _line(run, index + first - 1, series.steps, metric.values(series))
+
+
+def _line(run: RunCurves, index: int, steps: FloatArray, values: FloatArray) -> Line:
+    return Line(steps, values, _style(index), _PATTERNS[index % len(_PATTERNS)], letter=run.letter)
 
 
 def run_letter(index: int) -> str:
