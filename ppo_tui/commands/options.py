@@ -171,14 +171,14 @@ def train_request(
     Raises:
         UsageError: the preset or a setting is not valid.
     """
-    from ..config import load_preset, preset_path
+    from ..config import load_preset, preset_label
 
     config = load_preset(preset, overrides=overrides, allow_import=allow_import)
     from ..launch import TrainRequest
 
     return TrainRequest(
         config=config,
-        label=preset_path(preset).stem,
+        label=preset_label(preset, config),
         overrides=tuple(overrides),
         name=name,
         run_dir=run_dir,

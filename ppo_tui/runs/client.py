@@ -246,7 +246,7 @@ def steer(run_dir: RunDirectory, command: Command, *, wait: bool = True) -> str:
                     accepted = True
                     outcome = _immediate_outcome(command, paused) if wait else "accepted"
                 case Event() if accepted:
-                    outcome = _outcome(command, message, me)
+                    outcome = _outcome(command, message, me, paused=paused)
             if outcome is not None:
                 return outcome
     name = run_dir.path.name
@@ -262,13 +262,18 @@ def _immediate_outcome(command: Command, paused: bool) -> str | None:
             return "already paused"
         case Resume() if not paused:
             return "already training"
-        case SetValue() | SaveCheckpoint() | Rewind() if paused:
+        case SetValue() if paused:
             return LATER
     return None
 
 
-def _outcome(command: Command, event: Event, me: str) -> str | None:
-    """Outcome of the command of client `me`, if `event` tells it."""
+def _outcome(command: Command, event: Event, me: str, *, paused: bool) -> str | None:
+    """Outcome of the command of client `me`, if `event` tells it.
+
+    Args:
+        paused: the run was paused when it got the command.
+    """
+    where = ", where the run is paused" if paused else ""
     match command, event:
         case _, CommandRefused(message=message, by=by) if by in (me, ""):
             raise UsageError(message)
@@ -280,15 +285,15 @@ def _outcome(command: Command, event: Event, me: str) -> str | None:
             return "paused"
         case Resume(), StateChanged(state=RunState.TRAINING):
             return "training"
-        case ((SetValue() | SaveCheckpoint() | Rewind()), StateChanged(state=RunState.PAUSED)):
+        case SetValue(), StateChanged(state=RunState.PAUSED):
             return LATER
         case SetValue(key=key), SettingChanged() if (event.key, event.by) == (key, me):
             course = f", then {event.course.text}" if event.course else ""
             return f"{key}: {event.old} → {event.new} at step {event.step:,}{course}"
         case SaveCheckpoint(), CheckpointSaved(reason="manual"):
-            return f"saved: {event.path}"
+            return f"saved at step {event.step:,}{where}: {event.path}"
         case SaveCheckpoint(), Alarm(level=Level.ERROR, message=message) if "checkpoint" in message:
             raise RunFailedError(message)
         case Rewind(), Rewound():
-            return f"back at step {event.step:,}: {event.path}"
+            return f"back at step {event.step:,}{where}: {event.path}"
     return None
