@@ -79,7 +79,7 @@ OptionalPresetOption = Annotated[str | None, _PRESET]
 SettingsOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", "-s", metavar="KEY=VALUE", help="Change a setting, e.g. optim.learning_rate=1e-4; may be repeated."
+        "--set", "-s", metavar="KEY=VALUE", help="Change a setting, as in lr=1e-4 or ppo.gamma=0.99; may be repeated."
     ),
 ]
 MaxStepsOption = Annotated[

@@ -11,7 +11,7 @@ from types import TracebackType
 
 import msgspec
 
-from ..config.live import typed_value
+from ..config.live import find_live_key, typed_value
 from ..errors import RunFailedError, UsageError, did_you_mean
 from ..protocol import (
     Alarm,
@@ -198,7 +198,7 @@ def command_from(action: str, arguments: Sequence[str]) -> Command:
         case ["stop"]:
             return Stop(reason="stopped by ctl")
         case ["set", key, value]:
-            return SetValue(key=key, value=typed_value(value))
+            return SetValue(key=find_live_key(key), value=typed_value(value))
         case ["rewind", path]:
             # Absolute, as the run's working directory may differ; a bare name is one of its own checkpoints.
             return Rewind(path=str(Path(path).absolute()) if Path(path).exists() else path)

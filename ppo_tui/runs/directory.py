@@ -144,7 +144,7 @@ class RunDirectory:
         return run_dir
 
     def _give_up(self) -> None:
-        """Release the directory; remove a new one that is empty."""
+        """Release the directory; remove a new, empty one."""
         self.release()
         if self._is_made:
             with contextlib.suppress(OSError):

@@ -330,7 +330,7 @@ class Trainer:
         self.send(Pause(by="trainer"))
 
     def _obey(self, requests: Requests) -> bool:
-        """Rewind, edit settings and save between two updates; return whether it has saved."""
+        """Obey between two updates; return whether the run was saved."""
         rewound = self._checkpoints.rewind(requests.rewind) if requests.rewind is not None else None
         if rewound:
             self._stand_at(rewound)

@@ -444,7 +444,7 @@ def test_after_rewinding_a_crash_resumes_on_the_new_branch(tmp_path):
 
 
 def test_a_paused_run_saves_and_rewinds_at_once_and_stays_paused(tmp_path):
-    """The update in progress ends first; the bits are those of a run without pause."""
+    """The update in progress ends first; no bit changes."""
     wanted: list[Command] = [SaveCheckpoint(), SaveCheckpoint(), Rewind(path="step-000000000288")]
     obeyed: list[Event] = []
 
