@@ -43,7 +43,7 @@ from .registry import RunSummary, summarise
 ANSWER_SECONDS = 10.0
 """Time for the server's greeting; it comes within a tick."""
 
-_USAGE = {
+USAGE = {
     "pause": "pause",
     "resume": "resume",
     "step": "step [N]",
@@ -53,6 +53,7 @@ _USAGE = {
     "rewind": "rewind PATH",
     "status": "status",
 }
+"""Action of `ctl` → its usage."""
 
 LATER = "accepted; it takes effect when training resumes"
 
@@ -202,9 +203,9 @@ def command_from(action: str, arguments: Sequence[str]) -> Command:
         case ["rewind", path]:
             # Absolute, as the run's working directory may differ; a bare name is one of its own checkpoints.
             return Rewind(path=str(Path(path).absolute()) if Path(path).exists() else path)
-    if action in _USAGE:
-        raise UsageError(f"ctl {' '.join([action, *arguments])}: expected {_USAGE[action]}")
-    raise UsageError(f"there is no action {action!r}", hint=did_you_mean(action, _USAGE, otherwise=", ".join(_USAGE)))
+    if action in USAGE:
+        raise UsageError(f"ctl {' '.join([action, *arguments])}: expected {USAGE[action]}")
+    raise UsageError(f"there is no action {action!r}", hint=did_you_mean(action, USAGE, otherwise=", ".join(USAGE)))
 
 
 def status(run_dir: RunDirectory) -> RunSummary:

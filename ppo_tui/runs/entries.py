@@ -59,9 +59,17 @@ def holds_run(path: Path) -> bool:
         with Directory.open(path) as directory:
             if directory.stat(JSON_FILE) is not None:
                 return True
-            with directory.subdirectory(CHECKPOINTS) as checkpoints:
-                return any(name.startswith("step-") for name in checkpoints.names())
     except (OSError, UsageError, ValueError):  # also of a path that no file can have
+        return False
+    return has_checkpoint(path)
+
+
+def has_checkpoint(path: Path) -> bool:
+    """Whether this directory holds a checkpoint, whole or damaged."""
+    try:
+        with Directory.open(path) as directory, directory.subdirectory(CHECKPOINTS) as checkpoints:
+            return any(name.startswith("step-") for name in checkpoints.names())
+    except (OSError, UsageError, ValueError):
         return False
 
 
