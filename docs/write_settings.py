@@ -21,12 +21,13 @@ _HEAD = """# Settings
 <!-- Written by docs/write_settings.py. -->
 
 A preset is a TOML file of these tables; `ppo-tui presets NAME` prints one to start from. On the command line each is
-`--set section.key=value`, with the value as in TOML. Unknown settings and values out of range are refused with the rule
-and a remedy before anything starts.
+`--set KEY=VALUE`, with the value as in TOML. KEY is the whole name (`ppo.gamma`), the name alone (`gamma`), or a short
+name from the tables below: `--set lr=1e-4` sets `optim.learning_rate`. Unknown settings and values out of range are
+refused with the rule and a remedy before anything starts.
 
-Settings with a ⚡ may be changed while a run trains: with `e` on the screen, `ppo-tui ctl RUN set KEY VALUE` from a
-script, or any of their short names in the palette (`ctrl+p`, then `lr 1e-4`). The range after the ⚡ is what the editor
-offers.
+Settings with a ⚡ may be changed while a run trains: with `e` on the screen, in the palette (`ctrl+p`, then `lr 1e-4`),
+or from a script, `ppo-tui ctl RUN set lr 1e-4`. The short names work everywhere. The range after the ⚡ is what the
+editor offers.
 
 The column *on resume* says what `ppo-tui resume RUN --set …` may change: *fixed* settings belong to the checkpoint and
 are refused; *harmless* ones change no number; after a change of an *inexact* one the run continues, but not bit for

@@ -14,6 +14,7 @@ from .commands.compare import compare
 from .commands.doctor import doctor
 from .commands.evaluate import evaluate
 from .commands.export import export
+from .commands.group import PlainCommand, PresetGroup
 from .commands.import_sb3 import import_sb3
 from .commands.report import report
 from .commands.runs import ctl, presets, runs
@@ -24,6 +25,8 @@ from .commands.watch import watch
 
 app = typer.Typer(
     name="ppo-tui",
+    cls=PresetGroup,
+    subcommand_metavar="[PRESET | COMMAND …]",
     no_args_is_help=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -49,7 +52,7 @@ for name, command in {
     "bench": bench,
     "doctor": doctor,
 }.items():
-    app.command(name)(command)
+    app.command(name, cls=PlainCommand)(command)
 
 
 def run() -> int:

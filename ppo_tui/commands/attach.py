@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from .options import AsciiOption, FpsOption, ReadonlyOption, RunArgument, ThemeOption, require_screen, screen_options
+from .options import (
+    LATEST,
+    AsciiOption,
+    FpsOption,
+    ReadonlyOption,
+    RunArgument,
+    ThemeOption,
+    chosen_run,
+    require_screen,
+    screen_options,
+)
 
 if TYPE_CHECKING:
     from ..runs import RunDirectory
@@ -24,7 +34,7 @@ LEAVING_SECONDS = 3.0
 
 
 def attach(
-    run: RunArgument,
+    run: RunArgument = LATEST,
     readonly: ReadonlyOption = False,
     take_control: Annotated[
         bool, typer.Option("--take-control", help="Control the run even if another screen does.")
@@ -37,14 +47,12 @@ def attach(
 
     The key d leaves the screen; the run continues.
     """
-    from ..runs import find_run
-
     end_with_tab()
     if readonly and take_control:
         raise UsageError("--readonly and --take-control exclude each other")
     require_screen("attach", "ppo-tui ctl RUN status prints how far a run is")
     options = screen_options(theme, ascii, fps)
-    return show_run(find_run(run), options, readonly=readonly, take_control=take_control)
+    return show_run(chosen_run(run, "running"), options, readonly=readonly, take_control=take_control)
 
 
 def show_run(
@@ -66,7 +74,7 @@ def show_run(
 
 
 def replay(
-    run: RunArgument,
+    run: RunArgument = LATEST,
     speed: Annotated[
         float | None,
         typer.Option(min=0.01, max=1e6, metavar="X", help="Speed relative to the run; by default it takes a minute."),
@@ -75,8 +83,6 @@ def replay(
     ascii: AsciiOption = False,
 ) -> int:
     """Replay the record of a run on the screen."""
-    from ..runs import find_run
-
     if speed is not None and math.isnan(speed):
         raise UsageError("--speed nan: expected a number above 0")
     end_with_tab()
@@ -85,7 +91,7 @@ def replay(
     from ..tui.session import ReplaySession
     from ..tui.terminal import run_screen
 
-    return run_screen(ReplaySession(find_run(run).events, speed=speed), options).exit_code
+    return run_screen(ReplaySession(chosen_run(run).events, speed=speed), options).exit_code
 
 
 def end_with_tab() -> None:

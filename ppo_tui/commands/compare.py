@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from .options import AsciiOption, RunsArgument, check_choice
+from .completion import one_of
+from .options import AsciiOption, RunsArgument, check_choice, chosen_runs
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,9 +33,17 @@ def compare(
     runs: RunsArgument,
     metric: Annotated[str, typer.Option(metavar="KEY", help="Metric of metrics.jsonl.")] = "rollout/ep_rew_mean",
     by: Annotated[
-        str, typer.Option(metavar="preset|name|env", help="Average the runs that share this.", show_default=True)
+        str,
+        typer.Option(
+            metavar="preset|name|env",
+            help="Average the runs that share this.",
+            autocompletion=one_of("preset", "name", "env"),
+        ),
     ] = "preset",
-    statistic: Annotated[str, typer.Option(metavar="mean|iqm", help="Statistic of the curves.")] = "mean",
+    statistic: Annotated[
+        str,
+        typer.Option(metavar="mean|iqm", help="Statistic of the curves.", autocompletion=one_of("mean", "iqm")),
+    ] = "mean",
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the curves as CSV.")] = None,
     figure: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE.png|.svg|.pdf", help="Draw the curves into a file.")
@@ -51,14 +60,13 @@ def compare(
     from ..comparison.export import check_figure, write_csv, write_figure
     from ..comparison.groups import group_runs, read_run
     from ..files import check_output
-    from ..runs import find_runs
     from .output import whole_runs
 
     if csv is not None:
         check_output("--csv", csv)
     if figure is not None:
         check_figure(figure)
-    found = {run.path.resolve(): run for name in runs for run in find_runs(name)}
+    found = {run.path.resolve(): run for name in runs for run in chosen_runs(name)}
     whole = whole_runs(found.values(), lambda run: read_run(run, metric))
     groups = group_runs(whole, cast("Grouping", by))
     curves = [group_curve(group) for group in groups]

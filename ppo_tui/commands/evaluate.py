@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import (
+    LATEST,
     AllowImportOption,
     CheckpointOption,
     DeviceOption,
@@ -19,6 +20,7 @@ from .options import (
     MaxStepsOption,
     PolicyArgument,
     SeedOption,
+    name_latest,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ _LABELS = {"games": "episodes"}
 
 
 def evaluate(
-    run: PolicyArgument,
+    run: PolicyArgument = LATEST,
     episodes: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Episodes to play.")] = 100,
     greedy: GreedyOption = None,
     checkpoint: CheckpointOption = "latest",
@@ -50,6 +52,7 @@ def evaluate(
     from .output import print_skipped
 
     chosen = find_checkpoint(run, checkpoint)
+    name_latest(run, chosen.run_dir, "saved")
     print_skipped(chosen.skipped)
     from ..training.evaluation.evaluate import evaluate as score
 

@@ -7,13 +7,21 @@ from typing import Annotated
 
 import typer
 
-from .options import AllowImportOption, CheckpointOption, OutputOption, PolicyArgument
+from .completion import one_of
+from .options import LATEST, AllowImportOption, CheckpointOption, OutputOption, PolicyArgument, name_latest
 
 
 def export(
-    run: PolicyArgument,
+    run: PolicyArgument = LATEST,
     form: Annotated[
-        str, typer.Option("--format", "-f", metavar="safetensors|torchscript|onnx", help="Format of the file.")
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="safetensors|torchscript|onnx",
+            help="Format of the file.",
+            autocompletion=one_of("safetensors", "torchscript", "onnx"),
+        ),
     ] = "safetensors",
     output: OutputOption = None,
     checkpoint: CheckpointOption = "latest",
@@ -27,6 +35,7 @@ def export(
     from .output import print_skipped
 
     chosen = find_checkpoint(run, checkpoint)
+    name_latest(run, chosen.run_dir, "saved")
     print_skipped(chosen.skipped)
     name = chosen.run_dir.path.name if chosen.run_dir else chosen.checkpoint.path.name
     from ..exchange.formats import check_export, deploy, write_policy

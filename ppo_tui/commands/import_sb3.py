@@ -22,14 +22,14 @@ def import_sb3(
 
     The run can be resumed, scored, watched and exported. The preset has to be one for the model's environment.
     """
-    from ..config import load_preset, preset_path
+    from ..config import load_preset, preset_label
 
     config = load_preset(preset, overrides=overrides_of(settings, {}), allow_import=allow_import)
     from ..exchange.importing import import_model
     from ..exchange.sb3 import read_model
 
     read = read_model(model)
-    run, count = import_model(read, config, label=preset_path(preset).stem, name=name, run_dir=run_dir)
+    run, count = import_model(read, config, label=preset_label(preset, config), name=name, run_dir=run_dir)
     print(
         f"{run.name}: acts as {model.name} on {count} observations of {config.env.id}; "
         f"continue it: ppo-tui resume {run.name}"

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError, did_you_mean
+from . import completion
 
 if TYPE_CHECKING:
     from ..launch import TrainRequest
+    from ..runs import RunDirectory
+    from ..runs.registry import Wanted
     from ..sinks.console import LineOptions
     from ..tui.screen_options import ScreenOptions
 
@@ -35,12 +38,33 @@ VersionOption = Annotated[
 
 # ── The run ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, its directory, or `latest`.")]
-RunsArgument = Annotated[list[str], typer.Argument(metavar="RUN…", help="Names or directories of runs, or `latest`.")]
+LATEST = "latest"
+"""What RUN is by default."""
+
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="Name of a run, its directory, or `latest`, the default.",
+        show_default=False,
+        autocompletion=completion.runs,
+    ),
+]
+_RUNS = typer.Argument(
+    metavar="RUN…",
+    help="Names or directories of runs, or `latest`.",
+    show_default=False,
+    autocompletion=completion.runs,
+)
+RunsArgument = Annotated[list[str], _RUNS]
+OptionalRunsArgument = Annotated[list[str] | None, _RUNS]
 PolicyArgument = Annotated[
     str,
     typer.Argument(
-        metavar="RUN|CHECKPOINT", help="Name of a run, its directory, `latest`, or the directory of a checkpoint."
+        metavar="RUN|CHECKPOINT",
+        help="Name of a run, its directory, or `latest`, the default; or the directory of a checkpoint.",
+        show_default=False,
+        autocompletion=completion.runs,
     ),
 ]
 NameOption = Annotated[
@@ -64,22 +88,43 @@ ResumeModeOption = Annotated[
     typer.Option("--resume", metavar="auto", help="Continue the run of this --name or --run-dir if there is one."),
 ]
 CheckpointOption = Annotated[
-    str, typer.Option("--checkpoint", metavar="latest|best|NAME", help="Checkpoint of the run.", show_default=True)
+    str,
+    typer.Option(
+        "--checkpoint",
+        metavar="latest|best|NAME",
+        help="Checkpoint of the run.",
+        autocompletion=completion.one_of("latest", "best"),
+    ),
 ]
 
 # ── Its settings ────────────────────────────────────────────────────────────────────────────────────────────
 # The same option may be required in one command and have a default in another: then it has two types.
 
-_PRESET = typer.Option("--preset", "-p", metavar="NAME|FILE", help="Preset name (see `ppo-tui presets`) or TOML file.")
+_PRESET = typer.Option(
+    "--preset",
+    "-p",
+    metavar="NAME|FILE",
+    help="Preset name (see `ppo-tui presets`) or TOML file.",
+    autocompletion=completion.presets,
+)
 _SEED = typer.Option("--seed", min=0, max=2**31 - 1, metavar="N", help="Seed of all randomness.")
-_DEVICE = typer.Option("--device", metavar="auto|cpu|cuda", help="Device of the networks.")
+_DEVICE = typer.Option(
+    "--device",
+    metavar="auto|cpu|cuda",
+    help="Device of the networks.",
+    autocompletion=completion.one_of("auto", "cpu", "cuda"),
+)
 
 PresetOption = Annotated[str, _PRESET]
 OptionalPresetOption = Annotated[str | None, _PRESET]
 SettingsOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", "-s", metavar="KEY=VALUE", help="Change a setting, e.g. optim.learning_rate=1e-4; may be repeated."
+        "--set",
+        "-s",
+        metavar="KEY=VALUE",
+        help="Change a setting, as in lr=1e-4 or ppo.gamma=0.99; may be repeated.",
+        autocompletion=completion.overrides,
     ),
 ]
 MaxStepsOption = Annotated[
@@ -104,6 +149,7 @@ TotalStepsOption = Annotated[
         "--total-steps", metavar="N", help="Environment steps of the whole run; more of them extend a finished run."
     ),
 ]
+EnvsOption = Annotated[str | None, typer.Option("--envs", metavar="N", help="Environments stepped in parallel.")]
 AllowImportOption = Annotated[
     bool,
     typer.Option(
@@ -134,7 +180,15 @@ FpsOption = Annotated[
         "--fps", min=0, max=60, metavar="N", help="Frames a second of the live game (15, over ssh 4); 0 for none."
     ),
 ]
-ThemeOption = Annotated[str | None, typer.Option("--theme", metavar="dark|light|ansi", help="Colours of the screen.")]
+ThemeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--theme",
+        metavar="dark|light|ansi",
+        help="Colours of the screen.",
+        autocompletion=completion.one_of("dark", "light", "ansi"),
+    ),
+]
 AsciiOption = Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters alone.")]
 ReadonlyOption = Annotated[bool, typer.Option("--readonly", help="Watch only: no key changes the run.")]
 LogFormatOption = Annotated[
@@ -144,6 +198,7 @@ LogFormatOption = Annotated[
         metavar="auto|plain|json",
         help="Output of a headless run: auto is a progress bar on a terminal and lines elsewhere, json is an event "
         "a line.",
+        autocompletion=completion.one_of("auto", "plain", "json"),
     ),
 ]
 QuietOption = Annotated[
@@ -171,14 +226,14 @@ def train_request(
     Raises:
         UsageError: the preset or a setting is not valid.
     """
-    from ..config import load_preset, preset_path
+    from ..config import load_preset, preset_label
 
     config = load_preset(preset, overrides=overrides, allow_import=allow_import)
     from ..launch import TrainRequest
 
     return TrainRequest(
         config=config,
-        label=preset_path(preset).stem,
+        label=preset_label(preset, config),
         overrides=tuple(overrides),
         name=name,
         run_dir=run_dir,
@@ -186,6 +241,46 @@ def train_request(
         resume=resume,
         screen=screen,
     )
+
+
+_KINDS: Mapping[Wanted, str] = {
+    "any": "latest run",
+    "running": "latest run in progress",
+    "saved": "latest run with a checkpoint",
+    "resumable": "latest run to resume",
+}
+
+
+def chosen_run(text: str, wanted: Wanted = "any") -> RunDirectory:
+    """The directory of the run named `text`; which is ``latest`` is said on stderr.
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    from ..runs import find_run
+
+    run = find_run(text, wanted=wanted)
+    name_latest(text, run, wanted)
+    return run
+
+
+def chosen_runs(text: str) -> list[RunDirectory]:
+    """The run, or the trials of the sweep, named `text`; which is ``latest`` is said on stderr.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    from ..runs import find_runs
+
+    found = find_runs(text)
+    name_latest(text, found[0], "any")
+    return found
+
+
+def name_latest(text: str, run: RunDirectory | None, wanted: Wanted) -> None:
+    """Print on stderr which run is meant by ``latest``."""
+    if text == LATEST and run is not None:
+        print(f"{_KINDS[wanted]}: {run.path.name}", file=sys.stderr)
 
 
 def overrides_of(settings: Sequence[str] | None, shortcuts: Mapping[str, str | None]) -> list[str]:

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from ..errors import PPOTuiError
-from .options import AllowImportOption, DeviceOption, OutputOption, RunsArgument
+from .options import LATEST, AllowImportOption, DeviceOption, OptionalRunsArgument, OutputOption, chosen_runs
 
 
 def report(
-    runs: RunsArgument,
+    runs: OptionalRunsArgument = None,
     output: OutputOption = None,
     game: Annotated[bool, typer.Option("--game/--no-game", help="Record an episode of each run's best policy.")] = True,
     device: DeviceOption = "auto",
@@ -21,11 +21,9 @@ def report(
 ) -> None:
     """Write a self-contained HTML page about runs.
 
-    It holds curves, settings, their changes, events and pictures of the game.
+    By default about the latest one. It holds curves, settings, their changes, events and pictures of the game.
     """
-    from ..runs import find_runs
-
-    found = list({run.path.resolve(): run for name in runs for run in find_runs(name)}.values())
+    found = list({run.path.resolve(): run for name in runs or [LATEST] for run in chosen_runs(name)}.values())
     others = f"-and-{len(found) - 1}-more" if len(found) > 1 else ""
     path = output or Path(f"{found[0].path.name}{others}-report.html")
     from ..reporting.page import ReportedRun, check_report, colour, write_report

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import PPOTuiError, UsageError
 from ..text import printable
-from .options import JsonOption, RunArgument
+from .completion import ctl_words
+from .completion import presets as complete_presets
+from .options import LATEST, JsonOption, chosen_run
 
 if TYPE_CHECKING:
-    from ..runs import RunSummary
+    from ..runs import RunDirectory, RunSummary
 
 _COLOURS = {
     "running": "green",
@@ -32,30 +36,36 @@ _WIDE = 110
 
 
 def runs(
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="Directory of the runs, by default ./runs.", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
     delete: Annotated[
         str | None, typer.Option("--delete", metavar="RUN", help="Delete a run that has ended, with its checkpoints.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
 ) -> None:
-    """List the runs in ./runs, newest first, with the trials of sweeps."""
-    from ..runs import list_runs
+    """List the runs in ./runs or another directory, newest first, with the trials of sweeps."""
+    from ..runs import RUNS_DIR, list_runs
     from ..runs.client import ask_runs
 
+    if directory is not None and not directory.is_dir():
+        raise UsageError(f"there is no directory {str(directory)!r}", hint="ppo-tui runs lists those in ./runs")
+    runs_dir = directory or RUNS_DIR
     if delete is not None:
-        _delete(delete, yes=yes)
+        _delete(delete, runs_dir, yes=yes)
     elif yes:
         raise UsageError("--yes without --delete RUN: nothing is asked")
     else:
-        print_runs(ask_runs(list_runs()), as_json=as_json)
+        print_runs(ask_runs(list_runs(runs_dir)), as_json=as_json, directory=directory)
 
 
-def _delete(name: str, *, yes: bool) -> None:
+def _delete(name: str, runs_dir: Path, *, yes: bool) -> None:
     """Delete a run, after a question on the terminal."""
     from ..runs import find_run
     from ..runs.deletion import delete_run, weigh
 
-    path = find_run(name).path
+    path = find_run(name, runs_dir=runs_dir).path
     loss = weigh(path).words
     if not yes:
         if not sys.stdin.isatty():
@@ -69,13 +79,15 @@ def _delete(name: str, *, yes: bool) -> None:
 
 
 def ctl(
-    run: RunArgument,
-    action: Annotated[
-        str, typer.Argument(metavar="ACTION", help="pause, resume, step, save, stop, set, rewind or status.")
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[RUN] ACTION",
+            help="A run, by default the latest that is running, and what it is to do: pause, resume, step [N], save, "
+            "set KEY VALUE, rewind CHECKPOINT, stop, or tell its status.",
+            autocompletion=ctl_words,
+        ),
     ],
-    arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[N | KEY VALUE | PATH]", help="Arguments of step, set and rewind.")
-    ] = None,
     as_json: JsonOption = False,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Return once the command is accepted, before it has taken effect.")
@@ -83,24 +95,53 @@ def ctl(
 ) -> None:
     """Control a running run from a script.
 
-    For example `ppo-tui ctl latest set optim.learning_rate 1e-4`. --json is for status.
+    For example `ppo-tui ctl cartpole-1 set lr 1e-4`, or `ppo-tui ctl pause`. --json is for status.
 
     Exit codes: 0 done, 2 refused or not running, 3 the run ended first.
     """
-    from ..runs import find_run
     from ..runs.client import command_from, status, steer
 
-    found = find_run(run)
+    run, action, arguments = _split(words)
     if action == "status":
         if arguments:
             raise UsageError(f"status takes no arguments, got {' '.join(arguments)}")
-        print_run(status(found), as_json=as_json)
+        print_run(status(_running_or_latest(run)), as_json=as_json)
     else:
-        print(steer(found, command_from(action, arguments or []), wait=not no_wait))
+        command = command_from(action, arguments)
+        print(steer(chosen_run(run, "running"), command, wait=not no_wait))
+
+
+def _split(words: Sequence[str]) -> tuple[str, str, Sequence[str]]:
+    """The run, the action and its arguments; the run may be left out."""
+    from ..runs import RUNS_DIR
+    from ..runs.client import USAGE
+    from ..runs.entries import holds_run
+
+    first, *rest = words
+    if first in USAGE and not (rest and rest[0] in USAGE and holds_run(RUNS_DIR / first)):
+        return LATEST, first, rest
+    if not rest and not holds_run(RUNS_DIR / first):
+        return LATEST, first, rest  # no action: whoever reads it says so
+    if not rest:
+        raise UsageError(f"ctl {first}: what is it to do?", hint=f"one of {', '.join(USAGE)}")
+    return first, rest[0], rest[1:]
+
+
+def _running_or_latest(run: str) -> RunDirectory:
+    """The run to describe: of those started last one that is running, or else the latest."""
+    if run == LATEST:
+        with contextlib.suppress(UsageError):
+            return chosen_run(run, "running")
+    return chosen_run(run)
 
 
 def presets(
-    name: Annotated[str | None, typer.Argument(help="Print the file of this preset.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="Print the file of this preset.", show_default=False, autocompletion=complete_presets
+        ),
+    ] = None,
 ) -> None:
     """List the presets, or print one to start your own from."""
     from ..config import list_presets, preset_path, read_preset_text
@@ -143,7 +184,7 @@ def _expectations(preset: str) -> str:
     return "\n" + "".join(f"# {line}".rstrip() + "\n" for line in lines)
 
 
-def print_runs(runs: Sequence[RunSummary], *, as_json: bool) -> None:
+def print_runs(runs: Sequence[RunSummary], *, as_json: bool, directory: Path | None = None) -> None:
     """Print runs on stdout, as a table or as a JSON array."""
     from .output import cell, print_json, table_console
 
@@ -151,7 +192,7 @@ def print_runs(runs: Sequence[RunSummary], *, as_json: bool) -> None:
         print_json(runs)
         return
     if not runs:
-        print("there are no runs in ./runs yet; start one: ppo-tui --preset breakout")
+        print(f"there are no runs in {directory or './runs'} yet; start one: ppo-tui cartpole")
         return
     from rich import box
     from rich.table import Table

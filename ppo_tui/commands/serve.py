@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
-from .options import FpsOption, ReadonlyOption, RunArgument, ThemeOption, screen_options
+from .options import LATEST, FpsOption, ReadonlyOption, RunArgument, ThemeOption, chosen_run, screen_options
 
 
 def serve(
-    run: RunArgument,
+    run: RunArgument = LATEST,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65_535, metavar="N", help="Port to listen on.")] = 8000,
     url: Annotated[
@@ -32,11 +32,10 @@ def serve(
         raise UsageError(
             "textual-serve, which shows the screen in browsers, is not installed", hint="pip install 'ppo-tui[serve]'"
         )
-    from ..runs import find_run
     from .private_server import PrivateServer, public_address
 
     address = public_address(host, port, url)
-    found = find_run(run)
+    found = chosen_run(run)
     screen_options(theme, False, fps)  # refuses wrong values here, before a browser shows the refusal
     running = found.holder is not None
     options = ["--readonly"] if readonly and running else []

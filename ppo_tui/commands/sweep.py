@@ -68,7 +68,7 @@ def sweep(
     """
     if importlib.util.find_spec("optuna") is None:
         raise UsageError("Optuna, which searches, is not installed", hint="pip install 'ppo-tui[sweep]'")
-    from ..config import load_preset, preset_path
+    from ..config import load_preset, preset_label
     from ..runs import RUNS_DIR
     from ..runs.entries import check_name
     from ..sweeps import Definition, read_search, read_seeds
@@ -87,7 +87,7 @@ def sweep(
         metric=metric,
     )
     check_name(name)
-    directory = (RUNS_DIR / (name or f"{preset_path(preset).stem}-sweep")).absolute()
+    directory = (RUNS_DIR / (name or f"{preset_label(preset, config)}-sweep")).absolute()
     from ..machine import available_cores
     from ..sweeps.sweep import Sweep
 

@@ -9,10 +9,12 @@ import typer
 
 from ..errors import UsageError
 from .options import (
+    LATEST,
     AllowImportOption,
     AsciiOption,
     DebugOption,
     DeviceSettingOption,
+    EnvsOption,
     FpsOption,
     HeadlessOption,
     LogFormatOption,
@@ -27,6 +29,7 @@ from .options import (
     ThemeOption,
     TotalStepsOption,
     VersionOption,
+    chosen_run,
     has_screen,
     line_options,
     overrides_of,
@@ -49,7 +52,7 @@ def train(
     workers: Annotated[
         str | None, typer.Option(metavar="N", help="Worker processes; by default as many as suit the machine.")
     ] = None,
-    envs: Annotated[str | None, typer.Option(metavar="N", help="Environments stepped in parallel.")] = None,
+    envs: EnvsOption = None,
     device: DeviceSettingOption = None,
     run_dir: RunDirOption = None,
     name: NameOption = None,
@@ -67,14 +70,14 @@ def train(
     debug: DebugOption = False,
     version: VersionOption = False,
 ) -> int | None:
-    """Train PPO from a terminal, for example `ppo-tui --preset breakout`.
+    """Train PPO from a terminal, for example `ppo-tui cartpole`.
 
     On a terminal it opens the screen; elsewhere, or with --headless, it prints progress.
     """
     if context.invoked_subcommand is not None:
         return None
     if preset is None:
-        raise UsageError("which preset? for example: ppo-tui --preset breakout", hint="ppo-tui presets lists them")
+        raise UsageError("which preset? for example: ppo-tui cartpole", hint="ppo-tui presets lists them")
     if resume_mode not in (None, "auto"):
         raise UsageError(f"--resume {resume_mode!r}: expected auto", hint="to continue a run: ppo-tui resume RUN")
     from ..distributed.torchrun import Place
@@ -129,7 +132,7 @@ def _train_detached(request: TrainRequest, place: Place, options: ScreenOptions)
 
 
 def resume(
-    run: RunArgument,
+    run: RunArgument = LATEST,
     total_steps: TotalStepsOption = None,
     settings: SettingsOption = None,
     headless: HeadlessOption = False,
@@ -145,7 +148,6 @@ def resume(
 ) -> int:
     """Continue a run exactly from its newest checkpoint."""
     from ..distributed.torchrun import Place
-    from ..runs import find_run
 
     overrides = overrides_of(settings, {"run.total_steps": total_steps})
     options, lines = screen_options(theme, ascii, fps), line_options(log_format, quiet)
@@ -155,7 +157,9 @@ def resume(
     def prepare() -> PreparedRun:
         from ..launch import prepare_resume
 
-        return prepare_resume(find_run(run), overrides=overrides, force=force, allow_import=allow_import, screen=screen)
+        return prepare_resume(
+            chosen_run(run, "resumable"), overrides=overrides, force=force, allow_import=allow_import, screen=screen
+        )
 
     if place.by_torchrun:
         from .torchrun import train_together

@@ -13,6 +13,7 @@ import typer
 
 from ..errors import UsageError
 from .options import (
+    LATEST,
     AllowImportOption,
     AsciiOption,
     CheckpointOption,
@@ -24,6 +25,7 @@ from .options import (
     SeedOption,
     ThemeOption,
     has_screen,
+    name_latest,
     screen_options,
 )
 
@@ -42,7 +44,7 @@ SEEDED_EPISODES = 1_000
 
 
 def watch(
-    run: PolicyArgument,
+    run: PolicyArgument = LATEST,
     episodes: Annotated[
         int | None,
         typer.Option(
@@ -74,6 +76,7 @@ def watch(
     from .output import print_skipped
 
     chosen = find_checkpoint(run, checkpoint)
+    name_latest(run, chosen.run_dir, "saved")
     print_skipped(chosen.skipped)
     name = chosen.name
     if record is not None:

@@ -15,6 +15,7 @@ from .loading import (
     build_config,
     complete_older,
     flat_settings,
+    override_key,
     to_tables,
     to_toml,
 )
@@ -22,6 +23,7 @@ from .presets import (
     list_presets,
     load_preset,
     names_outsiders,
+    preset_label,
     preset_path,
     read_preset,
     read_preset_text,
@@ -38,7 +40,7 @@ from .schedules import (
     schedule_key,
     schedule_of,
 )
-from .schema import Config, all_settings
+from .schema import Config, all_settings, full_name, short_names
 from .values import get_value, replace_value
 
 __all__ = [
@@ -73,12 +75,15 @@ __all__ = [
     "find_live_key",
     "flat_settings",
     "follows_the_run",
+    "full_name",
     "get_value",
     "is_atari",
     "list_presets",
     "load_preset",
     "names_outsiders",
+    "override_key",
     "parse_live_value",
+    "preset_label",
     "preset_path",
     "read_preset",
     "read_preset_text",
@@ -87,6 +92,7 @@ __all__ = [
     "replace_value",
     "schedule_key",
     "schedule_of",
+    "short_names",
     "to_tables",
     "to_toml",
 ]

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError, nearest
 from .declaring import Live
 from .loading import convert_field
-from .schema import all_settings
+from .schema import all_settings, full_name, short_names
 
 _OFF_WORDS = ("off", "none")
 
@@ -64,25 +64,33 @@ LIVE_FIELDS: Mapping[str, LiveField] = _LiveFields()
 
 
 def find_live_key(text: str) -> str:
-    """Resolve a name, alias or unique part to a live setting.
-
-    Spaces, ``-`` and ``_`` are the same: ``Learning rate`` means ``optim.learning_rate``.
+    """Resolve a name, short name or unique part to a live setting.
 
     Raises:
-        ConfigError: no name matches, or several do.
+        ConfigError: no name matches, or several do, or the setting is not live.
     """
+    if key := full_name(text):
+        if key not in LIVE_FIELDS:
+            raise _not_live(key)
+        return key
     wanted = "_".join(text.lower().replace("-", " ").replace("_", " ").split())
-    for key, field in LIVE_FIELDS.items():
-        if wanted in (key, key.rpartition(".")[2], *field.live.aliases):
-            return key
     found = [key for key in LIVE_FIELDS if wanted and wanted in key.rpartition(".")[2]]
     if len(found) == 1:
         return found[0]
     if found:
         raise ConfigError(f"{text!r} may mean {' or '.join(found)}", hint="type more of the name")
-    raise ConfigError(
+    raise _not_live(text)
+
+
+def _not_live(text: str) -> ConfigError:
+    """The error for a fixed setting, or for none at all."""
+    if text in all_settings():
+        return ConfigError(f"{text} cannot be changed while a run trains", hint=f"these can: {', '.join(LIVE_FIELDS)}")
+    names = {name: key for name, key in short_names().items() if key in LIVE_FIELDS}
+    key = nearest(text, LIVE_FIELDS) or names.get(nearest(text.rpartition(".")[2], names) or "")
+    return ConfigError(
         f"no live setting is called {text!r}",
-        hint=did_you_mean(text, LIVE_FIELDS, otherwise=f"these are: {', '.join(LIVE_FIELDS)}"),
+        hint=f"did you mean {key!r}?" if key else f"these are: {', '.join(LIVE_FIELDS)}",
     )
 
 
@@ -94,10 +102,7 @@ def parse_live_value(key: str, value: Any) -> Any:
     """
     field = LIVE_FIELDS.get(key)
     if field is None:
-        raise ConfigError(
-            f"{key} cannot be changed while a run trains",
-            hint=did_you_mean(key, LIVE_FIELDS, otherwise=f"these can: {', '.join(LIVE_FIELDS)}"),
-        )
+        raise _not_live(key)
     converted = convert_field(key, value, field.type)
     if isinstance(converted, float) and not math.isfinite(converted):
         raise ConfigError(f"{key} = {value}: expected a finite number")

@@ -21,7 +21,7 @@ from .collecting import AtariConfig, is_atari
 from .combinations import check_config
 from .learning import ScheduleConfig
 from .schedules import SCHEDULES, read_schedule
-from .schema import Config, all_settings, nested_section, section_fields
+from .schema import Config, full_name, nested_section, section_fields, short_names
 from .values import show, show_key
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -113,12 +113,12 @@ def _unknown_key(key: str, path: str, siblings: Iterable[str]) -> ConfigError:
     """The error for an unknown key, hinting at a similar one."""
     dotted = f"{path}.{key}" if path else key
     match = nearest(key, siblings)
-    if match:
+    if key in short_names():
+        suggestion = short_names()[key]
+    elif match:
         suggestion = f"{path}.{match}" if path else match
     else:
-        by_leaf = {full.rpartition(".")[2]: full for full in all_settings()}
-        leaf = nearest(key, by_leaf)
-        suggestion = by_leaf[leaf] if leaf else None
+        suggestion = short_names().get(nearest(key, short_names()) or "")
     what = "section" if not path else "setting"
     known = f"known here: {', '.join(siblings)}"
     return ConfigError(
@@ -203,8 +203,8 @@ _BARE_WORD = re.compile(r"[A-Za-z_/][\w./:-]*")
 def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """A copy of `data` with each ``section.key=value`` set.
 
-    Values are TOML; a bare word is a text. A part of a schedule, such as ``optim.learning_rate_schedule.final``, is
-    added to the schedule's name.
+    Values are TOML; a bare word is a text. A short name such as ``lr`` stands for a setting. A part of a schedule, such
+    as ``optim.learning_rate_schedule.final``, is added to the schedule's name.
 
     Raises:
         UsageError: an override has another form or its value is not TOML.
@@ -212,10 +212,10 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str,
     result = _copy_tables(_with_current_names(data))
     for override in overrides:
         key, equals, text = override.partition("=")
-        key = _RENAMED.get(key.strip(), key)
+        key = override_key(_RENAMED.get(key.strip(), key))
         parts = [part.strip() for part in key.split(".")]
         if not equals or not all(parts):
-            raise UsageError(f"--set {override!r}: expected section.key=value, such as optim.learning_rate=1e-4")
+            raise UsageError(f"--set {override!r}: expected KEY=VALUE, such as optim.learning_rate=1e-4")
         if len(parts) > MOST_KEYS:
             raise UsageError(f"--set {show_key(key)}: a key has more than {MOST_KEYS} parts")
         table = result
@@ -227,6 +227,32 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str,
                 raise ConfigError(f"{key}: {part} is a setting, not a section")
         table[parts[-1]] = _parse_value(key, text.strip())
     return result
+
+
+def override_key(text: str) -> str:
+    """The dotted key of an override.
+
+    Raises:
+        ConfigError: a single word is neither a section nor a setting.
+    """
+    first, dot, part = text.strip().partition(".")
+    sections = section_fields(Config)
+    if first in sections or not first:
+        return text
+    key = full_name(first)
+    if key is not None:
+        return f"{key}{dot}{part}"
+    if dot:
+        return text  # `build_config` says what is wrong with it
+    raise _unknown_setting(first, sections)
+
+
+def _unknown_setting(word: str, sections: Iterable[str]) -> ConfigError:
+    """The error for an unknown single word."""
+    near = nearest(word, short_names())
+    suggestion = short_names()[near] if near else nearest(word, sections)
+    hint = f"did you mean {suggestion!r}?" if suggestion else f"they are in the sections {', '.join(sections)}"
+    return ConfigError(f"unknown setting {show_key(word)}", hint=hint)
 
 
 def _copy_tables(data: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Collection, Iterable
 from importlib import resources
@@ -124,6 +125,17 @@ def load_preset(name: str, *, overrides: Iterable[str] = (), allow_import: bool 
     if not allow_import:
         refuse_outsiders(data, f"the preset {path.name}", overrides=(overrides := tuple(overrides)))
     return build_config(apply_overrides(data, overrides))
+
+
+def preset_label(preset: str, config: Config) -> str:
+    """A name for runs of a preset, before their number.
+
+    It is the preset's, or the environment's if `config` has another environment than the preset.
+    """
+    path = preset_path(preset)
+    if _look_up(read_preset(path), "env.id") == config.env.id:
+        return path.stem
+    return re.sub(r"-v\d+$", "", re.split("[/:]", config.env.id)[-1]).lower()
 
 
 def refuse_outsiders(

@@ -82,6 +82,22 @@ def all_settings() -> Mapping[str, Setting]:
     return {found.key: found for found in _walk(Config, "")}
 
 
+@functools.cache
+def short_names() -> Mapping[str, str]:
+    """Short name → dotted name: last part or alias."""
+    last = {key.rpartition(".")[2]: key for key in all_settings()}
+    return last | {alias: key for key, found in all_settings().items() if found.live for alias in found.live.aliases}
+
+
+def full_name(text: str) -> str | None:
+    """The dotted name of the setting called `text`; None without one.
+
+    Spaces, ``-`` and ``_`` are the same: ``Learning rate`` means ``optim.learning_rate``, as ``lr`` does.
+    """
+    wanted = "_".join(text.lower().replace("-", " ").replace("_", " ").split())
+    return wanted if wanted in all_settings() else short_names().get(wanted)
+
+
 def _walk(section: type[msgspec.Struct], prefix: str) -> Iterator[Setting]:
     for name, field in section_fields(section).items():
         if nested := nested_section(field.type):

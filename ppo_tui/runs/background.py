@@ -34,7 +34,7 @@ def start_detached(config: Config, *, label: str, name: str | None, run_dir: Pat
         RunFailedError: it failed while it started; its directory has the details.
     """
     directory = RunDirectory.plan(label=label, name=name, path=run_dir)
-    ours = not directory.path.exists()
+    ours = directory.is_made or not directory.path.exists()
     with tempfile.TemporaryDirectory(prefix="ppo-tui-") as temporary:
         try:
             # Not in the run directory, which is the new run's to fill.

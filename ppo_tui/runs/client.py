@@ -12,7 +12,7 @@ from types import TracebackType
 
 import msgspec
 
-from ..config.live import typed_value
+from ..config.live import find_live_key, typed_value
 from ..errors import RunFailedError, UsageError, did_you_mean
 from ..protocol import (
     Alarm,
@@ -49,7 +49,7 @@ LOOK_SECONDS = 1.0
 
 _MOST_ASKED_AT_ONCE = 16
 
-_USAGE = {
+USAGE = {
     "pause": "pause",
     "resume": "resume",
     "step": "step [N]",
@@ -59,6 +59,7 @@ _USAGE = {
     "rewind": "rewind PATH",
     "status": "status",
 }
+"""Action of `ctl` → its usage."""
 
 LATER = "accepted; it takes effect when training resumes"
 
@@ -207,13 +208,13 @@ def command_from(action: str, arguments: Sequence[str]) -> Command:
         case ["stop"]:
             return Stop(reason="stopped by ctl")
         case ["set", key, value]:
-            return SetValue(key=key, value=typed_value(value))
+            return SetValue(key=find_live_key(key), value=typed_value(value))
         case ["rewind", path]:
             # Absolute, as the run's working directory may differ; a bare name is one of its own checkpoints.
             return Rewind(path=str(Path(path).absolute()) if Path(path).exists() else path)
-    if action in _USAGE:
-        raise UsageError(f"ctl {' '.join([action, *arguments])}: expected {_USAGE[action]}")
-    raise UsageError(f"there is no action {action!r}", hint=did_you_mean(action, _USAGE, otherwise=", ".join(_USAGE)))
+    if action in USAGE:
+        raise UsageError(f"ctl {' '.join([action, *arguments])}: expected {USAGE[action]}")
+    raise UsageError(f"there is no action {action!r}", hint=did_you_mean(action, USAGE, otherwise=", ".join(USAGE)))
 
 
 def status(run_dir: RunDirectory) -> RunSummary:
@@ -278,7 +279,7 @@ def steer(run_dir: RunDirectory, command: Command, *, wait: bool = True) -> str:
                     accepted = True
                     outcome = _immediate_outcome(command, paused) if wait else "accepted"
                 case Event() if accepted:
-                    outcome = _outcome(command, message, me)
+                    outcome = _outcome(command, message, me, paused=paused)
             if outcome is not None:
                 return outcome
     name = run_dir.path.name
@@ -294,13 +295,18 @@ def _immediate_outcome(command: Command, paused: bool) -> str | None:
             return "already paused"
         case Resume() if not paused:
             return "already training"
-        case SetValue() | SaveCheckpoint() | Rewind() if paused:
+        case SetValue() if paused:
             return LATER
     return None
 
 
-def _outcome(command: Command, event: Event, me: str) -> str | None:
-    """Outcome of the command of client `me`, if `event` tells it."""
+def _outcome(command: Command, event: Event, me: str, *, paused: bool) -> str | None:
+    """Outcome of the command of client `me`, if `event` tells it.
+
+    Args:
+        paused: the run was paused when it got the command.
+    """
+    where = ", where the run is paused" if paused else ""
     match command, event:
         case _, CommandRefused(message=message, by=by) if by in (me, ""):
             raise UsageError(message)
@@ -312,15 +318,15 @@ def _outcome(command: Command, event: Event, me: str) -> str | None:
             return "paused"
         case Resume(), StateChanged(state=RunState.TRAINING):
             return "training"
-        case ((SetValue() | SaveCheckpoint() | Rewind()), StateChanged(state=RunState.PAUSED)):
+        case SetValue(), StateChanged(state=RunState.PAUSED):
             return LATER
         case SetValue(key=key), SettingChanged() if (event.key, event.by) == (key, me):
             course = f", then {event.course.text}" if event.course else ""
             return f"{key}: {event.old} → {event.new} at step {event.step:,}{course}"
         case SaveCheckpoint(), CheckpointSaved(reason="manual"):
-            return f"saved: {event.path}"
+            return f"saved at step {event.step:,}{where}: {event.path}"
         case SaveCheckpoint(), Alarm(level=Level.ERROR, message=message) if "checkpoint" in message:
             raise RunFailedError(message)
         case Rewind(), Rewound():
-            return f"back at step {event.step:,}: {event.path}"
+            return f"back at step {event.step:,}{where}: {event.path}"
     return None

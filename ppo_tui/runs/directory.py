@@ -65,10 +65,12 @@ class RunDirectory:
 
     @classmethod
     def plan(cls, *, label: str, name: str | None = None, path: Path | None = None) -> RunDirectory:
-        """Choose the directory of a new run; nothing is written yet.
+        """Choose the directory of a new run.
+
+        That of an unnamed run is made at once, so that no other process takes its number; others are not written yet.
 
         Args:
-            label: the preset; an unnamed run is named after it and the time.
+            label: the preset; an unnamed run is named after it, with the next number.
             name: of the run, below ``./runs``.
             path: the directory itself, anywhere.
 
@@ -76,7 +78,11 @@ class RunDirectory:
             UsageError: the name is no file name, or something else is in the directory already.
         """
         check_name(name)
-        run_dir = cls(path or _free_path(label) if name is None else (path or RUNS_DIR / name))
+        if path is None and name is None:
+            run_dir = cls(_make_numbered(label))
+            run_dir._is_made = True
+            return run_dir
+        run_dir = cls(path or RUNS_DIR / str(name))
         try:
             with run_dir.opened() as directory:
                 run_dir._refuse_unless_free(directory)
@@ -111,7 +117,7 @@ class RunDirectory:
         """
         run_dir = cls(path or RUNS_DIR / str(name)) if again else cls.plan(label=label, name=name, path=path)
         try:
-            run_dir._is_made = not run_dir.path.exists()
+            run_dir._is_made = run_dir._is_made or not run_dir.path.exists()
             run_dir.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             run_dir.acquire(new=not again)
             text = to_toml(config).encode()
@@ -130,12 +136,19 @@ class RunDirectory:
             run_dir._write(CONFIG_FILE, text)
             run_dir.held.subdirectory(CHECKPOINTS, make=True).close()
         except UsageError:
-            run_dir.release()
+            run_dir._give_up()
             raise
         except (OSError, ValueError) as error:
-            run_dir.release()
+            run_dir._give_up()
             raise _unusable(run_dir.path, error) from None
         return run_dir
+
+    def _give_up(self) -> None:
+        """Release the directory; remove a new, empty one."""
+        self.release()
+        if self._is_made:
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
 
     def reopen(self, config: Config, **rebuilt: Any) -> None:
         """Continue this run in this process, with `config`.
@@ -259,10 +272,7 @@ class RunDirectory:
                 self.held.remove_tree(name)
             elif not is_own_output(self.held, name):
                 self.held.remove(name)
-        self.release()
-        if self._is_made:
-            with contextlib.suppress(OSError):
-                self.path.rmdir()
+        self._give_up()
 
     @property
     def holder(self) -> int | None:
@@ -314,6 +324,11 @@ class RunDirectory:
     def path(self) -> Path:
         """Its path, as last known."""
         return self._held.path if self._held is not None else self._path
+
+    @property
+    def is_made(self) -> bool:
+        """Whether this process has made the directory."""
+        return self._is_made
 
     @property
     def name(self) -> str:
@@ -427,14 +442,24 @@ def _unusable(path: Path, error: OSError | ValueError) -> UsageError:
     )
 
 
-def _free_path(label: str) -> Path:
-    """``runs/<label>-<time>``, numbered if it exists already."""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-._") or "run"
-    stem = f"{stem[:60]}-{time.strftime('%Y%m%d-%H%M%S')}"
-    path, number = RUNS_DIR / stem, 2
-    while path.exists():
-        path, number = RUNS_DIR / f"{stem}-{number}", number + 1
-    return path
+def _make_numbered(label: str) -> Path:
+    """Make ``runs/<label>-<number>``, with the number after the highest.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    stem = (re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-._") or "run")[:60]
+    number = re.compile(rf"{re.escape(stem)}-(\d{{1,9}})", re.IGNORECASE | re.ASCII)
+    try:
+        RUNS_DIR.mkdir(parents=True, exist_ok=True)
+        while True:
+            taken = (number.fullmatch(name) for name in os.listdir(RUNS_DIR))
+            path = RUNS_DIR / f"{stem}-{1 + max((int(found[1]) for found in taken if found), default=0)}"
+            with contextlib.suppress(FileExistsError):  # another process was quicker
+                path.mkdir(mode=0o700)
+                return path
+    except OSError as error:
+        raise _unusable(RUNS_DIR, error) from None
 
 
 def _git_commit() -> str | None:

@@ -68,11 +68,22 @@ def holds_run(path: Path) -> bool:
 def is_run(directory: Directory) -> bool:
     """As `holds_run`, of a directory held open."""
     with contextlib.suppress(OSError, UsageError):
-        if directory.stat(JSON_FILE) is not None:
-            return True
-        with directory.subdirectory(CHECKPOINTS) as checkpoints:
-            return any(name.startswith("step-") for name in checkpoints.names())
+        return directory.stat(JSON_FILE) is not None or _is_saved(directory)
     return False
+
+
+def has_checkpoint(path: Path) -> bool:
+    """Whether this directory holds a checkpoint, whole or damaged."""
+    try:
+        with Directory.open(path) as directory:
+            return _is_saved(directory)
+    except (OSError, UsageError, ValueError):
+        return False
+
+
+def _is_saved(directory: Directory) -> bool:
+    with directory.subdirectory(CHECKPOINTS) as checkpoints:
+        return any(name.startswith("step-") for name in checkpoints.names())
 
 
 def holds_sweep(path: Path) -> bool:

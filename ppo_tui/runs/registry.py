@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -15,7 +15,7 @@ from ..directories import Directory
 from ..errors import UsageError, did_you_mean
 from ..text import printable
 from .directory import RUNS_DIR, RunDirectory
-from .entries import RESULTS_FILE, holds_run, holds_sweep
+from .entries import RESULTS_FILE, has_checkpoint, holds_run, holds_sweep
 from .progress import Progress
 
 LATEST = "latest"
@@ -37,6 +37,9 @@ _UNDER_WAY = ("starting", "running", PAUSED)
 
 _MOST_RESULT_BYTES = 10_000_000
 """Limit of a sweep's ``results.json``."""
+
+Wanted = Literal["any", "running", "saved", "resumable"]
+"""Kind of run that ``latest`` means: any, one with a process, one with a checkpoint, such a one without a process."""
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,20 +84,18 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         return self.state in _UNDER_WAY
 
 
-def find_run(text: str | Path, *, runs_dir: Path = RUNS_DIR) -> RunDirectory:
+def find_run(text: str | Path, *, runs_dir: Path = RUNS_DIR, wanted: Wanted = "any") -> RunDirectory:
     """The directory of the run named `text`.
 
     Args:
         text: the run's name below `runs_dir`, its directory, or ``latest``.
+        wanted: the kind of run that ``latest`` means.
 
     Raises:
         UsageError: there is no such run; the message names the nearest.
     """
     if str(text) == LATEST:
-        runs = [path for path in _paths(runs_dir) if holds_run(path)]
-        if not runs:
-            raise UsageError(f"there is no run in {runs_dir.absolute()}", hint="start one: ppo-tui --preset breakout")
-        return max(map(RunDirectory, runs), key=lambda run_dir: run_dir.started)
+        return _latest(runs_dir, wanted)
     for path in (runs_dir / text, Path(text)) if str(text) else ():
         if holds_run(path):
             return RunDirectory(path)
@@ -123,6 +124,35 @@ def find_runs(text: str | Path, *, runs_dir: Path = RUNS_DIR) -> list[RunDirecto
                 return trials
             raise UsageError(f"the sweep {printable(str(text))} has no trial yet", hint="wait until one has begun")
     return [find_run(text, runs_dir=runs_dir)]
+
+
+def _latest(runs_dir: Path, wanted: Wanted) -> RunDirectory:
+    """The run started last, of the kind that is wanted."""
+    here, runs = runs_dir.absolute(), run_directories(runs_dir)
+    if not runs:
+        raise UsageError(f"there is no run in {here}", hint="start one: ppo-tui cartpole")
+    if found := next((run for run in runs if _is(run, wanted)), None):
+        return found
+    newest = runs[0].path.name
+    match wanted:
+        case "running":
+            problem, hint = "is running", f"the newest is {newest}: ppo-tui resume {newest}, or ppo-tui replay {newest}"
+        case "resumable" if _is(runs[0], "running"):
+            problem, hint = "is to be resumed", f"{newest} is running: ppo-tui attach {newest}"
+        case _:
+            problem, hint = "has a checkpoint", f"the newest is {newest}: ppo-tui replay {newest}"
+    raise UsageError(f"no run in {here} {problem}", hint=hint)
+
+
+def _is(run_dir: RunDirectory, wanted: Wanted) -> bool:
+    match wanted:
+        case "running":
+            return run_dir.holder is not None
+        case "saved":
+            return has_checkpoint(run_dir.path)
+        case "resumable":
+            return has_checkpoint(run_dir.path) and run_dir.holder is None
+    return True
 
 
 def list_runs(runs_dir: Path = RUNS_DIR) -> list[RunSummary]:

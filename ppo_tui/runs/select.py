@@ -49,7 +49,7 @@ def find_checkpoint(text: str, name: str = LATEST) -> ChosenCheckpoint:
     with contextlib.suppress(OSError, ValueError):
         if os.path.lexists(Path(text) / MANIFEST_FILE):
             return ChosenCheckpoint(OpenedCheckpoint.open(Path(text).resolve()), None)
-    run_dir = find_run(text)
+    run_dir = find_run(text, wanted="saved")
     with run_dir.opened() as directory:
         if name == LATEST:
             checkpoint, skipped = newest_checkpoint(directory / CHECKPOINTS)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..config import Config, get_value, load_preset
+from ..config import Config, get_value, load_preset, override_key
 from ..errors import UsageError
 
 if TYPE_CHECKING:
@@ -92,8 +92,9 @@ def default_search(config: Config) -> tuple[str, ...]:
 
 def _read(spec: str, config: Config) -> Span | Choice:
     key, equals, text = (part.strip() for part in spec.partition("="))
-    if not (equals and text and "." in key):
+    if not (equals and text and key):
         raise UsageError(f"--search {spec!r}: expected KEY=LOW..HIGH, KEY=log:LOW..HIGH or KEY=A,B,…", hint=_HINT)
+    key = override_key(key)
     try:
         now = get_value(config, key)
     except AttributeError:

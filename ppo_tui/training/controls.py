@@ -154,7 +154,7 @@ class Controls:
     ) -> None:
         self._context, self._inbox, self._engine = context, inbox, engine
         self.watchers = Watchers(clock)
-        self._paused = self._between_minibatches = self._stepping = False
+        self._paused = self._waiting = self._between_minibatches = self._stepping = False
         self._published = RunState.TRAINING
         self._updates_until_pause: int | None = None
         self._stop: Stop | None = None
@@ -171,12 +171,31 @@ class Controls:
             StopTraining: the run ends here.
         """
         self._take_in()
-        if self._paused and self._stop is None:
-            self._stay_paused()
+        self._stay_paused()
+        if self._paused and self._stop is None:  # to save or rewind: between two updates the run is whole
+            self._go_on(updates=1)
+            self._continue()
         if self._stop is None and not mid_update:
             self._publish_state(RunState.TRAINING)  # between the minibatches of an update, steps leave it paused
         if self._stop is not None and not (mid_update and self._stop.save):
             raise StopTraining(self._stop)
+
+    def check_between_updates(self) -> bool:
+        """Obey new commands between two updates, and wait here while paused.
+
+        Returns:
+            Whether the run is paused and has requests to obey now; the next call continues to wait.
+
+        Raises:
+            StopTraining: the run ends here.
+        """
+        self._take_in()
+        self._stay_paused()
+        if self._stop is not None:
+            raise StopTraining(self._stop)
+        if not self._paused:
+            self._publish_state(RunState.TRAINING)
+        return self._paused
 
     def pause_between_minibatches(self) -> None:
         """Pause at the next check, while anybody looks at the update."""
@@ -195,6 +214,10 @@ class Controls:
             self._updates_until_pause -= 1
             if self._updates_until_pause <= 0:
                 self._updates_until_pause, self._paused = None, True
+        return self.take_requests()
+
+    def take_requests(self) -> Requests:
+        """Return the requests to obey now, once."""
         requests = Requests(tuple(self._settings.values()), self._save, self._rewind)
         self._settings, self._save, self._rewind = {}, False, None
         return requests
@@ -205,13 +228,24 @@ class Controls:
             self._obey(command)
 
     def _stay_paused(self) -> None:
-        self._pause(True)
-        self._publish_state(RunState.PAUSED)
+        """Wait while paused, until there is something to obey between two updates."""
         while self._paused and self._stop is None:
+            if not self._waiting:
+                self._waiting = True
+                self._pause(True)
+                self._publish_state(RunState.PAUSED)
+            if self._save or self._rewind is not None:
+                return
             self._wait_for_commands()
-        self._pause(False)
-        if self._stop is None and not self._stepping:
-            self._publish_state(RunState.TRAINING)
+        self._continue()
+
+    def _continue(self) -> None:
+        """Leave the pause, if there was one."""
+        if self._waiting:
+            self._waiting = False
+            self._pause(False)
+            if self._stop is None and not self._stepping:
+                self._publish_state(RunState.TRAINING)
 
     def _publish_state(self, state: RunState, reason: str = "") -> None:
         """Publish a new state."""
@@ -314,24 +348,24 @@ class RankControls(Controls):
 
     def __init__(self, context: RunContext, inbox: Inbox, engine: Steerable) -> None:
         super().__init__(context, inbox, engine)
-        self._waiting: list[Command] = []
+        self._unshared: list[Command] = []
 
     def meet(self) -> None:
         self._take_in()
-        own, self._waiting = tuple(self._waiting), []
+        own, self._unshared = tuple(self._unshared), []
         for commands in self._context.ranks.exchange(own, tuple[AnyCommand, ...]):
             for command in commands:
                 self._obey(command)
 
     def _take_in(self) -> None:
         while command := self._inbox.receive():
-            self._waiting.append(command)
+            self._unshared.append(command)
 
     def _wait_for_commands(self) -> None:
         if self._context.ranks.leads and (
             command := self._inbox.receive(wait=True, timeout=MEETING_SECONDS) or self._deserted()
         ):
-            self._waiting.append(command)
+            self._unshared.append(command)
         self.meet()
 
 

@@ -35,7 +35,7 @@ from .checkpoint.files import CheckpointState, OpenedCheckpoint
 from .checkpoint.manager import CheckpointManager
 from .checkpoint.resume import ResumePoint, live_changes
 from .checkpoint.snapshot import Position, RunParts, describe_origin, read_checkpoint, write_checkpoint
-from .controls import Controls, Inbox, LiveSettings, RankControls, StopTraining
+from .controls import Controls, Inbox, LiveSettings, RankControls, Requests, StopTraining
 from .device import resolve_precision
 from .diagnostics.monitor import Diagnostics, GradientMonitor
 from .engine import Collected
@@ -261,7 +261,8 @@ class Trainer:
         self._begin()
         self._context.publish(StateChanged(state=RunState.TRAINING))
         while not self._done:
-            self._controls.check()
+            while self._controls.check_between_updates():
+                self._obey(self._controls.take_requests())
             self._checkpoints.keep_in_memory(self._position)
             self.engine.metrics.times.begin_update()
             hyper = self._settings.hyperparameters(self.step)
@@ -269,7 +270,9 @@ class Trainer:
             learned = self._learn(collected, hyper)
             self._report(collected, learned)
             self._checkpoints.mark_boundary()
-            self._obey_at_boundary()
+            requests = self._controls.at_boundary()
+            if not self._obey(requests) and not self._gradients.bad_updates:  # the newest checkpoint stays a good one
+                self._checkpoints.save_if_due(self._position)
         self._checkpoints.finish(self._position, self._controls)
 
     def _begin(self) -> None:
@@ -326,12 +329,8 @@ class Trainer:
         self._context.publish(Alarm(level=Level.ERROR, message=message))
         self.send(Pause(by="trainer"))
 
-    def _obey_at_boundary(self) -> None:
-        """Rewind, edit settings and save, as requested or due.
-
-        The edits are those that arrived during the update.
-        """
-        requests = self._controls.at_boundary()
+    def _obey(self, requests: Requests) -> bool:
+        """Obey between two updates; return whether the run was saved."""
         rewound = self._checkpoints.rewind(requests.rewind) if requests.rewind is not None else None
         if rewound:
             self._stand_at(rewound)
@@ -340,8 +339,8 @@ class Trainer:
         if requests.save or rewound:
             # After a rewind the old position is saved again, so that a resumed run continues there and at no later one.
             self._checkpoints.save(self._position, "manual")
-        elif not self._gradients.bad_updates:  # the newest checkpoint stays a good one
-            self._checkpoints.save_if_due(self._position)
+            return True
+        return False
 
     def _edit(self, asked: SetValue) -> None:
         if asked.key.partition(".")[2] not in self.engine.live_settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from typing import get_args
@@ -19,15 +20,20 @@ from ppo_tui.config import (
     apply_overrides,
     build_config,
     complete_older,
+    full_name,
     get_value,
     list_presets,
     load_preset,
     parse_live_value,
     replace_value,
+    short_names,
     to_tables,
     to_toml,
 )
 from ppo_tui.errors import ConfigError, UsageError
+from ppo_tui.protocol import SetValue
+from ppo_tui.runs.client import command_from
+from ppo_tui.sweeps.space import read_search
 
 
 @pytest.mark.parametrize("name", list_presets())
@@ -73,6 +79,11 @@ def test_derived_sizes():
     [
         ("optim.learning_rte=1", ["optim.learning_rte", "did you mean 'optim.learning_rate'"]),
         ("optim.clip_range=1", ["optim.clip_range", "did you mean 'ppo.clip_range'"]),
+        ("optim.lr=1", ["optim.lr", "did you mean 'optim.learning_rate'"]),
+        ("gama=1", ["unknown setting 'gama'", "did you mean 'ppo.gamma'"]),
+        ("learning_rte=1", ["unknown setting", "did you mean 'optim.learning_rate'"]),
+        ("xyzzy=1", ["unknown setting 'xyzzy'", "sections env, workers"]),
+        ("lr=fast", ["optim.learning_rate = 'fast'", "a number"]),
         ("pp.gamma=1", ["unknown section 'pp'", "did you mean 'ppo'"]),
         ("optim.learning_rate=fast", ["optim.learning_rate = 'fast'", "a number"]),
         ("optim.learning_rate=-1", ["optim.learning_rate = -1", "at least 0"]),
@@ -112,6 +123,35 @@ def test_atari_settings_do_not_go_with_other_environments():
 def test_overrides_that_are_none_are_refused(override: str):
     with pytest.raises(UsageError, match="--set"):
         load_preset("breakout", overrides=[override])
+
+
+def test_short_names_stand_for_settings_wherever_one_is_named():
+    """In overrides of any command, `ctl set` and a sweep's search."""
+    config = load_preset(
+        "cartpole", overrides=["lr=1e-4", "gamma = 0.9", "learning-rate-schedule.final=1e-5", "seed=3"]
+    )
+    assert (config.optim.learning_rate, config.ppo.gamma, config.run.seed) == (1e-4, 0.9, 3)
+    assert get_value(config, "optim.learning_rate_schedule.final") == 1e-5
+    assert command_from("set", ["lr", "5e-4"]) == SetValue(key="optim.learning_rate", value=5e-4)
+    assert [one.key for one in read_search("cartpole", ["lr=1e-4"], ["clip=0.1..0.3", "epochs=2,4"])] == [
+        "ppo.clip_range", "ppo.epochs",
+    ]  # fmt: skip
+    assert all(full_name(name) == key for name, key in short_names().items())
+    assert len({key.rpartition(".")[2] for key in all_settings()}) == len(all_settings()), "each name is one setting's"
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("seed", "run.seed cannot be changed while a run trains"),
+        ("optim.lr", "no live setting is called 'optim.lr'.*did you mean 'optim.learning_rate'"),
+        ("gama", "did you mean 'ppo.gamma'"),
+    ],
+)
+def test_a_live_setting_is_refused_for_its_true_reason(key, words):
+    for refused in (lambda: command_from("set", [key, "1"]), lambda: parse_live_value(full_name(key) or key, 1)):
+        with pytest.raises(ConfigError, match=re.compile(words, re.DOTALL)):
+            refused()
 
 
 def test_overrides_take_toml_values_and_bare_words():

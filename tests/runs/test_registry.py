@@ -9,9 +9,11 @@ import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from ppo_tui.config import load_preset, preset_label
 from ppo_tui.errors import UsageError
 from ppo_tui.runs import RunDirectory, find_run, list_runs, summarise
 from tests.conftest import ROOT
@@ -55,6 +57,40 @@ def test_a_run_is_found_by_name_by_directory_and_as_the_latest(tmp_path, monkeyp
     assert find_run("old").path == find_run("runs/old").path == find_run(str(old.path)).path == old.path
     assert find_run("latest").path == new.path
     assert find_run("elsewhere").path == elsewhere.path
+
+
+def test_unnamed_runs_are_numbered_after_the_highest_number(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = (RunDirectory.create(cartpole(), label="my preset!") for _ in range(2))
+    assert [first.name, second.name] == ["my-preset-1", "my-preset-2"]
+    assert first.path == tmp_path / "runs" / "my-preset-1"
+    (tmp_path / "runs" / "my-preset-9").mkdir()
+    for other in ("my-preset-20261128-084638", "my-preset-sweep", "my-preset-11-old", "my-preset-٣"):
+        (tmp_path / "runs" / other).mkdir()
+    assert RunDirectory.plan(label="my preset!").path.name == "my-preset-10"
+    second.discard()
+    assert not second.path.exists()
+    with pytest.raises(UsageError):
+        RunDirectory.create(cartpole(), label="my preset!", path=tmp_path / "runs" / "my-preset-1")
+    assert first.path.exists(), "it was made by another"
+
+
+def test_processes_that_begin_at_once_never_take_the_same_number(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        names = [run.path.name for run in pool.map(lambda _: RunDirectory.plan(label="cartpole"), range(64))]
+    assert sorted(names) == sorted(f"cartpole-{number}" for number in range(1, 65))
+
+
+def test_a_run_is_called_after_its_preset_or_after_another_environment():
+    for overrides, label in (
+        ((), "cartpole"),
+        (("env.id=CartPole-v1", "ppo.gamma=0.9"), "cartpole"),
+        (("env.id=CarRacing-v3",), "carracing"),
+        (("env.id=ALE/Breakout-v5",), "breakout"),
+        (("env.id=tests.module:Own-v2",), "own"),
+    ):
+        assert preset_label("cartpole", load_preset("cartpole", overrides=overrides)) == label
 
 
 def test_an_unknown_run_is_refused_with_the_nearest_name(tmp_path, monkeypatch):

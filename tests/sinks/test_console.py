@@ -104,15 +104,6 @@ def test_events_are_on_the_disk_as_soon_as_they_are_emitted(run):
     log.close()
 
 
-def test_unnamed_runs_get_names_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    config = load_preset("cartpole")
-    first, second = (RunDirectory.create(config, label="my preset!") for _ in range(2))
-    assert first.path != second.path
-    assert first.path.parent == tmp_path / "runs"
-    assert first.name.startswith("my-preset-20")
-
-
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "-x", "x" * 101, "a b", "é"])
 def test_names_that_are_no_directory_names_are_refused(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -19,6 +19,7 @@ from ppo_tui.protocol import (
     Pause,
     Resume,
     Rewind,
+    RunState,
     SaveCheckpoint,
     SetValue,
     StateChanged,
@@ -143,6 +144,20 @@ def test_a_pause_ends_with_the_command_to_resume_and_functions_are_called_meanwh
     controls.check()
     assert engine.paused == [True, False]
     assert called.is_set()
+
+
+def test_a_paused_run_ends_its_update_to_save_and_pauses_again(controls, inbox, engine, published):
+    inbox.send(Pause())
+    inbox.send(SaveCheckpoint())
+    controls.check()
+    assert [event.state for event in published] == [RunState.PAUSED, RunState.TRAINING]
+    assert controls.at_boundary() == Requests(save=True)
+    inbox.send(Rewind(path="best"))
+    assert controls.check_between_updates(), "there it is obeyed without a step"
+    assert controls.take_requests() == Requests(rewind="best")
+    inbox.send(Resume())
+    assert not controls.check_between_updates()
+    assert engine.paused == [True, False, True, False]
 
 
 def test_a_stop_that_saves_lets_the_update_finish(controls, inbox):

@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,9 +20,12 @@ from ppo_tui.launch import prepare_resume
 from ppo_tui.protocol import (
     Alarm,
     CheckpointSaved,
+    Command,
     CommandRefused,
     EpisodeFinished,
     Event,
+    Pause,
+    Resume,
     Rewind,
     Rewound,
     RolloutProgress,
@@ -30,6 +34,7 @@ from ppo_tui.protocol import (
     SaveCheckpoint,
     SettingChanged,
     SetValue,
+    StateChanged,
     Stop,
     UpdateFinished,
     UpdateProgress,
@@ -436,6 +441,41 @@ def test_after_rewinding_a_crash_resumes_on_the_new_branch(tmp_path):
     assert result.state is RunState.STOPPED
     assert [event.update for event in saved] == [2, 4, 2]
     assert ResumePoint.newest(tmp_path).state.update == 2
+
+
+def test_a_paused_run_saves_and_rewinds_at_once_and_stays_paused(tmp_path):
+    """The update in progress ends first; no bit changes."""
+    wanted: list[Command] = [SaveCheckpoint(), SaveCheckpoint(), Rewind(path="step-000000000288")]
+    obeyed: list[Event] = []
+
+    def react(trainer: Trainer, event: Event) -> None:
+        if isinstance(event, UpdateProgress) and event.update == 2 and not obeyed:
+            trainer.send(Pause())
+            obeyed.append(event)
+        first_pause = isinstance(event, StateChanged) and event.state is RunState.PAUSED and len(obeyed) == 1
+        done = isinstance(event, CheckpointSaved) and event.reason == "manual"
+        if first_pause or done:
+            obeyed.append(event)
+            trainer.send(wanted.pop(0) if wanted else Resume())
+
+    rescue: list[threading.Timer] = []
+
+    def make(**arguments) -> Trainer:
+        trainer = Trainer(small("CartPole-v1", updates=3), checkpoint_dir=tmp_path, **arguments)
+        rescue.append(threading.Timer(60, lambda: trainer.send(Stop(save=False))))
+        rescue[0].start()
+        return trainer
+
+    _, result, record = run(make, react)
+    rescue[0].cancel()
+    assert result.state is RunState.FINISHED
+    states = [event.state for event in record.of(StateChanged) if event.state is not RunState.SAVING]
+    training, paused = RunState.TRAINING, RunState.PAUSED
+    assert states == [training, paused, training, paused, training], "paused again after update 2, until the end"
+    assert [event.step for event in record.of(CheckpointSaved) if event.reason == "manual"] == [288, 288, 288]
+    assert [event.step for event in record.of(Rewound)] == [288]
+    _, _, whole = run(lambda **kw: Trainer(small("CartPole-v1", updates=3), **kw))
+    assert record.metrics == whole.metrics
 
 
 @pytest.mark.parametrize("path", ["nowhere", "step-000000000144/state.json", "/"])
