@@ -132,6 +132,17 @@ class Controller:
             return "the record of a run keeps no pictures of the game"
         return "" if self.clip_player.fps > 0 else "the game is off: --fps 0"
 
+    @property
+    def unsteerable(self) -> str:
+        """The reason why the run obeys no key; empty if it does."""
+        if self.view.finished:
+            return "the run has ended: nothing can be applied"
+        if self.session.only_watches:
+            return "read-only: this screen only watches"
+        if self.session.can_steer or not self.session.live:
+            return ""
+        return "read-only: another screen steers the run (T takes the control)" if self.session.can_detach else ""
+
     def step(self, updates: int = 1) -> None:
         self._send(StepUpdates(updates=updates), "one update" if updates == 1 else f"{updates:,} updates")
 

@@ -94,7 +94,7 @@ _PLAIN = {
     **dict.fromkeys("▁▄", "_"),
     **dict(zip("▂▃▅▆▇█", ".-+*%#", strict=True)),
     **dict(zip("▓▒░", "%+.", strict=True)),
-    **dict(zip("▲▼▸▶◂◀→←↑↓↻★◆✓✗■○●•·‖⏎⇧±×–—…ελγ²₁₂", "^v>><<><^v@*+vxXoo*.=<^~x--.elg212", strict=True)),
+    **dict(zip("▲▼▸▶◂◀→←↑↓↻↶★◆✓✗■○●•·‖⏎⇧±×–—…ελγ²₁₂", "^v>><<><^v@<*+vxXoo*.=<^~x--.elg212", strict=True)),
 }
 
 

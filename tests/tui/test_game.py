@@ -172,7 +172,7 @@ async def test_brackets_choose_the_environment():
     async with desk() as it:
         await it.press("right_square_bracket", "right_square_bracket", "left_square_bracket", "left_square_bracket")
         await it.press("left_square_bracket")
-        assert it.app.screen.query_one(Game).border_title == "Game · env 7 of 8"
+        assert it.app.screen.query_one(Game).border_title == "6 Game · env 7 of 8"
         await it.say()
         assert it.session.watched[-1] == WatchGame(env=7, fps=SLOW)
 

@@ -26,13 +26,18 @@ _BRANCHES = 8
 
 
 class Chart(CurvesWidget):
-    """Metrics of one run: averages, raw values, abandoned branches."""
+    """Metrics of one run: averages, raw values, abandoned branches.
+
+    Attributes:
+        panel: the number of its panel, before its title.
+    """
 
     def __init__(self, view: RunView, spec: ChartSpec, chart_view: ChartView) -> None:
         options = CurveOptions(smoothing=spec.smoothing)
         super().__init__(chart_view, options, id=f"chart-{spec.id}" if spec.id.isidentifier() else None)
         self.view = view
         self.spec = spec
+        self.panel = ""
 
     def become(self, other: Chart) -> None:
         """Show the curves and options of `other`, and follow its changes."""
@@ -45,7 +50,8 @@ class Chart(CurvesWidget):
         extent = self.extent()
         window = self.chart_view.window(extent, grows=self.grows)
         label = self.view.standing.label
-        return self.spec.id, self.grows, len(self.view.marks), label, window, self.chart_view.span and extent, *versions
+        marks, span = len(self.view.marks), self.chart_view.span and extent
+        return self.spec.id, self.panel, self.grows, marks, label, window, span, *versions
 
     @property
     def grows(self) -> bool:
@@ -61,7 +67,8 @@ class Chart(CurvesWidget):
         return self.view.marks
 
     def title(self) -> Pieces:
-        return [(self.spec.title, "title")] if self.spec.title else []
+        title = f"{self.panel} {self.spec.title}".strip()
+        return [(title, "title")] if title else []
 
     def legend(self) -> list[Entry]:
         samples = self.glyphs.samples
