@@ -197,7 +197,15 @@ KEYS: tuple[Key, ...] = (
         _CHARTS,
     ),
     Key("zoom-out", "Z", "zoom(2)", "Z", contexts=_CHARTS),
-    Key("zoom-in-plus", "plus,equals_sign", "magnify(0.5)", "+-", label="Zoom", contexts=(CHARTS_PANEL, CHART)),
+    Key(
+        "zoom-in-plus",
+        "plus,equals_sign",
+        "magnify(0.5)",
+        "+-",
+        label="Zoom",
+        contexts=(CHARTS_PANEL, CHART),
+        footers=(CHART,),
+    ),
     Key("zoom-out-minus", "minus,underscore", "magnify(2)", "-", contexts=(CHARTS_PANEL, CHART)),
     Key(
         "pan-right",

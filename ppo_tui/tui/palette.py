@@ -174,7 +174,8 @@ class RunCommands(Provider):
         for key in (key for group in groups for key in keys.KEYS if key.group == group):
             owner = self.app if keys.APP in key.contexts else self.screen
             name = key.action.partition("(")[0]
-            if key.help and hasattr(owner, f"action_{name}") and owner.check_action(name, ()):
+            useful = key.help and name != "command_palette"
+            if useful and hasattr(owner, f"action_{name}") and owner.check_action(name, ()):
                 written = keys.display(key, self._commander.user_keys, ascii=self._commander.look.ascii)
                 do = functools.partial(self.app.run_action, key.action, owner)
                 yield Target(key.name, f"({written})", key.help, do)

@@ -232,6 +232,16 @@ async def test_without_colours_it_is_drawn_in_characters(without_colour, monkeyp
         assert "*" in "".join(strip.text for strip in it.app.screen.query_one(GamePicture)._strips), "the ball"
 
 
+async def test_a_terminal_of_16_colours_gets_half_blocks_in_them(monkeypatch):
+    async with desk() as it:
+        with monkeypatch.context() as terminal:
+            terminal.setattr(PpoTuiApp, "is_headless", False)
+            terminal.setattr(it.app, "console", Console(force_terminal=True, color_system="standard"))
+            await it.say(clip())
+            await play(it)
+            assert "▀" in screen_text(it)
+
+
 async def test_a_clip_costs_few_bytes_and_a_still_picture_none():
     """Counted in what a driver would be given to write: the same on every machine."""
     async with desk(started()) as it:

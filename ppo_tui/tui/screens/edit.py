@@ -110,7 +110,7 @@ class EditScreen(RunScreen):
         course = self.controller.view.course(key)
         if course is None:
             return ""
-        return f" It goes on: {course.text}; a change {'ends the warm-up' if course.warmup_steps else 'rescales that'}."
+        return f" Schedule: {course.text}; a change {'ends the warm-up' if course.warmup_steps else 'rescales that'}."
 
     def _change(self, key: str) -> Content:
         """The effect of a draft, and its size."""

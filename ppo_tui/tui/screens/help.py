@@ -20,6 +20,9 @@ from .once import Dialog
 _TEXT_AT = 12
 """Where the sentences begin, behind the keys."""
 
+_WIDTH = 86
+"""Cells of a line where the terminal has as many."""
+
 _SIGNS = (
     ("━ ╍", "Charts: the solid curve lies above, the dashed one below; each has its own axis."),
     ("·", "Behind a curve lie the raw values; behind the return, every single episode."),
@@ -42,7 +45,6 @@ class HelpScreen(Dialog[None]):
         Binding("k", "scroll(-1)", show=False),
     ]
     DEFAULT_CSS = """
-    HelpScreen { background: $background; }
     HelpScreen .dialog { height: 100%; }
     HelpScreen VerticalScroll { height: 1fr; }
     """
@@ -50,7 +52,7 @@ class HelpScreen(Dialog[None]):
     def __init__(self, keymap: Mapping[str, str], *, ascii: bool = False) -> None:
         super().__init__()
         self._keymap, self._ascii = keymap, ascii
-        self._text = Static(id="help-text")
+        self._text = Static(help_text(keymap, _WIDTH, ascii=ascii), id="help-text")
         self._scroll = VerticalScroll(self._text)
         self._filter = FilterLine("keys")
 
