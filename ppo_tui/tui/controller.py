@@ -139,9 +139,10 @@ class Controller:
             return "the run has ended: nothing can be applied"
         if self.session.only_watches:
             return "read-only: this screen only watches"
-        if self.session.can_steer or not self.session.live:
+        # A screen has no state yet while it connects; one of a record, or that plays a checkpoint, has no run to steer.
+        if self.session.can_steer or not (self.session.status and self.session.can_detach):
             return ""
-        return "read-only: another screen steers the run (T takes the control)" if self.session.can_detach else ""
+        return "read-only: another screen steers this run; T takes the control"
 
     def step(self, updates: int = 1) -> None:
         self._send(StepUpdates(updates=updates), "one update" if updates == 1 else f"{updates:,} updates")

@@ -309,14 +309,6 @@ async def test_what_matters_most_is_on_every_screen(size):
         assert it.app.screen.max_scroll_y == it.app.screen.max_scroll_x == 0
 
 
-@pytest.mark.parametrize("size", [(59, 40), (120, 15), (30, 5), (10, 1)])
-async def test_a_smaller_terminal_has_a_status_line(size):
-    async with desk(*recorded(40), size=size) as it:
-        first, *rest = it.picture.splitlines()
-        assert ("· ? q" in first) == (size[0] >= 30)
-        assert not "".join(rest).strip()
-
-
 @pytest.mark.parametrize("theme", ["ppo-light", "ppo-ansi", "ansi-dark", "textual-dark", "nord"])
 async def test_other_themes(theme):
     async with desk(started(), *list(recorded(20))[1:]) as it:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.widgets._toast import Toast
 
 from ppo_tui.protocol import SetValue, WorkerInfo, WorkersStatus, WorkerState
+from ppo_tui.tui.controller import Controller
 from ppo_tui.tui.screens.edit import EditScreen
 from ppo_tui.tui.screens.help import help_text
 from ppo_tui.tui.widgets.events import Events
@@ -12,7 +13,7 @@ from ppo_tui.tui.widgets.header import Header
 from ppo_tui.tui.widgets.metrics_table import MetricsTable
 from ppo_tui.tui.widgets.workers import Workers
 from tests.tui.desk import DONE, Desk, desk
-from tests.tui.fake import recorded
+from tests.tui.fake import FakeSession, recorded
 
 
 def toasts(it: Desk) -> list[str]:
@@ -65,6 +66,23 @@ async def test_a_screen_that_only_watches_says_so_once():
         assert "read-only: this screen only watches" in it.said("#preview")
         assert not it.app.controller.editor.drafts
         assert it.session.sent == []
+
+
+class Second(FakeSession):
+    """The second screen of a run."""
+
+    status = "read-only"
+
+    def __init__(self) -> None:
+        super().__init__(recorded(1))
+        self.can_steer, self.can_detach = False, True
+
+
+def test_the_second_screen_of_a_run_says_how_to_steer_it():
+    assert "T takes the control" in Controller(Second(), lambda: 0.0).unsteerable
+    connecting = FakeSession()
+    connecting.can_steer, connecting.can_detach = False, True
+    assert not Controller(connecting, lambda: 0.0).unsteerable
 
 
 async def test_a_message_goes_with_its_screen_and_hides_no_axis():
