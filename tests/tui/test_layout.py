@@ -14,7 +14,7 @@ from ppo_tui.tui.widgets.header import Header
 from ppo_tui.tui.widgets.metrics_table import MetricsTable
 from ppo_tui.tui.widgets.settings import Settings
 from ppo_tui.tui.widgets.workers import Workers
-from tests.tui.desk import Desk, desk
+from tests.tui.desk import DONE, Desk, desk
 from tests.tui.fake import recorded
 
 PANELS = {"workers": Workers, "settings": Settings, "events": Events, "metrics": MetricsTable}
@@ -104,6 +104,8 @@ async def test_elapsed_and_remaining_time_stay_apart_when_a_day_is_left():
             elapsed, left = progress.split(words)
             assert elapsed.endswith(" 14:11"), progress
             assert left.strip() == "4d 16h left"
+        await it.say(DONE)
+        assert it.text(Header).splitlines()[1].endswith(" 4:24:08 elapsed")
 
 
 @pytest.mark.parametrize(
@@ -145,6 +147,8 @@ async def test_screens_offer_their_own_keys_and_the_way_back():
                 assert word in footer(it), (key, word)
             assert "⏎ Zoom" not in footer(it)
             await it.press("escape")
+        await it.press("a")
+        assert "enter adds or removes · esc closes" in it.picture, "the picker's hint is whole"
 
 
 async def test_in_ascii_keys_are_written_in_words():

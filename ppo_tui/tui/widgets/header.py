@@ -121,13 +121,12 @@ class Header(Panel):
             right = f" {100 * view.share_done:.1f}%  {formats.clock(view.eta)} left"
             return _with_bar(Content(f"{steps} "), Content(right), view.share_done, width)
         left = Content.assemble(("steps    ", "$quiet"), f"{steps:<15} ")
-        elapsed = (" elapsed · " if width >= _ROOMY else " · ", "$quiet")
-        times = Content.assemble(
-            f"{formats.clock(self.controller.elapsed):>7}",
-            elapsed,
-            f"{formats.clock(view.eta):>7}",
-            (" left", "$quiet"),
-        )
+        times = Content.assemble(f"{formats.clock(self.controller.elapsed):>7}")
+        if view.state.is_final:
+            times += Content.assemble((" elapsed", "$quiet"))
+        else:
+            between = " elapsed · " if width >= _ROOMY else " · "
+            times += Content.assemble((between, "$quiet"), f"{formats.clock(view.eta):>7}", (" left", "$quiet"))
         share = Content(f" {100 * view.share_done:5.1f}% ")
         speed = Content.assemble(f"{pace:>6}", (" steps/s ", "$quiet"))
         whole = share + speed + times
