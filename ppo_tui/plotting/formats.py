@@ -129,6 +129,16 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minute:02}:{second:02}"
 
 
+def clock(seconds: float | None) -> str:
+    """A duration on a clock, in few characters; a dash for none.
+
+    Such as 3:13, 4:18:42, 2d 13h.
+    """
+    text = duration(seconds)
+    day, _, rest = text.partition("d ")
+    return f"{day}d {int(rest[:2])}h" if rest else text.removeprefix("0:").removeprefix("0") or text
+
+
 def span(seconds: float | None) -> str:
     """A duration in its two largest units; a dash for none.
 

@@ -50,8 +50,10 @@ def _word(event: Event, brief: bool) -> str | None:
         case CommandRefused():
             return f"refused: {event.message}"
         case CheckpointSaved():
-            text = f"checkpoint at step {event.step:,} ({event.reason}, {formats.span(event.seconds)})"
-            return text if brief else f"{text}: {event.path}"
+            if brief:
+                return f"checkpoint {event.step:,} ({event.reason})"
+            took = formats.span(event.seconds)
+            return f"checkpoint at step {event.step:,} ({event.reason}, {took}): {event.path}"
         case Evaluated():
             return _describe_evaluation(event)
         case RunResumed():

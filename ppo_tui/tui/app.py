@@ -36,9 +36,10 @@ from .private_textual import ReportingApp
 from .screen_options import Look
 from .screens.charts import ChartScreen
 from .screens.checkpoints import ChangesScreen, CheckpointScreen
-from .screens.dialogs import CountDialog, Leave, LeaveDialog, TextScreen, help_text
+from .screens.dialogs import CountDialog, Leave, LeaveDialog, TextScreen
 from .screens.edit import EditScreen
 from .screens.game import GameScreen
+from .screens.help import HelpScreen
 from .screens.main import MainScreen
 from .screens.microscope import MicroscopeScreen
 from .screens.replay import ReplayScreen
@@ -87,7 +88,8 @@ class Terminal(Protocol):
 
 _ACTIONS = {key.action.partition("(")[0] for key in keys.KEYS if keys.APP in key.contexts}
 _NEED_A_LIVE_RUN = {"pause", "step", "step_many", "save", "undo", "redo"}
-_KEPT_SYSTEM_COMMANDS = {"Theme", "Screenshot", "Keys"}
+_STEERING = _NEED_A_LIVE_RUN | {"nudge", "type", "apply"}
+_KEPT_SYSTEM_COMMANDS = {"Theme", "Screenshot"}
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ class PpoTuiApp(ReportingApp):
     ]
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {RunCommands}
     AUTO_FOCUS = None
+    NOTIFICATION_TIMEOUT = 3.0
 
     def __init__(
         self,
@@ -201,6 +204,7 @@ class PpoTuiApp(ReportingApp):
         if self.controller.session.opens_game:
             self.call_after_refresh(self.main.action_zoom_game)
         self.call_after_refresh(self.controller.session.start)
+        self.screen_change_signal.subscribe(self, lambda _: self.clear_notifications())
 
     def on_resize(self) -> None:
         """Forget the painted cells: they were laid out for the old size."""
@@ -217,6 +221,18 @@ class PpoTuiApp(ReportingApp):
     ) -> None:
         """Show a message for a moment; it is text, whatever `markup` says."""
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
+
+    def on_key(self, event: events.Key) -> None:
+        """Say why a key for steering does nothing."""
+        if why := self.controller.unsteerable:
+            bound = self.screen.active_bindings.get(event.key)
+            if bound and not bound.enabled and bound.binding.action.partition("(")[0] in _STEERING:
+                self.clear_notifications()  # once, however often it is pressed
+                self.notify(why)
+
+    def get_key_display(self, binding: Binding) -> str:
+        display = super().get_key_display(binding)
+        return keys.in_ascii(display) if self.look.ascii else display
 
     def on_delivery_complete(self, event: events.DeliveryComplete) -> None:
         event.prevent_default()  # Textual would say it in markup
@@ -277,7 +293,8 @@ class PpoTuiApp(ReportingApp):
         After the end, keys for steering a run are greyed out.
         """
         finished, session = self.controller.view.finished, self.controller.session
-        if isinstance(self.focused, Input) and action in _ACTIONS:
+        # Over a dialog, such as the palette, keys of the app are not bound: its commands may run all the same.
+        if isinstance(self.focused, Input) and action in _ACTIONS and not self.screen.is_modal:
             return False
         if isinstance(session, ReplaySession) and action in _NEED_A_LIVE_RUN:
             return False
@@ -325,6 +342,20 @@ class PpoTuiApp(ReportingApp):
         """Ask for a value of a live setting; for the palette."""
         self.controller.set_value(key, value)
         self._renew_settings()
+
+    def edit_setting(self, key: str) -> None:
+        """Show a live setting on its screen; for the palette."""
+        self.controller.editor.choose(key)
+        if isinstance(self.screen, EditScreen):
+            self.screen.show_chosen()
+        else:
+            self.action_edit()
+
+    def show_metric(self, key: str) -> None:
+        """Go to the chart of a metric; for the palette."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.main.show_metric(key)
 
     def _renew_settings(self) -> None:
         self.main.renew()
@@ -460,11 +491,11 @@ class PpoTuiApp(ReportingApp):
             self.push_screen(TextScreen(title, Content(finished.details), at_end=True))
 
     def action_help(self) -> None:
-        self._show_page("help", lambda: TextScreen("Keys", help_text(self.user_keys)))
+        self._show_page("help", lambda: HelpScreen(self.user_keys, ascii=self.look.ascii))
 
     def action_command_palette(self) -> None:
         if not isinstance(self.screen, Palette):
-            self.push_screen(Palette())
+            self.push_screen(Palette(placeholder="a command, or `lr 1e-4`"))
 
     def search_themes(self) -> None:
         self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))

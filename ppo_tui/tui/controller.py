@@ -175,6 +175,18 @@ class Controller:
     def step_minibatch(self) -> None:
         self._send(StepMinibatches(), "one minibatch")
 
+    @property
+    def unsteerable(self) -> str:
+        """The reason why the run obeys no key; empty if it does."""
+        if self.view.finished:
+            return "the run has ended: nothing can be applied"
+        if self.session.only_watches:
+            return "read-only: this screen only watches"
+        # A screen has no state yet while it connects; one of a record, or that plays a checkpoint, has no run to steer.
+        if self.session.can_steer or not (self.session.status and self.session.can_detach):
+            return ""
+        return "read-only: another screen steers this run; T takes the control"
+
     def step(self, updates: int = 1) -> None:
         self._send(StepUpdates(updates=updates), "one update" if updates == 1 else f"{updates:,} updates")
 

@@ -82,6 +82,10 @@ class Editor:
         if keys := self.keys:
             self._selected = keys[(self.position + direction) % len(keys)]
 
+    def choose(self, key: str) -> None:
+        """Move the cursor to this setting."""
+        self._selected = key
+
     def nudge(self, direction: int) -> SetValue | None:
         """Ask for one step up (+1) or down (−1).
 

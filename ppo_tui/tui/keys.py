@@ -24,6 +24,11 @@ GAME, REPLAY, VISIT, MICROSCOPE = "game", "replay", "visit", "microscope"
 """And the game's own screen, a replay, and the visit of another run, whose keys come before the main screen's, and the
 microscope."""
 
+CHARTS_PANEL, SETTINGS_PANEL = "charts-panel", "settings-panel"
+"""And the main screen while one of these panels has the keyboard."""
+
+_PANELS = (CHARTS_PANEL, SETTINGS_PANEL)
+
 
 @dataclass(frozen=True)
 class Key:
@@ -37,6 +42,8 @@ class Key:
         help: one sentence; empty where another key's entry covers this one.
         label: one word for the footer; empty for none there.
         contexts: the screens that bind it; the action belongs to the screen.
+        title: its name in the palette; that of the keymap by default.
+        footers: the screens with its label in their footers; all of `contexts` by default.
     """
 
     id: str
@@ -47,6 +54,17 @@ class Key:
     label: str = ""
     group: str = ""
     contexts: tuple[str, ...] = (TRAIN,)
+    title: str = ""
+    footers: tuple[str, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name for people: Log axis."""
+        return self.title or self.id.replace("-", " ").capitalize()
+
+    def shown_in(self, context: str) -> bool:
+        """Tell whether the footer of `context` has it."""
+        return bool(self.label) and (self.footers is None or context in self.footers)
 
 
 _APP, _PLACES, _CHARTS, _RUNS = (APP,), (TRAIN, LIST, EDIT, CHART), (TRAIN, CHART, RUNS), (RUNS,)
@@ -58,23 +76,43 @@ KEYS: tuple[Key, ...] = (
     Key("save", "c", "save", "c", "Save a checkpoint at the next update.", "Save", "Training", _APP),
     Key("detach", "d", "detach", "d", "Leave the screen; the run goes on in the background.", "", "Training", _APP),
     Key("take-control", "T", "take_control", "T", "Steer a run that another screen steers.", "", "Training", _APP),
-    Key("edit", "e", "edit", "e", "Open the settings: ranges, drafts, effects of changes.", "Edit", "Settings", _APP),
+    Key(
+        "edit",
+        "e",
+        "edit",
+        "e",
+        "Open the settings: ranges, drafts, effects of changes.",
+        "Edit",
+        "Settings",
+        _APP,
+        title="Settings",
+    ),
     Key(
         "nudge-up",
         "plus,equals_sign",
         "nudge(1)",
         "+-",
-        "Raise or lower the selected setting by a step.",
-        "",
+        "Raise or lower the selected setting by a step (in the settings).",
+        "Change",
         "Settings",
-        (TRAIN, EDIT),
+        (SETTINGS_PANEL, EDIT),
     ),
-    Key("nudge-down", "minus,underscore", "nudge(-1)", "-", contexts=(TRAIN, EDIT)),
+    Key("nudge-down", "minus,underscore", "nudge(-1)", "-", contexts=(SETTINGS_PANEL, EDIT)),
     Key("type", "enter", "type", "⏎", "Type a value (in the settings).", "Type", "Settings", (EDIT,)),
     Key("apply", "a", "apply", "a", "Apply the drafts (in the settings).", "Apply", "Settings", (EDIT,)),
     Key("undo", "u", "undo", "u", "Undo the newest change of a setting.", "", "Settings", _APP),
     Key("redo", "ctrl+r", "redo", "^r", "Redo what was undone.", "", "Settings", _APP),
-    Key("audit", "A", "changes", "A", "List all changes of settings: who, what, when.", "", "Settings", _APP),
+    Key(
+        "audit",
+        "A",
+        "changes",
+        "A",
+        "List all changes of settings: who, what, when.",
+        "",
+        "Settings",
+        _APP,
+        title="Changes",
+    ),
     *(
         Key(f"panel-{number}", str(number), f"panel({number})", str(number), help_, "", "Panels")
         for number, help_ in (
@@ -114,6 +152,7 @@ KEYS: tuple[Key, ...] = (
         "Zoom",
         "Panels",
         (TRAIN, CHART),
+        footers=(TRAIN,),
     ),
     Key("choose", "enter", "choose", "⏎", contexts=(LIST,), label="Choose"),
     Key(
@@ -194,8 +233,27 @@ KEYS: tuple[Key, ...] = (
         "Runs",
         (VISIT,),
     ),
-    Key("back", "escape", "back", "esc", "Go back: from a filter, a zoom, a screen.", "", "Panels", _PLACES),
-    Key("filter", "slash", "filter", "/", "Filter the events, or the list.", "Filter", "Panels", (TRAIN, LIST)),
+    Key(
+        "filter",
+        "slash",
+        "filter",
+        "/",
+        "Filter the events, the metrics, or the list.",
+        "Filter",
+        "Panels",
+        (TRAIN, LIST),
+    ),
+    Key(
+        "back",
+        "escape",
+        "back",
+        "esc",
+        "Go back: from a filter, a zoom, a screen.",
+        "Back",
+        "Panels",
+        _PLACES,
+        footers=(LIST, EDIT, CHART),
+    ),
     Key(
         "far-right",
         "shift+right,L",
@@ -207,17 +265,72 @@ KEYS: tuple[Key, ...] = (
         _CHARTS,
     ),
     Key("far-left", "shift+left,H", "cursor(-10)", "⇧←", contexts=_CHARTS),
-    Key("zoom-in", "z", "zoom(0.5)", "z Z", "Show half as many steps (Z: twice as many).", "", "Charts", _CHARTS),
+    Key(
+        "zoom-in",
+        "z",
+        "zoom(0.5)",
+        "z Z",
+        "Show half as many steps (Z: twice as many); + and - too, in the charts.",
+        "",
+        "Charts",
+        _CHARTS,
+    ),
     Key("zoom-out", "Z", "zoom(2)", "Z", contexts=_CHARTS),
-    Key("zoom-in-plus", "plus,equals_sign", "zoom(0.5)", "+-", label="Zoom", contexts=(CHART,)),
-    Key("zoom-out-minus", "minus,underscore", "zoom(2)", "-", contexts=(CHART,)),
-    Key("pan-right", "greater_than_sign", "pan(0.25)", "< >", "Move to earlier or later steps.", "", "Charts", _CHARTS),
+    Key(
+        "zoom-in-plus",
+        "plus,equals_sign",
+        "magnify(0.5)",
+        "+-",
+        label="Zoom",
+        contexts=(CHARTS_PANEL, CHART),
+        footers=(CHART,),
+    ),
+    Key("zoom-out-minus", "minus,underscore", "magnify(2)", "-", contexts=(CHARTS_PANEL, CHART)),
+    Key(
+        "pan-right",
+        "greater_than_sign",
+        "pan(0.25)",
+        "< >",
+        "Move to earlier or later steps.",
+        "Pan",
+        "Charts",
+        _CHARTS,
+        footers=(CHART,),
+    ),
     Key("pan-left", "less_than_sign", "pan(-0.25)", "<", contexts=_CHARTS),
     Key(
-        "log-axis", "y", "log_axis", "y", "Switch a chart's axis between linear and logarithmic.", "", "Charts", _CHARTS
+        "log-axis",
+        "y",
+        "log_axis",
+        "y",
+        "Switch a chart's axis between linear and logarithmic.",
+        "Log",
+        "Charts",
+        _CHARTS,
+        footers=(CHART,),
     ),
-    Key("smoothing", "o", "smoothing", "o", "Average a chart's curves more, or not at all.", "", "Charts", _CHARTS),
-    Key("reset-charts", "0", "reset_charts", "0", "All steps again, without the cursor.", "", "Charts", _CHARTS),
+    Key(
+        "smoothing",
+        "o",
+        "smoothing",
+        "o",
+        "Average a chart's curves more, or not at all.",
+        "Smooth",
+        "Charts",
+        _CHARTS,
+        footers=(CHART,),
+    ),
+    Key(
+        "reset-charts",
+        "0",
+        "reset_charts",
+        "0",
+        "All steps again, without the cursor.",
+        "All",
+        "Charts",
+        _CHARTS,
+        footers=(CHART,),
+    ),
     Key("metrics", "a", "metrics", "a", "Add a chart of any metric, or take it away.", "", "Charts"),
     Key("next-chart", "tab", "next_chart(1)", "tab", label="Next", contexts=(CHART,)),
     Key("previous-chart", "shift+tab", "next_chart(-1)", "⇧tab", contexts=(CHART,)),
@@ -229,9 +342,10 @@ KEYS: tuple[Key, ...] = (
         "choose_env(1)",
         "[ ]",
         "Choose the environment to watch.",
-        "",
+        "Env",
         "Game",
         (TRAIN, GAME),
+        footers=(GAME,),
     ),
     Key("previous-env", "left_square_bracket", "choose_env(-1)", "[", contexts=(TRAIN, GAME)),
     Key("close-game", "escape,enter,m,v,V", "dismiss", "esc", contexts=(GAME,), label="Back"),
@@ -274,7 +388,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("previous-page", "left,up,shift+tab,pageup,h,k", "turn(-1)", "←", contexts=(MICROSCOPE,)),
     Key("close-microscope", "escape", "back", "esc", label="Back", contexts=(MICROSCOPE,)),
-    Key("checkpoints", "C", "checkpoints", "C", "See the checkpoints, and go back to one.", "", "Screens", _APP),
+    Key("checkpoints", "C", "checkpoints", "C", "See the checkpoints; go back (rewind) to one.", "", "Screens", _APP),
     Key("runs", "r", "runs", "r", "See all runs here.", "Runs", "Screens", _APP),
     Key("traceback", "t", "traceback", "t", "Read the traceback of a failed run.", "Trace", "Screens", _APP),
     Key("help", "question_mark,f1", "help", "?", "Show this help (F1 too).", "Help", "Screens", _APP),
@@ -284,9 +398,10 @@ KEYS: tuple[Key, ...] = (
         "command_palette",
         "^p",
         "All of this by name; it takes `lr 1e-4` too.",
-        "",
+        "Commands",
         "Screens",
         _APP,
+        title="Commands",
     ),
     Key("quit", "q", "quit", "q", "Leave: detach, save and stop, stop at once, or stay.", "Quit", "Screens", _APP),
 )
@@ -306,26 +421,41 @@ def bindings(context: str = TRAIN) -> list[Binding]:
             key.keys,
             key.action,
             key.label,
-            show=bool(key.label),
+            show=key.shown_in(context) or (context == TRAIN and any(key.shown_in(panel) for panel in _PANELS)),
             key_display=key.display,
             tooltip=key.help,
             id=key.id,
         )
         for key in KEYS
-        if context in key.contexts
+        if context in key.contexts or (context == TRAIN and not set(_PANELS).isdisjoint(key.contexts))
     ]
 
 
-def rows_by_group(keymap: Mapping[str, str]) -> Iterator[tuple[str, list[tuple[str, Key]]]]:
+def rows_by_group(keymap: Mapping[str, str], *, ascii: bool = False) -> Iterator[tuple[str, list[tuple[str, Key]]]]:
     """For the help: each group with its keys, as `keymap` writes them."""
     for group in dict.fromkeys(key.group for key in KEYS if key.help):
-        rows = [(display(key, keymap), key) for key in KEYS if key.group == group and key.help]
+        rows = [(display(key, keymap, ascii=ascii), key) for key in KEYS if key.group == group and key.help]
         yield group, rows
 
 
-def display(key: Key, keymap: Mapping[str, str]) -> str:
+def display(key: Key, keymap: Mapping[str, str], *, ascii: bool = False) -> str:
     """The writing of a key, in the user's own choice."""
-    return keymap[key.id].replace(",", " ") if key.id in keymap else key.display
+    if key.id in keymap:
+        return keymap[key.id].replace(",", " ")
+    return in_ascii(key.display) if ascii else key.display
+
+
+def in_ascii(display: str) -> str:
+    """The writing of keys without their pictures: enter for ⏎.
+
+    Look-alikes would be other keys.
+    """
+    for picture, word in _ASCII:
+        display = display.replace(picture, word)
+    return display
+
+
+_ASCII = (("↑↓←→", "arrows"), ("⇞⇟", "pgup pgdn"), ("⏎", "enter"), ("⇧", "shift+"), ("→", "right"), ("←", "left"))
 
 
 _MOST_BYTES = 100_000
@@ -443,6 +573,6 @@ def _meet(one: Key, other: Key) -> bool:
 def _places(key: Key) -> set[str]:
     """The places of a key.
 
-    The screen of all runs is a list too.
+    The screen of all runs is a list too, and the main screen has panels.
     """
-    return {*key.contexts, *((LIST,) if RUNS in key.contexts else ())}
+    return {*key.contexts, *((LIST,) if RUNS in key.contexts else ()), *(_PANELS if TRAIN in key.contexts else ())}

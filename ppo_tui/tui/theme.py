@@ -93,8 +93,8 @@ _PLAIN = {
     **dict.fromkeys("▔▀", "^"),
     **dict.fromkeys("▁▄", "_"),
     **dict(zip("▂▃▅▆▇█", ".-+*%#", strict=True)),
-    **dict(zip("▓▒░", "%+.", strict=True)),
-    **dict(zip("▲▼▾▸▶◂◀→←↑↓↻★◆✓✗■○●•·‖⏎⇧±×–—…ελγ²₁₂", "^vv>><<><^v@*+vxXoo*.=<^~x--.elg212", strict=True)),
+    **dict(zip("▓▒░", "%+-", strict=True)),
+    **dict(zip("▲▼▾▸▶◂◀→←↑↓↻↶★◆✓✗■○●•·‖⏎⇧±×−–—…ελγ²₁₂", "^vv>><<><^v@<*+vxXooo.=<^~x---.elg212", strict=True)),
 }
 
 

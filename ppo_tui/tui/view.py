@@ -111,6 +111,7 @@ class Kind(enum.Enum):
     STATE = "state"
     EPISODE = "episode"
     CHECKPOINT = "checkpoint"
+    REWIND = "rewind"
     EVALUATION = "evaluation"
     EDIT = "edit"
     INFO = "info"
@@ -120,11 +121,15 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True)
 class LogEntry:
-    """One line of the log; `elapsed` is in seconds of the run."""
+    """One line of the log; `elapsed` is in seconds of the run.
+
+    Of lines with one `topic` only the newest is kept.
+    """
 
     elapsed: float
     kind: Kind
     text: str
+    topic: str = ""
 
 
 @dataclass(frozen=True)
@@ -311,9 +316,7 @@ class RunView:
         self.series[EPISODE_RETURNS].append(event.step, event.episode_return)
         if self.best is None or event.episode_return > self.best.episode_return:
             self.best = event
-            if self.log and self.log[-1].kind is Kind.EPISODE:
-                self.log.pop()  # a streak of best episodes takes one line
-            self._write(event, Kind.EPISODE, describe_best(event))
+            self._write(event, Kind.EPISODE, describe_best(event), topic="best episode")
 
     @_on.register
     def _(self, event: UpdateFinished) -> None:
@@ -349,7 +352,8 @@ class RunView:
         self.checkpoints = [each for each in self.checkpoints if each.saved.path != event.path]
         self.checkpoints.append(Checkpoint(event, self.series[MEAN_RETURN].last))
         self.marks.append(Mark(event.step, MarkKind.CHECKPOINT, f"checkpoint ({event.reason})"))
-        self._write(event, Kind.CHECKPOINT)
+        # One that somebody asked for is news; the run's own ones are its course.
+        self._write(event, Kind.CHECKPOINT, topic="" if event.reason == "manual" else f"checkpoint {event.reason}")
 
     @_on.register
     def _(self, event: Evaluated) -> None:
@@ -372,7 +376,7 @@ class RunView:
         self._pace.clear()
         for change in self.history.rewind(event.update):
             self.settings[change.key] = change.old
-        self._write(event, Kind.CHECKPOINT)
+        self._write(event, Kind.REWIND)
 
     @_on.register
     def _(self, event: RunResumed) -> None:
@@ -394,10 +398,12 @@ class RunView:
         kind = Kind.ERROR if event.state is RunState.FAILED else Kind.STATE
         self._write(event, kind)
 
-    def _write(self, event: Event, kind: Kind, text: str = "") -> None:
+    def _write(self, event: Event, kind: Kind, text: str = "", *, topic: str = "") -> None:
         """Add a line to the log, the event's own wording by default."""
-        self._append(event.elapsed, kind, text or describe(event, brief=True) or "")
+        if topic and (former := next((line for line in reversed(self.log) if line.topic == topic), None)):
+            self.log.remove(former)
+        self._append(event.elapsed, kind, text or describe(event, brief=True) or "", topic)
 
-    def _append(self, elapsed: float, kind: Kind, text: str) -> None:
-        self.log.append(LogEntry(elapsed, kind, one_line(text)))
+    def _append(self, elapsed: float, kind: Kind, text: str, topic: str = "") -> None:
+        self.log.append(LogEntry(elapsed, kind, one_line(text), topic))
         self.logged += 1

@@ -51,7 +51,7 @@ PARTLY = RunResumed(path="p", step=2048, update=2, exact=False, restarted_envs=(
         (
             CheckpointSaved(path="p", step=2048, update=2, reason="manual", seconds=0.214),
             "checkpoint at step 2,048 (manual, 0.21s): p",
-            "checkpoint at step 2,048 (manual, 0.21s)",
+            "checkpoint 2,048 (manual)",
         ),
         (
             Evaluated(path="p", step=2048, update=2, metrics=METRICS, best=True, seconds=1.0),

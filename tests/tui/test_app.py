@@ -22,7 +22,8 @@ from ppo_tui.protocol import (
 )
 from ppo_tui.tui.app import SAVE_SECONDS, SIGTERM_SECONDS, STOP_SECONDS, Departure
 from ppo_tui.tui.keys import KEYS
-from ppo_tui.tui.screens.dialogs import LeaveDialog, TextScreen
+from ppo_tui.tui.screens.dialogs import LeaveDialog
+from ppo_tui.tui.screens.help import HelpScreen
 from ppo_tui.tui.widgets.banner import Banner
 from ppo_tui.tui.widgets.chart import Chart
 from ppo_tui.tui.widgets.events import Events
@@ -132,8 +133,8 @@ async def test_charts_are_painted_at_most_twice_a_second_and_only_for_new_data()
 async def test_help_lists_every_key():
     async with desk() as it:
         await it.press("question_mark")
-        assert isinstance(it.app.screen, TextScreen)
-        text = str(it.app.screen.query_one(Static).content)
+        assert isinstance(it.app.screen, HelpScreen)
+        text = " ".join(it.said("#help-text").split())
         assert all(key.help in text for key in KEYS)
         await it.press("escape")
         assert len(it.app.screen_stack) == 1
@@ -306,14 +307,6 @@ async def test_what_matters_most_is_on_every_screen(size):
         assert any(chart.region.height >= 3 for chart in it.app.screen.query(Chart))
         assert it.app.screen.query_one("#tiles").region.area
         assert it.app.screen.max_scroll_y == it.app.screen.max_scroll_x == 0
-
-
-@pytest.mark.parametrize("size", [(59, 40), (120, 15), (30, 5), (10, 1)])
-async def test_a_smaller_terminal_has_a_status_line(size):
-    async with desk(*recorded(40), size=size) as it:
-        first, *rest = it.picture.splitlines()
-        assert "TRAINING"[: size[0] - 6] in first
-        assert not "".join(rest).strip()
 
 
 @pytest.mark.parametrize("theme", ["ppo-light", "ppo-ansi", "ansi-dark", "textual-dark", "nord"])

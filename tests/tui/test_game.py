@@ -172,7 +172,7 @@ async def test_brackets_choose_the_environment():
     async with desk() as it:
         await it.press("right_square_bracket", "right_square_bracket", "left_square_bracket", "left_square_bracket")
         await it.press("left_square_bracket")
-        assert it.app.screen.query_one(Game).border_title == "Game · env 7 of 8"
+        assert it.app.screen.query_one(Game).border_title == "6 Game · env 7 of 8"
         await it.say()
         assert it.session.watched[-1] == WatchGame(env=7, fps=SLOW)
 
@@ -230,6 +230,16 @@ async def test_without_colours_it_is_drawn_in_characters(without_colour, monkeyp
         text = screen_text(it)
         assert "▀" not in text
         assert "*" in "".join(strip.text for strip in it.app.screen.query_one(GamePicture)._strips), "the ball"
+
+
+async def test_a_terminal_of_16_colours_gets_half_blocks_in_them(monkeypatch):
+    async with desk() as it:
+        with monkeypatch.context() as terminal:
+            terminal.setattr(PpoTuiApp, "is_headless", False)
+            terminal.setattr(it.app, "console", Console(force_terminal=True, color_system="standard"))
+            await it.say(clip())
+            await play(it)
+            assert "▀" in screen_text(it)
 
 
 async def test_a_clip_costs_few_bytes_and_a_still_picture_none():

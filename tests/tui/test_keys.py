@@ -76,7 +76,7 @@ async def test_chosen_keys_work_and_help_and_footer_say_so():
         assert "f5 Step" in it.picture
         assert "s Pause" in it.picture
         await it.press("question_mark")
-        assert "f5       Run one update, then pause." in it.said(".dialog Static")
+        assert "f5        Run one update, then pause." in it.said("#help-text")
 
 
 def test_a_bad_file_stops_the_start(tmp_path, ppo_tui):

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import pytest
+from textual.widgets import Input, OptionList
 
 from ppo_tui.config.live import find_live_key
 from ppo_tui.errors import ConfigError
 from ppo_tui.protocol import Pause, SetValue
 from ppo_tui.tui.palette import RunCommands
+from ppo_tui.tui.screens.edit import EditScreen
 from tests.tui.desk import Desk, desk
 
 
 async def hits(it: Desk, query: str):
-    provider = RunCommands(it.app.screen)
+    provider = RunCommands(it.app.main)
     provider._post_init()
-    return [hit async for hit in provider.search(query)]
+    return sorted([hit async for hit in provider.search(query)], key=lambda hit: -hit.score)
+
+
+async def found(it: Desk, query: str) -> str:
+    """The best hit, by its first word or words."""
+    best, *_ = await hits(it, query)
+    return str(best.text).partition("  ")[0]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +68,16 @@ async def test_a_setting_with_a_value_is_a_command(query, command):
         assert it.session.sent == [command]
 
 
-@pytest.mark.parametrize(("query", "words"), [("lr 7", "at most 1"), ("coef 1", "may mean"), ("lr -1", "at least 0")])
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("lr 7", "at most 1"),
+        ("coef 1", "may mean"),
+        ("lr -1", "at least 0"),
+        ("lr abc", "'abc' is no number"),
+        ("clip range abc", "'abc' is no number"),
+    ],
+)
 async def test_a_bad_value_says_why_and_changes_nothing(query, words):
     async with desk() as it:
         first, *_ = await hits(it, query)
@@ -69,27 +86,94 @@ async def test_a_bad_value_says_why_and_changes_nothing(query, words):
         assert it.session.sent == []
 
 
-async def test_keys_are_found_by_what_they_do():
+async def listed(it: Desk) -> OptionList:
+    """The open palette's list, once there is something in it."""
+    options = it.app.screen.query_one(OptionList)
+    while not options.option_count:
+        await it.pilot.pause(0.05)
+    return options
+
+
+async def test_the_palette_finds_what_steers_the_run_while_its_own_line_has_the_keyboard():
     async with desk() as it:
-        assert any("Pause" in hit.text for hit in await hits(it, "pause"))
-        assert any("Checkpoints" in hit.text for hit in await hits(it, "checkpoints"))
+        it.session.can_detach = True
+        await it.press("ctrl+p")
+        assert isinstance(it.app.focused, Input)
+        assert it.app.focused.placeholder == "a command, or `lr 1e-4`"
+        for query, name in (
+            ("pause", "Pause"),
+            ("step", "Step"),
+            ("save", "Save"),
+            ("settings", "Settings"),
+            ("undo", "Undo"),
+            ("redo", "Redo"),
+            ("changes", "Changes"),
+            ("checkpoints", "Checkpoints"),
+            ("rewind", "Checkpoints"),
+            ("runs", "Runs"),
+            ("detach", "Detach"),
+            ("quit", "Quit"),
+            ("leave", "Detach"),
+            ("help", "Help"),
+            ("screenshot", "Screenshot"),
+            ("theme light", "Theme light"),
+            ("entropy", "Setting entropy coef"),
+            ("grad", "Setting max grad norm"),
+            ("chart kl", "Chart train/approx_kl"),
+            ("log", "Log axis"),
+            ("chk", "Checkpoints"),
+        ):
+            assert await found(it, query) == name, query
+        assert await hits(it, "xyzzy") == []
+        provider = RunCommands(it.app.main)
+        first = [str(hit.text).partition("  ")[0] async for hit in provider.discover()]
+        names = [
+            "Pause",
+            "Step",
+            "Save",
+            "Detach",
+            "Settings",
+            "Undo",
+            "Redo",
+            "Changes",
+            "Checkpoints",
+            "Runs",
+            "Help",
+            "Quit",
+        ]
+        assert [name for name in first if name in names] == names
+        assert first.index("Quit") < first.index("Log axis")
+        assert "Setting gamma" in first
+        assert "Traceback" not in first, "nothing has failed"
+
+
+async def test_what_the_palette_offers_runs():
+    async with desk() as it:
+
+        async def run(query: str) -> None:
+            best, *_ = await hits(it, query)
+            if (waiting := best.command()) is not None:
+                await waiting
+            await it.pilot.pause()
+
+        await run("pause")
+        assert it.session.sent == [Pause()]
+        await run("theme light")
+        assert it.app.theme == "ppo-light"
+        await run("chart value_loss")
+        assert it.app.main.chart.spec.id == "loss"
+        await run("clip_range")  # the metric and the setting
+        await run("chart explained")
+        assert it.app.main.chart.spec.title == "train/explained_variance"
+        await run("setting gamma")
+        assert isinstance(it.app.screen, EditScreen)
+        assert it.app.controller.editor.selected == "ppo.gamma"
 
 
 async def test_the_palette_takes_a_setting_from_the_keyboard():
     async with desk() as it:
         await it.press("ctrl+p", *"lr 1e-4")
-        await it.app.workers.wait_for_complete()
-        await it.pilot.pause(0.2)
-        await it.press("down", "enter")
+        await listed(it)
+        await it.press("enter", "enter")
         await it.pilot.pause()
         assert it.session.sent == [SetValue(key="optim.learning_rate", value=1e-4)]
-
-
-async def test_what_the_palette_offers_runs():
-    async with desk() as it:
-        provider = RunCommands(it.app.screen)
-        offered = {str(hit.text): hit.command async for hit in provider.discover()}
-        await next(command for name, command in offered.items() if name.startswith("Pause"))()
-        assert it.session.sent == [Pause()]
-        assert any(name.startswith("Log axis") for name in offered)
-        assert not any(name.startswith("Traceback") for name in offered)  # nothing has failed

@@ -154,7 +154,7 @@ async def test_a_draft_shows_what_it_would_mean_and_is_applied_by_a():
         assert "after update 31" in it.said("#preview")
         await it.press("a")
         assert it.session.sent == [SetValue(key=LR, value=0.000312)]
-        assert "asked for: learning rate 3.12e-4" in it.said("#preview")
+        assert "requested: learning rate 3.12e-4; takes effect after update 31" in it.said("#preview")
         await it.say(SettingChanged(key=LR, old=2.49e-4, new=0.000312, by="user", step=1, update=31))
         assert "no draft" in it.said("#preview")
 
@@ -244,13 +244,13 @@ async def test_a_page_is_mounted_once_and_shows_what_has_come_while_it_was_away(
 async def test_a_page_has_the_size_and_the_theme_that_were_chosen_while_it_was_away():
     async with desk() as it:
         await it.press("question_mark")
-        before = it.app.screen.query_one("VerticalScroll").styles.background
+        before = it.app.screen.query_one(".dialog").styles.background
         await it.press("escape")
         it.app.theme = "ppo-light"
         await it.pilot.resize_terminal(90, 30)
         await it.press("question_mark")
         assert it.app.screen.size == (90, 30)
-        assert it.app.screen.query_one("VerticalScroll").styles.background != before
+        assert it.app.screen.query_one(".dialog").styles.background != before
 
 
 async def test_the_help_begins_at_its_top_each_time():

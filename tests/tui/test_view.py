@@ -26,6 +26,7 @@ from ppo_tui.protocol import (
     encode,
 )
 from ppo_tui.tui.view import EPISODE_RETURNS, Kind, RunView
+from ppo_tui.tui.widgets.events import event_line
 from tests.tui.fake import BATCH, TOTAL, recorded, started
 
 
@@ -194,3 +195,20 @@ def test_events_of_a_newer_protocol_are_let_pass():
 def test_a_setting_of_no_known_value_has_no_course():
     """Before the run begins, or in the record of a version without it."""
     assert [RunView().course(key) for key in SCHEDULED] == [None] * len(SCHEDULED)
+
+
+def test_the_runs_own_checkpoints_take_one_line_each_and_a_rewind_has_its_own_sign():
+    def saved(step: int, reason: str) -> CheckpointSaved:
+        return CheckpointSaved(path=f"{step}-{reason}", step=step, update=1, reason=reason, seconds=0.1)
+
+    alarm = Alarm(level=Level.WARNING, message="dead units")
+    reasons = ["best", "periodic", "manual", "best", "manual", "periodic", "best"]
+    view = view_of(started(), alarm, *(saved(100 * n, reason) for n, reason in enumerate(reasons, start=1)))
+    lines = [entry.text for entry in view.log]
+    assert lines[0] == "dead units"
+    assert [text.partition("(")[2][:4] for text in lines[1:]] == ["manu", "manu", "peri", "best"]
+    assert "700" in lines[-1]
+    assert len(view.checkpoints) == 7, "all of them are in the list"
+    view.apply(Rewound(path="q", step=1, update=0))
+    assert view.log[-1].kind is Kind.REWIND
+    assert event_line(view.log[-1]).plain.split()[1] == "↶"

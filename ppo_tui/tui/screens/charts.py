@@ -53,6 +53,10 @@ class ChartActions:
         self.chart.zoom(factor)
         self.renew_charts()
 
+    def action_magnify(self, factor: float) -> None:
+        """Zoom by keys with other meanings in other panels."""
+        self.action_zoom(factor)
+
     def action_pan(self, share: float) -> None:
         self.chart.pan(share)
         self.renew_charts()
@@ -192,8 +196,8 @@ class MetricPicker(Dialog[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
-            box.entitle("A chart of any metric", "type to filter · ⏎ adds or takes away · esc")
-            yield Input(placeholder="filter", compact=True)
+            box.entitle("A chart of any metric", "enter adds or removes · esc closes")
+            yield Input(placeholder="type to filter", compact=True)
             yield self._list
 
     def on_mount(self) -> None:

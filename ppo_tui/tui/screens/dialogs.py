@@ -1,9 +1,8 @@
-"""Screens above the main one: leaving, help, and long texts."""
+"""Screens above the main one: leaving, questions, and long texts."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -12,7 +11,6 @@ from textual.content import Content
 from textual.widgets import Input
 from textual.widgets.option_list import Option
 
-from ..keys import INTERRUPT, INTERRUPT_HELP, rows_by_group
 from ..widgets.plain import OptionList, Static, Vertical, VerticalScroll
 from .once import Dialog
 
@@ -143,26 +141,3 @@ class TextScreen(Dialog[None]):
     def on_screen_resume(self) -> None:
         if not self._at_end:
             self._box.scroll_home(animate=False)
-
-
-def help_text(keymap: Mapping[str, str]) -> Content:
-    """All keys by group, as the user has them."""
-    lines: list[Content] = []
-    for group, rows in rows_by_group(keymap):
-        lines.append(Content.assemble((group, "bold $primary")))
-        lines += [Content.assemble((f"  {written:<8} ", "bold"), key.help) for written, key in rows]
-        if group == "Screens":
-            lines.append(Content.assemble((f"  {INTERRUPT:<8} ", "bold"), INTERRUPT_HELP))
-        lines.append(Content(""))
-    lines.append(Content.assemble(("Signs", "bold $primary")))
-    lines += [Content(f"  {line}") for line in _SIGNS]
-    return Content("\n").join(lines)
-
-
-_SIGNS = (
-    "Charts: ━ the solid curve lies above, the ╍ dashed one below; each has its own axis.",
-    "Behind a curve lie the raw values; behind the return, every single episode.",
-    "┊ a setting was changed, ▴ a checkpoint was saved, ↶ the run was rewound; what it abandoned is a dashed shadow.",
-    "Workers: eps counts episodes, ◂ the others wait for this one, ↻ it was restarted, ✗ it is dead.",
-    "Events: ★ best episode, ↓ checkpoint, ◆ evaluation, ± change, ! warning, ✗ error, • state.",
-)

@@ -52,9 +52,15 @@ class EditScreen(RunScreen):
     def on_screen_resume(self) -> None:
         self._listing.cursor = self.controller.editor.position
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Disable changes without effect."""
+        if action in ("nudge", "type", "apply") and self.controller.unsteerable:
+            return None
+        return super().check_action(action, parameters)
+
     def renew(self) -> None:
         super().renew()
-        heading = f"{'setting':<15} {'in force':>9}  {'→ wanted':<10} {'usual range':<18} unit"
+        heading = f"{'setting':<15} {'in force':>9}  {'→ wanted':<10} {'allowed range':<18} unit"
         self._listing.show(Content(heading), [self._row(key) for key in self.controller.editor.keys])
         self._describe()
 
@@ -66,11 +72,11 @@ class EditScreen(RunScreen):
         elif key in editor.pending:
             wanted = f"… {formats.setting(editor.pending[key].value)}"
         off = ", off" if live.optional else ""
-        usual = f"{formats.setting(live.low)} – {formats.setting(live.high)}{off}"
+        allowed = f"{formats.setting(live.low)} – {formats.setting(live.high)}{off}"
         return Content.assemble(
             f"{formats.setting_name(key):<15} {formats.setting(self.controller.view.settings[key]):>9}  ",
             (f"{wanted:<10} ", "bold $warning"),
-            (f"{usual:<18} {live.unit}", "$quiet"),
+            (f"{allowed:<18} {live.unit}", "$quiet"),
             (f" {editor.note(key)}", "$quiet"),
         )
 
@@ -87,12 +93,14 @@ class EditScreen(RunScreen):
         waiting = [
             f"{formats.setting_name(key)} {formats.setting(asked.value)}" for key, asked in editor.pending.items()
         ]
-        if lines:
-            lines.append(Content.assemble(("a applies it ", "bold"), f"{self._when()}; esc drops the draft"))
+        if why := self.controller.unsteerable:
+            lines = [Content.assemble((why, "bold $warning"))]
+        elif lines:
+            lines.append(Content.assemble(("a applies it ", "bold"), f"{self._when()}; esc discards the draft"))
         elif waiting:
-            lines.append(Content(f"asked for: {', '.join(waiting)}, {self._when()}"))
+            lines.append(Content(f"requested: {', '.join(waiting)}; takes effect {self._when()}"))
         else:
-            lines.append(Content.assemble(("no draft: + − or enter, then a", "$quiet")))
+            lines.append(Content.assemble(("no draft: + − or enter to change the value, a to apply", "$quiet")))
         self._preview.update(Content("\n").join(lines))
 
     def _course(self, key: str) -> str:
@@ -102,7 +110,7 @@ class EditScreen(RunScreen):
         course = self.controller.view.course(key)
         if course is None:
             return ""
-        return f" It goes on: {course.text}; a change {'ends the warm-up' if course.warmup_steps else 'rescales that'}."
+        return f" Schedule: {course.text}; a change {'ends the warm-up' if course.warmup_steps else 'rescales that'}."
 
     def _change(self, key: str) -> Content:
         """The effect of a draft, and its size."""
@@ -117,13 +125,16 @@ class EditScreen(RunScreen):
     def _when(self) -> str:
         """The time of the next update boundary."""
         view = self.controller.view
-        if view.finished:
-            return "never: the run has ended"
         boundary = f"after update {view.update + 1:,}"
         if view.state is RunState.PAUSED:
             return f"{boundary}, once the run goes on"
         seconds = view.seconds_per_update
         return f"{boundary}, within {max(1, round(seconds))} s" if seconds else boundary
+
+    def show_chosen(self) -> None:
+        """Put the cursor on the editor's setting."""
+        self._listing.cursor = self.controller.editor.position
+        self.renew()
 
     # ── Keys ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -142,7 +153,8 @@ class EditScreen(RunScreen):
         self._describe()
 
     def on_listing_chosen(self) -> None:
-        self.action_type()
+        if self.check_action("type", ()):
+            self.action_type()
 
     def action_nudge(self, direction: int) -> None:
         self.controller.editor.draft_nudge(direction)
@@ -156,9 +168,7 @@ class EditScreen(RunScreen):
         self.renew()
 
     def action_apply(self) -> None:
-        if self.controller.view.finished:
-            self.app.notify("the run has ended: nothing can be changed any more", timeout=2)
-        elif not self.controller.apply_drafts():
+        if not self.controller.apply_drafts():
             self.app.notify("there is no draft to apply", timeout=2)
         self.renew()
 

@@ -39,6 +39,12 @@ CHART_SECONDS = 0.5
 PANELS = ("charts", "workers", "settings", "events", "metrics", "game")
 """The panels of the keys 1, 2, 3 …"""
 
+TALL, VAST = 60, 170
+"""Rows from which on there is room for the table of metrics; columns from which on for a large game.
+
+Breakpoints cannot say so: of one direction only one holds.
+"""
+
 
 class MainScreen(ChartActions, Screen[None]):
     """The main screen's panels; commands to the run belong to the app."""
@@ -55,7 +61,6 @@ class MainScreen(ChartActions, Screen[None]):
         (0, "-flat"),
         (16, "-low"),
         (34, "-high"),
-        (60, "-tall"),
     ]
 
     class ChartZoomed(Message):
@@ -88,6 +93,7 @@ class MainScreen(ChartActions, Screen[None]):
         self._events = Events(controller, id="events")
         self._metrics = MetricsTable(controller, id="metrics")
         self._filter = FilterLine("events")
+        self._filtered: Events | MetricsTable = self._events
         self._banner.display = False
 
     def compose(self) -> ComposeResult:
@@ -96,13 +102,16 @@ class MainScreen(ChartActions, Screen[None]):
         yield self._banner
         yield self._tiles
         yield Container(self.charts, self.game, id="middle")
-        yield self._metrics
-        yield Container(self._workers, self._settings, self._events, id="bottom")
+        yield Container(self._workers, self._metrics, self._settings, self._events, id="bottom")
         yield self._filter
         yield KeyLine()
 
     def on_mount(self) -> None:
         self._show_panel()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.set_class(event.size.height >= TALL, "-tall")
+        self.set_class(event.size.width >= VAST, "-vast")
 
     @property
     def chart(self) -> Chart:
@@ -159,13 +168,17 @@ class MainScreen(ChartActions, Screen[None]):
     # ── Keys ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable keys while a line is typed, and changes without effect."""
+        """Disable keys while a line is typed, and those without effect."""
         if isinstance(self.focused, Input):
             return False
+        if action == "magnify":
+            return self._panel == "charts"
         if action == "watch":
             return self._controller.can_be_watched
-        obeyed = self._controller.session.can_steer and not self._controller.view.finished
-        return None if action == "nudge" and not obeyed else True
+        if action == "nudge":
+            obeyed = self._controller.session.can_steer and not self._controller.view.finished
+            return (True if obeyed else None) if self._panel == "settings" else False
+        return True
 
     def action_move(self, across: int, down: int) -> None:
         """The arrows: among the charts up and down, along their curves sideways."""
@@ -203,14 +216,27 @@ class MainScreen(ChartActions, Screen[None]):
 
         self.app.push_screen(MetricPicker(self.charts), toggle)
 
-    def action_filter(self) -> None:
-        self._panel = "events"
+    def show_metric(self, key: str) -> None:
+        """Choose the chart of a metric; add one if there is none."""
+        self._panel = "charts"
+        self.charts.show_metric(key)
         self._show_panel()
-        self._filter.show()
+
+    def action_filter(self) -> None:
+        """Filter the metrics in their panel, else the events."""
+        if self._panel != "metrics":
+            self._panel = "events"
+            self._show_panel()
+        wanted = self._metrics if self._panel == "metrics" else self._events
+        if wanted is not self._filtered:
+            self._filter.clear_and_close()
+            self._filtered.filter = ""
+            self._filtered = wanted
+        self._filter.show(self._panel)
 
     def on_input_changed(self, message: Input.Changed) -> None:
-        self._events.filter = message.value
-        self._events.renew()
+        self._filtered.filter = message.value
+        self._filtered.renew()
 
     # ── The game ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -262,7 +288,7 @@ class MainScreen(ChartActions, Screen[None]):
     def _to_be_seen(self, panel: str) -> bool:
         if panel == "game":
             return self.game.display
-        return panel != "metrics" or self.maximised
+        return bool(self._text_panels[panel].region.area)
 
     @property
     def maximised(self) -> bool:
@@ -283,7 +309,7 @@ class MainScreen(ChartActions, Screen[None]):
             self._maximise(not self.maximised)
 
     def action_back(self) -> None:
-        if self._events.filter:
+        if self._filter.value:
             self._filter.clear_and_close()
         elif self.maximised:
             self._maximise(False)
@@ -292,25 +318,24 @@ class MainScreen(ChartActions, Screen[None]):
 
     def _maximise(self, maximised: bool) -> None:
         self.set_class(maximised, "-maximised")
-        if self._panel == "metrics" and not maximised:
+        if self._panel == "metrics" and not (maximised or self.has_class("-tall")):
             self._panel = "charts"
         self._show_panel()
 
     def _show_panel(self) -> None:
         """Mark the panel with the keyboard.
 
-        The table of metrics is only there with all the room.
+        The table of metrics takes all the room in a terminal that is not tall.
         """
-        if self._panel == "metrics":
+        if self._panel == "metrics" and not self.has_class("-tall"):
             self.add_class("-maximised")
         elif self._panel in ("charts", "game"):
             self.remove_class("-maximised")
-        # A class of the screen itself has all its widgets styled again, which delays the key: change none needlessly.
-        self.set_class(self._panel == "metrics", "-at-metrics")
         for panel in (self.game, *self._text_panels.values()):
             panel.set_class(panel.id == self._panel, "-focused")
         self.charts.has_keys = self._panel == "charts"
         self.charts.renew()  # a key is answered at once, however lately they were painted
+        self.refresh_bindings()  # some keys are those of a panel
         self.call_after_refresh(self.renew)
 
     def on_click(self, event: events.Click) -> None:

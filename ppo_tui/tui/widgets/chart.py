@@ -31,6 +31,7 @@ class Chart(CurvesWidget):
 
     Attributes:
         others: runs whose curves of the first metric lie over this run's.
+        panel: the number of its panel, before its title.
     """
 
     def __init__(self, view: RunView, spec: ChartSpec, chart_view: ChartView) -> None:
@@ -39,6 +40,7 @@ class Chart(CurvesWidget):
         self.view = view
         self.spec = spec
         self.others: tuple[RunCurves, ...] = ()
+        self.panel = ""
 
     def become(self, other: Chart) -> None:
         """Show the curves and options of `other`, and follow its changes."""
@@ -51,7 +53,8 @@ class Chart(CurvesWidget):
         extent = self.extent()
         window = self.chart_view.window(extent, grows=self.grows)
         label = self.view.standing.label, *map(id, self.others)
-        return self.spec.id, self.grows, len(self.view.marks), label, window, self.chart_view.span and extent, *versions
+        marks, span = len(self.view.marks), self.chart_view.span and extent
+        return self.spec.id, self.panel, self.grows, marks, label, window, span, *versions
 
     @property
     def grows(self) -> bool:
@@ -67,7 +70,8 @@ class Chart(CurvesWidget):
         return self.view.marks
 
     def title(self) -> Pieces:
-        return [(self.spec.title, "title")] if self.spec.title else []
+        title = f"{self.panel} {self.spec.title}".strip()
+        return [(title, "title")] if title else []
 
     def legend(self) -> list[Entry]:
         samples = self.glyphs.samples

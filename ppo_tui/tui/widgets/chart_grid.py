@@ -132,6 +132,14 @@ class ChartGrid(Container):
         else:
             self._add(chart_of(key))
 
+    def show_metric(self, key: str) -> None:
+        """Choose a chart with this metric; add one if there is none."""
+        for index, chart in enumerate(self.charts):
+            if any(curve.metric.key == key for curve in chart.spec.curves):
+                self.choose(index)
+                return
+        self._add(chart_of(key))
+
     def _add(self, spec: ChartSpec) -> None:
         chart = Chart(self.view, spec, self.chart_view)
         self.charts.append(chart)
@@ -150,6 +158,7 @@ class ChartGrid(Container):
         self.styles.grid_size_columns, self.styles.grid_size_rows = fit.columns, fit.rows
         for chart in self.charts:
             chart.display = chart in page
+            chart.panel = "1" if chart is page[0] else ""
             chart.styles.column_span = fit.first_spans if chart is page[0] else 1
         self.call_after_refresh(self.renew)
 

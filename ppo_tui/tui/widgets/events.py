@@ -17,6 +17,7 @@ _SYMBOLS = {
     Kind.STATE: ("•", "$quiet"),
     Kind.EPISODE: ("★", "$primary"),
     Kind.CHECKPOINT: ("↓", "$success"),
+    Kind.REWIND: ("↶", "$warning"),
     Kind.EVALUATION: ("◆", "$success"),
     Kind.EDIT: ("±", "$secondary"),
     Kind.INFO: ("i", "$quiet"),

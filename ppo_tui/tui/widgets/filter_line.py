@@ -17,10 +17,13 @@ class FilterLine(Input):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
 
     def __init__(self, what: str) -> None:
-        super().__init__(placeholder=f"filter the {what} (enter keeps it, esc clears it)", compact=True, id="filter")
+        super().__init__(placeholder=_hint(what), compact=True, id="filter")
         self.display = False
 
-    def show(self) -> None:
+    def show(self, what: str = "") -> None:
+        """Show it, perhaps for something else."""
+        if what:
+            self.placeholder = _hint(what)
         self.display = True
         self.focus()
 
@@ -44,3 +47,7 @@ def matches(wanted: str, text: str) -> bool:
     """Tell whether `text` has every word, in any order and case."""
     folded = text.casefold()
     return all(word in folded for word in wanted.casefold().split())
+
+
+def _hint(what: str) -> str:
+    return f"filter the {what} (enter keeps it, esc clears it)"

@@ -53,7 +53,7 @@ class Game(Container):
         """Name the environment in the border."""
         started = self.controller.view.started
         number = f"env {self.controller.clip_player.env}" + (f" of {started.num_envs}" if started else "")
-        self.entitle(f"Game · {number}", "[ ] env · V zoom · v hide")
+        self.entitle(f"6 Game · {number}", "[ ] env · V zoom · v hide")
 
     def renew(self) -> None:
         """Show the present frame, or a waiting line."""

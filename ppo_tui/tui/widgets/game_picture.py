@@ -137,8 +137,8 @@ def changed_spans(before: np.ndarray, after: np.ndarray, *, join: int = 3) -> li
     ]
 
 
-_COLOURFUL = ("truecolor", "256")
-"""Colour systems with enough colours for a picture."""
+_COLOURFUL = ("truecolor", "256", "standard")
+"""Colour systems with enough colours for a picture: of 16, each pixel gets the nearest."""
 
 
 class GamePicture(Plain, Widget):

@@ -31,6 +31,9 @@ _ROOMY = 100
 """Cells from which on the head spells everything out."""
 
 
+_BAR = 6
+"""Fewest cells of the bar beside all the numbers."""
+
 _WIDE = 150
 """Cells from which on it says under which condition the next milestone comes."""
 
@@ -38,6 +41,11 @@ _FORECAST = 31
 """Cells for the next milestone: "return 12500 in about 90 min", and some distance."""
 
 _CONDITION = ", if it goes as before"
+
+_ENLARGE, _STATUS_KEYS = " · enlarge to 60×16", " · ? q"
+
+_NAME = 8
+"""Cells of the run's name that come before the hint."""
 
 _PHASE_UPDATES = 10
 _PHASE_STYLES = ("$primary", "$warning", "$secondary", "$quiet")
@@ -54,14 +62,14 @@ class StatusLine(Panel):
     def draw(self, width: int, height: int) -> Content:
         view = self.controller.view
         score = view.series[MEAN_RETURN].last if MEAN_RETURN in view.series else None
-        parts = [
-            state_label(view.state),
-            Content(f"{100 * view.share_done:.1f}%"),
-            Content(f"return {formats.number(score)}"),
-            Content(f"{formats.count(view.fps)} steps/s"),
-            Content(f"{formats.duration(view.eta)} left"),
-        ]
-        return fit(Content("  ").join(parts), width)
+        symbol, style = STATES[view.state]
+        facts = f" {formats.number(score)} {formats.percent(view.share_done).strip()}"
+        room = width - len(symbol) - len(facts) - len(_STATUS_KEYS)
+        name = view.started.run if view.started else "ppo-tui"
+        hint = _ENLARGE if room > len(_ENLARGE) + min(len(name), _NAME) else ""
+        shown = Content(name).truncate(max(1, room - len(hint) - 1), ellipsis=True)
+        parts = (shown.stylize("bold"), (f" {symbol}", f"bold {style}"), facts, (hint + _STATUS_KEYS, "$quiet"))
+        return fit(Content.assemble(*parts), width)
 
 
 class Header(Panel):
@@ -110,18 +118,20 @@ class Header(Panel):
         steps = f"{formats.count(view.step)} / {formats.count(view.total_steps)}" if view.started else formats.NOTHING
         pace = formats.count(view.fps) if view.fps else formats.NOTHING
         if width < _NARROW:
-            right = f" {100 * view.share_done:.1f}%  {formats.duration(view.eta)} left"
+            right = f" {100 * view.share_done:.1f}%  {formats.clock(view.eta)} left"
             return _with_bar(Content(f"{steps} "), Content(right), view.share_done, width)
         left = Content.assemble(("steps    ", "$quiet"), f"{steps:<15} ")
-        right = Content.assemble(
-            f" {100 * view.share_done:5.1f}% {pace:>6} ",
-            ("steps/s ", "$quiet"),
-            f"{formats.duration(self.controller.elapsed):>8}",
-            (" elapsed " if width >= _ROOMY else "", "$quiet"),
-            f"{formats.duration(view.eta):>8}",
-            (" left", "$quiet"),
-        )
-        return _with_bar(left, right, view.share_done, width)
+        times = Content.assemble(f"{formats.clock(self.controller.elapsed):>7}")
+        if view.state.is_final:
+            times += Content.assemble((" elapsed", "$quiet"))
+        else:
+            between = " elapsed · " if width >= _ROOMY else " · "
+            times += Content.assemble((between, "$quiet"), f"{formats.clock(view.eta):>7}", (" left", "$quiet"))
+        share = Content(f" {100 * view.share_done:5.1f}% ")
+        speed = Content.assemble(f"{pace:>6}", (" steps/s ", "$quiet"))
+        whole = share + speed + times
+        fits = left.cell_length + _BAR + whole.cell_length <= width
+        return _with_bar(left, whole if fits else share + times, view.share_done, width)
 
     def _update(self, width: int) -> Content:
         view = self.controller.view

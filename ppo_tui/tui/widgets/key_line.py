@@ -14,6 +14,9 @@ from .plain import Plain
 _MARGIN = 1
 """Cells between two entries."""
 
+_KEPT = ("back", "dismiss", "help", "quit")
+"""Actions of the keys that stay where not all have room: they tell of the others, and the way out."""
+
 
 class Entry(NamedTuple):
     """One key of the line; a disabled one does nothing now."""
@@ -22,6 +25,7 @@ class Entry(NamedTuple):
     display: str
     label: str
     enabled: bool
+    kept: bool
 
     @property
     def width(self) -> int:
@@ -30,6 +34,8 @@ class Entry(NamedTuple):
 
 class KeyLine(Plain, Widget):
     """The keys with a label, as many as fit, in their order.
+
+    Those for help and for leaving stay in any case.
 
     Textual's `Footer` shows the same with a widget for each key, built again at each change of screen or focus: that
     took longer than all other work for a key.
@@ -55,7 +61,9 @@ class KeyLine(Plain, Widget):
         for _, binding, enabled, _ in screen.active_bindings.values():
             if binding.show:
                 display = self.app.get_key_display(binding)
-                first_of_action.setdefault(binding.action, Entry(binding.key, display, binding.description, enabled))
+                kept = binding.action in _KEPT
+                entry = Entry(binding.key, display, binding.description, enabled, kept)
+                first_of_action.setdefault(binding.action, entry)
         entries = list(first_of_action.values())
         if entries != self._entries:
             self._entries = entries
@@ -64,14 +72,14 @@ class KeyLine(Plain, Widget):
     @property
     def _seen(self) -> list[Entry]:
         """The entries with room in the line."""
-        seen, left = [], self.content_size.width
-        for entry in self._entries:
-            left -= entry.width
+        left = self.content_size.width + _MARGIN
+        seen = set()
+        for entry in sorted(self._entries, key=lambda entry: not entry.kept):
+            left -= entry.width + _MARGIN
             if left < 0:
                 break
-            seen.append(entry)
-            left -= _MARGIN
-        return seen
+            seen.add(entry)
+        return [entry for entry in self._entries if entry in seen]
 
     def render(self) -> Content:
         return Content(" " * _MARGIN).join(

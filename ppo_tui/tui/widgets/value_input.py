@@ -71,11 +71,11 @@ class ValueInput(Vertical):
         self.post_message(self.Closed())
 
     def _show_message(self, text: str) -> None:
-        self._hint.update(text or "Enter drafts it, Esc leaves it")
+        self._hint.update(text or "enter drafts it, esc leaves it")
         self.set_class(bool(text), "-wrong")
 
 
 def _describe(field: LiveField) -> Content:
     low, high = formats.setting(field.live.low), formats.setting(field.live.high)
     off = ", or off" if field.live.optional else ""
-    return Content.assemble((field.key, "bold"), f"  {field.description} Usual: {low} to {high}{off}.")
+    return Content.assemble((field.key, "bold"), f"  {field.description} Allowed: {low} to {high}{off}.")

@@ -21,7 +21,7 @@ _STATES = {
 
 
 class Workers(Panel):
-    """State, pace, waiting, episodes, restarts and memory of every worker."""
+    """State, pace, busy share, episodes, restarts and memory of every worker."""
 
     def __init__(self, controller: Controller, *, id: str | None = None) -> None:
         super().__init__(controller, id=id)
@@ -44,23 +44,35 @@ class Workers(Panel):
         self.renew()
 
     def drawn_from(self) -> object:
-        return self.controller.view.workers, self._first
+        return self.controller.view.workers, self._first, self.controller.view.fps
 
     def draw(self, width: int, height: int) -> Content:
         workers = self.controller.view.workers
         if not workers:
             return fit(Content.assemble(("workers  ", "$quiet"), "not started yet"), width)
         if height < 3:
-            return fit(_summary(workers), width)
+            return fit(_summary(workers, self._pace), width)
         slow = _stragglers(workers)
+        pace = self._pace
         if len(workers) < height:
-            lines = [_heading(width), *(_row(each, each.index in slow, width) for each in workers)]
+            lines = [_heading(width), *(_row(each, each.index in slow, pace, width) for each in workers)]
         elif len(workers) <= (height - 1) * (width // _CELL):
-            lines = [_summary(workers), *_cells(workers, slow, width // _CELL)]
+            lines = [_summary(workers, pace), *_cells(workers, slow, pace, width // _CELL)]
         else:
             shown = workers[self._first : self._first + height - 2]
-            lines = [_heading(width), *(_row(each, each.index in slow, width) for each in shown), _summary(workers)]
+            rows = (_row(each, each.index in slow, pace, width) for each in shown)
+            lines = [_heading(width), *rows, _summary(workers, pace)]
         return Content("\n").join(fit(line, width) for line in lines)
+
+    @property
+    def _pace(self) -> float:
+        """A worker's part of the run's pace, for its own while collecting.
+
+        So the parts add up to the speed in the head, which counts the time of learning too.
+        """
+        collecting = sum(worker.steps_per_second for worker in self.controller.view.workers)
+        fps = self.controller.view.fps
+        return fps / collecting if fps and collecting else 1.0
 
 
 def _stragglers(workers: Sequence[WorkerInfo]) -> frozenset[int]:
@@ -71,18 +83,21 @@ def _stragglers(workers: Sequence[WorkerInfo]) -> frozenset[int]:
 
 
 _STATE, _BAR = 8, 5
-_HEADING = f"{'#':>3} {'state':<{_STATE + 2}} {'steps/s':>7} {'waiting':<{_BAR + 4}} {'eps':>5} {'return':>6}"
+_HEADING = f"{'#':>3} {'state':<{_STATE + 2}} {'steps/s':>7} {'busy':<{_BAR + 4}}"
+_EPISODES = f" {'eps':>5} {'return':>6}"
 _EXTRA = f" {'↻':>2} {'MB':>4}"
 _CELL = 12
 """Cells of the screen for a worker without a line of its own."""
 
 
 def _heading(width: int) -> Content:
-    return Content.assemble((_HEADING + (_EXTRA if _with_extra(width) else ""), "$quiet"))
+    return Content.assemble(("".join((_HEADING, *_columns(width, _EPISODES, _EXTRA))), "$quiet"))
 
 
-def _with_extra(width: int) -> bool:
-    return width >= len(_HEADING) + len(_EXTRA)
+def _columns(width: int, *texts: str) -> list[str]:
+    """The further columns with room behind the first ones."""
+    ends = len(_HEADING) + len(_EPISODES), len(_HEADING) + len(_EPISODES) + len(_EXTRA)
+    return [text for text, end in zip(texts, ends, strict=True) if end <= width]
 
 
 def _state(worker: WorkerInfo) -> tuple[str, str, str]:
@@ -93,21 +108,26 @@ def _state(worker: WorkerInfo) -> tuple[str, str, str]:
     return symbol, str(worker.state), style
 
 
-def _row(worker: WorkerInfo, slow: bool, width: int) -> Content:
+def _row(worker: WorkerInfo, slow: bool, pace: float, width: int) -> Content:
     symbol, word, style = _state(worker)
+    busy = 1 - worker.wait_share
+    columns = _columns(
+        width,
+        f" {formats.count(worker.episodes):>5} {formats.number(worker.last_return):>6}",
+        f" {worker.restarts or '':>2} {worker.memory_mb:>4.0f}",
+    )
     return Content.assemble(
         f"{worker.index:>3}",
         ("◂" if slow else " ", "bold $warning"),
         (f"{symbol} {word:<{_STATE}}", style),
-        f" {formats.count(worker.steps_per_second):>7} ",
-        bar(worker.wait_share, _BAR, "$curve-2"),
-        (formats.percent(worker.wait_share), "bold $warning" if slow else ""),
-        f" {formats.count(worker.episodes):>5} {formats.number(worker.last_return):>6}",
-        f" {worker.restarts or '':>2} {worker.memory_mb:>4.0f}" if _with_extra(width) else "",
+        f" {formats.count(pace * worker.steps_per_second):>7} ",
+        bar(busy, _BAR, "$warning" if slow else "$primary"),
+        (formats.percent(busy), "bold $warning" if slow else ""),
+        *columns,
     )
 
 
-def _cells(workers: Sequence[WorkerInfo], slow: frozenset[int], columns: int) -> Iterator[Content]:
+def _cells(workers: Sequence[WorkerInfo], slow: frozenset[int], pace: float, columns: int) -> Iterator[Content]:
     """Rows of cells: number, sign, state and steps a second."""
     for start in range(0, len(workers), columns):
         parts: list[str | tuple[str, str]] = []
@@ -115,23 +135,23 @@ def _cells(workers: Sequence[WorkerInfo], slow: frozenset[int], columns: int) ->
             symbol, _, style = _state(worker)
             sign = "◂" if worker.index in slow else "↻" if worker.restarts else " "
             parts += [f"{worker.index:>3}", (sign, "bold $warning"), (symbol, style)]
-            parts.append(f"{formats.count(worker.steps_per_second, 2):>5}  ")
+            parts.append(f"{formats.count(pace * worker.steps_per_second, 2):>5}  ")
         yield Content.assemble(*parts)
 
 
-def _summary(workers: Sequence[WorkerInfo]) -> Content:
+def _summary(workers: Sequence[WorkerInfo], factor: float) -> Content:
     dead = sum(worker.state is WorkerState.DEAD for worker in workers)
     restarts = sum(worker.restarts for worker in workers)
     slow = _stragglers(workers)
-    pace = formats.count(sum(worker.steps_per_second for worker in workers))
-    waiting = formats.percent(sum(worker.wait_share for worker in workers) / len(workers)).strip()
+    pace = formats.count(factor * sum(worker.steps_per_second for worker in workers))
+    busy = formats.percent(1 - sum(worker.wait_share for worker in workers) / len(workers)).strip()
     episodes = formats.count(sum(worker.episodes for worker in workers))
     parts: list[str | tuple[str, str]] = [("workers  ", "$quiet"), f"{len(workers)}"]
     if dead:
         parts.append((f"  ✗ {dead} dead", "bold $error"))
     if slow:
         parts.append((f"  ◂ {', '.join(map(str, sorted(slow)))} slow", "bold $warning"))
-    parts.append(f"  {pace} steps/s  waiting {waiting}  {episodes} eps")
+    parts.append(f"  {pace} steps/s  busy {busy}  {episodes} eps")
     if restarts:
         parts.append((f"  ↻ {restarts} restarted", "$warning"))
     parts.append(f"  {sum(worker.memory_mb for worker in workers):.0f} MB")
