@@ -33,7 +33,7 @@ from ..chart_view import ChartView
 from ..controller import Controller
 from ..run_list import SORTINGS, Columns, Item, Sweep, arrange, describe_sweep, is_run, key_of, run_row, sweep_row
 from ..session import Session
-from ..widgets.overlay import Overlay, RunCurves, run_letter
+from ..widgets.overlay import Overlay, RunCurves, letter_style, run_letter
 from .charts import ChartActions
 from .dialogs import ConfirmDialog, TextScreen
 from .run_screen import ListScreen
@@ -155,7 +155,12 @@ class RunsScreen(ChartActions, ListScreen[Item]):
     def _draw_marked(self) -> None:
         self._overlay.display = bool(self._marked)
         marked = {
-            path: RunCurves(one_line(self._runs[path].name), self._curves.get(path, {}), run_letter(index))
+            path: RunCurves(
+                one_line(self._runs[path].name),
+                self._curves.get(path, {}),
+                run_letter(index),
+                None if self._is_own(path) else index,
+            )
             for index, path in enumerate(self._marked)
         }
         self.call_after_refresh(self._overlay.show, list(marked.values()))
@@ -203,13 +208,17 @@ class RunsScreen(ChartActions, ListScreen[Item]):
 
     def row(self, item: Item) -> Content:
         if isinstance(item, Sweep):
-            return sweep_row(item, self._columns)
-        return run_row(item, self._columns, sign=self._sign(item), curve=self._catalogue.curve(item.path))
+            return sweep_row(item, self._columns, self._catalogue.curve(item.best.path))
+        return run_row(item, self._columns, self._sign(item), self._catalogue.curve(item.path))
 
-    def _sign(self, run: RunSummary) -> str:
+    def _sign(self, run: RunSummary) -> Content:
         """The run's letter in the charts; a point for the own run."""
-        letter = run_letter(self._marked.index(run.path)) if run.path in self._marked else ""
-        return letter + ("•" if self._is_own(run.path) else "")
+        own = self._is_own(run.path)
+        letter, style = "", "primary"
+        if run.path in self._marked:
+            index = self._marked.index(run.path)
+            letter, style = run_letter(index), "curve-1" if own else letter_style(index)
+        return Content.assemble((letter + ("•" if own else ""), f"bold ${style}"))
 
     def _is_own(self, path: str) -> bool:
         started = self.controller.view.started
