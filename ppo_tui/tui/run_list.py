@@ -168,7 +168,7 @@ def run_row(run: RunSummary, columns: Columns, sign: Content, curve: Sequence[Po
 
 
 def sweep_row(sweep: Sweep, columns: Columns, curve: Sequence[Point]) -> Content:
-    """The row of a sweep, with the numbers and the curve of its best trial."""
+    """The row of a sweep, with numbers and curve of its best."""
     best = sweep.best
     name = f"{'▸' if sweep.folded else '▾'} {sweep.name}"
     numbers = f"{formats.number(score_of(best)):>7} {formats.number(best.best_return):>7}"

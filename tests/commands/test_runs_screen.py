@@ -36,7 +36,7 @@ def test_a_run_is_watched_resumed_stopped_and_deleted_from_another_ones_screen(
     terminal.press("End")
     terminal.wait_for(r"w watches it play", 120)
     terminal.press("w")
-    terminal.wait_for(r"is starting; ctrl\+c goes back")
+    terminal.wait_for(r"ppo-tui watch")
     terminal.wait_for(r"Game", 240)
     terminal.press("q")
     terminal.wait_for(r"w watches it play", 120)
@@ -52,6 +52,11 @@ def test_a_run_is_watched_resumed_stopped_and_deleted_from_another_ones_screen(
     terminal.wait_for(r"Stop second\?")
     terminal.press("y")
     terminal.wait_for(r"▸ +second +■ stopped", 120)
+    resumed = ppo_tui("resume", "second", "--detached", "--set", "ppo.epochs=3")
+    assert "second continues in the background (pid" in resumed.stdout
+    again = ppo_tui("resume", "second", "--detached")
+    assert (again.returncode, "second is running already" in again.stderr) == (2, True)
+    assert ppo_tui("ctl", "second", "stop").returncode == 0
     terminal.press("End", "D")
     terminal.wait_for(r"Delete first for good\?")
     terminal.press("y")

@@ -109,7 +109,7 @@ def entry_of(run: RunCurves, metric: Metric, cursor: float | None) -> Entry:
 
 
 def line_of(run: RunCurves, index: int, metric: Metric) -> Line:
-    """The curve of a run, as recorded, in the pattern of this index."""
+    """The recorded curve of a run, in the pattern of `index`."""
     series = run.curve(metric)
     return _line(run, index, series.steps, metric.values(series))
 
@@ -124,5 +124,5 @@ def run_letter(index: int) -> str:
 
 
 def letter_style(index: int) -> str:
-    """The style of the letter and the curve of this index; the first one is the own run's."""
+    """The style of a letter and its curve; the own run has the first."""
     return f"curve-{index % (CURVE_COLOURS - 1) + 2}"
