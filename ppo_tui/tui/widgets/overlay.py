@@ -124,5 +124,5 @@ def run_letter(index: int) -> str:
 
 
 def letter_style(index: int) -> str:
-    """The style of a letter and its curve; the own run has the first."""
+    """The style of a letter and of its curve."""
     return f"curve-{index % (CURVE_COLOURS - 1) + 2}"
