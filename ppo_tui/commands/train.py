@@ -141,6 +141,7 @@ def resume(
     force: Annotated[
         bool, typer.Option("--force", help="Continue although the program or config.toml has changed since.")
     ] = False,
+    detached: Annotated[bool, typer.Option("--detached", help="Continue in the background.")] = False,
     allow_import: AllowImportOption = False,
     fps: FpsOption = None,
     theme: ThemeOption = None,
@@ -153,6 +154,15 @@ def resume(
     options, lines = screen_options(theme, ascii, fps), line_options(log_format, quiet)
     place = Place.here()
     screen = not headless and has_screen() and not place.by_torchrun
+    if detached:
+        if place.by_torchrun:
+            raise UsageError("torchrun and --detached exclude each other", hint="use --headless")
+        from ..runs.background import resume_detached
+
+        arguments = [part for one in overrides for part in ("--set", one)]
+        arguments += ["--force"] * force + ["--allow-import"] * allow_import
+        print(resume_detached(find_run(run), arguments))
+        return 0
 
     def prepare() -> PreparedRun:
         from ..launch import prepare_resume

@@ -58,6 +58,25 @@ def start_detached(config: Config, *, label: str, name: str | None, run_dir: Pat
     return directory
 
 
+def resume_detached(run_dir: RunDirectory, arguments: Sequence[str] = ()) -> str:
+    """Continue an ended run in the background; return the outcome.
+
+    Args:
+        arguments: further ones of ``ppo-tui resume``.
+
+    Raises:
+        UsageError: it is running, or refused to start; the message is its own.
+        RunFailedError: it failed while it started.
+    """
+    name = run_dir.path.name
+    if (pid := run_dir.holder) is not None:
+        raise UsageError(f"{name} is running already" + (f" (pid {pid})" if pid else ""))
+    pid = start_process(run_dir, ["resume", str(run_dir.path), "--headless", *arguments])
+    if run_dir.holder is None:
+        return f"{name} had little left to train: it has ended again"
+    return f"{name} continues in the background (pid {pid})"
+
+
 def _leave_nothing(run_dir: RunDirectory, ours: bool) -> None:
     """Remove the log of a refused start, and its own directory."""
     with contextlib.suppress(OSError), run_dir.opened() as directory:

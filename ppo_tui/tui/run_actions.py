@@ -5,18 +5,21 @@ For threads: they read disks and wait for processes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from textual.content import Content
 
 from ..errors import PPOTuiError, UsageError
 from ..plotting import formats
+from ..plotting.series import Series
 from ..protocol import Stop
 from ..runs import RunDirectory, RunSummary
-from ..runs.background import start_process
+from ..runs.background import resume_detached
 from ..runs.client import steer
 from ..runs.deletion import delete_run, weigh
+from ..runs.history import recorded_metrics
 from ..runs.select import saved_config
 from ..text import one_line
 from ..training.checkpoint.resume import changed_settings
@@ -59,13 +62,7 @@ def resume(path: str) -> str:
     Raises:
         PPOTuiError: it is running, or refuses to; the message is its own.
     """
-    run_dir = RunDirectory(Path(path))
-    if pid := run_dir.holder:
-        raise UsageError(f"{run_dir.path.name} is running already (pid {pid})")
-    pid = start_process(run_dir, ["resume", path, "--headless"])
-    if run_dir.holder is None:
-        return f"{run_dir.path.name} had nothing left to train: it has ended again"
-    return f"{run_dir.path.name} trains in the background (pid {pid})"
+    return resume_detached(RunDirectory(Path(path)))
 
 
 def loss_of(path: str) -> str:
@@ -167,12 +164,37 @@ def comparison_table(runs: Mapping[str, RunSummary]) -> Content:
 _OF_DIFFERENT_KINDS = "returns of different environments cannot be compared"
 
 
-def damage(run: RunSummary, files: Sequence[str]) -> Content:
+def damage(run: RunSummary) -> Content:
     """The damage of a run, and its remaining files."""
+    try:
+        with RunDirectory(Path(run.path)).opened() as directory:
+            found = [(name, directory.stat(name)) for name in directory.names()]
+            files = [f"{one_line(name):<24} {facts.st_size:>12,} bytes" for name, facts in found if facts]
+    except OSError as error:
+        files = [f"it cannot be entered: {error.strerror}"]
     lines = [
         Content.assemble((one_line(run.problem or "unknown"), "bold $warning")),
         Content(""),
         Content(one_line(run.path)),
-        *(Content(f"  {one_line(name)}") for name in files),
+        *(Content(f"  {line}") for line in files),
     ]
     return Content("\n").join(lines)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The curves of a run, and the state of their file."""
+
+    series: Mapping[str, Series] = field(default_factory=dict)
+    read_at: tuple[int, int] = (0, 0)
+
+    def renewed(self, path: str) -> Curves:
+        """Read them again if the file has changed; none without a file."""
+        run_dir = RunDirectory(Path(path))
+        try:
+            facts = run_dir.metrics.stat()
+            if (at := (facts.st_mtime_ns, facts.st_size)) == self.read_at:
+                return self
+            return Curves(recorded_metrics(run_dir), at)
+        except (OSError, UsageError):
+            return Curves()

@@ -152,30 +152,30 @@ class Columns:
         return " " * _SIGNS + " ".join(words)
 
 
-def run_row(run: RunSummary, columns: Columns, *, sign: str, curve: Sequence[Point]) -> Content:
+def run_row(run: RunSummary, columns: Columns, sign: Content, curve: Sequence[Point]) -> Content:
     """The row of a run.
 
     Args:
         sign: its letter in the charts, and the dot of this screen's run.
         curve: its return so far.
     """
-    name = f"  {run.name.rpartition('/')[2]}" if run.sweep else run.name
+    name = f"  {_cut(run.name.rpartition('/')[2], columns.name - 2)}" if run.sweep else _cut(run.name, columns.name)
     numbers = f"{formats.count(run.step):>7} {formats.number(score_of(run)):>7} {formats.number(run.best_return):>7}"
     return Content.assemble(
-        (f"{sign:<{_SIGNS}}", "bold $primary"), f"{_cut(name, columns.name)} ", _state(run.state), f" {numbers}",
+        sign.pad_right(_SIGNS - sign.cell_length), f"{name} ", _state(run.state), f" {numbers}",
         *_tail(columns, curve, run.env, run.age_seconds if run.started else None),
     )  # fmt: skip
 
 
-def sweep_row(sweep: Sweep, columns: Columns) -> Content:
-    """The row of a sweep: its state, and its best trial's numbers."""
+def sweep_row(sweep: Sweep, columns: Columns, curve: Sequence[Point]) -> Content:
+    """The row of a sweep, with numbers and curve of its best."""
     best = sweep.best
     name = f"{'▸' if sweep.folded else '▾'} {sweep.name}"
     numbers = f"{formats.number(score_of(best)):>7} {formats.number(best.best_return):>7}"
     youngest = min((trial.age_seconds for trial in sweep.trials if trial.started), default=None)
     title = (f"{_cut(name, columns.name)} ", "bold")
     trials = f"{_count(len(sweep.trials), 'trial'):<11} {'':>7} {numbers}"
-    return Content.assemble(" " * _SIGNS, title, trials, *_tail(columns, (), best.env, youngest))
+    return Content.assemble(" " * _SIGNS, title, trials, *_tail(columns, curve, best.env, youngest))
 
 
 def _tail(columns: Columns, curve: Sequence[Point], env: str, age: float | None) -> list[Content | tuple[str, str]]:

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import ClassVar, overload
 
 import msgspec
@@ -19,21 +18,20 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input
 
-from ...errors import PPOTuiError, UsageError
+from ...errors import PPOTuiError
 from ...plotting import formats
-from ...plotting.series import Series
-from ...runs import RunDirectory, RunSummary
+from ...runs import RunSummary
 from ...runs.catalogue import Catalogue
 from ...runs.client import ask_runs
-from ...runs.history import recorded_metrics
 from ...runs.registry import DAMAGED, PAUSED
 from ...text import one_line
 from .. import keys, run_actions
 from ..chart_view import ChartView
 from ..controller import Controller
+from ..run_actions import Curves
 from ..run_list import SORTINGS, Columns, Item, Sweep, arrange, describe_sweep, is_run, key_of, run_row, sweep_row
 from ..session import Session
-from ..widgets.overlay import Overlay, RunCurves, run_letter
+from ..widgets.overlay import Overlay, RunCurves, letter_style, run_letter
 from .charts import ChartActions
 from .dialogs import ConfirmDialog, TextScreen
 from .run_screen import ListScreen
@@ -84,7 +82,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
         self._catalogue = Catalogue()
         self._runs: Mapping[str, RunSummary] = {}
         self._marked: list[str] = []
-        self._curves: dict[str, dict[str, Series]] = {}
+        self._curves: dict[str, Curves] = {}
         self._unfolded: set[str] = set()
         self._sorting = 0
         self._columns = Columns.of(100, ())
@@ -115,7 +113,8 @@ class RunsScreen(ChartActions, ListScreen[Item]):
         self._read_again = self._is_reading
         if not self._is_reading:
             self._is_reading = True
-            self._read_all(tuple(self._marked), [item.path for item in self._items if is_run(item)])
+            known = {path: self._curves.get(path, Curves()) for path in self._marked}
+            self._read_all(known, [item.path for item in self._items if is_run(item)])
 
     def _end_reading(self) -> None:
         self._is_reading = False
@@ -123,7 +122,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
             self._read()
 
     @work(thread=True, group="reading")
-    def _read_all(self, marked: Sequence[str], on_screen: Sequence[str]) -> None:
+    def _read_all(self, marked: Mapping[str, Curves], on_screen: Sequence[str]) -> None:
         """Look at all runs, then read metrics, of the visible ones first."""
         runs = self._catalogue.look()
         if not self._is_read:
@@ -139,11 +138,11 @@ class RunsScreen(ChartActions, ListScreen[Item]):
             if time.monotonic() - at > _SHOW_SECONDS:
                 at = time.monotonic()
                 self.call_later(self._take, list(asked.values()))
-        curves = {path: _metrics_of(path) for path in marked if path in asked}
+        curves = {path: known.renewed(path) for path, known in marked.items() if path in asked}
         self.call_later(self._take, list(asked.values()), curves)
         self.call_later(self._end_reading)
 
-    def _take(self, runs: Iterable[RunSummary], curves: dict[str, dict[str, Series]] | None = None) -> None:
+    def _take(self, runs: Iterable[RunSummary], curves: dict[str, Curves] | None = None) -> None:
         self._runs = {run.path: run for run in runs}
         self._marked = [path for path in self._marked if path in self._runs]
         self._fill()
@@ -155,7 +154,12 @@ class RunsScreen(ChartActions, ListScreen[Item]):
     def _draw_marked(self) -> None:
         self._overlay.display = bool(self._marked)
         marked = {
-            path: RunCurves(one_line(self._runs[path].name), self._curves.get(path, {}), run_letter(index))
+            path: RunCurves(
+                one_line(self._runs[path].name),
+                self._curves.get(path, Curves()).series,
+                run_letter(index),
+                None if self._is_own(path) else index,
+            )
             for index, path in enumerate(self._marked)
         }
         self.call_after_refresh(self._overlay.show, list(marked.values()))
@@ -203,13 +207,17 @@ class RunsScreen(ChartActions, ListScreen[Item]):
 
     def row(self, item: Item) -> Content:
         if isinstance(item, Sweep):
-            return sweep_row(item, self._columns)
-        return run_row(item, self._columns, sign=self._sign(item), curve=self._catalogue.curve(item.path))
+            return sweep_row(item, self._columns, self._catalogue.curve(item.best.path))
+        return run_row(item, self._columns, self._sign(item), self._catalogue.curve(item.path))
 
-    def _sign(self, run: RunSummary) -> str:
+    def _sign(self, run: RunSummary) -> Content:
         """The run's letter in the charts; a point for the own run."""
-        letter = run_letter(self._marked.index(run.path)) if run.path in self._marked else ""
-        return letter + ("•" if self._is_own(run.path) else "")
+        own = self._is_own(run.path)
+        letter, style = "", "primary"
+        if run.path in self._marked:
+            index = self._marked.index(run.path)
+            letter, style = run_letter(index), "curve-1" if own else letter_style(index)
+        return Content.assemble((letter + ("•" if own else ""), f"bold ${style}"))
 
     def _is_own(self, path: str) -> bool:
         started = self.controller.view.started
@@ -282,7 +290,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
             session = run_actions.open_session(run.path, readonly=readonly)
         except (OSError, PPOTuiError) as error:
             if run.state == DAMAGED:
-                self.call_later(self._show_damage, run, _names_in(run.path))
+                self.call_later(self._show_damage, run, run_actions.damage(run))
             else:
                 self._report(str(error), wrong=True)
             return
@@ -294,8 +302,8 @@ class RunsScreen(ChartActions, ListScreen[Item]):
         else:  # left meanwhile
             session.close(0.0)
 
-    def _show_damage(self, run: RunSummary, names: Sequence[str]) -> None:
-        self.app.push_screen(TextScreen(f"{one_line(run.name)} is damaged", run_actions.damage(run, names)))
+    def _show_damage(self, run: RunSummary, text: Content) -> None:
+        self.app.push_screen(TextScreen(f"{one_line(run.name)} is damaged", text))
 
     def action_mark(self) -> None:
         """Add or remove the chosen run's curve, or those of a sweep."""
@@ -457,21 +465,3 @@ def _same_place(one: str, other: str) -> bool:
         return one == other or os.path.samefile(one, other)
     except OSError:
         return False
-
-
-def _names_in(path: str) -> list[str]:
-    """The files of a damaged run, with their sizes."""
-    try:
-        with RunDirectory(Path(path)).opened() as directory:
-            sizes = {name: directory.stat(name) for name in directory.names()}
-    except OSError as error:
-        return [f"it cannot be entered: {error.strerror}"]
-    return [f"{name:<24} {facts.st_size:>12,} bytes" for name, facts in sizes.items() if facts]
-
-
-def _metrics_of(path: str) -> dict[str, Series]:
-    """The curves of the run in this directory; none without a file."""
-    try:
-        return recorded_metrics(RunDirectory(Path(path)))
-    except (OSError, UsageError):
-        return {}

@@ -83,10 +83,8 @@ class Chart(CurvesWidget):
             at = self.view.step if self.chart_view.cursor is None else self.chart_view.cursor
             there = formats.number(reference.at(reference.mean, at))
             entries.append(Entry(samples[_REFERENCE], self.view.standing.label, there, "reference"))
-        return entries + [
-            entry_of(run, index, self.spec.curves[0].metric, self.chart_view.cursor, first=2)
-            for index, run in enumerate(self.others)
-        ]
+        metric = self.spec.curves[0].metric
+        return entries + [entry_of(run, metric, self.chart_view.cursor) for run in self.others]
 
     def notes(self) -> list[str]:
         notes = super().notes()
@@ -106,7 +104,7 @@ class Chart(CurvesWidget):
         if reference := self._reference:
             steps, mean = np.array(reference.steps), np.array(reference.mean)
             behind.append(Line(steps, mean, "reference", _REFERENCE, shadow=True))
-        others = [line_of(run, index, self.spec.curves[0].metric, first=2) for index, run in enumerate(self.others)]
+        others = [line_of(run, index, self.spec.curves[0].metric) for index, run in enumerate(self.others, start=1)]
         return behind + others + front
 
     @property

@@ -24,12 +24,19 @@ class RunCurves:
 
     Attributes:
         series: its curves by metric key, as `ppo_tui.plotting.series.read_metrics` gives them.
-        letter: what it is known by on the screen.
+        letter: its sign on the screen.
+        number: of its colour, from 0 on; None for this screen's own run.
     """
 
     label: str
     series: Mapping[str, Series]
     letter: str
+    number: int | None = None
+
+    @property
+    def style(self) -> str:
+        """The style of its curve."""
+        return "curve-1" if self.number is None else letter_style(self.number)
 
     def curve(self, metric: Metric) -> Series:
         return self.series.get(metric.key) or Series()
@@ -67,7 +74,7 @@ class Overlay(CurvesWidget):
         return [(self.metric.label, "title")]
 
     def legend(self) -> list[Entry]:
-        return [entry_of(run, index, self.metric, self.chart_view.cursor) for index, run in enumerate(self._runs)]
+        return [entry_of(run, self.metric, self.chart_view.cursor) for run in self._runs]
 
     def notes(self) -> list[str]:
         smoothing = self.options.smoothing
@@ -88,28 +95,27 @@ class Overlay(CurvesWidget):
         return run.curve(self.metric)
 
 
-def entry_of(run: RunCurves, index: int, metric: Metric, cursor: float | None, *, first: int = 1) -> Entry:
+def entry_of(run: RunCurves, metric: Metric, cursor: float | None) -> Entry:
     """The entry of a run in the legend of a chart.
 
     Args:
         cursor: a step to read the curve at; None reads the newest value.
-        first: number of the style of the first run.
     """
     series = run.curve(metric)
     reading = formats.number(metric.sign * series.last)
     if cursor is not None:
         reading = formats.exact(metric.sign * series.at(cursor))
-    return Entry(run.letter, run.label, reading, _style(index + first - 1))
+    return Entry(run.letter, run.label, reading, run.style)
 
 
-def line_of(run: RunCurves, index: int, metric: Metric, *, first: int = 1) -> Line:
-    """The curve of a run, as recorded; arguments as of `entry_of`."""
+def line_of(run: RunCurves, index: int, metric: Metric) -> Line:
+    """The recorded curve of a run, in the pattern of `index`."""
     series = run.curve(metric)
-    return _line(run, index + first - 1, series.steps, metric.values(series))
+    return _line(run, index, series.steps, metric.values(series))
 
 
 def _line(run: RunCurves, index: int, steps: FloatArray, values: FloatArray) -> Line:
-    return Line(steps, values, _style(index), _PATTERNS[index % len(_PATTERNS)], letter=run.letter)
+    return Line(steps, values, run.style, _PATTERNS[index % len(_PATTERNS)], letter=run.letter)
 
 
 def run_letter(index: int) -> str:
@@ -117,5 +123,6 @@ def run_letter(index: int) -> str:
     return string.ascii_uppercase[index % len(string.ascii_uppercase)]
 
 
-def _style(index: int) -> str:
-    return f"curve-{index % CURVE_COLOURS + 1}"
+def letter_style(index: int) -> str:
+    """The style of a letter and of its curve."""
+    return f"curve-{index % (CURVE_COLOURS - 1) + 2}"
