@@ -131,7 +131,7 @@ class Ratios(Pane):
         middles = up.low + (np.arange(len(up.counts)) + 0.5) / len(up.counts) * (up.high - up.low)
         marks, risen, fallen = [(1.0, "1")], None, None
         if event.clip_low is not None and event.clip_high is not None:
-            marks += [(at, formats.exact(at)) for at in (event.clip_low, event.clip_high)]
+            marks += [(at, captions.bound(at)) for at in (event.clip_low, event.clip_high)]
             risen, fallen = middles > event.clip_high, middles < event.clip_low
         bars = [
             Bars(np.array(up.counts), "curve-1", risen, "curve-2"),
@@ -294,7 +294,7 @@ class Actions(Pane):
 
 
 class OverUpdates(Pane):
-    """The metrics of all updates, which every record has."""
+    """The metrics of all updates, as every record has them."""
 
     TITLE = "Over all updates"
     METRICS: ClassVar[tuple[Metric, ...]] = (KL, CLIPPED, EXPLAINED, ENTROPY)
