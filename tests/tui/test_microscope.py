@@ -195,7 +195,7 @@ async def test_it_asks_while_it_is_open_shows_all_and_steps():
         await made.say(EVENT)
         assert made.app.controller.request == ""
         picture = made.picture
-        assert "update 31 · epoch 2 of 4 · minibatch 3 of 4 · n takes the next one, esc finishes the update" in picture
+        assert "update 31 · epoch 2 of 4 · minibatch 3 of 4 · n next, esc finishes it" in picture
         assert len(titles(made)) == len(PANES)
         assert "NOOP" in picture
         assert "3/64 dead" in picture

@@ -61,7 +61,7 @@ class Place(Panel):
             text = f"update {event.update:,} · epoch {event.epoch} of {event.epochs} · "
             text += f"minibatch {event.minibatch} of {event.minibatches}"
             stepping = not event.done and view.state is RunState.PAUSED
-            text += " · n takes the next one, esc finishes the update" if stepping else ""
+            text += " · n next, esc finishes it" if stepping else ""
         return fit(Content.assemble((f"{self.where}   " if self.where else "", "bold"), text), width)
 
 

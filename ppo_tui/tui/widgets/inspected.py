@@ -241,7 +241,7 @@ class Layers(Pane):
             share = norm / most if most > 0 and np.isfinite(norm) else 0.0
             rows.append(
                 Content.assemble(
-                    fit(Content(layer.name), name_width),
+                    fit(Content(_end_of(layer.name, name_width)), name_width),
                     " ",
                     bar(share, room),
                     f" {formats.number(norm):>8} ",
@@ -337,6 +337,11 @@ def _cut(rows: list[Content], width: int, height: int) -> Content:
         left = len(rows) - height + 1
         rows = [*rows[: max(0, height - 1)], Content.styled(f"and {left} more", "$quiet")]
     return Content("\n").join([fit(row, width) for row in rows[: max(0, height)]])
+
+
+def _end_of(name: str, width: int) -> str:
+    """The last characters of a layer's name, as these tell it from others."""
+    return name if len(name) <= width else f"…{name[len(name) - width + 1 :]}"
 
 
 def _course(values: FloatArray, room: int) -> str:
