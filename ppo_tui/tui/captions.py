@@ -129,7 +129,7 @@ def on_actions(event: UpdateInspected) -> str:
 
 
 def bound(ratio: float) -> str:
-    """A clip bound, with two digits of its distance to 1: 0.8, 1.0012."""
+    """A clip bound to two digits beyond 1: 0.8, 1.0012."""
     distance = abs(ratio - 1.0)
     decimals = max(2, 1 - math.floor(math.log10(distance))) if distance else 2
     return f"{ratio:.{decimals}f}".rstrip("0").rstrip(".")

@@ -340,7 +340,7 @@ def _cut(rows: list[Content], width: int, height: int) -> Content:
 
 
 def _end_of(name: str, width: int) -> str:
-    """The last characters of a layer's name, as these tell it from others."""
+    """The last characters of a layer's name: they identify it."""
     return name if len(name) <= width else f"…{name[len(name) - width + 1 :]}"
 
 
