@@ -1,4 +1,6 @@
-"""The cost of the open microscope: updates looked at and not, in turn, in one run.
+"""The cost of the open microscope.
+
+Updates are looked at and not, in turn, in one run.
 
 ``python benchmarks/inspection.py [PRESET…]`` prints the milliseconds of learning an update, with and without.
 """
@@ -16,7 +18,7 @@ UPDATES = {"cartpole": 200, "breakout": 40}
 
 
 class Alternation:
-    """Looks at every second update, and keeps the seconds of learning of each."""
+    """Looks at every second update; keeps the seconds of learning of each."""
 
     def __init__(self) -> None:
         self.trainer: Trainer | None = None

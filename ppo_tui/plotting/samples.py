@@ -92,7 +92,7 @@ def _draw_bars(
 def scatter_picture(
     width: int, height: int, x: FloatArray, y: FloatArray, *, style: str = "curve-1", glyphs: Glyphs = BRAILLE
 ) -> Picture:
-    """Points on two axes of the same range, with the diagonal behind them.
+    """Points on two axes of one range, before their diagonal.
 
     Points that are not finite are left out.
     """
@@ -136,7 +136,7 @@ def _column(at: float, low: float, high: float, width: int) -> int:
 
 
 def _write_labels(picture: Picture, row: int, texts: Sequence[tuple[int, str]]) -> None:
-    """Write texts centred at columns; one without room beside those before is left out."""
+    """Write texts centred at columns, each if there is room."""
     taken = np.zeros(picture.width + 2, bool)
     for column, text in texts:
         start = min(max(column - len(text) // 2, 0), picture.width - len(text))

@@ -268,8 +268,13 @@ class Controls:
         return self.watchers.seconds if self._between_minibatches else None
 
     def _deserted(self) -> Command | None:
-        """The command in place of a vanished person, if any."""
-        return DESERTED if self._between_minibatches and not self.watchers.present else None
+        """The command in place of one who looked and is gone, if any.
+
+        Whoever closed the microscope has the update finished; the run does not wait for one who vanished.
+        """
+        if not self._between_minibatches or self.watchers.present:
+            return None
+        return StepUpdates(by=DESERTED.by) if self.watchers.closed else DESERTED
 
     def _go_on(self, *, updates: int | None = None, minibatches: int | None = None) -> None:
         """End a pause, for good or for so many updates or minibatches."""
@@ -299,8 +304,6 @@ class Controls:
                 self.watchers.welcome(by)
             case WatchUpdate(by=by):
                 self.watchers.dismiss(by)
-                if not self.watchers.present:
-                    self._finish_update()
             case SaveCheckpoint():
                 self._save = True
                 self._finish_update()

@@ -1,4 +1,4 @@
-"""Sentences on an inspected update: what each of its pictures says now."""
+"""Sentences on an inspected update, one for each of its pictures."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ FEW_LEFT = 0.95
 
 
 def on_ratios(event: UpdateInspected) -> str:
-    """Who was clipped, and to which side."""
+    """The clipped steps, by side."""
     clip = event.clip
     if event.clip_low is None or event.clip_high is None:
         return _without_bounds(event)
-    bounds = f"{formats.exact(event.clip_low)}–{formats.exact(event.clip_high)}"
+    bounds = f"{bound(event.clip_low)}–{bound(event.clip_high)}"
     if not clip.outside:
         return f"No ratio has left {bounds}: all {clip.steps:,} steps still push the policy."
     parts = [f"{_percent(clip.outside, clip.steps)} of {clip.steps:,} steps are outside {bounds}"]
@@ -77,9 +77,9 @@ def on_divergence(event: UpdateInspected) -> str:
     kl, clipped = _ends(event.columns.approx_kl), _ends(event.columns.clip_fraction)
     if kl is None or clipped is None:
         return "No minibatch was finite."
-    one = len(event.columns.epoch) == 1
-    if one:
-        return f"KL {formats.number(kl[1])}, {_percent(clipped[1], 1)} clipped, before the only step."
+    if len(event.columns.epoch) == 1:
+        which = "first" if event.epochs * event.minibatches > 1 else "only"
+        return f"KL {formats.number(kl[1])}, {_percent(clipped[1], 1)} clipped, before the {which} step."
     return (
         f"From the first minibatch to the newest KL went from {formats.number(kl[0])} to {formats.number(kl[1])}, "
         f"clipped from {_percent(clipped[0], 1)} to {_percent(clipped[1], 1)}."
@@ -87,7 +87,7 @@ def on_divergence(event: UpdateInspected) -> str:
 
 
 def on_losses(event: UpdateInspected) -> str:
-    """Where the losses have gone in the update."""
+    """The course of the losses in the update."""
     columns = (
         ("policy loss", event.columns.policy_loss),
         ("value loss", event.columns.value_loss),
@@ -102,7 +102,7 @@ def on_losses(event: UpdateInspected) -> str:
 
 
 def on_layers(event: UpdateInspected) -> str:
-    """Where the gradient is, and how many units are dead."""
+    """The largest gradient, and the number of dead units."""
     known = [layer for layer in event.layers if layer.grad_norm is not None and math.isfinite(layer.grad_norm)]
     largest = max(known, key=lambda layer: layer.grad_norm or 0.0, default=None)
     parts = ["No gradient was finite" if largest is None else f"The gradient is largest in {largest.name}"]
@@ -116,7 +116,7 @@ def on_layers(event: UpdateInspected) -> str:
 
 
 def on_actions(event: UpdateInspected) -> str:
-    """Which action was taken most."""
+    """The action taken most."""
     if event.means:
         return f"{len(event.means)} dimensions, as mean ± standard deviation of the actions taken in this rollout."
     if not event.choices:
@@ -126,6 +126,13 @@ def on_actions(event: UpdateInspected) -> str:
     name = action_name(event, 0, best)
     end = ": hardly any exploration is left." if shares[best] >= FEW_LEFT and len(shares) > 1 else "."
     return f"The action taken most is {name}, in {_percent(shares[best], 1)} of the steps{end}"
+
+
+def bound(ratio: float) -> str:
+    """A clip bound to two digits beyond 1: 0.8, 1.0012."""
+    distance = abs(ratio - 1.0)
+    decimals = max(2, 1 - math.floor(math.log10(distance))) if distance else 2
+    return f"{ratio:.{decimals}f}".rstrip("0").rstrip(".")
 
 
 def action_name(event: UpdateInspected, choice: int, action: int) -> str:

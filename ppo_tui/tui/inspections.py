@@ -23,7 +23,7 @@ class Inspections:
         self.course: deque[tuple[int, tuple[float | None, ...]]] = deque(maxlen=MOST_UPDATES)
 
     def add(self, event: UpdateInspected) -> None:
-        """Take in an event; a later one of the same update replaces it."""
+        """Take in an event, in place of one of the same update."""
         self.newest = event
         numbers = event.means or tuple(share for choice in event.choices for share in choice)
         self.rewind(event.update - 1)

@@ -13,6 +13,7 @@ from typing import get_args
 import pytest
 
 from ppo_tui.protocol import (
+    PASSIVE,
     AnyCommand,
     CheckpointSaved,
     CommandRefused,
@@ -27,10 +28,12 @@ from ppo_tui.protocol import (
     SaveCheckpoint,
     SetValue,
     StateChanged,
+    StepMinibatches,
     StepUpdates,
     Stop,
     UpdateFinished,
     WatchGame,
+    WatchUpdate,
     WithdrawValue,
     encode,
 )
@@ -237,6 +240,7 @@ async def test_a_read_only_screen_is_left_without_a_question_and_steers_nothing(
 
 EVERY_COMMAND = (
     Pause(), Resume(), StepUpdates(), SaveCheckpoint(), Rewind(path="best"), Stop(), WatchGame(env=0),
+    WatchUpdate(), StepMinibatches(),
     WatchGame(env=None), SetValue(key="optim.learning_rate", value=0.1), WithdrawValue(key="optim.learning_rate"),
 )  # fmt: skip
 
@@ -256,7 +260,7 @@ def test_a_session_that_only_watches_sends_nothing(served):
         watching.session.send(command)
         watching.session.take_control()
     refusals = watching.refusals()
-    assert len(refusals) == len([command for command in EVERY_COMMAND if not isinstance(command, WatchGame)])
+    assert len(refusals) == len([command for command in EVERY_COMMAND if not isinstance(command, PASSIVE)])
     assert all("this screen only watches" in refusal for refusal in refusals)
     # What the steering client sends now comes after all that, and alone.
     steering.session.send(Pause())

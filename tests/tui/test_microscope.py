@@ -99,6 +99,9 @@ def test_the_sentence_on_clipping_says_who_and_to_which_side():
     assert captions.on_ratios(all_of_them).startswith("100 % of 8 steps are outside 0.8–1.2: 100 % no longer push")
     without_advantage = seen(clip=ClipCounts(steps=4, outside=4))
     assert captions.on_ratios(without_advantage) == "100 % of 4 steps are outside 0.8–1.2, none of which pushes."
+    assert [captions.bound(at) for at in (0.8, 1.19935, 0.995, 1.005, 1.00012345, 1.0)] == [
+        "0.8", "1.2", "0.995", "1.005", "1.00012", "1",
+    ]  # fmt: skip
     assert "are led back by SPO" in captions.on_ratios(seen(surrogate="spo"))
     unbounded = {"clip_low": None, "clip_high": None}
     assert "penalty" in captions.on_ratios(seen(surrogate="kl", **unbounded))
@@ -117,7 +120,8 @@ def test_the_other_sentences_tell_their_cases_apart():
         assert captions.on_values(seen(explained_variance=nothing)).startswith("All returns are equal")
     assert "KL went from 0.00 to 0.0120, clipped from 0 % to 6.0 %" in captions.on_divergence(EVENT)
     one = MinibatchColumns(epoch=(1,), approx_kl=(0.0,), clip_fraction=(0.0,))
-    assert "before the only step" in captions.on_divergence(seen(columns=one))
+    assert "before the only step" in captions.on_divergence(seen(columns=one, epochs=1, minibatches=1))
+    assert "before the first step" in captions.on_divergence(seen(columns=one))
     skipped = MinibatchColumns(epoch=(1, 1), approx_kl=(None, math.nan), clip_fraction=(None, None))
     for caption in (captions.on_divergence, captions.on_losses):
         assert caption(seen(columns=skipped)) == "No minibatch was finite."
@@ -191,7 +195,7 @@ async def test_it_asks_while_it_is_open_shows_all_and_steps():
         await made.say(EVENT)
         assert made.app.controller.request == ""
         picture = made.picture
-        assert "update 31 · epoch 2 of 4 · minibatch 3 of 4 · n takes the next one, esc finishes the update" in picture
+        assert "update 31 · epoch 2 of 4 · minibatch 3 of 4 · n next, esc finishes it" in picture
         assert len(titles(made)) == len(PANES)
         assert "NOOP" in picture
         assert "3/64 dead" in picture

@@ -15,12 +15,16 @@ class Watchers:
 
     Args:
         clock: seconds, monotonic.
+
+    Attributes:
+        closed: the last one has left in so many words, and did not vanish.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._until: dict[str, float] = {}
         self._last = float("-inf")
+        self.closed = False
 
     @property
     def present(self) -> bool:
@@ -37,8 +41,10 @@ class Watchers:
         now = self._clock()
         self._until = {each: until for each, until in self._until.items() if until > now}
         self._until[name] = self._last = now + WATCH_SECONDS
+        self.closed = False
 
     def dismiss(self, name: str) -> None:
         """Count on this one no more."""
         self._until.pop(name, None)
         self._last = max(self._until.values(), default=float("-inf"))
+        self.closed = not self.present

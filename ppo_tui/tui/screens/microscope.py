@@ -40,7 +40,7 @@ class Layout(NamedTuple):
 
 
 def layout_for(size: Size) -> Layout:
-    """The layout of all panes in `size` cells, on as few pages as possible."""
+    """The layout of all panes in `size` cells, on few pages."""
     across = min(_MOST_ACROSS, max(1, size.width // _WIDTH))
     down = max(1, min(math.ceil(len(PANES) / across), size.height // _HEIGHT))
     pages = math.ceil(len(PANES) / (across * down))
@@ -61,12 +61,12 @@ class Place(Panel):
             text = f"update {event.update:,} · epoch {event.epoch} of {event.epochs} · "
             text += f"minibatch {event.minibatch} of {event.minibatches}"
             stepping = not event.done and view.state is RunState.PAUSED
-            text += " · n takes the next one, esc finishes the update" if stepping else ""
+            text += " · n next, esc finishes it" if stepping else ""
         return fit(Content.assemble((f"{self.where}   " if self.where else "", "bold"), text), width)
 
 
 class MicroscopeScreen(RunScreen):
-    """What the learner did in the newest update, in pictures.
+    """The learner's newest update, in pictures.
 
     It is measured while this screen is open, and in a replay as far as the record goes.
     """

@@ -131,7 +131,7 @@ class Ratios(Pane):
         middles = up.low + (np.arange(len(up.counts)) + 0.5) / len(up.counts) * (up.high - up.low)
         marks, risen, fallen = [(1.0, "1")], None, None
         if event.clip_low is not None and event.clip_high is not None:
-            marks += [(at, formats.exact(at)) for at in (event.clip_low, event.clip_high)]
+            marks += [(at, captions.bound(at)) for at in (event.clip_low, event.clip_high)]
             risen, fallen = middles > event.clip_high, middles < event.clip_low
         bars = [
             Bars(np.array(up.counts), "curve-1", risen, "curve-2"),
@@ -241,7 +241,7 @@ class Layers(Pane):
             share = norm / most if most > 0 and np.isfinite(norm) else 0.0
             rows.append(
                 Content.assemble(
-                    fit(Content(layer.name), name_width),
+                    fit(Content(_end_of(layer.name, name_width)), name_width),
                     " ",
                     bar(share, room),
                     f" {formats.number(norm):>8} ",
@@ -294,7 +294,7 @@ class Actions(Pane):
 
 
 class OverUpdates(Pane):
-    """The metrics of all updates, which every record has."""
+    """The metrics of all updates, as every record has them."""
 
     TITLE = "Over all updates"
     METRICS: ClassVar[tuple[Metric, ...]] = (KL, CLIPPED, EXPLAINED, ENTROPY)
@@ -337,6 +337,11 @@ def _cut(rows: list[Content], width: int, height: int) -> Content:
         left = len(rows) - height + 1
         rows = [*rows[: max(0, height - 1)], Content.styled(f"and {left} more", "$quiet")]
     return Content("\n").join([fit(row, width) for row in rows[: max(0, height)]])
+
+
+def _end_of(name: str, width: int) -> str:
+    """The last characters of a layer's name: they identify it."""
+    return name if len(name) <= width else f"…{name[len(name) - width + 1 :]}"
 
 
 def _course(values: FloatArray, room: int) -> str:
