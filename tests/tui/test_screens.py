@@ -158,7 +158,7 @@ async def test_a_draft_shows_what_it_would_mean_and_is_applied_by_a():
         assert "after update 31" in it.said("#preview")
         await it.press("a")
         assert it.session.sent == [SetValue(key=LR, value=0.000312)]
-        assert "asked for: learning rate 3.12e-4" in it.said("#preview")
+        assert "requested: learning rate 3.12e-4; takes effect after" in it.said("#preview")
         await it.say(SettingChanged(key=LR, old=2.49e-4, new=0.000312, by="user", step=1, update=31))
         assert "no draft" in it.said("#preview")
 

@@ -87,12 +87,14 @@ class EditScreen(RunScreen):
         waiting = [
             f"{formats.setting_name(key)} {formats.setting(asked.value)}" for key, asked in editor.pending.items()
         ]
-        if lines:
-            lines.append(Content.assemble(("a applies it ", "bold"), f"{self._when()}; esc drops the draft"))
+        if lines and self.controller.view.finished:
+            lines.append(Content("the run has ended: nothing can be applied; esc discards the draft"))
+        elif lines:
+            lines.append(Content.assemble(("a applies it ", "bold"), f"{self._when()}; esc discards the draft"))
         elif waiting:
-            lines.append(Content(f"asked for: {', '.join(waiting)}, {self._when()}"))
+            lines.append(Content(f"requested: {', '.join(waiting)}; takes effect {self._when()}"))
         else:
-            lines.append(Content.assemble(("no draft: + − or enter, then a", "$quiet")))
+            lines.append(Content.assemble(("no draft: + − or enter to change the value, a to apply", "$quiet")))
         self._preview.update(Content("\n").join(lines))
 
     def _course(self, key: str) -> str:
@@ -102,7 +104,7 @@ class EditScreen(RunScreen):
         course = self.controller.view.course(key)
         if course is None:
             return ""
-        return f" It goes on: {course.text}; a change {'ends the warm-up' if course.warmup_steps else 'rescales that'}."
+        return f" Then: {course.text}; a change {'ends the warm-up' if course.warmup_steps else 'rescales that'}."
 
     def _change(self, key: str) -> Content:
         """The effect of a draft, and its size."""
@@ -117,11 +119,9 @@ class EditScreen(RunScreen):
     def _when(self) -> str:
         """The time of the next update boundary."""
         view = self.controller.view
-        if view.finished:
-            return "never: the run has ended"
         boundary = f"after update {view.update + 1:,}"
         if view.state is RunState.PAUSED:
-            return f"{boundary}, once the run goes on"
+            return f"{boundary}, once the run continues"
         seconds = view.seconds_per_update
         return f"{boundary}, within {max(1, round(seconds))} s" if seconds else boundary
 

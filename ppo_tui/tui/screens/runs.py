@@ -125,7 +125,7 @@ class RunsScreen(ChartActions, ListScreen[RunSummary]):
         ]
         lines = [
             Content.assemble((one_line(item.path), "bold"), f"  {' · '.join(filter(None, facts))}"),
-            Content.assemble(("enter lays its curve over those of other runs; • is the run on this screen", "$quiet")),
+            Content.assemble(("enter adds or removes its curve below; • is this screen's run", "$quiet")),
         ]
         return Content("\n").join(lines)
 
