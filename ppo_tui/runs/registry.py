@@ -29,7 +29,9 @@ DAMAGED = "damaged"
 _UNDER_WAY = ("starting", "running")
 
 Wanted = Literal["any", "running", "saved", "resumable"]
-"""Kind of run that ``latest`` means: any, one with a process if there is one, with a checkpoint, or that without process.
+"""Kind of run that ``latest`` means.
+
+Any; one with a process, if there is one; one with a checkpoint; such a one without a process.
 """
 
 
