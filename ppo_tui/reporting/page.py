@@ -64,7 +64,7 @@ class ReportedRun:
         yield "episodes", f"{len(record.episodes):,}"
         if record.seconds:
             yield "time", duration(record.seconds)
-            yield "steps a second", f"{summary.step / record.seconds:,.0f}"
+            yield "steps per second", f"{summary.step / record.seconds:,.0f}"
         yield "seed", NOTHING if summary.seed is None else str(summary.seed)
 
 
