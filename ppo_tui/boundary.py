@@ -93,7 +93,7 @@ def threads_logged() -> Iterator[None]:
     def log_thread(failed: threading.ExceptHookArgs) -> None:
         if failed.exc_value is not None and failed.exc_type is not SystemExit:
             name = getattr(failed.thread, "name", "?")
-            _log.error("the thread %s has died; the run goes on", name, exc_info=failed.exc_value)
+            _log.error("the thread %s has died; the run continues", name, exc_info=failed.exc_value)
 
     def log_finalizer(failed: sys.UnraisableHookArgs) -> None:
         if failed.exc_value is not None:

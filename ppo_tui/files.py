@@ -52,7 +52,7 @@ def open_regular(path: Path | str, *, dir_fd: int | None = None, follow: bool = 
     try:
         descriptor = os.open(path, flags, dir_fd=dir_fd)
     except ValueError:
-        raise RefusedFileError(f"{str(path)!r} is no path: it contains a null byte") from None
+        raise RefusedFileError(f"{str(path)!r} is not a path: it contains a null byte") from None
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         return descriptor
@@ -86,7 +86,7 @@ def write_file(path: Path | str, content: bytes) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     except ValueError:
-        raise RefusedFileError(f"{str(path)!r} is no path: it contains a null byte") from None
+        raise RefusedFileError(f"{str(path)!r} is not a path: it contains a null byte") from None
     os.set_blocking(descriptor, True)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

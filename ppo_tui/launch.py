@@ -28,7 +28,7 @@ from .runs.history import past_events, rebuilt_facts, set_aside_after
 from .runs.log import logging_to, open_log
 from .runs.server import ControlServer
 from .runs.signals import signals_to
-from .sinks import describe
+from .sinks import describe, describe_next
 from .sinks.tracker import check_tracking, tracking_sinks
 from .text import printable
 from .training import boot_workers, examine, share_of_config, start_pool
@@ -284,7 +284,7 @@ def _prepare_resume(
     point = ResumePoint.newest(directory.held / CHECKPOINTS)
     if not force:
         point.check_code()
-    notes = [f"passed over: {problem}" for problem in point.skipped]
+    notes = [f"skipped: {problem}" for problem in point.skipped]
     tables, source = _config_to_resume(directory, point, notes, force=force)
     if not allow_import:
         refuse_outsiders(tables, source, overrides=overrides)
@@ -398,10 +398,13 @@ def run_headless(prepared: PreparedRun, lines: LineOptions | None = None) -> int
                 trainer = prepared.trainer([server, *([sink] if sink else [])], inbox)
                 # The 300,000 objects of libraries never die; a full collection of them stops every thread for 0.15 s.
                 gc.freeze()
-                return trainer.run().exit_code
+                result = trainer.run()
             finally:
                 if sink:
                     sink.close()
+            if sink and not lines and sys.stdout.isatty():
+                print_next(prepared.directory, result.state, result.update)
+            return result.exit_code
     finally:
         prepared.close()
 
@@ -457,7 +460,15 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
         if outcome.failure:
             print(printable(f"its screen failed ({outcome.failure.summary}); the traceback is in {directory.log}"))
         print(printable(f"its files are in {directory.path}"))
+        if session.finished is not None:
+            print_next(directory, session.finished.state, session.finished.update)
     return exit_code
+
+
+def print_next(directory: RunDirectory, state: RunState, update: int) -> None:
+    """Print the next commands after the end of a run."""
+    if text := describe_next(directory.argument, state, update):
+        print(printable(text))
 
 
 def _continue_without_screen(
@@ -473,12 +484,12 @@ def _continue_without_screen(
         publish(
             Alarm(
                 level=Level.ERROR,
-                message=f"the screen failed ({failure.summary}); the run goes on without it, attach shows it again",
+                message=f"the screen failed ({failure.summary}); the run continues without it, attach shows it again",
                 details=failure.details,
             )
         )
         text = printable(
-            f"ppo-tui: the screen failed ({failure.summary}); the run goes on here without it. The traceback is in "
+            f"ppo-tui: the screen failed ({failure.summary}); the run continues here without it. The traceback is in "
             f"{directory.log}; see the run again: {attach}; Ctrl+C saves and stops it"
         )
         with contextlib.suppress(OSError, ValueError):  # the terminal may have gone with the screen

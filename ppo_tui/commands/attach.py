@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
+from ..text import printable
 from .options import (
     LATEST,
     AsciiOption,
@@ -69,8 +70,20 @@ def show_run(
 
     outcome = run_screen(AttachedSession(run_dir, readonly=readonly, take_control=take_control), options)
     if outcome.departure is Departure.DETACHED:
-        print(f"{run_dir.name} continues; see it again: ppo-tui attach {shlex.quote(run_dir.name)}")
+        print(f"{run_dir.name} continues; see it again: ppo-tui attach {shlex.quote(run_dir.argument)}")
+    elif run_dir.holder is None:
+        _print_next(run_dir)
     return outcome.exit_code
+
+
+def _print_next(run_dir: RunDirectory) -> None:
+    """Print the next commands after the end of a run."""
+    from ..protocol import RunState
+    from ..sinks import describe_next
+
+    facts = run_dir.read()
+    if (state := facts.get("status")) in (RunState.FINISHED, RunState.STOPPED, RunState.FAILED):
+        print(printable(describe_next(run_dir.argument, RunState(state), facts.get("update") or 0)))
 
 
 def replay(

@@ -79,9 +79,10 @@ def print_report(report: BenchReport, *, as_json: bool) -> None:
             f"{measurement.emulate_seconds:.3f}",
             style="bold" if index == 0 else "",
         )
+    console.print("Seconds per update: phases of the training thread; emulate is all workers together.")
     console.print(table)
-    console.print("Seconds of one update: phases of the training thread; emulate is all workers together.")
-    console.print(f"The first row is this configuration as it is. {report.suggestion}.", markup=False)
+    suggestion = report.suggestion[:1].upper() + report.suggestion[1:]
+    console.print(f"The first row is this configuration as it is. {suggestion}.", markup=False)
     if report.tradeoff:
         console.print(f"Faster yet: {report.tradeoff}.", markup=False)
 

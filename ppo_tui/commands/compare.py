@@ -151,6 +151,9 @@ def _notes(curves: Sequence[GroupCurve]) -> list[str]:
         for curve in curves
         if curve.furthest > curve.steps[-1]
     ]
+    envs = list(dict.fromkeys(curve.group.env for curve in curves))
+    if len(envs) > 1:
+        notes.append(f"{', '.join(envs)}: scores of different environments differ in scale; compare within one")
     if few := [curve.group.label for curve in curves if 1 < len(curve.group.runs) < _FEW_RUNS]:
         notes.append(f"bootstrap intervals of fewer than {_FEW_RUNS} runs are too narrow: {', '.join(few)}")
     return notes

@@ -52,7 +52,7 @@ def settings(incomplete: str, *, live: bool = False) -> Completions:
 
 
 def ctl_words(context: typer.Context, incomplete: str) -> Completions:
-    """Complete a word of ``ctl``: a run, an action, what it acts on."""
+    """Complete a word of ``ctl``: run, action or argument."""
     from ..runs.client import USAGE
 
     given = list(context.params.get("words") or ())

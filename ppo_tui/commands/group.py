@@ -21,7 +21,7 @@ class _Item(NamedTuple):
 
 
 class PlainCommand(TyperCommand):
-    """A command with the words of its arguments in its help, without their types."""
+    """A command with arguments in its help, without their types."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [*(["[OPTIONS]"] if self.params else []), *_words_of_usage(self, ctx)]

@@ -243,7 +243,7 @@ def train_request(
     )
 
 
-_KINDS: Mapping[Wanted, str] = {
+_KINDS: Mapping[str, str] = {
     "any": "latest run",
     "running": "latest run in progress",
     "saved": "latest run with a checkpoint",
@@ -252,7 +252,7 @@ _KINDS: Mapping[Wanted, str] = {
 
 
 def chosen_run(text: str, wanted: Wanted = "any") -> RunDirectory:
-    """The directory of the run named `text`; which is ``latest`` is said on stderr.
+    """The directory of the run named `text`; ``latest`` is named on stderr.
 
     Raises:
         UsageError: there is no such run.
@@ -278,9 +278,10 @@ def chosen_runs(text: str) -> list[RunDirectory]:
 
 
 def name_latest(text: str, run: RunDirectory | None, wanted: Wanted) -> None:
-    """Print on stderr which run is meant by ``latest``."""
+    """Print on stderr the run meant by ``latest``."""
     if text == LATEST and run is not None:
-        print(f"{_KINDS[wanted]}: {run.path.name}", file=sys.stderr)
+        kind = "any" if wanted == "running" and run.holder is None else wanted
+        print(f"{_KINDS[kind]}: {run.path.name}", file=sys.stderr)
 
 
 def overrides_of(settings: Sequence[str] | None, shortcuts: Mapping[str, str | None]) -> list[str]:

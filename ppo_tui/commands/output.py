@@ -67,7 +67,7 @@ def cell(text: str, style: str = "") -> Text:
 def print_skipped(problems: tuple[str, ...]) -> None:
     """Print on stderr why newer checkpoints are not used."""
     for problem in problems:
-        print(f"passed over: {problem}", file=sys.stderr)
+        print(f"skipped: {problem}", file=sys.stderr)
 
 
 def metric_value(value: float) -> str:

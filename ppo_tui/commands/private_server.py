@@ -64,7 +64,8 @@ def public_address(host: str, port: int, url: str | None) -> str:
     except ValueError:
         if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in host.removesuffix(".").split(".")):
             raise UsageError(
-                f"--host {host[:100]!r} is no address and no host name", hint="for this machine alone, leave it out"
+                f"--host {host[:100]!r} is neither an address nor a host name",
+                hint="for this machine alone, leave it out",
             ) from None
     else:
         if "%" in host:
@@ -86,7 +87,7 @@ def _proxy(url: str) -> str:
         if plain and whole and parts.path in ("", "/") and not (parts.query or parts.fragment):
             return f"{parts.scheme}://{parts.netloc.lower()}"
     raise UsageError(
-        f"--url {url[:100]!r} is no address of a server",
+        f"--url {url[:100]!r} is not an address of a server",
         hint="expected http:// or https://, a host, and perhaps a port",
     )
 

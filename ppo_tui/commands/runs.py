@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from .completion import presets as complete_presets
 from .options import LATEST, JsonOption, chosen_run
 
 if TYPE_CHECKING:
-    from ..runs import RunDirectory, RunSummary
+    from ..runs import RunSummary
 
 _COLOURS = {
     "running": "green",
@@ -105,14 +104,14 @@ def ctl(
     if action == "status":
         if arguments:
             raise UsageError(f"status takes no arguments, got {' '.join(arguments)}")
-        print_run(status(_running_or_latest(run)), as_json=as_json)
+        print_run(status(chosen_run(run, "running")), as_json=as_json)
     else:
         command = command_from(action, arguments)
         print(steer(chosen_run(run, "running"), command, wait=not no_wait))
 
 
 def _split(words: Sequence[str]) -> tuple[str, str, Sequence[str]]:
-    """The run, the action and its arguments; the run may be left out."""
+    """Split words into run, action and arguments."""
     from ..runs import RUNS_DIR
     from ..runs.client import USAGE
     from ..runs.entries import holds_run
@@ -125,14 +124,6 @@ def _split(words: Sequence[str]) -> tuple[str, str, Sequence[str]]:
     if not rest:
         raise UsageError(f"ctl {first}: what is it to do?", hint=f"one of {', '.join(USAGE)}")
     return first, rest[0], rest[1:]
-
-
-def _running_or_latest(run: str) -> RunDirectory:
-    """The run to describe: of those started last one that is running, or else the latest."""
-    if run == LATEST:
-        with contextlib.suppress(UsageError):
-            return chosen_run(run, "running")
-    return chosen_run(run)
 
 
 def presets(

@@ -35,7 +35,7 @@ def serve(
     from .private_server import PrivateServer, public_address
 
     address = public_address(host, port, url)
-    found = chosen_run(run)
+    found = chosen_run(run, "running")
     screen_options(theme, False, fps)  # refuses wrong values here, before a browser shows the refusal
     running = found.holder is not None
     options = ["--readonly"] if readonly and running else []

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import RunFailedError, UsageError
-from .options import AllowImportOption, JsonOption, NameOption, PresetOption, SettingsOption, overrides_of
+from .options import (
+    AllowImportOption,
+    EnvsOption,
+    JsonOption,
+    NameOption,
+    PresetOption,
+    SettingsOption,
+    TotalStepsOption,
+    overrides_of,
+)
 
 if TYPE_CHECKING:
     from ..directories import Directory
@@ -50,6 +59,8 @@ def sweep(
         str | None, typer.Option(metavar="1,2,…", help="Seeds of each trial, one run each (default: the preset's).")
     ] = None,
     settings: SettingsOption = None,
+    total_steps: TotalStepsOption = None,
+    envs: EnvsOption = None,
     metric: Annotated[
         str, typer.Option(metavar="KEY", help="Metric whose last value scores a trial; higher is better.")
     ] = "rollout/ep_rew_mean",
@@ -74,7 +85,10 @@ def sweep(
     from ..sweeps import Definition, read_search, read_seeds
     from ..sweeps.space import default_search
 
-    overrides, specs = overrides_of(settings, {}), tuple(search or ())
+    overrides, specs = (
+        overrides_of(settings, {"run.total_steps": total_steps, "rollout.num_envs": envs}),
+        tuple(search or ()),
+    )
     config = load_preset(preset, overrides=overrides, allow_import=allow_import)
     if not specs and (trials or 0) != 1 and not (seeds and trials is None):
         specs = default_search(config)

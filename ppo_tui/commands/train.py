@@ -161,7 +161,7 @@ def resume(
 
         arguments = [part for one in overrides for part in ("--set", one)]
         arguments += ["--force"] * force + ["--allow-import"] * allow_import
-        print(resume_detached(find_run(run), arguments))
+        print(resume_detached(chosen_run(run, "resumable"), arguments))
         return 0
 
     def prepare() -> PreparedRun:

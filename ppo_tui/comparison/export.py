@@ -90,14 +90,21 @@ def write_figure(path: Path, curves: Sequence[GroupCurve], *, metric: str, stati
         envs = dict.fromkeys(curve.group.env for curve in curves)
         axes.set(
             xlabel="environment steps",
-            ylabel=f"{_label(metric)} ({statistic}, 95 % interval)",
-            title=_label(", ".join(envs)),
+            ylabel=f"{_label(metric)} ({figure_words(curves, statistic)})",
+            title=_label(", ".join(envs)) + (": scores of different scales" if len(envs) > 1 else ""),
         )
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
         picture = io.BytesIO()
         figure.savefig(picture, dpi=150, format=path.suffix.lower().removeprefix("."))
         _write(path, picture.getvalue())
+
+
+def figure_words(curves: Sequence[GroupCurve], statistic: str) -> str:
+    """Name the drawn statistic; an interval needs several runs."""
+    if all(len(curve.group.runs) == 1 for curve in curves):
+        return "single runs"
+    return f"{statistic}, 95 % interval"
 
 
 def _number(value: float) -> float | int | None:

@@ -95,7 +95,7 @@ class RunConfig(Section, frozen=True, kw_only=True):
     diagnostics: Annotated[
         bool,
         setting(
-            "Raise alarms when the training goes wrong, with an edit to try; changes no number.",
+            "Raise alarms when the training goes wrong, with an edit to try; the numbers stay the same.",
             on_resume="harmless",
         ),
     ] = True

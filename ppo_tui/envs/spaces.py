@@ -249,7 +249,7 @@ def describe_masks(env: gymnasium.Env, config: EnvConfig) -> str | None:
         return None
     name = f"the observations' entry {MASK_ENTRY!r}"
     if _uses_mask_entry(config, inner.observation_space, inner.action_space):
-        return f"{name} masks the actions and is no part of what the policy sees (env.action_masks = false: a feature)"
+        return f"{name} masks the actions and is not part of what the policy sees (env.action_masks = false: a feature)"
     if found:
         return f"{name} is a feature, and masks no actions (env.action_masks = {config.action_masks!r})"
     return (

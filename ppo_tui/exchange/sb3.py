@@ -159,7 +159,7 @@ def _load_tensors(content: bytes, path: Path) -> dict[str, Tensor]:
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise UsageError(f"{path} is not a model of Stable-Baselines3", hint=_HINT)
         if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized or tensor.device.type != "cpu":
-            raise UsageError(f"{path}: {name} is no plain tensor")
+            raise UsageError(f"{path}: {name} is not a plain tensor")
         size = tensor.numel() * tensor.element_size()
         if size > tensor.untyped_storage().nbytes():
             raise UsageError(f"{path}: {name} claims {tensor.numel():,} numbers, and the file holds fewer")

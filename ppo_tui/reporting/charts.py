@@ -59,11 +59,25 @@ TITLES = {
     "train/clip_range_upper": "Clip range, upper bound",
     "train/value_coef": "Weight of the value loss",
     "train/entropy_coef": "Weight of the entropy bonus",
-    "time/fps": "Steps a second",
+    "time/fps": "Steps per second",
+    "time/fps_update": "Steps per second, of each update",
+    "train/loss": "Whole loss",
+    "train/std": "Standard deviation of actions",
+    "train/dead_units": "Dead units of the network",
+    "train/nonfinite": "Updates with NaN or infinity",
+    "train/ratio_error_first": "Error of the first ratios",
+    "time/cpu_percent": "CPU in use, per cent",
+    "time/gpu_percent": "GPU in use, per cent",
+    "time/workers_busy": "Busy workers",
 }
 """Titles of the best-known metrics, in their order on the page; all others follow."""
 
 GROUPS = {"rollout": "Score", "eval": "Score", EPISODES: "Score", "train": "Learning", "time": "Time and machine"}
+DETAILS = "Details"
+"""Group of small charts: of values for a closer look, and of values that never change."""
+
+_CLOSER_LOOK = ("time/share_", "train/ratio_error_first", "train/nonfinite")
+_HEIGHT, _SMALL_HEIGHT = 260, 150
 _COUNTERS = (
     "time/total_timesteps",
     "eval/total_timesteps",
@@ -89,6 +103,10 @@ class Chart:
     group: str
     div: str
 
+    @property
+    def small(self) -> bool:
+        return self.group == DETAILS
+
 
 def draw(records: Sequence[RunRecord]) -> tuple[list[Chart], str]:
     """Make the charts of these runs and the script to draw them."""
@@ -102,9 +120,30 @@ def draw(records: Sequence[RunRecord]) -> tuple[list[Chart], str]:
     if not figures:
         return [], ""
     script, divs = components(figures, wrap_script=False)
-    charts = [Chart(key, TITLES.get(key, key), GROUPS.get(key.split("/")[0], "Others"), divs[key]) for key in keys]
-    order = list(dict.fromkeys([*GROUPS.values(), "Others"]))
+    charts = [Chart(key, title_of(key), _group(key, records), divs[key]) for key in keys]
+    order = list(dict.fromkeys([*GROUPS.values(), "Others", DETAILS]))
     return sorted(charts, key=lambda chart: order.index(chart.group)), script
+
+
+def title_of(key: str) -> str:
+    """The title of a metric's chart, in words."""
+    if key.startswith("time/share_"):
+        return f"Share of time: {key.removeprefix('time/share_')}"
+    words = key.rpartition("/")[2].replace("_", " ").strip()
+    return TITLES.get(key) or (words[:1].upper() + words[1:]) or key
+
+
+def _group(key: str, records: Sequence[RunRecord]) -> str:
+    if key != EPISODES and (key.startswith(_CLOSER_LOOK) or not _changes(key, records)):
+        return DETAILS
+    return GROUPS.get(key.split("/")[0], "Others")
+
+
+def _changes(key: str, records: Sequence[RunRecord]) -> bool:
+    """Whether a chart of this metric shows more than a level line."""
+    values = [series.values[np.isfinite(series.values)] for record in records if (series := record.curves.get(key))]
+    found = np.concatenate(values) if values else np.empty(0)
+    return key == MEAN_RETURN or (len(found) > 0 and float(found.min()) < float(found.max()))
 
 
 def _metrics(records: Sequence[RunRecord]) -> list[str]:
@@ -116,11 +155,11 @@ def _metrics(records: Sequence[RunRecord]) -> list[str]:
 
 
 def _figure(key: str, records: Sequence[RunRecord], steps: DataRange1d, points: int) -> Figure:
-    from bokeh.models import HoverTool, NumeralTickFormatter
+    from bokeh.models import BasicTickFormatter, HoverTool, NumeralTickFormatter
     from bokeh.plotting import figure
 
     chart = figure(
-        height=260,
+        height=_SMALL_HEIGHT if _group(key, records) == DETAILS else _HEIGHT,
         sizing_mode="stretch_width",
         x_range=steps,
         tools="xbox_zoom,xpan,xwheel_zoom,reset",
@@ -136,6 +175,7 @@ def _figure(key: str, records: Sequence[RunRecord], steps: DataRange1d, points: 
     chart.toolbar.autohide = True
     chart.toolbar.logo = None
     chart.xaxis.formatter = NumeralTickFormatter(format="0.[0]a")
+    chart.yaxis.formatter = BasicTickFormatter(use_scientific=False)
     curves = []
     if key == MEAN_RETURN:
         _draw_references(chart, records)

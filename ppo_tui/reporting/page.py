@@ -64,7 +64,7 @@ class ReportedRun:
         yield "episodes", f"{len(record.episodes):,}"
         if record.seconds:
             yield "time", duration(record.seconds)
-            yield "steps a second", f"{summary.step / record.seconds:,.0f}"
+            yield "steps per second", f"{summary.step / record.seconds:,.0f}"
         yield "seed", NOTHING if summary.seed is None else str(summary.seed)
 
 
@@ -105,6 +105,7 @@ def render(runs: Sequence[ReportedRun]) -> str:
         script=script,
         groups=[(group, list(members)) for group, members in groupby(charts, key=lambda chart: chart.group)],
         runs=runs,
+        games_apart=_games_apart(runs),
         games=any(run.clip or run.no_clip for run in runs),
         settings=settings,
         differing=[(key, values) for key, values in settings if len(set(values)) > 1],
@@ -129,6 +130,12 @@ def write_report(path: Path, runs: Sequence[ReportedRun]) -> int:
 def colour(index: int) -> str:
     """Colour of this run, the same as in the charts."""
     return COLOURS[index % len(COLOURS)]
+
+
+def _games_apart(runs: Sequence[ReportedRun]) -> str:
+    """The environments, if there are several; else nothing."""
+    envs = list(dict.fromkeys(run.record.summary.env for run in runs))
+    return "" if len(envs) < 2 else f"{', '.join(envs[:-1])} and {envs[-1]}"
 
 
 def _settings(runs: Sequence[ReportedRun]) -> list[tuple[str, list[str]]]:

@@ -196,7 +196,7 @@ def _own_number(pid: int) -> int | None:
 def _distrust(name: str, why: str, hint: str = "") -> UsageError:
     return UsageError(
         f"{name}: its control socket is not to be trusted: {why}. Nothing was sent to it.",
-        hint=hint or "the run, if it is yours, goes on; stop it by its pid and resume it for a new socket",
+        hint=hint or "the run, if it is yours, continues; stop it by its pid and resume it for a new socket",
     )
 
 
@@ -264,7 +264,7 @@ class _Folder(Directory):
             )
         found = self.look_up()
         if not stat.S_ISSOCK(found.st_mode) or found.st_uid != mine:
-            raise _distrust(name, f"{self.path / _NAME} is no socket of yours")
+            raise _distrust(name, f"{self.path / _NAME} is not a socket of yours")
 
     def reach(self) -> str:
         """A path of the socket, through this descriptor if possible."""

@@ -335,6 +335,11 @@ class RunDirectory:
         return self.read().get("name") or self.path.name
 
     @property
+    def argument(self) -> str:
+        """Its shortest RUN for a command given here."""
+        return self.path.name if self.path.parent == RUNS_DIR.absolute() else str(self.path)
+
+    @property
     def started(self) -> float:
         """Start of the run, in seconds since the epoch; 0 if unknown.
 

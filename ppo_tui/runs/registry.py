@@ -39,7 +39,10 @@ _MOST_RESULT_BYTES = 10_000_000
 """Limit of a sweep's ``results.json``."""
 
 Wanted = Literal["any", "running", "saved", "resumable"]
-"""Kind of run that ``latest`` means: any, one with a process, one with a checkpoint, such a one without a process."""
+"""Kind of run that ``latest`` means.
+
+Any; one with a process, if there is one; one with a checkpoint; such a one without a process.
+"""
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,21 +130,18 @@ def find_runs(text: str | Path, *, runs_dir: Path = RUNS_DIR) -> list[RunDirecto
 
 
 def _latest(runs_dir: Path, wanted: Wanted) -> RunDirectory:
-    """The run started last, of the kind that is wanted."""
+    """The run started last, of the wanted kind."""
     here, runs = runs_dir.absolute(), run_directories(runs_dir)
     if not runs:
         raise UsageError(f"there is no run in {here}", hint="start one: ppo-tui cartpole")
     if found := next((run for run in runs if _is(run, wanted)), None):
         return found
     newest = runs[0].path.name
-    match wanted:
-        case "running":
-            problem, hint = "is running", f"the newest is {newest}: ppo-tui resume {newest}, or ppo-tui replay {newest}"
-        case "resumable" if _is(runs[0], "running"):
-            problem, hint = "is to be resumed", f"{newest} is running: ppo-tui attach {newest}"
-        case _:
-            problem, hint = "has a checkpoint", f"the newest is {newest}: ppo-tui replay {newest}"
-    raise UsageError(f"no run in {here} {problem}", hint=hint)
+    if wanted == "running":
+        return runs[0]  # whoever needs its process says what became of it
+    if wanted == "resumable" and runs[0].holder is not None:
+        raise UsageError(f"no run in {here} is to be resumed", hint=f"{newest} is running: ppo-tui attach {newest}")
+    raise UsageError(f"no run in {here} has a checkpoint", hint=f"the newest is {newest}: ppo-tui replay {newest}")
 
 
 def _is(run_dir: RunDirectory, wanted: Wanted) -> bool:

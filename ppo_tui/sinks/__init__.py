@@ -1,6 +1,6 @@
 """Sinks of the event stream: files, trackers, notifications, the headless console."""
 
 from .event_log import EventLog
-from .wording import describe
+from .wording import describe, describe_next
 
-__all__ = ["EventLog", "describe"]
+__all__ = ["EventLog", "describe", "describe_next"]

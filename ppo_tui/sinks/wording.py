@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from typing import Any
 
 from ..expectations import Forecast
@@ -20,6 +21,7 @@ from ..protocol import (
     RunFinished,
     RunResumed,
     RunStarted,
+    RunState,
     SettingChanged,
     StateChanged,
     UpdateFinished,
@@ -67,6 +69,25 @@ def _word(event: Event, brief: bool) -> str | None:
             where = "" if brief else f" at step {event.step:,} after {formats.span(event.elapsed)}"
             return f"{event.state}{where}: {event.reason}" if event.reason else f"{event.state}{where}"
     return None
+
+
+def describe_next(run: str, state: RunState, update: int) -> str:
+    """Word the commands after the end of a run.
+
+    Args:
+        run: its name, or its directory, as commands take it.
+        update: the updates that it has done.
+    """
+    match state:
+        case RunState.FINISHED:
+            commands = ("watch", "eval", "report")
+        case RunState.STOPPED if update:
+            commands = ("resume", "watch", "report")
+        case _ if update:
+            commands = ("resume", "replay")
+        case _:
+            return ""
+    return "next: " + " · ".join(f"ppo-tui {command} {shlex.quote(run)}" for command in commands)
 
 
 def _describe_start(event: RunStarted) -> str:

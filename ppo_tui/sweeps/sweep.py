@@ -17,7 +17,7 @@ from ..directories import Directory
 from ..errors import ConfigError
 from ..plotting import formats
 from ..runs.entries import RESULTS_FILE
-from .definition import Definition
+from .definition import MILESTONES, Definition
 from .processes import RunProcess
 from .space import Choice, Span
 from .trials import INDEX, Result, ask, open_study, settled
@@ -33,7 +33,7 @@ class _Active:
         self.trial, self.settings, self.runs = trial, settings, runs
         self.index: int = trial.user_attrs[INDEX]
         self.pruned = False
-        self._reported = 0
+        self._reported = self._quarters = 0
 
     @property
     def failed(self) -> RunProcess | None:
@@ -60,6 +60,16 @@ class _Active:
     def join(self) -> None:
         for run in self.runs:
             run.join()
+
+    def progress(self) -> str:
+        """A line when another quarter of the trial is done, else nothing."""
+        milestones = [run.milestones() for run in self.runs]
+        quarters = 4 * sum(map(len, milestones)) // (MILESTONES * len(self.runs))
+        if not self._quarters < quarters < 4:
+            return ""
+        self._quarters = quarters
+        score = formats.score(statistics.fmean(values[-1] for values in milestones if values))
+        return f"trial {self.index}: {25 * quarters} % done, {score} so far"
 
     def prune_if_hopeless(self) -> None:
         """Report milestones passed by all seeds; stop if others were better."""
@@ -112,6 +122,8 @@ class Sweep:
         try:
             while self._start_some() or self._active:
                 for active in self._active:
+                    if line := active.progress():
+                        self._log(line)
                     if self._prune and not active.pruned and not active.failed:
                         active.prune_if_hopeless()
                     if active.failed:

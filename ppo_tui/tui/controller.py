@@ -144,7 +144,7 @@ class Controller:
     def game_missing(self) -> str:
         """The reason why no game can be shown; empty without one."""
         if not self.session.shows_game:
-            return "the record of a run keeps no pictures of the game"
+            return "a recorded run has no game frames: ppo-tui watch RUN plays it"
         return "" if self.clip_player.fps > 0 else "the game is off: --fps 0"
 
     def watch_updates(self, looking: bool) -> None:

@@ -70,11 +70,11 @@ class Key:
 _APP, _PLACES, _CHARTS, _RUNS = (APP,), (TRAIN, LIST, EDIT, CHART), (TRAIN, CHART, RUNS), (RUNS,)
 
 KEYS: tuple[Key, ...] = (
-    Key("pause", "space,p", "pause", "p", "Pause, or go on (space too).", "Pause", "Training", _APP),
+    Key("pause", "space,p", "pause", "p", "Pause, or resume (space too).", "Pause", "Training", _APP),
     Key("step", "s", "step", "s", "Run one update, then pause.", "Step", "Training", _APP),
     Key("step-many", "S", "step_many", "S", "Run a number of updates, then pause.", "", "Training", _APP),
     Key("save", "c", "save", "c", "Save a checkpoint at the next update.", "Save", "Training", _APP),
-    Key("detach", "d", "detach", "d", "Leave the screen; the run goes on in the background.", "", "Training", _APP),
+    Key("detach", "d", "detach", "d", "Leave the screen; the run continues in the background.", "", "Training", _APP),
     Key("take-control", "T", "take_control", "T", "Steer a run that another screen steers.", "", "Training", _APP),
     Key(
         "edit",
@@ -101,7 +101,7 @@ KEYS: tuple[Key, ...] = (
     Key("type", "enter", "type", "⏎", "Type a value (in the settings).", "Type", "Settings", (EDIT,)),
     Key("apply", "a", "apply", "a", "Apply the drafts (in the settings).", "Apply", "Settings", (EDIT,)),
     Key("undo", "u", "undo", "u", "Undo the newest change of a setting.", "", "Settings", _APP),
-    Key("redo", "ctrl+r", "redo", "^r", "Redo what was undone.", "", "Settings", _APP),
+    Key("redo", "ctrl+r", "redo", "^r", "Redo the change undone last.", "", "Settings", _APP),
     Key(
         "audit",
         "A",
@@ -349,7 +349,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("previous-env", "left_square_bracket", "choose_env(-1)", "[", contexts=(TRAIN, GAME)),
     Key("close-game", "escape,enter,m,v,V", "dismiss", "esc", contexts=(GAME,), label="Back"),
-    Key("replay-hold", "space,p", "pause_replay", "p", "Pause the replay, or go on.", "Pause", "Replay", (REPLAY,)),
+    Key("replay-hold", "space,p", "pause_replay", "p", "Pause the replay, or resume it.", "Pause", "Replay", (REPLAY,)),
     Key("replay-slower", "less_than_sign", "speed(-1)", "<", "Play half as fast.", "Slower", "Replay", (REPLAY,)),
     Key("replay-faster", "greater_than_sign", "speed(1)", ">", "Play twice as fast.", "Faster", "Replay", (REPLAY,)),
     Key("replay-back", "comma", "seek(-1)", ",", "Go back by a twentieth of the run.", "Back", "Replay", (REPLAY,)),
@@ -505,7 +505,7 @@ def _checked(path: Path, name: str, value: Any) -> str:
     ids = [key.id for key in KEYS]
     if name not in ids:
         hint = did_you_mean(name, ids, otherwise=f"actions are: {', '.join(ids)}")
-        raise ConfigError(f"{path}: keys.{name} is no action", hint=hint)
+        raise ConfigError(f"{path}: keys.{name} is not an action", hint=hint)
     wanted = [value] if isinstance(value, str) else value
     if not isinstance(wanted, list) or not wanted or not all(isinstance(key, str) for key in wanted):
         raise ConfigError(
@@ -528,7 +528,7 @@ def _spelled(path: Path, name: str, key: str) -> str:
     if key in names or rest in names:
         return key
     raise ConfigError(
-        f"{path}: keys.{name} = {key!r} is no key",
+        f"{path}: keys.{name} = {key!r} is not a key",
         hint=did_you_mean(key, names, otherwise='keys are called "x", "X", "?", "f5", "ctrl+s", "pageup", "space"'),
     )
 

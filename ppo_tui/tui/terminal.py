@@ -82,7 +82,7 @@ def run_screen(session: Session, options: ScreenOptions | None = None) -> Outcom
     if outcome.failure and not session.owns_run:
         raise ScreenFailedError(
             f"the screen failed: {outcome.failure.summary}",
-            hint="the run that it showed goes on as before; --debug shows the traceback",
+            hint="the run that it showed continues; --debug shows the traceback",
         ) from outcome.failure.error
     if outcome.failure:  # free all of the screen: its frames hang on the exception, and the run may last for days
         outcome = replace(outcome, failure=replace(outcome.failure, error=None))

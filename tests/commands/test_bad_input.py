@@ -18,11 +18,11 @@ def assert_refused(done, tmp_path, *words: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], ["which preset", "ppo-tui --preset breakout"]),
+        ([], ["which preset", "ppo-tui cartpole"]),
         (["--preset", "brekout"], ["'brekout'", "did you mean 'breakout'"]),
         (["--preset", "./nowhere.toml"], ["nowhere.toml", "shipped presets"]),
         (["--preset", "cartpole", "--set", "optim.lr=3"], ["optim.lr", "learning_rate"]),
-        (["--preset", "cartpole", "--set", "optim.learning_rate"], ["section.key=value"]),
+        (["--preset", "cartpole", "--set", "optim.learning_rate"], ["KEY=VALUE"]),
         (["--preset", "cartpole", "--set", "ppo.minibatches=7"], ["8 × 32 = 256", "nearest"]),
         (["--preset", "cartpole", "--workers", "0"], ["workers.count = 0", "at least one worker"]),
         (["--preset", "cartpole", "--workers", "99"], ["workers.count = 99", "8 environments"]),

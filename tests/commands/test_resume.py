@@ -114,7 +114,7 @@ def test_what_was_damaged_is_passed_over_aloud_and_nothing_starts_from_scratch(p
     older = read_checkpoint(newest_checkpoint(checkpoints)[0]).state
     done = ppo_tui("resume", "latest")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"passed over: {newest}: policy.safetensors is missing or damaged" in done.stdout
+    assert f"skipped: {newest}: policy.safetensors is missing or damaged" in done.stdout
     assert f"resumed at step {older.step:,}" in done.stdout
     assert len(lines(whole / "metrics.jsonl")) == 16
     for path in checkpoints.glob("step-*/state.json"):

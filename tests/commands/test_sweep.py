@@ -56,7 +56,7 @@ def test_a_sweep_that_is_killed_half_way_goes_on_and_ends_with_the_best_first(pp
     ended = 0
     assert process.stderr
     for line in process.stderr:
-        ended += line.startswith("trial") and "begins" not in line
+        ended += line.startswith("trial") and "begins" not in line and "% done" not in line
         if ended == 5:
             break
     process.kill()

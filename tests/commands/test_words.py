@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -72,8 +73,11 @@ def test_the_latest_run_is_the_newest_of_the_kind_that_is_needed(runs):
     assert find_run("latest", wanted="saved").path.name == "saved"
     assert find_run("latest", wanted="resumable").path.name == "saved"
     runs["running"].release()
-    with pytest.raises(UsageError, match="no run in .* is running\n  the newest is empty: ppo-tui resume empty"):
-        find_run("latest", wanted="running")
+    assert find_run("latest", wanted="running").path.name == "empty"
+    shutil.rmtree(runs["saved"].path)
+    for wanted in ("saved", "resumable"):
+        with pytest.raises(UsageError, match="no run in .* has a checkpoint\n  the newest is empty"):
+            find_run("latest", wanted=wanted)
 
 
 def test_a_command_without_run_takes_the_latest_and_says_which(runs):
@@ -83,7 +87,7 @@ def test_a_command_without_run_takes_the_latest_and_says_which(runs):
     assert "there is no action 'paus'\n  did you mean 'pause'" in refused("ctl", "paus")
     assert "ctl saved: what is it to do?" in refused("ctl", "saved")
     runs["running"].release()
-    assert "the newest is empty" in refused("ctl", "pause")
+    assert "empty is not running: crashed" in refused("ctl", "pause")
     shown = CliRunner().invoke(app, ["ctl", "status"], standalone_mode=False)
     assert shown.stderr == "latest run: empty\n"
     assert "saved" in CliRunner().invoke(app, ["runs", str(Path("runs").absolute())]).stdout

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ppo_tui import load_preset
+from ppo_tui.commands.compare import print_comparison
 from ppo_tui.comparison.curves import group_curve
+from ppo_tui.comparison.export import figure_words
 from ppo_tui.comparison.groups import Group, RunCurve, group_runs
 from ppo_tui.runs import RunDirectory
 
@@ -141,3 +143,18 @@ def test_a_run_without_the_metric_yet_is_named(ppo_tui, tmp_path):
     done = ppo_tui("compare", "young")
     assert done.returncode == 2
     assert "young has no value of rollout/ep_rew_mean yet" in done.stderr
+
+
+def test_different_environments_and_single_runs_get_a_word(capsys):
+    one, other = (
+        group_curve(Group(name, env, ((curve(name, [0, 9], [0, 1]),),)))
+        for name, env in (("a", "CartPole-v1"), ("b", "Pendulum-v1"))
+    )
+    print_comparison([one, other], metric=RETURN, statistic="mean")
+    note = "CartPole-v1, Pendulum-v1: scores of different environments differ in scale"
+    assert note in capsys.readouterr().out
+    print_comparison([one], metric=RETURN, statistic="mean")
+    assert note not in capsys.readouterr().out
+    assert figure_words([one, other], "mean") == "single runs"
+    pair = group_curve(Group("c", "CartPole-v1", ((curve("c", [0, 9], [0, 1]), curve("d", [0, 9], [0, 2])),)))
+    assert figure_words([one, pair], "iqm") == "iqm, 95 % interval"

@@ -249,7 +249,7 @@ def changed(path: Path, plain, *, data=None, policy=None, **tensors) -> Path:
         ({"value_net__bias": torch.tensor([1j])}, "value_net.bias is complex64; expected float32"),
         ({"value_net__bias": torch.tensor([1.0]).double()}, "value_net.bias is float64; expected float32"),
         ({"value_net__weight": torch.zeros(1, 1).expand(10**9, 4)}, "claims 4,000,000,000 numbers"),
-        ({"value_net__weight": torch.zeros(1, 4).to_sparse()}, "value_net.weight is no plain tensor"),
+        ({"value_net__weight": torch.zeros(1, 4).to_sparse()}, "value_net.weight is not a plain tensor"),
         ({"q_net": torch.zeros(1)}, "does not know q_net"),
         ({"data": "[" * 100_000}, "data is nested too deeply"),
         ({"data": "[]"}, "is not a model of Stable-Baselines3"),

@@ -86,6 +86,12 @@ def test_a_report_of_two_runs_in_a_browser(ppo_tui, runs, tmp_path, chromium):  
         assert words in text
     assert page.locator("figure .bk-Figure").count() >= 10
     assert page.locator(".stills img").count() == 6
+    assert text.index("The game") < text.index("Score") < text.index("Learning") < text.index("Details")
+    titles = page.locator("figcaption").all_inner_texts()
+    assert "Share of time: learn" in titles, "small, without its key"
+    assert "Updates with NaN or infinity" in page.locator(".small figcaption").all_inner_texts()
+    axes = "[...Bokeh.documents[0].all_models].filter((m) => m.type === 'BasicTickFormatter')"
+    assert page.evaluate(f"{axes}.every((m) => !m.use_scientific)")
     assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
     # What the canvas shows: each run, and a hidden run no longer.
     shown = "[...Bokeh.documents[0].all_models].filter((m) => m.tags.includes('run-1') && m.visible).length"

@@ -299,7 +299,7 @@ def test_a_process_of_another_user_is_sent_nothing(held):
 def test_a_socket_or_directory_of_another_user_is_not_even_reached(held):
     with impostor(held.socket):
         os.chown(held.socket, 65_534, -1)
-        assert "no socket of yours" in refusal(held)
+        assert "not a socket of yours" in refusal(held)
         os.chown(held.path, 65_534, -1)
         assert "belongs to user 65534" in refusal(held)
         os.chown(held.path, os.geteuid(), -1)

@@ -23,7 +23,7 @@ from ppo_tui.protocol import (
     StateChanged,
     UpdateFinished,
 )
-from ppo_tui.sinks import describe
+from ppo_tui.sinks import describe, describe_next
 
 EDIT = SettingChanged(key="ppo.clip_range", old=0.1, new=0.2, by="user", step=512, update=2)
 METRICS = {"eval/ep_rew_mean": 487.25, "eval/ep_rew_low": 471.1, "eval/ep_rew_high": 499.0, "eval/episodes": 20}
@@ -108,3 +108,11 @@ def test_a_metric_without_a_number_is_a_dash(missing):
     words = describe(UpdateFinished(update=1, step=64, metrics=metrics))
     assert f"explained variance {NOTHING}" in words
     assert "value loss 0.5" in words
+
+
+def test_the_end_of_a_run_names_what_comes_next():
+    named = describe_next("pole", RunState.FINISHED, 9)
+    assert named == "next: ppo-tui watch pole · ppo-tui eval pole · ppo-tui report pole"
+    assert describe_next("a b", RunState.STOPPED, 9).startswith("next: ppo-tui resume 'a b' · ")
+    assert describe_next("pole", RunState.FAILED, 9) == "next: ppo-tui resume pole · ppo-tui replay pole"
+    assert describe_next("pole", RunState.STOPPED, 0) == "", "there is nothing to go back to"

@@ -91,7 +91,7 @@ class TestKeyLine:
         async with desk() as it:
             line = it.app.screen.query_one(KeyLine)
             await it.pilot.click(KeyLine, offset=(line.render().plain.index("Help") + 1, 0))
-            assert "Pause, or go on" in it.picture
+            assert "Pause, or resume" in it.picture
 
     async def test_what_does_nothing_after_the_end_rings_the_bell(self):
         async with desk(*recorded(30), DONE) as it:

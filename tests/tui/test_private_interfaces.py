@@ -71,7 +71,7 @@ async def main():
             assert "\\n".join(terminal.display) == it.picture
         await it.press("p", "right", "question_mark")
         assert it.session.sent == [Pause()]
-        assert "Pause, or go on" in "\\n".join(terminal.display)
+        assert "Pause, or resume" in "\\n".join(terminal.display)
 
 
 asyncio.run(main())

@@ -255,7 +255,7 @@ def load_policy(path: str | Path, *, device: str = "cpu", allow_import: bool = F
         with Directory.open(path) as directory:
             opened, skipped = newest_checkpoint(directory / "checkpoints")
         for problem in skipped:
-            warnings.warn(f"passed over: {problem}", stacklevel=2)
+            warnings.warn(f"skipped: {problem}", stacklevel=2)
     else:
         opened = OpenedCheckpoint.open(path)
     snapshot = read_checkpoint(opened)

@@ -258,6 +258,6 @@ def describe_protocol(config: Config, *, greedy: bool, seed: int) -> dict[str, A
             "frame_skip": atari.frame_skip,
             "noop_max": atari.noop_max,
             "max_frames": atari.max_frames,
-            "lives": "a lost life ends nothing" + ("; FIRE is pressed after it" if atari.fire_reset else ""),
+            "lives": "a lost life does not end an episode" + ("; FIRE is pressed after it" if atari.fire_reset else ""),
         }
     return protocol

@@ -44,7 +44,7 @@ class LeaveDialog(Dialog[Leave | None]):
     def __init__(self, *, can_detach: bool) -> None:
         super().__init__()
         self._can_detach = can_detach
-        detach = [Option("d  Detach: leave the screen, the run goes on", id="detach")] if can_detach else []
+        detach = [Option("d  Detach: leave the screen, the run continues", id="detach")] if can_detach else []
         self._options = OptionList(
             *detach,
             Option("s  Save a checkpoint and stop", id="save"),

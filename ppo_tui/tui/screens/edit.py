@@ -127,7 +127,7 @@ class EditScreen(RunScreen):
         view = self.controller.view
         boundary = f"after update {view.update + 1:,}"
         if view.state is RunState.PAUSED:
-            return f"{boundary}, once the run goes on"
+            return f"{boundary}, once the run continues"
         seconds = view.seconds_per_update
         return f"{boundary}, within {max(1, round(seconds))} s" if seconds else boundary
 

@@ -158,7 +158,7 @@ class AttachedSession(Session):
         reason = (
             self._unreachable or f"pid {pid} does not answer; trying again"
             if pid
-            else f"the process of the run is gone; ppo-tui resume {self._run_dir.path.name} goes on with it"
+            else f"the process of the run is gone; ppo-tui resume {self._run_dir.path.name} continues it"
         )
         if reason != self._lost:
             self._lost = reason

@@ -518,7 +518,7 @@ def test_the_policy_of_a_run_is_that_of_its_newest_whole_checkpoint(tmp_path):
     newest = ResumePoint.newest(tmp_path / "checkpoints").path
     assert newest != older
     (newest / "policy.safetensors").write_bytes(b"")
-    with pytest.warns(UserWarning, match=f"passed over: {newest}: policy.safetensors is missing or damaged"):
+    with pytest.warns(UserWarning, match=f"skipped: {newest}: policy.safetensors is missing or damaged"):
         policy = load_policy(tmp_path)
     saved = read_checkpoint(ResumePoint.newest(tmp_path / "checkpoints").path).policy
     assert all(torch.equal(value, saved[name]) for name, value in policy.state_dict().items())
