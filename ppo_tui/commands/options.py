@@ -36,6 +36,9 @@ VersionOption = Annotated[
 # ── The run ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, its directory, or `latest`.")]
+DetachedOption = Annotated[
+    bool, typer.Option("--detached", help="Train in the background; on a terminal, attach the screen to it.")
+]
 RunsArgument = Annotated[list[str], typer.Argument(metavar="RUN…", help="Names or directories of runs, or `latest`.")]
 PolicyArgument = Annotated[
     str,
