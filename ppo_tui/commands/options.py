@@ -58,6 +58,9 @@ _RUNS = typer.Argument(
 )
 RunsArgument = Annotated[list[str], _RUNS]
 OptionalRunsArgument = Annotated[list[str] | None, _RUNS]
+DetachedOption = Annotated[
+    bool, typer.Option("--detached", help="Train in the background; on a terminal, attach the screen to it.")
+]
 PolicyArgument = Annotated[
     str,
     typer.Argument(

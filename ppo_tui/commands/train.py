@@ -13,6 +13,7 @@ from .options import (
     AllowImportOption,
     AsciiOption,
     DebugOption,
+    DetachedOption,
     DeviceSettingOption,
     EnvsOption,
     FpsOption,
@@ -60,9 +61,7 @@ def train(
     resume_mode: ResumeModeOption = None,
     log_format: LogFormatOption = "auto",
     quiet: QuietOption = False,
-    detached: Annotated[
-        bool, typer.Option("--detached", help="Train in the background; on a terminal, attach the screen to it.")
-    ] = False,
+    detached: DetachedOption = False,
     fps: FpsOption = None,
     theme: ThemeOption = None,
     ascii: AsciiOption = False,
@@ -141,7 +140,7 @@ def resume(
     force: Annotated[
         bool, typer.Option("--force", help="Continue although the program or config.toml has changed since.")
     ] = False,
-    detached: Annotated[bool, typer.Option("--detached", help="Continue in the background.")] = False,
+    detached: DetachedOption = False,
     allow_import: AllowImportOption = False,
     fps: FpsOption = None,
     theme: ThemeOption = None,
@@ -161,7 +160,12 @@ def resume(
 
         arguments = [part for one in overrides for part in ("--set", one)]
         arguments += ["--force"] * force + ["--allow-import"] * allow_import
-        print(resume_detached(chosen_run(run, "resumable"), arguments))
+        run_dir = chosen_run(run, "resumable")
+        print(resume_detached(run_dir, arguments))
+        if screen and run_dir.holder is not None:
+            from .attach import show_run
+
+            return show_run(run_dir, options)
         return 0
 
     def prepare() -> PreparedRun:
