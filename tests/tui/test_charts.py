@@ -9,6 +9,7 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.widgets import OptionList
 
+from ppo_tui.plotting import formats
 from ppo_tui.plotting.series import Series, read_metrics
 from ppo_tui.protocol import CheckpointSaved, Rewound, SettingChanged, UpdateFinished
 from ppo_tui.tui.chart_view import ChartView
@@ -49,7 +50,7 @@ async def test_one_cursor_stands_in_every_chart_and_reads_exact_values():
         shown = pictures(it)
         assert len(shown) == 5
         for chart, key, sign in (("entropy", "train/entropy_loss", -1), ("fps", "time/fps", 1)):
-            assert f"{sign * view.series[key].at(step):.6g}" in shown[chart][0]
+            assert formats.exact(sign * view.series[key].at(step)) in shown[chart][0]
             assert "●" in "".join(shown[chart])
         assert f"step {step:,.0f}" in shown["return"][-1]
         await it.press("0")
