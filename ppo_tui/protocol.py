@@ -97,6 +97,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run-started"):
         parameters: number of weights of the networks.
         run_dir: the run directory, or None for a run that keeps no files.
         reference: the measured curve of its preset, a `ppo_tui.expectations.Reference`; None without one.
+        reward_threshold: mean return of 100 episodes at which the environment counts as solved; None without one.
     """
 
     run: str
@@ -112,6 +113,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run-started"):
     versions: dict[str, str]
     run_dir: str | None = None
     reference: dict[str, Any] | None = None
+    reward_threshold: float | None = None
     protocol: int = PROTOCOL_VERSION
 
 

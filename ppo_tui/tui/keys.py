@@ -36,6 +36,7 @@ class Key:
         help: one sentence; empty where another key's entry covers this one.
         label: one word for the footer; empty for none there.
         contexts: the screens that bind it; the action belongs to the screen.
+        footers: those of them with the label in their footer; all of them if there are none.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Key:
     label: str = ""
     group: str = ""
     contexts: tuple[str, ...] = (TRAIN,)
+    footers: tuple[str, ...] = ()
 
 
 _APP, _PLACES, _CHARTS = (APP,), (TRAIN, LIST, EDIT, CHART), (TRAIN, CHART, RUNS)
@@ -98,7 +100,7 @@ KEYS: tuple[Key, ...] = (
         _PLACES,
     ),
     Key("down", "down,j", "move(0, 1)", "↓", contexts=_PLACES),
-    Key("left", "left,h", "move(-1, 0)", "←", contexts=_PLACES),
+    Key("left", "left,h", "move(-1, 0)", "←→", label="Cursor", contexts=_PLACES, footers=(CHART,)),
     Key("right", "right,l", "move(1, 0)", "→", contexts=_PLACES),
     Key("page-up", "pageup", "page(-1)", "⇞⇟", "Move by a page; home and end: to the ends.", "", "Panels", _PLACES),
     Key("page-down", "pagedown", "page(1)", "⇟", contexts=_PLACES),
@@ -112,10 +114,12 @@ KEYS: tuple[Key, ...] = (
         "Give the panel or the chart all the room (m too).",
         "Zoom",
         "Panels",
-        (TRAIN, CHART),
     ),
     Key("choose", "enter", "choose", "⏎", contexts=(LIST,), label="Choose"),
-    Key("back", "escape", "back", "esc", "Go back: from a filter, a zoom, a screen.", "", "Panels", _PLACES),
+    Key(
+        "back", "escape", "back", "esc", "Go back: from a filter, a zoom, a screen.", "", "Panels", (TRAIN, LIST, EDIT)
+    ),
+    Key("close-chart", "escape,enter,m", "back", "esc", label="Back", contexts=(CHART,)),
     Key("filter", "slash", "filter", "/", "Filter the events, or the list.", "Filter", "Panels", (TRAIN, LIST)),
     Key(
         "far-right",
@@ -132,13 +136,51 @@ KEYS: tuple[Key, ...] = (
     Key("zoom-out", "Z", "zoom(2)", "Z", contexts=_CHARTS),
     Key("zoom-in-plus", "plus,equals_sign", "zoom(0.5)", "+-", label="Zoom", contexts=(CHART,)),
     Key("zoom-out-minus", "minus,underscore", "zoom(2)", "-", contexts=(CHART,)),
-    Key("pan-right", "greater_than_sign", "pan(0.25)", "< >", "Move to earlier or later steps.", "", "Charts", _CHARTS),
+    Key(
+        "pan-right",
+        "greater_than_sign",
+        "pan(0.25)",
+        "< >",
+        "Move to earlier or later steps.",
+        "Pan",
+        "Charts",
+        _CHARTS,
+        (CHART,),
+    ),
     Key("pan-left", "less_than_sign", "pan(-0.25)", "<", contexts=_CHARTS),
     Key(
-        "log-axis", "y", "log_axis", "y", "Switch a chart's axis between linear and logarithmic.", "", "Charts", _CHARTS
+        "log-axis",
+        "y",
+        "log_axis",
+        "y",
+        "Switch a chart's axis between linear and logarithmic.",
+        "Log",
+        "Charts",
+        _CHARTS,
+        (CHART,),
     ),
-    Key("smoothing", "o", "smoothing", "o", "Average a chart's curves more, or not at all.", "", "Charts", _CHARTS),
-    Key("reset-charts", "0", "reset_charts", "0", "All steps again, without the cursor.", "", "Charts", _CHARTS),
+    Key(
+        "smoothing",
+        "o",
+        "smoothing",
+        "o",
+        "Average a chart's curves more, or not at all.",
+        "Average",
+        "Charts",
+        _CHARTS,
+        (CHART,),
+    ),
+    Key(
+        "reset-charts",
+        "0",
+        "reset_charts",
+        "0",
+        "All steps again, without the cursor.",
+        "All",
+        "Charts",
+        _CHARTS,
+        (CHART,),
+    ),
     Key("metrics", "a", "metrics", "a", "Add a chart of any metric, or take it away.", "", "Charts"),
     Key("next-chart", "tab", "next_chart(1)", "tab", label="Next", contexts=(CHART,)),
     Key("previous-chart", "shift+tab", "next_chart(-1)", "⇧tab", contexts=(CHART,)),
@@ -195,7 +237,7 @@ def bindings(context: str = TRAIN) -> list[Binding]:
             key.keys,
             key.action,
             key.label,
-            show=bool(key.label),
+            show=bool(key.label) and context in (key.footers or key.contexts),
             key_display=key.display,
             tooltip=key.help,
             id=key.id,

@@ -14,7 +14,7 @@ from ..config.schedules import EFFECTIVE_METRICS, SCHEDULED, course_of, read_sch
 from ..expectations import MEAN_RETURN, Forecast, Standing
 from ..plotting import formats
 from ..plotting.marks import Mark, MarkKind
-from ..plotting.series import LIVE_POINTS, Series
+from ..plotting.series import LIVE_POINTS, Sample, Series
 from ..protocol import (
     Alarm,
     Cause,
@@ -164,6 +164,7 @@ class RunView:
         self.learning: UpdateProgress | None = None
         self.workers: tuple[WorkerInfo, ...] = ()
         self.series: defaultdict[str, Series] = defaultdict(lambda: Series(LIVE_POINTS))
+        self.series[EPISODE_RETURNS] = Sample(LIVE_POINTS)
         self.settings: dict[str, Any] = {}
         self.changes: list[SettingChanged] = []
         self.marks: list[Mark] = []
@@ -249,6 +250,11 @@ class RunView:
     def forecast(self) -> Forecast | None:
         """The next milestone, if the run goes on as its reference did."""
         return None if self.state.is_final else self.standing.forecast(self.fps)
+
+    @property
+    def solving(self) -> Forecast | None:
+        """The threshold of the environment, under the same condition."""
+        return None if self.state.is_final else self.standing.solving(self.fps)
 
     # ── The fold ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -60,7 +60,8 @@ class ChartGrid(Container):
 
     Keys go to the chosen one.
 
-    Where not all fit, the page with the chosen one is shown.
+    Where not all fit, the page with the chosen one is shown. The first chart is on every page with room for two.
+    Charts without data are left out.
 
     Attributes:
         chart_view: the window and the cursor of all charts.
@@ -79,6 +80,8 @@ class ChartGrid(Container):
         self.has_keys = False
         self.charts = [Chart(view, spec, self.chart_view) for spec in CHARTS]
         self._chosen = 0
+        self._page = 0
+        self._arranged: list[Chart] = []
 
     def compose(self) -> ComposeResult:
         yield from self.charts
@@ -95,6 +98,8 @@ class ChartGrid(Container):
 
     def renew(self) -> None:
         """Paint the changes in the visible charts."""
+        if self._arranged != self._present:
+            self._arrange()
         for chart in self.charts:
             chart.active = self.has_keys and chart is self.chosen
             chart.renew()
@@ -110,7 +115,9 @@ class ChartGrid(Container):
             self._arrange()
 
     def choose_next(self, direction: int) -> None:
-        self.choose((self._chosen + direction) % len(self.charts))
+        present = self._present
+        place = present.index(self.chosen) if self.chosen in present else 0
+        self.choose(self.charts.index(present[(place + direction) % len(present)]))
 
     @property
     def added(self) -> list[str]:
@@ -135,15 +142,36 @@ class ChartGrid(Container):
         self.choose(min(self._chosen, len(self.charts) - 1))
 
     def _arrange(self) -> None:
-        fit = arrange(self.size.width, self.size.height, len(self.charts))
-        first = self._chosen // fit.shown * fit.shown
-        page = self.charts[first : first + fit.shown]
+        self._arranged = self._present
+        page, where = self._paged(arrange(self.size.width, self.size.height, len(self._arranged)).shown)
         fit = arrange(self.size.width, self.size.height, len(page))
         self.styles.grid_size_columns, self.styles.grid_size_rows = fit.columns, fit.rows
         for chart in self.charts:
             chart.display = chart in page
             chart.styles.column_span = fit.first_spans if chart is page[0] else 1
+            chart.page = where if chart is page[-1] else ""
         self.call_after_refresh(self.renew)
+
+    @property
+    def _present(self) -> list[Chart]:
+        """The charts with data, or before any; the first one always."""
+        return [chart for chart in self.charts if chart is self.charts[0] or not chart.missing]
+
+    def _paged(self, room: int) -> tuple[list[Chart], str]:
+        """The charts on the chosen one's page, and its number.
+
+        There is room for `room` charts. The first one keeps the page where it is.
+        """
+        first, *others = self._arranged
+        if room > len(others):
+            return self._arranged, ""
+        chosen = self._arranged.index(self.chosen) if self.chosen in self._arranged else 0
+        if room == 1:
+            return [self._arranged[chosen]], f"page {chosen + 1}/{len(self._arranged)} ↑↓"
+        pages = math.ceil(len(others) / (room - 1))
+        self._page = (chosen - 1) // (room - 1) if chosen else min(self._page, pages - 1)
+        begin = self._page * (room - 1)
+        return [first, *others[begin : begin + room - 1]], f"page {self._page + 1}/{pages} ↑↓"
 
     # ── Messages ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -62,7 +62,9 @@ class Overlay(CurvesWidget):
 
     def legend(self) -> list[Entry]:
         return [
-            Entry(run_letter(index), run.label, self._reading(run), _style(index))
+            Entry(
+                run_letter(index), run.label, formats.number(self._reading(index)), _style(index), here=self.at_cursor
+            )
             for index, run in enumerate(self._runs)
         ]
 
@@ -82,11 +84,8 @@ class Overlay(CurvesWidget):
             front.append(Line(steps, values, _style(index), pattern, letter=run_letter(index)))
         return behind + front
 
-    def _reading(self, run: RunCurves) -> str:
-        series = self._series(run)
-        if self.chart_view.cursor is not None:
-            return formats.exact(self.metric.sign * series.at(self.chart_view.cursor))
-        return formats.number(self.metric.sign * series.last)
+    def _reading(self, index: int) -> float:
+        return self.under_cursor(index) if self.at_cursor else self.metric.sign * self._series(self._runs[index]).last
 
     def _series(self, run: RunCurves) -> Series:
         return run.series.get(self.metric.key) or Series()
