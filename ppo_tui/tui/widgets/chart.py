@@ -16,6 +16,7 @@ from ...plotting.plot import Line
 from ...plotting.series import FloatArray, Series, extent_of, smoothed
 from ..chart_view import ChartView, Extent
 from ..metrics import RETURN, ChartSpec, Curve
+from ..topics import Topic
 from ..view import RunView
 from .curves import CurveOptions, CurvesWidget
 
@@ -59,6 +60,14 @@ class Chart(CurvesWidget):
 
     def marks(self) -> Sequence[Mark]:
         return self.view.marks
+
+    def topics(self) -> list[Topic]:
+        """The mark under the cursor, the curves, and those behind them."""
+        found = [Topic(curve.metric.key) for curve in self.spec.curves]
+        found += [Topic(curve.shadow) for curve in self.spec.curves if curve.shadow]
+        found += [Topic("mark/reference")] if self._reference else []
+        mark = self.mark_at_cursor
+        return [Topic(f"mark/{mark.kind.name.lower()}", mark.text), *found] if mark else found
 
     def title(self) -> Pieces:
         return [(self.spec.title, "title")] if self.spec.title else []

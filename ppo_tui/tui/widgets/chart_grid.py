@@ -13,6 +13,8 @@ from textual.app import ComposeResult
 
 from ..chart_view import ChartView
 from ..metrics import CHARTS, ChartSpec, chart_of
+from ..topics import Topic
+from ..verdicts import missing
 from ..view import RunView
 from .chart import Chart
 from .curves import CurvesWidget
@@ -95,9 +97,22 @@ class ChartGrid(Container):
 
     def renew(self) -> None:
         """Paint the changes in the visible charts."""
+        self._leave_out_missing()
         for chart in self.charts:
             chart.active = self.has_keys and chart is self.chosen
             chart.renew()
+
+    def topics(self) -> tuple[list[Topic], int]:
+        """The things in all charts, and the chosen chart's first index."""
+        of_charts = [chart.topics() for chart in self.charts]
+        before = of_charts[: self._chosen]
+        return [topic for topics in of_charts for topic in topics], sum(map(len, before))
+
+    def _leave_out_missing(self) -> None:
+        """Remove the standard charts without a metric of this algorithm."""
+        for chart in [chart for chart in self.charts if not chart.spec.added]:
+            if all(missing(self.view, curve.metric.key) for curve in chart.spec.curves):
+                self._remove(self.charts.index(chart))
 
     # ── Choosing ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -115,12 +130,12 @@ class ChartGrid(Container):
     @property
     def added(self) -> list[str]:
         """Metrics of the charts added by the user."""
-        return [chart.spec.curves[0].metric.key for chart in self.charts[len(CHARTS) :]]
+        return [chart.spec.curves[0].metric.key for chart in self.charts if chart.spec.added]
 
     def toggle_metric(self, key: str) -> None:
         """Add a chart of this metric and choose it, or remove it."""
         if key in self.added:
-            self._remove(len(CHARTS) + self.added.index(key))
+            self._remove(next(index for index, chart in enumerate(self.charts) if chart.spec == chart_of(key)))
         else:
             self._add(chart_of(key))
 

@@ -254,10 +254,17 @@ class CurvesWidget(Plain, Widget):
         picture.paste(plotted.picture, inset, inset)
         return picture
 
+    @property
+    def mark_at_cursor(self) -> Mark | None:
+        """The mark under the cursor, or beside it."""
+        if self.chart_view.cursor is None or self._plotted is None:
+            return None
+        start, stop = self._plotted.x_range
+        return mark_near(self.marks(), self.chart_view.cursor, 1.5 * (stop - start) / max(self._plotted.width, 1))
+
     def _under_cursor(self) -> str:
         """The step under the cursor, and its mark."""
         if self.chart_view.cursor is None or self._plotted is None:
             return ""
-        start, stop = self._plotted.x_range
-        mark = mark_near(self.marks(), self.chart_view.cursor, 1.5 * (stop - start) / max(self._plotted.width, 1))
+        mark = self.mark_at_cursor
         return f"step {self.chart_view.cursor:,.0f}" + (f" · {mark.text}" if mark else "")
