@@ -99,7 +99,7 @@ def _sections() -> Iterator[str]:
         yield f"*Why this limit:* {symptom.source}.\n\n*What helps:* {symptom.remedy}.\n"
         if symptom.after:
             yield f"\nNot raised while {_either(symptom.after)} stands.\n"
-    yield f"\n### Not a number: `{NON_FINITE}`\n\n*What helps:* {ALARMS[NON_FINITE].remedy}.\n"
+    yield f"\n({NON_FINITE})=\n### Not a number: `{NON_FINITE}`\n\n*What helps:* {ALARMS[NON_FINITE].remedy}.\n"
 
 
 def _either(names: tuple[str, ...]) -> str:

@@ -165,7 +165,7 @@ LEARNING = (
         formula="count of minibatches with NaN or ∞",
         healthy=Healthy(high=0.0, most=0.0),
         advice="A lower learning rate, a smaller ppo.clip_range, rewards of a smaller scale.",
-        link="diagnostics.md#not-a-number-non-finite",
+        link="diagnostics.md#non-finite",
     ),
     Explanation(
         key="train/n_updates",

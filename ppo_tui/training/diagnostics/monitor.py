@@ -34,7 +34,10 @@ class _SymptomAlarm:
     def check(self, run: Readings) -> Event | None:
         """The alarm to raise now, the recovery to report, or None."""
         symptom, text = self.symptom, self.symptom.text
-        if not symptom.applies(run) or (value := symptom.measure(run)) is None:
+        if not symptom.applies(run):
+            was_active, self.active, self._streak = self.active, False, 0
+            return _recovered(text.name) if was_active else None  # settings have changed
+        if (value := symptom.measure(run)) is None:
             return None
         changes = text.is_well(value) if self.active else text.is_ill(value)
         self._streak = self._streak + 1 if changes else 0

@@ -50,7 +50,7 @@ class Panel(Plain, Widget):
         return next(iter(self.topics()), None)
 
     def topic_at(self, x: int, y: int) -> Topic | None:
-        """The thing in column `x` of line `y`; by default under the cursor."""
+        """The thing in column `x` of line `y`; by default `topic`."""
         return self.topic
 
     def move(self, across: int, down: int) -> None:
