@@ -388,12 +388,27 @@ class Rewound(Event, frozen=True, kw_only=True, tag="rewound"):
     exact: bool = True
 
 
+class SuggestedEdit(msgspec.Struct, frozen=True, kw_only=True):
+    """A value of a live setting, advised by an alarm."""
+
+    key: str
+    value: float
+
+    @property
+    def command(self) -> str:
+        """In the words of `ctl`: set optim.learning_rate 2.5e-05."""
+        return f"set {self.key} {self.value:.3g}"
+
+
 class Alarm(Event, frozen=True, kw_only=True, tag="alarm"):
     """A problem or piece of news, with the remedy in `message`.
 
     Attributes:
-        name: of an alarm of the diagnostics (docs/diagnostics.md), such as ``kl-spike``; empty for any other.
-        suggestion: an edit in the words of `ctl`, such as ``set optim.learning_rate 2.5e-05``; or empty.
+        name: of an alarm of the diagnostics (docs/diagnostics.md), such as ``kl-spike``; empty for any other. It holds
+            until a `Recovered` of this name, or until the run starts, resumes or rewinds.
+        suggestion: `edit` in the words of `ctl`, such as ``set optim.learning_rate 2.5e-05``; or empty.
+        value: the number behind an alarm of the diagnostics.
+        edit: of a live setting that may help.
     """
 
     level: Level
@@ -401,11 +416,25 @@ class Alarm(Event, frozen=True, kw_only=True, tag="alarm"):
     details: str = ""
     name: str = ""
     suggestion: str = ""
+    value: float | None = None
+    edit: SuggestedEdit | None = None
 
     @property
     def text(self) -> str:
         """The message, with the suggestion if any."""
         return f"{self.message}; try: {self.suggestion}" if self.suggestion else self.message
+
+
+class Recovered(Event, frozen=True, kw_only=True, tag="recovered"):
+    """The end of a diagnostics alarm: the run is healthy again.
+
+    Attributes:
+        name: of the alarm.
+        message: in words, for the log.
+    """
+
+    name: str
+    message: str
 
 
 class RunFinished(Event, frozen=True, kw_only=True, tag="run-finished"):
@@ -443,6 +472,7 @@ AnyEvent = (
     | RunResumed
     | Rewound
     | Alarm
+    | Recovered
     | RunFinished
 )
 

@@ -24,14 +24,17 @@ class Mark:
     text: str
 
 
-def texts_near(marks: Iterable[Mark], step: float, distance: float) -> list[str]:
-    """The texts of the marks within `distance` steps of `step`.
+def marks_near(marks: Iterable[Mark], step: float, distance: float) -> list[Mark]:
+    """The marks within `distance` steps of `step`, each text once.
 
     The most telling kind comes first, and of a kind the nearest mark.
     """
     near = [mark for mark in marks if abs(mark.step - step) <= distance]
     near.sort(key=lambda mark: (-mark.kind, abs(mark.step - step)))
-    return list(dict.fromkeys(mark.text for mark in near))
+    unique: dict[str, Mark] = {}
+    for mark in near:
+        unique.setdefault(mark.text, mark)
+    return list(unique.values())
 
 
 def neighbour(marks: Iterable[Mark], step: float | None, direction: int) -> float | None:

@@ -16,6 +16,7 @@ from ..plotting.series import FloatArray, Series
 from .view import EPISODE_RETURNS
 
 TREND_UPDATES = 10
+_ADDED = "metric:"
 _SPARKS = "▁▂▃▄▅▆▇█"
 
 
@@ -71,6 +72,11 @@ class ChartSpec:
     curves: tuple[Curve, ...]
     smoothing: float = SMOOTHINGS[0]
 
+    @property
+    def added(self) -> bool:
+        """Whether a user added it."""
+        return self.id.startswith(_ADDED)
+
 
 RETURN = Metric(MEAN_RETURN, "return")
 LENGTH = Metric("rollout/ep_len_mean", "length")
@@ -115,7 +121,7 @@ CHARTS: tuple[ChartSpec, ...] = (
 
 def chart_of(key: str) -> ChartSpec:
     """A chart of any metric."""
-    return ChartSpec(f"metric:{key}", key, (Curve(Metric(key, key)),))
+    return ChartSpec(f"{_ADDED}{key}", key, (Curve(Metric(key, key)),))
 
 
 def trend(values: FloatArray) -> int:

@@ -94,7 +94,13 @@ _PLAIN = {
     **dict.fromkeys("▁▄", "_"),
     **dict(zip("▂▃▅▆▇█", ".-+*%#", strict=True)),
     **dict(zip("▓▒░", "%+.", strict=True)),
-    **dict(zip("▲▼▸▶◂◀→←↑↓↻★◆✓✗■○●•·‖⏎⇧±×–—…ελγ²₁₂", "^v>><<><^v@*+vxXoo*.=<^~x--.elg212", strict=True)),
+    **dict(
+        zip(
+            "▲▼▸▶◂◀→←↑↓↗↘↻★◆✓✗■○●•·‖⏎⇧±×–—…−≈≤≥ελγσβθαπδΣΔ∇∞Âˡᵏ′²₁₂",
+            "^v>><<><^v/\\@*+vxXoo*.=<^~x--.-~<>elgsbtapdSDdoAlk'212",
+            strict=True,
+        )
+    ),
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from ..config.live import LIVE_FIELDS
 from ..config.schedules import EFFECTIVE_METRICS, SCHEDULED, course_of, read_schedule, schedule_key
 from ..expectations import MEAN_RETURN, Forecast, Standing
+from ..explanations import ALARMS, alarm_key
 from ..plotting import formats
 from ..plotting.marks import Mark, MarkKind
 from ..plotting.series import LIVE_POINTS, Sample, Series
@@ -25,6 +26,7 @@ from ..protocol import (
     Evaluated,
     Event,
     Level,
+    Recovered,
     Rewound,
     RolloutProgress,
     RunFinished,
@@ -118,11 +120,17 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True)
 class LogEntry:
-    """One line of the log; `elapsed` is in seconds of the run."""
+    """One line of the log.
+
+    Attributes:
+        elapsed: seconds of the run.
+        topic: the key of its explanation, where its kind does not tell.
+    """
 
     elapsed: float
     kind: Kind
     text: str
+    topic: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,6 +154,7 @@ class RunView:
         changes: the accepted edits, oldest first, those of abandoned branches included.
         marks: those on the curves, oldest first.
         standing: the run beside the measured curve of its preset.
+        alarms: those of the diagnostics that hold now, by name.
         history: the edits of the present branch, to undo and redo.
         checkpoints: oldest first; one saved to the same path replaces the one before.
         version: grows with every event; nothing has changed for a screen while it stays.
@@ -170,6 +179,7 @@ class RunView:
         self.marks: list[Mark] = []
         self.history = History()
         self.standing = Standing()
+        self.alarms: dict[str, Alarm] = {}
         self.episodes = 0
         self.best: EpisodeFinished | None = None
         self.checkpoints: list[Checkpoint] = []
@@ -196,6 +206,14 @@ class RunView:
     @property
     def total_steps(self) -> int:
         return self.started.total_steps if self.started else 0
+
+    @property
+    def worst_alarms(self) -> list[Alarm]:
+        """The present alarms, the most severe first; none after the end."""
+        if self.finished:
+            return []
+        order = list(ALARMS)
+        return sorted(self.alarms.values(), key=lambda alarm: (alarm.level is not Level.ERROR, order.index(alarm.name)))
 
     @property
     def checkpoint(self) -> CheckpointSaved | None:
@@ -232,8 +250,10 @@ class RunView:
 
     def configured(self, key: str) -> Any:
         """A setting as the run began, by dotted name, or None."""
-        section, _, name = key.partition(".")
-        return self.started.config.get(section, {}).get(name) if self.started else None
+        table: Any = self.started.config if self.started else None
+        for part in key.split("."):
+            table = table.get(part) if isinstance(table, dict) else None
+        return table
 
     def course(self, key: str, *, after_edit: bool = False) -> Course | None:
         """The course of a live setting from here on, if any.
@@ -271,6 +291,7 @@ class RunView:
     @_on.register
     def _(self, event: RunStarted) -> None:
         self.started = event
+        self.alarms.clear()
         self.finished = None  # a run resumed after its end begins once more
         for key, field in LIVE_FIELDS.items():
             section, _, name = key.partition(".")
@@ -365,6 +386,7 @@ class RunView:
         for series in self.series.values():
             series.rewind(event.step)
         self.step, self.update = event.step, event.update
+        self.alarms.clear()
         self.rollout = self.learning = None
         self._pace.clear()
         for change in self.history.rewind(event.update):
@@ -379,7 +401,14 @@ class RunView:
     @_on.register
     def _(self, event: Alarm) -> None:
         kind = {Level.WARNING: Kind.WARNING, Level.ERROR: Kind.ERROR}.get(event.level, Kind.INFO)
-        self._write(event, kind)
+        if known := event.name in ALARMS:
+            self.alarms[event.name] = event
+        self._write(event, kind, topic=alarm_key(event.name) if known else "")
+
+    @_on.register
+    def _(self, event: Recovered) -> None:
+        self.alarms.pop(event.name, None)
+        self._write(event, Kind.INFO, topic=alarm_key(event.name) if event.name in ALARMS else "")
 
     @_on.register
     def _(self, event: RunFinished) -> None:
@@ -391,10 +420,10 @@ class RunView:
         kind = Kind.ERROR if event.state is RunState.FAILED else Kind.STATE
         self._write(event, kind)
 
-    def _write(self, event: Event, kind: Kind, text: str = "") -> None:
+    def _write(self, event: Event, kind: Kind, text: str = "", topic: str = "") -> None:
         """Add a line to the log, the event's own wording by default."""
-        self._append(event.elapsed, kind, text or describe(event, brief=True) or "")
+        self._append(event.elapsed, kind, text or describe(event, brief=True) or "", topic)
 
-    def _append(self, elapsed: float, kind: Kind, text: str) -> None:
-        self.log.append(LogEntry(elapsed, kind, one_line(text)))
+    def _append(self, elapsed: float, kind: Kind, text: str, topic: str = "") -> None:
+        self.log.append(LogEntry(elapsed, kind, one_line(text), topic))
         self.logged += 1

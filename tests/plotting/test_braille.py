@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as npst
 
 from ppo_tui.plotting import axes
 from ppo_tui.plotting.braille import ASCII, BRAILLE, Pattern, draw, envelope, pack
-from ppo_tui.plotting.marks import Mark, MarkKind, texts_near
+from ppo_tui.plotting.marks import Mark, MarkKind, marks_near
 from ppo_tui.plotting.picture import Entry, Picture, write_legend
 from ppo_tui.plotting.plot import Line, plot
 
@@ -332,7 +332,7 @@ def test_marks_in_one_place_do_not_hide_one_another(glyphs, signs):
     rows = text([line([9.0] * 40)], 30, 9, marks=marks, glyphs=glyphs)
     column = rows[-2].index(signs[-1])
     assert [rows[-4 + index][column] for index in range(3)] == list(signs)
-    assert texts_near(marks, 21, 2) == ["EDIT", "REWIND", "CHECKPOINT"]
+    assert [mark.text for mark in marks_near(marks, 21, 2)] == ["EDIT", "REWIND", "CHECKPOINT"]
 
 
 def test_hundreds_of_marks_are_as_many_columns_as_there_are():

@@ -254,21 +254,6 @@ async def test_more_charts_than_there_is_room_for_come_page_by_page_beside_the_r
         assert f"page {grid.charts.index(grid.chosen) + 1}/8 ↑↓" in alone[-1]
 
 
-async def test_a_chart_without_data_is_left_out_once_there_are_some():
-    keys = ("train/approx_kl", "train/clip_fraction")
-    async with desk(next(recorded(1))) as it:
-        assert "kl" in it.charts_shown()
-        lines = [event for event in recorded(3) if isinstance(event, UpdateFinished)]
-        await it.pass_time(1.0)
-        await it.say(*(replace(e, metrics={k: v for k, v in e.metrics.items() if k not in keys}) for e in lines))
-        assert it.charts_shown() == ["return", "loss", "entropy", "fps"]
-        chosen = []
-        for _ in range(4):
-            await it.press("down")
-            chosen.append(it.app.screen.query_one(ChartGrid).chosen.spec.id)
-        assert chosen == ["loss", "entropy", "fps", "return"]
-
-
 # ── The return ──────────────────────────────────────────────────────────────────────────────────────────────
 
 

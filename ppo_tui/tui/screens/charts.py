@@ -19,6 +19,7 @@ from ...plotting.marks import neighbour
 from .. import keys
 from ..controller import Controller
 from ..metrics import Curve
+from ..topics import Explains, Topic
 from ..view import EPISODE_RETURNS
 from ..widgets.chart import Chart
 from ..widgets.chart_grid import ChartGrid
@@ -118,7 +119,7 @@ class Readings(Plain, Widget):
         return Content(chart.glyphs.plain("   ".join(parts)))
 
 
-class ChartScreen(ChartActions, RunScreen):
+class ChartScreen(Explains, ChartActions, RunScreen):
     """One chart over the whole screen, with the grid's window and cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.CHART)]
@@ -166,6 +167,9 @@ class ChartScreen(ChartActions, RunScreen):
         """To the first or the newest point."""
         self.action_pan(direction * FAR)
         self.action_cursor(direction * FAR)
+
+    def topics(self) -> tuple[list[Topic], int]:
+        return self._charts.topics()
 
     def action_next_chart(self, direction: int) -> None:
         self._charts.choose_next(direction)

@@ -17,6 +17,7 @@ from ...plotting.series import FloatArray, Series, extent_of, smoothed
 from ...sinks.wording import describe_forecast
 from ..chart_view import ChartView, Extent
 from ..metrics import RETURN, ChartSpec, Curve
+from ..topics import Topic
 from ..view import RunView
 from .curves import CurveOptions, CurvesWidget
 
@@ -68,12 +69,6 @@ class Chart(CurvesWidget):
         )
 
     @property
-    def missing(self) -> bool:
-        """Whether the updates so far had no value for this chart."""
-        keys = (curve.metric.key for curve in self.spec.curves)
-        return self.view.update > 0 and not any(len(self.view.series[key]) for key in keys)
-
-    @property
     def grows(self) -> bool:
         return self.view.finished is None
 
@@ -85,6 +80,16 @@ class Chart(CurvesWidget):
 
     def marks(self) -> Sequence[Mark]:
         return self.view.marks
+
+    def topics(self) -> list[Topic]:
+        """The marks under the cursor, the curves, and those behind them."""
+        found = [Topic(f"mark/{mark.kind.name.lower()}", mark.text) for mark in self.marks_at_cursor]
+        found += [Topic(curve.metric.key) for curve in self.spec.curves]
+        found += [Topic(curve.games) for curve in self.spec.curves if curve.games]
+        if self._is_return:
+            found += [Topic("mark/threshold")] if self.view.standing.threshold is not None else []
+            found += [Topic("mark/reference")] if self._reference else []
+        return found
 
     def title(self) -> Pieces:
         return [(self.spec.title, "title")] if self.spec.title else []

@@ -13,6 +13,8 @@ from textual.app import ComposeResult
 
 from ..chart_view import ChartView
 from ..metrics import CHARTS, ChartSpec, chart_of
+from ..topics import Topic
+from ..verdicts import missing
 from ..view import RunView
 from .chart import Chart
 from .curves import CurvesWidget
@@ -61,7 +63,6 @@ class ChartGrid(Container):
     Keys go to the chosen one.
 
     Where not all fit, the page with the chosen one is shown. The first chart is on every page with room for two.
-    Charts without data are left out.
 
     Attributes:
         chart_view: the window and the cursor of all charts.
@@ -81,7 +82,6 @@ class ChartGrid(Container):
         self.charts = [Chart(view, spec, self.chart_view) for spec in CHARTS]
         self._chosen = 0
         self._page = 0
-        self._arranged: list[Chart] = []
 
     def compose(self) -> ComposeResult:
         yield from self.charts
@@ -98,11 +98,22 @@ class ChartGrid(Container):
 
     def renew(self) -> None:
         """Paint the changes in the visible charts."""
-        if self._arranged != self._present:
-            self._arrange()
+        self._leave_out_missing()
         for chart in self.charts:
             chart.active = self.has_keys and chart is self.chosen
             chart.renew()
+
+    def topics(self) -> tuple[list[Topic], int]:
+        """The things in all charts, and the chosen chart's first index."""
+        of_charts = [chart.topics() for chart in self.charts]
+        before = of_charts[: self._chosen]
+        return [topic for topics in of_charts for topic in topics], sum(map(len, before))
+
+    def _leave_out_missing(self) -> None:
+        """Remove the standard charts without a metric of this algorithm."""
+        for chart in [chart for chart in self.charts if not chart.spec.added]:
+            if all(missing(self.view, curve.metric.key) for curve in chart.spec.curves):
+                self._remove(self.charts.index(chart))
 
     # ── Choosing ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -115,19 +126,17 @@ class ChartGrid(Container):
             self._arrange()
 
     def choose_next(self, direction: int) -> None:
-        present = self._present
-        place = present.index(self.chosen) if self.chosen in present else 0
-        self.choose(self.charts.index(present[(place + direction) % len(present)]))
+        self.choose((self._chosen + direction) % len(self.charts))
 
     @property
     def added(self) -> list[str]:
         """Metrics of the charts added by the user."""
-        return [chart.spec.curves[0].metric.key for chart in self.charts[len(CHARTS) :]]
+        return [chart.spec.curves[0].metric.key for chart in self.charts if chart.spec.added]
 
     def toggle_metric(self, key: str) -> None:
         """Add a chart of this metric and choose it, or remove it."""
         if key in self.added:
-            self._remove(len(CHARTS) + self.added.index(key))
+            self._remove(next(index for index, chart in enumerate(self.charts) if chart.spec == chart_of(key)))
         else:
             self._add(chart_of(key))
 
@@ -142,8 +151,7 @@ class ChartGrid(Container):
         self.choose(min(self._chosen, len(self.charts) - 1))
 
     def _arrange(self) -> None:
-        self._arranged = self._present
-        page, where = self._paged(arrange(self.size.width, self.size.height, len(self._arranged)).shown)
+        page, where = self._paged(arrange(self.size.width, self.size.height, len(self.charts)).shown)
         fit = arrange(self.size.width, self.size.height, len(page))
         self.styles.grid_size_columns, self.styles.grid_size_rows = fit.columns, fit.rows
         for chart in self.charts:
@@ -152,24 +160,18 @@ class ChartGrid(Container):
             chart.page = where if chart is page[-1] else ""
         self.call_after_refresh(self.renew)
 
-    @property
-    def _present(self) -> list[Chart]:
-        """The charts with data, or before any; the first one always."""
-        return [chart for chart in self.charts if chart is self.charts[0] or not chart.missing]
-
     def _paged(self, room: int) -> tuple[list[Chart], str]:
         """The charts on the chosen one's page, and its number.
 
         There is room for `room` charts. The first one keeps the page where it is.
         """
-        first, *others = self._arranged
+        first, *others = self.charts
         if room > len(others):
-            return self._arranged, ""
-        chosen = self._arranged.index(self.chosen) if self.chosen in self._arranged else 0
+            return self.charts, ""
         if room == 1:
-            return [self._arranged[chosen]], f"page {chosen + 1}/{len(self._arranged)} ↑↓"
+            return [self.chosen], f"page {self._chosen + 1}/{len(self.charts)} ↑↓"
         pages = math.ceil(len(others) / (room - 1))
-        self._page = (chosen - 1) // (room - 1) if chosen else min(self._page, pages - 1)
+        self._page = (self._chosen - 1) // (room - 1) if self._chosen else min(self._page, pages - 1)
         begin = self._page * (room - 1)
         return [first, *others[begin : begin + room - 1]], f"page {self._page + 1}/{pages} ↑↓"
 

@@ -17,7 +17,7 @@ from textual.widget import Widget
 
 from ...plotting import formats
 from ...plotting.braille import ASCII, BRAILLE, Glyphs
-from ...plotting.marks import Mark, texts_near
+from ...plotting.marks import Mark, marks_near
 from ...plotting.picture import STYLES, Entry, Picture, Pieces, draw_frame, write_foot, write_legend
 from ...plotting.plot import Line, Plotted, height_at, plot
 from ...plotting.series import FloatArray
@@ -282,11 +282,16 @@ class CurvesWidget(Plain, Widget):
         picture.paste(plotted.picture, inset, inset)
         return picture
 
+    @property
+    def marks_at_cursor(self) -> list[Mark]:
+        """The marks under the cursor, or beside it, the most telling first."""
+        if self.chart_view.cursor is None or self._plotted is None:
+            return []
+        start, stop = self._plotted.x_range
+        return marks_near(self.marks(), self.chart_view.cursor, 1.5 * (stop - start) / max(self._plotted.width, 1))
+
     def _at_the_cursor(self) -> str:
         """The step under the cursor, and its marks."""
-        if self.chart_view.cursor is None or self._plotted is None:
+        if self.chart_view.cursor is None:
             return ""
-        start, stop = self._plotted.x_range
-        near = 1.5 * (stop - start) / max(self._plotted.width, 1)
-        marks = texts_near(self.marks(), self.chart_view.cursor, near)
-        return " · ".join([f"step {self.chart_view.cursor:,.0f}", *marks])
+        return " · ".join([f"step {self.chart_view.cursor:,.0f}", *(mark.text for mark in self.marks_at_cursor)])
