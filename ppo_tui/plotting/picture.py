@@ -128,7 +128,7 @@ class Entry:
     Attributes:
         sample: its pattern, or its letter.
         value: its value, as it is shown; empty for none.
-        shorter: the same where there is less room, or None.
+        shorter: the same where there is less room, or None; one without any text takes none.
         here: whether the value is that under the cursor.
     """
 
@@ -192,7 +192,8 @@ def write_foot(picture: Picture, glyphs: Glyphs, left: str, right: str) -> None:
 
 
 def _pieces(entry: Entry, glyphs: Glyphs) -> Pieces:
-    name = " ".join(part for part in (entry.sample, entry.label) if part)
+    if not (name := " ".join(part for part in (entry.sample, entry.label) if part)):
+        return []
     value = f"{glyphs.here if entry.here else ' '}{entry.value:<{NUMBER_CELLS}}"
     return [(f" {name}", entry.style), *([(value, "title")] if entry.value else [])]
 

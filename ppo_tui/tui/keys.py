@@ -36,7 +36,7 @@ class Key:
         help: one sentence; empty where another key's entry covers this one.
         label: one word for the footer; empty for none there.
         contexts: the screens that bind it; the action belongs to the screen.
-        footers: those of them with the label in their footer; all of them if there are none.
+        footers: the screens with its label in their footers; all of `contexts` by default.
     """
 
     id: str
@@ -47,7 +47,11 @@ class Key:
     label: str = ""
     group: str = ""
     contexts: tuple[str, ...] = (TRAIN,)
-    footers: tuple[str, ...] = ()
+    footers: tuple[str, ...] | None = None
+
+    def shown_in(self, context: str) -> bool:
+        """Tell whether the footer of `context` has it."""
+        return bool(self.label) and (self.footers is None or context in self.footers)
 
 
 _APP, _PLACES, _CHARTS = (APP,), (TRAIN, LIST, EDIT, CHART), (TRAIN, CHART, RUNS)
@@ -101,7 +105,7 @@ KEYS: tuple[Key, ...] = (
         _PLACES,
     ),
     Key("down", "down,j", "move(0, 1)", "↓", contexts=_PLACES),
-    Key("left", "left,h", "move(-1, 0)", "←→", label="Cursor", contexts=_PLACES, footers=(CHART,)),
+    Key("left", "left,h", "move(-1, 0)", "← →", label="Cursor", contexts=_PLACES, footers=(CHART,)),
     Key("right", "right,l", "move(1, 0)", "→", contexts=_PLACES),
     Key("page-up", "pageup", "page(-1)", "⇞⇟", "Move by a page; home and end: to the ends.", "", "Panels", _PLACES),
     Key("page-down", "pagedown", "page(1)", "⇟", contexts=_PLACES),
@@ -115,12 +119,21 @@ KEYS: tuple[Key, ...] = (
         "Give the panel or the chart all the room (m too).",
         "Zoom",
         "Panels",
+        (TRAIN, CHART),
+        footers=(TRAIN,),
     ),
     Key("choose", "enter", "choose", "⏎", contexts=(LIST,), label="Choose"),
     Key(
-        "back", "escape", "back", "esc", "Go back: from a filter, a zoom, a screen.", "", "Panels", (TRAIN, LIST, EDIT)
+        "back",
+        "escape",
+        "back",
+        "esc",
+        "Go back: from a filter, a zoom, a screen.",
+        "Back",
+        "Panels",
+        _PLACES,
+        footers=(LIST, EDIT, CHART),
     ),
-    Key("close-chart", "escape,enter,m", "back", "esc", label="Back", contexts=(CHART,)),
     Key("filter", "slash", "filter", "/", "Filter the events, or the list.", "Filter", "Panels", (TRAIN, LIST)),
     Key(
         "far-right",
@@ -146,7 +159,7 @@ KEYS: tuple[Key, ...] = (
         "Pan",
         "Charts",
         _CHARTS,
-        (CHART,),
+        footers=(CHART,),
     ),
     Key("pan-left", "less_than_sign", "pan(-0.25)", "<", contexts=_CHARTS),
     Key(
@@ -158,7 +171,7 @@ KEYS: tuple[Key, ...] = (
         "Log",
         "Charts",
         _CHARTS,
-        (CHART,),
+        footers=(CHART,),
     ),
     Key(
         "smoothing",
@@ -166,10 +179,10 @@ KEYS: tuple[Key, ...] = (
         "smoothing",
         "o",
         "Average a chart's curves more, or not at all.",
-        "Average",
+        "Smooth",
         "Charts",
         _CHARTS,
-        (CHART,),
+        footers=(CHART,),
     ),
     Key(
         "reset-charts",
@@ -180,7 +193,7 @@ KEYS: tuple[Key, ...] = (
         "All",
         "Charts",
         _CHARTS,
-        (CHART,),
+        footers=(CHART,),
     ),
     Key("metrics", "a", "metrics", "a", "Add a chart of any metric, or take it away.", "", "Charts"),
     Key("next-chart", "tab", "next_chart(1)", "tab", label="Next", contexts=(CHART,)),
@@ -248,7 +261,7 @@ def bindings(context: str = TRAIN) -> list[Binding]:
             key.keys,
             key.action,
             key.label,
-            show=bool(key.label) and context in (key.footers or key.contexts),
+            show=key.shown_in(context),
             key_display=key.display,
             tooltip=key.help,
             id=key.id,

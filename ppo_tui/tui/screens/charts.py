@@ -168,6 +168,9 @@ class ChartScreen(Explains, ChartActions, RunScreen):
         self.action_pan(direction * FAR)
         self.action_cursor(direction * FAR)
 
+    def action_maximise(self) -> None:
+        self.action_back()
+
     def topics(self) -> tuple[list[Topic], int]:
         return self._charts.topics()
 

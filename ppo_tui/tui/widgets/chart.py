@@ -107,10 +107,11 @@ class Chart(CurvesWidget):
         return Entry(sample, curve.label, value, style, shorter, here=here)
 
     def _legend_of_the_return(self) -> list[Entry]:
-        """The threshold, the reference and the games."""
+        """The threshold, the games and the reference."""
         entries, samples = [], self.glyphs.samples
         if (threshold := self.view.standing.threshold) is not None:
             entries.append(Entry(samples[_THRESHOLD], f"solved {threshold:g}", "", "threshold"))
+        entries.append(Entry(self.glyphs.scattered, "games", "", "quiet", Entry("", "", "", "quiet")))
         if reference := self._reference:
             sample, label = samples[_REFERENCE], self.view.standing.label
             short = label if self.view.standing.same else "as shipped"
@@ -119,7 +120,7 @@ class Chart(CurvesWidget):
             nameless = Entry(sample, short, "", "reference")
             shorter = Entry(sample, short, value, "reference", nameless, here=self.at_cursor)
             entries.append(Entry(sample, label, value, "reference", shorter, here=self.at_cursor))
-        return [*entries, Entry(self.glyphs.scattered, "games", "", "quiet")]
+        return entries
 
     def story(self) -> str:
         """The run beside the threshold, in some words."""
