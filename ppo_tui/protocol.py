@@ -97,6 +97,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run-started"):
         parameters: number of weights of the networks.
         run_dir: the run directory, or None for a run that keeps no files.
         reference: the measured curve of its preset, a `ppo_tui.expectations.Reference`; None without one.
+        reward_threshold: mean return of 100 episodes at which the environment counts as solved; None without one.
     """
 
     run: str
@@ -112,6 +113,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run-started"):
     versions: dict[str, str]
     run_dir: str | None = None
     reference: dict[str, Any] | None = None
+    reward_threshold: float | None = None
     protocol: int = PROTOCOL_VERSION
 
 
@@ -515,12 +517,27 @@ class Rewound(Event, frozen=True, kw_only=True, tag="rewound"):
     exact: bool = True
 
 
+class SuggestedEdit(msgspec.Struct, frozen=True, kw_only=True):
+    """A value of a live setting, advised by an alarm."""
+
+    key: str
+    value: float
+
+    @property
+    def command(self) -> str:
+        """In the words of `ctl`: set optim.learning_rate 2.5e-05."""
+        return f"set {self.key} {self.value:.3g}"
+
+
 class Alarm(Event, frozen=True, kw_only=True, tag="alarm"):
     """A problem or piece of news, with the remedy in `message`.
 
     Attributes:
-        name: of an alarm of the diagnostics (docs/diagnostics.md), such as ``kl-spike``; empty for any other.
-        suggestion: an edit in the words of `ctl`, such as ``set optim.learning_rate 2.5e-05``; or empty.
+        name: of an alarm of the diagnostics (docs/diagnostics.md), such as ``kl-spike``; empty for any other. It holds
+            until a `Recovered` of this name, or until the run starts, resumes or rewinds.
+        suggestion: `edit` in the words of `ctl`, such as ``set optim.learning_rate 2.5e-05``; or empty.
+        value: the number behind an alarm of the diagnostics.
+        edit: of a live setting that may help.
     """
 
     level: Level
@@ -528,11 +545,25 @@ class Alarm(Event, frozen=True, kw_only=True, tag="alarm"):
     details: str = ""
     name: str = ""
     suggestion: str = ""
+    value: float | None = None
+    edit: SuggestedEdit | None = None
 
     @property
     def text(self) -> str:
         """The message, with the suggestion if any."""
         return f"{self.message}; try: {self.suggestion}" if self.suggestion else self.message
+
+
+class Recovered(Event, frozen=True, kw_only=True, tag="recovered"):
+    """The end of a diagnostics alarm: the run is healthy again.
+
+    Attributes:
+        name: of the alarm.
+        message: in words, for the log.
+    """
+
+    name: str
+    message: str
 
 
 class RunFinished(Event, frozen=True, kw_only=True, tag="run-finished"):
@@ -571,6 +602,7 @@ AnyEvent = (
     | RunResumed
     | Rewound
     | Alarm
+    | Recovered
     | RunFinished
 )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ppo_tui.explanations import groups
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
@@ -21,10 +22,24 @@ def python(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize("name", ["architecture", "diagnostics", "keys", "settings"])
+@pytest.mark.parametrize("name", ["architecture", "diagnostics", "keys", "metrics", "settings"])
 def test_a_generated_page_is_up_to_date(name: str):
     done = python("-c", f"import write_{name}; print(write_{name}.page(), end='')", cwd=DOCS)
     assert (DOCS / f"{name}.md").read_text("utf-8") == done.stdout, f"run python docs/write_{name}.py\n{done.stderr}"
+
+
+def test_the_table_of_healthy_values_in_the_mathematics_is_that_of_the_cards():
+    code = "import write_metrics; print(write_metrics.with_table(write_metrics.MATHEMATICS.read_text('utf-8')), end='')"
+    assert (DOCS / "mathematics.md").read_text("utf-8") == python("-c", code, cwd=DOCS).stdout
+
+
+def test_every_card_links_to_a_section():
+    for each in (each for group in groups().values() for each in group):
+        page, _, section = each.link.partition("#")
+        text = (DOCS / page).read_text("utf-8")
+        headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert not section or section in anchors or f"({section})=" in text, f"{each.key}: {each.link}"
 
 
 def test_the_picture_of_the_layers_is_that_of_the_import_contract():

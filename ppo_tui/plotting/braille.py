@@ -47,7 +47,9 @@ class Glyphs:
         merges: whether dots of two curves in one cell are drawn together; otherwise the curve in front has the cell.
         cursor: a vertical line through a cell, for each column of dots.
         point: where the cursor meets a curve.
+        here: before a value under the cursor.
         samples: a piece of each pattern, for legends.
+        scattered: some single points, likewise.
         tick, edge: the vertical axis with a label, and without.
         frame, heavy_frame: corners and sides: top left, horizontal, top right, vertical, bottom left, bottom right.
         replacements: characters missing in the font, and others in their place.
@@ -61,7 +63,9 @@ class Glyphs:
     merges: bool
     cursor: str
     point: str
+    here: str
     samples: dict[Pattern, str]
+    scattered: str
     tick: str
     edge: str
     frame: str
@@ -88,7 +92,9 @@ BRAILLE = Glyphs(
     merges=True,
     cursor="⡇⢸",
     point="●",
+    here="●",
     samples={Pattern.SOLID: "━", Pattern.DOTTED: "┈", Pattern.DASHED: "╍", Pattern.DASH_DOT: "╌"},
+    scattered="⢌",
     tick="┤",
     edge="│",
     frame="╭─╮│╰╯",
@@ -105,13 +111,16 @@ ASCII = Glyphs(
     merges=False,
     cursor="|",
     point="o",
+    here="@",
     samples={Pattern.SOLID: "---", Pattern.DOTTED: "- -", Pattern.DASHED: "-- ", Pattern.DASH_DOT: "--."},
+    scattered=". .",
     tick="+",
     edge="|",
     frame="+-+|++",
     heavy_frame="#=#|##",
     replacements={
         "π": "pi", "→": "->", "·": "-", "–": "-", "∞": "inf", "…": "~", "×": "x", "▴": "^", "┊": ":", "↶": "<",
+        "±": "+", "★": "*", "↑": "^", "↓": "v",
     },
 )  # fmt: skip
 
@@ -192,6 +201,24 @@ def draw(
         # Counting along rows and columns breaks steep pieces as well as flat ones.
         lit = pattern.lit
         dots &= lit[(numbers + np.arange(len(low))) % len(lit)]
+    return dots
+
+
+def scatter(
+    x: FloatArray,
+    y: FloatArray,
+    x_range: tuple[float, float],
+    y_range: tuple[float, float],
+    rows: int,
+    columns: int,
+) -> Dots:
+    """Light one dot for each point in sight: [rows, columns]."""
+    dots = np.zeros((rows, columns), np.bool_)
+    start, stop = x_range
+    seen = np.isfinite(y) & (x >= start) & (x <= stop)
+    share = (x[seen] - start) / (stop - start) if stop > start else np.zeros(np.count_nonzero(seen))
+    across = np.minimum((share * columns).astype(int), columns - 1)
+    dots[rows_of(y[seen], y_range, rows).astype(int), across] = True
     return dots
 
 

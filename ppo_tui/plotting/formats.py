@@ -1,6 +1,12 @@
 """Formats of numbers and durations for screens, logs, tables and reports.
 
-A number has a fixed count of significant digits, so that columns keep their width.
+There is one notation for numbers, so that a value reads alike in a tile, a table and a chart, and stands still while it
+changes:
+
+- `number`, three significant digits, wherever a value is glanced at: tiles, tables, legends, axes. It never takes
+  more than `NUMBER_CELLS`; pad it to them (``f"{number(value):<{NUMBER_CELLS}}"``) where something follows on its line.
+- `exact`, five significant digits in the same notation, where a value is read off on purpose: under a chart's cursor.
+- `count` for whole numbers (steps, episodes), `setting` for hyper-parameters, `score` for tables of results.
 """
 
 from __future__ import annotations
@@ -12,34 +18,57 @@ NOTHING = "–"
 _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"))
 
 
+NUMBER_CELLS = 8
+"""The widest `number` of three digits: ``-0.00512``, ``-5.1e-12``."""
+
+_SMALL = 1e-3
+"""Below this, zeros behind the point would take more room than an exponent."""
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """`value` with `digits` significant digits; a dash for none.
 
-    Such as 57.3, 0.00512, 412, 1.25M, 3.2e-6.
+    Such as 57.3, 0.00512, 412, 1,220, 1.25M, 3.2e-6: from 1,000 on as a count, below 0.001 with an exponent.
     """
     if value is None or math.isnan(value):
         return NOTHING
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
-    if abs(value) >= 1e15:
-        return exponent(value, digits)
     rounded = float(f"{value:.{digits - 1}e}")
     size = abs(rounded)
     if size == 0:
         return f"{0:.{digits - 1}f}"
-    if size >= 10 ** max(digits, 4):
-        return count(rounded, digits)
-    if size < 1e-4:
-        return exponent(rounded, 2)
-    return f"{rounded:.{max(0, digits - 1 - math.floor(math.log10(size)))}f}"
+    if size >= 1e15 or size < _SMALL:
+        return _power(value, max(2, digits - 1))
+    if size >= 1_000:
+        return count(value, digits)
+    return _decimals(rounded, digits)
 
 
 def exact(value: float) -> str:
-    """`value` to six significant digits; a dash for NaN.
+    """`value` with five significant digits; a dash for NaN.
 
-    To be read off a curve: 57.3125, 0.00451237, 1.5e-07.
+    To be read off a curve: 57.313, 0.0045124, 1.5000e-7; above 10,000 with all digits before the point, 120,064.
     """
-    return NOTHING if math.isnan(value) else f"{value:.6g}".replace("inf", "∞")
+    if not math.isfinite(value) or value == 0 or abs(value) >= 1e15:
+        return number(value)
+    if abs(value) < _SMALL:
+        return _power(value, 5)
+    return f"{value:,.0f}" if abs(value) >= 10_000 else _decimals(value, 5)
+
+
+def _decimals(value: float, digits: int) -> str:
+    """`digits` significant digits without an exponent: 57.3, 1,234.5."""
+    return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+
+
+def _power(value: float, digits: int) -> str:
+    """Scientific notation, zeros included: 5.0e-4.
+
+    A power of three digits leaves room for one digit before it.
+    """
+    mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
+    return f"{mantissa}e{int(power)}" if abs(int(power)) < 100 else f"{value:.0e}".replace("e+", "e")
 
 
 def exponent(value: float, digits: int = 2) -> str:
@@ -54,9 +83,10 @@ def count(value: float, digits: int = 3) -> str:
     """A count: exact below 10,000, then 12.3K, 1.25M, 10.0M."""
     if abs(value) < 10_000:
         return f"{value:,.0f}"
+    rounded = float(f"{value:.{digits - 1}e}")  # before the choice of a suffix: 999,999 is 1.00M
     for scale, suffix in _SUFFIXES:
-        if abs(value) >= scale:
-            scaled = value / scale
+        if abs(rounded) >= scale:
+            scaled = rounded / scale
             whole = len(str(int(abs(scaled))))
             return f"{scaled:.{max(0, digits - whole)}f}{suffix}"
     raise AssertionError("10,000 and more has a suffix")
@@ -83,17 +113,17 @@ def interval(low: float | None, high: float | None, decimals: int = 2) -> str:
 
 
 def setting(value: object) -> str:
-    """The value of a hyper-parameter, to four significant digits.
+    """The value of a hyper-parameter, to three significant digits.
 
-    Small ones have three: 0.015, 2.5e-4, 4, off.
+    Those near 1, such as a discount of 0.9995, have four: 0.0125, 2.5e-4, 4, off.
     """
     if value is None:
         return "off"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    if value and abs(value) < 1e-3:
+    if value and abs(value) < _SMALL:
         return exponent(value, 3)
-    return f"{value:.4g}"
+    return f"{value:.4g}" if abs(value) >= 0.1 else f"{value:.3g}"
 
 
 _SHORT_NAMES = {"ppo.clip_range_upper": "clip upper"}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 class MarkKind(enum.IntEnum):
-    """The kinds of marks; of two in one place the higher wins."""
+    """The kinds of marks, the least telling first."""
 
     CHECKPOINT = 0
     REWIND = 1
@@ -24,13 +24,17 @@ class Mark:
     text: str
 
 
-def mark_near(marks: Iterable[Mark], step: float, distance: float) -> Mark | None:
-    """The most telling mark within `distance` steps of `step`.
+def marks_near(marks: Iterable[Mark], step: float, distance: float) -> list[Mark]:
+    """The marks within `distance` steps of `step`, each text once.
 
-    The nearest among equals.
+    The most telling kind comes first, and of a kind the nearest mark.
     """
     near = [mark for mark in marks if abs(mark.step - step) <= distance]
-    return max(near, key=lambda mark: (mark.kind, -abs(mark.step - step)), default=None)
+    near.sort(key=lambda mark: (-mark.kind, abs(mark.step - step)))
+    unique: dict[str, Mark] = {}
+    for mark in near:
+        unique.setdefault(mark.text, mark)
+    return list(unique.values())
 
 
 def neighbour(marks: Iterable[Mark], step: float | None, direction: int) -> float | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from .braille import Glyphs
+from .formats import NUMBER_CELLS
 
 CURVE_COLOURS = 6
 """Colours of curves; more curves share them, and differ in pattern and letter."""
@@ -26,6 +27,7 @@ STYLES = (
     "shadow",
     "abandoned",
     "reference",
+    "threshold",
     *(f"curve-{number}" for number in range(1, CURVE_COLOURS + 1)),
 )
 """The names of all styles of a chart."""
@@ -125,13 +127,17 @@ class Entry:
 
     Attributes:
         sample: its pattern, or its letter.
-        value: its value, as it is shown.
+        value: its value, as it is shown; empty for none.
+        shorter: the same where there is less room, or None; one without any text takes none.
+        here: whether the value is that under the cursor.
     """
 
     sample: str
     label: str
     value: str
     style: str
+    shorter: Entry | None = None
+    here: bool = False
 
 
 def draw_frame(picture: Picture, glyphs: Glyphs, *, active: bool) -> None:
@@ -150,17 +156,30 @@ def draw_frame(picture: Picture, glyphs: Glyphs, *, active: bool) -> None:
 def write_legend(picture: Picture, glyphs: Glyphs, title: Pieces, entries: Sequence[Entry]) -> None:
     """Write title and legend into the upper edge.
 
-    In full, or without labels, or as much as there is room for.
+    In full, or the last entries shorter, or without labels, or as much as there is room for. Values have room for their
+    longest, so that nothing moves while they change.
 
     Without a title, names matter more than values, and are left out last.
     """
-    full = [_pieces(entry, entry.label) for entry in entries]
-    names = [pieces[:1] for pieces in full]
-    values = [_pieces(entry, "") for entry in entries]
     titled = any(text.strip() for text, _ in title)
-    written = [title + [piece for pieces in each for piece in pieces] for each in (full, values if titled else names)]
-    room = picture.width - 4
-    _write(picture, 0, next((each for each in written if _width(each, glyphs) <= room), written[-1]), glyphs)
+    room = picture.width - 4 - titled
+    pieces = [*title]
+    for shown in _shorter_and_shorter(list(entries), titled):
+        pieces = title + [piece for entry in shown for piece in _pieces(entry, glyphs)]
+        if _width(pieces, glyphs) <= room:
+            break
+    _write(picture, 0, pieces, glyphs)
+
+
+def _shorter_and_shorter(entries: list[Entry], titled: bool) -> Iterator[list[Entry]]:
+    """The legend, each time with less in it: the last entries first."""
+    yield entries
+    for index in reversed(range(len(entries))):
+        while shorter := entries[index].shorter:
+            entries = [*entries[:index], shorter, *entries[index + 1 :]]
+            yield entries
+    valued = [entry for entry in entries if entry.value]
+    yield [replace(entry, label="") for entry in valued] if titled else [replace(entry, value="") for entry in entries]
 
 
 def write_foot(picture: Picture, glyphs: Glyphs, left: str, right: str) -> None:
@@ -172,15 +191,18 @@ def write_foot(picture: Picture, glyphs: Glyphs, left: str, right: str) -> None:
         picture.put(row, picture.width - len(right) - 4, f" {right} ", "quiet")
 
 
-def _pieces(entry: Entry, label: str) -> Pieces:
-    name = " ".join(part for part in (entry.sample, label) if part)
-    return [(f" {name}", entry.style), (f" {entry.value}", "title")]
+def _pieces(entry: Entry, glyphs: Glyphs) -> Pieces:
+    if not (name := " ".join(part for part in (entry.sample, entry.label) if part)):
+        return []
+    value = f"{glyphs.here if entry.here else ' '}{entry.value:<{NUMBER_CELLS}}"
+    return [(f" {name}", entry.style), *([(value, "title")] if entry.value else [])]
 
 
 def _write(picture: Picture, row: int, pieces: Pieces, glyphs: Glyphs) -> None:
     if not pieces:
         return
-    column, end = 2, picture.width - 3
+    pieces = [*pieces[:-1], (pieces[-1][0].rstrip(), pieces[-1][1])]
+    column, end = 2, picture.width - 2
     column = picture.put(row, column, "" if pieces[0][0].startswith(" ") else " ", "title")
     for text, style in pieces:
         text = glyphs.plain(text)

@@ -2,102 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import braille, formats
+from . import axes, braille
 from .braille import BRAILLE, FloatArray, Glyphs, Pattern
 from .marks import Mark, MarkKind
 from .picture import Picture
 
-
-def linear_ticks(low: float, high: float, most: int) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten.
-
-    At most `most` of them, within [low, high].
-    """
-    span = high - low
-    if most < 1 or not math.isfinite(span) or span <= 0:
-        return []
-    power = 10.0 ** math.floor(math.log10(span / most))
-    for factor in (1, 2, 5, 10, 20):
-        step = factor * power
-        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-        if step > 0 and last - first < most:
-            ticks = [index * step for index in range(first, last + 1)]
-            # Far from zero, neighbouring floats are as far apart as the ticks.
-            return [tick for tick in ticks if low - 1e-6 * span <= tick <= high + 1e-6 * span]
-    return []
-
-
-def decade_ticks(low: float, high: float, most: int) -> list[float]:
-    """At most `most` ticks of a logarithmic axis.
-
-    Powers of ten; 1, 2 and 5 times them where there is room.
-
-    A part of a decade that holds fewer than two of these has ticks as on a linear axis.
-
-    Args:
-        low, high: the ends of the axis as exponents of ten.
-    """
-    inside = []
-    for factors in ((1, 2, 5), (1,)):
-        powers = range(math.floor(low), math.floor(high) + 1)
-        ticks = [float(f"{factor}e{power}") for power in powers for factor in factors]
-        inside = [tick for tick in ticks if tick > 0 and low <= math.log10(tick) <= high]
-        if len(inside) <= most:
-            break
-    if len(inside) < 2 and high - low < 1:
-        ends = 10.0**low, 10.0 ** min(high, 308.0)  # beyond lies no number
-        return [tick for tick in linear_ticks(*ends, most) if low <= math.log10(tick) <= high] or inside
-    return inside[:: -(-len(inside) // most)] if most and inside else []
-
-
-def labels_each(ticks: list[float]) -> list[str]:
-    """Labels of ticks decades apart, each as short as possible.
-
-    Unless two would read the same.
-    """
-    each = [labels([tick])[0] for tick in ticks]
-    return each if len(set(each)) == len(each) else labels(ticks)
-
-
-def labels(ticks: list[float]) -> list[str]:
-    """Short labels, such as 0, 250K, 500K or 0.05, 0.10.
-
-    They have as many decimals as the distance between the ticks needs.
-    """
-    if not ticks:
-        return []
-    largest = max(abs(tick) for tick in ticks)
-    distance = min((b - a for a, b in itertools.pairwise(ticks)), default=largest) or 1.0
-    if largest >= 1e15 or 0 < largest < 1e-3:
-        digits = 1 + math.floor(math.log10(largest)) - math.floor(math.log10(distance))
-        return ["0" if tick == 0 else formats.exponent(tick, min(max(digits, 2), 7)) for tick in ticks]
-    scale, suffix = next(
-        ((s, u) for s, u in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")) if largest >= s), (1, "")
-    )
-    if largest < 10_000 and scale == 1e3:
-        scale, suffix = 1, ""
-    decimals = _decimals(distance / scale)
-    return ["0" if tick == 0 else f"{tick / scale:.{decimals}f}{suffix}" for tick in ticks]
-
-
-def _decimals(distance: float) -> int:
-    """The number of decimals to tell apart numbers of this distance."""
-    for decimals in range(7):
-        scaled = distance * 10**decimals
-        if abs(scaled - round(scaled)) < 1e-6 * max(1.0, scaled):
-            return decimals
-    return 6
-
-
-_FEET = {MarkKind.CHECKPOINT: "▴", MarkKind.REWIND: "↶"}
-"""Signs of marks at the foot of a chart; other marks have a dotted column alone."""
+_FEET = {MarkKind.CHECKPOINT: "▴", MarkKind.REWIND: "↶", MarkKind.EDIT: "±"}
+"""Signs of marks at the foot of a chart, one above the other in the same place."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +29,9 @@ class Line:
             agree, lie in panes above one another.
         shadow: whether it lies in the background, covered by other curves.
         letter: stands at the curve's end, to find it in the legend without colours.
+        points: whether it is a cloud of single points, joined by nothing.
+        sign: stands at each of its points.
+        guide: whether it is a level to compare with, the same everywhere: an axis that ends far from it leaves it out.
     """
 
     x: FloatArray
@@ -121,6 +41,9 @@ class Line:
     pane: int = 0
     shadow: bool = False
     letter: str = ""
+    points: bool = False
+    sign: str = ""
+    guide: bool = False
 
 
 @dataclass(frozen=True)
@@ -180,6 +103,7 @@ def plot(
     marks: Sequence[Mark] = (),
     cursor: float | None = None,
     glyphs: Glyphs = BRAILLE,
+    unit: str = "",
 ) -> Plotted:
     """Draw `lines` in `width` × `height` cells, later ones in front.
 
@@ -187,6 +111,7 @@ def plot(
         x_range: positions at the edges, by default as far as the curves reach.
         log: logarithmic axes; values that are not above zero become gaps.
         cursor: position of a vertical line.
+        unit: of the positions, in a word.
     """
     picture = Picture(width, height)
     x_range = x_range or _x_range(lines) or (0.0, 0.0)
@@ -207,8 +132,15 @@ def plot(
             _draw_axis(picture, pane, row, gutter, glyphs)
         row += pane.height
     if label_rows:
-        picture.put(row, gutter, _x_labels(x_range, width - gutter), "axis")
+        picture.put(row, gutter, axes.labels_below(x_range, width - gutter, unit), "axis")
     return Plotted(picture, gutter, width - gutter, x_range)
+
+
+def height_at(line: Line, x: float) -> float:
+    """The height of a drawn line at a position; NaN beside it."""
+    if len(line.x) and x == line.x[-1]:
+        return float(line.y[-1])
+    return float(braille.interpolate(line.x, line.y, np.array([x]))[0])
 
 
 def _x_range(lines: Sequence[Line]) -> tuple[float, float] | None:
@@ -221,21 +153,27 @@ def _x_range(lines: Sequence[Line]) -> tuple[float, float] | None:
 def _in_decades(line: Line) -> Line:
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log10(line.y)
-    return Line(line.x, logs, line.style, line.pattern, line.pane, line.shadow, line.letter)
+    return replace(line, y=logs)
 
 
 def _extent(line: Line, x_range: tuple[float, float]) -> tuple[float, float] | None:
-    """Lowest and highest value of the line within the range, or None."""
+    """Lowest and highest value of the line within the range, or None.
+
+    None for a guide as well: curves alone decide on the axis.
+    """
+    if line.guide:
+        return None
     first, last = np.searchsorted(line.x, x_range[0], "left"), np.searchsorted(line.x, x_range[1], "right")
     inside = line.y[first:last]
-    usable = np.concatenate([inside, braille.interpolate(line.x, line.y, np.array(x_range))])
+    ends = () if line.points else braille.interpolate(line.x, line.y, np.array(x_range))
+    usable = np.concatenate([inside, ends])
     usable = usable[np.isfinite(usable)]
     return (float(usable.min()), float(usable.max())) if len(usable) else None
 
 
 def _nothing(lines: Sequence[Line], log: bool) -> str:
     """The reason for an empty chart."""
-    if not any(len(line.x) for line in lines):
+    if not any(len(line.x) for line in lines if not line.guide):
         return "no data yet"
     return "no values above zero here" if log else "no values here"
 
@@ -259,27 +197,37 @@ def _pane(lines: list[Line], extents: list[tuple[float, float]], height: int, lo
     """
     if not extents:
         return _Pane(lines, height, (0.0, 1.0), {})
-    low, high = min(extent[0] for extent in extents), max(extent[1] for extent in extents)
+    y_range = min(extent[0] for extent in extents), max(extent[1] for extent in extents)
+    lines, y_range = _with_guides(lines, axes.spread(*y_range, log=log))
     most = max(2, (height + 2) // 3)
     if log:
-        y_range = (low, high) if low < high else (low - 0.5, high + 0.5)
-        ticks = decade_ticks(*y_range, most)
+        ticks = axes.decade_ticks(*y_range, most)
         positions = np.log10(ticks)
-        texts = labels_each(ticks)
+        texts = axes.labels_each(ticks)
     else:
-        y_range = _padded(low, high)
-        ticks = linear_ticks(*y_range, most)
-        positions, texts = np.array(ticks), labels(ticks)
+        ticks = axes.linear_ticks(*y_range, most)
+        if len(ticks) < 2:  # one label is no scale
+            ticks = axes.linear_ticks(*y_range, most + 1)
+        positions, texts = np.array(ticks), axes.labels(ticks)
     rows = braille.rows_of(positions, y_range, height).astype(int).tolist()
     return _Pane(lines, height, y_range, dict(zip(rows, texts, strict=True)))
 
 
-def _padded(low: float, high: float) -> tuple[float, float]:
-    """The range of an axis: with room around a constant."""
-    if low < high:
-        return low, high
-    room = abs(low) / 2 or 1.0
-    return (low - room, low + room) if math.isfinite(low - room) and math.isfinite(low + room) else (low / 2, low)
+def _with_guides(lines: list[Line], y_range: tuple[float, float]) -> tuple[list[Line], tuple[float, float]]:
+    """`lines` with the guides nearby, and the range with them.
+
+    A guide is near if the range at most doubles for it.
+    """
+    low, high = y_range
+    kept = []
+    for line in lines:
+        if line.guide:
+            level = float(line.y[0])
+            if not (math.isfinite(level) and low - (high - low) <= level <= high + (high - low)):
+                continue
+            y_range = min(y_range[0], level), max(y_range[1], level)
+        kept.append(line)
+    return kept, y_range
 
 
 def _draw_pane(
@@ -304,6 +252,7 @@ def _draw_pane(
     if cursor is not None:
         _add_points(picture, pane, cursor, x_range, glyphs)
     _add_letters(picture, pane, x_range)
+    _add_signs(picture, pane, x_range, glyphs)
     return picture
 
 
@@ -318,8 +267,12 @@ def _compose(pane: _Pane, x_range: tuple[float, float], width: int, glyphs: Glyp
     owners = np.full((pane.height, width), -1)
     in_shadow = np.zeros((pane.height, width), bool)
     for index, line in enumerate(pane.lines):
-        low, high = braille.envelope(line.x, line.y, x_range, glyphs.columns * width)
-        dots = braille.draw(low, high, pane.y_range, glyphs.rows * pane.height, line.pattern)
+        columns, rows = glyphs.columns * width, glyphs.rows * pane.height
+        if line.points:
+            dots = braille.scatter(line.x, line.y, x_range, pane.y_range, rows, columns)
+        else:
+            low, high = braille.envelope(line.x, line.y, x_range, columns)
+            dots = braille.draw(low, high, pane.y_range, rows, line.pattern)
         layer = braille.pack(dots, glyphs)
         drawn = layer > 0
         alone = in_shadow if glyphs.merges else True
@@ -345,17 +298,21 @@ def _add_marks(
 
     A checkpoint, which does not affect the curve, has a sign alone.
     """
-    for kind in MarkKind:
-        at = np.array([mark.step for mark in marks if mark.kind is kind])
-        columns = _columns(at, x_range, picture.width)
-        where = np.zeros((picture.height, picture.width), bool)
-        if kind is not MarkKind.CHECKPOINT:
-            where[:, columns] = True
-            picture.fill(where, ord(glyphs.plain("┊")), "mark")
-        if with_feet and kind in _FEET:
-            where[:-1] = False
-            where[-1, columns] = True
-            picture.fill(where, ord(glyphs.plain(_FEET[kind])), "mark")
+    columns_of = {
+        kind: _columns(np.array([mark.step for mark in marks if mark.kind is kind]), x_range, picture.width)
+        for kind in MarkKind
+    }
+    where = np.zeros((picture.height, picture.width), bool)
+    for kind in (MarkKind.REWIND, MarkKind.EDIT):
+        where[:, columns_of[kind]] = True
+    picture.fill(where, ord(glyphs.plain("┊")), "mark")
+    below = np.zeros(picture.width, int)  # so many signs in each column already
+    for kind, columns in columns_of.items():
+        columns = columns[below[columns] < picture.height * with_feet]
+        where[:] = False
+        where[picture.height - 1 - below[columns], columns] = True
+        picture.fill(where, ord(glyphs.plain(_FEET[kind])), "mark")
+        below[columns] += 1
 
 
 def _add_cursor(picture: Picture, cursor: float, x_range: tuple[float, float], glyphs: Glyphs) -> None:
@@ -368,11 +325,9 @@ def _add_points(picture: Picture, pane: _Pane, cursor: float, x_range: tuple[flo
     """Draw a point at each crossing of cursor and curve."""
     for column in _columns(np.array([cursor]), x_range, picture.width).tolist():
         for line in pane.lines:
-            value = braille.interpolate(line.x, line.y, np.array([cursor]))
-            if len(line.x) and cursor == line.x[-1]:
-                value = line.y[-1:]
-            if not line.shadow and np.isfinite(value[0]):
-                row = int(braille.rows_of(value, pane.y_range, picture.height)[0])
+            value = height_at(line, cursor)
+            if not line.shadow and math.isfinite(value):
+                row = int(braille.rows_of(np.array([value]), pane.y_range, picture.height)[0])
                 picture.put(row, column, glyphs.point, line.style)
 
 
@@ -395,26 +350,22 @@ def _add_letters(picture: Picture, pane: _Pane, x_range: tuple[float, float]) ->
         picture.put(row, column, line.letter, line.style)
 
 
+def _add_signs(picture: Picture, pane: _Pane, x_range: tuple[float, float], glyphs: Glyphs) -> None:
+    """Draw the signs of lines."""
+    for line in pane.lines:
+        if line.sign:
+            for x, y in zip(line.x.tolist(), line.y.tolist(), strict=True):
+                row = braille.rows_of(np.array([y]), pane.y_range, picture.height)[0]
+                for column in _columns(np.array([x]), x_range, picture.width).tolist():
+                    if np.isfinite(row):
+                        picture.put(int(row), column, glyphs.plain(line.sign), line.style)
+
+
 def _draw_axis(picture: Picture, pane: _Pane, top: int, gutter: int, glyphs: Glyphs) -> None:
     for row in range(pane.height):
         label = pane.labels.get(row, "")
         edge = glyphs.tick if label else glyphs.edge
         picture.put(top + row, 0, f"{label:>{gutter - 1}}{edge}", pane.style)
-
-
-def _x_labels(x_range: tuple[float, float], width: int) -> str:
-    """Labels under their ticks, none touching its neighbour."""
-    start, stop = x_range
-    ticks = linear_ticks(start, stop, max(3, width // 9))
-    cells = [" "] * width
-    free_from = 0
-    for tick, label in zip(ticks, labels(ticks), strict=True):
-        centre = round((tick - start) / (stop - start) * (width - 1))
-        at = min(max(centre - len(label) // 2, 0), width - len(label))
-        if at >= free_from:
-            cells[at : at + len(label)] = label
-            free_from = at + len(label) + 2
-    return "".join(cells)
 
 
 def _write_centred(picture: Picture, text: str) -> Picture:

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import braille, formats
+from .axes import labels, linear_ticks
 from .braille import BRAILLE, FloatArray, Glyphs
 from .picture import Picture
-from .plot import labels, linear_ticks
 
 _DIAGONAL = "shadow"
 

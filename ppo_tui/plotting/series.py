@@ -123,6 +123,32 @@ class Series:
         return self._first, self._furthest
 
 
+class Sample(Series):
+    """Single values; of many, an even sample is kept.
+
+    Thinned to their extremes they would look hollow, as if nothing happened between.
+
+    Args:
+        most_points: at most so many are kept.
+    """
+
+    def __init__(self, most_points: int) -> None:
+        super().__init__(most_points)
+        self._offered, self._every = 0, 1
+
+    def append(self, step: float, value: float | None) -> None:
+        if self._offered % self._every == 0:
+            super().append(step, value)
+        self._offered += 1
+
+    def _thin(self) -> None:
+        kept = -(-self._length // 2)
+        self._steps[:kept], self._values[:kept] = self.steps[::2].copy(), self.values[::2].copy()
+        self._length = kept
+        self._every *= 2
+        self.version += 1
+
+
 def extent_of(curves: Iterable[Series]) -> tuple[float, float]:
     """From the first step of all curves to the furthest.
 

@@ -179,6 +179,7 @@ def _figure(key: str, records: Sequence[RunRecord], steps: DataRange1d, points: 
     curves = []
     if key == MEAN_RETURN:
         _draw_references(chart, records)
+        _draw_thresholds(chart, records)
     for index, record in enumerate(records):
         series = record.episodes if key == EPISODES else record.curves.get(key)
         if series is not None and len(series):
@@ -217,6 +218,17 @@ def _draw_references(chart: Figure, records: Sequence[RunRecord]) -> None:
         legend = Legend(items=items, location="top_left", background_fill_alpha=0, border_line_alpha=0)
         legend.label_text_color = REFERENCE_COLOUR
         chart.add_layout(legend)
+
+
+def _draw_thresholds(chart: Figure, records: Sequence[RunRecord]) -> None:
+    """Draw the threshold of each environment."""
+    from bokeh.models import Label, Span
+
+    for threshold in sorted({record.threshold for record in records if record.threshold is not None}):
+        chart.add_layout(Span(location=threshold, dimension="width", line_color=REFERENCE_COLOUR, line_dash="dotted"))
+        text = f"solved {threshold:g}"
+        label = Label(x=4, x_units="screen", y=threshold, text=text, text_color=REFERENCE_COLOUR, text_font_size="11px")
+        chart.add_layout(label)
 
 
 def _curve(chart: Figure, series: Series, index: int, points: int, *, smooth: bool) -> GlyphRenderer:

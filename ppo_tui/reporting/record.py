@@ -77,6 +77,11 @@ class RunRecord:
         return as_reference(self.started.reference) if self.started else None
 
     @property
+    def threshold(self) -> float | None:
+        """The return of a solved environment, likewise."""
+        return self.started.reward_threshold if self.started else None
+
+    @property
     def versions(self) -> dict[str, Any]:
         """Package → version, as ``run.json`` has them."""
         versions = self.facts.get("versions")

@@ -17,6 +17,7 @@ from ..protocol import (
     EpisodeFinished,
     Evaluated,
     Event,
+    Recovered,
     Rewound,
     RunFinished,
     RunResumed,
@@ -65,6 +66,8 @@ def _word(event: Event, brief: bool) -> str | None:
             return text if brief else f"{text}: {event.path}"
         case Alarm():
             return event.text if brief else f"{event.level.upper()}: {event.text}"
+        case Recovered():
+            return event.message
         case RunFinished():
             where = "" if brief else f" at step {event.step:,} after {formats.span(event.elapsed)}"
             return f"{event.state}{where}: {event.reason}" if event.reason else f"{event.state}{where}"

@@ -432,11 +432,13 @@ def run_started(
     device: torch.device,
     run_dir: Path | None,
     reference: Reference | None = None,
+    reward_threshold: float | None = None,
 ) -> RunStarted:
     """The first event of a run.
 
     Args:
         env_slices: start and stop of each worker's environments.
+        reward_threshold: see `RunStarted`.
     """
     return RunStarted(
         run=name,
@@ -452,4 +454,5 @@ def run_started(
         versions=versions(),
         run_dir=None if run_dir is None else str(run_dir),
         reference=None if reference is None else msgspec.to_builtins(reference),
+        reward_threshold=reward_threshold,
     )

@@ -116,6 +116,7 @@ class Trainer:
         keep_freed_memory()
         origin = self._resumed.state.origin if self._resumed else None
         info = env_info or examine(config)
+        self._reward_threshold = info.reward_threshold
         self._notes = [*((Level.WARNING, note) for note in notes), *((Level.INFO, note) for note in info.notes)]
         self._notes += precision_notes
         self.engine = make_engine(self._context, info, pool=pool, workers_log=workers_log, origin=origin)
@@ -227,8 +228,18 @@ class Trainer:
     def _run(self) -> RunResult:
         self._context.clock.start(self._resumed.state.seconds if self._resumed else 0.0)
         engine, publish = self.engine, self._context.publish
-        slices, reference = engine.metrics.workers.env_slices, self._reference
-        publish(run_started(self.name, self.config, slices, engine.policy, engine.device, self._run_dir, reference))
+        publish(
+            run_started(
+                self.name,
+                self.config,
+                engine.metrics.workers.env_slices,
+                engine.policy,
+                engine.device,
+                self._run_dir,
+                self._reference,
+                self._reward_threshold,
+            )
+        )
         details = by = ""
         try:
             self._train()

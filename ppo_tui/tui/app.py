@@ -34,6 +34,7 @@ from .lending import Lending
 from .palette import Palette, RunCommands
 from .private_textual import ReportingApp
 from .screen_options import Look
+from .screens.card import CardScreen
 from .screens.charts import ChartScreen
 from .screens.checkpoints import ChangesScreen, CheckpointScreen
 from .screens.dialogs import CountDialog, Leave, LeaveDialog, TextScreen
@@ -49,6 +50,7 @@ from .screens.visit import visit_of
 from .session import ReplaySession, Session
 from .terminal_diff import TerminalDiff
 from .theme import PlainCharacters, SafeCharacters
+from .topics import Explains, Topic
 from .view import Kind
 
 LARGEST = Size(1000, 500)
@@ -271,7 +273,7 @@ class PpoTuiApp(ReportingApp):
             self._poll_own()
         if self.controller.poll():
             self.main.renew()
-            if isinstance(self.screen, RunScreen):
+            if isinstance(self.screen, RunScreen | CardScreen):
                 self.screen.renew()
         else:
             self.main.renew_clock()
@@ -302,6 +304,10 @@ class PpoTuiApp(ReportingApp):
             return bool(finished and finished.details)
         if action == "detach":
             return session.can_detach
+        if action == "explain":
+            return isinstance(self.screen, Explains)
+        if action == "draft_advice":
+            return bool(self.controller.advice) and session.can_steer and not finished
         if action == "take_control":
             return session.live and not (session.owns_run or session.can_steer or session.only_watches)
         if action in _NEED_A_LIVE_RUN and (finished or not session.can_steer):
@@ -450,6 +456,23 @@ class PpoTuiApp(ReportingApp):
     def action_changes(self) -> None:
         self._go_to(ChangesScreen)
 
+    def action_draft_advice(self) -> None:
+        """Draft the most severe alarm's edit, and show it in the settings."""
+        if self.controller.draft_advice():
+            if isinstance(self.screen, EditScreen):
+                self.screen.show_draft()
+            else:
+                self._go_to(EditScreen)
+
+    def action_explain(self) -> None:
+        if isinstance(self.screen, Explains):
+            self.explain(*self.screen.topics())
+
+    def explain(self, topics: Sequence[Topic], index: int) -> None:
+        """Show the card of one of `topics`, with arrows to the others."""
+        if topics and not isinstance(self.screen, CardScreen):
+            self.push_screen(CardScreen(self.controller, topics, index))
+
     def action_checkpoints(self) -> None:
         self._go_to(CheckpointScreen)
 
@@ -467,6 +490,9 @@ class PpoTuiApp(ReportingApp):
 
     def on_main_screen_chart_zoomed(self) -> None:
         self._show_page("chart", lambda: ChartScreen(self.controller, self.main.charts))
+
+    def on_main_screen_explained(self, message: MainScreen.Explained) -> None:
+        self.explain(message.topics, message.index)
 
     def on_main_screen_settings_zoomed(self) -> None:
         self.action_edit()

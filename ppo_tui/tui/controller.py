@@ -24,6 +24,7 @@ from ..protocol import (
     StepMinibatches,
     StepUpdates,
     Stop,
+    SuggestedEdit,
     UpdateInspected,
     WatchUpdate,
 )
@@ -203,6 +204,19 @@ class Controller:
     def set_value(self, key: str, value: Any) -> None:
         """Ask for a valid value."""
         self.session.send(self.editor.ask(key, value))
+
+    @property
+    def advice(self) -> SuggestedEdit | None:
+        """The edit advised by the most severe alarm with one."""
+        known = self.view.settings
+        return next((a.edit for a in self.view.worst_alarms if a.edit and a.edit.key in known), None)
+
+    def draft_advice(self) -> bool:
+        """Draft the advised edit; False without one."""
+        if (advice := self.advice) is None:
+            return False
+        self.editor.draft(advice.key, advice.value)
+        return True
 
     def apply_drafts(self) -> int:
         """Ask for all drafts; return their number."""

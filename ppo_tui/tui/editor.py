@@ -10,6 +10,7 @@ from ..config.schedules import schedule_key
 from ..errors import ConfigError
 from ..protocol import Cause, CommandRefused, Event, Rewound, SettingChanged, SetValue, UpdateFinished, WithdrawValue
 from .session import HistoryRestarted
+from .verdicts import missing
 from .view import History, RunView
 
 _DEFAULT = "optim.learning_rate"
@@ -42,8 +43,12 @@ class Editor:
 
     @property
     def keys(self) -> list[str]:
-        """Dotted names in the order of the screen: the optimiser's first."""
-        return sorted((key for key in LIVE_FIELDS if key in self._view.settings), key=lambda key: key[:5] != "optim")
+        """Dotted names in the order of the screen: the optimiser's first.
+
+        Those that the run's algorithm does not use are left out.
+        """
+        known = (key for key in LIVE_FIELDS if key in self._view.settings and not missing(self._view, key))
+        return sorted(known, key=lambda key: key[:5] != "optim")
 
     @property
     def position(self) -> int:
@@ -108,6 +113,16 @@ class Editor:
         """Draft one step up (+1) or down (−1) for the selected setting."""
         if field := self.field:
             self._draft(field.key, _nudged(field, self.drafted(field.key), direction))
+
+    def draft(self, key: str, value: Any) -> None:
+        """Draft a value of any setting, and put the cursor there.
+
+        Raises:
+            ConfigError: it is not a value for this setting.
+        """
+        checked = parse_live_value(key, value)
+        self._selected = key
+        self._draft(key, checked)
 
     def draft_typed(self, text: str) -> None:
         """Draft a value as it was typed: a number, or "off".

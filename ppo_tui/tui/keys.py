@@ -100,6 +100,7 @@ KEYS: tuple[Key, ...] = (
     Key("nudge-down", "minus,underscore", "nudge(-1)", "-", contexts=(SETTINGS_PANEL, EDIT)),
     Key("type", "enter", "type", "⏎", "Type a value (in the settings).", "Type", "Settings", (EDIT,)),
     Key("apply", "a", "apply", "a", "Apply the drafts (in the settings).", "Apply", "Settings", (EDIT,)),
+    Key("draft", "F", "draft_advice", "F", "Draft the change that the alarm advises.", "", "Settings", _APP),
     Key("undo", "u", "undo", "u", "Undo the newest change of a setting.", "", "Settings", _APP),
     Key("redo", "ctrl+r", "redo", "^r", "Redo the change undone last.", "", "Settings", _APP),
     Key(
@@ -137,7 +138,7 @@ KEYS: tuple[Key, ...] = (
         _PLACES,
     ),
     Key("down", "down,j", "move(0, 1)", "↓", contexts=_PLACES),
-    Key("left", "left,h", "move(-1, 0)", "←", contexts=_PLACES),
+    Key("left", "left,h", "move(-1, 0)", "← →", label="Cursor", contexts=_PLACES, footers=(CHART,)),
     Key("right", "right,l", "move(1, 0)", "→", contexts=_PLACES),
     Key("page-up", "pageup", "page(-1)", "⇞⇟", "Move by a page; home and end: to the ends.", "", "Panels", _PLACES),
     Key("page-down", "pagedown", "page(1)", "⇟", contexts=_PLACES),
@@ -390,6 +391,16 @@ KEYS: tuple[Key, ...] = (
     Key("close-microscope", "escape", "back", "esc", label="Back", contexts=(MICROSCOPE,)),
     Key("checkpoints", "C", "checkpoints", "C", "See the checkpoints; go back (rewind) to one.", "", "Screens", _APP),
     Key("runs", "r", "runs", "r", "See all runs here.", "Runs", "Screens", _APP),
+    Key(
+        "explain",
+        "i",
+        "explain",
+        "i",
+        "Explain the chosen thing: a card with its formula, healthy range, value now, and advice.",
+        "Why",
+        "Screens",
+        _APP,
+    ),
     Key("traceback", "t", "traceback", "t", "Read the traceback of a failed run.", "Trace", "Screens", _APP),
     Key("help", "question_mark,f1", "help", "?", "Show this help (F1 too).", "Help", "Screens", _APP),
     Key(

@@ -16,6 +16,7 @@ from ..plotting.series import FloatArray, Series
 from .view import EPISODE_RETURNS
 
 TREND_UPDATES = 10
+_ADDED = "metric:"
 _SPARKS = "▁▂▃▄▅▆▇█"
 
 
@@ -40,15 +41,17 @@ class Curve:
 
     Attributes:
         label: its name in the legend.
+        short: the same where there is little room.
         pane: the part of the chart that it is drawn in, 0 on top.
-        shadow: another series, drawn as a shadow behind it.
+        games: the series of the single values that it is the mean of, drawn as points behind it.
     """
 
     metric: Metric
     label: str = ""
     pattern: Pattern = Pattern.SOLID
     pane: int = 0
-    shadow: str | None = None
+    games: str | None = None
+    short: str = ""
 
 
 SMOOTHINGS = (0.05, 0.15, 0.0)
@@ -68,6 +71,11 @@ class ChartSpec:
     title: str
     curves: tuple[Curve, ...]
     smoothing: float = SMOOTHINGS[0]
+
+    @property
+    def added(self) -> bool:
+        """Whether a user added it."""
+        return self.id.startswith(_ADDED)
 
 
 RETURN = Metric(MEAN_RETURN, "return")
@@ -93,10 +101,19 @@ PHASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 """The parts of an update's time: a sign, a word, and the metrics that add up to it."""
 
 CHARTS: tuple[ChartSpec, ...] = (
-    # The return is a mean already: of the last 100 episodes, which lie behind it.
-    ChartSpec("return", "Return", (Curve(RETURN, shadow=EPISODE_RETURNS),), smoothing=0.0),
-    ChartSpec("loss", "", (Curve(POLICY_LOSS, "π loss"), Curve(VALUE_LOSS, "V loss", Pattern.DASHED, pane=1))),
-    ChartSpec("kl", "", (Curve(KL, "KL"), Curve(CLIPPED, "clipped", Pattern.DASHED, pane=1))),
+    # The return is a mean already, so that smoothing would only make it lag.
+    ChartSpec(
+        "return",
+        "Return",
+        (Curve(RETURN, "mean of 100 games", games=EPISODE_RETURNS, short="mean of 100"),),
+        smoothing=0.0,
+    ),
+    ChartSpec(
+        "loss",
+        "Loss",
+        (Curve(POLICY_LOSS, "policy", short="π"), Curve(VALUE_LOSS, "value", Pattern.DASHED, pane=1, short="V")),
+    ),
+    ChartSpec("kl", "", (Curve(KL, "KL"), Curve(CLIPPED, "clipped", Pattern.DASHED, pane=1, short="clip"))),
     ChartSpec("entropy", "Entropy", (Curve(ENTROPY),)),
     ChartSpec("fps", "Speed", (Curve(FPS),)),
 )
@@ -104,7 +121,7 @@ CHARTS: tuple[ChartSpec, ...] = (
 
 def chart_of(key: str) -> ChartSpec:
     """A chart of any metric."""
-    return ChartSpec(f"metric:{key}", key, (Curve(Metric(key, key)),))
+    return ChartSpec(f"{_ADDED}{key}", key, (Curve(Metric(key, key)),))
 
 
 def trend(values: FloatArray) -> int:

@@ -94,7 +94,13 @@ _PLAIN = {
     **dict.fromkeys("▁▄", "_"),
     **dict(zip("▂▃▅▆▇█", ".-+*%#", strict=True)),
     **dict(zip("▓▒░", "%+-", strict=True)),
-    **dict(zip("▲▼▾▸▶◂◀→←↑↓↻↶★◆✓✗■○●•·‖⏎⇧±×−–—…ελγ²₁₂", "^vv>><<><^v@<*+vxXooo.=<^~x---.elg212", strict=True)),
+    **dict(
+        zip(
+            "▲▼▾▸▶◂◀→←↑↓↗↘↻↶★◆✓✗■○●•·‖⏎⇧±×–—…−≈≤≥ελγσβθαπδΣΔ∇∞Âˡᵏ′²₁₂",
+            "^vv>><<><^v/\\@<*+vxXooo.=<^~x--.-~<>elgsbtapdSDdoAlk'212",
+            strict=True,
+        )
+    ),
 }
 
 

@@ -12,9 +12,10 @@ from typing import Any
 from ..config.live import LIVE_FIELDS
 from ..config.schedules import EFFECTIVE_METRICS, SCHEDULED, course_of, read_schedule, schedule_key
 from ..expectations import MEAN_RETURN, Forecast, Standing
+from ..explanations import ALARMS, alarm_key
 from ..plotting import formats
 from ..plotting.marks import Mark, MarkKind
-from ..plotting.series import LIVE_POINTS, Series
+from ..plotting.series import LIVE_POINTS, Sample, Series
 from ..protocol import (
     Alarm,
     Cause,
@@ -25,6 +26,7 @@ from ..protocol import (
     Evaluated,
     Event,
     Level,
+    Recovered,
     Rewound,
     RolloutProgress,
     RunFinished,
@@ -121,15 +123,19 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True)
 class LogEntry:
-    """One line of the log; `elapsed` is in seconds of the run.
+    """One line of the log.
 
-    Of lines with one `topic` only the newest is kept.
+    Attributes:
+        elapsed: seconds of the run.
+        topic: the key of its explanation, where its kind does not tell.
+        slot: of lines with the same one only the newest is kept; empty for a line that stays.
     """
 
     elapsed: float
     kind: Kind
     text: str
     topic: str = ""
+    slot: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,6 +160,7 @@ class RunView:
         marks: those on the curves, oldest first.
         inspections: the updates that somebody looked at.
         standing: the run beside the measured curve of its preset.
+        alarms: those of the diagnostics that hold now, by name.
         history: the edits of the present branch, to undo and redo.
         checkpoints: oldest first; one saved to the same path replaces the one before.
         version: grows with every event; nothing has changed for a screen while it stays.
@@ -172,12 +179,14 @@ class RunView:
         self.learning: UpdateProgress | None = None
         self.workers: tuple[WorkerInfo, ...] = ()
         self.series: defaultdict[str, Series] = defaultdict(lambda: Series(LIVE_POINTS))
+        self.series[EPISODE_RETURNS] = Sample(LIVE_POINTS)
         self.settings: dict[str, Any] = {}
         self.changes: list[SettingChanged] = []
         self.marks: list[Mark] = []
         self.history = History()
         self.standing = Standing()
         self.inspections = Inspections()
+        self.alarms: dict[str, Alarm] = {}
         self.episodes = 0
         self.best: EpisodeFinished | None = None
         self.checkpoints: list[Checkpoint] = []
@@ -204,6 +213,14 @@ class RunView:
     @property
     def total_steps(self) -> int:
         return self.started.total_steps if self.started else 0
+
+    @property
+    def worst_alarms(self) -> list[Alarm]:
+        """The present alarms, the most severe first; none after the end."""
+        if self.finished:
+            return []
+        order = list(ALARMS)
+        return sorted(self.alarms.values(), key=lambda alarm: (alarm.level is not Level.ERROR, order.index(alarm.name)))
 
     @property
     def checkpoint(self) -> CheckpointSaved | None:
@@ -240,8 +257,10 @@ class RunView:
 
     def configured(self, key: str) -> Any:
         """A setting as the run began, by dotted name, or None."""
-        section, _, name = key.partition(".")
-        return self.started.config.get(section, {}).get(name) if self.started else None
+        table: Any = self.started.config if self.started else None
+        for part in key.split("."):
+            table = table.get(part) if isinstance(table, dict) else None
+        return table
 
     def course(self, key: str, *, after_edit: bool = False) -> Course | None:
         """The course of a live setting from here on, if any.
@@ -259,6 +278,11 @@ class RunView:
         """The next milestone, if the run goes on as its reference did."""
         return None if self.state.is_final else self.standing.forecast(self.fps)
 
+    @property
+    def solving(self) -> Forecast | None:
+        """The threshold of the environment, under the same condition."""
+        return None if self.state.is_final else self.standing.solving(self.fps)
+
     # ── The fold ────────────────────────────────────────────────────────────────────────────────────────────
 
     @singledispatchmethod
@@ -274,6 +298,7 @@ class RunView:
     @_on.register
     def _(self, event: RunStarted) -> None:
         self.started = event
+        self.alarms.clear()
         self.finished = None  # a run resumed after its end begins once more
         for key, field in LIVE_FIELDS.items():
             section, _, name = key.partition(".")
@@ -316,7 +341,7 @@ class RunView:
         self.series[EPISODE_RETURNS].append(event.step, event.episode_return)
         if self.best is None or event.episode_return > self.best.episode_return:
             self.best = event
-            self._write(event, Kind.EPISODE, describe_best(event), topic="best episode")
+            self._write(event, Kind.EPISODE, describe_best(event), slot="best episode")
 
     @_on.register
     def _(self, event: UpdateFinished) -> None:
@@ -353,7 +378,7 @@ class RunView:
         self.checkpoints.append(Checkpoint(event, self.series[MEAN_RETURN].last))
         self.marks.append(Mark(event.step, MarkKind.CHECKPOINT, f"checkpoint ({event.reason})"))
         # One that somebody asked for is news; the run's own ones are its course.
-        self._write(event, Kind.CHECKPOINT, topic="" if event.reason == "manual" else f"checkpoint {event.reason}")
+        self._write(event, Kind.CHECKPOINT, slot="" if event.reason == "manual" else f"checkpoint {event.reason}")
 
     @_on.register
     def _(self, event: Evaluated) -> None:
@@ -371,6 +396,7 @@ class RunView:
         for series in self.series.values():
             series.rewind(event.step)
         self.step, self.update = event.step, event.update
+        self.alarms.clear()
         self.rollout = self.learning = None
         self.inspections.rewind(event.update)
         self._pace.clear()
@@ -386,7 +412,14 @@ class RunView:
     @_on.register
     def _(self, event: Alarm) -> None:
         kind = {Level.WARNING: Kind.WARNING, Level.ERROR: Kind.ERROR}.get(event.level, Kind.INFO)
-        self._write(event, kind)
+        if known := event.name in ALARMS:
+            self.alarms[event.name] = event
+        self._write(event, kind, topic=alarm_key(event.name) if known else "")
+
+    @_on.register
+    def _(self, event: Recovered) -> None:
+        self.alarms.pop(event.name, None)
+        self._write(event, Kind.INFO, topic=alarm_key(event.name) if event.name in ALARMS else "")
 
     @_on.register
     def _(self, event: RunFinished) -> None:
@@ -398,12 +431,12 @@ class RunView:
         kind = Kind.ERROR if event.state is RunState.FAILED else Kind.STATE
         self._write(event, kind)
 
-    def _write(self, event: Event, kind: Kind, text: str = "", *, topic: str = "") -> None:
+    def _write(self, event: Event, kind: Kind, text: str = "", topic: str = "", *, slot: str = "") -> None:
         """Add a line to the log, the event's own wording by default."""
-        if topic and (former := next((line for line in reversed(self.log) if line.topic == topic), None)):
+        if slot and (former := next((line for line in reversed(self.log) if line.slot == slot), None)):
             self.log.remove(former)
-        self._append(event.elapsed, kind, text or describe(event, brief=True) or "", topic)
+        self._append(event.elapsed, kind, text or describe(event, brief=True) or "", topic, slot)
 
-    def _append(self, elapsed: float, kind: Kind, text: str, topic: str = "") -> None:
-        self.log.append(LogEntry(elapsed, kind, one_line(text), topic))
+    def _append(self, elapsed: float, kind: Kind, text: str, topic: str = "", slot: str = "") -> None:
+        self.log.append(LogEntry(elapsed, kind, one_line(text), topic, slot))
         self.logged += 1

@@ -16,6 +16,7 @@ from ppo_tui.launch import TrainRequest, prepare
 from ppo_tui.plotting.formats import about
 from ppo_tui.protocol import (
     Alarm,
+    EpisodeFinished,
     Event,
     Level,
     Rewound,
@@ -100,6 +101,54 @@ def test_a_rewind_takes_milestones_back():
     assert standing.reached == [(10.0, 100_000), (30.0, 200_000)]  # a drop takes nothing back
     standing.apply(Rewound(path="", step=150_000, update=1))
     assert standing.reached == [(10.0, 100_000)]
+
+
+# ── The threshold ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def begun(threshold: float | None, reference: Reference = REFERENCE) -> Event:
+    return decode_event(encode(msgspec.structs.replace(start(reference), reward_threshold=threshold)))
+
+
+def games(count: int, step: int = 0) -> list[Event]:
+    return [EpisodeFinished(env=0, episode_return=1.0, length=9, step=step) for _ in range(count)]
+
+
+def test_a_run_has_solved_its_environment_by_a_hundred_games_and_not_by_luck():
+    lucky = folded(begun(0.7), *games(99), update(1, 1.0))
+    assert lucky.threshold == 0.7
+    assert lucky.solved is lucky.best is None
+    for event in (*games(1), update(2, 0.6), update(3, 0.71), update(4, 0.9), update(5, 0.2)):
+        lucky.apply(event)
+    assert lucky.solved == 300_000
+    assert lucky.best == (0.9, 400_000)
+    lucky.apply(Rewound(path="", step=200_000, update=2))
+    assert lucky.solved is None
+    assert lucky.best == (0.6, 200_000)
+
+
+def test_games_of_an_abandoned_branch_count_no_more():
+    standing = folded(begun(0.7), *games(60, 100), *games(60, 300_000), Rewound(path="", step=200_000, update=2))
+    for event in (*games(39, 250_000), update(3, 1.0)):
+        standing.apply(event)
+    assert standing.solved is None
+
+
+def test_the_time_to_the_threshold_is_that_of_the_reference():
+    standing = folded(begun(30.0), update(1, 12.0))
+    forecast = standing.solving(500.0)
+    assert forecast is not None
+    assert forecast == standing.forecast(500.0)  # 30 is the next milestone too
+    assert folded(begun(None), update(1, 12.0)).solving(500.0) is None
+    assert folded(begun(30.0), *games(100), update(1, 31.0)).solving(500.0) is None
+    other = msgspec.structs.replace(REFERENCE, same=False)
+    assert folded(begun(30.0, other), update(1, 12.0)).solving(500.0) is None
+
+
+def test_a_record_without_a_threshold_is_still_read():
+    line = msgspec.json.decode(encode(started()))
+    del line["reward_threshold"]
+    assert folded(decode_event(msgspec.json.encode(line))).threshold is None
 
 
 # ── News ────────────────────────────────────────────────────────────────────────────────────────────────────

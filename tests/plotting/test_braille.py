@@ -8,10 +8,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from ppo_tui.plotting import plot as plotting
+from ppo_tui.plotting import axes
 from ppo_tui.plotting.braille import ASCII, BRAILLE, Pattern, draw, envelope, pack
-from ppo_tui.plotting.marks import Mark, MarkKind
-from ppo_tui.plotting.picture import Picture
+from ppo_tui.plotting.marks import Mark, MarkKind, marks_near
+from ppo_tui.plotting.picture import Entry, Picture, write_legend
 from ppo_tui.plotting.plot import Line, plot
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
@@ -166,6 +166,83 @@ def test_a_shape_looks_the_same_at_every_magnitude(scale):
     assert any("┤" in row for row in text([line(shape * scale)], 40, 9))
 
 
+# ── Points, guides, flat curves ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("glyphs", [ASCII, BRAILLE], ids=["ascii", "braille"])
+def test_points_are_joined_by_nothing(glyphs):
+    games = line([0, 1] * 200, points=True, shadow=True)
+    rows = [row[4:] for row in text([games], 40, 12, glyphs=glyphs)]
+    assert rows[0].strip()
+    assert rows[10].strip()
+    assert "".join(rows[1:10]).strip() == ""
+    assert all(row[4:].strip() for row in text([line([0, 1] * 200)], 40, 12, glyphs=glyphs))
+
+
+def test_a_curve_that_hardly_moves_looks_flat():
+    for log in (False, True):
+        rows = text([line(np.linspace(1.381, 1.378, 50))], 40, 12, log=log)
+        drawn = [index for index, row in enumerate(rows[:-1]) if any("⠁" <= char <= "⣿" for char in row)]
+        assert drawn in ([5], [5, 6], [6], [4, 5]), rows
+
+
+def test_a_guide_is_drawn_where_it_is_near_and_leaves_the_axis_alone_where_it_is_far():
+    def drawn(level: float) -> tuple[list[str], set[str]]:
+        guide = Line(np.array([0.0, 9.0]), np.full(2, level), "threshold", Pattern.DASHED, shadow=True, guide=True)
+        picture = plot([guide, line(np.linspace(0, 50, 10))], 40, 12).picture
+        return picture.text(), {style for row in picture.rows() for _, style in row}
+
+    near, styles = drawn(90.0)
+    assert "threshold" in styles
+    assert near != text([line(np.linspace(0, 50, 10))], 40, 12)
+    far, styles = drawn(475.0)
+    assert "threshold" not in styles
+    assert far == text([line(np.linspace(0, 50, 10))], 40, 12)
+    assert "no data yet" in "".join(text([Line(np.array([0.0, 9.0]), np.full(2, 1.0), "threshold", guide=True)], 40, 9))
+
+
+def test_a_sign_stands_at_its_point():
+    star = Line(np.array([5.0]), np.array([9.0]), "threshold", shadow=True, points=True, sign="★")
+    rows = text([star, line(np.arange(10.0))], 40, 10)
+    assert "★" in rows[0]
+    assert "*" in text([star, line(np.arange(10.0))], 40, 10, glyphs=ASCII)[0]
+
+
+def test_the_axis_says_its_unit_where_there_is_room():
+    assert text([line(np.arange(100.0))], 60, 8, unit="steps")[-1].endswith(" steps")
+    assert "steps" not in text([line(np.arange(100.0))], 20, 8, unit="steps")[-1]
+
+
+def test_a_low_chart_has_two_labels_at_least():
+    assert sum("┤" in row for row in text([line(np.linspace(-21, 21, 50))], 40, 7)) >= 2
+
+
+# ── The legend ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def legend(width: int, *values: str, glyphs=BRAILLE) -> str:
+    picture = Picture(width, 3)
+    short = Entry("╌", "as shipped", "", "reference")
+    longer = Entry("╌", "breakout as shipped", values[-1], "reference", short)
+    entries = [Entry("━", "mean of 100 games", value, "curve-1") for value in values[:-1]]
+    write_legend(picture, glyphs, [("Return", "title")], [*entries, longer])
+    return picture.text()[0].strip()
+
+
+def test_a_legend_gets_shorter_from_its_end_until_it_fits():
+    assert legend(80, "482", "310") == "Return ━ mean of 100 games 482      ╌ breakout as shipped 310"
+    assert legend(60, "482", "310") == "Return ━ mean of 100 games 482      ╌ as shipped"
+    assert legend(40, "482", "310") == "Return ━ 482"
+    assert legend(20, "482", "310").startswith("Return ━ 482")
+
+
+def test_a_legend_stands_still_while_its_values_change():
+    assert legend(80, "482", "310").index("╌") == legend(80, "-6.9e-4", "310").index("╌")
+    for width in range(30, 90):
+        shapes = {legend(width, "1", value).partition("╌")[2].rstrip("0123456789.-e ") for value in ("3", "-6.9e-4")}
+        assert len(shapes) == 1, width
+
+
 # ── Golden pictures ─────────────────────────────────────────────────────────────────────────────────────────
 
 HILL = np.array([0.0, 1, 4, 9, 10, 9, 4, 1, 0, np.nan, np.nan, 5, 5])
@@ -177,7 +254,7 @@ GOLDEN_BRAILLE = [
     "  │    ⢀⡞   ⡇  ⢳⡀          ┊  ",
     "  │   ⢀⡼    ⡇   ⢧⡀         ⠈⠉⠉",
     "  │  ⢠⠞┊    ⡇    ⠳⡄        ┊  ",
-    " 0┤⡤⠖⠋ ┊    ⡇   ▴ ⠙⠲⢤⡀     ↶  ",
+    " 0┤⡤⠖⠋ ±    ⡇   ▴ ⠙⠲⢤⡀     ↶  ",
     "   0          5         10    ",
 ]
 GOLDEN_ASCII = [
@@ -186,7 +263,7 @@ GOLDEN_ASCII = [
     "  |    _|   |  |_          ___",
     "  |   _|    |   |_         :  ",
     "  |  _|:    |    |_        :  ",
-    " 0+||' :    |   ^ '||_     <  ",
+    " 0+||' +    |   ^ '||_     <  ",
     "   0          5         10    ",
 ]
 GOLDEN_LETTERS = [
@@ -249,10 +326,19 @@ def test_letters_never_lie_on_one_another():
     assert all(letter in "".join(text(runs, 40, 6)) for letter in "ABCD")
 
 
+@pytest.mark.parametrize(("glyphs", "signs"), [(BRAILLE, "±↶▴"), (ASCII, "+<^")], ids=["braille", "ascii"])
+def test_marks_in_one_place_do_not_hide_one_another(glyphs, signs):
+    marks = [Mark(20, kind, kind.name) for kind in MarkKind]
+    rows = text([line([9.0] * 40)], 30, 9, marks=marks, glyphs=glyphs)
+    column = rows[-2].index(signs[-1])
+    assert [rows[-4 + index][column] for index in range(3)] == list(signs)
+    assert [mark.text for mark in marks_near(marks, 21, 2)] == ["EDIT", "REWIND", "CHECKPOINT"]
+
+
 def test_hundreds_of_marks_are_as_many_columns_as_there_are():
     marks = [edit(step) for step in np.linspace(0, 99, 500)]
     rows = text([line(np.zeros(100))], 30, 6, marks=marks)
-    assert rows[0].count("┊") == len(rows[0].partition("│")[2])
+    assert set(rows[0].partition("┤")[2]) == {"┊"}
 
 
 def test_only_what_changed_is_told():
@@ -281,24 +367,25 @@ def test_a_growing_curve_changes_few_cells():
 @example(459373130978.1555, 6.103515625e-05, 1)
 def test_ticks_are_few_round_and_within(low, span, most):
     high = low + span
-    ticks = plotting.linear_ticks(low, high, most)
+    ticks = axes.linear_ticks(low, high, most)
     assert len(ticks) <= most
     assert all(low - 1e-6 * span <= tick <= high + 1e-6 * span for tick in ticks)
 
 
 def test_labels_are_short_and_round():
-    assert plotting.labels([0.0, 250_000.0, 500_000.0]) == ["0", "250K", "500K"]
-    assert plotting.labels([0.0, 500_000.0, 1_000_000.0]) == ["0", "0.5M", "1.0M"]
-    assert plotting.labels([0.05, 0.1, 0.15]) == ["0.05", "0.10", "0.15"]
-    assert plotting.labels([-2e-5, 0.0, 2e-5]) == ["-2e-5", "0", "2e-5"]
-    assert plotting.labels([1.01e-5, 1.02e-5, 1.03e-5]) == ["1.01e-5", "1.02e-5", "1.03e-5"]
-    assert plotting.labels([1_000_000.0, 1_000_200.0]) == ["1.0000M", "1.0002M"]
+    assert axes.labels([0.0, 250_000.0, 500_000.0]) == ["0", "250K", "500K"]
+    assert axes.labels([0.0, 500_000.0, 1_000_000.0]) == ["0", "0.5M", "1.0M"]
+    assert axes.labels([-1_000.0, 0.0, 1_000.0]) == ["-1,000", "0", "1,000"]  # as numbers elsewhere
+    assert axes.labels([0.05, 0.1, 0.15]) == ["0.05", "0.10", "0.15"]
+    assert axes.labels([-2e-5, 0.0, 2e-5]) == ["-2e-5", "0", "2e-5"]
+    assert axes.labels([1.01e-5, 1.02e-5, 1.03e-5]) == ["1.01e-5", "1.02e-5", "1.03e-5"]
+    assert axes.labels([1_000_000.0, 1_000_200.0]) == ["1.0000M", "1.0002M"]
 
 
 @settings(max_examples=30)
 @given(st.lists(st.floats(1e-9, 1e12), min_size=1, max_size=30))
 def test_logarithmic_ticks_lie_within(values):
     low, high = min(values), max(values)
-    ticks = plotting.decade_ticks(np.log10(low), np.log10(high), 5)
+    ticks = axes.decade_ticks(np.log10(low), np.log10(high), 5)
     assert all(low * (1 - 1e-9) <= tick <= high * (1 + 1e-9) for tick in ticks)
     assert len(ticks) <= 5

@@ -28,21 +28,35 @@ from ppo_tui.text import one_line
         (math.nan, "–"),
         (-math.inf, "-∞"),
         (1e300, "1e300"),
+        (0.000109, "1.1e-4"),
+        (0.0005, "5.0e-4"),
+        (-0.000693, "-6.9e-4"),
+        (-1220.4, "-1,220"),
+        (7824, "7,824"),
+        (999.7, "1,000"),
     ],
 )
 def test_numbers_have_a_fixed_count_of_digits(value, text):
     assert formats.number(value) == text
 
 
-def test_an_exact_value_has_six_digits():
-    assert [formats.exact(value) for value in (0.00451237, 57.3125, -math.inf, math.nan)] == [
-        "0.00451237", "57.3125", "-∞", "–",
+def test_an_exact_value_has_five_digits_in_the_same_notation():
+    values = (0.00451237, 57.3125, 1234.56, 120_064.0, 1.5e-7, 0.0, -math.inf, math.nan)
+    assert [formats.exact(value) for value in values] == [
+        "0.0045124", "57.312", "1,234.6", "120,064", "1.5000e-7", "0.00", "-∞", "–",
     ]  # fmt: skip
 
 
 @given(st.floats())
-def test_any_number_is_short(value):
-    assert 0 < len(formats.number(value)) <= 9
+def test_any_number_fits_its_cells(value):
+    assert 0 < len(formats.number(value)) <= formats.NUMBER_CELLS
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0012461, "0.00125"), (9.4e-4, "9.4e-4"), (0.9995, "0.9995"), (4, "4"), (None, "off")]
+)
+def test_settings_have_three_digits_and_discounts_four(value, text):
+    assert formats.setting(value) == text
 
 
 @pytest.mark.parametrize(

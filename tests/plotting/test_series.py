@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ppo_tui.plotting.series import Series, bucket_means, extent_of, read_metrics, smoothed
+from ppo_tui.plotting.series import Sample, Series, bucket_means, extent_of, read_metrics, smoothed
 from ppo_tui.tui.metrics import sparkline, trend
 
 
@@ -21,6 +21,16 @@ def test_a_series_keeps_everything_it_was_given():
     assert series.steps.tolist() == list(range(1000))
     assert math.isnan(series.values[7])
     assert series.values[999] == series.last == 499.5
+
+
+def test_a_sample_of_single_values_is_even_and_not_of_extremes():
+    games = Sample(100)
+    rng = np.random.default_rng(0)
+    for step in range(10_000):
+        games.append(step, rng.normal())
+    assert 50 < len(games) <= 100
+    assert set(np.diff(games.steps)) == {128}
+    assert np.mean(np.abs(games.values) < 0.67) == pytest.approx(0.5, abs=0.15)  # half of all lie there
 
 
 def test_steps_never_run_backwards():

@@ -150,6 +150,8 @@ def test_the_measured_curve_lies_behind_the_return_as_far_as_the_run(runs):
     record.curves = {key: curve for key, curve in record.curves.items() if key == "rollout/ep_rew_mean"}
     _, with_curve = draw([record])
     assert "cartpole as measured, 3 seeds" in with_curve
-    record.started = msgspec.structs.replace(record.started, reference=None)
+    assert "solved 475" in with_curve
+    record.started = msgspec.structs.replace(record.started, reference=None, reward_threshold=None)
     _, without = draw([record])
     assert "as measured" not in without
+    assert "solved" not in without

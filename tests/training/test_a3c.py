@@ -16,8 +16,10 @@ import torch
 
 from ppo_tui import Trainer, load_policy, load_preset
 from ppo_tui.config import OptimConfig
+from ppo_tui.config.live import LIVE_FIELDS
 from ppo_tui.envs import make_env
 from ppo_tui.errors import ConfigError
+from ppo_tui.explanations import absence
 from ppo_tui.ppo import Hyperparameters, build_policy
 from ppo_tui.ppo.optimizers import make_optimizer
 from ppo_tui.ppo.recurrent import RecurrentContext
@@ -43,13 +45,25 @@ from ppo_tui.protocol import (
 from ppo_tui.training import examine
 from ppo_tui.training.a3c import A3CEngine
 from ppo_tui.training.a3c.own_envs import OwnEnvs
-from ppo_tui.training.a3c.shared import SharedLayout, SharedMemory, SharedOptimizer
+from ppo_tui.training.a3c.shared import LIVE, SharedLayout, SharedMemory, SharedOptimizer
 from ppo_tui.training.a3c.worker import A3CSetup, ActorLearner
 from ppo_tui.training.checkpoint.resume import ResumePoint
 from ppo_tui.training.checkpoint.snapshot import read_checkpoint
 from ppo_tui.training.ppo_engine import PPOEngine
 from ppo_tui.workers.shared_memory import allocate_private
 from tests.training.test_trainer import Recorder
+
+
+def test_settings_without_a_use_are_those_that_its_workers_do_not_read():
+    class Run:
+        def configured(self, name):
+            return {"run.algorithm": "a3c", "ppo.surrogate": "none"}.get(name)
+
+        setting = configured
+
+    used = {key for key in LIVE_FIELDS if not absence(key, Run())}
+    assert {key.rpartition(".")[2] for key in used} == set(LIVE)
+
 
 SMALL = ["rollout.num_envs=2", "policy.hidden=[16]", "rollout.steps=8"]
 

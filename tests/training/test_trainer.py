@@ -114,6 +114,7 @@ def test_the_stream_of_events_tells_the_whole_run():
     recorder = trained()
     started, finished = recorder.events[0], recorder.events[-1]
     assert isinstance(started, RunStarted)
+    assert started.reward_threshold == 475
     assert isinstance(finished, RunFinished)
     assert (finished.state, finished.exit_code, finished.step, finished.update) == (RunState.FINISHED, 0, 1024, 4)
     assert [event.state for event in recorder.of(StateChanged)] == [RunState.TRAINING]

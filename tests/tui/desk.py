@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from textual.pilot import Pilot
+from textual.widget import Widget
 from textual.widgets import Static
 
 from ppo_tui.protocol import Event, RunFinished, RunState
@@ -41,6 +42,10 @@ class Desk:
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def click(self, target: Widget | type[Widget] | str, offset: tuple[int, int] = (1, 0)) -> None:
+        await self.pilot.click(target, offset=offset)
         await self.pilot.pause()
 
     async def pass_time(self, seconds: float) -> None:

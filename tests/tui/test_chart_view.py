@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ppo_tui.plotting.marks import Mark, MarkKind, mark_near, neighbour
+from ppo_tui.plotting.marks import Mark, MarkKind, marks_near, neighbour
 from ppo_tui.tui.chart_view import ChartView, room_to_grow
 from ppo_tui.tui.widgets.chart_grid import arrange
 
@@ -100,9 +100,9 @@ def test_marks_near_the_cursor():
     marks = [
         Mark(10, MarkKind.EDIT, "far edit"), Mark(12, MarkKind.EDIT, "edit"), Mark(13, MarkKind.CHECKPOINT, "saved"),
     ]  # fmt: skip
-    assert mark_near(marks, 13, 3).text == "edit"
-    assert mark_near(marks, 14, 1.5).text == "saved"
-    assert mark_near(marks, 50, 3) is None
+    assert marks_near(marks, 13, 3)[0].text == "edit"
+    assert marks_near(marks, 14, 1.5)[0].text == "saved"
+    assert marks_near(marks, 50, 3) == []
 
 
 def test_the_next_and_the_previous_mark():

@@ -5,19 +5,22 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from textual import events
 from textual.app import App, ComposeResult
 from textual.widgets import OptionList
 
-from ppo_tui.plotting.series import Series, read_metrics
-from ppo_tui.protocol import CheckpointSaved, Rewound, SettingChanged, UpdateFinished
+from ppo_tui.plotting import formats
+from ppo_tui.plotting.series import Series, read_metrics, smoothed
+from ppo_tui.protocol import CheckpointSaved, Event, Rewound, RunStarted, SettingChanged, UpdateFinished
 from ppo_tui.tui.chart_view import ChartView
-from ppo_tui.tui.metrics import Metric
+from ppo_tui.tui.metrics import SMOOTHINGS, Metric
 from ppo_tui.tui.screen_options import Look
 from ppo_tui.tui.screens.charts import ChartScreen, MetricPicker, Readings
 from ppo_tui.tui.widgets.chart import Chart
 from ppo_tui.tui.widgets.chart_grid import ChartGrid
 from ppo_tui.tui.widgets.direct_painting import PaintedSpans
+from ppo_tui.tui.widgets.key_line import KeyLine
 from ppo_tui.tui.widgets.overlay import Overlay, RunCurves
 from tests.tui.desk import DONE, Desk, desk
 from tests.tui.fake import BATCH, recorded
@@ -40,7 +43,7 @@ def updates(*numbers: int, **metrics: float) -> list[UpdateFinished]:
 # ── The cursor ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_one_cursor_stands_in_every_chart_and_reads_exact_values():
+async def test_one_cursor_stands_in_every_chart_and_values_carry_its_sign():
     async with desk(*recorded(30)) as it:
         await it.press("right", "left", "left")
         view = it.app.controller.view
@@ -49,8 +52,12 @@ async def test_one_cursor_stands_in_every_chart_and_reads_exact_values():
         shown = pictures(it)
         assert len(shown) == 5
         for chart, key, sign in (("entropy", "train/entropy_loss", -1), ("fps", "time/fps", 1)):
-            assert f"{sign * view.series[key].at(step):.6g}" in shown[chart][0]
-            assert "●" in "".join(shown[chart])
+            series = view.series[key]
+            at, drawn = smoothed(series.steps, sign * series.values, 200, SMOOTHINGS[0])
+            value = float(drawn[at == step][0])
+            assert value != sign * series.at(step)
+            assert f"━●{formats.number(value)} " in shown[chart][0]
+            assert "●" in "".join(shown[chart][1:])
         assert f"step {step:,.0f}" in shown["return"][-1]
         await it.press("0")
         assert view_of(it).cursor is None
@@ -154,6 +161,20 @@ async def test_a_chart_has_a_screen_of_its_own_that_goes_on():
         assert it.app.screen.query_one(ChartGrid).chosen.spec.id == "entropy"
 
 
+async def test_the_keys_of_its_screen_are_told_apart():
+    async with desk(*recorded(30)) as it:
+        await it.press("m")
+        keys = it.app.screen.query_one(KeyLine).render().plain
+        for entry in ("esc Back", "← → Cursor", "+- Zoom", "< > Pan", "y Log", "o Smooth", "0 All", "tab Next"):
+            assert entry in keys
+        assert "⏎" not in keys
+        await it.press("enter")
+        assert not isinstance(it.app.screen, ChartScreen)
+        keys = it.app.screen.query_one(KeyLine).render().plain
+        assert "Cursor" not in keys
+        assert "Log" not in keys
+
+
 async def test_what_is_set_on_its_screen_stays_set():
     async with desk(*recorded(200)) as it:
         await it.press("up", "m", "y", "o", "plus", "left", "escape")
@@ -180,8 +201,8 @@ async def test_the_range_within_the_window_is_told():
     async with desk(*recorded(3), *updates(4, 5, 6, **{"time/fps": 100.0}), *updates(7, **{"time/fps": 400.0})) as it:
         await it.press("up", "m", "right")
         text = it.app.screen.query_one(Readings).render().plain
-        assert "lowest 100.0" in text
-        assert "here 400" in text
+        assert "lowest 100 " in text
+        assert "here 400.00   raw 400.00" in text
 
 
 async def test_a_chart_s_screen_at_any_size():
@@ -211,17 +232,60 @@ async def test_any_metric_of_the_stream_can_have_a_chart():
         assert len(it.charts_shown()) == 5
 
 
-async def test_more_charts_than_there_is_room_for_come_page_by_page():
+async def test_more_charts_than_there_is_room_for_come_page_by_page_beside_the_return():
     async with desk(*recorded(30)) as it:
         for key in ("train/clip_range", "train/learning_rate", "rollout/ep_len_mean"):
             it.app.screen.query_one(ChartGrid).toggle_metric(key)
         await it.pilot.pause()
-        assert len(it.charts_shown()) < 8
-        seen = set()
+        pages = {}
         for _ in range(8):
             await it.press("down")
-            seen |= set(it.charts_shown())
-        assert len(seen) == 8
+            shown = it.charts_shown()
+            assert shown[0] == "return"
+            ends = {name: rows[-1] for name, rows in pictures(it).items() if "page" in rows[-1]}
+            assert list(ends) == [shown[-1]]
+            pages[ends[shown[-1]].partition("page ")[2][:6]] = shown
+        assert [*sorted(pages)] == ["1/2 ↑↓", "2/2 ↑↓"]
+        assert len({chart for shown in pages.values() for chart in shown}) == 8
+        await it.pilot.resize_terminal(80, 24)
+        await it.press("down")
+        (alone,) = pictures(it).values()
+        grid = it.app.screen.query_one(ChartGrid)
+        assert f"page {grid.charts.index(grid.chosen) + 1}/8 ↑↓" in alone[-1]
+
+
+# ── The return ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def solving(updates: int, threshold: float) -> list[Event]:
+    """A run of an environment that counts as solved at `threshold`."""
+    events = recorded(updates)
+    return [replace(e, reward_threshold=threshold) if isinstance(e, RunStarted) else e for e in events]
+
+
+@pytest.mark.parametrize("ascii", [False, True], ids=["braille", "ascii"])
+async def test_the_return_tells_when_the_environment_was_solved(ascii):
+    async with desk(*solving(300, 8.0), look=Look(ascii=ascii)) as it:
+        standing = it.app.controller.view.standing
+        (score, step), glyphs = standing.best, it.app.screen.query_one(Chart).glyphs
+        rows = pictures(it)["return"]
+        star = glyphs.plain("★")
+        assert f" {star} solved at {formats.count(standing.solved)} " in rows[-1]
+        assert f"best {formats.number(score)} at {formats.count(step)}" in rows[-1]
+        assert any(star in row for row in rows[1:-2])
+        assert rows[-2].rstrip("│┃|# ").endswith("steps")
+        for sample, label in (("━", "mean of 100 games"), ("╍", "solved 8"), ("⢌", "games")):
+            sign = {"━": "---", "╍": "-- ", "⢌": ". ."}[sample] if ascii else sample
+            assert f"{sign} {label}" in rows[0]
+        chart = it.app.screen.query_one("#chart-return", Chart)
+        assert [line.points for line in chart.lines(100, (0.0, 1e6)) if line.style == "shadow"] == [True]
+
+
+async def test_a_return_far_from_the_threshold_keeps_its_axis():
+    async with desk(*solving(30, 475.0)) as far, desk(*recorded(30)) as without:
+        assert "solved 475" in pictures(far)["return"][0]
+        assert "★" not in "".join(pictures(far)["return"])
+        assert pictures(far)["return"][1:] == pictures(without)["return"][1:]
 
 
 async def test_a_filter_that_finds_nothing_says_so():

@@ -7,7 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ...errors import DivergedError
-from ...protocol import Alarm, Event, Level, Rewound, RunResumed, RunStarted, UpdateFinished
+from ...explanations import ALARMS, MAX_BAD_UPDATES, NON_FINITE
+from ...protocol import (
+    Alarm,
+    Event,
+    Level,
+    Recovered,
+    Rewound,
+    RunResumed,
+    RunStarted,
+    SuggestedEdit,
+    UpdateFinished,
+)
 from .readings import Readings
 from .symptoms import SYMPTOMS, Symptom
 
@@ -20,20 +31,38 @@ class _SymptomAlarm:
         self.active = False
         self._streak = 0
 
-    def check(self, run: Readings) -> float | None:
-        """The number behind an alarm to raise now, or None."""
-        if not self.symptom.applies(run) or (value := self.symptom.measure(run)) is None:
+    def check(self, run: Readings) -> Event | None:
+        """The alarm to raise now, the recovery to report, or None."""
+        symptom, text = self.symptom, self.symptom.text
+        if not symptom.applies(run):
+            was_active, self.active, self._streak = self.active, False, 0
+            return _recovered(text.name) if was_active else None  # settings have changed
+        if (value := symptom.measure(run)) is None:
             return None
-        changes = self.symptom.is_well(value) if self.active else self.symptom.is_ill(value)
+        changes = text.is_well(value) if self.active else text.is_ill(value)
         self._streak = self._streak + 1 if changes else 0
-        if self._streak < self.symptom.patience:
+        if self._streak < text.patience:
             return None
         self._streak, self.active = 0, not self.active
-        return value if self.active else None
+        if not self.active:
+            return _recovered(text.name)
+        edit = symptom.edit(value, run)
+        return Alarm(
+            level=Level.WARNING,
+            name=text.name,
+            message=symptom.reason(value, run),
+            suggestion=edit.command if edit else "",
+            value=value,
+            edit=edit,
+        )
 
     def skip(self) -> None:
         """Pass over an update explained by another symptom."""
         self._streak = 0
+
+
+def _recovered(name: str) -> Recovered:
+    return Recovered(name=name, message=f"no longer true: {ALARMS[name].title}")
 
 
 class Diagnostics:
@@ -72,27 +101,10 @@ class Diagnostics:
 
     def _check_symptoms(self) -> None:
         for alarm in self._alarms:
-            symptom = alarm.symptom
-            if any(other.active for other in self._alarms if other.symptom.name in symptom.after):
+            if any(other.active for other in self._alarms if other.symptom.text.name in alarm.symptom.text.after):
                 alarm.skip()
-            elif (value := alarm.check(self._readings)) is not None:
-                self._emit(
-                    Alarm(
-                        level=Level.WARNING,
-                        name=symptom.name,
-                        message=symptom.reason(value, self._readings),
-                        suggestion=symptom.edit(value, self._readings),
-                    )
-                )
-
-
-MAX_BAD_UPDATES = 3
-"""Updates in a row without one finite gradient after which the training counts as diverged."""
-
-NON_FINITE = "non-finite"
-"""Name of the alarms of `GradientMonitor`; the other alarms are those of `SYMPTOMS`."""
-
-NON_FINITE_REMEDY = "try a lower optim.learning_rate, a smaller ppo.clip_range, or rewards of a smaller scale"
+            elif event := alarm.check(self._readings):
+                self._emit(event)
 
 
 class GradientMonitor:
@@ -100,6 +112,7 @@ class GradientMonitor:
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
         self._emit = emit
+        self._raised = False
         self.bad_updates = 0
         """Updates in a row, up to now, that have changed nothing."""
 
@@ -108,6 +121,9 @@ class GradientMonitor:
         bad = metrics["train/nonfinite"]
         if not bad or np.isfinite(metrics["train/loss"] or 0.0):
             self.bad_updates = 0
+            if self._raised and not bad:
+                self._raised = False
+                self._emit(_recovered(NON_FINITE))
             if bad:
                 message = f"update {update}: {bad:.0f} minibatches with a non-finite gradient were skipped"
                 self._alarm(Level.WARNING, message, metrics)
@@ -124,10 +140,20 @@ class GradientMonitor:
         return DivergedError(
             f"the training diverged: {MAX_BAD_UPDATES} updates in a row, up to {update} (step {step:,}), had NaN or "
             "infinite losses or gradients",
-            hint=NON_FINITE_REMEDY,
+            hint=ALARMS[NON_FINITE].remedy,
         )
 
     def _alarm(self, level: Level, message: str, metrics: Mapping[str, float | None]) -> None:
+        self._raised = True
         rate = metrics["train/learning_rate"]
-        suggestion = f"set optim.learning_rate {rate / 10:.3g}" if rate else ""
-        self._emit(Alarm(level=level, name=NON_FINITE, message=message, suggestion=suggestion))
+        edit = SuggestedEdit(key="optim.learning_rate", value=float(f"{rate / 10:.3g}")) if rate else None
+        self._emit(
+            Alarm(
+                level=level,
+                name=NON_FINITE,
+                message=message,
+                suggestion=edit.command if edit else "",
+                value=metrics["train/nonfinite"],
+                edit=edit,
+            )
+        )

@@ -14,6 +14,7 @@ from ...protocol import (
     EpisodeFinished,
     Event,
     SettingChanged,
+    SuggestedEdit,
     UpdateFinished,
     WorkersStatus,
     WorkerState,
@@ -121,10 +122,10 @@ class Readings:
             return annealed
         return next((change.new for change in reversed(self.changes) if change.key == key), self.configured(key))
 
-    def edit(self, key: str, value: float) -> str:
-        """The command to set a live setting, rounded and within range."""
+    def edit(self, key: str, value: float) -> SuggestedEdit:
+        """A value of a live setting, rounded and within range."""
         live = LIVE_FIELDS[key].live
-        return f"set {key} {min(max(value, live.low), live.high):.3g}"
+        return SuggestedEdit(key=key, value=float(f"{min(max(value, live.low), live.high):.3g}"))
 
     def metric(self, key: str) -> float | None:
         """A metric of the newest update; None if missing or not finite."""

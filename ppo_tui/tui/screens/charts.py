@@ -19,6 +19,7 @@ from ...plotting.marks import neighbour
 from .. import keys
 from ..controller import Controller
 from ..metrics import Curve
+from ..topics import Explains, Topic
 from ..view import EPISODE_RETURNS
 from ..widgets.chart import Chart
 from ..widgets.chart_grid import ChartGrid
@@ -92,7 +93,7 @@ class Readings(Plain, Widget):
 
     def renew(self) -> None:
         """Repaint if the text has changed."""
-        lines = [self._line(curve) for curve in self._chart.spec.curves]
+        lines = [self._line(index, curve) for index, curve in enumerate(self._chart.spec.curves)]
         content = Content("\n").join(lines)
         if content.plain != self._shown.plain:
             self._shown = content
@@ -101,7 +102,7 @@ class Readings(Plain, Widget):
     def render(self) -> Content:
         return self._shown
 
-    def _line(self, curve: Curve) -> Content:
+    def _line(self, index: int, curve: Curve) -> Content:
         chart = self._chart
         series = chart.view.series[curve.metric.key]
         start, stop = chart.chart_view.window(chart.extent(), grows=False)
@@ -110,15 +111,19 @@ class Readings(Plain, Widget):
         inside = inside[np.isfinite(inside)]
         parts = [f"{chart.glyphs.samples[curve.pattern]} {curve.metric.label}"]
         if len(inside):
-            low, mean, high = (formats.number(float(f(inside)), 4) for f in (np.min, np.mean, np.max))
-            parts.append(f"lowest {low}  mean {mean}  highest {high}")
-        if chart.chart_view.cursor is not None:
-            at = formats.exact(curve.metric.sign * series.at(chart.chart_view.cursor))
-            parts.append(f"here {at}")
+            low, mean, high = (formats.number(float(f(inside))) for f in (np.min, np.mean, np.max))
+            parts.append(
+                f"lowest {low:<{formats.NUMBER_CELLS}}  mean {mean:<{formats.NUMBER_CELLS}}  "
+                f"highest {high:<{formats.NUMBER_CELLS}}"
+            )
+        if (cursor := chart.chart_view.cursor) is not None:
+            parts.append(f"here {formats.exact(chart.reading(index))}")
+            if chart.options.smoothing:
+                parts.append(f"raw {formats.exact(curve.metric.sign * series.at(cursor))}")
         return Content(chart.glyphs.plain("   ".join(parts)))
 
 
-class ChartScreen(ChartActions, RunScreen):
+class ChartScreen(Explains, ChartActions, RunScreen):
     """One chart over the whole screen, with the grid's window and cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.CHART)]
@@ -167,12 +172,15 @@ class ChartScreen(ChartActions, RunScreen):
         self.action_pan(direction * FAR)
         self.action_cursor(direction * FAR)
 
+    def action_maximise(self) -> None:
+        self.action_back()
+
+    def topics(self) -> tuple[list[Topic], int]:
+        return self._charts.topics()
+
     def action_next_chart(self, direction: int) -> None:
         self._charts.choose_next(direction)
         self.renew_charts()
-
-    def action_maximise(self) -> None:
-        self.action_back()
 
 
 class MetricPicker(Dialog[str | None]):

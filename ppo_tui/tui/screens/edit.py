@@ -13,6 +13,7 @@ from ...plotting import formats
 from ...protocol import RunState
 from .. import keys
 from ..controller import Controller
+from ..topics import Explains, Topic
 from ..widgets.key_line import KeyLine
 from ..widgets.listing import Listing
 from ..widgets.plain import Static, Vertical
@@ -20,7 +21,7 @@ from ..widgets.value_input import ValueInput
 from .run_screen import RunScreen
 
 
-class EditScreen(RunScreen):
+class EditScreen(Explains, RunScreen):
     """The settings: drafted here, and asked for together.
 
     The engine takes them up between two updates.
@@ -57,6 +58,15 @@ class EditScreen(RunScreen):
         if action in ("nudge", "type", "apply") and self.controller.unsteerable:
             return None
         return super().check_action(action, parameters)
+
+    def show_draft(self) -> None:
+        """Go to the setting drafted last."""
+        self._listing.cursor = self.controller.editor.position
+        self.renew()
+
+    def topics(self) -> tuple[list[Topic], int]:
+        keys = self.controller.editor.keys
+        return [Topic(key) for key in keys] or [Topic("panel/settings")], self.controller.editor.position
 
     def renew(self) -> None:
         super().renew()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -9,12 +10,13 @@ from textual.binding import BindingType
 
 from .. import keys
 from ..controller import Controller
+from ..topics import GAME_TOPICS, Explains, Topic
 from ..widgets.game import Game
 from ..widgets.key_line import KeyLine
 from .once import Page
 
 
-class GameScreen(Page[None]):
+class GameScreen(Explains, Page[None]):
     """Picture and policy as large as the terminal allows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.GAME)]
@@ -27,6 +29,9 @@ class GameScreen(Page[None]):
     def compose(self) -> ComposeResult:
         yield self.game
         yield KeyLine()
+
+    def topics(self) -> tuple[Sequence[Topic], int]:
+        return GAME_TOPICS, 0
 
     def action_choose_env(self, direction: int) -> None:
         self._controller.choose_env(direction)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.geometry import Offset
 from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
@@ -16,6 +17,8 @@ from textual.widgets import Input
 from ...protocol import RunState
 from .. import keys
 from ..controller import Controller
+from ..topics import GAME_TOPICS, HEADER_TOPICS, Explains, Topic
+from ..widgets.alarm_line import AlarmLine
 from ..widgets.banner import Banner
 from ..widgets.chart import Chart
 from ..widgets.chart_grid import ChartGrid
@@ -28,7 +31,7 @@ from ..widgets.metrics_table import MetricsTable
 from ..widgets.panel import Panel
 from ..widgets.plain import Container
 from ..widgets.settings import Settings
-from ..widgets.tiles import Tiles
+from ..widgets.tiles import Tile, Tiles
 from ..widgets.workers import Workers
 from .charts import ChartActions, ChartScreen, MetricPicker
 from .game import GameScreen
@@ -46,7 +49,7 @@ Breakpoints cannot say so: of one direction only one holds.
 """
 
 
-class MainScreen(ChartActions, Screen[None]):
+class MainScreen(Explains, ChartActions, Screen[None]):
     """The main screen's panels; commands to the run belong to the app."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.TRAIN)]
@@ -75,14 +78,23 @@ class MainScreen(ChartActions, Screen[None]):
     class Left(Message):
         """There was nothing on this screen to go back from."""
 
+    class Explained(Message):
+        """A request for the card of one of these topics."""
+
+        def __init__(self, topics: Sequence[Topic], index: int) -> None:
+            super().__init__()
+            self.topics, self.index = topics, index
+
     def __init__(self, controller: Controller, clock: Callable[[], float], *, ascii: bool = False) -> None:
         super().__init__()
         self._controller = controller
         self._clock = clock
         self._charts_at = float("-inf")
         self._panel = PANELS[0]
+        self._pointed: tuple[str, Topic] | None = None  # the panel and the thing that were clicked last
         self._header = Header(controller, id="header")
         self._status = StatusLine(controller, id="status")
+        self._alarm = AlarmLine(controller, id="alarm")
         self._banner = Banner(controller, id="banner")
         self._tiles = Tiles(controller, id="tiles")
         self.charts = ChartGrid(controller.view, ascii=ascii, id="charts")
@@ -99,6 +111,7 @@ class MainScreen(ChartActions, Screen[None]):
     def compose(self) -> ComposeResult:
         yield self._status
         yield self._header
+        yield self._alarm
         yield self._banner
         yield self._tiles
         yield Container(self.charts, self.game, id="middle")
@@ -132,7 +145,7 @@ class MainScreen(ChartActions, Screen[None]):
             self._show_end(finished.state)
         elif self._banner.display and not finished:
             self._hide_end()
-        for panel in (self._header, self._status, self._banner, self._tiles, *self._text_panels.values()):
+        for panel in (self._header, self._status, self._alarm, self._banner, self._tiles, *self._text_panels.values()):
             panel.renew()
         now = self._clock()
         if finished or now - self._charts_at >= CHART_SECONDS:
@@ -182,6 +195,7 @@ class MainScreen(ChartActions, Screen[None]):
 
     def action_move(self, across: int, down: int) -> None:
         """The arrows: among the charts up and down, along their curves sideways."""
+        self._pointed = None
         if self._panel == "charts":
             if down:
                 self.charts.choose_next(down)
@@ -273,6 +287,7 @@ class MainScreen(ChartActions, Screen[None]):
 
     def action_panel(self, number: int) -> None:
         name = PANELS[number - 1]
+        self._pointed = None
         if name == "game":
             if self._game_is_off():
                 return
@@ -282,6 +297,7 @@ class MainScreen(ChartActions, Screen[None]):
 
     def action_next_panel(self, direction: int) -> None:
         shown = [panel for panel in PANELS if panel in ("charts", self._panel) or self._to_be_seen(panel)]
+        self._pointed = None
         self._panel = shown[(shown.index(self._panel) + direction) % len(shown)]
         self._show_panel()
 
@@ -299,7 +315,9 @@ class MainScreen(ChartActions, Screen[None]):
 
         Charts, settings and the game have screens of their own.
         """
-        if self._panel == "charts":
+        if self._alarm.display and self._alarm.unread:
+            self._explain_alarm()
+        elif self._panel == "charts":
             self.post_message(self.ChartZoomed())
         elif self._panel == "game":
             self.action_zoom_game()
@@ -338,8 +356,64 @@ class MainScreen(ChartActions, Screen[None]):
         self.refresh_bindings()  # some keys are those of a panel
         self.call_after_refresh(self.renew)
 
+    # ── Cards ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def topics(self) -> tuple[list[Topic], int]:
+        """Everything on the screen, and the thing clicked or under the cursor."""
+        of_panels: dict[str, Sequence[Topic]] = {
+            "header": HEADER_TOPICS,
+            "alarm": self._alarm.topics(),
+            "tiles": [topic for tile in self._tiles.tiles if tile.region.area for topic in tile.topics()],
+            "charts": self.charts.topics()[0],
+            **{name: panel.topics() for name, panel in self._text_panels.items()},
+            "game": () if self._controller.game_missing else GAME_TOPICS,
+        }
+        here = self._pointed[0] if self._pointed else self._panel
+        everything = [topic for topics in of_panels.values() for topic in topics]
+        before = sum(len(topics) for topics in list(of_panels.values())[: list(of_panels).index(here)])
+        if here == "charts":
+            return everything, before + self.charts.topics()[1]
+        chosen = self._pointed[1] if self._pointed else self._topic_of(here)
+        own = list(of_panels[here])
+        return everything, min(before + (own.index(chosen) if chosen in own else 0), len(everything) - 1)
+
+    def _topic_of(self, panel: str) -> Topic | None:
+        """The topic under the cursor of a panel of text."""
+        return self._text_panels[panel].topic if panel in self._text_panels else None
+
+    def _explain_alarm(self) -> None:
+        """Show the cards of the alarms, the most severe first."""
+        topics = self._alarm.topics()
+        self._alarm.mark_read()
+        self.post_message(self.Explained(topics, 0))
+
+    def on_alarm_line_asked(self) -> None:
+        self._explain_alarm()
+
+    def _point_at(self, event: events.Click) -> bool:
+        """Remember the clicked thing; in head and tiles show its card."""
+        widget: Widget | None = event.widget
+        while widget is not None and not isinstance(widget, Panel):
+            widget = widget.parent if isinstance(widget.parent, Widget) else None
+        at = event.get_content_offset(widget) if widget else None
+        if isinstance(widget, Tile):
+            at = at or Offset(0, 0)  # its frame counts too
+        if widget is None or at is None or (topic := widget.topic_at(at.x, at.y)) is None:
+            return False
+        place = "tiles" if isinstance(widget, Tile) else widget.id or ""
+        if place not in ("header", "tiles", *self._text_panels):
+            return False
+        self._pointed = (place, topic)
+        if place not in ("header", "tiles"):
+            return False
+        self.post_message(self.Explained(*self.topics()))
+        self._pointed = None
+        return True
+
     def on_click(self, event: events.Click) -> None:
         """Select a panel by a click, maximise it by a second one."""
+        if self._point_at(event):
+            return
         widget: Widget | None = event.widget
         while widget is not None and widget.id not in PANELS:
             widget = widget.parent if isinstance(widget.parent, Widget) else None

@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from .. import keys
 from ..controller import Controller
+from ..topics import Explains, Topic
 from ..widgets.filter_line import FilterLine, matches
 from ..widgets.header import Header
 from ..widgets.key_line import KeyLine
@@ -46,7 +47,7 @@ class RunScreen(Page[None]):
         self.dismiss()
 
 
-class ListScreen(RunScreen, Generic[T]):
+class ListScreen(Explains, RunScreen, Generic[T]):
     """A list with a cursor, a filter, and details of one item."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.LIST)]
@@ -83,6 +84,9 @@ class ListScreen(RunScreen, Generic[T]):
 
     def choose(self, item: T) -> None:
         """Act on Enter; nothing unless a subclass overrides it."""
+
+    def topics(self) -> tuple[list[Topic], int]:
+        return [Topic(f"panel/{self.NAME.lower()}")], 0
 
     def between(self) -> Sequence[Widget]:
         """Widgets between the list and the details; none by default."""

@@ -14,6 +14,8 @@ from textual.app import ComposeResult
 
 from ..chart_view import ChartView
 from ..metrics import CHARTS, RETURN, ChartSpec, chart_of
+from ..topics import Topic
+from ..verdicts import missing
 from ..view import RunView
 from .chart import Chart
 from .curves import CurvesWidget
@@ -62,7 +64,7 @@ class ChartGrid(Container):
 
     Keys go to the chosen one.
 
-    Where not all fit, the page with the chosen one is shown.
+    Where not all fit, the page with the chosen one is shown. The first chart is on every page with room for two.
 
     Attributes:
         chart_view: the window and the cursor of all charts.
@@ -81,6 +83,7 @@ class ChartGrid(Container):
         self.has_keys = False
         self.charts = [Chart(view, spec, self.chart_view) for spec in CHARTS]
         self._chosen = 0
+        self._page = 0
 
     def compose(self) -> ComposeResult:
         yield from self.charts
@@ -103,9 +106,22 @@ class ChartGrid(Container):
 
     def renew(self) -> None:
         """Paint the changes in the visible charts."""
+        self._leave_out_missing()
         for chart in self.charts:
             chart.active = self.has_keys and chart is self.chosen
             chart.renew()
+
+    def topics(self) -> tuple[list[Topic], int]:
+        """The things in all charts, and the chosen chart's first index."""
+        of_charts = [chart.topics() for chart in self.charts]
+        before = of_charts[: self._chosen]
+        return [topic for topics in of_charts for topic in topics], sum(map(len, before))
+
+    def _leave_out_missing(self) -> None:
+        """Remove the standard charts without a metric of this algorithm."""
+        for chart in [chart for chart in self.charts if not chart.spec.added]:
+            if all(missing(self.view, curve.metric.key) for curve in chart.spec.curves):
+                self._remove(self.charts.index(chart))
 
     # ── Choosing ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -123,12 +139,12 @@ class ChartGrid(Container):
     @property
     def added(self) -> list[str]:
         """Metrics of the charts added by the user."""
-        return [chart.spec.curves[0].metric.key for chart in self.charts[len(CHARTS) :]]
+        return [chart.spec.curves[0].metric.key for chart in self.charts if chart.spec.added]
 
     def toggle_metric(self, key: str) -> None:
         """Add a chart of this metric and choose it, or remove it."""
         if key in self.added:
-            self._remove(len(CHARTS) + self.added.index(key))
+            self._remove(next(index for index, chart in enumerate(self.charts) if chart.spec == chart_of(key)))
         else:
             self._add(chart_of(key))
 
@@ -151,16 +167,30 @@ class ChartGrid(Container):
         self.choose(min(self._chosen, len(self.charts) - 1))
 
     def _arrange(self) -> None:
-        fit = arrange(self.size.width, self.size.height, len(self.charts))
-        first = self._chosen // fit.shown * fit.shown
-        page = self.charts[first : first + fit.shown]
+        page, where = self._paged(arrange(self.size.width, self.size.height, len(self.charts)).shown)
         fit = arrange(self.size.width, self.size.height, len(page))
         self.styles.grid_size_columns, self.styles.grid_size_rows = fit.columns, fit.rows
         for chart in self.charts:
             chart.display = chart in page
             chart.panel = "1" if chart is page[0] else ""
             chart.styles.column_span = fit.first_spans if chart is page[0] else 1
+            chart.page = where if chart is page[-1] else ""
         self.call_after_refresh(self.renew)
+
+    def _paged(self, room: int) -> tuple[list[Chart], str]:
+        """The charts on the chosen one's page, and its number.
+
+        There is room for `room` charts. The first one keeps the page where it is.
+        """
+        first, *others = self.charts
+        if room > len(others):
+            return self.charts, ""
+        if room == 1:
+            return [self.chosen], f"page {self._chosen + 1}/{len(self.charts)} ↑↓"
+        pages = math.ceil(len(others) / (room - 1))
+        self._page = (self._chosen - 1) // (room - 1) if self._chosen else min(self._page, pages - 1)
+        begin = self._page * (room - 1)
+        return [first, *others[begin : begin + room - 1]], f"page {self._page + 1}/{pages} ↑↓"
 
     # ── Messages ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from ...plotting import formats
 from ...plotting.braille import ASCII, BRAILLE, Glyphs
-from ...plotting.marks import Mark, mark_near
+from ...plotting.marks import Mark, marks_near
 from ...plotting.picture import STYLES, Entry, Picture, Pieces, draw_frame, write_foot, write_legend
-from ...plotting.plot import Line, Plotted, plot
+from ...plotting.plot import Line, Plotted, height_at, plot
 from ...plotting.series import FloatArray
 from ..chart_view import ChartView, Extent
 from ..metrics import SMOOTHINGS
@@ -64,6 +66,7 @@ class CurvesWidget(Plain, Widget):
     CurvesWidget .curves--mark { color: $quiet; }
     CurvesWidget .curves--shadow, CurvesWidget .curves--abandoned { color: $shadow; }
     CurvesWidget .curves--reference { color: $quiet; }
+    CurvesWidget .curves--threshold { color: $success; }
     CurvesWidget .curves--curve-1 { color: $curve-1; }
     CurvesWidget .curves--curve-2 { color: $curve-2; }
     CurvesWidget .curves--curve-3 { color: $curve-3; }
@@ -95,6 +98,7 @@ class CurvesWidget(Plain, Widget):
         self._shown: tuple[object, ...] = ()
         self._picture: Picture | None = None
         self._plotted: Plotted | None = None
+        self._front: list[Line] = []  # the curves of the newest picture, without their shadows
         self._cell_styles: dict[str, Style] | None = None
 
     # ── For subclasses ──────────────────────────────────────────────────────────────────────────────────────
@@ -134,12 +138,16 @@ class CurvesWidget(Plain, Widget):
     def marks(self) -> Sequence[Mark]:
         return ()
 
+    def story(self) -> str:
+        """The course of it all in some words, below the curves."""
+        return ""
+
     def notes(self) -> list[str]:
         """Unusual options of the drawing."""
         notes = ["log"] if self.options.log_axis else []
         if self.chart_view.span:
             start, stop = self.extent()
-            notes.append(f"×{(stop - start) / self.chart_view.span:.2g}")
+            notes.append(f"×{formats.setting(float(f'{(stop - start) / self.chart_view.span:.2g}'))}")
         return notes
 
     @property
@@ -147,7 +155,23 @@ class CurvesWidget(Plain, Widget):
     def grows(self) -> bool:
         """Whether more points are to come."""
 
-    # ── Moving ──────────────────────────────────────────────────────────────────────────────────────────────
+    # ── The cursor ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def at_cursor(self) -> bool:
+        """Whether values are those under the cursor."""
+        return self.chart_view.cursor is not None
+
+    def under_cursor(self, index: int) -> float:
+        """The height of a drawn curve at the cursor; NaN beside it.
+
+        It may be an average.
+
+        Args:
+            index: the curve's, in the order of the legend.
+        """
+        cursor = self.chart_view.cursor
+        return math.nan if cursor is None or index >= len(self._front) else height_at(self._front[index], cursor)
 
     def move_cursor(self, cells: int) -> None:
         """Move the cursor by cells, to a point of the curve."""
@@ -237,8 +261,10 @@ class CurvesWidget(Plain, Widget):
         picture, inset = Picture(width, height), self._inset
         inner_width, inner_height = width - 2 * inset, height - 2 * inset
         window = self.chart_view.window(self.extent(), grows=self.grows)
+        lines = self.lines(self.glyphs.columns * inner_width, window)
+        self._front = [line for line in lines if not line.shadow]
         plotted = self._plotted = plot(
-            self.lines(self.glyphs.columns * inner_width, window),
+            lines,
             inner_width,
             inner_height,
             x_range=window,
@@ -246,18 +272,26 @@ class CurvesWidget(Plain, Widget):
             marks=self.marks(),
             cursor=self.chart_view.cursor,
             glyphs=self.glyphs,
+            unit="steps",
         )
         if inset:
             draw_frame(picture, self.glyphs, active=self.active)
             write_legend(picture, self.glyphs, self.title(), self.legend())
-            write_foot(picture, self.glyphs, self._under_cursor() if self.chosen else "", " · ".join(self.notes()))
+            left = (self._at_the_cursor() if self.chosen else "") or self.story()
+            write_foot(picture, self.glyphs, left, " · ".join(self.notes()))
         picture.paste(plotted.picture, inset, inset)
         return picture
 
-    def _under_cursor(self) -> str:
-        """The step under the cursor, and its mark."""
+    @property
+    def marks_at_cursor(self) -> list[Mark]:
+        """The marks under the cursor, or beside it, the most telling first."""
         if self.chart_view.cursor is None or self._plotted is None:
-            return ""
+            return []
         start, stop = self._plotted.x_range
-        mark = mark_near(self.marks(), self.chart_view.cursor, 1.5 * (stop - start) / max(self._plotted.width, 1))
-        return f"step {self.chart_view.cursor:,.0f}" + (f" · {mark.text}" if mark else "")
+        return marks_near(self.marks(), self.chart_view.cursor, 1.5 * (stop - start) / max(self._plotted.width, 1))
+
+    def _at_the_cursor(self) -> str:
+        """The step under the cursor, and its marks."""
+        if self.chart_view.cursor is None:
+            return ""
+        return " · ".join([f"step {self.chart_view.cursor:,.0f}", *(mark.text for mark in self.marks_at_cursor)])

@@ -9,6 +9,7 @@ from textual.content import Content
 
 from ...plotting import formats
 from ..controller import Controller
+from ..topics import Topic, of_event
 from ..view import Kind, LogEntry
 from .filter_line import matches
 from .panel import Panel, fit
@@ -64,6 +65,32 @@ class Events(Panel):
         )
         super().renew()
 
+    def topics(self) -> list[Topic]:
+        """The events left by the filter, the newest first."""
+        return [of_event(entry) for entry in reversed(self._entries())] or [Topic("panel/events")]
+
+    @property
+    def topic(self) -> Topic | None:
+        """The newest event in sight."""
+        return self.topic_at(0, self.content_size.height - 1)
+
+    def topic_at(self, x: int, y: int) -> Topic | None:
+        """The event with line `y`, over all its lines."""
+        width, height = self.content_size
+        counted = [(entry, len(self._wrap(entry, width))) for entry in self._entries()]
+        total = sum(lines for _, lines in counted)
+        end = total - self._back
+        line = max(0, end - height) + y
+        for entry, lines in counted:
+            if line < lines:
+                return of_event(entry)
+            line -= lines
+        return of_event(counted[-1][0]) if counted else Topic("panel/events")
+
+    def _wrap(self, entry: LogEntry, width: int) -> list[Content]:
+        line = event_line(entry)
+        return [line] if self.content_size.height <= 3 else _wrapped(line, width)
+
     def move(self, across: int, down: int) -> None:
         room = self.content_size.height
         self._back = max(0, min(self._back - down, len(self._lines(self.content_size.width)) - room))
@@ -107,8 +134,7 @@ class Events(Panel):
         return self._rows(entries if enough is None else entries[-enough:], width)
 
     def _rows(self, entries: Sequence[LogEntry], width: int) -> list[Content]:
-        lines = [event_line(entry) for entry in entries]
-        return lines if self.content_size.height <= 3 else [row for line in lines for row in _wrapped(line, width)]
+        return [line for entry in entries for line in self._wrap(entry, width)]
 
 
 def _wrapped(line: Content, width: int) -> list[Content]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.content import Content
 
 from ...expectations import MEAN_RETURN
@@ -9,6 +11,7 @@ from ...plotting import formats
 from ...protocol import RunState
 from ...sinks.wording import describe_forecast
 from ..metrics import PHASES
+from ..topics import HEADER_TOPICS, Topic, of_header
 from .panel import Panel, bar, fit
 
 STATES: dict[RunState, tuple[str, str]] = {
@@ -74,6 +77,14 @@ class StatusLine(Panel):
 
 class Header(Panel):
     """Identity, state, progress and shares of time, in 1 to 4 lines."""
+
+    def topics(self) -> Sequence[Topic]:
+        return HEADER_TOPICS
+
+    def topic_at(self, x: int, y: int) -> Topic:
+        """The field under a click."""
+        lines = self.draw(*self.content_size).split("\n")
+        return of_header(lines[min(y, len(lines) - 1)].plain, y, x)
 
     def draw(self, width: int, height: int) -> Content:
         lines = [self._identity(width), self._progress(width), self._update(width), self._phases(width)]

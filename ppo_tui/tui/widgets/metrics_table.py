@@ -9,6 +9,8 @@ from ...plotting import formats
 from ...plotting.series import bucket_means
 from ..controller import Controller
 from ..metrics import sparkline
+from ..topics import Topic
+from ..verdicts import judge, sign
 from .filter_line import matches
 from .panel import Panel, fit
 
@@ -27,7 +29,7 @@ class MetricsTable(Panel):
         super().__init__(controller, id=id)
         self.filter = ""
         self._first = 0
-        self._top = ""  # the first metric of a table that is scrolled, which stays there when others come
+        self._chosen = ""  # the metric under the cursor, which stays there when others come
 
     def on_mount(self) -> None:
         self.renew()
@@ -38,14 +40,27 @@ class MetricsTable(Panel):
         super().renew()
 
     def move(self, across: int, down: int) -> None:
-        room = max(1, self.content_size.height - 1)
         names = self._names(self.filter)
-        self._first = max(0, min(self._first_of(names) + down, len(names) - room))
-        self._top = names[self._first] if self._first else ""
+        self._chosen = names[max(0, min(self._cursor(names) + down, len(names) - 1))] if names else ""
         self.renew()
 
-    def _first_of(self, names: list[str]) -> int:
-        return names.index(self._top) if self._top in names else self._first
+    def topics(self) -> list[Topic]:
+        return [Topic(name) for name in self._names(self.filter)] or [Topic("panel/metrics")]
+
+    @property
+    def topic(self) -> Topic | None:
+        names = self._names(self.filter)
+        return Topic(names[self._cursor(names)]) if names else Topic("panel/metrics")
+
+    def topic_at(self, x: int, y: int) -> Topic | None:
+        """The metric of a row; a click puts the cursor there."""
+        names = self._names(self.filter)
+        if 0 < y <= len(names) - self._first:
+            self.move(0, self._first + y - 1 - self._cursor(names))
+        return self.topic
+
+    def _cursor(self, names: list[str]) -> int:
+        return names.index(self._chosen) if self._chosen in names else 0
 
     def draw(self, width: int, height: int) -> Content:
         names = self._names(self.filter)
@@ -53,11 +68,16 @@ class MetricsTable(Panel):
             text = f"no metric has {self.filter!r}" if self.filter else "metrics come with the first update"
             return fit(Content.assemble((text, "$quiet")), width)
         longest = max(map(len, self._names("")))
-        numbers = 3 if width >= longest + 3 * _NUMBERS else 1
+        numbers = 3 if width >= longest + 3 * _NUMBERS + 4 else 1
         heading = "".join(f"{word:>{_NUMBERS}}" for word in _COLUMNS[:numbers])
-        lines = [fit(Content.assemble((f"{'metric':<{longest}}{heading}", "$quiet")), width)]
-        first = max(0, min(self._first_of(names), len(names) - height + 1))
-        lines += [self._row(name, longest, numbers, width) for name in names[first : first + height - 1]]
+        lines = [fit(Content.assemble((f"  {'metric':<{longest}}{heading}", "$quiet")), width)]
+        cursor = self._cursor(names)
+        lowest = max(0, min(cursor, len(names) - height + 1))
+        self._first = min(lowest, max(cursor - height + 2, self._first))
+        lines += [
+            self._row(name, longest, numbers, width, here=index == cursor)
+            for index, name in list(enumerate(names))[self._first : self._first + height - 1]
+        ]
         return Content("\n").join(lines)
 
     def _names(self, wanted: str) -> list[str]:
@@ -66,11 +86,24 @@ class MetricsTable(Panel):
         names = (name for name in series if len(series[name]) and matches(wanted, name))
         return sorted(names, key=lambda name: (name.startswith("time/"), name))
 
-    def _row(self, name: str, longest: int, numbers: int, width: int) -> Content:
+    def _row(self, name: str, longest: int, numbers: int, width: int, *, here: bool) -> Content:
         values = self.controller.view.series[name].values
         finite = values[np.isfinite(values)]
         ends = (float(finite.min()), float(finite.max())) if len(finite) else (None, None)
-        texts = "".join(f"{formats.number(each):>{_NUMBERS}}" for each in (float(values[-1]), *ends)[:numbers])
-        room = width - longest - numbers * _NUMBERS - 2
+        now, *others = (f"{formats.number(each):>{_NUMBERS}}" for each in (float(values[-1]), *ends)[:numbers])
+        room = width - longest - numbers * _NUMBERS - 6
         spark = sparkline(bucket_means(values, room)) if room > 3 else ""
-        return fit(Content.assemble(f"{name:<{longest}}", (texts, "bold"), "  ", (spark, "$curve-1")), width)
+        verdict = judge(self.controller.view, name)
+        return fit(
+            Content.assemble(
+                ("▸ " if here else "  ", "bold $primary"),
+                (f"{name:<{longest}}", "bold" if here else ""),
+                (now, "bold"),
+                " ",
+                sign(verdict) if verdict else " ",
+                ("".join(others)[1:], "bold"),
+                "  ",
+                (spark, "$curve-1"),
+            ),
+            width,
+        )

@@ -74,7 +74,7 @@ class Overlay(CurvesWidget):
         return [(self.metric.label, "title")]
 
     def legend(self) -> list[Entry]:
-        return [entry_of(run, self.metric, self.chart_view.cursor) for run in self._runs]
+        return [entry_of(run, self._reading(index), here=self.at_cursor) for index, run in enumerate(self._runs)]
 
     def notes(self) -> list[str]:
         smoothing = self.options.smoothing
@@ -91,21 +91,21 @@ class Overlay(CurvesWidget):
             front.append(_line(run, index, steps, values))
         return behind + front
 
+    def _reading(self, index: int) -> float:
+        return self.under_cursor(index) if self.at_cursor else self.metric.sign * self._series(self._runs[index]).last
+
     def _series(self, run: RunCurves) -> Series:
         return run.curve(self.metric)
 
 
-def entry_of(run: RunCurves, metric: Metric, cursor: float | None) -> Entry:
+def entry_of(run: RunCurves, reading: float, *, here: bool) -> Entry:
     """The entry of a run in the legend of a chart.
 
     Args:
-        cursor: a step to read the curve at; None reads the newest value.
+        reading: its newest value, or the one under the cursor.
+        here: it is the one under the cursor.
     """
-    series = run.curve(metric)
-    reading = formats.number(metric.sign * series.last)
-    if cursor is not None:
-        reading = formats.exact(metric.sign * series.at(cursor))
-    return Entry(run.letter, run.label, reading, run.style)
+    return Entry(run.letter, run.label, formats.number(reading), run.style, here=here)
 
 
 def line_of(run: RunCurves, index: int, metric: Metric) -> Line:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.content import Content
 from textual.strip import Strip
 from textual.visual import Visual
 from textual.widget import Widget
 
 from ..controller import Controller
+from ..topics import Topic
 from .painting import filtered, repaint
 from .plain import Plain
 
@@ -36,6 +39,19 @@ class Panel(Plain, Widget):
         None where only drawing tells.
         """
         return None
+
+    def topics(self) -> Sequence[Topic]:
+        """The things in it with a card; none by default."""
+        return ()
+
+    @property
+    def topic(self) -> Topic | None:
+        """The one of them under the cursor; by default the first."""
+        return next(iter(self.topics()), None)
+
+    def topic_at(self, x: int, y: int) -> Topic | None:
+        """The thing in column `x` of line `y`; by default `topic`."""
+        return self.topic
 
     def move(self, across: int, down: int) -> None:
         """Answer the arrow keys; nothing by default."""

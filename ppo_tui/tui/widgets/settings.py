@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 
 from ...plotting import formats
+from ..topics import Topic
 from .panel import Panel, fit
 
 
@@ -18,6 +19,25 @@ class Settings(Panel):
         pending = len(self.controller.editor.pending)
         self.entitle(f"3 Settings · {pending} pending" if pending else "3 Settings")
         super().renew()
+
+    def topics(self) -> list[Topic]:
+        return [Topic(key) for key in self.controller.editor.keys] or [Topic("panel/settings")]
+
+    @property
+    def topic(self) -> Topic | None:
+        selected = self.controller.editor.selected
+        return Topic(selected) if selected else Topic("panel/settings")
+
+    def topic_at(self, x: int, y: int) -> Topic | None:
+        keys, height = self.controller.editor.keys, self.content_size.height
+        if height < 3 or not 0 <= self._first(height) + y < len(keys):
+            return self.topic
+        return Topic(keys[self._first(height) + y])
+
+    def _first(self, height: int) -> int:
+        """The first visible setting."""
+        editor = self.controller.editor
+        return min(max(0, editor.position - height // 2), max(0, len(editor.keys) - height))
 
     def move(self, across: int, down: int) -> None:
         """Move the cursor; across too, while settings stand side by side."""
@@ -40,7 +60,7 @@ class Settings(Panel):
         if height < 3:
             return self._strip(width)
         keys = editor.keys
-        first = min(max(0, editor.position - height // 2), max(0, len(keys) - height))
+        first = self._first(height)
         return Content("\n").join(fit(self._row(key), width) for key in keys[first : first + height])
 
     def _row(self, key: str) -> Content:

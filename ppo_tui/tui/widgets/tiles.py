@@ -8,11 +8,20 @@ from ...plotting import formats
 from ...plotting.series import Series, bucket_means
 from ..controller import Controller
 from ..metrics import CPU, GPU, TILES, Metric, sparkline, trend
+from ..topics import Topic
+from ..verdicts import judge, missing, sign
 from .panel import Panel, fit
 from .plain import Horizontal
 
 _NO_DATA = Series()
-_ARROWS = {1: "▲", -1: "▼", 0: "─"}
+_TRENDS = {1: "↗", -1: "↘", 0: "─"}
+"""Rising, falling, steady; ▲ and ▼ stand for too high and too low."""
+
+_CELLS = 7
+"""Cells of a number in a narrow tile: enough for a positive one of three digits, or a negative one of two."""
+
+_SIGNS = 3
+"""Cells behind it: a blank, the verdict and the trend."""
 
 
 class Tile(Panel):
@@ -23,20 +32,37 @@ class Tile(Panel):
         self.metric = metric
         self.entitle(metric.label)
 
+    def topics(self) -> list[Topic]:
+        return [Topic(self.metric.key)]
+
     def drawn_from(self) -> object:
         return self.controller.view.series.get(self.metric.key, _NO_DATA).version
 
+    def renew(self) -> None:
+        verdict = judge(self.controller.view, self.metric.key)
+        self.entitle(self.metric.label, f"{sign(verdict)[0]} {verdict.word}" if verdict else "")
+        super().renew()
+
     def draw(self, width: int, height: int) -> Content:
+        """The value, then the verdict's sign, then the trend's."""
         values = self.metric.values(self.controller.view.series.get(self.metric.key, _NO_DATA))
-        newest = formats.number(float(values[-1]) if len(values) else None)
-        value = Content.assemble((f"{newest:<{max(1, min(8, width - 1))}}", "bold"), (_ARROWS[trend(values)], "$quiet"))
         bordered = self.styles.border_top[0] not in ("", "none")
-        spark_width = width if bordered else width - 10
-        spark = Content.assemble((sparkline(bucket_means(values, spark_width)) if spark_width > 3 else "", "$curve-1"))
+        roomy = width >= formats.NUMBER_CELLS + _SIGNS
+        newest = formats.number(float(values[-1]) if len(values) else None, 3 if width >= _CELLS + _SIGNS else 2)
+        cells = formats.NUMBER_CELLS if roomy else max(1, min(_CELLS, width - _SIGNS))
+        verdict = judge(self.controller.view, self.metric.key)
+        between = " " if roomy and bordered else ""
+        value = Content.assemble(
+            (f"{newest:<{cells}} ", "bold"),
+            sign(verdict) if verdict else " ",
+            (f"{between}{_TRENDS[trend(values)]}", "$quiet"),
+        )
+        spark_width = width if bordered else width - value.cell_length - 1
+        spark = Content.styled(sparkline(bucket_means(values, spark_width)) if spark_width > 3 else "", "$curve-1")
         if bordered:
             return fit(value, width) + Content("\n") + fit(spark, width)
         label = Content.assemble((self.metric.label, "$quiet"))
-        return fit(label, width) + Content("\n") + fit(value + Content(" ") + spark, width)
+        return fit(label, width) + Content("\n") + fit(value + Content(" ") + spark if spark else value, width)
 
 
 class Tiles(Horizontal):
@@ -55,4 +81,6 @@ class Tiles(Horizontal):
         for tile in self.tiles:
             if tile.metric in (CPU, GPU):
                 tile.set_class((tile.metric is GPU) != on_gpu, "-unused")
+            else:
+                tile.set_class(bool(missing(self._controller.view, tile.metric.key)), "-unused")
             tile.renew()

@@ -10,6 +10,7 @@ from ...plotting import formats
 from ...protocol import WorkerInfo, WorkerState
 from ...statistics import stragglers
 from ..controller import Controller
+from ..topics import Topic, of_workers
 from .panel import Panel, bar, fit
 
 _STATES = {
@@ -42,6 +43,18 @@ class Workers(Panel):
         room = max(1, self.content_size.height - 2)
         self._first = max(0, min(self._first + down, len(self.controller.view.workers) - room))
         self.renew()
+
+    def topics(self) -> Sequence[Topic]:
+        workers = self.controller.view.workers
+        return [*of_workers(), *(topic for worker in workers for topic in of_workers(worker.index))]
+
+    def topic_at(self, x: int, y: int) -> Topic | None:
+        workers, height = self.controller.view.workers, self.content_size.height
+        first = self._first if len(workers) >= height else 0
+        index = first + y - 1
+        if height < 3 or not 0 <= index < len(workers) or len(workers) > height - 1 + first:
+            return self.topic
+        return of_workers(workers[index].index)[0]
 
     def drawn_from(self) -> object:
         return self.controller.view.workers, self._first, self.controller.view.fps

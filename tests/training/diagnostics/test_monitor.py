@@ -17,17 +17,19 @@ from ppo_tui.protocol import (
     Alarm,
     Event,
     Level,
+    Recovered,
     Rewound,
     RunStarted,
     SettingChanged,
     Stop,
+    SuggestedEdit,
     UpdateFinished,
     WorkersStatus,
     decode_event,
     encode,
 )
 from ppo_tui.sinks import describe
-from ppo_tui.training.diagnostics.monitor import Diagnostics
+from ppo_tui.training.diagnostics.monitor import Diagnostics, GradientMonitor
 from tests.training.test_trainer import Recorder
 
 LIVELY = (
@@ -181,14 +183,20 @@ def test_diagnostics_can_be_turned_off():
 @pytest.fixture
 def alarms_after():
     """A function: the alarms after updates of these KLs and other events."""
+    follow = followed_by_diagnostics()
+    return lambda *kls: [event for event in follow(*kls) if isinstance(event, Alarm)]
+
+
+@pytest.fixture
+def news_after():
+    """The same with recoveries."""
+    return followed_by_diagnostics()
+
+
+def followed_by_diagnostics():
     config = load_preset("cartpole")
-    alarms: list[Alarm] = []
-
-    def collect(event: Event) -> None:
-        assert isinstance(event, Alarm)
-        alarms.append(event)
-
-    diagnostics = Diagnostics(collect)
+    news: list[Event] = []
+    diagnostics = Diagnostics(news.append)
     diagnostics.emit(
         RunStarted(
             run="r", config=to_tables(config), seed=1, total_steps=1, num_envs=8, num_workers=1, rollout_steps=32,
@@ -196,13 +204,13 @@ def alarms_after():
         )
     )  # fmt: skip
 
-    def follow(*kls: float | Event) -> list[Alarm]:
-        alarms.clear()
+    def follow(*kls: float | Event) -> list[Event]:
+        news.clear()
         for kl in kls:
             metrics = {"train/approx_kl": kl, "train/learning_rate": 1e-3, "train/clip_fraction": 0.9}
             event = kl if isinstance(kl, Event) else UpdateFinished(update=1, step=1, metrics=metrics)
             diagnostics.emit(event)
-        return list(alarms)
+        return list(news)
 
     return follow
 
@@ -211,6 +219,31 @@ def test_an_alarm_is_raised_once_and_again_only_after_the_run_was_healthy(alarms
     (alarm,) = alarms_after(0.01, 0.5, 0.6, 0.15, 0.7)
     assert (alarm.name, alarm.level) == ("kl-spike", Level.WARNING)
     assert alarms_after(0.05, 0.3) != [], "0.05 is healthy, and the next spike is news"
+
+
+def test_an_alarm_carries_its_number_and_edit_and_ends_with_a_recovery(news_after):
+    alarm, recovered = news_after(0.01, 0.5, 0.6, 0.15, 0.05, 0.01)
+    assert alarm.value == 0.5
+    assert alarm.edit == SuggestedEdit(key="optim.learning_rate", value=2e-4)
+    assert alarm.suggestion == alarm.edit.command == "set optim.learning_rate 0.0002"
+    assert isinstance(recovered, Recovered)
+    assert recovered.name == "kl-spike"
+    assert describe(recovered) == "no longer true: the policy moved too far in one update"
+    assert [decode_event(encode(event)) for event in (alarm, recovered)] == [alarm, recovered]
+    one_pass = SettingChanged(key="ppo.epochs", old=4, new=1, by="user", step=1, update=1)
+    assert [event.name for event in news_after(*[0.05] * 3, one_pass, 0.05)] == ["clip-fraction-high"] * 2
+
+
+def test_skipped_minibatches_are_over_after_an_update_without_any():
+    news: list[Event] = []
+    monitor = GradientMonitor(news.append)
+    for bad in (1.0, 0.0, 0.0):
+        monitor.check({"train/nonfinite": bad, "train/loss": 1.0, "train/learning_rate": 1e-3}, 1, 1)
+    alarm, recovered = news
+    assert isinstance(alarm, Alarm)
+    assert alarm.edit == SuggestedEdit(key="optim.learning_rate", value=1e-4)
+    assert isinstance(recovered, Recovered)
+    assert recovered.name == alarm.name == "non-finite"
 
 
 def test_numbers_that_are_not_finite_raise_nothing(alarms_after):
