@@ -97,7 +97,7 @@ _PLAIN = {
     **dict(
         zip(
             "▲▼▸▶◂◀→←↑↓↗↘↻★◆✓✗■○●•·‖⏎⇧±×–—…−≈≤≥ελγσβθαπδΣΔ∇∞Âˡᵏ′²₁₂",
-            "^v>><<><^v/\\@*+vxXoo*.=<^~x--.-~<>elgsbtapdSDdoAlk'212",
+            "^v>><<><^v/\\@*++xXoo*.=<^~x--.-~<>elgsbtapdSDdoAlk'212",
             strict=True,
         )
     ),
