@@ -53,10 +53,11 @@ class Tile(Panel):
         cells = formats.NUMBER_CELLS if roomy else max(1, min(_CELLS, width - _SIGNS))
         verdict = judge(self.controller.view, self.metric.key)
         between = " " if width > cells + _SIGNS else ""
+        arrow = _TRENDS[trend(values)] if len(values) else " "
         value = Content.assemble(
             (f"{newest:<{cells}} ", "bold"),
             sign(verdict) if verdict else " ",
-            (f"{between}{_TRENDS[trend(values)]}", "$quiet"),
+            (between + arrow, "$quiet"),
         )
         spark_width = width if bordered else width - value.cell_length - 1
         spark = Content.styled(sparkline(bucket_means(values, spark_width)) if spark_width > 3 else "", "$curve-1")
