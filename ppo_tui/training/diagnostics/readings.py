@@ -123,7 +123,7 @@ class Readings:
         return next((change.new for change in reversed(self.changes) if change.key == key), self.configured(key))
 
     def edit(self, key: str, value: float) -> SuggestedEdit | None:
-        """A value of a live setting, within its range; None for no change."""
+        """A live setting's value, within its range; None for no change."""
         live, now = LIVE_FIELDS[key].live, self.setting(key)
         allowed = float(f"{min(max(value, live.low), live.high):.3g}")
         return None if now is not None and math.isclose(allowed, now) else SuggestedEdit(key=key, value=allowed)
