@@ -32,8 +32,9 @@ _HEAD = """# What the numbers mean
 <!-- Written by docs/write_metrics.py. -->
 
 On the screen `i` opens this as a card: for a tile, a chart, a row, a field of the head, a setting or an event, with its
-value now and a verdict (`✓` ok, `▲` high, `▼` low). In the card `←` `→` go to the neighbours, `/` finds any other and
-`esc` closes. A click on a tile or on the head opens its card too.
+value now and a verdict (`✓` ok, `▲` high, `▼` low; `+` `^` `v` in ASCII). In the card `←` `→` go to the neighbours,
+`/` finds any other, `F` drafts the edit that an alarm advises, and `esc` closes. A click on a tile or on the head opens
+its card too.
 
 The ranges are those of healthy runs of the presets, and of the literature that [the diagnostics](diagnostics.md) cite.
 An alarm is raised only far beyond them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 
+from ..plotting import formats
 from .alarms import ALARMS, AlarmText
 from .card import Explanation
 from .collecting import COLLECTING
@@ -29,7 +30,7 @@ def _of_alarm(text: AlarmText) -> Explanation:
 
 
 def _written(value: float, text: AlarmText) -> str:
-    return f"{100 * value:g} %" if text.percent else f"{value:g}"
+    return f"{100 * value:g} %" if text.percent else formats.setting(value)
 
 
 @functools.cache

@@ -97,7 +97,7 @@ _PLAIN = {
     **dict(
         zip(
             "▲▼▾▸▶◂◀→←↑↓↗↘↻↶★◆✓✗■○●•·‖⏎⇧±×–—…−≈≤≥ελγσβθαπδΣΔ∇∞Âˡᵏ′²₁₂",
-            "^vv>><<><^v/\\@<*+vxXooo.=<^~x--.-~<>elgsbtapdSDdoAlk'212",
+            "^vv>><<><^v/\\@<*++xXooo.=<^~x--.-~<>elgsbtapdSDdoAlk'212",
             strict=True,
         )
     ),

@@ -7,9 +7,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ..explanations import METRICS, Verdict, explain
+from ..explanations import ALARMS, METRICS, Verdict, explain
 from ..plotting import formats
 from ..protocol import GameFrame, WorkerInfo
+from .advice import written
 from .controller import Controller
 from .metrics import PHASES
 from .verdicts import UNKNOWN, judge, missing, reading
@@ -87,6 +88,8 @@ def of_header(line: str, row: int, x: int) -> Topic:
 def value_of(topic: Topic, controller: Controller) -> str:
     """The value of a topic now, in words, if any."""
     kind, _, name = topic.key.partition("/")
+    if kind == "alarm":
+        return _alarm(controller, name)
     if topic.detail:
         return ""
     if topic.key in METRICS or not name:
@@ -106,6 +109,11 @@ def verdict_of(topic: Topic, controller: Controller) -> Verdict | None:
     if topic.key not in METRICS or missing(controller.view, topic.key):
         return None
     return judge(controller.view, topic.key)
+
+
+def _alarm(controller: Controller, name: str) -> str:
+    alarm = controller.view.alarms.get(name)
+    return f"{ALARMS[name].label} {written(alarm)}" if alarm else "healthy"
 
 
 def _forecast(controller: Controller) -> str:

@@ -216,11 +216,17 @@ class RunView:
 
     @property
     def worst_alarms(self) -> list[Alarm]:
-        """The present alarms, the most severe first; none after the end."""
+        """The present alarms, the most severe first; none after the end.
+
+        Of equally severe ones those come first that advise an edit, then those that explain others.
+        """
         if self.finished:
             return []
         order = list(ALARMS)
-        return sorted(self.alarms.values(), key=lambda alarm: (alarm.level is not Level.ERROR, order.index(alarm.name)))
+        return sorted(
+            self.alarms.values(),
+            key=lambda alarm: (alarm.level is not Level.ERROR, alarm.edit is None, order.index(alarm.name)),
+        )
 
     @property
     def checkpoint(self) -> CheckpointSaved | None:

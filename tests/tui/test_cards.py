@@ -226,8 +226,10 @@ async def test_tiles_keep_value_verdict_and_trend_apart_and_in_place():
                 columns.add(re.search("[✓▲▼]", row).start())
             assert len(columns) == 1, "the sign stands still"
     async with desk(*recorded(3), look=Look(ascii=True), size=(110, 34)) as made:
-        assert re.search(r"0\.\d+ +v *[/\\-]", made.picture), "the sign without Unicode"
-        assert " v ok " in made.picture
+        assert re.search(r"0\.\d+ +\+ *[/\\-]", made.picture), "the sign without Unicode"
+        await made.say(UpdateFinished(update=4, step=4 * BATCH, metrics=line | {"train/clip_fraction": 0.9}))
+        assert re.search(r"0\.900 +\^ *[/\\-]", made.picture)
+        assert "- too high -" in made.picture, "in words too"
 
 
 async def test_the_pinned_alarm_and_the_edit_that_it_advises():
@@ -238,9 +240,11 @@ async def test_the_pinned_alarm_and_the_edit_that_it_advises():
         await made.press("enter")
         assert "alarm/dead-units" in card_of(made)
         assert "optim.learning_rate is 0.001" in card_of(made), "in full"
+        assert "now      dead units 85 %" in card_of(made)
+        assert "F: lr 2.49e-4 → 3e-4" in card_of(made)
         await made.press("escape")
         assert "why" not in alarm_line(made), "read: enter zooms again"
-        await made.press("F")
+        await made.press("4", "i", "F")
         assert isinstance(made.app.screen, EditScreen)
         assert made.app.controller.editor.drafts == {"optim.learning_rate": 3e-4}
         assert "→ 3e-4" in made.picture

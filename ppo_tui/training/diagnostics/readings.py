@@ -122,10 +122,11 @@ class Readings:
             return annealed
         return next((change.new for change in reversed(self.changes) if change.key == key), self.configured(key))
 
-    def edit(self, key: str, value: float) -> SuggestedEdit:
-        """A value of a live setting, rounded and within range."""
-        live = LIVE_FIELDS[key].live
-        return SuggestedEdit(key=key, value=float(f"{min(max(value, live.low), live.high):.3g}"))
+    def edit(self, key: str, value: float) -> SuggestedEdit | None:
+        """A live setting's value, within its range; None for no change."""
+        live, now = LIVE_FIELDS[key].live, self.setting(key)
+        allowed = float(f"{min(max(value, live.low), live.high):.3g}")
+        return None if now is not None and math.isclose(allowed, now) else SuggestedEdit(key=key, value=allowed)
 
     def metric(self, key: str) -> float | None:
         """A metric of the newest update; None if missing or not finite."""

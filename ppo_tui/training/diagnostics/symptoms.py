@@ -34,12 +34,12 @@ class Symptom:
 RATE, ENTROPY, VALUE = "optim.learning_rate", "ppo.entropy_coef", "ppo.value_coef"
 
 
-def _slower(kl: float, run: Readings) -> SuggestedEdit:
+def _slower(kl: float, run: Readings) -> SuggestedEdit | None:
     """Suggest a learning rate for the usual KL, quadratic in the step."""
     return run.edit(RATE, run.setting(RATE) * min(0.5, math.sqrt(USUAL_KL / kl)))
 
 
-def _times(key: str, factor: float, at_least: float = 0.0) -> Callable[[float, Readings], SuggestedEdit]:
+def _times(key: str, factor: float, at_least: float = 0.0) -> Callable[[float, Readings], SuggestedEdit | None]:
     return lambda value, run: run.edit(key, max(run.setting(key) * factor, at_least))
 
 

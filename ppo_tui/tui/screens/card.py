@@ -12,6 +12,7 @@ from textual.widgets import Input
 
 from ...explanations import explain as explanation_of
 from ...explanations import find, group_of
+from ..advice import advice_of
 from ..controller import Controller
 from ..topics import Topic, title_of, value_of, verdict_of
 from ..verdicts import sign
@@ -40,6 +41,7 @@ class CardScreen(Dialog[None]):
         Binding("left,up,h,k", "go(-1)", show=False),
         Binding("pagedown,space", "scroll(1)", show=False),
         Binding("pageup", "scroll(-1)", show=False),
+        Binding("F", "app.draft_advice", show=False),
         Binding("slash", "find", show=False),
     ]
     DEFAULT_CSS = """
@@ -125,6 +127,8 @@ def card(topic: Topic, controller: Controller) -> Content:
         rows.append(("says", Content.assemble((topic.detail, "bold"))))
     if now := value_of(topic, controller):
         rows.append(("now", Content.assemble((now, "bold"), *_judged(topic, controller))))
+    if alarm := controller.view.alarms.get(topic.key.removeprefix("alarm/")):
+        rows.append(("edit", Content.assemble((advice_of(alarm, controller), "bold $warning"))))
     healthy = "healthy" if explanation.healthy or topic.key.startswith("alarm/") else "usual"
     texts: Sequence[tuple[str, Callable[[], str]]] = (
         (healthy, lambda: explanation.range),
@@ -132,6 +136,7 @@ def card(topic: Topic, controller: Controller) -> Content:
         ("try", lambda: explanation.advice),
         ("read", lambda: f"docs/{explanation.link}"),
     )
+    rows = [(label, content) for label, content in rows if content.plain]
     rows += [(label, Content(_bare(text()))) for label, text in texts if text()]
     lines = [Content(_bare(explanation.text)), Content("")]
     name = Content.assemble((topic.key, "$quiet")) if _is_a_key(topic.key) else None

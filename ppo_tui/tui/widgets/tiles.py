@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
+from ...explanations import Grade
 from ...plotting import formats
 from ...plotting.series import Series, bucket_means
 from ..controller import Controller
@@ -40,7 +41,7 @@ class Tile(Panel):
 
     def renew(self) -> None:
         verdict = judge(self.controller.view, self.metric.key)
-        self.entitle(self.metric.label, f"{sign(verdict)[0]} {verdict.word}" if verdict else "")
+        self.entitle(self.metric.label, verdict.word if verdict and verdict.grade is not Grade.OK else "")
         super().renew()
 
     def draw(self, width: int, height: int) -> Content:
@@ -51,11 +52,12 @@ class Tile(Panel):
         newest = formats.number(float(values[-1]) if len(values) else None, 3 if width >= _CELLS + _SIGNS else 2)
         cells = formats.NUMBER_CELLS if roomy else max(1, min(_CELLS, width - _SIGNS))
         verdict = judge(self.controller.view, self.metric.key)
-        between = " " if roomy and bordered else ""
+        between = " " if width > cells + _SIGNS else ""
+        arrow = _TRENDS[trend(values)] if len(values) else " "
         value = Content.assemble(
             (f"{newest:<{cells}} ", "bold"),
             sign(verdict) if verdict else " ",
-            (f"{between}{_TRENDS[trend(values)]}", "$quiet"),
+            (between + arrow, "$quiet"),
         )
         spark_width = width if bordered else width - value.cell_length - 1
         spark = Content.styled(sparkline(bucket_means(values, spark_width)) if spark_width > 3 else "", "$curve-1")
