@@ -309,6 +309,7 @@ EVERYTHING = (
     b'{"command":"save","id":4}', b'{"command":"rewind","path":"best","id":5}',
     b'{"command":"set","key":"optim.learning_rate","value":0.1,"id":6}',
     b'{"command":"withdraw","key":"optim.learning_rate","id":7}', b'{"command":"watch-game","env":0,"id":8}',
+    b'{"command":"step-minibatches","minibatches":2,"id":12}', b'{"command":"watch-update","id":13}',
     b'{"command":"watch-game","env":null,"id":9}', b'{"command":"stop","id":10}', b'{"request":"claim","id":11}',
     *(b'{"request":"subscribe","wish":"%s","id":%d}' % (wish, 12 + number)
       for number, wish in enumerate((b"take", b"steer", b"script", b"watch"))),
