@@ -49,14 +49,14 @@ class Evaluation(NamedTuple):
         loss: to be minimised.
         means: over the minibatch's steps, without gradient, `[len(MEANS)]`.
         ratio_error: the largest |rₜ − 1|, without gradient.
-        log_probs, values: of each step, without gradient, `[B]`.
+        log_probs, values: of each step, without gradient, `[B]`; None from a compiled objective.
     """
 
     loss: Tensor
     means: Tensor
     ratio_error: Tensor
-    log_probs: Tensor
-    values: Tensor
+    log_probs: Tensor | None = None
+    values: Tensor | None = None
 
 
 class Objective:
@@ -65,7 +65,7 @@ class Objective:
     def __init__(self, policy: ActorCritic, ppo: PPOConfig) -> None:
         self._policy, self._ppo = policy, ppo
 
-    def evaluate(self, batch: Minibatch, coefficients: Coefficients) -> Evaluation:
+    def evaluate(self, batch: Minibatch, coefficients: Coefficients, *, samples: bool = True) -> Evaluation:
         """The loss of a minibatch (PPO, equation 9).
 
         −L^CLIP (or another surrogate) + c₁ L^VF − c₂ S[π_θ].
@@ -81,7 +81,15 @@ class Objective:
             approx_kl = losses.approximate_kl(log_probs, batch.log_probs)
             clip_fraction = losses.clip_fraction(ratio, coefficients.clip_range, coefficients.clip_range_upper)
             means = torch.stack((policy_loss, value_loss, entropy_loss, loss, approx_kl, clip_fraction))
-            return Evaluation(loss, means, (ratio - 1.0).abs().max(), log_probs.detach(), values.detach())
+            evaluation = Evaluation(loss, means, (ratio - 1.0).abs().max())
+            return evaluation._replace(log_probs=log_probs.detach(), values=values.detach()) if samples else evaluation
+
+    def evaluate_means(self, batch: Minibatch, coefficients: Coefficients) -> Evaluation:
+        """The same without the numbers of each step.
+
+        To be compiled: with other outputs the compiler orders sums in another way, for other last bits.
+        """
+        return self.evaluate(batch, coefficients, samples=False)
 
     def _policy_loss(
         self, ratio: Tensor, distribution: Distribution, batch: Minibatch, coefficients: Coefficients
@@ -260,8 +268,9 @@ class Learner:
             self._adaptive["learning_rate"] = Adaptive(rule, config.ppo.desired_kl, every=every)
         self._generator = torch.Generator().manual_seed(config.run.seed)
         self._compiled = config.run.compile
-        self._evaluate = Objective(self.policy, config.ppo).evaluate
-        self._compiled_evaluate = compiled(self._evaluate) if self._compiled else self._evaluate
+        objective = Objective(self.policy, config.ppo)
+        self._evaluate = objective.evaluate
+        self._compiled_evaluate = compiled(objective.evaluate_means) if self._compiled else self._evaluate
 
     def update(
         self, rollout: RolloutBuffer, hyper: Hyperparameters, *, observer: Observer = NOBODY

@@ -19,7 +19,7 @@ class Learned(NamedTuple):
     Attributes:
         epoch, minibatch: its numbers, from 1.
         batch: the minibatch itself.
-        log_probs, values: of the policy before the step, `[B]`.
+        log_probs, values: of the policy before the step, `[B]`; None where the objective is compiled.
         means: by `MEANS`, `[len(MEANS)]`.
         grad_norm: before clipping.
         finite: whether loss and gradient were finite, so that the optimiser took its step.
@@ -29,8 +29,8 @@ class Learned(NamedTuple):
     epoch: int
     minibatch: int
     batch: Minibatch
-    log_probs: Tensor
-    values: Tensor
+    log_probs: Tensor | None
+    values: Tensor | None
     means: Tensor
     grad_norm: Tensor
     finite: Tensor

@@ -268,7 +268,7 @@ class Controls:
         return self.watchers.seconds if self._between_minibatches else None
 
     def _deserted(self) -> Command | None:
-        """The command in place of one who looked and is gone, if any.
+        """The command in place of a watcher now gone, if any.
 
         Whoever closed the microscope has the update finished; the run does not wait for one who vanished.
         """

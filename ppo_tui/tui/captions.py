@@ -15,6 +15,8 @@ FEW_LEFT = 0.95
 def on_ratios(event: UpdateInspected) -> str:
     """The clipped steps, by side."""
     clip = event.clip
+    if not clip.steps:
+        return "Not seen: with run.compile the learner has no ratios of single steps in hand."
     if event.clip_low is None or event.clip_high is None:
         return _without_bounds(event)
     bounds = f"{bound(event.clip_low)}–{bound(event.clip_high)}"

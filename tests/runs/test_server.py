@@ -309,8 +309,9 @@ EVERYTHING = (
     b'{"command":"save","id":4}', b'{"command":"rewind","path":"best","id":5}',
     b'{"command":"set","key":"optim.learning_rate","value":0.1,"id":6}',
     b'{"command":"withdraw","key":"optim.learning_rate","id":7}', b'{"command":"watch-game","env":0,"id":8}',
-    b'{"command":"watch-game","env":null,"id":9}', b'{"command":"stop","id":10}', b'{"request":"claim","id":11}',
-    *(b'{"request":"subscribe","wish":"%s","id":%d}' % (wish, 12 + number)
+    b'{"command":"step-minibatches","minibatches":2,"id":9}', b'{"command":"watch-update","id":10}',
+    b'{"command":"watch-game","env":null,"id":11}', b'{"command":"stop","id":12}', b'{"request":"claim","id":13}',
+    *(b'{"request":"subscribe","wish":"%s","id":%d}' % (wish, 14 + number)
       for number, wish in enumerate((b"take", b"steer", b"script", b"watch"))),
 )  # fmt: skip
 """A line for every command and request of the protocol."""
@@ -335,7 +336,7 @@ def test_of_a_client_that_only_watches_nothing_is_obeyed(served, first):
             assert not message.get("control")
             if message.get("message") == "reply":
                 replies.append(message)
-    assert [reply["id"] for reply in replies] == [*range(1, 16), *range(1, 16)]
+    assert [reply["id"] for reply in replies] == [*range(1, 18), *range(1, 18)]
     assert all("read-only" in reply["error"] for reply in replies)
     assert served.commands == []
     assert steering.pause() is None, "it steers as before"

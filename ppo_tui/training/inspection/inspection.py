@@ -134,6 +134,8 @@ class Inspection(Observer):
         return max(0.0, 1.0 - RATIO_SPAN * self._hyper.clip_range), 1.0 + RATIO_SPAN * self._upper
 
     def _read_ratios(self, result: Learned) -> None:
+        if result.log_probs is None:
+            return
         ratios = losses.probability_ratio(result.log_probs, result.batch.log_probs).cpu().numpy()
         advantages = advantages_of(result.batch, self._config.ppo).cpu().numpy()
         self._epoch.add_ratios(ratios, advantages)
