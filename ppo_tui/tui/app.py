@@ -186,8 +186,6 @@ class PpoTuiApp(ReportingApp):
     def on_mount(self) -> None:
         self.begin_capture_print(self)
         self.set_interval(self._poll_seconds, self.tick)
-        if self.controller.session.opens_game:
-            self.call_after_refresh(self.main.action_zoom_game)
         self.call_after_refresh(self.controller.session.start)
 
     def on_resize(self) -> None:

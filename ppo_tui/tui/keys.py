@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,9 @@ chart)."""
 
 GAME, REPLAY = "game", "replay"
 """And the game's own screen, and a replay, whose keys come before the main screen's."""
+
+WATCH = "watch"
+"""And the screen of `ppo-tui watch`, which has no others."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Key:
     contexts: tuple[str, ...] = (TRAIN,)
 
 
+_GAMES = (TRAIN, GAME, WATCH)
 _APP, _PLACES, _CHARTS = (APP,), (TRAIN, LIST, EDIT, CHART), (TRAIN, CHART, RUNS)
 
 KEYS: tuple[Key, ...] = (
@@ -155,7 +159,9 @@ KEYS: tuple[Key, ...] = (
         (TRAIN, GAME),
     ),
     Key("previous-env", "left_square_bracket", "choose_env(-1)", "[", contexts=(TRAIN, GAME)),
-    Key("close-game", "escape,enter,m,v,V", "dismiss", "esc", contexts=(GAME,), label="Back"),
+    Key("gaze", "g", "gaze", "g", "Show what moves the action, then the value, then nothing.", "Gaze", "Game", _GAMES),
+    Key("mosaic", "enter", "mosaic", "⏎", "On the game's screen: one environment, or all.", "All/one", "Game", (GAME,)),
+    Key("close-game", "escape,m,v,V", "dismiss", "esc", contexts=(GAME,), label="Back"),
     Key("replay-hold", "space,p", "pause_replay", "p", "Pause the replay, or go on.", "Pause", "Replay", (REPLAY,)),
     Key("replay-slower", "less_than_sign", "speed(-1)", "<", "Play half as fast.", "Slower", "Replay", (REPLAY,)),
     Key("replay-faster", "greater_than_sign", "speed(1)", ">", "Play twice as fast.", "Faster", "Replay", (REPLAY,)),
@@ -163,6 +169,33 @@ KEYS: tuple[Key, ...] = (
     Key("replay-on", "full_stop", "seek(1)", ".", "Go on by a twentieth of the run.", "On", "Replay", (REPLAY,)),
     Key("replay-begin", "home", "seek_to(0)", "home", "Go to the beginning.", "", "Replay", (REPLAY,)),
     Key("replay-end", "end", "seek_to(1)", "end", "Go to the end.", "", "Replay", (REPLAY,)),
+    Key("watch-hold", "space,p", "hold", "p", "Hold the game, or go on.", "Hold", "Watch", (WATCH,)),
+    Key("watch-slower", "less_than_sign", "speed(-1)", "<", "Play half as fast.", "Slower", "Watch", (WATCH,)),
+    Key(
+        "watch-faster",
+        "greater_than_sign",
+        "speed(1)",
+        ">",
+        "Play twice as fast, at last as fast as it goes.",
+        "Faster",
+        "Watch",
+        (WATCH,),
+    ),
+    Key("watch-next", "n", "next_game", "n", "Go to the next game.", "Next", "Watch", (WATCH,)),
+    Key("watch-earlier", "comma", "checkpoint(-1)", ",", "Watch an earlier checkpoint.", "Earlier", "Watch", (WATCH,)),
+    Key("watch-later", "full_stop", "checkpoint(1)", ".", "Watch a later checkpoint.", "Later", "Watch", (WATCH,)),
+    Key("watch-beside", "b", "beside", "b", "Let more checkpoints play beside it.", "Beside", "Watch", (WATCH,)),
+    Key(
+        "watch-greedy",
+        "s",
+        "greedy",
+        "s",
+        "Sample actions as in training, or take the most probable.",
+        "Sampled",
+        "Watch",
+        (WATCH,),
+    ),
+    Key("watch-leave", "escape", "quit", "esc", "Leave.", "", "Watch", (WATCH,)),
     Key("checkpoints", "C", "checkpoints", "C", "See the checkpoints, and go back to one.", "", "Screens", _APP),
     Key("runs", "r", "runs", "r", "See all runs here.", "Runs", "Screens", _APP),
     Key("traceback", "t", "traceback", "t", "Read the traceback of a failed run.", "Trace", "Screens", _APP),
@@ -188,6 +221,11 @@ INTERRUPT_HELP = "Leave as with q; twice: stop without a checkpoint."
 
 def bindings(context: str = TRAIN) -> list[Binding]:
     """Textual's bindings of the keys in `context`."""
+    return bindings_of(key for key in KEYS if context in key.contexts)
+
+
+def bindings_of(keys: Iterable[Key]) -> list[Binding]:
+    """Textual's bindings of these keys."""
     from textual.binding import Binding
 
     return [
@@ -200,16 +238,19 @@ def bindings(context: str = TRAIN) -> list[Binding]:
             tooltip=key.help,
             id=key.id,
         )
-        for key in KEYS
-        if context in key.contexts
+        for key in keys
     ]
 
 
-def rows_by_group(keymap: Mapping[str, str]) -> Iterator[tuple[str, list[tuple[str, Key]]]]:
+def rows_by_group(keymap: Mapping[str, str], keys: Sequence[Key] = KEYS) -> Iterator[tuple[str, list[tuple[str, Key]]]]:
     """For the help: each group with its keys, as `keymap` writes them."""
-    for group in dict.fromkeys(key.group for key in KEYS if key.help):
-        rows = [(display(key, keymap), key) for key in KEYS if key.group == group and key.help]
+    for group in dict.fromkeys(key.group for key in keys if key.help):
+        rows = [(display(key, keymap), key) for key in keys if key.group == group and key.help]
         yield group, rows
+
+
+THEATRE: tuple[Key, ...] = tuple(key for key in KEYS if WATCH in key.contexts or key.id in ("help", "palette", "quit"))
+"""The keys of the screen of `ppo-tui watch`."""
 
 
 def display(key: Key, keymap: Mapping[str, str]) -> str:
@@ -321,8 +362,9 @@ def _meet(one: Key, other: Key) -> bool:
 
     The keys of the app are bound everywhere.
     """
-    if REPLAY in one.contexts + other.contexts:  # its keys come before all others
-        return one.contexts == other.contexts
+    for own in (REPLAY, WATCH):  # whose keys come before all others
+        if (own,) in (one.contexts, other.contexts):
+            return own in one.contexts and own in other.contexts
     return APP in one.contexts + other.contexts or bool(_places(one) & _places(other))
 
 

@@ -99,6 +99,9 @@ EPISODE_RETURNS = "episode/return"
 
 EVALUATED_RETURN = "eval/ep_rew_mean"
 
+LAST_RETURNS = 10
+"""Returns that are kept for each environment."""
+
 _LOG_LENGTH = 1_000
 _RATE_UPDATES = 20
 
@@ -146,6 +149,7 @@ class RunView:
         changes: the accepted edits, oldest first, those of abandoned branches included.
         marks: those on the curves, oldest first.
         standing: the run beside the measured curve of its preset.
+        last_returns: of the newest episodes of each environment, oldest first.
         history: the edits of the present branch, to undo and redo.
         checkpoints: oldest first; one saved to the same path replaces the one before.
         version: grows with every event; nothing has changed for a screen while it stays.
@@ -171,6 +175,7 @@ class RunView:
         self.standing = Standing()
         self.episodes = 0
         self.best: EpisodeFinished | None = None
+        self.last_returns: defaultdict[int, deque[float]] = defaultdict(lambda: deque(maxlen=LAST_RETURNS))
         self.checkpoints: list[Checkpoint] = []
         self.log: deque[LogEntry] = deque(maxlen=_LOG_LENGTH)
         self.version = self.logged = 0
@@ -305,6 +310,7 @@ class RunView:
     def _(self, event: EpisodeFinished) -> None:
         self.episodes += 1
         self.series[EPISODE_RETURNS].append(event.step, event.episode_return)
+        self.last_returns[event.env].append(event.episode_return)
         if self.best is None or event.episode_return > self.best.episode_return:
             self.best = event
             if self.log and self.log[-1].kind is Kind.EPISODE:

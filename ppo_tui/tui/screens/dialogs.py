@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import Input
 from textual.widgets.option_list import Option
 
-from ..keys import INTERRUPT, INTERRUPT_HELP, rows_by_group
+from ..keys import INTERRUPT, INTERRUPT_HELP, KEYS, Key, rows_by_group
 from ..widgets.plain import OptionList, Static, Vertical, VerticalScroll
 from .once import Dialog
 
@@ -145,15 +145,21 @@ class TextScreen(Dialog[None]):
             self._box.scroll_home(animate=False)
 
 
-def help_text(keymap: Mapping[str, str]) -> Content:
-    """All keys by group, as the user has them."""
+def help_text(keymap: Mapping[str, str], keys: Sequence[Key] = KEYS, signs: bool = True) -> Content:
+    """Keys by group, as the user has them; all of them by default.
+
+    Args:
+        signs: add what the main screen's signs mean.
+    """
     lines: list[Content] = []
-    for group, rows in rows_by_group(keymap):
+    for group, rows in rows_by_group(keymap, keys):
         lines.append(Content.assemble((group, "bold $primary")))
         lines += [Content.assemble((f"  {written:<8} ", "bold"), key.help) for written, key in rows]
         if group == "Screens":
             lines.append(Content.assemble((f"  {INTERRUPT:<8} ", "bold"), INTERRUPT_HELP))
         lines.append(Content(""))
+    if not signs:
+        return Content("\n").join(lines)
     lines.append(Content.assemble(("Signs", "bold $primary")))
     lines += [Content(f"  {line}") for line in _SIGNS]
     return Content("\n").join(lines)

@@ -168,7 +168,7 @@ def watch(path: Path, **options) -> list:
 
 
 def test_who_watches_sees_the_games_that_are_scored(cartpole):
-    events = watch(cartpole, episodes=3, fps=None)
+    events = watch(cartpole, episodes=3, paced=False)
     games = [event.episode_return for event in events if isinstance(event, EpisodeFinished)]
     assert games == list(evaluate(cartpole, episodes=3).returns)
     frames = [frame for event in events if isinstance(event, GameClip) for frame in event.frames]
@@ -183,7 +183,7 @@ def test_who_watches_sees_the_games_that_are_scored(cartpole):
 def test_who_watches_is_told_of_an_episode_at_the_limit(cartpole):
     events: list = []
     setup = start_evaluation(cartpole, episodes=2, num_envs=1, steps=1, max_steps=7)
-    WatchEngine(setup, name="few", episodes=2, emit=events.append, fps=None).run()
+    WatchEngine(setup, name="few", episodes=2, emit=events.append, paced=False).run()
     assert [event.length for event in events if isinstance(event, EpisodeFinished)] == [7, 7]
     told = [event.message for event in events if isinstance(event, Alarm)]
     assert told == ["the episode was ended at the limit of 7 steps"] * 2
@@ -198,7 +198,7 @@ def test_watching_ends_when_it_is_told_to(cartpole):
             watching.send(Stop())
 
     setup = start_evaluation(cartpole, episodes=3, num_envs=1, steps=1)
-    watching = WatchEngine(setup, name="few", episodes=None, emit=stop_at_the_first_clip, fps=15.0)
+    watching = WatchEngine(setup, name="few", episodes=None, emit=stop_at_the_first_clip, paced=True)
     watching.run()
     assert events[-1].state is RunState.STOPPED
     assert sum(isinstance(event, GameClip) for event in events) == 1
