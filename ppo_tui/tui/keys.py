@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,7 +195,7 @@ KEYS: tuple[Key, ...] = (
         "Watch",
         (WATCH,),
     ),
-    Key("watch-leave", "escape", "quit", "esc", "Leave.", "", "Watch", (WATCH,)),
+    Key("watch-leave", "escape", "quit", "esc", "Leave what is watched.", "", "Watch", (WATCH,)),
     Key("checkpoints", "C", "checkpoints", "C", "See the checkpoints, and go back to one.", "", "Screens", _APP),
     Key("runs", "r", "runs", "r", "See all runs here.", "Runs", "Screens", _APP),
     Key("traceback", "t", "traceback", "t", "Read the traceback of a failed run.", "Trace", "Screens", _APP),
@@ -249,7 +249,13 @@ def rows_by_group(keymap: Mapping[str, str], keys: Sequence[Key] = KEYS) -> Iter
         yield group, rows
 
 
-THEATRE: tuple[Key, ...] = tuple(key for key in KEYS if WATCH in key.contexts or key.id in ("help", "palette", "quit"))
+_IN_THEATRE = {"help": "Show this help (F1 too).", "palette": "All of this by name.", "quit": "Leave."}
+
+THEATRE: tuple[Key, ...] = tuple(
+    replace(key, help=_IN_THEATRE.get(key.id, key.help))
+    for key in KEYS
+    if WATCH in key.contexts or key.id in _IN_THEATRE
+)
 """The keys of the screen of `ppo-tui watch`."""
 
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.command import Hits, Provider
 from textual.screen import Screen
 
 from . import keys
 from .app import PpoTuiApp
+from .palette import RunCommands
 from .screens.dialogs import TextScreen, help_text
 from .screens.theatre import TheatreScreen
 from .session import WatchSession
 from .theatre import TheatreController
+
+
+class TheatreCommands(RunCommands):
+    """The commands of the palette: there is no setting to change."""
+
+    async def search(self, query: str) -> Hits:
+        async for hit in super().search(query if query.strip().isalpha() else "".join(filter(str.isalpha, query))):
+            yield hit
+
 
 _ACTIONS = {key.action.partition("(")[0] for key in keys.THEATRE}
 
@@ -29,6 +41,8 @@ class TheatreApp(PpoTuiApp, inherit_bindings=False):
         *keys.bindings_of(key for key in keys.THEATRE if keys.APP in key.contexts),
         Binding(keys.INTERRUPT, "interrupt", "Quit", show=False, priority=True),
     ]
+
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {TheatreCommands}
 
     def __init__(self, session: WatchSession, **options: Any) -> None:
         super().__init__(session, **options)

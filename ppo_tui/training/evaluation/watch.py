@@ -85,10 +85,11 @@ class Stage:
 
     def advance(self) -> tuple[PlayedEpisode | None, bool]:
         """Play a step; return the episode that ended in it, and whether the clip is full."""
-        assert self.player and self._encoder and self._draft, "a game and a clip have begun"
+        assert self.player is not None, "a game has begun"
+        assert self._draft is not None, "so has a clip"
         episode = next(iter(list(self.player.advance())), None)
         recorded = self.setup.pool.fetch_recording(0, stop=False)
-        if recorded is not None:
+        if recorded is not None and self._encoder is not None:
             self._encoder.add(self._draft, recorded, gamma=self.setup.config.ppo.gamma)
         self.ended = episode is not None
         return episode, recorded is not None and recorded.full

@@ -45,8 +45,8 @@ class GameScreen(Page[None]):
     @property
     def _has_room(self) -> bool:
         started = self._controller.view.started
-        wide, high = MOSAIC_SIZE
-        return started is not None and started.num_envs > 1 and self.size.width >= wide and self.size.height >= high
+        (wide, high), size = MOSAIC_SIZE, self.app.size  # this screen has none yet when it is opened
+        return started is not None and started.num_envs > 1 and size.width >= wide and size.height >= high
 
     async def on_resize(self, event: events.Resize) -> None:
         await self._arrange()
@@ -59,7 +59,7 @@ class GameScreen(Page[None]):
         shown = self._wants_mosaic and self._has_room and not self._controller.session.only_watches
         self._mosaic.display, self._single.display = shown, not shown
         if shown:
-            await self._mosaic.show(self.size.width, self.size.height - 1)
+            await self._mosaic.show(self.app.size.width, self.app.size.height - 1)
         else:
             self._mosaic.leave()
             self._single.renew()
@@ -70,7 +70,7 @@ class GameScreen(Page[None]):
         return self._has_room if action == "mosaic" else True
 
     async def action_mosaic(self) -> None:
-        self._wants_mosaic = not self._mosaic.display
+        self._wants_mosaic = not self._wants_mosaic
         await self._arrange()
 
     async def action_choose_env(self, direction: int) -> None:

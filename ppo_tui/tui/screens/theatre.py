@@ -96,6 +96,9 @@ class TheatreScreen(Screen[None]):
         self._theatre.toggle_greedy()
         self.renew()
 
+    async def action_quit(self) -> None:
+        await self.app.run_action("app.quit")
+
     def action_gaze(self) -> None:
         self._theatre.choose_gaze()
         self.renew()

@@ -67,17 +67,18 @@ class Game(Container):
         title = f"Game · env {self._player.env}" + (f" of {count}" if started else "")
         if self._player.gaze is not Gaze.NONE:
             title += f" · gaze: {self._player.gaze}"
-        keys = ["g gaze"] if session.shows_game else []
-        keys += ["[ ] env"] if count > 1 else []
-        self.entitle(title, " · ".join([*keys, "V zoom", "v hide"]))
+        keys = ["[ ] env"] if count > 1 else []
+        if session.shows_game:
+            keys = ["g gaze", *keys, "V zoom"]
+        self.entitle(title, " · ".join([*keys, "v hide"]))
 
     def renew(self) -> None:
         """Show the present frame, or a waiting line."""
         self.name_env()
-        self.set_class(not self.controller.session.shows_game, "-empty")
-        pictures = self._is_picture
-        if self._picture.display != pictures:
-            self._picture.display, self._observation.display = pictures, not pictures
+        pictures, empty = self._is_picture, not self.controller.session.shows_game
+        self.set_class(empty, "-empty")
+        if (self._picture.display, self._observation.display) != (pictures and not empty, not (pictures or empty)):
+            self._picture.display, self._observation.display = pictures and not empty, not (pictures or empty)
         self._picture.renew()
         self._observation.renew()
         self._facts.renew()

@@ -82,7 +82,7 @@ class Mosaic(Container):
 
     def on_mount(self) -> None:
         if self._controller.clip_player.fps > 0:
-            self.set_interval(1 / self._controller.clip_player.fps, self._play)
+            self.set_interval(1 / self._controller.clip_player.fps, self.play)
 
     async def show(self, width: int, height: int) -> None:
         """Lay out tiles for the environments around the chosen one, as many as fit."""
@@ -116,7 +116,8 @@ class Mosaic(Container):
         """Tell whether it is visible: displayed, and on the active screen."""
         return self.display and self.is_attached and self.screen.is_active
 
-    def _play(self) -> None:
+    def play(self) -> None:
+        """Move the next tile on by a frame."""
         if self.to_be_seen and (tiles := self.tiles):
             tiles[next(self._turns) % len(tiles)].play()
 
