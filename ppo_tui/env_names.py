@@ -1,4 +1,4 @@
-"""Names of the actions and observations of well-known environments, for people to read.
+"""Names for actions and observations of well-known environments.
 
 Gymnasium documents them in prose alone: https://gymnasium.farama.org/environments.
 """
@@ -93,7 +93,9 @@ _VERSION = re.compile(r"-v\d+$")
 
 
 def names_of(env_id: str, kwargs: object = None) -> EnvNames:
-    """The names of an environment, by its id such as ``CartPole-v1``; empty ones for any other.
+    """The names of an environment, by its id such as ``CartPole-v1``.
+
+    They are empty for an unknown one.
 
     Args:
         kwargs: of its constructor: some environments have continuous actions as an option.

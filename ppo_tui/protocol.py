@@ -70,7 +70,7 @@ class Level(enum.StrEnum):
 
 
 class Gaze(enum.StrEnum):
-    """An output of the policy, followed back to its input by a gradient.
+    """An output of the policy, followed back by a gradient.
 
     ``action`` is the log-probability of the chosen action, ``value`` the value of the state.
     """
@@ -480,7 +480,7 @@ TRANSIENT: tuple[type[Event], ...] = (RolloutProgress, UpdateProgress, WorkersSt
 
 
 def transient_key(event: Event) -> tuple[int, int]:
-    """The kind of a transient event, of which only the newest matters.
+    """The kind of a transient event: only the newest of each matters.
 
     It is the type's place in `TRANSIENT`, and the environment of a clip: there are clips of several at a time.
     """

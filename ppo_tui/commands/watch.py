@@ -195,7 +195,7 @@ def _watch_on_screen(
 
 
 def _choices(chosen: ChosenCheckpoint) -> tuple[Choice, ...]:
-    """The policies of a run, from the untrained one on, each with its score in the training."""
+    """The policies of a run, from the untrained one on, with scores."""
     from ..training.checkpoint.files import list_checkpoints
     from ..training.evaluation.programme import UNTRAINED, Choice
 
@@ -242,7 +242,7 @@ def _training_scores(run_dir: RunDirectory) -> Callable[[int], float | None]:
 
 
 def _print_summary(name: str, choices: Sequence[Choice], scores: Scores) -> None:
-    """Print the returns that were seen, a line for each policy."""
+    """Print the returns of the games played, a line for each policy."""
     from ..training.evaluation.programme import returns_text
 
     for choice in choices:

@@ -125,7 +125,10 @@ class ClipEncoder:
         ]
 
     def _step_advantages(self, env: int, steps: Sequence[int], gamma: float) -> list[float]:
-        """r + γ V(s′) − V(s) of these steps: 0 after a termination, V of the final observation after a truncation."""
+        """r + γ V(s′) − V(s) of these steps.
+
+        V(s′) is 0 after a termination, and that of the final observation after a truncation.
+        """
         rollout = self._rollout
         next_values = torch.cat([rollout.values[1:, env], rollout.last_values[env : env + 1]])
         ended = rollout.terminations[:, env] | rollout.truncations[:, env]
@@ -332,7 +335,7 @@ class GameClips:
 
 
 class Watched(NamedTuple):
-    """The environments of a pool that are watched.
+    """The watched environments of a pool.
 
     Attributes:
         fps: frames a second of each.

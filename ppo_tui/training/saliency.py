@@ -1,4 +1,4 @@
-"""What a policy looks at: gradients of an output with respect to its input."""
+"""Gradients of a policy's outputs with respect to its input."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Saliency:
 
 @contextlib.contextmanager
 def _first_input(trunk: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the input of the first layer of `trunk`, so that it has a gradient."""
+    """Collect the input of the first layer, made to have a gradient."""
     read: list[Tensor] = []
 
     def watch(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:

@@ -189,7 +189,7 @@ class ClipPlayer:
 
     @property
     def gaze_map(self) -> np.ndarray | None:
-        """How strongly each part of the picture moves the output, uint8 `[H, W]`, or None."""
+        """The gaze of the present frame, uint8 `[H, W]`, or None."""
         clip, frame = self.clip, self.frame
         if clip is None or frame is None or not frame.gaze or len(frame.gaze) != clip.gaze_height * clip.gaze_width:
             return None
@@ -197,5 +197,5 @@ class ClipPlayer:
 
 
 def _look(clip: GameClip) -> tuple[int, int, Gaze]:
-    """A clip of another look takes the place of the one that plays at once."""
+    """A clip of another look is shown at once."""
     return clip.env, clip.scene, clip.gaze

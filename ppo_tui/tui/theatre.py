@@ -1,4 +1,4 @@
-"""The state of `ppo-tui watch`: what plays, what is wished, and the scores so far. No widgets."""
+"""The state of `ppo-tui watch`: programme, wishes and scores. No widgets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPEEDS = (0.5, 1.0, 2.0, 4.0, 8.0, AS_FAST_AS_IT_GOES)
 
 
 class TheatreController(Controller):
-    """A controller of the engine that plays trained policies.
+    """A controller of trained policies at play.
 
     Attributes:
         choices: the policies that can be watched, from the least to the most trained.
@@ -53,7 +53,7 @@ class TheatreController(Controller):
 
     @property
     def chosen(self) -> Choice:
-        """The most trained policy of those that play."""
+        """The most trained policy on the stages."""
         return self.choice(self.programme.checkpoints[-1])
 
     def take(self, event: Event) -> None:
@@ -76,7 +76,7 @@ class TheatreController(Controller):
         self._wish(cut=True, game=self.programme.game + 1)
 
     def move(self, direction: int) -> bool:
-        """Watch a less or a more trained policy, from the same game on; False where there is none."""
+        """Watch a less or a more trained policy; False without one."""
         index = self.choices.index(self.chosen) + direction
         if not 0 <= index < len(self.choices):
             return False
@@ -98,9 +98,9 @@ class TheatreController(Controller):
         self._wish(gaze=self.clip_player.gaze)
 
     def change_stages(self, most: int) -> bool:
-        """Show one policy more beside the chosen one; after `most`, the chosen one alone.
+        """Show one policy more beside the chosen one.
 
-        Returns False where there is no other policy.
+        After `most`, the chosen one is alone again. Returns False where there is no other policy.
         """
         index, count = self.choices.index(self.chosen), len(self.programme.checkpoints)
         most = min(most, MOST_STAGES, index + 1)
@@ -110,7 +110,7 @@ class TheatreController(Controller):
         return True
 
     def _show(self, index: int, count: int) -> None:
-        """Cast `count` policies, evenly spread from the first to the one at `index`."""
+        """Cast `count` policies, up to the one at `index`."""
         self._wish(cut=True, checkpoints=cast_of(self.choices[: index + 1], count))
 
     def _wish(self, *, cut: bool = False, **changes: object) -> None:
@@ -127,7 +127,7 @@ class TheatreController(Controller):
 
 
 def cast_of(choices: tuple[Choice, ...], count: int) -> tuple[str, ...]:
-    """Names of up to `count` policies, evenly spread over the choices; the last one is always among them."""
+    """Names of up to `count` policies, evenly spread, with the last one."""
     last = len(choices) - 1
     count = min(count, len(choices))
     if count < 2:

@@ -69,7 +69,7 @@ class TheatreApp(PpoTuiApp, inherit_bindings=False):
         self._leave_when_due()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer nothing that concerns a training."""
+        """Offer nothing about training."""
         return action in _ACTIONS or not hasattr(PpoTuiApp, f"action_{action}") or action == "interrupt"
 
     def action_help(self) -> None:

@@ -189,7 +189,7 @@ async def test_the_game_can_have_the_whole_screen(key):
         await it.say()
         await play(it)
         assert it.app.screen.query_one(Game).query_one(GamePicture)._cells.shape == (37, 56)
-        assert [(command.env, command.beside) for command in it.session.watched] == [(0, ())], "still looking"
+        assert it.session.watched[-1] == WatchGame(env=0, fps=SLOW), "still looking"
         await it.press(key)
         assert len(it.app.screen_stack) == 1
 

@@ -1,4 +1,4 @@
-"""What `ppo-tui watch` plays: asked for by its screen, announced by its engine. Imports no torch."""
+"""The programme of `ppo-tui watch`: policies, games, speed. Imports no torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_STAGES = 4
 
 
 class Choice(NamedTuple):
-    """A policy that can be watched.
+    """A policy to be watched.
 
     Attributes:
         name: of the checkpoint's directory, or `UNTRAINED`.
@@ -67,9 +67,9 @@ class Programme(Command, frozen=True, kw_only=True, tag="programme"):
 
 
 class NowPlaying(Event, frozen=True, kw_only=True, tag="now-playing"):
-    """The begin of a game; environment e of later events is that of the e-th checkpoint.
+    """The beginning of a game.
 
-    The attributes are as of `Programme`.
+    Environment e of later events is that of the e-th checkpoint. The attributes are as of `Programme`.
     """
 
     checkpoints: tuple[str, ...]
@@ -85,7 +85,7 @@ def returns_text(returns: Sequence[float], most: int) -> str:
 
 
 class Scores:
-    """Returns of the games played so far, as folded from the engine's events.
+    """Returns of the games so far, as folded from the engine's events.
 
     Attributes:
         returns: by name of the checkpoint and whether it was greedy, in the order of playing.

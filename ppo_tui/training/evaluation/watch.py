@@ -84,7 +84,10 @@ class Stage:
         self.setup.pool.start_recording(0, draft.wanted)
 
     def advance(self) -> tuple[PlayedEpisode | None, bool]:
-        """Play a step; return the episode that ended in it, and whether the clip is full."""
+        """Play a step.
+
+        Returns the episode that ended in it, if one did, and whether the clip is full.
+        """
         assert self.player is not None, "a game has begun"
         assert self._draft is not None, "so has a clip"
         episode = next(iter(list(self.player.advance())), None)
@@ -95,7 +98,7 @@ class Stage:
         return episode, recorded is not None and recorded.full
 
     def end_clip(self) -> Event | None:
-        """The clip that was recorded, as the stage's; None without a frame."""
+        """The recorded clip, with the stage's number; None without a frame."""
         draft, self._draft = self._draft, None
         self.setup.pool.fetch_recording(0, stop=True)
         if draft is None or not draft.frames or self._encoder is None:
@@ -186,7 +189,7 @@ class WatchEngine:
     # ── Commands ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _obey(self, *, wait: bool = False, timeout: float | None = None) -> None:
-        """Take in what has arrived; a wish of another speed moves the end of what is shown."""
+        """Take in commands; another speed moves the end of the shown clip."""
         while command := self._inbox.receive(wait=wait, timeout=timeout):
             wait = False
             if isinstance(command, Programme):
@@ -201,7 +204,7 @@ class WatchEngine:
         return self._inbox.stop_requested or self._programme.scene != self._scene
 
     def _cut(self) -> None:
-        """Begin the game that the programme asks for."""
+        """Begin the game of the programme."""
         self._publish_episodes()
         programme = self._programme
         self._scene, self._game = programme.scene, programme.game
@@ -252,7 +255,7 @@ class WatchEngine:
     # ── Playing ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _play_clip(self) -> None:
-        """Play and record a clip of each stage, and publish it in time.
+        """Play a clip of each stage, and publish it in time.
 
         All stages step together; one whose game has ended waits for the others.
         """
@@ -321,7 +324,7 @@ class WatchEngine:
                 return False
 
     def _end_game(self, fast: bool) -> None:
-        """Publish the scores when the last picture is shown, and begin the next game."""
+        """Publish the scores with the last picture; begin the next game."""
         self._done += 1
         self._game += 1
         if self._paced and not fast:

@@ -146,7 +146,7 @@ class TextScreen(Dialog[None]):
 
 
 def help_text(keymap: Mapping[str, str], keys: Sequence[Key] = KEYS, signs: bool = True) -> Content:
-    """Keys by group, as the user has them; all of them by default.
+    """Keys by group, as the user has them.
 
     Args:
         signs: add what the main screen's signs mean.

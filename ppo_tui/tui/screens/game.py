@@ -39,7 +39,7 @@ class GameScreen(Page[None]):
 
     @property
     def game(self) -> Game | Mosaic:
-        """The one that is shown."""
+        """The visible one."""
         return self._mosaic if self._mosaic.display else self._single
 
     @property
@@ -55,7 +55,7 @@ class GameScreen(Page[None]):
         self._mosaic.leave()
 
     async def _arrange(self) -> None:
-        """Show the mosaic where it is wanted and has room, else the chosen environment."""
+        """Show the mosaic if there is room, else the chosen environment."""
         shown = self._wants_mosaic and self._has_room and not self._controller.session.only_watches
         self._mosaic.display, self._single.display = shown, not shown
         if shown:
@@ -66,7 +66,7 @@ class GameScreen(Page[None]):
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer one or all only where there is room for all."""
+        """Offer the mosaic only with room for it."""
         return self._has_room if action == "mosaic" else True
 
     async def action_mosaic(self) -> None:

@@ -1,4 +1,4 @@
-"""What the policy makes of the game, beside its picture."""
+"""The policy's view of the game, beside its picture."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WITH_VALUE = 27
 
 
 class _Section(NamedTuple):
-    """Lines that belong together; of a low rank, they are left out first."""
+    """Lines of one subject; those of the highest rank go first."""
 
     rank: int
     lines: list[Content]
@@ -108,7 +108,7 @@ class GameFacts(Panel):
         return [fit(Content.assemble(("◆ ", "$secondary"), text), width)]
 
     def _observation(self, frame: GameFrame, width: int, names: EnvNames) -> list[Content]:
-        """The numbers of an observation that has a picture, too."""
+        """The numbers of an observation beside its picture."""
         if frame.picture is None or not frame.observation:
             return []
         if len(frame.observation) > FEW_NUMBERS and not names.numbers:
@@ -215,7 +215,7 @@ def _components(frame: GameFrame, width: int, names: EnvNames) -> list[Content]:
 
 
 def observation_lines(frame: GameFrame, names: EnvNames, width: int) -> list[Content]:
-    """A bar for each number of an observation; those that move the output most are marked."""
+    """A bar for each number of an observation, the most influential marked."""
     known = names.numbers if len(names.numbers) == len(frame.observation) else ()
     numbers: Sequence[Number] = known or [
         Number(f"x{index}", abs(value or 0.0)) for index, value in enumerate(frame.observation)
@@ -233,7 +233,7 @@ def observation_lines(frame: GameFrame, names: EnvNames, width: int) -> list[Con
 
 
 def _signed_line(name: str, value: float | None, scale: float, width: int, *, name_width: int = 4) -> Content:
-    """`name`, the number if there is room, and a bar to either side of a middle."""
+    """`name`, perhaps the number, and a bar from the middle."""
     name_width = max(4, name_width)
     with_value = width >= _WITH_VALUE or name_width <= 6
     half = max(1, (width - name_width - (9 if with_value else 2)) // 2)

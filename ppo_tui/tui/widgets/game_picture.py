@@ -105,7 +105,10 @@ class Shrinker:
 
 
 def tinted(pixels: np.ndarray, gaze: np.ndarray) -> np.ndarray:
-    """Pixels `[rows, columns, 3]` with a tint where `gaze`, uint8 `[H, W]`, is strong, and darker elsewhere."""
+    """Pixels tinted by a gaze, and darker elsewhere.
+
+    Pixels are `[rows, columns, 3]`, the gaze is uint8 `[H, W]`.
+    """
     rows, columns = pixels.shape[:2]
     height, width = gaze.shape
     spread = gaze[np.arange(rows) * height // rows][:, np.arange(columns) * width // columns]

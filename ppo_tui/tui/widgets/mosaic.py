@@ -70,7 +70,7 @@ class Tile(Container):
 
 
 class Mosaic(Container):
-    """Tiles of environments: the one that is watched, and its neighbours.
+    """Tiles of the watched environment and its neighbours.
 
     They share the frames a second of a single game: each tick moves one tile on.
     """
@@ -85,7 +85,7 @@ class Mosaic(Container):
             self.set_interval(1 / self._controller.clip_player.fps, self.play)
 
     async def show(self, width: int, height: int) -> None:
-        """Lay out tiles for the environments around the chosen one, as many as fit."""
+        """Lay out tiles around the chosen environment, as many as fit."""
         started, main = self._controller.view.started, self._controller.clip_player
         count = started.num_envs if started else 1
         columns, lines = tiles_for(count, width, height)
@@ -131,9 +131,9 @@ class Mosaic(Container):
 
 
 def tiles_for(count: int, width: int, height: int) -> tuple[int, int]:
-    """Columns and lines of tiles for so many environments, on a screen of this size.
+    """Columns and lines of tiles for `count` environments.
 
-    Of a page that is full, the tiles are as large as possible.
+    On a screen of this size, each tile is as large as possible.
     """
     most = min(count, MOST_TILES, max(1, width // TILE[0]) * max(1, height // TILE[1]))
     shapes = [

@@ -25,7 +25,7 @@ def speed_text(controller: TheatreController) -> str:
 
 
 class TheatreHeader(Panel):
-    """Who plays which game, and the returns so far."""
+    """The policy, the game, and the returns so far."""
 
     def __init__(self, controller: TheatreController, *, id: str | None = None) -> None:
         super().__init__(controller, id=id)
@@ -52,7 +52,10 @@ class TheatreHeader(Panel):
 
 
 class ScoreBars(Panel):
-    """A bar for each policy, from clumsy to good: its mean return here, else that of its training."""
+    """A bar for the mean return of each policy.
+
+    That of the games here, else of its training.
+    """
 
     def __init__(self, controller: TheatreController, *, id: str | None = None) -> None:
         super().__init__(controller, id=id)
