@@ -15,6 +15,9 @@ from .plain import Container
 _BESIDE_WIDTH = 40
 """Cells from which on the facts stand beside the picture and not below it."""
 
+_UNDER_HEIGHT = 30
+"""Lines from which on all facts have room below the picture of a panel that is higher than wide."""
+
 
 class Game(Container):
     """The Game panel: plays clips while visible.
@@ -84,7 +87,10 @@ class Game(Container):
         self._facts.renew()
 
     def on_resize(self) -> None:
-        self.set_class(self.content_size.width >= _BESIDE_WIDTH, "-beside")
+        width, height = self.content_size
+        high = height >= _UNDER_HEIGHT and width < 2 * height
+        self.set_class(width >= _BESIDE_WIDTH and not high, "-beside")
+        self.set_class(high, "-under")
 
     def _play(self) -> None:
         if not (self.to_be_seen and self.size.area and self._player.advance()):

@@ -165,7 +165,7 @@ def _numbers(frame: GameFrame) -> list[tuple[str, str]]:
 
 
 def _number(name: str, text: str, width: int) -> Content:
-    return fit(Content.assemble((f"{name:<9}", "$quiet"), (f"{text:>7}", "bold")), width)
+    return fit(Content.assemble((name, "$quiet"), " ", (f"{text:>{max(0, 15 - len(name))}}", "bold")), width)
 
 
 def _choices(clip: GameClip, frame: GameFrame, width: int, names: EnvNames) -> list[Content]:
