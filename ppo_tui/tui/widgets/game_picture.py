@@ -22,11 +22,11 @@ EMPHASIS = 0.65
 RAMP = " .:-=+*#%@"
 """Characters from dark to bright, for terminals without colours."""
 
-_GAZE_DARK, _GAZE_TINT = 0.4, 0.75
+_GAZE_DARK, _GAZE_TINT = 0.5, 0.7
 _GAZE_COLOUR = _GAZE_TINT * np.array([255, 90, 255])
 _GAZE_STEPS = 6
-_GAZE_SHARES = np.round(np.arange(256) / 255 * _GAZE_STEPS) / _GAZE_STEPS
-"""The strength of a tint in few steps, so that small changes change no cell."""
+_GAZE_SHARES = np.round((np.arange(256) / 255) ** 2 * _GAZE_STEPS) / _GAZE_STEPS
+"""The strength of a tint: squared, as weak gradients are everywhere, and in few steps, which change few cells."""
 
 _COLOUR_BITS = 0xF8  # 5 bits a channel: what the eye hardly sees changes no cell
 
