@@ -77,7 +77,7 @@ _NAMES = {
         ),
     ),
     "Pendulum": EnvNames(("torque",), (Number("cos θ", 1.0), Number("sin θ", 1.0), Number("ang. vel.", 8.0))),
-    "LunarLander": EnvNames(("coast", "left engine", "main engine", "right engine"), _LANDER),
+    "LunarLander": EnvNames(("coast", "fire left", "fire main", "fire right"), _LANDER),
     "LunarLanderContinuous": EnvNames(("main engine", "side engine"), _LANDER),
     "BipedalWalker": EnvNames(("hip", "knee", "hip 2", "knee 2"), _WALKER),
     "BipedalWalkerHardcore": EnvNames(("hip", "knee", "hip 2", "knee 2"), _WALKER),

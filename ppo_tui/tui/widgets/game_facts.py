@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,9 @@ from .panel import Panel, fit
 
 FEW_NUMBERS = 8
 """Numbers of an observation that are shown beside a picture although they have no names."""
+
+_ROOMY = 20
+"""Lines from which on all of the last games are listed."""
 
 _WITH_VALUE = 27
 """Cells from which on a bar has its number, too."""
@@ -45,7 +49,7 @@ class GameFacts(Panel):
         clip, frame = self._player.clip, self._player.frame
         if clip is None or frame is None:
             waiting = [fit(Content.styled(line, "$quiet"), width) for line in self._waiting()]
-            return Content("\n").join([*waiting, *self._games(width)][:height])
+            return Content("\n").join([*waiting, *self._games(width, height)][:height])
         names = env_names(self.controller)
         numbers = _numbers(frame)
         policy = _choices(clip, frame, width, names) if frame.probabilities else _components(frame, width, names)
@@ -56,7 +60,7 @@ class GameFacts(Panel):
             _Section(0, [_number(name, text, width) for name, text in _essential(frame)]),
             _Section(3, [_number(name, text, width) for name, text in numbers if name in ("advantage", "steps")]),
             _Section(4, self._curve(width)),
-            _Section(5, self._games(width)),
+            _Section(5, self._games(width, height)),
             _Section(1, [Content(" " * width), *policy] if policy else []),
             _Section(2, self._gaze(clip, width)),
             _Section(6, self._observation(frame, width, names)),
@@ -90,15 +94,20 @@ class GameFacts(Panel):
         curve = sparkline(bucket_means(values, room))
         return [fit(Content.assemble(("value ", "$quiet"), (curve, "$curve-1")), width)]
 
-    def _games(self, width: int) -> list[Content]:
-        """The returns of the last games of this environment, the newest last."""
+    def _games(self, width: int, height: int) -> list[Content]:
+        """The returns of the last games of this environment, the newest last.
+
+        All of them where there is much room, else those that fit into a line.
+        """
         returns = self.controller.view.last_returns.get(self._player.env)
         if not returns:
             return []
-        texts, room = [formats.number(each) for each in returns], width - 6
-        while len(texts) > 1 and len(" ".join(texts)) > room:
-            del texts[0]
-        return [fit(Content.assemble(("games ", "$quiet"), " ".join(texts)), width)]
+        text, room = " ".join(formats.number(each) for each in returns), max(8, width - 6)
+        lines = textwrap.wrap(text, room)
+        if height < _ROOMY:
+            lines = [text[-room:].partition(" ")[2] if len(text) > room else text]
+        heads = ["games ", *[" " * 6] * (len(lines) - 1)]
+        return [fit(Content.assemble((head, "$quiet"), line), width) for head, line in zip(heads, lines, strict=True)]
 
     def _gaze(self, clip: GameClip, width: int) -> list[Content]:
         if clip.gaze is Gaze.NONE:
@@ -173,7 +182,7 @@ def _choices(clip: GameClip, frame: GameFrame, width: int, names: EnvNames) -> l
     count = len(frame.probabilities)
     known = names.actions if len(names.actions) == count else tuple(f"action {index}" for index in range(count))
     texts = clip.action_names or known
-    name_width = min(max(map(len, texts)), max(3, width - 12))
+    name_width = min(max(map(len, texts)), max(3, width - 11))
     room = max(0, width - name_width - 7)
     lines = []
     for index, (name, probability) in enumerate(zip(texts, frame.probabilities, strict=False)):

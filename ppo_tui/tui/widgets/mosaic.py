@@ -16,7 +16,7 @@ from .game_facts import GameObservation
 from .game_picture import GamePicture
 from .plain import Container
 
-TILE = (24, 10)
+TILE = (29, 14)
 """Least columns and lines of a tile."""
 
 MOST_TILES = 16
