@@ -28,7 +28,7 @@ SHOTS: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {
     "small": ((80, 24), ()),
     "chart": ((120, 40), ("1", "enter", "left")),
     "settings": ((120, 40), ("e", "down", "plus", "plus")),
-    "game": ((120, 40), ("V",)),
+    "game": ((120, 40), ("V", "enter")),
 }
 """Name → size in cells, and the keys to press first; each begins on the main screen."""
 

@@ -69,6 +69,17 @@ class Level(enum.StrEnum):
     ERROR = "error"
 
 
+class Gaze(enum.StrEnum):
+    """An output of the policy, followed back by a gradient.
+
+    ``action`` is the log-probability of the chosen action, ``value`` the value of the state.
+    """
+
+    NONE = "none"
+    ACTION = "action"
+    VALUE = "value"
+
+
 # ── Events ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -192,7 +203,8 @@ class GameFrame(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         picture: difference from the picture of the frame before (see `ppo_tui.pictures`); None without pictures.
-        observation: the observation as numbers, where the environment has no picture to show; else empty.
+        observation: the observation as numbers, where the environment has no picture to show, or has few numbers; else
+            empty.
         action: the chosen one: the number of a discrete action, or the components of one with several.
         probabilities: of each discrete action; empty for others.
         means, stds: of each component of a continuous action, in the units of the policy; empty for others.
@@ -200,6 +212,12 @@ class GameFrame(msgspec.Struct, frozen=True, kw_only=True):
         entropy: of the action distribution, in nats.
         score: raw return of the episode before this step; None where the environment keeps none.
         lives: left; None in games without lives.
+        t: steps of the episode before this one; None where the environment counts none.
+        advantage: r + γ V(s′) − V(s) of the chosen action, over this single step; None where rewards are normalised.
+        gaze: how strongly each part of the picture moves the output that the clip's `gaze` names, uint8 `[H, W]` by
+            rows, 255 at the strongest; None without one.
+        gradients: of that output with respect to each number of the observation, as the network reads it; empty for
+            pictures.
     """
 
     picture: bytes | None = None
@@ -212,6 +230,10 @@ class GameFrame(msgspec.Struct, frozen=True, kw_only=True):
     entropy: float | None
     score: float | None = None
     lives: int | None = None
+    t: int | None = None
+    advantage: float | None = None
+    gaze: bytes | None = None
+    gradients: tuple[float | None, ...] = ()
 
 
 class GameClip(Event, frozen=True, kw_only=True, tag="game-clip"):
@@ -226,6 +248,10 @@ class GameClip(Event, frozen=True, kw_only=True, tag="game-clip"):
         step: environment steps of the run when the recording began.
         height, width, channels: of the pictures; all 0 without pictures. One channel is grey, three are RGB.
         action_names: of the discrete actions; empty where the environment names none.
+        gaze: the output that the frames' gaze belongs to.
+        gaze_height, gaze_width: of the frames' `gaze`; 0 without one.
+        follows: its first frame comes right after the last one of the clip before.
+        scene: grows with each cut of what is played; a clip of a new scene takes the place of the one before at once.
     """
 
     env: int
@@ -235,6 +261,11 @@ class GameClip(Event, frozen=True, kw_only=True, tag="game-clip"):
     width: int = 0
     channels: int = 0
     action_names: tuple[str, ...] = ()
+    gaze: Gaze = Gaze.NONE
+    gaze_height: int = 0
+    gaze_width: int = 0
+    follows: bool = False
+    scene: int = 0
     frames: tuple[GameFrame, ...]
 
 
@@ -610,6 +641,14 @@ TRANSIENT: tuple[type[Event], ...] = (RolloutProgress, UpdateProgress, WorkersSt
 """Only the newest event of each of these types matters; every other event is part of the record."""
 
 
+def transient_key(event: Event) -> tuple[int, int]:
+    """The kind of a transient event: only the newest of each matters.
+
+    It is the type's place in `TRANSIENT`, and the environment of a clip: there are clips of several at a time.
+    """
+    return TRANSIENT.index(type(event)), event.env if isinstance(event, GameClip) else 0
+
+
 # ── Commands ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -682,6 +721,10 @@ WATCH_SECONDS = 15.0
 """Duration of a `WatchGame` or `WatchUpdate`: a watcher that vanishes costs nothing for longer than this."""
 
 
+MOST_BESIDE = 15
+"""Environments that can be watched beside a first one."""
+
+
 class WatchGame(Command, frozen=True, kw_only=True, tag="watch-game"):
     """Publish `GameClip`s of an environment for the next `WATCH_SECONDS`.
 
@@ -689,11 +732,15 @@ class WatchGame(Command, frozen=True, kw_only=True, tag="watch-game"):
 
     Attributes:
         env: which environment; None to end the clips.
-        fps: frames a second of the player.
+        fps: frames a second of the player, of all environments together.
+        gaze: the output whose gradient the clips show.
+        beside: further environments to show at the same time.
     """
 
     env: int | None
     fps: float = 15.0
+    gaze: Gaze = Gaze.NONE
+    beside: Annotated[tuple[int, ...], msgspec.Meta(max_length=MOST_BESIDE)] = ()
 
 
 class WatchUpdate(Command, frozen=True, kw_only=True, tag="watch-update"):

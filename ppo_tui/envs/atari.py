@@ -181,6 +181,11 @@ class AtariEnv(gymnasium.Env[np.ndarray, np.int64]):
         return self._return
 
     @property
+    def episode_length(self) -> int:
+        """The agent's steps in the game so far."""
+        return self._length
+
+    @property
     def lives(self) -> int:
         """Lives left at the newest observation."""
         return self._lives

@@ -66,6 +66,11 @@ class EpisodeReturn(gymnasium.Wrapper):
         """The raw return of the episode so far."""
         return self._return
 
+    @property
+    def episode_length(self) -> int:
+        """The agent's steps in the episode so far."""
+        return self._length
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         self._return = 0.0
         self._length = 0

@@ -70,7 +70,7 @@ def record_clip(run_dir: RunDirectory, *, device: str = "auto", allow_import: bo
             if recording.frames >= CLIP_FRAMES:
                 engine.send(Stop())
 
-        engine = WatchEngine(setup, name="report", episodes=1, emit=emit, fps=None)
+        engine = WatchEngine(setup, name="report", episodes=1, emit=emit, paced=False)
         engine.run()
         recording.close()
         if not recording.frames:

@@ -23,6 +23,7 @@ import msgspec
 from ..config import parse_live_value
 from ..errors import ConfigError
 from ..protocol import (
+    MOST_BESIDE,
     PASSIVE,
     TRANSIENT,
     Command,
@@ -34,6 +35,7 @@ from ..protocol import (
     StateChanged,
     UpdateFinished,
     encode,
+    transient_key,
 )
 from ..system import peer_credentials
 from .address import Listener, listen
@@ -59,6 +61,11 @@ STALL_SECONDS = 30.0
 _log = logging.getLogger("ppo_tui.control")
 _encode_message = msgspec.json.Encoder().encode
 
+_Kind = tuple[int, int]
+"""The kind of a transient event, as `transient_key` gives it."""
+
+_MOST_KINDS = len(TRANSIENT) + MOST_BESIDE
+
 
 class ControlServer:
     """The server of one run, and a sink of its events.
@@ -75,8 +82,8 @@ class ControlServer:
         self._send = send
         self._name = run_dir.name
         self._state, self._step, self._update = RunState.STARTING, 0, 0
-        self._newest: dict[type[Event], Event] = {}
-        self._encoded: dict[type[Event], tuple[Event, bytes]] = {}
+        self._newest: dict[_Kind, Event] = {}
+        self._encoded: dict[_Kind, tuple[Event, bytes]] = {}
         self._peers: list[Peer] = []
         self._holder: Peer | None = None
         self._refused_users: set[int] = set()
@@ -103,7 +110,10 @@ class ControlServer:
     def emit(self, event: Event) -> None:
         """Take an event on the training thread, in an assignment or two."""
         if isinstance(event, TRANSIENT):
-            self._newest[type(event)] = event
+            self._newest.pop(kind := transient_key(event), None)
+            self._newest[kind] = event
+            if len(self._newest) > _MOST_KINDS:  # clips of environments that nobody watches any more
+                del self._newest[next(iter(self._newest))]
             if isinstance(event, RolloutProgress):
                 self._step = event.step
         elif isinstance(event, StateChanged | RunFinished):
@@ -224,17 +234,20 @@ class ControlServer:
             peer.offset += len(lines)
             peer.queue(lines, now)
             return
-        for kind in TRANSIENT:
-            event = self._newest.get(kind)
-            if event is not None and event is not peer.sent.get(kind):
-                peer.sent[kind] = event
+        newest = dict(self._newest)
+        for kind, event in newest.items():
+            if event is not peer.sent.get(kind):
                 peer.queue(self._encode_once(kind, event), now)
+        peer.sent = newest
 
-    def _encode_once(self, kind: type[Event], event: Event) -> bytes:
+    def _encode_once(self, kind: _Kind, event: Event) -> bytes:
         """The line of an event, encoded once for all clients."""
         cached = self._encoded.get(kind)
         if cached is None or cached[0] is not event:
+            self._encoded.pop(kind, None)
             cached = self._encoded[kind] = (event, encode(event))
+            if len(self._encoded) > _MOST_KINDS:
+                del self._encoded[next(iter(self._encoded))]
         return cached[1]
 
     def _record_size(self) -> int:
@@ -355,7 +368,7 @@ class Peer:
     Attributes:
         name: for the audit trail.
         offset: bytes of the record that it has been sent.
-        sent: the last transient event of each type that was sent.
+        sent: the last transient event of each kind that was sent.
     """
 
     def __init__(self, connection: socket.socket, pid: int, now: float) -> None:
@@ -366,7 +379,7 @@ class Peer:
         self.subscribed = False
         self.wish: Wish = "script"
         self.offset = 0
-        self.sent: dict[type[Event], Event] = {}
+        self.sent: dict[_Kind, Event] = {}
         self._inbox = bytearray()
         self._outbox = bytearray()
         self._received_at = self._sent_at = now

@@ -317,6 +317,7 @@ class Rollouts:
             action_names=info.action_meanings or (),
             publish=context.publish_from_rank,
             first_env=ranks.rank * pool.num_envs,
+            advantages=not config.ppo.normalize_rewards,
         )
         num_envs = config.rollout.num_envs
         env_seeds = [int(seed) for seed in env_seed.generate_state(num_envs) >> 1][ranks.share(num_envs)]

@@ -320,9 +320,10 @@ class Controls:
             case WithdrawValue(key=key, by=by):
                 if self._settings.pop(key, None) is None:
                     self._refuse(f"{key}: its change is in force already; undo it instead", by)
-            case WatchGame(env=env, fps=fps, by=by):
+            case WatchGame(env=env, fps=fps, beside=beside, by=by):
                 last = self._context.config.rollout.num_envs - 1
-                if env is None or (0 <= env <= last and 0 < fps <= MAX_WATCH_FPS):
+                there = all(0 <= each <= last for each in (env, *beside) if each is not None)
+                if env is None or (there and 0 < fps <= MAX_WATCH_FPS):
                     self._engine.watch(command)
                 else:
                     limits = f"envs are 0 to {last}, fps more than 0, at most {MAX_WATCH_FPS}"

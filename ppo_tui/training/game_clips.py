@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,10 +17,11 @@ from ..errors import WorkerError
 from ..pictures import PictureEncoder
 from ..ppo import ActorCritic, Categorical, DiagonalGaussian, Minibatch, RolloutBuffer
 from ..ppo.recurrent import RecurrentContext
-from ..protocol import WATCH_SECONDS, Event, GameClip, GameFrame, WatchGame
+from ..protocol import WATCH_SECONDS, Event, GameClip, GameFrame, Gaze, WatchGame
 from ..workers import WorkerPool
 from ..workers.clip_recorder import RecordedFrames, fit_picture
 from .device import global_generators_untouched
+from .saliency import Saliency
 
 CLIP_SECONDS = 8.0
 """Length of a clip. At its end the training is far ahead of it; the next clip shows the newest rollout."""
@@ -31,6 +32,10 @@ FIRST_SECONDS = 2.0
 """Length of the first clip of a watcher who has nothing to see yet."""
 
 
+MAX_NUMBERS = 64
+"""An observation of more numbers is left out of frames that have a picture, and so are gradients of more."""
+
+
 @dataclass
 class ClipDraft:
     """A clip in the making.
@@ -39,6 +44,8 @@ class ClipDraft:
         step: environment steps of the run at its first frame.
         wanted: frames of the whole clip.
         began: when its recording began, in seconds of a monotonic clock.
+        gaze: the output whose gradient it shows.
+        follows, scene: as of `GameClip`.
     """
 
     env: int
@@ -46,8 +53,12 @@ class ClipDraft:
     fps: float
     wanted: int
     began: float
+    gaze: Gaze = Gaze.NONE
+    follows: bool = False
+    scene: int = 0
     frames: list[GameFrame] = field(default_factory=list)
     shape: tuple[int, int, int] = (0, 0, 0)
+    gaze_shape: tuple[int, int] = (0, 0)
     encoder: PictureEncoder = field(default_factory=PictureEncoder)
 
 
@@ -56,10 +67,15 @@ class ClipEncoder:
 
     Args:
         action_names: of the discrete actions; may be empty.
+        advantages: add the advantage of each action; not where rewards are normalised, as values count these.
     """
 
-    def __init__(self, policy: ActorCritic, rollout: RolloutBuffer, *, action_names: Sequence[str]) -> None:
+    def __init__(
+        self, policy: ActorCritic, rollout: RolloutBuffer, *, action_names: Sequence[str], advantages: bool = True
+    ) -> None:
         self._policy, self._rollout, self._action_names = policy, rollout, tuple(action_names)
+        self._advantages = advantages
+        self._saliency = Saliency(policy)
         self._device = next(policy.parameters()).device
 
     def clip(self, draft: ClipDraft) -> GameClip:
@@ -73,26 +89,64 @@ class ClipEncoder:
             width=width,
             channels=channels,
             action_names=self._action_names,
+            gaze=draft.gaze,
+            gaze_height=draft.gaze_shape[0],
+            gaze_width=draft.gaze_shape[1],
+            follows=draft.follows,
+            scene=draft.scene,
             frames=tuple(draft.frames),
         )
 
-    def add(self, draft: ClipDraft, recorded: RecordedFrames) -> None:
-        """Append the recorded steps of the present rollout to `draft`."""
+    def add(self, draft: ClipDraft, recorded: RecordedFrames, *, gamma: float) -> None:
+        """Append the recorded steps of the present rollout to `draft`.
+
+        Args:
+            gamma: γ of the advantages.
+        """
         if not recorded.steps:
             return
         indices = torch.tensor(recorded.steps) * self._rollout.num_envs + draft.env
         batch = self._rollout.minibatch(indices)
         frames_of_rollout = self._rollout.frames[self._rollout.frame_stack - 1 :, draft.env].numpy()
+        observations = frames_of_rollout[recorded.steps]
         columns = {
             **self._decisions(batch),
+            **(self._gaze(draft, batch, observations[0].size) if draft.gaze is not Gaze.NONE else {}),
             "value": _numbers(batch.values),
-            **self._pictures(draft, recorded, frames_of_rollout[recorded.steps]),
+            **self._pictures(draft, recorded, observations),
             "score": recorded.scores,
             "lives": recorded.lives,
+            "t": recorded.times,
         }
+        if self._advantages:
+            columns["advantage"] = self._step_advantages(draft.env, recorded.steps, gamma)
         draft.frames += [
             GameFrame(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)
         ]
+
+    def _step_advantages(self, env: int, steps: Sequence[int], gamma: float) -> list[float]:
+        """r + γ V(s′) − V(s) of these steps.
+
+        V(s′) is 0 after a termination, and that of the final observation after a truncation.
+        """
+        rollout = self._rollout
+        next_values = torch.cat([rollout.values[1:, env], rollout.last_values[env : env + 1]])
+        ended = rollout.terminations[:, env] | rollout.truncations[:, env]
+        next_values = torch.where(ended, rollout.final_values[:, env], next_values)
+        next_values = torch.where(rollout.terminations[:, env], 0.0, next_values)
+        advantages = rollout.rewards[:, env].to(next_values) + gamma * next_values - rollout.values[:, env]
+        return _numbers(advantages[list(steps)])
+
+    def _gaze(self, draft: ClipDraft, batch: Minibatch, numbers: int) -> dict[str, list[Any]]:
+        """The gradients of these steps, as fields of `GameFrame`."""
+        with global_generators_untouched(self._device):
+            gradients = self._saliency.of(batch, draft.gaze, numbers)
+        if gradients.maps is not None:
+            draft.gaze_shape = gradients.maps.shape[1], gradients.maps.shape[2]
+            return {"gaze": [each.numpy().tobytes() for each in gradients.maps]}
+        if gradients.numbers is not None and numbers <= MAX_NUMBERS:
+            return {"gradients": _rows(gradients.numbers)}
+        return {}
 
     @torch.inference_mode()
     def _decisions(self, batch: Minibatch) -> dict[str, list[Any]]:
@@ -124,11 +178,13 @@ class ClipEncoder:
     def _pictures(self, draft: ClipDraft, recorded: RecordedFrames, observations: np.ndarray) -> dict[str, list[Any]]:
         """The worker's pictures, else the observations as pictures or numbers.
 
-        `observations` are `[F, *S]`.
+        Few numbers come beside the pictures, too. `observations` are `[F, *S]`.
         """
+        numbers = {"observation": _rows(observations.reshape(len(observations), -1))} if observations.ndim == 2 else {}
         if recorded.pictures and recorded.shape:
             draft.shape = recorded.shape
-            return {"picture": recorded.pictures}
+            few = numbers if observations[0].size <= MAX_NUMBERS else {}
+            return {"picture": recorded.pictures, **few}
         if observations.dtype == np.uint8 and observations.ndim in (3, 4):
             if observations.ndim == 4 and observations.shape[1] in (1, 3):
                 observations = np.moveaxis(observations, 1, -1)  # [F, C, H, W] to [F, H, W, C]
@@ -151,18 +207,23 @@ def _rows(table: torch.Tensor | np.ndarray) -> list[tuple[float, ...]]:
 
 
 class GameClips:
-    """Clips of the watched environment, for playback without gaps.
+    """Clips of the watched environments, for playback without gaps.
 
     A rollout is over in a fraction of a second, and then the learner learns: single frames of it would jump. So
     consecutive steps are recorded, which the screen plays at the environment's own speed; nothing is recorded while
     they last. The worker of the environment makes the pictures; the policy's decisions are recomputed from the rollout,
-    for these steps alone. Neither changes anything that the run depends on.
+    for these steps alone. Neither changes anything that the run depends on. Several environments share the frames of
+    one: each is recorded less often.
 
     Args:
         action_names: of the discrete actions; may be empty.
         publish: takes the clips.
         first_env: number of the pool's first environment among those of all ranks.
+        advantages: as for `ClipEncoder`.
         clock: seconds, monotonic.
+
+    Attributes:
+        gamma: γ of the advantages; the engine sets it before each rollout.
     """
 
     def __init__(
@@ -174,27 +235,28 @@ class GameClips:
         action_names: Sequence[str],
         publish: Callable[[Event], None],
         first_env: int = 0,
+        advantages: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool, self._publish, self._first_env, self._clock = pool, publish, first_env, clock
-        self._encoder = ClipEncoder(policy, rollout, action_names=action_names)
-        self._watched: tuple[int, float] | None = None
-        """The environment of the pool, and the frames a second."""
+        self._encoder = ClipEncoder(policy, rollout, action_names=action_names, advantages=advantages)
+        self.gamma = 1.0
+        self._watched: Watched | None = None
         self._watched_until = 0.0
         self._supplied_until = 0.0
-        self._draft: ClipDraft | None = None
+        self._drafts: list[ClipDraft] = []
         self._rollout_began_at: float | None = None
         self._lead = 0.0
 
     def watch(self, command: WatchGame) -> None:
-        """Send clips of this environment, if it is in the pool.
+        """Send clips of these environments, of those in the pool.
 
         None sends no more.
         """
-        watched = None
-        if command.env is not None and 0 <= command.env - self._first_env < self._pool.num_envs:
-            watched = command.env - self._first_env, command.fps
-        if watched is None or self._watched is None or watched[0] != self._watched[0]:
+        asked = () if command.env is None else dict.fromkeys((command.env, *command.beside))
+        envs = tuple(env - self._first_env for env in asked if 0 <= env - self._first_env < self._pool.num_envs)
+        watched = Watched(envs, command.fps / len(asked), len(asked), command.gaze) if envs else None
+        if watched is None or self._watched is None or not watched.shows_as(self._watched):
             self._supplied_until = 0.0
         self._watched = watched
         self._watched_until = self._clock() + WATCH_SECONDS
@@ -202,9 +264,9 @@ class GameClips:
     # ── Around each rollout, while no environment steps ─────────────────────────────────────────────────────
 
     def before_rollout(self, step: int) -> None:
-        """Start to record, if a new clip is due.
+        """Start to record, if new clips are due.
 
-        It is due if it is needed before the next chance to begin one.
+        They are due if they are needed before the next chance to begin some.
 
         Args:
             step: environment steps of the run so far.
@@ -213,33 +275,41 @@ class GameClips:
         period = 0.0 if self._rollout_began_at is None else now - self._rollout_began_at
         self._rollout_began_at = now
         watched = self._watched_at(now)
-        if self._draft is not None or watched is None or now + period + self._lead < self._supplied_until:
+        if self._drafts or watched is None or now + period + self._lead < self._supplied_until:
             return
-        env, fps = watched
-        wanted = min(MAX_FRAMES, math.ceil(fps * max(CLIP_SECONDS, period)))
-        self._draft = ClipDraft(env, step, fps, wanted, now)
+        wanted = max(1, min(MAX_FRAMES, math.ceil(watched.fps * max(CLIP_SECONDS, period))))
+        self._drafts = [ClipDraft(env, step, watched.fps, wanted, now, watched.gaze) for env in watched.envs]
         # The collector reports a worker that has failed, at its next step.
         with contextlib.suppress(WorkerError):
-            self._pool.start_recording(env, wanted)
+            for env in watched.envs:
+                self._pool.start_recording(env, wanted, watched.every)
 
     def after_rollout(self) -> None:
-        """Fetch the recorded frames; publish the clip once long enough."""
-        now, draft = self._clock(), self._draft
-        if draft is None:
+        """Fetch the recorded frames; publish the clips once long enough.
+
+        All environments step together, so that their clips are equally long.
+        """
+        now, drafts = self._clock(), self._drafts
+        if not drafts:
             return
         watched = self._watched_at(now)
-        recorded = self._fetch(draft, stop=False)
-        if recorded is None or watched is None or watched[0] != draft.env:
-            self._end_recording(draft)
+        recorded = [self._fetch(draft, stop=False) for draft in drafts]
+        stays = watched is not None and watched.envs == tuple(draft.env for draft in drafts)
+        if not stays or any(each is None for each in recorded):
+            self._end_recording()
             return
-        self._encoder.add(draft, recorded)
+        for draft, each in zip(drafts, recorded, strict=True):
+            assert each is not None
+            self._encoder.add(draft, each, gamma=self.gamma)
         seconds = CLIP_SECONDS if now < self._supplied_until else FIRST_SECONDS
-        if recorded.full or len(draft.frames) >= min(draft.wanted, draft.fps * seconds):
-            self._lead = now - draft.began
-            self._end_recording(draft)
-            self._publish_clip(draft, now)
+        shortest = min(drafts, key=lambda draft: len(draft.frames))
+        full = any(each.full for each in recorded if each is not None)
+        if full or len(shortest.frames) >= min(shortest.wanted, shortest.fps * seconds):
+            self._lead = now - shortest.began
+            self._end_recording()
+            self._publish_clips(drafts, now)
 
-    def _watched_at(self, now: float) -> tuple[int, float] | None:
+    def _watched_at(self, now: float) -> Watched | None:
         return self._watched if now <= self._watched_until else None
 
     def _fetch(self, draft: ClipDraft, *, stop: bool) -> RecordedFrames | None:
@@ -248,13 +318,35 @@ class GameClips:
         except WorkerError:
             return None
 
-    def _end_recording(self, draft: ClipDraft) -> None:
-        self._draft = None
-        self._fetch(draft, stop=True)
+    def _end_recording(self) -> None:
+        drafts, self._drafts = self._drafts, []
+        for draft in drafts:
+            self._fetch(draft, stop=True)
 
-    def _publish_clip(self, draft: ClipDraft, now: float) -> None:
-        if not draft.frames:
+    def _publish_clips(self, drafts: Sequence[ClipDraft], now: float) -> None:
+        longest = max(drafts, key=lambda draft: len(draft.frames))
+        if not longest.frames:
             return
-        self._supplied_until = max(now, self._supplied_until) + len(draft.frames) / draft.fps
-        clip = self._encoder.clip(draft)
-        self._publish(msgspec.structs.replace(clip, env=self._first_env + clip.env))
+        self._supplied_until = max(now, self._supplied_until) + len(longest.frames) / longest.fps
+        for draft in drafts:
+            if draft.frames:
+                clip = self._encoder.clip(draft)
+                self._publish(msgspec.structs.replace(clip, env=self._first_env + clip.env))
+
+
+class Watched(NamedTuple):
+    """The watched environments of a pool.
+
+    Attributes:
+        fps: frames a second of each.
+        every: record only each so many-th of its frames, to show it at its own speed.
+    """
+
+    envs: tuple[int, ...]
+    fps: float
+    every: int
+    gaze: Gaze
+
+    def shows_as(self, other: Watched) -> bool:
+        """Whether clips made for `other` are good for this, too."""
+        return self.envs == other.envs and self.gaze is other.gaze

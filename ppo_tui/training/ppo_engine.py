@@ -105,6 +105,7 @@ class PPOEngine:
         """
         torch.set_num_threads(self.threads.act)
         step, update = position.step, position.update + 1
+        self.rollouts.clips.gamma = hyper.gamma
         if self._context.config.run.overlap:
             self._acting.load_state_dict(self.policy.state_dict())
             if self.rollouts.ahead is None:

@@ -203,8 +203,6 @@ class PpoTuiApp(ReportingApp):
     def on_mount(self) -> None:
         self.begin_capture_print(self)
         self.set_interval(self._poll_seconds, self.tick)
-        if self.controller.session.opens_game:
-            self.call_after_refresh(self.main.action_zoom_game)
         self.call_after_refresh(self.controller.session.start)
         self.screen_change_signal.subscribe(self, lambda _: self.clear_notifications())
 
@@ -483,10 +481,7 @@ class PpoTuiApp(ReportingApp):
             self._go_to(RunsScreen, ascii=self.look.ascii)
 
     def action_microscope(self) -> None:
-        if self.controller.session.learns:
-            self._go_to(MicroscopeScreen, ascii=self.look.ascii)
-        else:
-            self.notify("nothing is learnt here: a trained policy plays")
+        self._go_to(MicroscopeScreen, ascii=self.look.ascii)
 
     def on_main_screen_chart_zoomed(self) -> None:
         self._show_page("chart", lambda: ChartScreen(self.controller, self.main.charts))

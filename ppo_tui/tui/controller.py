@@ -45,6 +45,7 @@ class Controller:
     Attributes:
         request: the user's request without an answer so far, such as ``pausing``; else empty.
         clip_player: plays clips of the watched environment.
+        players: that one, and those of further environments that are shown.
         messages: those of libraries and loggers; `poll` moves them to the log.
     """
 
@@ -60,9 +61,10 @@ class Controller:
         self.view = RunView()
         self.editor = Editor(self.view)
         self.clip_player = ClipPlayer(session, clock, fps)
+        self.players = [self.clip_player]
         self.request = ""
         self.messages: Messages = deque(maxlen=100) if messages is None else messages
-        self._clock = clock
+        self.clock = clock
         self._polled_at = clock()
         self._elapsed = 0.0
         self._watching_since: float | None = None
@@ -75,28 +77,33 @@ class Controller:
         """
         if self.view.finished or not self.session.live:
             return self.view.elapsed
-        self._elapsed = max(self._elapsed, self.view.elapsed + self._clock() - self._polled_at)
+        self._elapsed = max(self._elapsed, self.view.elapsed + self.clock() - self._polled_at)
         return self._elapsed
 
     def poll(self) -> bool:
         """Fold in new events; False without any."""
         events = self.session.poll()
         if events:
-            self._polled_at = self._clock()
+            self._polled_at = self.clock()
         for event in events:
             if isinstance(event, HistoryRestarted):
                 self._elapsed, self.request = 0.0, ""
             if isinstance(event, GameClip):
-                self.clip_player.offer(event)
-                continue
-            self.view.apply(event)
-            self.editor.settle(event)
-            if self._answers(event):
-                self.request = ""
+                for player in self.players:
+                    player.offer(event)
+            else:
+                self.take(event)
         for _ in range(len(self.messages)):
             self.view.add_line(*self.messages.popleft())
             events = events or [Event()]
         return bool(events)
+
+    def take(self, event: Event) -> None:
+        """Fold in one event."""
+        self.view.apply(event)
+        self.editor.settle(event)
+        if self._answers(event):
+            self.request = ""
 
     def _answers(self, event: Event) -> bool:
         if self.request == "saving":
@@ -155,7 +162,7 @@ class Controller:
         """
         if self.session.only_watches or not self.view.started or self.view.finished:
             return
-        now, since = self._clock(), self._watching_since
+        now, since = self.clock(), self._watching_since
         if looking and (since is None or now - since >= _RENEW_SECONDS):
             self._watching_since = now
             self.session.send(WatchUpdate())

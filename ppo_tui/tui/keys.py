@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,9 @@ CHARTS_PANEL, SETTINGS_PANEL = "charts-panel", "settings-panel"
 """And the main screen while one of these panels has the keyboard."""
 
 _PANELS = (CHARTS_PANEL, SETTINGS_PANEL)
+
+WATCH = "watch"
+"""And the screen of `ppo-tui watch`, which has no others."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Key:
 
 
 _APP, _PLACES, _CHARTS, _RUNS = (APP,), (TRAIN, LIST, EDIT, CHART), (TRAIN, CHART, RUNS), (RUNS,)
+_GAMES = (TRAIN, GAME, WATCH)
 
 KEYS: tuple[Key, ...] = (
     Key("pause", "space,p", "pause", "p", "Pause, or resume (space too).", "Pause", "Training", _APP),
@@ -349,7 +353,9 @@ KEYS: tuple[Key, ...] = (
         footers=(GAME,),
     ),
     Key("previous-env", "left_square_bracket", "choose_env(-1)", "[", contexts=(TRAIN, GAME)),
-    Key("close-game", "escape,enter,m,v,V", "dismiss", "esc", contexts=(GAME,), label="Back"),
+    Key("gaze", "g", "gaze", "g", "Show what moves the action, then the value, then nothing.", "Gaze", "Game", _GAMES),
+    Key("mosaic", "enter", "mosaic", "⏎", "On the game's screen: one environment, or all.", "All/one", "Game", (GAME,)),
+    Key("close-game", "escape,m,v,V", "dismiss", "esc", contexts=(GAME,), label="Back"),
     Key("replay-hold", "space,p", "pause_replay", "p", "Pause the replay, or resume it.", "Pause", "Replay", (REPLAY,)),
     Key("replay-slower", "less_than_sign", "speed(-1)", "<", "Play half as fast.", "Slower", "Replay", (REPLAY,)),
     Key("replay-faster", "greater_than_sign", "speed(1)", ">", "Play twice as fast.", "Faster", "Replay", (REPLAY,)),
@@ -389,6 +395,33 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("previous-page", "left,up,shift+tab,pageup,h,k", "turn(-1)", "←", contexts=(MICROSCOPE,)),
     Key("close-microscope", "escape", "back", "esc", label="Back", contexts=(MICROSCOPE,)),
+    Key("watch-hold", "space,p", "hold", "p", "Hold the game, or go on.", "Hold", "Watch", (WATCH,)),
+    Key("watch-slower", "less_than_sign", "speed(-1)", "<", "Play half as fast.", "Slower", "Watch", (WATCH,)),
+    Key(
+        "watch-faster",
+        "greater_than_sign",
+        "speed(1)",
+        ">",
+        "Play twice as fast, at last as fast as it goes.",
+        "Faster",
+        "Watch",
+        (WATCH,),
+    ),
+    Key("watch-next", "n", "next_game", "n", "Go to the next game.", "Next", "Watch", (WATCH,)),
+    Key("watch-earlier", "comma", "checkpoint(-1)", ",", "Watch an earlier checkpoint.", "Earlier", "Watch", (WATCH,)),
+    Key("watch-later", "full_stop", "checkpoint(1)", ".", "Watch a later checkpoint.", "Later", "Watch", (WATCH,)),
+    Key("watch-beside", "b", "beside", "b", "Let more checkpoints play beside it.", "Beside", "Watch", (WATCH,)),
+    Key(
+        "watch-greedy",
+        "s",
+        "greedy",
+        "s",
+        "Sample actions as in training, or take the most probable.",
+        "Sampled",
+        "Watch",
+        (WATCH,),
+    ),
+    Key("watch-leave", "escape", "quit", "esc", "Leave what is watched.", "", "Watch", (WATCH,)),
     Key("checkpoints", "C", "checkpoints", "C", "See the checkpoints; go back (rewind) to one.", "", "Screens", _APP),
     Key("runs", "r", "runs", "r", "See all runs here.", "Runs", "Screens", _APP),
     Key(
@@ -425,6 +458,13 @@ INTERRUPT_HELP = "Leave as with q; twice: stop without a checkpoint."
 
 def bindings(context: str = TRAIN) -> list[Binding]:
     """Textual's bindings of the keys in `context`."""
+    panels = _PANELS if context == TRAIN else ()
+    places = {context, *panels}
+    return bindings_of((key for key in KEYS if places & {*key.contexts}), context, *panels)
+
+
+def bindings_of(keys: Iterable[Key], *places: str) -> list[Binding]:
+    """Textual's bindings of these keys; the footer of `places` shows them."""
     from textual.binding import Binding
 
     return [
@@ -432,21 +472,32 @@ def bindings(context: str = TRAIN) -> list[Binding]:
             key.keys,
             key.action,
             key.label,
-            show=key.shown_in(context) or (context == TRAIN and any(key.shown_in(panel) for panel in _PANELS)),
+            show=any(key.shown_in(place) for place in places),
             key_display=key.display,
             tooltip=key.help,
             id=key.id,
         )
-        for key in KEYS
-        if context in key.contexts or (context == TRAIN and not set(_PANELS).isdisjoint(key.contexts))
+        for key in keys
     ]
 
 
-def rows_by_group(keymap: Mapping[str, str], *, ascii: bool = False) -> Iterator[tuple[str, list[tuple[str, Key]]]]:
+def rows_by_group(
+    keymap: Mapping[str, str], keys: Sequence[Key] = KEYS, *, ascii: bool = False
+) -> Iterator[tuple[str, list[tuple[str, Key]]]]:
     """For the help: each group with its keys, as `keymap` writes them."""
-    for group in dict.fromkeys(key.group for key in KEYS if key.help):
-        rows = [(display(key, keymap, ascii=ascii), key) for key in KEYS if key.group == group and key.help]
+    for group in dict.fromkeys(key.group for key in keys if key.help):
+        rows = [(display(key, keymap, ascii=ascii), key) for key in keys if key.group == group and key.help]
         yield group, rows
+
+
+_IN_THEATRE = {"help": "Show this help (F1 too).", "palette": "All of this by name.", "quit": "Leave."}
+
+THEATRE: tuple[Key, ...] = tuple(
+    replace(key, help=_IN_THEATRE.get(key.id, key.help))
+    for key in KEYS
+    if WATCH in key.contexts or key.id in _IN_THEATRE
+)
+"""The keys of the screen of `ppo-tui watch`."""
 
 
 def display(key: Key, keymap: Mapping[str, str], *, ascii: bool = False) -> str:
@@ -573,9 +624,9 @@ def _meet(one: Key, other: Key) -> bool:
 
     The keys of the app are bound everywhere.
     """
-    for first in (REPLAY, VISIT):  # their keys come before all others
-        if first in one.contexts + other.contexts:
-            return one.contexts == other.contexts
+    for own in (REPLAY, VISIT, WATCH):  # their keys come before all others
+        if (own,) in (one.contexts, other.contexts):
+            return own in one.contexts and own in other.contexts
     if (RUNS,) in (one.contexts, other.contexts):  # so do those of the list of runs, before the app's
         return one.action != other.action and bool(_places(one) & _places(other))
     return APP in one.contexts + other.contexts or bool(_places(one) & _places(other))

@@ -25,7 +25,8 @@ from .controller import Messages
 from .driver import LastingDriver
 from .private_textual import Failure, forget_closed_widgets
 from .screen_options import ScreenOptions
-from .session import Session
+from .session import Session, WatchSession
+from .theatre_app import TheatreApp
 from .view import Kind
 
 _log = logging.getLogger(__name__)
@@ -100,7 +101,9 @@ def _show(session: Session, options: ScreenOptions) -> tuple[Outcome, float]:
     sys.unraisablehook = _log_finalizer
     messages: Messages = deque(maxlen=100)
     with _captured_logging(messages), _kept_signals(), _own_terminal(messages):
-        app = PpoTuiApp(session, fps=frame_rate(options), look=options.look, keymap=options.keymap, messages=messages)
+        choices: dict[str, Any] = {"look": options.look, "keymap": options.keymap, "messages": messages}
+        kind = TheatreApp if isinstance(session, WatchSession) else PpoTuiApp
+        app = kind(session, fps=frame_rate(options), **choices)  # pyright: ignore[reportArgumentType]
         if "TEXTUAL_DRIVER" not in os.environ:  # which names the one that talks to a browser
             app.driver_class = LastingDriver
         raised: Failure | None = None

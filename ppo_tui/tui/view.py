@@ -103,6 +103,9 @@ EPISODE_RETURNS = "episode/return"
 
 EVALUATED_RETURN = "eval/ep_rew_mean"
 
+LAST_RETURNS = 10
+"""Returns that are kept for each environment."""
+
 _LOG_LENGTH = 1_000
 _RATE_UPDATES = 20
 
@@ -161,6 +164,7 @@ class RunView:
         inspections: the updates that somebody looked at.
         standing: the run beside the measured curve of its preset.
         alarms: those of the diagnostics that hold now, by name.
+        last_returns: of the newest episodes of each environment, oldest first.
         history: the edits of the present branch, to undo and redo.
         checkpoints: oldest first; one saved to the same path replaces the one before.
         version: grows with every event; nothing has changed for a screen while it stays.
@@ -189,6 +193,7 @@ class RunView:
         self.alarms: dict[str, Alarm] = {}
         self.episodes = 0
         self.best: EpisodeFinished | None = None
+        self.last_returns: defaultdict[int, deque[float]] = defaultdict(lambda: deque(maxlen=LAST_RETURNS))
         self.checkpoints: list[Checkpoint] = []
         self.log: deque[LogEntry] = deque(maxlen=_LOG_LENGTH)
         self.version = self.logged = 0
@@ -345,6 +350,7 @@ class RunView:
     def _(self, event: EpisodeFinished) -> None:
         self.episodes += 1
         self.series[EPISODE_RETURNS].append(event.step, event.episode_return)
+        self.last_returns[event.env].append(event.episode_return)
         if self.best is None or event.episode_return > self.best.episode_return:
             self.best = event
             self._write(event, Kind.EPISODE, describe_best(event), slot="best episode")

@@ -29,6 +29,7 @@ class RecordedFrames(NamedTuple):
         shape: `[H, W, C]` of the pictures.
         scores: raw return so far; None where the environment keeps none.
         lives: None where the environment has none.
+        times: the agent's steps of the episode so far; None where the environment counts none.
         full: the recording has reached its limit and takes no more frames.
     """
 
@@ -37,6 +38,7 @@ class RecordedFrames(NamedTuple):
     shape: tuple[int, int, int] | None
     scores: list[float | None]
     lives: list[int | None]
+    times: list[int | None]
     full: bool
 
 
@@ -50,16 +52,17 @@ class ClipRecorder:
 
     Args:
         frames: the recording stops after so many.
+        every: record only each so many-th frame of those.
     """
 
-    def __init__(self, env: gymnasium.Env, frames: int) -> None:
+    def __init__(self, env: gymnasium.Env, frames: int, every: int = 1) -> None:
         self._env = env
         self._frames = frames
         self._mode_before = getattr(env.unwrapped, "render_mode", None)
         self._renders = "rgb_array" in (env.metadata.get("render_modes") or ())
         if self._renders:
             self._set_mode("rgb_array")
-        self._stride = max(1, round((env.metadata.get("render_fps") or GAME_FPS) / GAME_FPS))
+        self._stride = every * max(1, round((env.metadata.get("render_fps") or GAME_FPS) / GAME_FPS))
         self._encoder = PictureEncoder()
         self._shape: tuple[int, int, int] | None = None
         self._taken = 0
@@ -79,6 +82,7 @@ class ClipRecorder:
             self._unfetched.steps.append(self._step - self._fetched_step)
             self._unfetched.scores.append(self._attribute("episode_return"))
             self._unfetched.lives.append(self._attribute("lives"))
+            self._unfetched.times.append(self._attribute("episode_length"))
             self._taken += 1
         self._step += 1
 
@@ -118,7 +122,7 @@ class ClipRecorder:
 
 
 def _no_frames() -> RecordedFrames:
-    return RecordedFrames(steps=[], pictures=[], shape=None, scores=[], lives=[], full=False)
+    return RecordedFrames(steps=[], pictures=[], shape=None, scores=[], lives=[], times=[], full=False)
 
 
 def fit_picture(picture: Any) -> np.ndarray:

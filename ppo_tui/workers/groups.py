@@ -290,17 +290,17 @@ class WorkerGroups(VectorEnv):
         self._all, *self._waiters = self._make_waiters()
         return Replacement(self.workers[index], self.shared.actions, self.step_timeout)
 
-    def start_recording(self, env: int, frames: int) -> None:
-        """Record environment `env` from its next step on; see `ClipRecorder`.
+    def start_recording(self, env: int, frames: int, every: int = 1) -> None:
+        """Record environment `env` from its next step on.
 
         Args:
-            frames: the recording stops after so many.
+            frames, every: as for `ClipRecorder`.
 
         Raises:
             AlreadyPendingCallError: its worker group has a pending request.
             WorkerError: a worker died or hung.
         """
-        self._ask(env, wire.encode(Request.START_RECORDING, (env, frames)), "start_recording")
+        self._ask(env, wire.encode(Request.START_RECORDING, (env, frames, every)), "start_recording")
 
     def fetch_recording(self, env: int, *, stop: bool) -> RecordedFrames | None:
         """The frames of `env` recorded since the last call.
@@ -312,7 +312,7 @@ class WorkerGroups(VectorEnv):
         Args:
             stop: whether to end the recording.
         """
-        return self._ask(env, wire.encode(Request.FETCH_RECORDING, stop), "fetch_recording")
+        return self._ask(env, wire.encode(Request.FETCH_RECORDING, (env, stop)), "fetch_recording")
 
     def _ask(self, env: int, message: bytes, caller: str) -> Any:
         """Send the worker of `env` a message; return its reply's payload."""

@@ -116,8 +116,7 @@ class EnvHost:
         self._needs_reset = np.zeros(len(self._envs), dtype=bool)
         self._scalar_actions = isinstance(self._envs[0].action_space, Discrete)
         self._shown_slot = 0
-        self._recorder: ClipRecorder | None = None
-        self._recorded_env: int | None = None  # of this worker's, counted from 0
+        self._recorders: dict[int, ClipRecorder] = {}  # by environment of this worker, counted from 0
 
     def _refuse_other_spaces(self, *expected: gymnasium.Space) -> None:
         for n, env in enumerate(self._envs, self._setup.first_env):
@@ -161,7 +160,7 @@ class EnvHost:
         elif request == Request.START_RECORDING:
             reply = self._start_recording(*wire.decode(message))
         elif request == Request.FETCH_RECORDING:
-            reply = self._fetch_recording(wire.decode(message))
+            reply = self._fetch_recording(*wire.decode(message))
         else:
             raise ValueError(f"unknown request {request}")
         answered = self._arrays.answered_at[self._setup.index] = time.perf_counter()
@@ -175,8 +174,8 @@ class EnvHost:
             n = self.current_env = self._setup.first_env + i
             if self._uses_luck[i]:
                 self._luck.enter(i)
-            if self._recorder is not None and i == self._recorded_env:
-                self._recorder.before_step()
+            if recorder := self._recorders.get(i):
+                recorder.before_step()
             info = self._step(env, i, n, slot)
             if self._setup.infos and info:
                 infos.append((n, info))
@@ -316,24 +315,24 @@ class EnvHost:
                 self._write_mask(slot, n, env, info)
         return wire.encode(Reply.RESULT, restarted)
 
-    def _start_recording(self, env: int, frames: int) -> bytes:
-        self._stop_recording()
-        self._recorded_env = env - self._setup.first_env
-        self._recorder = ClipRecorder(self._envs[self._recorded_env], frames)
+    def _start_recording(self, env: int, frames: int, every: int) -> bytes:
+        self._stop_recording(env)
+        index = env - self._setup.first_env
+        self._recorders[index] = ClipRecorder(self._envs[index], frames, every)
         return wire.encode(Reply.DONE)
 
-    def _fetch_recording(self, stop: bool) -> bytes:
-        if self._recorder is None:  # this worker replaces the one that recorded
+    def _fetch_recording(self, env: int, stop: bool) -> bytes:
+        recorder = self._recorders.get(env - self._setup.first_env)
+        if recorder is None:  # this worker replaces the one that recorded
             return wire.encode(Reply.DONE)
-        recorded = self._recorder.fetch_recording()
+        recorded = recorder.fetch_recording()
         if stop:
-            self._stop_recording()
+            self._stop_recording(env)
         return wire.encode(Reply.RESULT, recorded)
 
-    def _stop_recording(self) -> None:
-        if self._recorder is not None:
-            self._recorder.close()
-        self._recorder = self._recorded_env = None
+    def _stop_recording(self, env: int) -> None:
+        if recorder := self._recorders.pop(env - self._setup.first_env, None):
+            recorder.close()
 
     def close(self) -> None:
         """Close every environment, and print their exceptions."""

@@ -13,7 +13,7 @@ import torch
 from ppo_tui import Trainer, load_preset
 from ppo_tui.envs.atari import AtariEnv
 from ppo_tui.pictures import PictureDecoder
-from ppo_tui.protocol import CommandRefused, Event, GameClip, RunStarted, UpdateFinished, WatchGame
+from ppo_tui.protocol import CommandRefused, Event, GameClip, Gaze, RunStarted, UpdateFinished, WatchGame
 from ppo_tui.runs import RunDirectory
 from ppo_tui.sinks import EventLog
 from tests.training.test_trainer import Recorder
@@ -57,9 +57,12 @@ CARTPOLE = ("rollout.num_envs=4", "rollout.steps=128", "run.total_steps=2048", "
     ],
 )
 def test_watching_changes_not_a_bit_of_the_run(preset, overrides):
-    watched, weights, _ = run(preset, *overrides, watch=WatchGame(env=1), until=3)
+    gaze = Gaze.VALUE if preset == "breakout" else Gaze.ACTION
+    watched, weights, _ = run(preset, *overrides, watch=WatchGame(env=1, gaze=gaze, beside=(0,)), until=3)
     alone, same_weights, _ = run(preset, *overrides)
-    assert watched.of(GameClip)
+    clips = watched.of(GameClip)
+    assert {clip.env for clip in clips} == {0, 1}, "both are shown"
+    assert all(frame.gaze or frame.gradients for clip in clips for frame in clip.frames), "with what is looked at"
     assert not alone.of(GameClip)
     assert watched.metrics == alone.metrics
     assert all(torch.equal(weights[name], same_weights[name]) for name in weights)
@@ -95,6 +98,23 @@ def test_the_pictures_are_those_of_the_observations():
         seen = cv2.resize(grey, (84, 84), interpolation=cv2.INTER_AREA)
         assert np.abs(seen.astype(int) - observation).max() <= 3
     env.close()
+
+
+def test_a_frame_has_its_time_its_advantage_and_what_the_network_looks_at():
+    recorder, *_ = run(
+        "cartpole", *SMALL, f"env.id={__name__}:Blind-v0", watch=WatchGame(env=1, gaze=Gaze.ACTION)
+    )  # fmt: skip
+    clip = recorder.of(GameClip)[0]
+    gamma = load_preset("cartpole").ppo.gamma
+    assert [frame.t for frame in clip.frames[:12]] == [*range(10), 0, 1]
+    for now, then in itertools.pairwise(clip.frames[:20]):
+        ahead = 0.0 if now.t == 9 else gamma * then.value
+        assert now.advantage == pytest.approx(1.0 + ahead - now.value, abs=2e-3)
+        assert len(now.gradients) == 3
+    recorder, *_ = run("breakout", *BREAKOUT, watch=WatchGame(env=1, gaze=Gaze.VALUE))
+    clip = recorder.of(GameClip)[0]
+    assert (clip.gaze, clip.gaze_height, clip.gaze_width) == (Gaze.VALUE, 21, 21)
+    assert all(len(frame.gaze) == 441 and max(frame.gaze) == 255 for frame in clip.frames)
 
 
 def test_filming_leaves_the_game_as_it_is():

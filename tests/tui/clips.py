@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ppo_tui.pictures import PictureEncoder
-from ppo_tui.protocol import GameClip, GameFrame
+from ppo_tui.protocol import GameClip, GameFrame, Gaze
 
 NAMES = ("NOOP", "FIRE", "RIGHT", "LEFT")
 
@@ -19,7 +19,7 @@ def pong(t: int, height: int = 210, width: int = 160) -> np.ndarray:
     return picture
 
 
-def clip(frames: int = 30, *, env: int = 0, first: int = 0) -> GameClip:
+def clip(frames: int = 30, *, env: int = 0, first: int = 0, gaze: Gaze = Gaze.NONE, **fields) -> GameClip:
     encoder = PictureEncoder()
     return GameClip(
         env=env,
@@ -29,6 +29,10 @@ def clip(frames: int = 30, *, env: int = 0, first: int = 0) -> GameClip:
         width=160,
         channels=3,
         action_names=NAMES,
+        gaze=gaze,
+        gaze_height=3 * (gaze is not Gaze.NONE),
+        gaze_width=2 * (gaze is not Gaze.NONE),
+        **fields,
         frames=tuple(
             GameFrame(
                 picture=encoder.encode(pong(first + t)),
@@ -38,6 +42,9 @@ def clip(frames: int = 30, *, env: int = 0, first: int = 0) -> GameClip:
                 entropy=1.28,
                 score=float(first + t),
                 lives=5,
+                t=first + t,
+                advantage=0.125,
+                gaze=bytes([0, 0, 0, 0, 255, 0]) if gaze is not Gaze.NONE else None,
             )
             for t in range(frames)
         ),

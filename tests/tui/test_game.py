@@ -6,14 +6,17 @@ import functools
 
 import pyte
 import pytest
+from msgspec import structs
 from rich.console import Console
 
-from ppo_tui.protocol import WATCH_SECONDS, GameClip, WatchGame, decode_event, encode
+from ppo_tui.protocol import WATCH_SECONDS, EpisodeFinished, GameClip, Gaze, WatchGame, decode_event, encode
 from ppo_tui.tui.app import PpoTuiApp
 from ppo_tui.tui.clip_player import ClipPlayer, default_fps
 from ppo_tui.tui.screens.game import GameScreen
-from ppo_tui.tui.widgets.game import Game, GameFacts, GameObservation
+from ppo_tui.tui.widgets.game import Game
+from ppo_tui.tui.widgets.game_facts import GameFacts, GameObservation
 from ppo_tui.tui.widgets.game_picture import GamePicture
+from ppo_tui.tui.widgets.mosaic import Mosaic
 from tests.tui.clips import clip, numbers_clip, pong
 from tests.tui.desk import DONE, Desk
 from tests.tui.desk import desk as any_desk
@@ -177,18 +180,132 @@ async def test_brackets_choose_the_environment():
         assert it.session.watched[-1] == WatchGame(env=7, fps=SLOW)
 
 
-@pytest.mark.parametrize("key", ["escape", "m", "enter", "V", "v"])
+@pytest.mark.parametrize("key", ["escape", "m", "V", "v"])
 async def test_the_game_can_have_the_whole_screen(key):
     async with desk() as it:
         await it.say(clip())
-        await it.press("V")
+        await it.press("V", "enter")
         assert isinstance(it.app.screen, GameScreen)
         await it.say()
         await play(it)
-        assert it.app.screen.query_one(GamePicture)._cells.shape == (37, 56)
-        assert [command.env for command in it.session.watched] == [0], "still looking"
+        assert it.app.screen.query_one(Game).query_one(GamePicture)._cells.shape == (37, 56)
+        assert it.session.watched[-1] == WatchGame(env=0, fps=SLOW), "still looking"
         await it.press(key)
         assert len(it.app.screen_stack) == 1
+
+
+async def test_a_big_screen_shows_all_environments_at_once_in_turn():
+    async with desk() as it:
+        await it.press("V")
+        await it.say()
+        assert it.session.watched[-1] == WatchGame(env=0, fps=SLOW, beside=(1, 2, 3, 4, 5, 6, 7))
+        await it.say(*(clip(env=env, first=10 * env) for env in range(8)))
+        mosaic = it.app.screen.query_one(Mosaic)
+        for tick in range(8):
+            mosaic.play()
+            assert [tile.player.frame is not None for tile in mosaic.tiles] == [n <= tick for n in range(8)], "in turn"
+        await it.say()
+        assert mosaic.tiles[3].border_title == "env 3 · 30.0"
+        assert "▀" in it.picture
+        regions = [tile.region for tile in mosaic.tiles]
+        assert len({region.y for region in regions}) == 2, "2 × 4"
+        assert max(region.height for region in regions) - min(region.height for region in regions) <= 1
+        await it.press("right_square_bracket")
+        await it.say()
+        assert it.session.watched[-1].env == 1
+        assert mosaic.tiles[1].has_class("-chosen")
+        await it.press("enter")
+        await it.say()
+        assert it.session.watched[-1] == WatchGame(env=1, fps=SLOW)
+        assert it.app.screen.query_one(Game).display
+        await it.press("enter")
+        await it.pilot.resize_terminal(80, 24)
+        await it.pilot.pause()
+        assert it.app.screen.query_one(Game).display, "no room for all"
+        await it.press("escape")
+        await it.say()
+        assert it.session.watched[-1].beside == ()
+
+
+async def test_g_shows_what_moves_the_action_and_then_the_value():
+    async with desk() as it:
+        await it.say(clip())
+        await play(it)
+        picture = it.app.screen.query_one(GamePicture)
+        before = picture.render_line(picture.size.height // 2).text, [s.style for s in picture.render_line(8)]
+        await it.press("g")
+        await it.say(clip(gaze=Gaze.ACTION))
+        assert it.session.watched[-1] == WatchGame(env=0, fps=SLOW, gaze=Gaze.ACTION)
+        await play(it)
+        await it.say()
+        assert "action looks at" in it.text(GameFacts)
+        assert [s.style for s in picture.render_line(8)] != before[1], "tinted and darkened"
+        await it.press("g")
+        await it.say()
+        assert it.session.watched[-1].gaze is Gaze.VALUE
+        await it.press("g")
+        await it.say()
+        assert it.session.watched[-1].gaze is Gaze.NONE
+
+
+async def test_the_panel_tells_time_advantage_last_games_and_the_course_of_the_value():
+    games = [EpisodeFinished(env=0, episode_return=float(number), length=9, step=1) for number in range(12)]
+    other = EpisodeFinished(env=1, episode_return=777.0, length=9, step=1)
+    async with desk(size=(120, 44)) as it:
+        await it.say(*games, other, clip())
+        await play(it, 8)
+        await it.say()
+        facts = it.text(GameFacts)
+        assert "steps          7" in facts
+        assert "advantage +0.125" in facts
+        assert "value ▁▁▁▁▁▁▁▁" in facts
+        games = " ".join(facts[facts.index("games") :].partition("NOOP")[0].split())
+        assert games.endswith("9.00 10.0 11.0"), "the newest last"
+        assert "777" not in facts
+        await it.say(clip(5, first=0))
+        await play(it, 23)
+        assert len(it.app.controller.clip_player.values) == 1, "another episode"
+
+
+async def test_classic_environments_have_names_of_actions_and_numbers():
+    cartpole = structs.replace(started(), config={"env": {"id": "CartPole-v1"}})
+    picture = clip(1)
+    frame = structs.replace(
+        picture.frames[0],
+        probabilities=(0.25, 0.75),
+        observation=(1.2, -3.0, 0.0, 0.5),
+        gradients=(0.01, 0.0, -2.0, 1.5),
+    )
+    async with desk(cartpole, size=(80, 24)) as it:
+        await it.say(structs.replace(picture, action_names=(), frames=(frame,)))
+        await it.press("V")
+        await play(it)
+        facts = it.app.screen.query_one(GameFacts)
+        lines = facts.draw(*facts.content_size).plain.split("\n")
+        assert any(line.startswith("▸left") for line in lines)
+        assert any(line.startswith(" right") for line in lines)
+        named = {
+            name: line for line in lines for name in ("position", "velocity", "angle", "ang. vel.") if name in line
+        }
+        assert "┼━" in named["position"]
+        assert "━┼" in named["velocity"]
+        assert [name for name, line in named.items() if "◆" in line] == ["angle", "ang. vel."]
+
+
+async def test_after_shrinking_the_first_press_shows_the_game():
+    async with desk() as it:
+        await it.pilot.resize_terminal(80, 24)
+        await it.pilot.pause()
+        assert not it.app.screen.query_one(Game).region.area
+        await it.press("v")
+        assert it.app.screen.query_one(Game).region.area
+    async with desk() as it:
+        await it.press("v", "v")
+        await it.pilot.resize_terminal(80, 24)
+        await it.pilot.pause()
+        shown = bool(it.app.screen.query_one(Game).region.area)
+        await it.press("v")
+        assert bool(it.app.screen.query_one(Game).region.area) != shown
 
 
 async def test_behind_a_dialog_and_after_the_end_nobody_looks():

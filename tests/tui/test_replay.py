@@ -131,6 +131,30 @@ def test_without_a_record_there_is_no_replay(tmp_path, content):
         ReplaySession(path)
 
 
+async def test_a_record_says_what_it_has_not_and_its_banner_is_readable_after_every_return(record, tmp_path):
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(record.read_bytes().replace(b'"state":"finished"', b'"state":"stopped"'))
+    clock = Clock()
+    app = PpoTuiApp(ReplaySession(path, speed=1, clock=clock), clock=clock)
+    async with app.run_test(size=(120, 40)) as pilot:
+
+        async def press(*keys: str) -> str:
+            for key in keys:
+                await pilot.press(key)
+                app.tick()
+                await pilot.pause()
+            return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+        assert "■ STOPPED: done" in await press("end")
+        assert "a record has no workers" in await press("home")
+        assert "■ STOPPED: done" in await press("end")
+        shown = await press("v")
+        assert "a recorded run has no game frames" in shown
+        assert "ppo-tui watch breakout-7 plays it" in shown
+        assert "games " in shown, "the returns of the last ones"
+        assert "recorded run" not in await press("v")
+
+
 async def test_the_keys_of_a_replay_move_in_time_and_steer_nothing(record):
     clock = Clock()
     session = ReplaySession(record, speed=1, clock=clock)

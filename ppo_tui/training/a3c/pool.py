@@ -157,7 +157,13 @@ class ActorLearners:
             self._send_watch(handle, command)
 
     def _send_watch(self, handle: WorkerHandle, command: WatchGame) -> None:
-        own = msgspec.structs.replace(command, env=0 if handle.index == command.env else None)
+        watched = () if command.env is None else (command.env, *command.beside)
+        own = msgspec.structs.replace(
+            command,
+            env=0 if handle.index in watched else None,
+            fps=command.fps / max(1, len(watched)),
+            beside=(),
+        )
         handle.send(wire.encode(Request.START_RECORDING, own))
 
     def close(self) -> None:

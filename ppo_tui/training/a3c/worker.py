@@ -137,6 +137,7 @@ class ActorLearner:
         while self._obey():
             self._weights.copy_(self._shared.weights)  # θ' ← θ
             hyper = dataclasses.replace(self._config_hyper, **self._shared.read_hyperparameters())
+            self._clips.gamma = hyper.gamma
             self._clips.before_rollout(total)
             experience = self._play()
             self._clips.after_rollout()

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ...config import Config
+from ...ppo import ActorCritic
 from ...statistics import LEVEL, RESAMPLES, bootstrap
 from ..checkpoint.files import OpenedCheckpoint
 from ..checkpoint.snapshot import build_saved_policy, read_checkpoint
@@ -47,6 +48,10 @@ class PlayedEpisode(NamedTuple):
 class PolicyPlayer:
     """A player of episodes with a checkpoint's policy, without learning.
 
+    Args:
+        policy: another one in place of the checkpoint's.
+        first_seed: of the first episode in each environment; None leaves it to the environments.
+
     Attributes:
         step: environment steps so far.
 
@@ -55,10 +60,12 @@ class PolicyPlayer:
         WorkerError: a worker could not start.
     """
 
-    def __init__(self, setup: EvaluationSetup) -> None:
+    def __init__(
+        self, setup: EvaluationSetup, *, policy: ActorCritic | None = None, first_seed: int | None = None
+    ) -> None:
         config, info, pool = setup.config, setup.info, setup.pool
         device = resolve_device(config.run.device)
-        self.policy = build_saved_policy(read_checkpoint(setup.checkpoint), config, info, device)
+        self.policy = policy or build_saved_policy(read_checkpoint(setup.checkpoint), config, info, device)
         self.step = 0
         self._num_envs, self._max_steps = config.rollout.num_envs, setup.max_steps
         self._steps = config.rollout.steps
@@ -72,7 +79,7 @@ class PolicyPlayer:
             self.rollout,
             times=PhaseTimes(TrainingClock()),
             action_seed=setup.action_seed,
-            env_seeds=[None] * self._num_envs,
+            env_seeds=[first_seed] * self._num_envs,
             greedy=setup.greedy,
         )
         self._collector.reset()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,14 +94,29 @@ def start_evaluation(
     boot_workers(config)
     *episode_seeds, action_seed = _seeds(seed, episodes)
     most = trained.eval.max_steps if max_steps is None else max_steps
-    env_fns = [
-        functools.partial(make_seeded_env, config.env, episode_seeds[env::num_envs], most) for env in range(num_envs)
-    ]
-    pool = start_pool(
-        config, info=info, log_path=Path(os.devnull), wait=False, env_fns=env_fns, luck=[seed, SEED_STREAM]
-    )
+    pool = _start_pool(config, info, episode_seeds, seed, most)
     sampled = is_atari(config.env.id) if greedy is None else not greedy
     return EvaluationSetup(checkpoint, config, info, pool, tuple(episode_seeds), action_seed, seed, not sampled, most)
+
+
+def another_pool(setup: EvaluationSetup) -> WorkerPool:
+    """Start workers like those of `setup`, for another policy at play.
+
+    Raises:
+        WorkerError: a worker could not start.
+    """
+    return _start_pool(setup.config, setup.info, setup.episode_seeds, setup.seed, setup.max_steps)
+
+
+def _start_pool(config: Config, info: EnvInfo, episode_seeds: Sequence[int], seed: int, max_steps: int) -> WorkerPool:
+    num_envs = config.rollout.num_envs
+    env_fns = [
+        functools.partial(make_seeded_env, config.env, episode_seeds[env::num_envs], max_steps)
+        for env in range(num_envs)
+    ]
+    return start_pool(
+        config, info=info, log_path=Path(os.devnull), wait=False, env_fns=env_fns, luck=[seed, SEED_STREAM]
+    )
 
 
 def whole_episodes(env: EnvConfig) -> EnvConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from textual import events
@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Input
 
-from ..keys import INTERRUPT, INTERRUPT_HELP, in_ascii, rows_by_group
+from ..keys import INTERRUPT, INTERRUPT_HELP, KEYS, Key, in_ascii, rows_by_group
 from ..widgets.filter_line import FilterLine, matches
 from ..widgets.plain import Static, Vertical, VerticalScroll
 from .once import Dialog
@@ -49,10 +49,10 @@ class HelpScreen(Dialog[None]):
     HelpScreen VerticalScroll { height: 1fr; }
     """
 
-    def __init__(self, keymap: Mapping[str, str], *, ascii: bool = False) -> None:
+    def __init__(self, keymap: Mapping[str, str], keys: Sequence[Key] = KEYS, *, ascii: bool = False) -> None:
         super().__init__()
-        self._keymap, self._ascii = keymap, ascii
-        self._text = Static(help_text(keymap, _WIDTH, ascii=ascii), id="help-text")
+        self._keymap, self._keys, self._ascii = keymap, keys, ascii
+        self._text = Static(help_text(keymap, _WIDTH, keys=keys, ascii=ascii), id="help-text")
         self._scroll = VerticalScroll(self._text)
         self._filter = FilterLine("keys")
 
@@ -95,16 +95,18 @@ class HelpScreen(Dialog[None]):
 
     def _renew(self) -> None:
         width = max(_TEXT_AT + 20, self._scroll.scrollable_content_region.width)
-        self._text.update(help_text(self._keymap, width, self._filter.value, ascii=self._ascii))
+        self._text.update(help_text(self._keymap, width, self._filter.value, keys=self._keys, ascii=self._ascii))
 
 
-def help_text(keymap: Mapping[str, str], width: int, wanted: str = "", *, ascii: bool = False) -> Content:
-    """All keys and signs with every word of `wanted`, by group.
+def help_text(
+    keymap: Mapping[str, str], width: int, wanted: str = "", *, keys: Sequence[Key] = KEYS, ascii: bool = False
+) -> Content:
+    """The keys with every word of `wanted`, by group; with all keys the signs as well.
 
     Sentences that take more than one line of `width` cells go on below their beginning.
     """
     lines: list[Content] = []
-    for group, rows in _groups(keymap, ascii):
+    for group, rows in _groups(keymap, keys, ascii):
         found = [(sign, text) for sign, text in rows if matches(wanted, f"{group} {sign} {text}")]
         if found:
             lines.append(Content.assemble((group, "bold $primary")))
@@ -113,13 +115,14 @@ def help_text(keymap: Mapping[str, str], width: int, wanted: str = "", *, ascii:
     return Content("\n").join(lines or [Content.assemble((f"no key has {wanted!r}", "$quiet"))])
 
 
-def _groups(keymap: Mapping[str, str], ascii: bool) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    for group, rows in rows_by_group(keymap, ascii=ascii):
+def _groups(keymap: Mapping[str, str], keys: Sequence[Key], ascii: bool) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    for group, rows in rows_by_group(keymap, keys, ascii=ascii):
         entries = [(written, in_ascii(key.help) if ascii else key.help) for written, key in rows]
         if group == "Screens":
             entries.append((INTERRUPT, INTERRUPT_HELP))
         yield group, entries
-    yield "Signs", list(_SIGNS)
+    if keys is KEYS:
+        yield "Signs", list(_SIGNS)
 
 
 def _entry(sign: str, text: str, width: int) -> Iterator[Content]:

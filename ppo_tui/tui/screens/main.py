@@ -255,9 +255,10 @@ class MainScreen(Explains, ChartActions, Screen[None]):
     # ── The game ────────────────────────────────────────────────────────────────────────────────────────────
 
     def action_game(self) -> None:
-        if self._game_is_off():
+        if self._controller.clip_player.fps <= 0:
+            self._game_is_off()
             return
-        self._show_game(not self.game.display)
+        self._show_game(not self._to_be_seen("game"))
         if not self.game.display and self._panel == "game":
             self._panel = "charts"
             self._show_panel()
@@ -283,13 +284,19 @@ class MainScreen(Explains, ChartActions, Screen[None]):
         self._controller.choose_env(direction)
         self.game.renew()
 
+    def action_gaze(self) -> None:
+        if not self._game_is_off():
+            self._controller.clip_player.choose_gaze()
+            self._show_game(True)
+
     # ── Panels ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def action_panel(self, number: int) -> None:
         name = PANELS[number - 1]
         self._pointed = None
         if name == "game":
-            if self._game_is_off():
+            if self._controller.clip_player.fps <= 0:
+                self._game_is_off()
                 return
             self._show_game(True)
         self._panel = name

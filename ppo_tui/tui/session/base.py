@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
-from ...protocol import TRANSIENT, Command, Event
+from ...protocol import TRANSIENT, Command, Event, transient_key
 
 
 class HistoryRestarted(Event, frozen=True, kw_only=True):
@@ -33,14 +33,8 @@ class Session(Protocol):
     shows_game: bool = True
     """Whether there are clips of the game; a record has none."""
 
-    learns: bool = True
-    """Whether a learner is behind it."""
-
     is_record: bool = False
     """Whether it is the record of a run, of which nothing more can be asked."""
-
-    opens_game: bool = False
-    """Whether the screen begins with the game."""
 
     def start(self) -> None:
         """Begin, without blocking; a second call does nothing.
@@ -93,20 +87,20 @@ class Mailbox:
 
     One thread posts, another drains. Each operation is one or two atomic ones on a deque or a dict, so posting
     never waits for the screen; a durable event is kept until it is drained, a transient one until the next of
-    its type.
+    its kind.
     """
 
     def __init__(self) -> None:
         self._durable: deque[Event] = deque()
-        self._transient: dict[type[Event], Event] = {}
+        self._transient: dict[tuple[int, int], Event] = {}
 
     def post(self, event: Event) -> None:
         if isinstance(event, TRANSIENT):
-            self._transient[type(event)] = event
+            self._transient[transient_key(event)] = event
         else:
             self._durable.append(event)
 
     def drain(self) -> list[Event]:
         # The transient ones are taken first: all that was posted before them is then among the durable ones.
-        newest = [event for kind in TRANSIENT if (event := self._transient.pop(kind, None))]
+        newest = [self._transient.pop(kind) for kind in sorted(self._transient)]
         return [self._durable.popleft() for _ in range(len(self._durable))] + newest

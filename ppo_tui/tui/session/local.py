@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ...errors import PPOTuiError, RunFailedError
 from ...protocol import Command, Event, RunFinished, RunState, Stop, UpdateFinished
 from ...training.controls import Inbox
+from ...training.evaluation.programme import Choice, Programme
 from .base import Mailbox, Session
 
 Emit = Callable[[Event], None]
@@ -120,12 +121,22 @@ class LocalSession(Session):
 
 
 class WatchSession(LocalSession):
-    """A session without commands: leaving its screen loses nothing."""
+    """Trained policies at play: leaving their screen loses nothing.
+
+    Args:
+        make_engine, inbox: as for `LocalSession`.
+        choices: the policies that can be watched, from the least to the most trained.
+        programme: what the engine plays to begin with.
+    """
 
     owns_run = False
     can_steer = False
-    learns = False
-    opens_game = True
+
+    def __init__(
+        self, make_engine: Callable[[Emit], Engine], inbox: Inbox, *, choices: Sequence[Choice], programme: Programme
+    ) -> None:
+        super().__init__(make_engine, inbox)
+        self.choices, self.programme = tuple(choices), programme
 
     @property
     def status(self) -> str:

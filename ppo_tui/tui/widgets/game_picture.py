@@ -12,7 +12,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from ..controller import Controller
+from ..clip_player import ClipPlayer
 from .painting import filtered, repaint
 from .plain import Plain
 
@@ -21,6 +21,12 @@ EMPHASIS = 0.65
 
 RAMP = " .:-=+*#%@"
 """Characters from dark to bright, for terminals without colours."""
+
+_GAZE_DARK, _GAZE_TINT = 0.5, 0.7
+_GAZE_COLOUR = _GAZE_TINT * np.array([255, 90, 255])
+_GAZE_STEPS = 6
+_GAZE_SHARES = np.round((np.arange(256) / 255) ** 2 * _GAZE_STEPS) / _GAZE_STEPS
+"""The strength of a tint: squared, as weak gradients are everywhere, and in few steps, which change few cells."""
 
 _COLOUR_BITS = 0xF8  # 5 bits a channel: what the eye hardly sees changes no cell
 
@@ -98,6 +104,20 @@ class Shrinker:
         return np.broadcast_to(shrunk, (*shrunk.shape[:2], 3)) if shrunk.shape[2] == 1 else shrunk
 
 
+def tinted(pixels: np.ndarray, gaze: np.ndarray) -> np.ndarray:
+    """Pixels tinted by a gaze, and darker elsewhere.
+
+    Pixels are `[rows, columns, 3]`, the gaze is uint8 `[H, W]`.
+    """
+    rows, columns = pixels.shape[:2]
+    height, width = gaze.shape
+    spread = gaze[np.arange(rows) * height // rows][:, np.arange(columns) * width // columns]
+    share = _GAZE_SHARES[spread][..., None]
+    return (pixels * (_GAZE_DARK + (1 - _GAZE_DARK) * share) * (1 - _GAZE_TINT * share) + _GAZE_COLOUR * share).astype(
+        np.uint8
+    )
+
+
 def half_block_cells(pixels: np.ndarray) -> np.ndarray:
     """Convert pixels to cells of half blocks.
 
@@ -144,12 +164,13 @@ _COLOURFUL = ("truecolor", "256", "standard")
 class GamePicture(Plain, Widget):
     """The picture of the playing clip, centred, as large as fits.
 
-    A terminal without enough colours, or whose user wants none, gets characters from dark to bright.
+    A terminal without enough colours, or whose user wants none, gets characters from dark to bright. What the network
+    looks at is tinted, and the rest darkened.
     """
 
-    def __init__(self, controller: Controller, *, id: str | None = None) -> None:
+    def __init__(self, player: ClipPlayer, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.controller = controller
+        self._player = player
         self._shrinker: Shrinker | None = None
         self._pixels = np.zeros((0, 0, 3), dtype=np.uint8)
         self._cells = np.zeros((0, 0), dtype=np.uint64)
@@ -165,14 +186,14 @@ class GamePicture(Plain, Widget):
 
     def renew(self) -> None:
         """Show the clip's picture; repaint only the changed cells."""
-        picture = self.controller.clip_player.picture
+        picture = self._player.picture
         width, height = self.content_size
         if picture is None or not width or not height:
             return
         half_blocks = self.colourful
         source = picture.shape[0], picture.shape[1]
         target = fitted_size(*source, width, height, 2 if half_blocks else 1)
-        changed = self.controller.clip_player.changed_rows
+        changed = self._player.changed_rows
         shrinker = self._shrinker
         if shrinker is None or (shrinker.source, shrinker.target) != (source, target):
             shrinker = self._shrinker = Shrinker(source, target)
@@ -181,7 +202,9 @@ class GamePicture(Plain, Widget):
         first, last = (0, target[0]) if changed is None else shrinker.affected(changed)
         if first < last:
             self._pixels[first:last] = shrinker.shrink(picture, first, last)
-        self._show(half_block_cells(self._pixels) if half_blocks else ramp_cells(self._pixels), half_blocks)
+        gaze = self._player.gaze_map
+        pixels = self._pixels if gaze is None else tinted(self._pixels, gaze)
+        self._show(half_block_cells(pixels) if half_blocks else ramp_cells(pixels), half_blocks)
 
     def _show(self, cells: np.ndarray, half_blocks: bool) -> None:
         if (cells.shape, half_blocks) != (self._cells.shape, self._in_half_blocks):

@@ -67,6 +67,7 @@ class Panel(Plain, Widget):
     def renew(self) -> None:
         """Repaint the changed lines, if visible."""
         if not self.content_size.area:
+            self._look = ()  # what it shows next is drawn anew, as the text may have changed while it was hidden
             return
         if (
             self._drawn_from is not None

@@ -62,7 +62,8 @@ class Workers(Panel):
     def draw(self, width: int, height: int) -> Content:
         workers = self.controller.view.workers
         if not workers:
-            return fit(Content.assemble(("workers  ", "$quiet"), "not started yet"), width)
+            none = "not started yet" if self.controller.session.shows_game else "a record has no workers"
+            return fit(Content.assemble(("workers  ", "$quiet"), none), width)
         if height < 3:
             return fit(_summary(workers, self._pace), width)
         slow = _stragglers(workers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -11,8 +12,9 @@ import torch
 from ppo_tui import Trainer, load_policy, load_preset
 from ppo_tui.envs.making import make_seeded_env
 from ppo_tui.errors import ConfigError, UsageError
-from ppo_tui.protocol import Alarm, EpisodeFinished, GameClip, RunFinished, RunState, Stop
+from ppo_tui.protocol import Alarm, EpisodeFinished, GameClip, Gaze, RunFinished, RunState, Stop
 from ppo_tui.training.evaluation.evaluate import Evaluation, PolicyPlayer, evaluate
+from ppo_tui.training.evaluation.programme import AS_FAST_AS_IT_GOES, UNTRAINED, Choice, NowPlaying, Programme
 from ppo_tui.training.evaluation.setup import start_evaluation, whole_episodes
 from ppo_tui.training.evaluation.watch import WatchEngine
 from tests.training.scoreboard import LONG
@@ -168,7 +170,7 @@ def watch(path: Path, **options) -> list:
 
 
 def test_who_watches_sees_the_games_that_are_scored(cartpole):
-    events = watch(cartpole, episodes=3, fps=None)
+    events = watch(cartpole, episodes=3, paced=False)
     games = [event.episode_return for event in events if isinstance(event, EpisodeFinished)]
     assert games == list(evaluate(cartpole, episodes=3).returns)
     frames = [frame for event in events if isinstance(event, GameClip) for frame in event.frames]
@@ -183,7 +185,7 @@ def test_who_watches_sees_the_games_that_are_scored(cartpole):
 def test_who_watches_is_told_of_an_episode_at_the_limit(cartpole):
     events: list = []
     setup = start_evaluation(cartpole, episodes=2, num_envs=1, steps=1, max_steps=7)
-    WatchEngine(setup, name="few", episodes=2, emit=events.append, fps=None).run()
+    WatchEngine(setup, name="few", episodes=2, emit=events.append, paced=False).run()
     assert [event.length for event in events if isinstance(event, EpisodeFinished)] == [7, 7]
     told = [event.message for event in events if isinstance(event, Alarm)]
     assert told == ["the episode was ended at the limit of 7 steps"] * 2
@@ -198,7 +200,52 @@ def test_watching_ends_when_it_is_told_to(cartpole):
             watching.send(Stop())
 
     setup = start_evaluation(cartpole, episodes=3, num_envs=1, steps=1)
-    watching = WatchEngine(setup, name="few", episodes=None, emit=stop_at_the_first_clip, fps=15.0)
+    watching = WatchEngine(setup, name="few", episodes=None, emit=stop_at_the_first_clip, paced=True)
     watching.run()
     assert events[-1].state is RunState.STOPPED
     assert sum(isinstance(event, GameClip) for event in events) == 1
+
+
+def test_policies_side_by_side_play_the_same_seeds_and_obey_the_screen(cartpole):
+    """From clumsy to good: the next game, another checkpoint, and one policy alone."""
+    events: list = []
+    own = Choice(cartpole.name, 2048, "latest", cartpole)
+    both = Programme(checkpoints=(UNTRAINED, own.name), speed=AS_FAST_AS_IT_GOES, gaze=Gaze.VALUE)
+    wishes = [
+        msgspec.structs.replace(both, scene=1, game=3),
+        msgspec.structs.replace(both, scene=2, game=1, checkpoints=(own.name,), gaze=Gaze.NONE),
+    ]
+
+    def emit(event) -> None:
+        events.append(event)
+        if isinstance(event, EpisodeFinished) and len(scores_of(0)) == len(scores_of(1)):
+            watching.send(wishes.pop(0) if wishes else Stop())
+        elif isinstance(event, EpisodeFinished) and not wishes and event.env == 0 and playing()[-1].scene == 2:
+            watching.send(Stop())
+
+    def playing() -> list[NowPlaying]:
+        return [event for event in events if isinstance(event, NowPlaying)]
+
+    def scores_of(env: int) -> list[float]:
+        return [event.episode_return for event in events if isinstance(event, EpisodeFinished) and event.env == env]
+
+    setup = start_evaluation(cartpole, episodes=3, num_envs=1, steps=1)
+    watching = WatchEngine(
+        setup,
+        name="few",
+        episodes=None,
+        emit=emit,
+        paced=True,
+        choices=(Choice(UNTRAINED), own),
+        programme=both,
+    )
+    watching.run()
+    scored = evaluate(cartpole, episodes=3).returns
+    assert [(each.game, len(each.checkpoints)) for each in playing()][:1] == [(1, 2)]
+    assert scores_of(1)[:1] == [scored[0]]
+    assert scores_of(1)[1:2] == [scored[2]], "the third game, as it was asked for"
+    assert scores_of(0)[-1] == scored[0], "alone, the trained policy plays the first game"
+    clips = [event for event in events if isinstance(event, GameClip)]
+    assert {clip.env for clip in clips} == {0, 1}
+    assert {len(frame.gradients) for clip in clips if clip.gaze is Gaze.VALUE for frame in clip.frames} == {4}
+    assert {clip.scene for clip in clips} == {0, 1, 2}
