@@ -125,6 +125,31 @@ class StateChanged(Event, frozen=True, kw_only=True, tag="state"):
     reason: str = ""
 
 
+class StartProgress(Event, frozen=True, kw_only=True, tag="start-progress"):
+    """Transient: the work of a run that does not train yet.
+
+    It is published before the engine exists, a few times a second at most, and only while it changes.
+
+    Attributes:
+        doing: such as ``loading PyTorch``.
+        workers: the number of worker processes; 0 while there are none.
+        ready: how many of them have made their environments.
+    """
+
+    doing: str
+    workers: int = 0
+    ready: int = 0
+
+    @property
+    def text(self) -> str:
+        """In words, such as: loading PyTorch … · starting 4 workers (2 ready)."""
+        parts = [f"{self.doing} …"]
+        if self.workers:
+            number = f"{self.workers} worker{'s' * (self.workers > 1)}"
+            parts.append(f"{number} ready" if self.ready == self.workers else f"starting {number} ({self.ready} ready)")
+        return " · ".join(parts)
+
+
 class RolloutProgress(Event, frozen=True, kw_only=True, tag="rollout"):
     """Transient: the end of vector step `t` of a rollout.
 
@@ -428,6 +453,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run-finished"):
 AnyEvent = (
     RunStarted
     | StateChanged
+    | StartProgress
     | RolloutProgress
     | UpdateProgress
     | WorkersStatus
@@ -444,7 +470,7 @@ AnyEvent = (
     | RunFinished
 )
 
-TRANSIENT: tuple[type[Event], ...] = (RolloutProgress, UpdateProgress, WorkersStatus, GameClip)
+TRANSIENT: tuple[type[Event], ...] = (StartProgress, RolloutProgress, UpdateProgress, WorkersStatus, GameClip)
 """Only the newest event of each of these types matters; every other event is part of the record."""
 
 

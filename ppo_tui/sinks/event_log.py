@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import threading
 
 import msgspec
 
@@ -25,9 +26,16 @@ class EventLog:
 
     Every line is passed to the system as soon as it is written, so that another process, or this one's successor
     after a crash, reads all that happened. While the disk is full, lines are kept in memory.
+
+    Any thread may emit. The end of the run is the last event of the record; later ones are dropped.
+
+    Attributes:
+        finished: the end of the run, once it is recorded.
     """
 
     def __init__(self, run_dir: RunDirectory) -> None:
+        self.finished: RunFinished | None = None
+        self._lock = threading.RLock()
         self._run_dir = run_dir
         self._events = AppendedFile(run_dir.append_to(EVENTS_FILE))
         self._metrics = AppendedFile(run_dir.append_to(METRICS_FILE))
@@ -42,6 +50,12 @@ class EventLog:
         """
         if isinstance(event, TRANSIENT):
             return
+        with self._lock:
+            if self.finished is None:
+                self.finished = event if isinstance(event, RunFinished) else None
+                self._record(event)
+
+    def _record(self, event: Event) -> None:
         problem = self._append(self._events, encode(event) + b"\n")
         if isinstance(event, UpdateFinished | Evaluated):
             problem = self._append(self._metrics, msgspec.json.encode(_finite(event.metrics)) + b"\n") or problem

@@ -79,6 +79,9 @@ class Terminal(Protocol):
 
 _ACTIONS = {key.action.partition("(")[0] for key in keys.KEYS if keys.APP in key.contexts}
 _NEED_A_LIVE_RUN = {"pause", "step", "step_many", "save", "undo", "redo"}
+_SIGNALS = {"SIGTERM", "SIGINT"}
+"""Senders of a `Stop` that ask for the end of the process, screen included."""
+
 _KEPT_SYSTEM_COMMANDS = {"Theme", "Screenshot", "Keys"}
 
 
@@ -466,9 +469,13 @@ class PpoTuiApp(ReportingApp):
         self._leaving = Leaving(self._clock() + seconds, command.exit_code or RunFailedError.exit_code)
 
     def _leave_when_due(self) -> None:
+        finished = self.controller.view.finished
         if self._leaving is None:
+            # A signal that came before the screen stood was taken by the run alone.
+            if finished and finished.by in _SIGNALS and self.controller.session.owns_run:
+                self._end(Departure.ENDED, finished.exit_code)
             return
-        if finished := self.controller.view.finished:
+        if finished:
             detached = self.handing_over and finished.state is RunState.STOPPED
             self._end(Departure.DETACHED if detached else Departure.ENDED, finished.exit_code)
         elif self._clock() >= self._leaving.deadline:
