@@ -124,7 +124,10 @@ def leave(code: int) -> None:
 
 
 def leave_at_once(code: int) -> NoReturn:
-    """Exit with `code` and without Python's own end, which waits for threads and takes modules apart."""
+    """Exit without Python's own end.
+
+    That waits for threads, and takes modules apart under them.
+    """
     flush_streams(sys.stdout, sys.stderr)
     os._exit(code)
 

@@ -121,7 +121,7 @@ class PreparedRun:
     def watch_start(
         self, inbox: Inbox, sinks: Sequence[Sink], then: Callable[[RunFinished], None] | None = None
     ) -> StartWatch:
-        """Begin to watch the start of the run, for an early stop; see `StartWatch`."""
+        """Begin to watch for an early stop; see `StartWatch`."""
         from .sinks.starting import StartWatch
 
         state = self.resume.state if self.resume else None
@@ -183,7 +183,7 @@ class PreparedRun:
         return trainer
 
     def _record_failure(self, error: BaseException) -> None:
-        """Record that the run has failed before it began, unless it was stopped."""
+        """Record the failure of the start, unless the run was stopped."""
         state = self.resume.state if self.resume else None
         with contextlib.suppress(OSError, SinkBehind):
             self.record.emit(
@@ -226,7 +226,7 @@ class PreparedRun:
 
 
 class _Recorder:
-    """A sink of the record of a run, which opens it with the first durable event."""
+    """A sink of a run's record, opened with the first durable event."""
 
     def __init__(self, prepared: PreparedRun) -> None:
         self._prepared = prepared
@@ -395,7 +395,7 @@ def _prepare_resume(
 def _reopen(
     directory: RunDirectory, config: Config, point: ResumePoint, notes: list[str], evaluating: int | None
 ) -> None:
-    """Cut the record back to the checkpoint, and say that the run is starting.
+    """Cut the record back to the checkpoint; mark the run as starting.
 
     Args:
         notes: get a word about what was cut or rebuilt.
@@ -602,13 +602,13 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
 
 
 def _say(text: str) -> None:
-    """Print a line for whoever waits, on a terminal that may be gone."""
+    """Print a line on stderr, if somebody can still read it."""
     with contextlib.suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
 
 
 def _start_elsewhere(prepared: PreparedRun, session: LocalSession) -> int:
-    """Start a run in the background that this process has not begun to train.
+    """Start an untrained run of this process anew in the background.
 
     Raises:
         RunFailedError: this process does not let go of it in time.

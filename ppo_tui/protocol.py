@@ -126,7 +126,7 @@ class StateChanged(Event, frozen=True, kw_only=True, tag="state"):
 
 
 class StartProgress(Event, frozen=True, kw_only=True, tag="start-progress"):
-    """Transient: the work of a run that does not train yet.
+    """Transient: the work of a run before its training.
 
     It is published before the engine exists, a few times a second at most, and only while it changes.
 
@@ -142,7 +142,7 @@ class StartProgress(Event, frozen=True, kw_only=True, tag="start-progress"):
 
     @property
     def text(self) -> str:
-        """In words, such as: loading PyTorch … · starting 4 workers (2 ready)."""
+        """In words: loading PyTorch … · starting 4 workers (2 ready)."""
         parts = [f"{self.doing} …"]
         if self.workers:
             number = f"{self.workers} worker{'s' * (self.workers > 1)}"
@@ -178,6 +178,15 @@ class UpdateProgress(Event, frozen=True, kw_only=True, tag="update-progress"):
     minibatches: int
 
 
+class InterimMetrics(Event, frozen=True, kw_only=True, tag="interim"):
+    """Transient: metrics in the middle of an update, twice a second at most.
+
+    Their keys are those of `UpdateFinished`, whose values take their place.
+    """
+
+    metrics: dict[str, float | None]
+
+
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One worker at one moment.
 
@@ -205,7 +214,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkersStatus(Event, frozen=True, kw_only=True, tag="workers"):
-    """Transient: the state of every worker, once a rollout."""
+    """Transient: the state of every worker, at both ends of a rollout and twice a second during it."""
 
     workers: tuple[WorkerInfo, ...]
 
@@ -456,6 +465,7 @@ AnyEvent = (
     | StartProgress
     | RolloutProgress
     | UpdateProgress
+    | InterimMetrics
     | WorkersStatus
     | GameClip
     | EpisodeFinished
@@ -470,7 +480,14 @@ AnyEvent = (
     | RunFinished
 )
 
-TRANSIENT: tuple[type[Event], ...] = (StartProgress, RolloutProgress, UpdateProgress, WorkersStatus, GameClip)
+TRANSIENT: tuple[type[Event], ...] = (
+    StartProgress,
+    RolloutProgress,
+    UpdateProgress,
+    InterimMetrics,
+    WorkersStatus,
+    GameClip,
+)
 """Only the newest event of each of these types matters; every other event is part of the record."""
 
 

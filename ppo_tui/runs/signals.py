@@ -34,7 +34,7 @@ class HeldSignals:
                 self._before[number] = signal.signal(number, lambda number, _: self._arrived.append(number))
 
     def deliver(self) -> None:
-        """Send those that have arrived again, to the present handlers."""
+        """Send the arrived ones again, to the present handlers."""
         while self._arrived:
             os.kill(os.getpid(), self._arrived.pop(0))
 

@@ -1,4 +1,4 @@
-"""The start of a run: its progress, and its end by an early stop."""
+"""The start of a run: progress, and an early stop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOT_STARTED = "stopped before it had started"
 
 
 class StartingWorkers(Protocol):
-    """A pool whose workers are starting."""
+    """A pool of starting workers."""
 
     @property
     def num_workers(self) -> int: ...
@@ -72,7 +72,7 @@ class StartWatch:
         self._thread.start()
 
     def settle(self) -> RunFinished | None:
-        """Return `stopped`, once an early stop that was sent is recorded.
+        """Return `stopped`, once an early stop is recorded.
 
         To be called when no command comes any more.
         """

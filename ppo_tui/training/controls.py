@@ -75,7 +75,7 @@ class Inbox:
         return bool(self._first) and self._first["first"][0] is not None
 
     def check_start(self) -> None:
-        """Leave the start of a run that was stopped.
+        """Leave the start after an early stop.
 
         Raises:
             Forestalled: there is nothing to do any more, not even to report.
@@ -84,12 +84,12 @@ class Inbox:
             raise Forestalled
 
     def begin(self) -> None:
-        """Say that the training begins; raises as `check_start` does."""
+        """Settle the start: training begins. Raises as `check_start` does."""
         self._decide(None)
         self.check_start()
 
     def await_start(self, timeout: float) -> Stop | None:
-        """Wait for the training to begin; return the `Stop` that came before.
+        """Wait for the training to begin; return an earlier `Stop`.
 
         To be called until it has returned once.
 
@@ -138,7 +138,7 @@ class Inbox:
 
 
 class Forestalled(BaseException):
-    """Raised in an engine whose run was stopped before it had begun."""
+    """Raised in an engine after an early stop of its run."""
 
 
 class StopTraining(Exception):

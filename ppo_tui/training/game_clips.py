@@ -39,6 +39,7 @@ class ClipDraft:
         step: environment steps of the run at its first frame.
         wanted: frames of the whole clip.
         began: when its recording began, in seconds of a monotonic clock.
+        first_step: of the present rollout that is not in `frames`.
     """
 
     env: int
@@ -47,6 +48,7 @@ class ClipDraft:
     wanted: int
     began: float
     frames: list[GameFrame] = field(default_factory=list)
+    first_step: int = 0
     shape: tuple[int, int, int] = (0, 0, 0)
     encoder: PictureEncoder = field(default_factory=PictureEncoder)
 
@@ -184,7 +186,8 @@ class GameClips:
         self._supplied_until = 0.0
         self._draft: ClipDraft | None = None
         self._rollout_began_at: float | None = None
-        self._lead = 0.0
+        self._period = self._lead = 0.0
+        self._step, self._all_envs = 0, rollout.num_envs
 
     def watch(self, command: WatchGame) -> None:
         """Send clips of this environment, if it is in the pool.
@@ -212,12 +215,37 @@ class GameClips:
         now = self._clock()
         period = 0.0 if self._rollout_began_at is None else now - self._rollout_began_at
         self._rollout_began_at = now
-        watched = self._watched_at(now)
-        if self._draft is not None or watched is None or now + period + self._lead < self._supplied_until:
+        self._period, self._step = period, step
+        if self._draft is not None:
+            self._draft.first_step = 0
+        elif (watched := self._watched_at(now)) and now + period + self._lead >= self._supplied_until:
+            self._begin_recording(*watched, now, 0)
+
+    def before_step(self, envs: slice, t: int) -> None:
+        """Begin a clip in the middle of a rollout, or publish its beginning.
+
+        So that whoever has nothing to see waits neither for the end of this rollout nor for the learner.
+
+        Args:
+            envs: those of the pool that wait for the actions of step `t`.
+        """
+        if self._watched is None or not envs.start <= self._watched[0] < envs.stop:
             return
-        env, fps = watched
-        wanted = min(MAX_FRAMES, math.ceil(fps * max(CLIP_SECONDS, period)))
-        self._draft = ClipDraft(env, step, fps, wanted, now)
+        now, draft = self._clock(), self._draft
+        if now < self._supplied_until or (watched := self._watched_at(now)) is None:
+            return
+        if draft is None:
+            self._begin_recording(*watched, now, t)
+        elif draft.env == watched[0] and len(draft.frames) + t - draft.first_step >= draft.fps * FIRST_SECONDS:
+            if recorded := self._fetch(draft, stop=True):
+                self._encoder.add(draft, recorded)
+            self._draft = None
+            self._publish_clip(draft, now)
+
+    def _begin_recording(self, env: int, fps: float, now: float, t: int) -> None:
+        """Record from step `t` of the present rollout on."""
+        wanted = min(MAX_FRAMES, math.ceil(fps * max(CLIP_SECONDS, self._period)))
+        self._draft = ClipDraft(env, self._step + t * self._all_envs, fps, wanted, now, first_step=t)
         # The collector reports a worker that has failed, at its next step.
         with contextlib.suppress(WorkerError):
             self._pool.start_recording(env, wanted)

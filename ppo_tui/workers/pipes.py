@@ -93,7 +93,10 @@ class WorkerHandle:
 
     @property
     def has_answered(self) -> bool:
-        """Whether no reply is awaited, or one has come; any thread may ask."""
+        """Whether no reply is awaited, or one has come.
+
+        Any thread may ask.
+        """
         with contextlib.suppress(OSError, ValueError):  # closed meanwhile
             return self.replied or self.pipe.poll()
         return False

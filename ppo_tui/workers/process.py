@@ -217,7 +217,7 @@ def release_fork_server() -> None:
 
 
 def remove_temporary_files() -> None:
-    """Remove the directory of sockets, as Python's own end of this process would."""
+    """Remove the directory of sockets, as Python's own end does."""
     directory = getattr(multiprocessing.current_process(), "_config", {}).get("tempdir")
     if directory is not None:
         shutil.rmtree(directory, ignore_errors=True)

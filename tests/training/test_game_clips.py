@@ -70,7 +70,7 @@ def test_breakout_is_shown_in_colour_step_by_step_with_what_the_policy_made_of_i
     first = recorder.of(GameClip)[0]
     assert (first.env, first.height, first.width, first.channels) == (1, 210, 160, 3)
     assert first.action_names == ("NOOP", "FIRE", "RIGHT", "LEFT")
-    assert len(first.frames) == 32, "every step of the rollout"
+    assert len(first.frames) == 30, "every step of its first two seconds"
     shown = pictures(first)
     assert [200, 72, 72] in shown[0].reshape(-1, 3).tolist(), "Breakout's red bricks"
     assert any((a != b).any() for a, b in itertools.pairwise(shown))

@@ -66,7 +66,7 @@ class LocalSession(Session):
         return self._thread.is_alive()
 
     def abandon(self, _: Event | None = None) -> None:
-        """Let the engine's thread end soon: the run was stopped before it had begun."""
+        """End the engine's thread soon, after an early stop."""
         if self._thread.ident:
             raise_in_thread(self._thread.ident, Forestalled)
 
