@@ -106,7 +106,9 @@ class ControlServer:
             self._newest[type(event)] = event
             if isinstance(event, RolloutProgress):
                 self._step = event.step
-        elif isinstance(event, StateChanged | RunFinished):
+        elif isinstance(event, RunFinished):
+            self._state, self._step, self._update = event.state, event.step, event.update
+        elif isinstance(event, StateChanged):
             self._state = event.state
         elif isinstance(event, UpdateFinished):
             self._step, self._update = event.step, event.update

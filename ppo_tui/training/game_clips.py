@@ -237,10 +237,14 @@ class GameClips:
         if draft is None:
             self._begin_recording(*watched, now, t)
         elif draft.env == watched[0] and len(draft.frames) + t - draft.first_step >= draft.fps * FIRST_SECONDS:
-            if recorded := self._fetch(draft, stop=True):
-                self._encoder.add(draft, recorded)
-            self._draft = None
-            self._publish_clip(draft, now)
+            recorded, draft.first_step = self._fetch(draft, stop=False), t
+            if recorded is None:
+                self._end_recording(draft)
+                return
+            self._encoder.add(draft, recorded)
+            if recorded.full or len(draft.frames) >= draft.fps * FIRST_SECONDS:  # not every step is a frame
+                self._end_recording(draft)
+                self._publish_clip(draft, now)
 
     def _begin_recording(self, env: int, fps: float, now: float, t: int) -> None:
         """Record from step `t` of the present rollout on."""

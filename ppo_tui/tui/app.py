@@ -256,6 +256,11 @@ class PpoTuiApp(ReportingApp):
 
     # ── Commands ────────────────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def actions_of_keys(self) -> set[str]:
+        """The actions of the keys that are bound everywhere."""
+        return _ACTIONS
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable keys while a line is typed, and without a live run.
 

@@ -23,6 +23,9 @@ chart)."""
 GAME, REPLAY = "game", "replay"
 """And the game's own screen, and a replay, whose keys come before the main screen's."""
 
+START = "start"
+"""The start screen, before any run."""
+
 
 @dataclass(frozen=True)
 class Key:
@@ -48,7 +51,7 @@ class Key:
     contexts: tuple[str, ...] = (TRAIN,)
 
 
-_APP, _PLACES, _CHARTS = (APP,), (TRAIN, LIST, EDIT, CHART), (TRAIN, CHART, RUNS)
+_APP, _PLACES, _CHARTS = (APP,), (TRAIN, LIST, EDIT, CHART, START), (TRAIN, CHART, RUNS)
 
 KEYS: tuple[Key, ...] = (
     Key("pause", "space,p", "pause", "p", "Pause, or go on (space too).", "Pause", "Training", _APP),
@@ -115,8 +118,19 @@ KEYS: tuple[Key, ...] = (
         (TRAIN, CHART),
     ),
     Key("choose", "enter", "choose", "⏎", contexts=(LIST,), label="Choose"),
+    Key(
+        "start",
+        "enter",
+        "choose",
+        "⏎",
+        "Start the preset, attach to the run, or replay one that has ended (on the start screen).",
+        "Open",
+        "Start",
+        (START,),
+    ),
+    Key("next-side", "tab,shift+tab", "next_side", "tab", "Change the side (start screen).", "Side", "Start", (START,)),
     Key("back", "escape", "back", "esc", "Go back: from a filter, a zoom, a screen.", "", "Panels", _PLACES),
-    Key("filter", "slash", "filter", "/", "Filter the events, or the list.", "Filter", "Panels", (TRAIN, LIST)),
+    Key("filter", "slash", "filter", "/", "Filter the events, or the list.", "Filter", "Panels", (TRAIN, LIST, START)),
     Key(
         "far-right",
         "shift+right,L",

@@ -26,6 +26,7 @@ from .driver import LastingDriver
 from .private_textual import Failure, forget_closed_widgets
 from .screen_options import ScreenOptions
 from .session import Session
+from .session.idle import StartSession
 from .view import Kind
 
 _log = logging.getLogger(__name__)
@@ -100,7 +101,9 @@ def _show(session: Session, options: ScreenOptions) -> tuple[Outcome, float]:
     sys.unraisablehook = _log_finalizer
     messages: Messages = deque(maxlen=100)
     with _captured_logging(messages), _kept_signals(), _own_terminal(messages):
-        app = PpoTuiApp(session, fps=frame_rate(options), look=options.look, keymap=options.keymap, messages=messages)
+        app = _app_class(session)(
+            session, fps=frame_rate(options), look=options.look, keymap=options.keymap, messages=messages
+        )
         if "TEXTUAL_DRIVER" not in os.environ:  # which names the one that talks to a browser
             app.driver_class = LastingDriver
         raised: Failure | None = None
@@ -115,6 +118,14 @@ def _show(session: Session, options: ScreenOptions) -> tuple[Outcome, float]:
         return Outcome(app.return_code or 0, app.departure, app.handing_over), app.patience
     failure = raised or app.failure or Failure.unknown()
     return replace(_lost(failure), handing_over=app.handing_over), app.patience
+
+
+def _app_class(session: Session) -> type[PpoTuiApp]:
+    if not isinstance(session, StartSession):
+        return PpoTuiApp
+    from .start_app import StartApp
+
+    return StartApp
 
 
 @contextlib.contextmanager

@@ -62,6 +62,15 @@ class Session(Protocol):
         """
         ...
 
+    def age_of(self, event: Event) -> float:
+        """Seconds since an event of the last poll was published; 0 where it comes at once."""
+        return 0.0
+
+    @property
+    def reading_history(self) -> bool:
+        """Whether what has happened so far is still on its way."""
+        return False
+
     def send(self, command: Command) -> None:
         """Hand over a command without waiting for it.
 

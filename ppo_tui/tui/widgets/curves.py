@@ -134,6 +134,11 @@ class CurvesWidget(Plain, Widget):
     def marks(self) -> Sequence[Mark]:
         return ()
 
+    @property
+    def without_data(self) -> str:
+        """The words in a chart before its first point."""
+        return "no data yet"
+
     def notes(self) -> list[str]:
         """Unusual options of the drawing."""
         notes = ["log"] if self.options.log_axis else []
@@ -246,6 +251,7 @@ class CurvesWidget(Plain, Widget):
             marks=self.marks(),
             cursor=self.chart_view.cursor,
             glyphs=self.glyphs,
+            without_data=self.without_data,
         )
         if inset:
             draw_frame(picture, self.glyphs, active=self.active)

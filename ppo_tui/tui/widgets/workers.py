@@ -44,12 +44,16 @@ class Workers(Panel):
         self.renew()
 
     def drawn_from(self) -> object:
-        return self.controller.view.workers, self._first
+        return self.controller.view.workers, self.controller.view.starting, self._first
 
     def draw(self, width: int, height: int) -> Content:
         workers = self.controller.view.workers
         if not workers:
-            return fit(Content.assemble(("workers  ", "$quiet"), "not started yet"), width)
+            starting = self.controller.view.starting
+            text = (
+                f"{starting.ready} of {starting.workers} ready" if starting and starting.workers else "not started yet"
+            )
+            return fit(Content.assemble(("workers  ", "$quiet"), text), width)
         if height < 3:
             return fit(_summary(workers), width)
         slow = _stragglers(workers)
