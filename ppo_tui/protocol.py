@@ -179,7 +179,9 @@ class UpdateProgress(Event, frozen=True, kw_only=True, tag="update-progress"):
 
 
 class InterimMetrics(Event, frozen=True, kw_only=True, tag="interim"):
-    """Transient: metrics in the middle of an update, twice a second at most.
+    """Transient: metrics in the middle of an update.
+
+    It comes twice a second at most.
 
     Their keys are those of `UpdateFinished`, whose values take their place.
     """
@@ -214,7 +216,10 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkersStatus(Event, frozen=True, kw_only=True, tag="workers"):
-    """Transient: the state of every worker, at both ends of a rollout and twice a second during it."""
+    """Transient: the state of every worker.
+
+    It comes at both ends of a rollout, and twice a second during it.
+    """
 
     workers: tuple[WorkerInfo, ...]
 

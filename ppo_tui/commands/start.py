@@ -1,4 +1,4 @@
-"""The start screen of `ppo-tui` without a preset: train one, or look at a run."""
+"""The start screen of `ppo-tui` without a preset."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ class GameClips:
             self._begin_recording(*watched, now, 0)
 
     def before_step(self, envs: slice, t: int) -> None:
-        """Begin a clip in the middle of a rollout, or publish its beginning.
+        """Begin a clip in mid-rollout, or publish its beginning.
 
         So that whoever has nothing to see waits neither for the end of this rollout nor for the learner.
 

@@ -150,7 +150,10 @@ class CoresMeter:
         return total - times.idle - getattr(times, "iowait", 0.0), total
 
     def percent(self) -> float | None:
-        """Percent (0..100) at work since the last call; None if that was just now."""
+        """Percent (0..100) at work since the last call.
+
+        None if that was just now.
+        """
         (busy_before, before), (busy, total) = self._before, self._read()
         if total <= before:
             return None
@@ -422,14 +425,14 @@ class RunMetrics:
 
     @property
     def interim_due(self) -> bool:
-        """Whether it is time to publish what is known during a rollout.
+        """Whether `interim` is due.
 
         Several ranks never do: they exchange news at its end alone.
         """
         return self._context.ranks.size == 1 and self._context.clock.seconds - self._interim_at >= INTERIM_SECONDS
 
     def interim(self, steps: int, episodes: Iterable[EpisodeFinished] = ()) -> None:
-        """Publish what is known in the middle of a rollout.
+        """Publish measurements in the middle of a rollout.
 
         Args:
             steps: of each environment in this rollout so far.

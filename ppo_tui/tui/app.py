@@ -258,7 +258,7 @@ class PpoTuiApp(ReportingApp):
 
     @property
     def actions_of_keys(self) -> set[str]:
-        """The actions of the keys that are bound everywhere."""
+        """The actions of all keys bound everywhere."""
         return _ACTIONS
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

@@ -108,7 +108,10 @@ def _measured(name: str, steps: int) -> tuple[float | None, str]:
 
 
 def missing_extra(env: str) -> str:
-    """The command to install what an environment lacks; else empty."""
+    """The command to install an extra needed by an environment.
+
+    Empty if nothing is missing.
+    """
     bare = env.rpartition("/")[2].partition("-v")[0]
     for extra, (module, names) in _EXTRAS.items():
         if bare in names and importlib.util.find_spec(module) is None:
@@ -138,7 +141,7 @@ def _course_of(run: RunSummary) -> RunCourse:
 
 
 def duration(preset: PresetFacts, known: Mapping[str, RunCourse]) -> str:
-    """How long a preset takes: here, by an earlier run, or where it was measured.
+    """The duration of a preset, by an earlier run or its measurement.
 
     Args:
         known: courses of the runs here by path, the newest run first.

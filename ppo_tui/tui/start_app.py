@@ -13,7 +13,7 @@ _ACTIONS = {"help", "quit", "interrupt", "command_palette"}
 
 
 class StartApp(PpoTuiApp):
-    """The start screen with the look, the keys and the manners of a run's."""
+    """The start screen, with the look and the keys of a run's."""
 
     def get_default_screen(self) -> Screen[None]:
         session = self.controller.session

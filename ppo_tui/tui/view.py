@@ -246,7 +246,7 @@ class RunView:
 
     @property
     def first_update_left(self) -> float | None:
-        """Seconds until the end of the first update; None once it is over, or while nothing is known.
+        """Seconds until the end of the first update; None if unknown.
 
         During the rollout it is the rest of the rollout: how long the learner takes shows once it learns.
         """

@@ -168,7 +168,7 @@ class StartScreen(Screen[None]):
         return {run.path: self._courses[run.path] for run in self._runs if run.path in self._courses}
 
     def _run_cells(self, name: str, state: str, steps: str, score: str) -> tuple[str, int]:
-        """A row of a run without its curve, and the cells left for that."""
+        """A row of a run, and the cells left for its curve."""
         width = self._sides[1].content_size.width - 4
         cells = f" {state:<9}" * (width >= _STATE_FROM) + f" {steps:>6}" * (width >= _STEPS_FROM) + f" {score:>7} "
         spark = max(0, min(24, (width - len(cells)) // 3))
@@ -228,7 +228,7 @@ class StartScreen(Screen[None]):
 
     @property
     def _chosen(self) -> PresetFacts | RunSummary | None:
-        """What the cursor of the chosen side is on."""
+        """The item under the cursor of the chosen side."""
         shown = (self._shown_presets, self._shown_runs)[self._side]
         return shown[self._sides[self._side].cursor] if shown else None
 

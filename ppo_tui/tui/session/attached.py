@@ -69,7 +69,10 @@ class AttachedSession(Session):
         return self._mailbox.drain()
 
     def age_of(self, event: Event) -> float:
-        """Seconds since `event` by the clock of this machine: a late screen gets the newest one long after."""
+        """Seconds since `event`, by the clock of this machine.
+
+        A screen that attaches late gets the newest one long after.
+        """
         return max(0.0, time.time() - event.time) if event.time else 0.0
 
     @property

@@ -63,12 +63,15 @@ class Session(Protocol):
         ...
 
     def age_of(self, event: Event) -> float:
-        """Seconds since an event of the last poll was published; 0 where it comes at once."""
+        """Seconds since an event of the last poll was published.
+
+        0 where events come at once.
+        """
         return 0.0
 
     @property
     def reading_history(self) -> bool:
-        """Whether what has happened so far is still on its way."""
+        """Whether the events of the past are still on their way."""
         return False
 
     def send(self, command: Command) -> None:

@@ -144,7 +144,7 @@ class Header(Panel):
         return first + Content("  ") + _with_bar(label, Content(""), share, width - half - 2)
 
     def _first_update(self) -> str:
-        """When what an update alone tells will be known."""
+        """The time until the first losses and charts."""
         view = self.controller.view
         left = view.first_update_left
         if left is None or view.state is not RunState.TRAINING:
