@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from .errors import RunFailedError, UsageError
 from .guest_stream import guest_stream, open_missing_streams
@@ -121,6 +121,15 @@ def leave(code: int) -> None:
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
     sys.exit(code)
+
+
+def leave_at_once(code: int) -> NoReturn:
+    """Exit without Python's own end.
+
+    That waits for threads, and takes modules apart under them.
+    """
+    flush_streams(sys.stdout, sys.stderr)
+    os._exit(code)
 
 
 def _exit_after(seconds: float, code: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -12,35 +13,40 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from .boundary import leave_at_once
 from .config import Config, build_config, complete_older, names_outsiders, refuse_outsiders
 from .distributed.torchrun import Place
 from .envs import EnvInfo
-from .errors import PPOTuiError, UsageError
-from .protocol import Alarm, Command, Event, Level, RunState, StateChanged
+from .errors import PPOTuiError, RunFailedError, UsageError
+from .protocol import TRANSIENT, Alarm, Command, Event, Level, RunFinished, RunState, StateChanged
 from .runs import RUNS_DIR, RunDirectory
-from .runs.background import start_process
+from .runs.background import start_detached, start_process
 from .runs.entries import CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, METRICS_FILE, holds_run
 from .runs.facts import JSON_FILE
 from .runs.hangup import ignore_hangups, leave_terminal, writes_to
 from .runs.history import past_events, rebuilt_facts, set_aside_after
 from .runs.log import logging_to, open_log
 from .runs.server import ControlServer
-from .runs.signals import signals_to
+from .runs.signals import HeldSignals, signals_to
 from .sinks import describe, describe_next
 from .sinks.tracker import check_tracking, tracking_sinks
 from .text import printable
 from .training import boot_workers, examine, share_of_config, start_pool
 from .training.checkpoint.files import list_checkpoints
 from .training.checkpoint.resume import ResumePoint, changed_settings
-from .training.controls import Inbox
+from .training.controls import Forestalled, Inbox
+from .training.hub import SinkBehind
 from .training.milestones import find_reference
 from .workers import WorkerPool
+from .workers.process import remove_temporary_files
 
 if TYPE_CHECKING:
     from .distributed.ranks import Ranks
+    from .sinks import EventLog
     from .sinks.console import LineOptions
+    from .sinks.starting import StartWatch
     from .training import Trainer
     from .training.hub import Sink
     from .tui.private_textual import Failure
@@ -53,6 +59,10 @@ _log = logging.getLogger(__name__)
 SPIN_COUNT = "10000"
 """Spins of PyTorch's threads (GNU OpenMP) before they sleep. By default they spin for milliseconds, which costs a fifth
 of the training speed as soon as another process wants the core; this few cost nothing."""
+
+
+LET_GO_SECONDS = 120.0
+"""Time for the thread of an engine that was stopped early to notice it: it may be loading PyTorch."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,7 @@ class PreparedRun:
     Attributes:
         pool: None where the workers learn themselves, which the engine starts.
         ranks: the processes that train the run together; None for this one alone.
+        held: signals that have come while the run was prepared.
     """
 
     config: Config
@@ -94,19 +105,51 @@ class PreparedRun:
     resume: ResumePoint | None = None
     notes: tuple[str, ...] = ()
     ranks: Ranks | None = None
+    held: HeldSignals | None = None
 
-    def trainer(self, sinks: Sequence[Sink], inbox: Inbox, *, attended: bool = False) -> Trainer:
+    @functools.cached_property
+    def record(self) -> EventLog:
+        """The record of the run, opened when it is first asked for.
+
+        Raises:
+            OSError: the directory cannot be written.
+        """
+        from .sinks import EventLog
+
+        return EventLog(self.directory)
+
+    def watch_start(
+        self, inbox: Inbox, sinks: Sequence[Sink], then: Callable[[RunFinished], None] | None = None
+    ) -> StartWatch:
+        """Begin to watch for an early stop; see `StartWatch`."""
+        from .sinks.starting import StartWatch
+
+        state = self.resume.state if self.resume else None
+        at = {"step": state.step, "update": state.update, "elapsed": state.seconds} if state else {}
+        watch = StartWatch(inbox, [_Recorder(self), *sinks], workers=self.pool, then=then, **at)
+        watch.start()
+        return watch
+
+    def trainer(
+        self, sinks: Sequence[Sink], inbox: Inbox, *, attended: bool = False, start: StartWatch | None = None
+    ) -> Trainer:
         """Load PyTorch and make the engine.
 
         Args:
             sinks: receive its events, besides the run directory and what the configuration asks for.
             inbox: of its commands.
             attended: see `Trainer`.
-        """
-        from .sinks import EventLog
-        from .sinks.notifier import notifying_sinks
-        from .training import Trainer
+            start: is told what is being done.
 
+        Raises:
+            Forestalled: the run was stopped meanwhile, and its end is recorded.
+        """
+        from .sinks.notifier import notifying_sinks
+        from .training.trainer import Trainer
+
+        inbox.check_start()
+        if start:
+            start.doing = "reading the checkpoint" if self.resume else "making the networks"
         guests = [*tracking_sinks(self.config, self.directory), *notifying_sinks(self.config, self.directory)]
         notes, reference = self.notes, None
         try:
@@ -116,7 +159,7 @@ class PreparedRun:
         try:
             trainer = Trainer(
                 self.config,
-                sinks=[EventLog(self.directory), *guests, *sinks],
+                sinks=[self.record, *guests, *sinks],
                 name=self.directory.name,
                 run_dir=self.directory.path,
                 workers_log=self.directory.workers_log,
@@ -132,11 +175,28 @@ class PreparedRun:
             )
             self._record(trainer)
         except BaseException as error:
-            with contextlib.suppress(OSError):
-                self.directory.update(status="failed", reason=str(error), ended=time.time())
+            self._record_failure(error)
             raise (_unwritable(self.directory, error) if isinstance(error, OSError) else error) from None
         self.directory.watch(lambda message: trainer.publish_soon(Alarm(level=Level.ERROR, message=message)))
+        if start:
+            start.doing = "restoring the environments" if self.resume else "starting the first episodes"
         return trainer
+
+    def _record_failure(self, error: BaseException) -> None:
+        """Record the failure of the start, unless the run was stopped."""
+        state = self.resume.state if self.resume else None
+        with contextlib.suppress(OSError, SinkBehind):
+            self.record.emit(
+                RunFinished(
+                    time=time.time(),
+                    elapsed=state.seconds if state else 0.0,
+                    state=RunState.FAILED,
+                    exit_code=getattr(error, "exit_code", RunFailedError.exit_code),
+                    reason=str(error),
+                    step=state.step if state else 0,
+                    update=state.update if state else 0,
+                )
+            )
 
     def _record(self, trainer: Trainer) -> None:
         """Write the configuration with the decisions of the trainer.
@@ -152,11 +212,29 @@ class PreparedRun:
             trainer.close()
             raise
 
-    def close(self) -> None:
-        """End the workers, and the watch on the directory."""
+    def close(self, *, at_once: bool = False) -> None:
+        """End the workers, and the watch on the directory.
+
+        Args:
+            at_once: kill the workers.
+        """
         self.directory.stop_watching()
         if self.pool is not None:
-            self.pool.close()
+            self.pool.close(terminate=at_once)
+        if self.held:
+            self.held.release()
+
+
+class _Recorder:
+    """A sink of a run's record, opened with the first durable event."""
+
+    def __init__(self, prepared: PreparedRun) -> None:
+        self._prepared = prepared
+
+    def emit(self, event: Event) -> None:
+        if not isinstance(event, TRANSIENT):
+            with contextlib.suppress(OSError):
+                self._prepared.record.emit(event)
 
 
 # ── Preparing ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -179,8 +257,18 @@ def prepare(request: TrainRequest, *, again: bool = False) -> PreparedRun:
     _boot_workers(config, request.screen)
     env_info = examine(config)
     share = _own_share(config)
-    directory = RunDirectory.create(config, label=request.label, name=request.name, path=request.run_dir, again=again)
-    return PreparedRun(config, directory, env_info, _start_workers(share, env_info, directory))
+    held, directory = HeldSignals(), None
+    try:
+        directory = RunDirectory.create(
+            config, label=request.label, name=request.name, path=request.run_dir, again=again
+        )
+        return PreparedRun(config, directory, env_info, _start_workers(share, env_info, directory), held=held)
+    except BaseException as error:
+        if directory is not None:
+            with contextlib.suppress(OSError):
+                directory.update(status="failed", reason=str(error), ended=time.time())
+        held.release()
+        raise
 
 
 def prepare_or_resume(request: TrainRequest) -> PreparedRun | None:
@@ -294,6 +382,24 @@ def _prepare_resume(
     env_info = examine(config)
     share = _own_share(config)
     evaluating = point.state.evaluating if config.eval.every else None
+    held = HeldSignals()
+    try:
+        _reopen(directory, config, point, notes, evaluating)
+        pool = _start_workers(share, env_info, directory)
+    except BaseException:
+        held.release()
+        raise
+    return PreparedRun(config, directory, env_info, pool, point, tuple(notes), held=held)
+
+
+def _reopen(
+    directory: RunDirectory, config: Config, point: ResumePoint, notes: list[str], evaluating: int | None
+) -> None:
+    """Cut the record back to the checkpoint; mark the run as starting.
+
+    Args:
+        notes: get a word about what was cut or rebuilt.
+    """
     abandoned = set_aside_after(directory, point.state.seconds, evaluating=evaluating)
     if problem := directory.facts().problem:
         notes.append(f"{problem}; it was rebuilt from what lies around it")
@@ -305,8 +411,6 @@ def _prepare_resume(
             f"{abandoned} updates after the checkpoint at step {point.state.step:,} are trained again; "
             "their record is in metrics.abandoned.jsonl and events.abandoned.jsonl"
         )
-    pool = _start_workers(share, env_info, directory)
-    return PreparedRun(config, directory, env_info, pool, point, tuple(notes))
 
 
 def _config_to_resume(
@@ -384,21 +488,36 @@ def run_headless(prepared: PreparedRun, lines: LineOptions | None = None) -> int
     """
     from .sinks.console import guest_stdout, stdout_sink
 
-    inbox = Inbox()
+    inbox = Inbox(start_watched=prepared.ranks is None)
     try:
         with (
             open_log(prepared.directory) as log,
-            signals_to(inbox.send, log),
+            signals_to(inbox.send, log, prepared.held),
             logging_to(log),
             guest_stdout() as stream,
             _served(prepared.directory, inbox.send) as server,
         ):
             sink = None if writes_to(log) else stdout_sink(stream, prepared.directory.log, lines)
+            sinks = [server, *([sink] if sink else [])]
+
+            def leave(finished: RunFinished) -> None:
+                """End the process: its first thread loads PyTorch, and cannot be interrupted."""
+                try:
+                    if sink:
+                        sink.close()
+                    server.close()
+                finally:
+                    _leave_at_once(prepared, finished.exit_code)
+
+            start = None if prepared.ranks else prepared.watch_start(inbox, sinks, leave)
             try:
-                trainer = prepared.trainer([server, *([sink] if sink else [])], inbox)
+                trainer = prepared.trainer(sinks, inbox, start=start)
                 # The 300,000 objects of libraries never die; a full collection of them stops every thread for 0.15 s.
                 gc.freeze()
                 result = trainer.run()
+            except Forestalled:
+                time.sleep(LET_GO_SECONDS)  # another thread is about to end the process
+                raise
             finally:
                 if sink:
                     sink.close()
@@ -407,6 +526,18 @@ def run_headless(prepared: PreparedRun, lines: LineOptions | None = None) -> int
             return result.exit_code
     finally:
         prepared.close()
+
+
+def _leave_at_once(prepared: PreparedRun, exit_code: int) -> NoReturn:
+    """End this process although a thread of it is loading a library.
+
+    Python's own end would pull modules away from under that thread, and wait for it.
+    """
+    try:
+        prepared.close(at_once=True)
+        remove_temporary_files()
+    finally:
+        leave_at_once(exit_code)
 
 
 def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None) -> int:
@@ -421,27 +552,30 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
     from .tui.terminal import run_screen
 
     directory = prepared.directory
-    inbox = Inbox()
+    inbox = Inbox(start_watched=True)
     trainers: list[Trainer] = []  # one, once it is made
     with (
         open_log(directory) as log,
         logging_to(log),
         _served(directory, inbox.send) as server,
-        signals_to(inbox.send, log),
+        signals_to(inbox.send, log, prepared.held),
     ):
 
         def make_engine(emit: Callable[[Event], None]) -> Trainer:
+            inbox.check_start()
             if prepared.resume:
                 for event in past_events(directory):
                     emit(event)
                 emit(StateChanged(state=RunState.STARTING, reason="resuming"))
-            trainers.append(prepared.trainer([server, FunctionSink(emit)], inbox, attended=True))
+            trainers.append(prepared.trainer([server, FunctionSink(emit)], inbox, attended=True, start=start))
             return trainers[0]
 
         def publish(event: Event) -> None:
-            trainers[0].publish_soon(event)
+            for trainer in trainers:
+                trainer.publish_soon(event)
 
         session = LocalSession(make_engine, inbox, can_detach=True)
+        start = prepared.watch_start(inbox, [server, FunctionSink(session.emit)], session.abandon)
         try:
             outcome = run_screen(session, options)
             departure, exit_code = outcome.departure, outcome.exit_code
@@ -450,9 +584,14 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
                 stopped = session.finished is not None and session.finished.state is RunState.STOPPED
                 if outcome.handing_over and stopped:
                     departure = Departure.DETACHED
+            if departure is Departure.DETACHED:
+                _say("handing over …")
         finally:
-            prepared.close()
+            not_started = start.settle() is not None
+            prepared.close(at_once=not_started)
     if departure is Departure.DETACHED:
+        if not_started and not prepared.resume:
+            return _start_elsewhere(prepared, session)
         return hand_over(directory, allow_import=names_outsiders(prepared.config))
     with guest_stdout():  # the terminal may be gone by now
         if session.finished is not None:
@@ -462,6 +601,8 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
         print(printable(f"its files are in {directory.path}"))
         if session.finished is not None:
             print_next(directory, session.finished.state, session.finished.update)
+    if session.at_work:
+        _leave_at_once(prepared, exit_code)
     return exit_code
 
 
@@ -469,6 +610,32 @@ def print_next(directory: RunDirectory, state: RunState, update: int) -> None:
     """Print the next commands after the end of a run."""
     if text := describe_next(directory.argument, state, update):
         print(printable(text))
+
+
+def _say(text: str) -> None:
+    """Print a line on stderr, if somebody can still read it."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _start_elsewhere(prepared: PreparedRun, session: LocalSession) -> int:
+    """Start an untrained run of this process anew in the background.
+
+    Raises:
+        RunFailedError: this process does not let go of it in time.
+        UsageError: as `start_detached`.
+    """
+    directory, facts = prepared.directory, prepared.directory.read()
+    name, label = directory.name, str(facts.get("preset") or "run")
+    if not session.wait_for_engine(LET_GO_SECONDS):
+        raise RunFailedError(
+            f"{name} was stopped, but could not be started in the background: this process is still busy",
+            hint=f"start it again with --resume auto --run-dir {shlex.quote(str(directory.path))}",
+        )
+    directory.discard()
+    pid = start_detached(prepared.config, label=label, name=name, run_dir=directory.path).holder
+    _print_handed_over(name, pid)
+    return 0
 
 
 def _continue_without_screen(
@@ -516,8 +683,12 @@ def hand_over(directory: RunDirectory, *, allow_import: bool) -> int:
     except PPOTuiError as error:
         message = f"{name} is saved, but could not continue in the background: {error}"
         raise type(error)(message, hint=f"try it here: ppo-tui resume {shlex.quote(name)}") from None
-    print(f"{name} continues in the background (pid {pid}); see it again: ppo-tui attach {shlex.quote(name)}")
+    _print_handed_over(name, pid)
     return 0
+
+
+def _print_handed_over(name: str, pid: int | None) -> None:
+    print(f"{name} continues in the background (pid {pid}); see it again: ppo-tui attach {shlex.quote(name)}")
 
 
 @contextlib.contextmanager

@@ -138,6 +138,31 @@ class StateChanged(Event, frozen=True, kw_only=True, tag="state"):
     reason: str = ""
 
 
+class StartProgress(Event, frozen=True, kw_only=True, tag="start-progress"):
+    """Transient: the work of a run before its training.
+
+    It is published before the engine exists, a few times a second at most, and only while it changes.
+
+    Attributes:
+        doing: such as ``loading PyTorch``.
+        workers: the number of worker processes; 0 while there are none.
+        ready: how many of them have made their environments.
+    """
+
+    doing: str
+    workers: int = 0
+    ready: int = 0
+
+    @property
+    def text(self) -> str:
+        """In words: loading PyTorch … · starting 4 workers (2 ready)."""
+        parts = [f"{self.doing} …"]
+        if self.workers:
+            number = f"{self.workers} worker{'s' * (self.workers > 1)}"
+            parts.append(f"{number} ready" if self.ready == self.workers else f"starting {number} ({self.ready} ready)")
+        return " · ".join(parts)
+
+
 class RolloutProgress(Event, frozen=True, kw_only=True, tag="rollout"):
     """Transient: the end of vector step `t` of a rollout.
 
@@ -164,6 +189,17 @@ class UpdateProgress(Event, frozen=True, kw_only=True, tag="update-progress"):
     epochs: int
     minibatch: int
     minibatches: int
+
+
+class InterimMetrics(Event, frozen=True, kw_only=True, tag="interim"):
+    """Transient: metrics in the middle of an update.
+
+    It comes twice a second at most.
+
+    Their keys are those of `UpdateFinished`, whose values take their place.
+    """
+
+    metrics: dict[str, float | None]
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,7 +229,10 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkersStatus(Event, frozen=True, kw_only=True, tag="workers"):
-    """Transient: the state of every worker, once a rollout."""
+    """Transient: the state of every worker.
+
+    It comes at both ends of a rollout, and twice a second during it.
+    """
 
     workers: tuple[WorkerInfo, ...]
 
@@ -619,8 +658,10 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run-finished"):
 AnyEvent = (
     RunStarted
     | StateChanged
+    | StartProgress
     | RolloutProgress
     | UpdateProgress
+    | InterimMetrics
     | WorkersStatus
     | GameClip
     | EpisodeFinished
@@ -637,7 +678,15 @@ AnyEvent = (
     | RunFinished
 )
 
-TRANSIENT: tuple[type[Event], ...] = (RolloutProgress, UpdateProgress, WorkersStatus, GameClip, UpdateInspected)
+TRANSIENT: tuple[type[Event], ...] = (
+    StartProgress,
+    RolloutProgress,
+    UpdateProgress,
+    InterimMetrics,
+    WorkersStatus,
+    GameClip,
+    UpdateInspected,
+)
 """Only the newest event of each of these types matters; every other event is part of the record."""
 
 

@@ -111,3 +111,19 @@ def _c_function(name: str) -> Any:
         return getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError):
         return None
+
+
+def raise_in_thread(thread: int, error: type[BaseException]) -> bool:
+    """Raise `error` in another thread, when it next runs Python code.
+
+    Args:
+        thread: its `threading.get_ident`.
+
+    Returns:
+        Whether it will: there is such a thread, and this Python can.
+    """
+    try:
+        raise_soon = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    except AttributeError:  # not CPython
+        return False
+    return bool(raise_soon(ctypes.c_ulong(thread), ctypes.py_object(error)))

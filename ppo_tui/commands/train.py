@@ -75,6 +75,13 @@ def train(
     """
     if context.invoked_subcommand is not None:
         return None
+    if preset is None and has_screen() and not headless:
+        from .start import choose_preset
+
+        chosen = choose_preset(screen_options(theme, ascii, fps))
+        if isinstance(chosen, int):
+            return chosen
+        preset = chosen
     if preset is None:
         raise UsageError("which preset? for example: ppo-tui cartpole", hint="ppo-tui presets lists them")
     if resume_mode not in (None, "auto"):

@@ -104,6 +104,7 @@ def plot(
     cursor: float | None = None,
     glyphs: Glyphs = BRAILLE,
     unit: str = "",
+    without_data: str = "no data yet",
 ) -> Plotted:
     """Draw `lines` in `width` × `height` cells, later ones in front.
 
@@ -118,7 +119,7 @@ def plot(
     curves = [_in_decades(line) for line in lines] if log else list(lines)
     extents = [_extent(line, x_range) for line in curves]
     if not any(extents):
-        return Plotted(_write_centred(picture, _nothing(lines, log)), 0, width, x_range)
+        return Plotted(_write_centred(picture, _nothing(lines, log, without_data)), 0, width, x_range)
     label_rows = 1 if height >= 4 else 0
     panes = _panes(curves, extents, height - label_rows, log)
     gutter = max(len(label) for pane in panes for label in ("", *pane.labels.values())) + 1
@@ -171,10 +172,10 @@ def _extent(line: Line, x_range: tuple[float, float]) -> tuple[float, float] | N
     return (float(usable.min()), float(usable.max())) if len(usable) else None
 
 
-def _nothing(lines: Sequence[Line], log: bool) -> str:
+def _nothing(lines: Sequence[Line], log: bool, without_data: str) -> str:
     """The reason for an empty chart."""
     if not any(len(line.x) for line in lines if not line.guide):
-        return "no data yet"
+        return without_data
     return "no values above zero here" if log else "no values here"
 
 

@@ -48,6 +48,7 @@ class Series:
         self._length = 0
         self._first = np.inf
         self._furthest = -np.inf
+        self._provisional = False
 
     def __len__(self) -> int:
         return self._length
@@ -57,6 +58,7 @@ class Series:
 
         A step before the last one counts as the last one: curves never run backwards.
         """
+        self._drop_provisional()
         if self._length == self._most_points:
             self._thin()
         if self._length == len(self._steps):
@@ -68,6 +70,15 @@ class Series:
         self._length += 1
         self.version += 1
         self._first, self._furthest = min(self._first, step), max(self._furthest, step)
+
+    def preview(self, step: float, value: float | None) -> None:
+        """Add a provisional point; the next point takes its place."""
+        self.append(step, value)
+        self._provisional = True
+
+    def _drop_provisional(self) -> None:
+        self._length -= self._provisional
+        self._provisional = False
 
     def _thin(self) -> None:
         assert self._most_points is not None
@@ -84,6 +95,7 @@ class Series:
 
     def rewind(self, step: float) -> None:
         """Go back to `step`; later points become an abandoned branch."""
+        self._drop_provisional()
         kept = int(np.searchsorted(self.steps, step, side="right"))
         if kept < self._length:
             fork = max(kept - 1, 0)

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,6 +63,7 @@ class RunDirectory:
         self._facts: Facts | None = None
         self._watch: DirectoryWatch | None = None
         self._is_made = False
+        self._updating = threading.RLock()
 
     @classmethod
     def plan(cls, *, label: str, name: str | None = None, path: Path | None = None) -> RunDirectory:
@@ -416,17 +418,18 @@ class RunDirectory:
             return Facts({}, f"it cannot be read: {error.strerror}")
 
     def update(self, **facts: Any) -> None:
-        """Merge facts into ``run.json`` atomically.
+        """Merge facts into ``run.json`` atomically, from any thread.
 
         Readers find the old or the new contents, after a power failure too.
 
         Raises:
             OSError: the disk refuses.
         """
-        merged = self.read() | facts
-        if self._held is not None:
-            self._facts = Facts(merged)
-        self._write(JSON_FILE, (json.dumps(merged, indent=1) + "\n").encode())
+        with self._updating:
+            merged = self.read() | facts
+            if self._held is not None:
+                self._facts = Facts(merged)
+            self._write(JSON_FILE, (json.dumps(merged, indent=1) + "\n").encode())
 
     def _write(self, name: str, content: bytes) -> None:
         with self.opened() as directory:

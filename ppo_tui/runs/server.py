@@ -116,7 +116,9 @@ class ControlServer:
                 del self._newest[next(iter(self._newest))]
             if isinstance(event, RolloutProgress):
                 self._step = event.step
-        elif isinstance(event, StateChanged | RunFinished):
+        elif isinstance(event, RunFinished):
+            self._state, self._step, self._update = event.state, event.step, event.update
+        elif isinstance(event, StateChanged):
             self._state = event.state
         elif isinstance(event, UpdateFinished):
             self._step, self._update = event.step, event.update

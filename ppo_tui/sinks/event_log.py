@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import threading
 
 import msgspec
 
@@ -33,10 +34,16 @@ class EventLog:
     after a crash, reads all that happened. While the disk is full, lines are kept in memory.
 
     Of the transient events, finished updates that somebody inspected are recorded too: one in `INSPECTION_SECONDS`, at
-    most `MOST_INSPECTIONS`.
+    most `MOST_INSPECTIONS`. Any thread may emit. The end of the run is the last event of the record; later ones are
+    dropped.
+
+    Attributes:
+        finished: the end of the run, once it is recorded.
     """
 
     def __init__(self, run_dir: RunDirectory) -> None:
+        self.finished: RunFinished | None = None
+        self._lock = threading.RLock()
         self._run_dir = run_dir
         self._events = AppendedFile(run_dir.append_to(EVENTS_FILE))
         self._metrics = AppendedFile(run_dir.append_to(METRICS_FILE))
@@ -52,6 +59,12 @@ class EventLog:
         """
         if isinstance(event, TRANSIENT) and not self._wants(event):
             return
+        with self._lock:
+            if self.finished is None:
+                self.finished = event if isinstance(event, RunFinished) else None
+                self._record(event)
+
+    def _record(self, event: Event) -> None:
         problem = self._append(self._events, encode(event) + b"\n")
         if isinstance(event, UpdateFinished | Evaluated):
             problem = self._append(self._metrics, msgspec.json.encode(_finite(event.metrics)) + b"\n") or problem

@@ -68,6 +68,8 @@ def _word(event: Event, brief: bool) -> str | None:
             return event.text if brief else f"{event.level.upper()}: {event.text}"
         case Recovered():
             return event.message
+        case RunFinished(update=0, reason=reason) if reason.startswith(f"{event.state} "):
+            return reason
         case RunFinished():
             where = "" if brief else f" at step {event.step:,} after {formats.span(event.elapsed)}"
             return f"{event.state}{where}: {event.reason}" if event.reason else f"{event.state}{where}"

@@ -81,6 +81,7 @@ class Collector:
         greedy: take the most probable actions instead of sampling them.
         recovery: replaces failed workers; None lets the error of a failure through.
         ranks: the processes that collect together, each with as many environments.
+        clips: may exchange messages with the workers between two of their steps.
     """
 
     def __init__(
@@ -95,7 +96,9 @@ class Collector:
         greedy: bool = False,
         recovery: Recovery | None = None,
         ranks: Ranks = ALONE,
+        clips: GameClips | None = None,
     ) -> None:
+        self._clips = clips
         self._all_envs = pool.num_envs * ranks.size
         self._share = ranks.share(self._all_envs)
         self._pool, self._policy, self._rollout, self._times = pool, policy, rollout, times
@@ -181,6 +184,8 @@ class Collector:
         noise = self._policy.draw_noise(self._all_envs, self._generator)[self._share]
         for group, envs in enumerate(self._groups):
             self._receive(group)
+            if self._clips:
+                self._clips.before_step(envs, t)
             with self._times.phase("copy"):
                 observations = self._rollout.observation(t, envs).to(self._device)
                 masks = self._rollout.mask(t, envs)
@@ -255,23 +260,24 @@ class Collector:
                     self._rollout.final_values[t, env] = self._policy.value(stack.to(self._device), states)[0]
         self._rollout.mark_boundaries(t, envs)
 
-    def finished_episodes(self, first_step: int, steps: int) -> Iterator[EpisodeFinished]:
-        """The finished episodes of a rollout, in order.
+    def finished_episodes(self, first_step: int, steps: range) -> Iterator[EpisodeFinished]:
+        """The finished episodes of these steps of a rollout, in order.
 
-        The rollout has `steps` steps; environments are numbered over all ranks.
+        Environments are numbered over all ranks.
 
         Args:
             first_step: environment steps of the run before this rollout.
+            steps: those that all environments have taken.
         """
         shared = self._pool.shared
-        first = self._first_row + 1
-        lengths = shared.episode_lengths[first : first + steps]
+        first = self._first_row + 1 + steps.start
+        lengths = shared.episode_lengths[first : first + len(steps)]
         for t, env in np.argwhere(lengths > 0):
             yield EpisodeFinished(
                 env=self._share.start + int(env),
                 episode_return=float(shared.episode_returns[first + t, env]),
                 length=int(lengths[t, env]),
-                step=first_step + (int(t) + 1) * self._all_envs,
+                step=first_step + (steps.start + int(t) + 1) * self._all_envs,
             )
 
 
@@ -330,6 +336,7 @@ class Rollouts:
             env_seeds=env_seeds,
             recovery=Recovery(context, pool, policy, self.buffer, metrics.workers, env_seeds=env_seeds),
             ranks=ranks,
+            clips=self.clips,
         )
 
     def next(self, step: int, update: int, after_step: Callable[[], None]) -> RolloutBuffer:
@@ -360,18 +367,21 @@ class Rollouts:
     def _collect(self, step: int, update: int, after_step: Callable[[], None]) -> RolloutBuffer:
         self._metrics.rollout_begins()
         self.clips.before_rollout(step)
-        steps = 0
+        steps = reported = 0
         with self._policy.unchanged():
             for t in range(self._config.rollout.steps):
                 self._collector.step(t)
                 steps = t + 1
                 self._metrics.rollout_progress(step, update, steps)
+                if self._metrics.interim_due:  # step t is still under way
+                    self._metrics.interim(t, self._collector.finished_episodes(step, range(reported, t)))
+                    reported = t
                 after_step()
                 if self._config.rollout.whole_episodes and self._collector.all_ended(t):
                     break
             experience = self._collector.finish(steps)
         self.clips.after_rollout()
-        self._metrics.rollout_done(steps, self._collector.finished_episodes(step, steps))
+        self._metrics.rollout_done(steps, self._collector.finished_episodes(step, range(reported, steps)))
         return experience
 
     def reset(self) -> None:

@@ -46,6 +46,7 @@ class ClipDraft:
         began: when its recording began, in seconds of a monotonic clock.
         gaze: the output whose gradient it shows.
         follows, scene: as of `GameClip`.
+        first_step: of the present rollout that is not in `frames`.
     """
 
     env: int
@@ -57,6 +58,7 @@ class ClipDraft:
     follows: bool = False
     scene: int = 0
     frames: list[GameFrame] = field(default_factory=list)
+    first_step: int = 0
     shape: tuple[int, int, int] = (0, 0, 0)
     gaze_shape: tuple[int, int] = (0, 0)
     encoder: PictureEncoder = field(default_factory=PictureEncoder)
@@ -97,11 +99,12 @@ class ClipEncoder:
             frames=tuple(draft.frames),
         )
 
-    def add(self, draft: ClipDraft, recorded: RecordedFrames, *, gamma: float) -> None:
+    def add(self, draft: ClipDraft, recorded: RecordedFrames, *, gamma: float, valued: int | None = None) -> None:
         """Append the recorded steps of the present rollout to `draft`.
 
         Args:
             gamma: γ of the advantages.
+            valued: observations of a rollout under way that have a value; None for all.
         """
         if not recorded.steps:
             return
@@ -119,15 +122,15 @@ class ClipEncoder:
             "t": recorded.times,
         }
         if self._advantages:
-            columns["advantage"] = self._step_advantages(draft.env, recorded.steps, gamma)
+            columns["advantage"] = self._step_advantages(draft.env, recorded.steps, gamma, valued)
         draft.frames += [
             GameFrame(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)
         ]
 
-    def _step_advantages(self, env: int, steps: Sequence[int], gamma: float) -> list[float]:
+    def _step_advantages(self, env: int, steps: Sequence[int], gamma: float, valued: int | None) -> list[float | None]:
         """r + γ V(s′) − V(s) of these steps.
 
-        V(s′) is 0 after a termination, and that of the final observation after a truncation.
+        V(s′) is 0 after a termination, and that of the final observation after a truncation. None without it.
         """
         rollout = self._rollout
         next_values = torch.cat([rollout.values[1:, env], rollout.last_values[env : env + 1]])
@@ -135,7 +138,11 @@ class ClipEncoder:
         next_values = torch.where(ended, rollout.final_values[:, env], next_values)
         next_values = torch.where(rollout.terminations[:, env], 0.0, next_values)
         advantages = rollout.rewards[:, env].to(next_values) + gamma * next_values - rollout.values[:, env]
-        return _numbers(advantages[list(steps)])
+        known = ended | (torch.arange(len(ended)) + 1 < (len(ended) + 1 if valued is None else valued))
+        return [
+            number if told else None
+            for number, told in zip(_numbers(advantages[list(steps)]), known[list(steps)].tolist(), strict=True)
+        ]
 
     def _gaze(self, draft: ClipDraft, batch: Minibatch, numbers: int) -> dict[str, list[Any]]:
         """The gradients of these steps, as fields of `GameFrame`."""
@@ -246,7 +253,8 @@ class GameClips:
         self._supplied_until = 0.0
         self._drafts: list[ClipDraft] = []
         self._rollout_began_at: float | None = None
-        self._lead = 0.0
+        self._period = self._lead = 0.0
+        self._step, self._all_envs = 0, rollout.num_envs
 
     def watch(self, command: WatchGame) -> None:
         """Send clips of these environments, of those in the pool.
@@ -274,11 +282,51 @@ class GameClips:
         now = self._clock()
         period = 0.0 if self._rollout_began_at is None else now - self._rollout_began_at
         self._rollout_began_at = now
+        self._period, self._step = period, step
+        for draft in self._drafts:
+            draft.first_step = 0
         watched = self._watched_at(now)
-        if self._drafts or watched is None or now + period + self._lead < self._supplied_until:
+        if not self._drafts and watched and now + period + self._lead >= self._supplied_until:
+            self._begin_recording(watched, now, 0)
+
+    def before_step(self, envs: slice, t: int) -> None:
+        """Begin a clip of one environment in mid-rollout, or publish its beginning.
+
+        So that whoever has nothing to see waits neither for the end of this rollout nor for the learner. Several
+        environments do not wait for actions at the same time.
+
+        Args:
+            envs: those of the pool that wait for the actions of step `t`.
+        """
+        watched, now = self._watched, self._clock()
+        env = watched.envs[0] if watched is not None and len(watched.envs) == 1 else -1
+        if watched is None or not envs.start <= env < envs.stop:
             return
-        wanted = max(1, min(MAX_FRAMES, math.ceil(watched.fps * max(CLIP_SECONDS, period))))
-        self._drafts = [ClipDraft(env, step, watched.fps, wanted, now, watched.gaze) for env in watched.envs]
+        if now < self._supplied_until or self._watched_at(now) is None:
+            return
+        if not self._drafts:
+            self._begin_recording(watched, now, t)
+            return
+        (draft,) = self._drafts if len(self._drafts) == 1 else (None,)
+        enough = watched.fps * FIRST_SECONDS
+        if draft is None or draft.env != env or len(draft.frames) + t - draft.first_step < enough:
+            return
+        recorded, draft.first_step = self._fetch(draft, stop=False), t
+        if recorded is None:
+            self._end_recording()
+            return
+        self._encoder.add(draft, recorded, gamma=self.gamma, valued=t)
+        if recorded.full or len(draft.frames) >= enough:  # not every step is a frame
+            self._end_recording()
+            self._publish_clips([draft], now)
+
+    def _begin_recording(self, watched: Watched, now: float, t: int) -> None:
+        """Record from step `t` of the present rollout on."""
+        wanted = max(1, min(MAX_FRAMES, math.ceil(watched.fps * max(CLIP_SECONDS, self._period))))
+        step = self._step + t * self._all_envs
+        self._drafts = [
+            ClipDraft(env, step, watched.fps, wanted, now, watched.gaze, first_step=t) for env in watched.envs
+        ]
         # The collector reports a worker that has failed, at its next step.
         with contextlib.suppress(WorkerError):
             for env in watched.envs:

@@ -27,6 +27,7 @@ from ..ppo import ActorCritic
 from ..protocol import (
     Alarm,
     EpisodeFinished,
+    InterimMetrics,
     RolloutProgress,
     RunStarted,
     WorkerInfo,
@@ -40,6 +41,10 @@ from .hub import RankEvent, RunContext, TrainingClock
 
 EPISODE_WINDOW = 100
 """Episodes in the mean ``rollout/ep_rew_mean``, as in Stable-Baselines3."""
+
+
+INTERIM_SECONDS = 0.5
+"""Shortest time between two reports of what is known during a rollout."""
 
 
 class PhaseTimes:
@@ -130,6 +135,32 @@ class EpisodeWindow:
         }
 
 
+class CoresMeter:
+    """Use of all cores since the meter was last read."""
+
+    def __init__(self) -> None:
+        self._before = self._read()
+
+    @staticmethod
+    def _read() -> tuple[float, float]:
+        """Seconds at work and in all, of all cores together."""
+        times = psutil.cpu_times()
+        # Linux counts guests among its users, too.
+        total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+        return total - times.idle - getattr(times, "iowait", 0.0), total
+
+    def percent(self) -> float | None:
+        """Percent (0..100) at work since the last call.
+
+        None if that was just now.
+        """
+        (busy_before, before), (busy, total) = self._before, self._read()
+        if total <= before:
+            return None
+        self._before = busy, total
+        return min(100.0, max(0.0, 100 * (busy - busy_before) / (total - before)))
+
+
 class MachineUsage:
     """Use of the processors, read once an update.
 
@@ -140,16 +171,24 @@ class MachineUsage:
     def __init__(self, device: torch.device) -> None:
         psutil.cpu_percent()  # the first call only starts its measurement
         self._gpu_percent = _gpu_meter(device)
+        self._interim = CoresMeter()
 
     def metrics(self) -> dict[str, float | None]:
         """Percent (0..100) in use of all cores and of the GPU.
 
         The cores since the last call, the GPU over about the last second.
         """
-        metrics: dict[str, float | None] = {"time/cpu_percent": psutil.cpu_percent()}
-        if self._gpu_percent:
-            metrics["time/gpu_percent"] = self._gpu_percent()
-        return metrics
+        return {"time/cpu_percent": psutil.cpu_percent(), **self._gpu()}
+
+    def interim(self) -> dict[str, float | None]:
+        """The same in the middle of an update, without effect on `metrics`.
+
+        The cores since the last call of this.
+        """
+        return {"time/cpu_percent": self._interim.percent(), **self._gpu()}
+
+    def _gpu(self) -> dict[str, float | None]:
+        return {"time/gpu_percent": self._gpu_percent()} if self._gpu_percent else {}
 
 
 def _gpu_meter(device: torch.device) -> Callable[[], float | None] | None:
@@ -245,23 +284,36 @@ class WorkersView:
             for info, worker in zip(self._newest[self._ranks.rank], self._pool.workers, strict=True)
         )
 
+    def under_way(self, steps: int, seconds: float) -> WorkersStatus:
+        """The workers in the middle of a rollout, without effect on `waiting`.
+
+        This rank's alone are up to date: others would have to be asked.
+        """
+        return self._status(self._measured(steps, seconds, WorkerState.STEPPING))
+
     def waiting(self, steps: int, seconds: float) -> WorkersStatus:
         """The workers after a rollout of `steps` vector steps in `seconds`."""
-        busy = self._pool.shared.busy_seconds - self._busy
+        own = self._measured(steps, seconds, WorkerState.WAITING)
         self._busy = self._pool.shared.busy_seconds.copy()
-        answering, before = self._answer_seconds(), self._answering
-        self._answering = answering
+        self._answering = self._answer_seconds()
+        self._newest = self._ranks.exchange(own, list[WorkerInfo])
+        return WorkersStatus(workers=tuple(self._numbered(self._newest)))
+
+    def _measured(self, steps: int, seconds: float, state: WorkerState) -> list[WorkerInfo]:
+        """This rank's workers, `steps` vector steps after a rollout began."""
+        busy = self._pool.shared.busy_seconds - self._busy
+        answering = self._answer_seconds() - self._answering
         self._read_memory()
         seconds = max(seconds, 1e-9)
-        own = [
+        return [
             WorkerInfo(
                 index=worker.index,
                 pid=worker.pid,
-                state=WorkerState.WAITING,
+                state=state,
                 num_envs=_count(worker.envs),
                 steps_per_second=steps * _count(worker.envs) / seconds,
                 wait_share=float(np.clip(1.0 - busy[worker.index] / seconds, 0.0, 1.0)),
-                answer_share=float(np.clip((answering - before)[worker.index] / seconds, 0.0, 1.0)),
+                answer_share=float(np.clip(answering[worker.index] / seconds, 0.0, 1.0)),
                 episodes=int(self._episodes[worker.index]),
                 last_return=self._last_returns[worker.index],
                 restarts=self._pool.restarts[worker.index],
@@ -269,8 +321,6 @@ class WorkersView:
             )
             for worker in self._pool.workers
         ]
-        self._newest = self._ranks.exchange(own, list[WorkerInfo])
-        return WorkersStatus(workers=tuple(self._numbered(self._newest)))
 
     def _answer_seconds(self) -> np.ndarray:
         return np.array([worker.answer_seconds for worker in self._pool.workers])
@@ -352,10 +402,10 @@ class RunMetrics:
         self.workers = WorkersView(pool, context.ranks)
         self._rate = RecentRate()
         self._usage = MachineUsage(device)
-        self._rollout_began = 0.0
+        self._rollout_began = self._interim_at = 0.0
 
     def rollout_begins(self) -> None:
-        self._rollout_began = self._context.clock.seconds
+        self._rollout_began = self._interim_at = self._context.clock.seconds
         self._context.publish(self.workers.stepping())
 
     def rollout_progress(self, step: int, update: int, t: int) -> None:
@@ -373,12 +423,33 @@ class RunMetrics:
             )
         )
 
+    @property
+    def interim_due(self) -> bool:
+        """Whether `interim` is due.
+
+        Several ranks never do: they exchange news at its end alone.
+        """
+        return self._context.ranks.size == 1 and self._context.clock.seconds - self._interim_at >= INTERIM_SECONDS
+
+    def interim(self, steps: int, episodes: Iterable[EpisodeFinished] = ()) -> None:
+        """Publish measurements in the middle of a rollout.
+
+        Args:
+            steps: of each environment in this rollout so far.
+            episodes: those that ended since the last call, or since the rollout began.
+        """
+        self._interim_at = now = self._context.clock.seconds
+        for episode in episodes:
+            self.episode_finished(episode)
+        self._context.publish(self.workers.under_way(steps, now - self._rollout_began))
+        self._context.publish(InterimMetrics(metrics=self._usage.interim()))
+
     def rollout_done(self, steps: int, episodes: Iterable[EpisodeFinished] = ()) -> None:
         """Publish the end of a rollout of all ranks.
 
         Args:
             steps: of each environment.
-            episodes: those that ended in it on this rank.
+            episodes: those that ended in it on this rank since the last `interim`.
         """
         news = _RankNews(tuple(episodes), self._context.take_rank_events())
         of_ranks = self._context.ranks.exchange(news, _RankNews)

@@ -270,6 +270,7 @@ class Trainer:
 
     def _train(self) -> None:
         self._begin()
+        self._inbox.begin()
         self._context.publish(StateChanged(state=RunState.TRAINING))
         while not self._done:
             while self._controls.check_between_updates():

@@ -93,6 +93,9 @@ _NEED_A_LIVE_RUN = {"pause", "step", "step_many", "save", "undo", "redo"}
 _STEERING = _NEED_A_LIVE_RUN | {"nudge", "type", "apply"}
 _KEPT_SYSTEM_COMMANDS = {"Theme", "Screenshot"}
 
+_SIGNALS = {"SIGTERM", "SIGINT"}
+"""Senders of a `Stop` that ask for the end of the process, screen included."""
+
 
 @dataclass(frozen=True)
 class Leaving:
@@ -286,6 +289,11 @@ class PpoTuiApp(ReportingApp):
         self._leave_when_due()
 
     # ── Commands ────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def actions_of_keys(self) -> set[str]:
+        """The actions of all keys bound everywhere."""
+        return _ACTIONS
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable keys while a line is typed, and without a live run.
@@ -629,9 +637,13 @@ class PpoTuiApp(ReportingApp):
         self._leaving = Leaving(self._clock() + seconds, command.exit_code or RunFailedError.exit_code)
 
     def _leave_when_due(self) -> None:
+        finished = self.controller.view.finished
         if self._leaving is None:
+            # A signal that came before the screen stood was taken by the run alone.
+            if finished and finished.by in _SIGNALS and self.controller.session.owns_run:
+                self._end(Departure.ENDED, finished.exit_code)
             return
-        if finished := self.controller.view.finished:
+        if finished:
             detached = self.handing_over and finished.state is RunState.STOPPED
             self._end(Departure.DETACHED if detached else Departure.ENDED, finished.exit_code)
         elif self._clock() >= self._leaving.deadline:

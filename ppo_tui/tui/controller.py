@@ -71,12 +71,14 @@ class Controller:
 
     @property
     def elapsed(self) -> float:
-        """Seconds of the run, never decreasing.
+        """Seconds of the run; they never decrease while it trains.
 
-        Those of the newest event, and the time since.
+        Those of the newest event, and the time since. In a pause they stand still, at the moment that it began: every
+        screen shows the same.
         """
-        if self.view.finished or not self.session.live:
-            return self.view.elapsed
+        if self.view.finished or not self.session.live or self.view.state is RunState.PAUSED:
+            self._elapsed = self.view.elapsed
+            return self._elapsed
         self._elapsed = max(self._elapsed, self.view.elapsed + self.clock() - self._polled_at)
         return self._elapsed
 
@@ -84,7 +86,7 @@ class Controller:
         """Fold in new events; False without any."""
         events = self.session.poll()
         if events:
-            self._polled_at = self.clock()
+            self._polled_at = self.clock() - self.session.age_of(events[-1])
         for event in events:
             if isinstance(event, HistoryRestarted):
                 self._elapsed, self.request = 0.0, ""

@@ -32,6 +32,9 @@ _PANELS = (CHARTS_PANEL, SETTINGS_PANEL)
 WATCH = "watch"
 """And the screen of `ppo-tui watch`, which has no others."""
 
+START = "start"
+"""The start screen, before any run."""
+
 
 @dataclass(frozen=True)
 class Key:
@@ -70,8 +73,8 @@ class Key:
         return bool(self.label) and (self.footers is None or context in self.footers)
 
 
-_APP, _PLACES, _CHARTS, _RUNS = (APP,), (TRAIN, LIST, EDIT, CHART), (TRAIN, CHART, RUNS), (RUNS,)
-_GAMES = (TRAIN, GAME, WATCH)
+_APP, _PLACES, _RUNS = (APP,), (TRAIN, LIST, EDIT, CHART, START), (RUNS,)
+_CHARTS, _GAMES = (TRAIN, CHART, RUNS), (TRAIN, GAME, WATCH)
 
 KEYS: tuple[Key, ...] = (
     Key("pause", "space,p", "pause", "p", "Pause, or resume (space too).", "Pause", "Training", _APP),
@@ -161,6 +164,17 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("choose", "enter", "choose", "⏎", contexts=(LIST,), label="Choose"),
     Key(
+        "start",
+        "enter",
+        "choose",
+        "⏎",
+        "Start the preset, attach to the run, or replay one that has ended (on the start screen).",
+        "Open",
+        "Start",
+        (START,),
+    ),
+    Key("next-side", "tab,shift+tab", "next_side", "tab", "Change the side (start screen).", "Side", "Start", (START,)),
+    Key(
         "open-run",
         "enter",
         "choose",
@@ -246,7 +260,7 @@ KEYS: tuple[Key, ...] = (
         "Filter the events, the metrics, or the list.",
         "Filter",
         "Panels",
-        (TRAIN, LIST),
+        (TRAIN, LIST, START),
     ),
     Key(
         "back",

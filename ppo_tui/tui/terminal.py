@@ -26,7 +26,7 @@ from .driver import LastingDriver
 from .private_textual import Failure, forget_closed_widgets
 from .screen_options import ScreenOptions
 from .session import Session, WatchSession
-from .theatre_app import TheatreApp
+from .session.idle import StartSession
 from .view import Kind
 
 _log = logging.getLogger(__name__)
@@ -102,8 +102,7 @@ def _show(session: Session, options: ScreenOptions) -> tuple[Outcome, float]:
     messages: Messages = deque(maxlen=100)
     with _captured_logging(messages), _kept_signals(), _own_terminal(messages):
         choices: dict[str, Any] = {"look": options.look, "keymap": options.keymap, "messages": messages}
-        kind = TheatreApp if isinstance(session, WatchSession) else PpoTuiApp
-        app = kind(session, fps=frame_rate(options), **choices)  # pyright: ignore[reportArgumentType]
+        app = _app_class(session)(session, fps=frame_rate(options), **choices)
         if "TEXTUAL_DRIVER" not in os.environ:  # which names the one that talks to a browser
             app.driver_class = LastingDriver
         raised: Failure | None = None
@@ -118,6 +117,19 @@ def _show(session: Session, options: ScreenOptions) -> tuple[Outcome, float]:
         return Outcome(app.return_code or 0, app.departure, app.handing_over), app.patience
     failure = raised or app.failure or Failure.unknown()
     return replace(_lost(failure), handing_over=app.handing_over), app.patience
+
+
+def _app_class(session: Session) -> type[PpoTuiApp]:
+    match session:
+        case StartSession():
+            from .start_app import StartApp
+
+            return StartApp
+        case WatchSession():
+            from .theatre_app import TheatreApp
+
+            return TheatreApp
+    return PpoTuiApp
 
 
 @contextlib.contextmanager

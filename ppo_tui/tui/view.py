@@ -25,6 +25,7 @@ from ..protocol import (
     EpisodeFinished,
     Evaluated,
     Event,
+    InterimMetrics,
     Level,
     Recovered,
     Rewound,
@@ -34,6 +35,7 @@ from ..protocol import (
     RunStarted,
     RunState,
     SettingChanged,
+    StartProgress,
     StateChanged,
     UpdateFinished,
     UpdateInspected,
@@ -106,6 +108,11 @@ EVALUATED_RETURN = "eval/ep_rew_mean"
 LAST_RETURNS = 10
 """Returns that are kept for each environment."""
 
+MEAN_LENGTH = "rollout/ep_len_mean"
+
+_WINDOW = 100
+"""Episodes in the mean return, as in the metrics of an update."""
+
 _LOG_LENGTH = 1_000
 _RATE_UPDATES = 20
 
@@ -167,6 +174,7 @@ class RunView:
         last_returns: of the newest episodes of each environment, oldest first.
         history: the edits of the present branch, to undo and redo.
         checkpoints: oldest first; one saved to the same path replaces the one before.
+        starting: what a run does that does not train yet; None for any other.
         version: grows with every event; nothing has changed for a screen while it stays.
         logged: grows with every line of the log.
     """
@@ -179,6 +187,7 @@ class RunView:
         self.step = 0
         self.update = 0
         self.elapsed = 0.0
+        self.starting: StartProgress | None = None
         self.rollout: RolloutProgress | None = None
         self.learning: UpdateProgress | None = None
         self.workers: tuple[WorkerInfo, ...] = ()
@@ -199,6 +208,11 @@ class RunView:
         self.version = self.logged = 0
         self._paused_since: float | None = None
         self._paused_seconds = 0.0
+        self._stated_at = 0.0  # the time of the newest change of the state
+        self._began: tuple[int, float] | None = None  # (step, seconds at work) when this process began to train
+        self._learning_since: float | None = None
+        self._window: deque[EpisodeFinished] = deque(maxlen=_WINDOW)
+        self._window_whole = True  # whether no episode of the window is missing, as after going back
         self._pace: deque[tuple[int, float]] = deque(maxlen=_RATE_UPDATES + 1)  # (step, seconds at work)
 
     def apply(self, event: Event) -> None:
@@ -257,7 +271,32 @@ class RunView:
             (step, seconds), (last_step, last_seconds) = self._pace[0], self._pace[-1]
             if last_seconds > seconds:
                 return (last_step - step) / (last_seconds - seconds)
-        return self.rollout.fps if self.rollout else 0.0
+        return (self.rollout.fps if self.rollout else 0.0) or self._first_pace
+
+    @property
+    def _first_pace(self) -> float:
+        """Steps per second since the training began, before the first update."""
+        if self._began is None:
+            return 0.0
+        (step, seconds), now = self._began, self.elapsed - self._paused_seconds
+        return max(0, self.step - step) / (now - seconds) if now > seconds else 0.0
+
+    @property
+    def first_update_left(self) -> float | None:
+        """Seconds until the end of the first update; None if unknown.
+
+        During the rollout it is the rest of the rollout: how long the learner takes shows once it learns.
+        """
+        if self._began is None or self._pace:
+            return None
+        if (learning := self.learning) and self._learning_since is not None:
+            done = (learning.epoch - 1) * learning.minibatches + learning.minibatch
+            seconds = self.elapsed - self._learning_since
+            return seconds * (learning.epochs * learning.minibatches - done) / max(1, done - 1)
+        rollout, pace = self.rollout, self._first_pace
+        if rollout is None or self.started is None or pace <= 0:
+            return None
+        return (rollout.length - rollout.t) * self.started.num_envs / pace
 
     @property
     def eta(self) -> float | None:
@@ -311,6 +350,8 @@ class RunView:
         self.started = event
         self.alarms.clear()
         self.finished = None  # a run resumed after its end begins once more
+        self._began = None
+        self._pace.clear()
         for key, field in LIVE_FIELDS.items():
             section, _, name = key.partition(".")
             if name in (table := event.config.get(section, {})) or field.live.optional:
@@ -319,8 +360,20 @@ class RunView:
     @_on.register
     def _(self, event: StateChanged) -> None:
         self._keep_pause(event.state, event.elapsed)
-        self.state, self.reason = event.state, event.reason
+        self._enter(event.state, event.reason, event)
+        if event.state is RunState.TRAINING and self._began is None:
+            self._began = self.step, event.elapsed - self._paused_seconds
         self._write(event, Kind.STATE)
+
+    def _enter(self, state: RunState, reason: str, event: Event) -> None:
+        self.state, self.reason, self.starting, self._stated_at = state, reason, None, event.time
+
+    @_on.register
+    def _(self, event: StartProgress) -> None:
+        if event.time < self._stated_at:  # late, overtaken by the beginning
+            return
+        self._enter(RunState.STARTING, "", event)
+        self.starting, self.finished = event, None
 
     def _keep_pause(self, state: RunState, elapsed: float) -> None:
         """Count the seconds between entering and leaving the paused state."""
@@ -340,7 +393,15 @@ class RunView:
     @_on.register
     def _(self, event: UpdateProgress) -> None:
         if event.update > self.update:
+            if self.learning is None:
+                self._learning_since = event.elapsed
             self.learning = event
+
+    @_on.register
+    def _(self, event: InterimMetrics) -> None:
+        for key, value in event.metrics.items():
+            if value is not None:
+                self.series[key].preview(self.step, value)
 
     @_on.register
     def _(self, event: WorkersStatus) -> None:
@@ -349,8 +410,14 @@ class RunView:
     @_on.register
     def _(self, event: EpisodeFinished) -> None:
         self.episodes += 1
+        self.step = max(self.step, event.step)
         self.series[EPISODE_RETURNS].append(event.step, event.episode_return)
         self.last_returns[event.env].append(event.episode_return)
+        self._window.append(event)
+        if self._window_whole or len(self._window) == _WINDOW:
+            count = len(self._window)
+            self.series[MEAN_RETURN].preview(event.step, sum(each.episode_return for each in self._window) / count)
+            self.series[MEAN_LENGTH].preview(event.step, sum(each.length for each in self._window) / count)
         if self.best is None or event.episode_return > self.best.episode_return:
             self.best = event
             self._write(event, Kind.EPISODE, describe_best(event), slot="best episode")
@@ -412,6 +479,9 @@ class RunView:
         self.rollout = self.learning = None
         self.inspections.rewind(event.update)
         self._pace.clear()
+        while self._window and self._window[-1].step > event.step:
+            self._window.pop()
+            self._window_whole = False
         for change in self.history.rewind(event.update):
             self.settings[change.key] = change.old
         self._write(event, Kind.REWIND)
@@ -437,9 +507,8 @@ class RunView:
     def _(self, event: RunFinished) -> None:
         self._keep_pause(event.state, event.elapsed)
         self.finished = event
-        self.state, self.reason = event.state, event.reason
-        self.step = max(self.step, event.step)
-        self.update = max(self.update, event.update)
+        self._enter(event.state, event.reason, event)
+        self.step, self.update = event.step, event.update  # what was collected since is lost with its rollout
         kind = Kind.ERROR if event.state is RunState.FAILED else Kind.STATE
         self._write(event, kind)
 

@@ -135,6 +135,11 @@ class WorkerGroups(VectorEnv):
         return self._roster.workers
 
     @property
+    def ready(self) -> int:
+        """How many workers have made their environments; any thread may ask."""
+        return len(self.workers) if self._started else sum(worker.has_answered for worker in self.workers)
+
+    @property
     def restarts(self) -> list[int]:
         """``[W]``: how often each worker has been replaced."""
         return self._roster.restarts

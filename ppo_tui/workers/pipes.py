@@ -91,6 +91,16 @@ class WorkerHandle:
         """Process id; 0 before the process has started."""
         return self.process.pid or 0
 
+    @property
+    def has_answered(self) -> bool:
+        """Whether no reply is awaited, or one has come.
+
+        Any thread may ask.
+        """
+        with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+            return self.replied or self.pipe.poll()
+        return False
+
     def send(self, message: bytes) -> None:
         """Send a request. A dead worker shows when its reply is awaited."""
         self.replied = False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -213,6 +214,13 @@ def release_fork_server() -> None:
     if server is not None and descriptor is not None:
         os.close(descriptor)
         server._forkserver_alive_fd = None
+
+
+def remove_temporary_files() -> None:
+    """Remove the directory of sockets, as Python's own end does."""
+    directory = getattr(multiprocessing.current_process(), "_config", {}).get("tempdir")
+    if directory is not None:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _fork_server() -> Any:

@@ -40,7 +40,7 @@ from ppo_tui.protocol import (
 from ppo_tui.tui.app import Departure, PpoTuiApp
 from ppo_tui.tui.controller import Controller
 from ppo_tui.tui.keys import APP, EDIT, GAME, KEYS, LIST, RUNS, TRAIN
-from ppo_tui.tui.session import AttachedSession
+from ppo_tui.tui.session import AttachedSession, Session
 from ppo_tui.tui.session import attached as attached_module
 from ppo_tui.tui.view import Kind
 from tests.runs.conftest import ServedRun
@@ -106,7 +106,7 @@ def test_the_screen_of_an_attached_run_equals_that_of_the_run_itself(served):
     there.session.close(1)
 
 
-class ListSession:
+class ListSession(Session):
     live = True
 
     def __init__(self, events: list[Event]) -> None:

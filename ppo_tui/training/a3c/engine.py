@@ -106,6 +106,8 @@ class A3CEngine:
                         self._take(worker, payload, position)
                 t = min(steps // self.pool.num_envs, self._context.config.rollout.steps)
                 self.metrics.rollout_progress(position.step, position.update + 1, t)
+                if self.metrics.interim_due:
+                    self.metrics.interim(steps // self.pool.num_workers)
                 controls.check()
         self.metrics.rollout_done(steps // self.pool.num_workers)
         return Collected(progress, steps)

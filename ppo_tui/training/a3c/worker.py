@@ -147,7 +147,7 @@ class ActorLearner:
             statistics, finite = self._improve(experience, hyper)
             episodes = tuple(
                 (episode.episode_return, episode.length)
-                for episode in self._collector.finished_episodes(0, experience.num_steps)
+                for episode in self._collector.finished_episodes(0, range(experience.num_steps))
             )
             experience.carry_over()
             self._shared.busy_seconds[self._index] = self._envs.shared.busy_seconds[0]

@@ -97,7 +97,7 @@ class PolicyPlayer:
                 self._collector.step(t)
                 after_step(self.step + t * self._num_envs)
             self._collector.finish(self._steps)
-        for episode in self._collector.finished_episodes(self.step, self._steps):
+        for episode in self._collector.finished_episodes(self.step, range(self._steps)):
             number = episode.env + self._num_envs * self._played[episode.env]
             self._played[episode.env] += 1
             t = (episode.step - self.step) // self._num_envs - 1

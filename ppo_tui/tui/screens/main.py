@@ -140,7 +140,7 @@ class MainScreen(Explains, ChartActions, Screen[None]):
 
         Each repaints only if it reads differently, charts at most twice a second.
         """
-        finished = self._controller.view.finished
+        finished = None if self._controller.session.reading_history else self._controller.view.finished
         if finished and not self._banner.display:
             self._show_end(finished.state)
         elif self._banner.display and not finished:

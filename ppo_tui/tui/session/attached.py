@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 
 from ...errors import PPOTuiError
-from ...protocol import PASSIVE, Command, CommandRefused, Event, RunFinished, RunState, StateChanged
+from ...protocol import PASSIVE, TRANSIENT, Command, CommandRefused, Event, RunFinished, RunState, StateChanged
 from ...runs import RunDirectory
 from ...runs.client import ControlClient
 from ...runs.messages import Reply, Role, Wish
@@ -41,7 +42,7 @@ class AttachedSession(Session):
         self._client: ControlClient | None = ControlClient(run_dir)
         self._role: Role | None = None
         self.can_steer = False
-        self._finished = False
+        self._finished = self._has_history = False
         self._elapsed = 0.0  # seconds of the run, as of the newest event
         self._lost = ""
         self._unreachable = ""  # why the last attempt to reach it failed
@@ -60,10 +61,23 @@ class AttachedSession(Session):
     def status(self) -> str:
         if self._client is None or self._role is None:
             return ""
+        if self.reading_history:
+            return "reading the history …"
         return "attached" if self._role.control else "read-only"
 
     def poll(self) -> list[Event]:
         return self._mailbox.drain()
+
+    def age_of(self, event: Event) -> float:
+        """Seconds since `event`, by the clock of this machine.
+
+        A screen that attaches late gets the newest one long after.
+        """
+        return max(0.0, time.time() - event.time) if event.time else 0.0
+
+    @property
+    def reading_history(self) -> bool:
+        return self._client is not None and not self._has_history
 
     def send(self, command: Command) -> None:
         client = self._client
@@ -133,6 +147,7 @@ class AttachedSession(Session):
         self._unreachable = ""
         self._mailbox.post(HistoryRestarted())
         self._finished, self._elapsed, self._lost = False, 0.0, ""
+        self._has_history = False
         return client
 
     def _read(self, client: ControlClient) -> None:
@@ -144,6 +159,8 @@ class AttachedSession(Session):
                     self._refuse(error)
                 case Event(elapsed=elapsed):
                     self._elapsed = elapsed
+                    # The server sends these once the record is read to its end.
+                    self._has_history = self._has_history or isinstance(message, TRANSIENT)
                     self._finished = isinstance(message, RunFinished)
                     self._mailbox.post(message)
 

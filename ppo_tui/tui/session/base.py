@@ -62,6 +62,18 @@ class Session(Protocol):
         """
         ...
 
+    def age_of(self, event: Event) -> float:
+        """Seconds since an event of the last poll was published.
+
+        0 where events come at once.
+        """
+        return 0.0
+
+    @property
+    def reading_history(self) -> bool:
+        """Whether the events of the past are still on their way."""
+        return False
+
     def send(self, command: Command) -> None:
         """Hand over a command without waiting for it.
 

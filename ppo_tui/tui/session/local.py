@@ -10,7 +10,8 @@ from typing import Protocol
 
 from ...errors import PPOTuiError, RunFailedError
 from ...protocol import Command, Event, RunFinished, RunState, Stop, UpdateFinished
-from ...training.controls import Inbox
+from ...system import raise_in_thread
+from ...training.controls import Forestalled, Inbox
 from ...training.evaluation.programme import Choice, Programme
 from .base import Mailbox, Session
 
@@ -60,6 +61,22 @@ class LocalSession(Session):
         """The exit code of the process; None while the run goes on."""
         return self.finished.exit_code if self.finished else None
 
+    @property
+    def at_work(self) -> bool:
+        """Whether the engine's thread still runs."""
+        return self._thread.is_alive()
+
+    def abandon(self, _: Event | None = None) -> None:
+        """End the engine's thread soon, after an early stop."""
+        if self._thread.ident:
+            raise_in_thread(self._thread.ident, Forestalled)
+
+    def wait_for_engine(self, timeout: float) -> bool:
+        """Wait for the engine's thread to end; False if it does not."""
+        if self._thread.ident:
+            self._thread.join(timeout)
+        return not self.at_work
+
     def emit(self, event: Event) -> None:
         """Take an event from the engine; called thousands of times a second."""
         if isinstance(event, UpdateFinished):
@@ -88,18 +105,17 @@ class LocalSession(Session):
         self._thread.join()
 
     def close(self, timeout: float) -> bool:
-        if not self._thread.ident:  # never started
-            return True
         if self.live and not self._inbox.stop_requested:  # the first Stop has the reason and the exit code
             self.send(Stop())
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        return self.wait_for_engine(0.0 if self._inbox.forestalled else timeout)
 
     def _learn(self) -> None:
         # A thread dies in silence, so any exception (SystemExit too) becomes an event.
         try:
             self._make_engine(self.emit).run()
             self._fail(RunFailedError("the engine ended without its last event"), "")
+        except Forestalled:  # whoever has stopped the run publishes its end
+            pass
         except BaseException as error:
             self._fail(error, traceback.format_exc())
 

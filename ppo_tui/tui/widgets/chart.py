@@ -85,6 +85,11 @@ class Chart(CurvesWidget):
     def points(self) -> FloatArray:
         return max((self._series(curve).steps for curve in self.spec.curves), key=len)
 
+    @property
+    def without_data(self) -> str:
+        # Before the first update the head says once for all charts when there will be any.
+        return "no data yet" if self.view.update or self.view.finished else ""
+
     def marks(self) -> Sequence[Mark]:
         return self.view.marks
 

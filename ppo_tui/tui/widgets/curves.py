@@ -142,6 +142,11 @@ class CurvesWidget(Plain, Widget):
         """The course of it all in some words, below the curves."""
         return ""
 
+    @property
+    def without_data(self) -> str:
+        """The words in a chart before its first point."""
+        return "no data yet"
+
     def notes(self) -> list[str]:
         """Unusual options of the drawing."""
         notes = ["log"] if self.options.log_axis else []
@@ -273,6 +278,7 @@ class CurvesWidget(Plain, Widget):
             cursor=self.chart_view.cursor,
             glyphs=self.glyphs,
             unit="steps",
+            without_data=self.without_data,
         )
         if inset:
             draw_frame(picture, self.glyphs, active=self.active)

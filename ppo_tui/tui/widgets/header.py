@@ -106,11 +106,14 @@ class Header(Panel):
     def _facts(self) -> Content:
         view, started = self.controller.view, self.controller.view.started
         request = f" · {self.controller.request}…" if self.controller.request else ""
+        status = f" · {self.controller.session.status}" if self.controller.session.status else ""
+        reading = self.controller.session.reading_history
         parts: list[Content | tuple[str, str]] = [
             (f"{started.run if started else 'ppo-tui'}  ", "bold"),
-            state_label(view.state),
+            (status.removeprefix(" · "), "$quiet") if reading else state_label(view.state),  # the state of then
             (request, "$warning"),
-            (f" · {self.controller.session.status}" if self.controller.session.status else "", "$warning"),
+            (f" · {view.starting.text}" if view.starting and not reading else "", "$quiet"),
+            ("" if reading else status, "$warning"),
         ]
         if started:
             env_id = started.config.get("env", {}).get("id", "")
@@ -161,13 +164,26 @@ class Header(Panel):
         label = Content.assemble(("update ", "$quiet"), f"{number:<6,} {text:<19} ")
         return first + Content("  ") + _with_bar(label, Content(""), share, width - half - 2)
 
+    def _first_update(self) -> str:
+        """The time until the first losses and charts."""
+        view = self.controller.view
+        left = view.first_update_left
+        if left is None or view.state is not RunState.TRAINING:
+            return "losses, charts and more: after the first update"
+        when = (
+            f"in about {formats.about(left)}"
+            if view.learning
+            else f"its rollout takes about {formats.about(left)} more"
+        )
+        return f"losses, charts and more: after the first update, {when}"
+
     def _phases(self, width: int) -> Content:
         """The shares of the time of the last updates."""
         series = self.controller.view.series
         recent = [[series[key].values[-_PHASE_UPDATES:] for key in keys if key in series] for _, _, keys in PHASES]
         shares = [sum(float(values.mean()) for values in each if len(values)) for each in recent]
         if not any(shares):
-            return Content.assemble(("time     ", "$quiet"), ("known after the first update", "$quiet"))
+            return Content.styled(f"time     {self._first_update()}", "$quiet")
         legend = Content("  ").join(
             Content.assemble((sign, style), f" {word} ", f"{formats.percent(share).strip()}")
             for (sign, word, _), style, share in zip(PHASES, _PHASE_STYLES, shares, strict=True)

@@ -38,6 +38,10 @@ class Listing(Panel):
         self.cursor = max(0, min(self.cursor if cursor is None else cursor, len(rows) - 1))
         self.renew()
 
+    def say(self, empty: str) -> None:
+        """Change the text without rows."""
+        self._empty = empty
+
     def move(self, across: int, down: int) -> None:
         before = self.cursor
         self.cursor = max(0, min(self.cursor + down, len(self._rows) - 1))

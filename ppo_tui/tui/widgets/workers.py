@@ -57,13 +57,16 @@ class Workers(Panel):
         return of_workers(workers[index].index)[0]
 
     def drawn_from(self) -> object:
-        return self.controller.view.workers, self._first, self.controller.view.fps
+        return self.controller.view.workers, self.controller.view.starting, self._first, self.controller.view.fps
 
     def draw(self, width: int, height: int) -> Content:
         workers = self.controller.view.workers
         if not workers:
-            none = "not started yet" if self.controller.session.shows_game else "a record has no workers"
-            return fit(Content.assemble(("workers  ", "$quiet"), none), width)
+            starting = self.controller.view.starting
+            text = "not started yet" if self.controller.session.shows_game else "a record has no workers"
+            if starting and starting.workers:
+                text = f"{starting.ready} of {starting.workers} ready"
+            return fit(Content.assemble(("workers  ", "$quiet"), text), width)
         if height < 3:
             return fit(_summary(workers, self._pace), width)
         slow = _stragglers(workers)
