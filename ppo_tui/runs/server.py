@@ -38,7 +38,19 @@ from ..protocol import (
 from ..system import peer_credentials
 from .address import Listener, listen
 from .directory import RunDirectory
-from .messages import MAX_LINE_BYTES, BadLineError, Claim, Hello, Message, Reply, Role, Subscribe, Wish, decode_request
+from .messages import (
+    MAX_LINE_BYTES,
+    BadLineError,
+    Claim,
+    Hello,
+    HistoryRead,
+    Message,
+    Reply,
+    Role,
+    Subscribe,
+    Wish,
+    decode_request,
+)
 
 MAX_CLIENTS = 32
 
@@ -226,6 +238,9 @@ class ControlServer:
             peer.offset += len(lines)
             peer.queue(lines, now)
             return
+        if not peer.has_history:
+            peer.has_history = True
+            peer.queue(_encode_message(HistoryRead()), now)
         for kind in TRANSIENT:
             event = self._newest.get(kind)
             if event is not None and event is not peer.sent.get(kind):
@@ -357,6 +372,7 @@ class Peer:
     Attributes:
         name: for the audit trail.
         offset: bytes of the record that it has been sent.
+        has_history: whether it was told that it has read the record to its end.
         sent: the last transient event of each type that was sent.
     """
 
@@ -368,6 +384,7 @@ class Peer:
         self.subscribed = False
         self.wish: Wish = "script"
         self.offset = 0
+        self.has_history = False
         self.sent: dict[type[Event], Event] = {}
         self._inbox = bytearray()
         self._outbox = bytearray()
