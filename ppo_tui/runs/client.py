@@ -38,7 +38,7 @@ from ..protocol import (
 )
 from .address import connect
 from .directory import RunDirectory
-from .messages import Claim, Hello, Reply, Role, Subscribe, Wish, decode_line
+from .messages import Claim, Hello, HistoryRead, Reply, Role, Subscribe, Wish, decode_line
 from .registry import PAUSED, RunSummary, summarise
 
 ANSWER_SECONDS = 10.0
@@ -129,7 +129,7 @@ class ControlClient:
         self._write(encode(command)[:-1] + b',"id":%d}' % number)
         return number
 
-    def messages(self) -> Iterator[AnyEvent | Hello | Reply | Role]:
+    def messages(self) -> Iterator[AnyEvent | Hello | Reply | Role | HistoryRead]:
         """All messages of the server, until it closes the connection.
 
         Raises:

@@ -74,6 +74,10 @@ class Role(Message, frozen=True, kw_only=True, tag="role"):
     holder: str | None = None
 
 
+class HistoryRead(Message, frozen=True, kw_only=True, tag="history-read"):
+    """The end of the history: later events are new."""
+
+
 class Subscribe(msgspec.Struct, frozen=True, kw_only=True, tag_field="request", tag="subscribe"):
     """Ask for the run's events.
 
@@ -107,7 +111,7 @@ class BadLineError(Exception):
 _line_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _id_decoder = msgspec.json.Decoder(Annotated[int, msgspec.Meta(ge=0, le=2**53)])
 _request_decoder = msgspec.json.Decoder(Subscribe | Claim)
-_message_decoder = msgspec.json.Decoder(Hello | Reply | Role)
+_message_decoder = msgspec.json.Decoder(Hello | Reply | Role | HistoryRead)
 
 
 def decode_request(line: bytes) -> tuple[Subscribe | Claim | AnyCommand, int | None]:
@@ -140,7 +144,7 @@ def _refuse_odd_text(command: Command, id: int | None) -> None:
             raise BadLineError(f"{key}: expected at most {_MAX_TEXT} printable characters", id)
 
 
-def decode_line(line: bytes) -> AnyEvent | Hello | Reply | Role | None:
+def decode_line(line: bytes) -> AnyEvent | Hello | Reply | Role | HistoryRead | None:
     """The message in a server's line; None for a later version's.
 
     Raises:

@@ -40,7 +40,19 @@ from ..protocol import (
 from ..system import peer_credentials
 from .address import Listener, listen
 from .directory import RunDirectory
-from .messages import MAX_LINE_BYTES, BadLineError, Claim, Hello, Message, Reply, Role, Subscribe, Wish, decode_request
+from .messages import (
+    MAX_LINE_BYTES,
+    BadLineError,
+    Claim,
+    Hello,
+    HistoryRead,
+    Message,
+    Reply,
+    Role,
+    Subscribe,
+    Wish,
+    decode_request,
+)
 
 MAX_CLIENTS = 32
 
@@ -236,6 +248,9 @@ class ControlServer:
             peer.offset += len(lines)
             peer.queue(lines, now)
             return
+        if not peer.has_history:
+            peer.has_history = True
+            peer.queue(_encode_message(HistoryRead()), now)
         newest = dict(self._newest)
         for kind, event in newest.items():
             if event is not peer.sent.get(kind):
@@ -370,6 +385,7 @@ class Peer:
     Attributes:
         name: for the audit trail.
         offset: bytes of the record that it has been sent.
+        has_history: whether it was told that it has read the record to its end.
         sent: the last transient event of each kind that was sent.
     """
 
@@ -381,6 +397,7 @@ class Peer:
         self.subscribed = False
         self.wish: Wish = "script"
         self.offset = 0
+        self.has_history = False
         self.sent: dict[_Kind, Event] = {}
         self._inbox = bytearray()
         self._outbox = bytearray()

@@ -10,7 +10,7 @@ from ...errors import PPOTuiError
 from ...protocol import PASSIVE, TRANSIENT, Command, CommandRefused, Event, RunFinished, RunState, StateChanged
 from ...runs import RunDirectory
 from ...runs.client import ControlClient
-from ...runs.messages import Reply, Role, Wish
+from ...runs.messages import HistoryRead, Reply, Role, Wish
 from .base import HistoryRestarted, Mailbox, Session
 
 RETRY_SECONDS = 1.0
@@ -155,11 +155,13 @@ class AttachedSession(Session):
             match message:
                 case Role():
                     self._role, self.can_steer = message, message.control
+                case HistoryRead():
+                    self._has_history = True
                 case Reply(error=str(error)):
                     self._refuse(error)
                 case Event(elapsed=elapsed):
                     self._elapsed = elapsed
-                    # The server sends these once the record is read to its end.
+                    # A server of an earlier version does not say when the record is read to its end; these follow then.
                     self._has_history = self._has_history or isinstance(message, TRANSIENT)
                     self._finished = isinstance(message, RunFinished)
                     self._mailbox.post(message)
