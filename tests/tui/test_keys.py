@@ -9,7 +9,7 @@ from textual.keys import _character_to_key
 
 from ppo_tui.errors import ConfigError
 from ppo_tui.protocol import Pause, StepUpdates
-from ppo_tui.tui.keys import KEYS, _key_name, _refuse_collisions, keymap_path, load_keymap
+from ppo_tui.tui.keys import KEYS, key_name, keymap_path, load_keymap, refuse_collisions
 from tests.tui.desk import desk
 
 
@@ -20,7 +20,7 @@ def load(tmp_path: Path, text: str) -> dict[str, str]:
 
 
 def test_the_keys_as_shipped_do_not_collide():
-    _refuse_collisions(Path("shipped"), {})
+    refuse_collisions(Path("shipped"), {})
     assert len({key.id for key in KEYS}) == len(KEYS)
 
 
@@ -87,4 +87,4 @@ def test_a_bad_file_stops_the_start(tmp_path, ppo_tui):
 
 @pytest.mark.parametrize("character", [chr(code) for code in range(33, 127)])
 def test_a_character_has_the_name_that_textual_gives_its_key(character):
-    assert _key_name(character) == _character_to_key(character)
+    assert key_name(character) == _character_to_key(character)
