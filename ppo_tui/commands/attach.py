@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from .options import AsciiOption, FpsOption, ReadonlyOption, RunArgument, ThemeOption, require_screen, screen_options
+from .options import (
+    AsciiOption,
+    FpsOption,
+    PixelsOption,
+    ReadonlyOption,
+    RunArgument,
+    ThemeOption,
+    require_screen,
+    screen_options,
+)
 
 if TYPE_CHECKING:
     from ..runs import RunDirectory
@@ -30,6 +39,7 @@ def attach(
         bool, typer.Option("--take-control", help="Control the run even if another screen does.")
     ] = False,
     fps: FpsOption = None,
+    pixels: PixelsOption = None,
     theme: ThemeOption = None,
     ascii: AsciiOption = False,
 ) -> int:
@@ -43,7 +53,7 @@ def attach(
     if readonly and take_control:
         raise UsageError("--readonly and --take-control exclude each other")
     require_screen("attach", "ppo-tui ctl RUN status prints how far a run is")
-    options = screen_options(theme, ascii, fps)
+    options = screen_options(theme, ascii, fps, pixels)
     return show_run(find_run(run), options, readonly=readonly, take_control=take_control)
 
 

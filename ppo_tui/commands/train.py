@@ -18,6 +18,7 @@ from .options import (
     LogFormatOption,
     NameOption,
     OptionalPresetOption,
+    PixelsOption,
     QuietOption,
     ResumeModeOption,
     RunArgument,
@@ -61,6 +62,7 @@ def train(
         bool, typer.Option("--detached", help="Train in the background; on a terminal, attach the screen to it.")
     ] = False,
     fps: FpsOption = None,
+    pixels: PixelsOption = None,
     theme: ThemeOption = None,
     ascii: AsciiOption = False,
     allow_import: AllowImportOption = False,
@@ -96,7 +98,7 @@ def train(
         resume=resume_mode is not None,
         screen=not headless and has_screen() and not place.by_torchrun,
     )
-    options, lines = screen_options(theme, ascii, fps), line_options(log_format, quiet)
+    options, lines = screen_options(theme, ascii, fps, pixels), line_options(log_format, quiet)
     if detached:
         return _train_detached(request, place, options)
     if place.by_torchrun:
@@ -140,6 +142,7 @@ def resume(
     ] = False,
     allow_import: AllowImportOption = False,
     fps: FpsOption = None,
+    pixels: PixelsOption = None,
     theme: ThemeOption = None,
     ascii: AsciiOption = False,
 ) -> int:
@@ -148,7 +151,7 @@ def resume(
     from ..runs import find_run
 
     overrides = overrides_of(settings, {"run.total_steps": total_steps})
-    options, lines = screen_options(theme, ascii, fps), line_options(log_format, quiet)
+    options, lines = screen_options(theme, ascii, fps, pixels), line_options(log_format, quiet)
     place = Place.here()
     screen = not headless and has_screen() and not place.by_torchrun
 
