@@ -24,7 +24,7 @@ def check_terminal() -> Finding:
 
 
 def _pixels() -> str:
-    """What the terminal draws in pixels, or the reason why the game is not."""
+    """The protocol of the terminal's pictures, or the reason for none."""
     from ..tui.pixels import MISSING, REMEDY, ask, reason_against
     from ..tui.screen_options import ScreenOptions
 

@@ -99,7 +99,7 @@ def reason_against(options: ScreenOptions, environment: Mapping[str, str]) -> st
 
 
 def ask(environment: Mapping[str, str], reader: int = 0, writer: int = 1) -> Answer:
-    """Ask the terminal what it can draw, and wait for a moment.
+    """Ask the terminal for its pictures, and wait for a moment.
 
     Args:
         reader: descriptor of its keys.
@@ -139,7 +139,7 @@ def _read_until_kind(reader: int, seconds: float) -> bytes:
 
 
 def without_answers(data: bytes) -> tuple[bytes, tuple[int, int] | None]:
-    """What was typed, without a terminal's answers, late ones too.
+    """Take a terminal's answers, late ones too, out of its keys.
 
     Returns a cell's width and height as well, where they are told.
     """
@@ -151,7 +151,7 @@ def without_answers(data: bytes) -> tuple[bytes, tuple[int, int] | None]:
 
 
 def cell_size(writer: int) -> tuple[int, int] | None:
-    """Width and height of a cell in pixels, where the system knows them."""
+    """Width and height of a cell in pixels, if the system knows."""
     with contextlib.suppress(OSError):
         lines, columns, width, height = struct.unpack(
             "HHHH", fcntl.ioctl(writer, termios.TIOCGWINSZ, struct.pack("HHHH", 0, 0, 0, 0))
@@ -209,33 +209,61 @@ def indexed(frame: np.ndarray) -> Indexed:
 
 
 def _colours(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different colours of a picture, and which one each pixel has."""
+    """The colours of a picture, and each pixel's place among them."""
     channels = frame.astype(np.uint32)
     return np.unique(channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2], return_inverse=True)
 
 
-def enlarged(numbers: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Scale to `[height, width]`, each pixel as it is."""
-    rows, columns = numbers.shape
-    return numbers[np.arange(height) * rows // height][:, np.arange(width) * columns // width]
-
-
-def changed_blocks(changed: np.ndarray, cell: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-    """Rectangles of cells around all changed pixels.
-
-    As (first line, end, first column, end); those of neighbouring lines are one.
+class Enlargement:
+    """Scales pictures to whole cells, each pixel as it is.
 
     Args:
-        changed: bool `[H, W]`, of whole cells.
-        cell: width and height in pixels.
+        source: height and width of the pictures.
+        lines: of cells.
+        columns: likewise.
+        cell: width and height of a cell in pixels.
     """
-    width, height = cell
-    blocks_of_pixels = changed.reshape(changed.shape[0] // height, height, changed.shape[1] // width, width)
-    cells = np.logical_or.reduce(blocks_of_pixels, axis=(1, 3))
-    lines = np.flatnonzero(cells.any(axis=1))
-    groups = np.split(lines, np.flatnonzero(np.diff(lines) > 1) + 1) if lines.size else []
-    blocks = []
-    for group in groups:
-        columns = np.flatnonzero(cells[group].any(axis=0))
-        blocks.append((int(group[0]), int(group[-1]) + 1, int(columns[0]), int(columns[-1]) + 1))
-    return blocks
+
+    def __init__(self, source: tuple[int, int], lines: int, columns: int, cell: tuple[int, int]) -> None:
+        self.shape = source, lines, columns, cell
+        self._cell = cell
+        self._rows = _sources(source[0], lines * cell[1])
+        self._columns = _sources(source[1], columns * cell[0])
+
+    def changed_blocks(self, changed: np.ndarray) -> list[tuple[int, int, int, int]]:
+        """Rectangles of cells around all changed pixels.
+
+        As (first line, end, first column, end); those of neighbouring lines are one.
+
+        Args:
+            changed: bool `[H, W]`, of the source.
+        """
+        width, height = self._cell
+        top, bottom = self._rows[::height], self._rows[height - 1 :: height] + 1
+        left, right = self._columns[::width], self._columns[width - 1 :: width] + 1
+        sums = np.pad(changed.cumsum(axis=0, dtype=np.int32).cumsum(axis=1), ((1, 0), (1, 0)))
+        below, above = sums[bottom], sums[top]
+        cells = below[:, right] - below[:, left] != above[:, right] - above[:, left]  # [lines, columns]
+        lines = np.flatnonzero(cells.any(axis=1))
+        groups = np.split(lines, np.flatnonzero(np.diff(lines) > 1) + 1) if lines.size else []
+        blocks = []
+        for group in groups:
+            columns = np.flatnonzero(cells[group].any(axis=0))
+            blocks.append((int(group[0]), int(group[-1]) + 1, int(columns[0]), int(columns[-1]) + 1))
+        return blocks
+
+    def enlarge(self, frame: np.ndarray, block: tuple[int, int, int, int]) -> Indexed:
+        """The part of a frame in a rectangle of cells.
+
+        The frame is uint8 `[H, W, 3]`.
+        """
+        first, end, left, right = block
+        rows = self._rows[first * self._cell[1] : end * self._cell[1]]
+        columns = self._columns[left * self._cell[0] : right * self._cell[0]]
+        part = indexed(frame[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+        return Indexed(part.numbers[rows - rows[0]][:, columns - columns[0]], part.colours)
+
+
+def _sources(source: int, target: int) -> np.ndarray:
+    """For each of `target` pixels, its place among `source` pixels."""
+    return np.arange(target) * source // target

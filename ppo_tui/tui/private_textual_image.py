@@ -19,7 +19,7 @@ from .pixels import Indexed
 
 @contextlib.contextmanager
 def _no_terminal() -> Iterator[None]:
-    """Let a library that asks the terminal find none."""
+    """Keep a library from asking the terminal."""
     before = sys.__stdout__
     sys.__stdout__ = None  # type: ignore[misc]
     try:

@@ -65,7 +65,7 @@ def frame_rate(options: ScreenOptions) -> float:
 
 
 def ask_for_pixels(options: ScreenOptions, messages: Messages) -> Answer:
-    """Ask the terminal what it can draw, unless pixels are unwanted.
+    """Ask the terminal for its pictures, unless pixels are unwanted.
 
     A message says why those that were asked for are not to be had.
     """

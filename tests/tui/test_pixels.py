@@ -10,16 +10,16 @@ import signal
 import sys
 import threading
 
+import cv2
 import numpy as np
 import pytest
 
 from ppo_tui.errors import UsageError
 from ppo_tui.tui.pixels import (
+    Enlargement,
     Graphics,
     Indexed,
     ask,
-    changed_blocks,
-    enlarged,
     indexed,
     kitty_picture,
     reason_against,
@@ -148,10 +148,13 @@ def test_pictures_survive_both_protocols():
 
 
 def test_only_changed_cells_are_sent_in_sixels():
+    scale = Enlargement((80, 50), 4, 5, (10, 20))
     changed = np.zeros((80, 50), bool)
-    assert changed_blocks(changed, (10, 20)) == []
+    assert scale.changed_blocks(changed) == []
     changed[0, 49] = changed[25, 3] = changed[79, 12] = True
-    assert changed_blocks(changed, (10, 20)) == [(0, 2, 0, 5), (3, 4, 1, 2)]
+    assert scale.changed_blocks(changed) == [(0, 2, 0, 5), (3, 4, 1, 2)]
+    middle = np.arange(9).reshape(3, 3) == 4
+    assert Enlargement((3, 3), 2, 2, (10, 20)).changed_blocks(middle) == [(0, 2, 0, 2)], "it reaches into all four"
 
 
 # ── On the screen ───────────────────────────────────────────────────────────────────────────────────────────
@@ -174,8 +177,8 @@ def assert_shows(canvas: PixelCanvas, frame: np.ndarray) -> None:
     top, end, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     assert canvas.over[top:end, left:right].all()
     shown = canvas.pixels[20 * top : 20 * end, 10 * left : 10 * right].astype(int)
-    numbers = np.arange(210 * 160).reshape(210, 160)
-    wanted = frame.reshape(-1, 3)[enlarged(numbers, shown.shape[1], shown.shape[0])]
+    numbers = np.arange(210 * 160, dtype=np.int32).reshape(210, 160)
+    wanted = frame.reshape(-1, 3)[cv2.resize(numbers, shown.shape[1::-1], interpolation=cv2.INTER_NEAREST)]
     assert abs(shown - wanted).max() <= NEARLY
 
 

@@ -229,7 +229,7 @@ class GamePicture(Plain, Widget):
             self._show(cells, half_blocks)
 
     def _show_pixels(self, cells: np.ndarray, half_blocks: bool) -> bool:
-        """Draw the picture in pixels; False where it cannot be now.
+        """Draw the picture in pixels; False if impossible now.
 
         `cells` become the half blocks beneath them.
         """
@@ -256,7 +256,7 @@ class GamePicture(Plain, Widget):
         return True
 
     def _restore_pixels(self) -> None:
-        """Draw the picture again, over the cells that were painted anew."""
+        """Draw the picture again, over newly painted cells."""
         self._restoring = False
         if self._pixel_picture and self.is_attached and self.screen.is_active:
             self._pixel_picture.forget()
@@ -264,7 +264,7 @@ class GamePicture(Plain, Widget):
 
     @property
     def _placeholders(self) -> PixelPicture | None:
-        """The picture, where its placeholders stand for the half blocks."""
+        """The picture, if its placeholders replace the half blocks."""
         pixels = self._pixel_picture
         if pixels is None or pixels.graphics is not Graphics.KITTY or not self._in_half_blocks:
             return None

@@ -1,4 +1,4 @@
-"""The game's picture in pixels, over its half blocks or in their place."""
+"""The game's picture in pixels, over or instead of half blocks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 
-from ..pixels import Graphics, Indexed, changed_blocks, enlarged, indexed, kitty_deletion, kitty_picture
+from ..pixels import Enlargement, Graphics, Indexed, kitty_deletion, kitty_picture
 
 try:
     from ..private_textual_image import MOST_CELLS, placeholders, sixels
@@ -62,11 +62,12 @@ class PixelPicture:
         terminal.pictures.add(self._number)
         self._style = Style(color=Color.from_ansi(self._number))
         self._sent: np.ndarray | None = None
-        self._painted: tuple[Region, tuple[int, int], Indexed] | None = None
+        self._enlargement: Enlargement | None = None
+        self._area = Region()
 
     def forget(self) -> None:
         """Take nothing for drawn: the cells were painted anew."""
-        self._sent = self._painted = None
+        self._sent = None
         self.covers = False
 
     def remove(self) -> None:
@@ -102,20 +103,16 @@ class PixelPicture:
             self._draw_sixels(frame, area, cell)
 
     def _draw_sixels(self, frame: np.ndarray, area: Region, cell: tuple[int, int]) -> None:
-        picture = indexed(frame)
-        size = area.width * cell[0], area.height * cell[1]
-        numbers = enlarged(picture.numbers, *size)
-        changed = np.ones(numbers.shape, dtype=bool)
-        if self._painted is not None and self._painted[:2] == (area, cell):
-            before = self._painted[2]
-            same = np.zeros((256, 256), dtype=bool)
-            same[: len(before.colours), : len(picture.colours)] = (
-                before.colours[:, None] == picture.colours[None]
-            ).all(axis=2)
-            changed = ~same[before.numbers, numbers]
-        self._painted = area, cell, Indexed(numbers, picture.colours)
+        height, width, _ = frame.shape
+        shape = (height, width), area.height, area.width, cell
+        if self._sent is None or self._enlargement is None or (self._enlargement.shape, self._area) != (shape, area):
+            self._enlargement, self._area = Enlargement(*shape), area
+            changed = np.ones((height, width), dtype=bool)
+        else:
+            changed = (frame != self._sent).any(axis=2)
+        self._sent = frame.copy()
         self.covers = True
-        for first, end, left, right in changed_blocks(changed, cell):
-            part = numbers[first * cell[1] : end * cell[1], left * cell[0] : right * cell[0]]
+        for block in self._enlargement.changed_blocks(changed):
+            first, end, left, right = block
             at = Region(area.x + left, area.y + first, right - left, end - first)
-            self._terminal.draw(sixels(Indexed(np.ascontiguousarray(part), picture.colours)), at)
+            self._terminal.draw(sixels(self._enlargement.enlarge(frame, block)), at)
