@@ -20,7 +20,21 @@ def check_terminal() -> Finding:
     if sys.stdout is None or not sys.stdout.isatty():
         return Finding(Status.OK, "stdout is not a terminal; runs print lines, as with --headless")
     columns, lines = shutil.get_terminal_size()
-    return describe_terminal((columns, lines), os.environ, plain=_is_plain())
+    return describe_terminal((columns, lines), os.environ, plain=_is_plain(), pixels=_pixels())
+
+
+def _pixels() -> str:
+    """The protocol of the terminal's pictures, or the reason for none."""
+    from ..tui.pixels import MISSING, REMEDY, ask, reason_against
+    from ..tui.screen_options import ScreenOptions
+
+    reason = reason_against(ScreenOptions(), os.environ)
+    if reason not in ("", MISSING):
+        return f"no pixels ({reason})"
+    graphics = ask(os.environ).graphics
+    if graphics is None:
+        return "no pixels (the terminal draws none)"
+    return f"no pixels: {MISSING} ({REMEDY})" if reason else f"the game in pixels ({graphics})"
 
 
 def _is_plain() -> bool:
@@ -29,11 +43,14 @@ def _is_plain() -> bool:
     return choose_look(None, False).ascii
 
 
-def describe_terminal(size: tuple[int, int], environment: Mapping[str, str], *, plain: bool) -> Finding:
+def describe_terminal(
+    size: tuple[int, int], environment: Mapping[str, str], *, plain: bool, pixels: str = ""
+) -> Finding:
     """Describe a terminal of this size and environment.
 
     Args:
         plain: its locale has ASCII alone.
+        pixels: what it draws in pixels.
     """
     (columns, lines), term = size, environment.get("TERM", "")
     problems = []
@@ -50,6 +67,7 @@ def describe_terminal(size: tuple[int, int], environment: Mapping[str, str], *, 
         problems.append(("16 colours", "export COLORTERM=truecolor if it has more, else use --theme ansi"))
     described = {0: "no colours (NO_COLOR)", 16: "16 colours", 256: "256 colours"}.get(colours, "16 million colours")
     found = f"{term or 'no TERM'}, {columns}×{lines}, {described}, {'ASCII' if plain else 'UTF-8 and braille'}"
+    found = ", ".join(filter(None, [found, pixels]))
     if not problems:
         return Finding(Status.OK, found)
     reasons = "; ".join(reason for reason, _ in problems if reason not in found)

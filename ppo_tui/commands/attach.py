@@ -18,6 +18,7 @@ from .options import (
     LATEST,
     AsciiOption,
     FpsOption,
+    PixelsOption,
     ReadonlyOption,
     RunArgument,
     ThemeOption,
@@ -41,6 +42,7 @@ def attach(
         bool, typer.Option("--take-control", help="Control the run even if another screen does.")
     ] = False,
     fps: FpsOption = None,
+    pixels: PixelsOption = None,
     theme: ThemeOption = None,
     ascii: AsciiOption = False,
 ) -> int:
@@ -52,7 +54,7 @@ def attach(
     if readonly and take_control:
         raise UsageError("--readonly and --take-control exclude each other")
     require_screen("attach", "ppo-tui ctl RUN status prints how far a run is")
-    options = screen_options(theme, ascii, fps)
+    options = screen_options(theme, ascii, fps, pixels)
     return show_run(chosen_run(run, "running"), options, readonly=readonly, take_control=take_control)
 
 

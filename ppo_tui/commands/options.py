@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import sys
@@ -192,6 +193,15 @@ ThemeOption = Annotated[
         autocompletion=completion.one_of("dark", "light", "ansi"),
     ),
 ]
+PixelsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pixels",
+        metavar="auto|on|off",
+        help="Draw the game in pixels where the terminal can (kitty, sixel); auto: not over ssh nor in tmux.",
+        autocompletion=completion.one_of("auto", "on", "off"),
+    ),
+]
 AsciiOption = Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters alone.")]
 ReadonlyOption = Annotated[bool, typer.Option("--readonly", help="Watch only: no key changes the run.")]
 LogFormatOption = Annotated[
@@ -305,17 +315,23 @@ def require_screen(command: str, hint: str) -> None:
         raise UsageError(f"{command} needs a terminal", hint=hint)
 
 
-def screen_options(theme: str | None, ascii: bool, fps: float | None) -> ScreenOptions:
+def screen_options(theme: str | None, ascii: bool, fps: float | None, pixels: str | None = None) -> ScreenOptions:
     """Check the screen's options and combine them with the user's keys.
 
     Raises:
-        UsageError: there is no such theme, or the file of the keys is not valid.
+        UsageError: there is no such theme or choice of pixels, the file of the keys is not valid, or the extra for
+            pixels is not installed.
     """
     from ..tui.screen_options import choose_screen
 
     if fps is not None and math.isnan(fps):  # no bound of an option refuses it
         raise UsageError("--fps nan: expected a number from 0 to 60")
-    return choose_screen(theme, ascii, fps)
+    options = choose_screen(theme, ascii, fps, pixels)
+    if options.pixels == "on" and importlib.util.find_spec("textual_image") is None:
+        raise UsageError(
+            "--pixels on: textual-image, which draws pixels, is not installed", hint="pip install 'ppo-tui[pixels]'"
+        )
+    return options
 
 
 def line_options(log_format: str, quiet: bool) -> LineOptions | None:

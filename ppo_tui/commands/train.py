@@ -21,6 +21,7 @@ from .options import (
     LogFormatOption,
     NameOption,
     OptionalPresetOption,
+    PixelsOption,
     QuietOption,
     ResumeModeOption,
     RunArgument,
@@ -63,6 +64,7 @@ def train(
     quiet: QuietOption = False,
     detached: DetachedOption = False,
     fps: FpsOption = None,
+    pixels: PixelsOption = None,
     theme: ThemeOption = None,
     ascii: AsciiOption = False,
     allow_import: AllowImportOption = False,
@@ -105,7 +107,7 @@ def train(
         resume=resume_mode is not None,
         screen=not headless and has_screen() and not place.by_torchrun,
     )
-    options, lines = screen_options(theme, ascii, fps), line_options(log_format, quiet)
+    options, lines = screen_options(theme, ascii, fps, pixels), line_options(log_format, quiet)
     if detached:
         return _train_detached(request, place, options)
     if place.by_torchrun:
@@ -150,6 +152,7 @@ def resume(
     detached: DetachedOption = False,
     allow_import: AllowImportOption = False,
     fps: FpsOption = None,
+    pixels: PixelsOption = None,
     theme: ThemeOption = None,
     ascii: AsciiOption = False,
 ) -> int:
@@ -157,7 +160,7 @@ def resume(
     from ..distributed.torchrun import Place
 
     overrides = overrides_of(settings, {"run.total_steps": total_steps})
-    options, lines = screen_options(theme, ascii, fps), line_options(log_format, quiet)
+    options, lines = screen_options(theme, ascii, fps, pixels), line_options(log_format, quiet)
     place = Place.here()
     screen = not headless and has_screen() and not place.by_torchrun
     if detached:

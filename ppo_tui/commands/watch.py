@@ -23,6 +23,7 @@ from .options import (
     FpsOption,
     GreedyOption,
     MaxStepsOption,
+    PixelsOption,
     PolicyArgument,
     SeedOption,
     ThemeOption,
@@ -64,6 +65,7 @@ def watch(
         typer.Option("--record", metavar="FILE.gif|.mp4", help="Record the episodes; needs no terminal."),
     ] = None,
     fps: FpsOption = None,
+    pixels: PixelsOption = None,
     side_by_side: Annotated[
         bool, typer.Option("--side-by-side", help="Begin with the untrained policy beside the checkpoint.")
     ] = False,
@@ -91,7 +93,7 @@ def watch(
         from ..sinks.recording import check_recording
 
         check_recording(record)
-    options = screen_options(theme, ascii, fps)
+    options = screen_options(theme, ascii, fps, pixels)
     from ..training.evaluation.setup import start_evaluation
 
     setup = start_evaluation(

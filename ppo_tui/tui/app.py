@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from textual import events, work
+from textual import events, on, work
 from textual.app import ScreenError, SystemCommand
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.content import Content
+from textual.driver import Driver
 from textual.errors import NoWidget
 from textual.filter import LineFilter
 from textual.geometry import Size
@@ -32,6 +33,7 @@ from .clip_player import DEFAULT_FPS
 from .controller import Controller, Messages
 from .lending import Lending
 from .palette import Palette, RunCommands
+from .pixels import Answer
 from .private_textual import ReportingApp
 from .screen_options import Look
 from .screens.card import CardScreen
@@ -52,6 +54,7 @@ from .terminal_diff import TerminalDiff
 from .theme import PlainCharacters, SafeCharacters
 from .topics import Explains, Topic
 from .view import Kind
+from .widgets.game_pixels import PixelTerminal
 
 LARGEST = Size(1000, 500)
 """The largest screen in cells; a terminal of more shows it in a corner. A stray size could take all memory."""
@@ -81,11 +84,14 @@ class Departure(enum.Enum):
     LOST = "lost"
 
 
-class Terminal(Protocol):
-    """A driver able to restore its terminal."""
+class Terminal(PixelTerminal, Protocol):
+    """A driver able to restore its terminal, and to draw pictures."""
 
     def give_back(self) -> None:
         """Give the terminal back, unless already done."""
+
+    def measure_cells(self) -> None:
+        """Look for the size of cells anew, after a resize."""
 
 
 _ACTIONS = {key.action.partition("(")[0] for key in keys.KEYS if keys.APP in key.contexts}
@@ -121,6 +127,7 @@ class PpoTuiApp(ReportingApp):
         look: theme and characters.
         keymap: the user's own keys, as `keys.load_keymap` gives them.
         messages: those of libraries and loggers, from any thread.
+        answer: the terminal's, to the question what it can draw.
 
     Attributes:
         controller: of the run on the screen: this screen's own, or another one that is visited.
@@ -149,6 +156,7 @@ class PpoTuiApp(ReportingApp):
         look: Look | None = None,
         keymap: Mapping[str, str] | None = None,
         messages: Messages | None = None,
+        answer: Answer | None = None,
     ) -> None:
         self.look = look or Look()
         chosen = theme.BY_NAME[self.look.theme]
@@ -157,6 +165,7 @@ class PpoTuiApp(ReportingApp):
         self.user_keys = dict(keymap or {})
         self.departure = Departure.LOST
         self.terminal: Terminal | None = None
+        self.answer = answer or Answer()
         self.terminal_diff = TerminalDiff()
         self._own_filters: list[LineFilter] = [SafeCharacters(), *([PlainCharacters()] if self.look.ascii else [])]
         self._clock = clock
@@ -212,6 +221,14 @@ class PpoTuiApp(ReportingApp):
     def on_resize(self) -> None:
         """Forget the painted cells: they were laid out for the old size."""
         self.terminal_diff.forget()
+        if self.terminal:
+            self.terminal.measure_cells()
+
+    @on(Driver.SignalResume)
+    def paint_anew(self) -> None:
+        """Paint the whole screen: after Ctrl+Z the terminal's is empty."""
+        self.terminal_diff.forget()
+        self.screen.refresh()
 
     def notify(
         self,

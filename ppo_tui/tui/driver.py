@@ -11,20 +11,31 @@ import termios
 
 from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Resize
+from textual.geometry import Region
 from textual.message import Message
 from textual.messages import InBandWindowResize
 
 from .app import PpoTuiApp
+from .pixels import Graphics, cell_size, kitty_deletion, without_answers
 from .private_textual import KeyReader
+from .terminal_diff import SYNC_END, SYNC_START
 
 RESTORE = "\x1b[?2004l\x1b[?7h\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l"
 """What a terminal is told at the end: no paste marks, wrapping, no mouse, its own keys, its own screen, a cursor."""
+
+_ASK_CELL = "\x1b[16t"
 
 _TICK_MILLISECONDS = 100
 
 
 class LastingDriver(LinuxDriver):
-    """Textual's driver, with the app's `TerminalDiff` in front of the terminal."""
+    """Textual's driver, with the app's `TerminalDiff` in front of the terminal.
+
+    Attributes:
+        graphics: the protocol of the terminal's pictures; None for none.
+        cell: width and height of a cell in pixels; None while unknown.
+        pictures: numbers in use by Kitty's protocol.
+    """
 
     def __init__(
         self, app: PpoTuiApp, *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
@@ -32,6 +43,10 @@ class LastingDriver(LinuxDriver):
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         self._difference = app.terminal_diff
         self._stopped = self._closed = True
+        self.graphics = app.answer.graphics
+        self.cell = app.answer.cell
+        self.pictures: set[int] = set()
+        self._typed = app.answer.typed
         app.terminal = self
 
     def start_application_mode(self) -> None:
@@ -40,6 +55,8 @@ class LastingDriver(LinuxDriver):
 
     def stop_application_mode(self) -> None:
         self._stopped = True
+        if self.graphics is Graphics.KITTY:
+            super().write("".join(map(kitty_deletion, sorted(self.pictures))))
         super().stop_application_mode()
 
     def close(self) -> None:
@@ -66,6 +83,25 @@ class LastingDriver(LinuxDriver):
         if reduced := self._difference.reduce(data):
             super().write(reduced)
 
+    def draw(self, commands: str, at: Region | None = None) -> None:
+        """Send a picture's commands; those of sixels cover cells `at`."""
+        if self._stopped:
+            return
+        move = f"\x1b[{at.y + 1};{at.x + 1}H" if at else ""
+        super().write(f"{SYNC_START}{move}{commands}{SYNC_END}")
+        if at:
+            self._difference.forget_cells(at.y + 1, at.x + 1, at.height, at.width)
+
+    def measure_cells(self) -> None:
+        """Look for the size of cells anew, after a resize.
+
+        Where only the terminal itself can tell it, it is unknown until its answer.
+        """
+        if self.graphics is Graphics.SIXEL:
+            self.cell = cell_size(self.fileno)
+            if self.cell is None:
+                super().write(_ASK_CELL)
+
     def process_message(self, message: Message) -> None:
         # The size is the system's, as any bytes may look like a report of one, and a terminal of a million lines
         # would take all memory.
@@ -89,6 +125,8 @@ class LastingDriver(LinuxDriver):
     def _read_keys(self, reader: KeyReader) -> None:
         poll = select.poll()
         poll.register(self.fileno, select.POLLIN)
+        for message in reader.feed(self._typed):
+            self.process_message(message)
         while not self.exit_event.is_set():
             messages = []
             if poll.poll(_TICK_MILLISECONDS):
@@ -98,6 +136,8 @@ class LastingDriver(LinuxDriver):
                     continue
                 if not data:
                     return
+                data, cell = without_answers(data)
+                self.cell = cell or self.cell
                 messages = reader.feed(data)
             for message in (*messages, *reader.pass_time()):
                 self.process_message(message)

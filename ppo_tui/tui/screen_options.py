@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from ..errors import UsageError, did_you_mean
 from .keys import load_keymap
 
+PIXELS = ("auto", "on", "off")
+"""Pictures in pixels: where the terminal can and is near, wherever it can, nowhere."""
+
 THEMES = ("dark", "light", "ansi")
 """The last one uses the 16 colours that the user has given the terminal."""
 
@@ -36,20 +39,26 @@ class ScreenOptions:
     Attributes:
         keymap: the user's own keys, as `load_keymap` gives them.
         fps: frames per second of the live game, 0 for none; None suits the terminal's connection.
+        pixels: one of `PIXELS`.
     """
 
     look: Look = field(default_factory=Look)
     keymap: Mapping[str, str] = field(default_factory=dict)
     fps: float | None = None
+    pixels: str = PIXELS[0]
 
 
-def choose_screen(theme: str | None, ascii: bool, fps: float | None) -> ScreenOptions:
+def choose_screen(theme: str | None, ascii: bool, fps: float | None, pixels: str | None = None) -> ScreenOptions:
     """The options of the command line, with the user's own keys.
 
     Raises:
-        UsageError: there is no such theme, or the file of the keys is not valid.
+        UsageError: there is no such theme or choice of pixels, or the file of the keys is not valid.
     """
-    return ScreenOptions(choose_look(theme, ascii), load_keymap(), fps)
+    chosen = PIXELS[0] if pixels is None else pixels
+    if chosen not in PIXELS:
+        hint = did_you_mean(chosen, PIXELS, otherwise=f"choose one of {', '.join(PIXELS)}")
+        raise UsageError(f"--pixels {chosen!r}: there is no such choice", hint=hint)
+    return ScreenOptions(choose_look(theme, ascii), load_keymap(), fps, chosen)
 
 
 def choose_look(theme: str | None, ascii: bool) -> Look:

@@ -23,6 +23,7 @@ from .app import STOP_SECONDS, Departure, PpoTuiApp
 from .clip_player import default_fps
 from .controller import Messages
 from .driver import LastingDriver
+from .pixels import Answer, ask, reason_against
 from .private_textual import Failure, forget_closed_widgets
 from .screen_options import ScreenOptions
 from .session import Session, WatchSession
@@ -63,6 +64,22 @@ def frame_rate(options: ScreenOptions) -> float:
     return default_fps(os.environ) if options.fps is None else options.fps
 
 
+def ask_for_pixels(options: ScreenOptions, messages: Messages) -> Answer:
+    """Ask the terminal for its pictures, unless pixels are unwanted.
+
+    A message says why those that were asked for are not to be had.
+    """
+    reason = reason_against(options, os.environ)
+    if not reason:
+        answer = ask(os.environ)
+        reason = "" if answer.graphics else "the terminal draws none"
+    else:
+        answer = Answer()
+    if reason and options.pixels == "on" and options.fps != 0:
+        messages.append((Kind.WARNING, f"--pixels on: {reason}; the game is drawn in characters"))
+    return answer
+
+
 def run_screen(session: Session, options: ScreenOptions | None = None) -> Outcome:
     """Show `session` until the user leaves or the run ends.
 
@@ -100,8 +117,14 @@ def _show(session: Session, options: ScreenOptions) -> tuple[Outcome, float]:
     # What is left of a lost screen complains when it is collected as garbage, which may be at any time.
     sys.unraisablehook = _log_finalizer
     messages: Messages = deque(maxlen=100)
+    answer = ask_for_pixels(options, messages)
     with _captured_logging(messages), _kept_signals(), _own_terminal(messages):
-        choices: dict[str, Any] = {"look": options.look, "keymap": options.keymap, "messages": messages}
+        choices: dict[str, Any] = {
+            "look": options.look,
+            "keymap": options.keymap,
+            "messages": messages,
+            "answer": answer,
+        }
         app = _app_class(session)(session, fps=frame_rate(options), **choices)
         if "TEXTUAL_DRIVER" not in os.environ:  # which names the one that talks to a browser
             app.driver_class = LastingDriver

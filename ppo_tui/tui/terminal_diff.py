@@ -87,6 +87,17 @@ class TerminalDiff:
         """
         self._doubtful = True
 
+    def forget_cells(self, row: int, column: int, lines: int, columns: int) -> None:
+        """Take no cell of a rectangle for known, nor the cursor.
+
+        A picture was drawn there. Rows and columns count from 1.
+        """
+        self._at = None
+        for at in range(row, row + lines):
+            cells = self._rows.get(at, [])
+            end = min(len(cells), column + columns)
+            cells[column:end] = [_UNKNOWN] * max(0, end - column)
+
     def _know_nothing(self) -> None:
         self._doubtful = False
         self._rows.clear()

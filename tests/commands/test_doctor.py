@@ -70,8 +70,8 @@ def test_versions_are_compared_as_installers_compare_them(version: str, ranges: 
     ],
 )
 def test_a_terminal_is_described_with_what_would_make_it_better(size, environment, plain, words):
-    finding = describe_terminal(size, environment, plain=plain)
-    for word in words:
+    finding = describe_terminal(size, environment, plain=plain, pixels="no pixels (the connection is ssh)")
+    for word in (*words, "no pixels (the connection is ssh)"):
         assert word in f"{finding.found} {finding.remedy}"
     assert (finding.status is Status.OK) == (not finding.remedy)
 

@@ -10,7 +10,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from ppo_tui.protocol import Event, RunFinished, RunState
-from ppo_tui.tui.app import PpoTuiApp
+from ppo_tui.tui.app import PpoTuiApp, Terminal
 from ppo_tui.tui.widgets.chart import Chart
 from ppo_tui.tui.widgets.panel import Panel
 from tests.tui.fake import FakeSession, recorded
@@ -29,10 +29,11 @@ DONE = RunFinished(state=RunState.FINISHED, exit_code=0, reason="", step=10_000_
 class Desk:
     """An app with its fake session; its clock stands until moved."""
 
-    def __init__(self, events: list[Event], **options) -> None:
+    def __init__(self, events: list[Event], terminal: Terminal | None = None, **options) -> None:
         self.now = 0.0
         self.session = FakeSession(events)
         self.app = PpoTuiApp(self.session, clock=lambda: self.now, **options)
+        self.app.terminal = terminal
         self.pilot: Pilot[None]
 
     async def say(self, *events: Event) -> None:

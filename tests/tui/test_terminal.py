@@ -31,11 +31,14 @@ LEAVES_ALTERNATE_SCREEN = b"\x1b[?1049l"
 
 
 class Terminal:
-    """A process with a terminal of its own, as a login shell has one."""
+    """A process with a terminal of its own, as a login shell has one.
 
-    def __init__(self, *command: str) -> None:
+    Its size is that in lines and columns, then in pixels, 0 where it is not told.
+    """
+
+    def __init__(self, *command: str, size: tuple[int, int, int, int] = (24, 80, 0, 0)) -> None:
         self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size))
         self.before = termios.tcgetattr(slave)
         self.slave = slave
         self.process = subprocess.Popen(

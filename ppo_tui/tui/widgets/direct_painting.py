@@ -55,7 +55,7 @@ def paint_directly(widget: Widget, pieces: Sequence[tuple[int, int, Strip]]) -> 
 
     Returns False, and paints nothing, where the widget is covered.
     """
-    if not _is_uncovered(widget):
+    if not is_uncovered(widget):
         return False
     left, top = widget.content_region.offset
     spans = PaintedSpans((top + line, left + column, strip) for line, column, strip in pieces)
@@ -66,7 +66,7 @@ def paint_directly(widget: Widget, pieces: Sequence[tuple[int, int, Strip]]) -> 
     return True
 
 
-def _is_uncovered(widget: Widget) -> bool:
+def is_uncovered(widget: Widget) -> bool:
     """Tell whether all of the widget is visible.
 
     It is not below a dialog or a notification, nor beyond the screen's end.

@@ -1,8 +1,9 @@
-"""The game's picture in half blocks; only changed cells are written."""
+"""The game's picture in half blocks or pixels; only changes are written."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from rich.color import Color
@@ -13,8 +14,13 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from ..clip_player import ClipPlayer
-from .painting import filtered, repaint
+from ..pixels import Graphics
+from .game_pixels import PixelPicture
+from .painting import filtered, is_uncovered, repaint
 from .plain import Plain
+
+if TYPE_CHECKING:
+    from ..app import PpoTuiApp
 
 EMPHASIS = 0.65
 """Share by which a shrunk pixel moves from the mean of its area towards its most salient part."""
@@ -166,6 +172,9 @@ class GamePicture(Plain, Widget):
 
     A terminal without enough colours, or whose user wants none, gets characters from dark to bright. What the network
     looks at is tinted, and the rest darkened.
+
+    Where the terminal can, the picture is drawn in pixels. In Kitty's protocol they fill placeholders, which are cells
+    like all others. Sixels lie over the half blocks; those are seen where a dialog or a notification covers a part.
     """
 
     def __init__(self, player: ClipPlayer, *, id: str | None = None) -> None:
@@ -176,6 +185,17 @@ class GamePicture(Plain, Widget):
         self._cells = np.zeros((0, 0), dtype=np.uint64)
         self._strips: list[Strip] = []
         self._in_half_blocks = True
+        self._pixel_picture: PixelPicture | None = None
+        self._restoring = False
+
+    def on_mount(self) -> None:
+        terminal = cast("PpoTuiApp", self.app).terminal
+        if terminal and terminal.graphics:
+            self._pixel_picture = PixelPicture(terminal)
+
+    def on_unmount(self) -> None:
+        if self._pixel_picture:
+            self._pixel_picture.remove()
 
     @property
     def colourful(self) -> bool:
@@ -204,7 +224,52 @@ class GamePicture(Plain, Widget):
             self._pixels[first:last] = shrinker.shrink(picture, first, last)
         gaze = self._player.gaze_map
         pixels = self._pixels if gaze is None else tinted(self._pixels, gaze)
-        self._show(half_block_cells(pixels) if half_blocks else ramp_cells(pixels), half_blocks)
+        cells = half_block_cells(pixels) if half_blocks else ramp_cells(pixels)
+        if not self._show_pixels(cells, half_blocks):
+            self._show(cells, half_blocks)
+
+    def _show_pixels(self, cells: np.ndarray, half_blocks: bool) -> bool:
+        """Draw the picture in pixels; False if impossible now.
+
+        `cells` become the half blocks beneath them.
+        """
+        pixels, picture = self._pixel_picture, self._player.picture
+        if pixels is None or picture is None:
+            return False
+        if self._cells.shape != cells.shape or not half_blocks:
+            pixels.forget()
+            return False
+        left, top = self._offset()
+        lines, columns = cells.shape
+        area = Region(left, top, columns, lines).translate(self.content_region.offset)
+        in_cells = pixels.graphics is Graphics.KITTY
+        if not pixels.fits(area, self.app.size.height) or not (in_cells or is_uncovered(self)):
+            if pixels.covers:  # whatever covers a part of it: no half of a picture stays
+                pixels.forget()
+                self._strips = []
+                self.refresh()
+            return False
+        self._cells, self._strips = cells, []
+        frame = np.broadcast_to(picture, (*picture.shape[:2], 3))
+        gaze = self._player.gaze_map
+        pixels.draw(np.ascontiguousarray(frame if gaze is None else tinted(frame, gaze)), area)
+        return True
+
+    def _restore_pixels(self) -> None:
+        """Draw the picture again, over newly painted cells."""
+        self._restoring = False
+        if self._pixel_picture and self.is_attached and self.screen.is_active:
+            self._pixel_picture.forget()
+            self._show_pixels(self._cells, self._in_half_blocks)
+
+    @property
+    def _placeholders(self) -> PixelPicture | None:
+        """The picture, if its placeholders replace the half blocks."""
+        pixels = self._pixel_picture
+        if pixels is None or pixels.graphics is not Graphics.KITTY or not self._in_half_blocks:
+            return None
+        lines, columns = self._cells.shape
+        return pixels if self.screen.is_active and pixels.fits(Region(0, 0, columns, lines), 0) else None
 
     def _show(self, cells: np.ndarray, half_blocks: bool) -> None:
         if (cells.shape, half_blocks) != (self._cells.shape, self._in_half_blocks):
@@ -229,6 +294,9 @@ class GamePicture(Plain, Widget):
 
         They may have been written past the compositor.
         """
+        if self._pixel_picture and not self._restoring:
+            self._restoring = True
+            self.call_later(self._restore_pixels)
         return [self.render_line(y).crop(crop.x, crop.right) for y in range(crop.y, crop.bottom)]
 
     def render_line(self, y: int) -> Strip:
@@ -237,11 +305,13 @@ class GamePicture(Plain, Widget):
         lines, columns = self._cells.shape
         if not 0 <= y - top < lines or left < 0:
             return Strip.blank(width, self.rich_style)
-        if not self._strips:
+        placeholders = self._placeholders
+        if placeholders is None and not self._strips:
             self._strips = [self._strip(line) for line in range(lines)]
+        strip = placeholders.strip(y - top, columns) if placeholders else self._strips[y - top]
         blank = self.rich_style
         margins = Segment(" " * left, blank), Segment(" " * (width - left - columns), blank)
-        return Strip([margins[0], *self._strips[y - top], margins[1]], width)
+        return Strip([margins[0], *strip, margins[1]], width)
 
     def notify_style_update(self) -> None:
         super().notify_style_update()

@@ -9,10 +9,13 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 try:
-    from .direct_painting import paint_directly
+    from .direct_painting import is_uncovered, paint_directly
 except ImportError:  # another version of Textual: paint through its compositor
 
     def paint_directly(widget: Widget, pieces: Sequence[tuple[int, int, Strip]]) -> bool:
+        return False
+
+    def is_uncovered(widget: Widget) -> bool:
         return False
 
 
