@@ -278,7 +278,9 @@ def chosen_run(text: str, wanted: Wanted = "any") -> RunDirectory:
 
 
 def chosen_runs(text: str) -> list[RunDirectory]:
-    """The run, or the trials of the sweep, named `text`; which is ``latest`` is said on stderr.
+    """The run, or the trials of the sweep, named `text`.
+
+    The name of the latest one is printed on stderr.
 
     Raises:
         UsageError: there is neither.

@@ -44,7 +44,7 @@ def runs(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
 ) -> None:
-    """List the runs in ./runs or another directory, newest first, with the trials of sweeps."""
+    """List the runs in a directory, newest first; sweeps with their trials."""
     from ..runs import RUNS_DIR, list_runs
     from ..runs.client import ask_runs
 

@@ -1,4 +1,4 @@
-"""The commands that a run obeys."""
+"""The commands of a run."""
 
 from __future__ import annotations
 

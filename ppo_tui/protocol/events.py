@@ -1,4 +1,4 @@
-"""The events that a run publishes."""
+"""The events of a run."""
 
 from __future__ import annotations
 

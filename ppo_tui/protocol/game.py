@@ -1,4 +1,4 @@
-"""Clips of the game, for those who watch it."""
+"""Clips of the game, for its watchers."""
 
 from __future__ import annotations
 

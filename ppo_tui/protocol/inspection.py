@@ -1,4 +1,4 @@
-"""Updates of the learner as seen from within, for those who look at them."""
+"""Updates of the learner, as seen from within."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All keys: one table for bindings, footer, help, palette and the user's keymap."""
+"""All keys: their table, their writing, the user's keymap."""
 
 from .keymap import key_name, keymap_path, load_keymap, refuse_collisions
 from .table import (

@@ -1,4 +1,4 @@
-"""The table of all keys, by the places that bind them."""
+"""The table of all keys, and the places of each."""
 
 from __future__ import annotations
 

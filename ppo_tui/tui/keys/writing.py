@@ -1,4 +1,4 @@
-"""Keys as Textual's bindings, and as the help and the palette write them."""
+"""Keys as Textual's bindings, and as the help writes them."""
 
 from __future__ import annotations
 

@@ -101,7 +101,9 @@ class HelpScreen(Dialog[None]):
 def help_text(
     keymap: Mapping[str, str], width: int, wanted: str = "", *, keys: Sequence[Key] = KEYS, ascii: bool = False
 ) -> Content:
-    """The keys with every word of `wanted`, by group; with all keys the signs as well.
+    """The keys with every word of `wanted`, by group.
+
+    After the whole table come the signs.
 
     Sentences that take more than one line of `width` cells go on below their beginning.
     """
