@@ -44,7 +44,9 @@ def runs(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
 ) -> None:
-    """List the runs in a directory, newest first; sweeps with their trials."""
+    """List the runs in a directory, newest first.
+
+    The trials of a sweep are listed as SWEEP/TRIAL."""
     from ..runs import RUNS_DIR, list_runs
     from ..runs.client import ask_runs
 

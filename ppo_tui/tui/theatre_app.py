@@ -49,7 +49,7 @@ class TheatreApp(PpoTuiApp, inherit_bindings=False):
         fps = self.controller.clip_player.fps
         self.theatre = TheatreController(session, self.controller.clock, fps=fps)
         self.theatre.messages = self.controller.messages
-        self.controller = self.theatre
+        self._own = self.controller = self.theatre
 
     def get_default_screen(self) -> Screen[None]:
         return TheatreScreen(self.theatre)

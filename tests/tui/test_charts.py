@@ -165,13 +165,13 @@ async def test_the_keys_of_its_screen_are_told_apart():
     async with desk(*recorded(30)) as it:
         await it.press("m")
         keys = it.app.screen.query_one(KeyLine).render().plain
-        for entry in ("esc Back", "← → Cursor", "+- Zoom", "< > Pan", "y Log", "o Smooth", "0 All", "tab Next"):
+        for entry in ("esc Back", "← → Move", "+- Zoom", "< > Pan", "y Log", "o Smooth", "0 All", "tab Next"):
             assert entry in keys
         assert "⏎" not in keys
         await it.press("enter")
         assert not isinstance(it.app.screen, ChartScreen)
         keys = it.app.screen.query_one(KeyLine).render().plain
-        assert "Cursor" not in keys
+        assert "← → Move" not in keys
         assert "Log" not in keys
 
 

@@ -196,7 +196,7 @@ async def test_marked_runs_are_compared_and_lie_over_the_own_return(box, tmp_pat
         assert "B•" in chosen(it), "the point stays with this screen's run"
         await it.press("left", "left")
         assert "step 2,048" in it.picture
-        assert "A beta 8" in it.picture
+        assert "A beta●8.00" in it.picture
         await it.press("0")
         await it.press("c")
         compared = [line for line in it.picture.splitlines() if "finished" in line and "│ " in line]

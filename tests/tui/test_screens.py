@@ -351,6 +351,11 @@ async def test_a_screens_own_key_leaves_it_and_another_ones_key_takes_its_place(
 # ── Lists whose items come and go ───────────────────────────────────────────────────────────────────────────
 
 
+def chosen_metric(it) -> str:
+    """The metric under the cursor."""
+    return next(line.split()[1] for line in it.text(MetricsTable).splitlines() if line.startswith("▸"))
+
+
 async def test_the_cursor_of_a_list_stays_with_its_item():
     """Checkpoints, events, metrics and the picker of metrics: newer ones move nothing that somebody looks at."""
     async with desk(*recorded(3), *map(saved, (1024, 8192, 9216)), size=(120, 40)) as it:
@@ -372,10 +377,10 @@ async def test_the_cursor_of_a_list_stays_with_its_item():
         assert it.text(Events).splitlines()[-1].strip().endswith("still more")
         await it.pilot.resize_terminal(120, 20)
         await it.press("5", "down", "down")
-        above = it.text(MetricsTable).splitlines()[1].split()[0]
+        chosen = chosen_metric(it)
         line = {"aaa/first": 1.0, "rollout/ep_rew_mean": 3.0}
         await it.say(UpdateFinished(update=40, step=40_960, metrics=line))
-        assert it.text(MetricsTable).splitlines()[1].split()[0] == above
+        assert chosen_metric(it) == chosen
         await it.press("1", "a", *"train", "down", "down")
         chosen = it.app.screen.query_one("OptionList")
         before = chosen.get_option_at_index(chosen.highlighted).id

@@ -133,7 +133,7 @@ KEYS: tuple[Key, ...] = (
         _PLACES,
     ),
     Key("down", "down,j", "move(0, 1)", "↓", contexts=_PLACES),
-    Key("left", "left,h", "move(-1, 0)", "← →", label="Cursor", contexts=_PLACES, footers=(CHART,)),
+    Key("left", "left,h", "move(-1, 0)", "← →", label="Move", contexts=_PLACES, footers=(CHART,)),
     Key("right", "right,l", "move(1, 0)", "→", contexts=_PLACES),
     Key("page-up", "pageup", "page(-1)", "⇞⇟", "Move by a page; home and end: to the ends.", "", "Panels", _PLACES),
     Key("page-down", "pagedown", "page(1)", "⇟", contexts=_PLACES),

@@ -14,7 +14,7 @@ from ..controller import Controller
 from ..topics import GAME_TOPICS, Explains, Topic
 from ..widgets.game import Game
 from ..widgets.key_line import KeyLine
-from ..widgets.mosaic import Mosaic, Tile
+from ..widgets.mosaic import Mosaic, MosaicTile
 from .once import Page
 
 MOSAIC_SIZE = (120, 40)
@@ -90,6 +90,6 @@ class GameScreen(Explains, Page[None]):
     def on_game_zoomed(self) -> None:
         self.dismiss()
 
-    async def on_tile_chosen(self, message: Tile.Chosen) -> None:
+    async def on_mosaic_tile_chosen(self, message: MosaicTile.Chosen) -> None:
         self._controller.clip_player.env = message.env
         await self.action_mosaic()

@@ -72,6 +72,7 @@ class MetricsTable(Panel):
         heading = "".join(f"{word:>{_NUMBERS}}" for word in _COLUMNS[:numbers])
         lines = [fit(Content.assemble((f"  {'metric':<{longest}}{heading}", "$quiet")), width)]
         cursor = self._cursor(names)
+        self._chosen = names[cursor]
         lowest = max(0, min(cursor, len(names) - height + 1))
         self._first = min(lowest, max(cursor - height + 2, self._first))
         lines += [

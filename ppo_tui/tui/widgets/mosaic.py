@@ -22,7 +22,7 @@ TILE = (29, 14)
 MOST_TILES = 16
 
 
-class Tile(Container):
+class MosaicTile(Container):
     """One environment: its picture, or the bars of its observation."""
 
     class Chosen(Message):
@@ -100,7 +100,7 @@ class Mosaic(Container):
         self._controller.players = [main, *players]
         main.beside = tuple(env for env in envs if env != main.env)
         self.styles.grid_size_columns, self.styles.grid_size_rows = columns, lines
-        await self.mount_all([Tile(self._controller, player) for player in players])
+        await self.mount_all([MosaicTile(self._controller, player) for player in players])
 
     def leave(self) -> None:
         """Watch the chosen environment alone."""
@@ -108,8 +108,8 @@ class Mosaic(Container):
         self._controller.players, main.beside = [main], ()
 
     @property
-    def tiles(self) -> list[Tile]:
-        return [child for child in self.children if isinstance(child, Tile)]
+    def tiles(self) -> list[MosaicTile]:
+        return [child for child in self.children if isinstance(child, MosaicTile)]
 
     @property
     def to_be_seen(self) -> bool:
