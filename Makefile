@@ -53,7 +53,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # The tools of a developer, what is optional, and the programs that the tests compare with.
 $(TEST_STAMP): $(STAMP)
-	$(INSTALL) -e ".[dev,docs,report,export,serve,sweep,wandb,mlflow,peers]"
+	$(INSTALL) -e ".[dev,docs,report,export,pixels,serve,sweep,wandb,mlflow,peers]"
 	touch $@
 
 $(BENCH_STAMP): $(STAMP)
