@@ -82,14 +82,15 @@ def run(tmp_path) -> RunDirectory:
 
 def test_the_record_holds_every_durable_event_and_valid_json_only(run):
     log = EventLog(run)
-    events = [STARTED, update(1, **{"train/explained_variance": float("nan")}), FINISHED]
+    episode = EpisodeFinished(env=0, episode_return=9.0, length=9, step=9)
+    events = [STARTED, episode, update(1, **{"train/explained_variance": float("nan")}), FINISHED]
     log.emit(RolloutProgress(step=1, update=1, t=1, length=2, fps=0.0))
     for event in events:
         log.emit(event)
-    log.emit(EpisodeFinished(env=0, episode_return=9.0, length=9, step=9))
+    log.emit(episode)  # too late
     log.close()
     written = [decode_event(line) for line in run.events.read_bytes().splitlines()]
-    assert [type(event) for event in written] == [RunStarted, UpdateFinished, RunFinished, EpisodeFinished]
+    assert [type(event) for event in written] == [RunStarted, EpisodeFinished, UpdateFinished, RunFinished]
     metrics = json.loads(run.metrics.read_text(), parse_constant=pytest.fail)
     assert metrics["train/explained_variance"] is None
     facts = run.read()

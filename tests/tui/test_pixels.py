@@ -202,7 +202,7 @@ async def test_sixels_lie_over_the_half_blocks_and_never_in_part():
             assert canvas.display == it.picture
             await it.press("escape")
             assert_shows(canvas, pong(2))
-        it.app.notify("a notification that lies above the game " * 40)
+        it.app.notify("a notification that lies above the game " * 60)
         await it.pilot.pause()
         for _ in range(3):
             await play(it)

@@ -40,6 +40,7 @@ class Terminal:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size))
         self.before = termios.tcgetattr(slave)
+        sized_by_terminal = {name: text for name, text in os.environ.items() if name not in ("COLUMNS", "LINES")}
         self.slave = slave
         self.process = subprocess.Popen(
             [sys.executable, *command],
@@ -47,7 +48,7 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT)},
+            env={**sized_by_terminal, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT)},
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )

@@ -259,7 +259,8 @@ class GamePicture(Plain, Widget):
         """Draw the picture again, over newly painted cells."""
         self._restoring = False
         if self._pixel_picture and self.is_attached and self.screen.is_active:
-            self._pixel_picture.forget()
+            if is_uncovered(self):  # what covers it makes half blocks of the whole picture
+                self._pixel_picture.forget()
             self._show_pixels(self._cells, self._in_half_blocks)
 
     @property
