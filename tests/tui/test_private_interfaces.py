@@ -108,7 +108,7 @@ async def test_pages_that_were_closed_leave_no_lines_in_memory():
                 await it.press("ctrl+p", "escape")
             forget_closed_widgets()
             counts.append(lines_in_memory())
-    assert counts[-1] <= 1.1 * counts[1], counts  # the first pages fill caches of their own
+    assert counts[-1] <= 1.1 * max(counts[:2]), counts  # the first pages fill caches of their own
 
 
 @pytest.mark.parametrize("other", [None, object])
