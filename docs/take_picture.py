@@ -29,6 +29,8 @@ SHOTS: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {
     "chart": ((120, 40), ("1", "enter", "left")),
     "settings": ((120, 40), ("e", "down", "plus", "plus")),
     "game": ((120, 40), ("V", "enter")),
+    "card": ((120, 40), ("i", "right", "right")),
+    "microscope": ((200, 60), ("x",)),
 }
 """Name → size in cells, and the keys to press first; each begins on the main screen."""
 
@@ -48,7 +50,7 @@ async def _run(prepared: PreparedRun, updates: int) -> dict[str, str]:
             for key in keys:
                 await pilot.press(key)
             await pilot.pause(4.0)
-            title = f"ppo-tui --preset {prepared.directory.name.partition('-20')[0]}"
+            title = f"ppo-tui --preset {prepared.directory.name}"
             pictures[name] = app.export_screenshot(title=title)
             while len(app.screen_stack) > 1:
                 app.pop_screen()
