@@ -7,7 +7,7 @@ from .alarms import ALARMS
 from .card import Explanation, Facts, Healthy
 
 _RATE = "optim.learning_rate"
-_LOOK, _CRITIC = "mathematics.md#what-to-look-at", "mathematics.md#the-critic"
+_CRITIC = "mathematics.md#the-critic"
 
 
 def _full_steps(facts: Facts) -> bool:

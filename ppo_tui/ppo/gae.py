@@ -40,9 +40,7 @@ def gae(
     Returns:
         The advantages Âₜ and the returns Âₜ + V(sₜ), the critic's targets, both `[T, N]`.
     """
-    next_values = torch.cat([values[1:], last_values.unsqueeze(0)])  # [T, N]
-    next_values = torch.where(truncations, final_values, next_values).masked_fill(terminations, 0.0)
-    deltas = rewards + gamma * next_values - values  # [T, N]
+    deltas = one_step_errors(rewards, values, terminations, truncations, last_values, final_values, gamma=gamma)
     episode_ends = terminations | truncations
     decays = torch.full_like(deltas, gamma * gae_lambda).masked_fill_(episode_ends, 0.0)  # [T, N]
 
@@ -53,3 +51,22 @@ def gae(
         backwards.append(running)
     advantages = torch.stack(backwards[::-1])
     return advantages, advantages + values
+
+
+def one_step_errors(
+    rewards: Tensor,
+    values: Tensor,
+    terminations: Tensor,
+    truncations: Tensor,
+    last_values: Tensor,
+    final_values: Tensor,
+    *,
+    gamma: float,
+) -> Tensor:
+    """The one-step errors δₜ of `gae`, from its arguments.
+
+    `[T, N]`; without N, of one environment, `[T]`.
+    """
+    next_values = torch.cat([values[1:], last_values.unsqueeze(0)])
+    next_values = torch.where(truncations, final_values, next_values).masked_fill(terminations, 0.0)
+    return rewards + gamma * next_values - values

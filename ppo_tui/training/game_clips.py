@@ -16,6 +16,7 @@ import torch
 from ..errors import WorkerError
 from ..pictures import PictureEncoder
 from ..ppo import ActorCritic, Categorical, DiagonalGaussian, Minibatch, RolloutBuffer
+from ..ppo.gae import one_step_errors
 from ..ppo.recurrent import RecurrentContext
 from ..protocol import WATCH_SECONDS, Event, GameClip, GameFrame, Gaze, WatchGame
 from ..workers import WorkerPool
@@ -133,11 +134,18 @@ class ClipEncoder:
         V(s′) is 0 after a termination, and that of the final observation after a truncation. None without it.
         """
         rollout = self._rollout
-        next_values = torch.cat([rollout.values[1:, env], rollout.last_values[env : env + 1]])
-        ended = rollout.terminations[:, env] | rollout.truncations[:, env]
-        next_values = torch.where(ended, rollout.final_values[:, env], next_values)
-        next_values = torch.where(rollout.terminations[:, env], 0.0, next_values)
-        advantages = rollout.rewards[:, env].to(next_values) + gamma * next_values - rollout.values[:, env]
+        terminations, truncations = rollout.terminations[:, env], rollout.truncations[:, env]
+        ended = terminations | truncations
+        values = rollout.values[:, env]
+        advantages = one_step_errors(
+            rollout.rewards[:, env].to(values),
+            values,
+            terminations,
+            truncations,
+            rollout.last_values[env],
+            rollout.final_values[:, env],
+            gamma=gamma,
+        )
         known = ended | (torch.arange(len(ended)) + 1 < (len(ended) + 1 if valued is None else valued))
         return [
             number if told else None
@@ -298,18 +306,19 @@ class GameClips:
         Args:
             envs: those of the pool that wait for the actions of step `t`.
         """
-        watched, now = self._watched, self._clock()
-        env = watched.envs[0] if watched is not None and len(watched.envs) == 1 else -1
-        if watched is None or not envs.start <= env < envs.stop:
+        watched = self._watched
+        if watched is None or len(watched.envs) != 1 or not envs.start <= watched.envs[0] < envs.stop:
             return
+        now = self._clock()
         if now < self._supplied_until or self._watched_at(now) is None:
             return
         if not self._drafts:
             self._begin_recording(watched, now, t)
             return
-        (draft,) = self._drafts if len(self._drafts) == 1 else (None,)
-        enough = watched.fps * FIRST_SECONDS
-        if draft is None or draft.env != env or len(draft.frames) + t - draft.first_step < enough:
+        draft, enough = self._drafts[0], watched.fps * FIRST_SECONDS
+        if len(self._drafts) > 1 or draft.env != watched.envs[0]:
+            return
+        if len(draft.frames) + t - draft.first_step < enough:
             return
         recorded, draft.first_step = self._fetch(draft, stop=False), t
         if recorded is None:

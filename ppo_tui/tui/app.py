@@ -330,10 +330,10 @@ class PpoTuiApp(ReportingApp):
         if action == "explain":
             return isinstance(self.screen, Explains)
         if action == "draft_advice":
-            return bool(self.controller.advice) and session.can_steer and not finished
+            return bool(self.controller.advice) and self.controller.can_steer
         if action == "take_control":
             return session.live and not (session.owns_run or session.can_steer or session.only_watches)
-        if action in _NEED_A_LIVE_RUN and (finished or not session.can_steer):
+        if action in _NEED_A_LIVE_RUN and not self.controller.can_steer:
             return None
         return True
 

@@ -35,6 +35,8 @@ from .view import Kind, RunView
 
 _RENEW_SECONDS = WATCH_SECONDS / 3
 
+READ_ONLY = "read-only: this screen only watches"
+
 Messages = deque[tuple[Kind, str]]
 """Messages of libraries and loggers, from any thread."""
 
@@ -180,10 +182,15 @@ class Controller:
         """
         if self.session.is_record or self.view.configured("run.algorithm") == "a3c":
             return False
-        return True if self.session.can_steer and not self.view.finished else None
+        return True if self.can_steer else None
 
     def step_minibatch(self) -> None:
         self._send(StepMinibatches(), "one minibatch")
+
+    @property
+    def can_steer(self) -> bool:
+        """Whether the run goes on and obeys this screen."""
+        return self.session.can_steer and not self.view.finished
 
     @property
     def unsteerable(self) -> str:
@@ -191,7 +198,7 @@ class Controller:
         if self.view.finished:
             return "the run has ended: nothing can be applied"
         if self.session.only_watches:
-            return "read-only: this screen only watches"
+            return READ_ONLY
         # A screen has no state yet while it connects; one of a record, or that plays a checkpoint, has no run to steer.
         if self.session.can_steer or not (self.session.status and self.session.can_detach):
             return ""

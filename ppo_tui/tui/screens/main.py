@@ -189,8 +189,7 @@ class MainScreen(Explains, ChartActions, Screen[None]):
         if action == "watch":
             return self._controller.can_be_watched
         if action == "nudge":
-            obeyed = self._controller.session.can_steer and not self._controller.view.finished
-            return (True if obeyed else None) if self._panel == "settings" else False
+            return (True if self._controller.can_steer else None) if self._panel == "settings" else False
         return True
 
     def action_move(self, across: int, down: int) -> None:

@@ -27,7 +27,7 @@ from ...runs.registry import DAMAGED, PAUSED
 from ...text import one_line
 from .. import keys, run_actions
 from ..chart_view import ChartView
-from ..controller import Controller
+from ..controller import READ_ONLY, Controller
 from ..run_actions import Curves
 from ..run_list import SORTINGS, Columns, Item, Sweep, arrange, describe_sweep, is_run, key_of, run_row, sweep_row
 from ..session import Session
@@ -41,8 +41,6 @@ REFRESH_SECONDS = 5.0
 
 _SHOW_SECONDS = 0.5
 """Least time between two fillings of the list while metrics are being read."""
-
-_READ_ONLY = "read-only: this screen only watches"
 
 
 class RunsScreen(ChartActions, ListScreen[Item]):
@@ -427,7 +425,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
     def _run_to_change(self, verb: str) -> RunSummary | None:
         """The chosen run if this screen may change it; else notify."""
         if self.controller.session.only_watches:
-            self.app.notify(_READ_ONLY, timeout=4)
+            self.app.notify(READ_ONLY, timeout=4)
             return None
         if (run := self._run()) is not None and self._is_own(run.path):
             self.app.notify(f"this screen shows {one_line(run.name)}: leave it with q to {verb} it", timeout=4)
