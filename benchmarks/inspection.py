@@ -2,7 +2,7 @@
 
 Updates are looked at and not, in turn, in one run.
 
-``python benchmarks/inspection.py [PRESET…]`` prints the milliseconds of learning an update, with and without.
+``python -m benchmarks.inspection [PRESET…]`` prints the milliseconds of learning an update, with and without.
 """
 
 from __future__ import annotations
