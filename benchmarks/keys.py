@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.effort import Effort
 from benchmarks.screen import TIMEOUT_SECONDS, update_times
 from benchmarks.terminal import Terminal
+from ppo_tui.tui.keys.table import KEYS
 
 PRESSES = 100
 """Number of presses of each kind."""
@@ -21,7 +22,7 @@ PRESSES = 100
 PANELS, CHOSEN = "31", "┏"
 """Keys that choose a panel, and the corner of the chosen panel's border."""
 
-PAGE, PAGE_SHOWN, PAGE_LEFT = "?", "Pause, or go on", "q"
+PAGE, PAGE_SHOWN, PAGE_LEFT = "?", next(key.help for key in KEYS if key.id == "pause"), "q"
 """A key that opens a page, a text on it, and the key that closes it: the heaviest work of a key."""
 
 PAUSE_SECONDS = 0.15
