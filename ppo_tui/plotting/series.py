@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -203,33 +203,30 @@ def read_metrics(source: Path | Iterable[bytes]) -> dict[str, Series]:
     return curves
 
 
-def bucketed(
-    values: FloatArray, count: int, reduce: Callable[[FloatArray, npt.NDArray[np.intp]], FloatArray]
-) -> FloatArray:
-    """Reduce runs of neighbouring values: [min(len, count)].
+def bucket_starts(length: int, count: int) -> npt.NDArray[np.intp]:
+    """Where at most `count` even runs of `length` neighbours begin: [min(length, count)].
 
-    `reduce` does as ``np.add.reduceat``, on at most `count` runs.
+    For ``np.add.reduceat`` and its like.
     """
-    starts = np.unique(np.linspace(0, len(values), min(count, len(values)), endpoint=False).astype(np.intp))
-    return reduce(values, starts)
+    count = min(count, length)
+    return np.arange(count) * length // max(count, 1)
 
 
 def bucket_means(values: FloatArray, count: int) -> FloatArray:
-    """Means of at most `count` runs of neighbours.
+    """Means of at most `count` runs of neighbours: [min(len, count)].
 
     Only finite values count; NaN where there are none.
     """
-    if not len(values):
-        return values
-    return _means(values, lambda array: bucketed(array, count, np.add.reduceat))
+    return _means(values, bucket_starts(len(values), count)) if len(values) else values
 
 
-def _means(values: FloatArray, sums_of: Callable[[FloatArray], FloatArray]) -> FloatArray:
+def _means(values: FloatArray, starts: npt.NDArray[np.intp]) -> FloatArray:
+    """Means of the finite values of each run: [starts]."""
     finite = np.isfinite(values)
     with np.errstate(invalid="ignore", over="ignore"):
-        sums = sums_of(np.where(finite, values, 0.0))
-        counts = sums_of(finite.astype(np.float64))
-        return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+        sums = np.add.reduceat(np.where(finite, values, 0.0), starts)
+    counts = np.add.reduceat(finite, starts, dtype=np.intp)
+    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
 
 
 def smoothed(
@@ -258,7 +255,7 @@ def smoothed(
     # Runs further before the window than its width have no weight any more.
     begin = max(0, first // size - count) * size
     starts = np.arange(0, last - begin, size)
-    means = _means(values[begin:last], lambda array: np.add.reduceat(array, starts))
+    means = _means(values[begin:last], starts)
     averages = _average(means, share * _coarse(-(-(last - first) // size)))
     # The end of a run of neighbours is where its mean is known.
     ends = np.append(starts[1:], last - begin) - 1

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..config.schedules import EFFECTIVE_METRICS
 from ..expectations import MEAN_RETURN
-from ..plotting.series import FloatArray, Series, bucketed, extent_of, smoothed
+from ..plotting.series import FloatArray, Series, bucket_starts, extent_of, smoothed
 from .record import RunRecord
 
 if TYPE_CHECKING:
@@ -268,11 +268,9 @@ def _tag(index: int) -> str:
 
 def _decimated(steps: FloatArray, values: FloatArray, points: int) -> tuple[FloatArray, Float32Array, Float32Array]:
     """Reduce to `points` steps with the lowest and highest value near each."""
-    return (
-        bucketed(steps, points, np.maximum.reduceat),
-        _short(bucketed(values, points, np.fmin.reduceat)),
-        _short(bucketed(values, points, np.fmax.reduceat)),
-    )
+    starts = bucket_starts(len(steps), points)
+    lowest, highest = np.fmin.reduceat(values, starts), np.fmax.reduceat(values, starts)
+    return np.maximum.reduceat(steps, starts), _short(lowest), _short(highest)
 
 
 def _short(values: FloatArray) -> Float32Array:

@@ -55,6 +55,7 @@ class HelpScreen(Dialog[None]):
         self._text = Static(help_text(keymap, _WIDTH, keys=keys, ascii=ascii), id="help-text")
         self._scroll = VerticalScroll(self._text)
         self._filter = FilterLine("keys")
+        self._shown = (_WIDTH, "")
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog -tall") as box:
@@ -95,7 +96,10 @@ class HelpScreen(Dialog[None]):
 
     def _renew(self) -> None:
         width = max(_TEXT_AT + 20, self._scroll.scrollable_content_region.width)
-        self._text.update(help_text(self._keymap, width, self._filter.value, keys=self._keys, ascii=self._ascii))
+        wanted = (width, self._filter.value)
+        if wanted != self._shown:  # laying all lines out again would delay the answer to the key
+            self._shown = wanted
+            self._text.update(help_text(self._keymap, *wanted, keys=self._keys, ascii=self._ascii))
 
 
 def help_text(
