@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import enum
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import singledispatchmethod
 from typing import Any
@@ -18,7 +16,6 @@ from ..plotting.marks import Mark, MarkKind
 from ..plotting.series import LIVE_POINTS, Sample, Series
 from ..protocol import (
     Alarm,
-    Cause,
     CheckpointSaved,
     CommandRefused,
     Course,
@@ -45,60 +42,10 @@ from ..protocol import (
 )
 from ..sinks.wording import describe, describe_best, describe_change
 from ..text import one_line
+from .history import History
 from .inspections import Inspections
+from .log_entries import Kind, LogEntry
 from .session.base import HistoryRestarted
-
-
-class History:
-    """The edits of a run, in the order of their taking effect.
-
-    Attributes:
-        applied: every change on the present branch of the run; going back to a checkpoint takes later ones away.
-        undoable, redoable: edits, the one whose turn is next at the end.
-    """
-
-    def __init__(self, changes: Iterable[SettingChanged] = ()) -> None:
-        self.applied: list[SettingChanged] = []
-        self.undoable: list[SettingChanged] = []
-        self.redoable: list[SettingChanged] = []
-        for change in changes:
-            self.apply(change)
-
-    def apply(self, change: SettingChanged) -> None:
-        """Fold in a change.
-
-        One that undoes or redoes several edits of its setting at once counts for all of them.
-        """
-        self.applied.append(change)
-        if change.cause is Cause.UNDO:
-            _move(self.undoable, self.redoable, change.key, lambda edit: edit.old == change.new)
-        elif change.cause is Cause.REDO:
-            _move(self.redoable, self.undoable, change.key, lambda edit: edit.new == change.new)
-        else:
-            self.undoable.append(change)
-            self.redoable.clear()
-
-    def rewind(self, update: int) -> list[SettingChanged]:
-        """Forget changes after `update`, and return them, newest first."""
-        kept = [change for change in self.applied if change.update <= update]
-        gone = [change for change in reversed(self.applied) if change.update > update]
-        self.__init__(kept)
-        return gone
-
-
-def _move(
-    source: list[SettingChanged], target: list[SettingChanged], key: str, is_last: Callable[[SettingChanged], bool]
-) -> None:
-    """Move the edits of `key` from the end of `source` to `target`.
-
-    It moves those up to the one that `is_last`; just one if none is.
-    """
-    newest_first = [edit for edit in reversed(source) if edit.key == key]
-    count = next((number for number, edit in enumerate(newest_first, start=1) if is_last(edit)), 1)
-    for edit in newest_first[:count]:
-        source.remove(edit)
-        target.append(edit)
-
 
 EPISODE_RETURNS = "episode/return"
 """The series of the returns of single episodes; all others are keys of the metrics."""
@@ -115,37 +62,6 @@ _WINDOW = 100
 
 _LOG_LENGTH = 1_000
 _RATE_UPDATES = 20
-
-
-class Kind(enum.Enum):
-    """The subject of a line of the log."""
-
-    STATE = "state"
-    EPISODE = "episode"
-    CHECKPOINT = "checkpoint"
-    REWIND = "rewind"
-    EVALUATION = "evaluation"
-    EDIT = "edit"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True)
-class LogEntry:
-    """One line of the log.
-
-    Attributes:
-        elapsed: seconds of the run.
-        topic: the key of its explanation, where its kind does not tell.
-        slot: of lines with the same one only the newest is kept; empty for a line that stays.
-    """
-
-    elapsed: float
-    kind: Kind
-    text: str
-    topic: str = ""
-    slot: str = ""
 
 
 @dataclass(frozen=True)
