@@ -45,6 +45,7 @@ from ..text import one_line
 from .history import History
 from .inspections import Inspections
 from .log_entries import Kind, LogEntry
+from .pace import Pace
 from .session.base import HistoryRestarted
 
 EPISODE_RETURNS = "episode/return"
@@ -61,7 +62,6 @@ _WINDOW = 100
 """Episodes in the mean return, as in the metrics of an update."""
 
 _LOG_LENGTH = 1_000
-_RATE_UPDATES = 20
 
 
 @dataclass(frozen=True)
@@ -122,14 +122,11 @@ class RunView:
         self.checkpoints: list[Checkpoint] = []
         self.log: deque[LogEntry] = deque(maxlen=_LOG_LENGTH)
         self.version = self.logged = 0
-        self._paused_since: float | None = None
-        self._paused_seconds = 0.0
         self._stated_at = 0.0  # the time of the newest change of the state
-        self._began: tuple[int, float] | None = None  # (step, seconds at work) when this process began to train
         self._learning_since: float | None = None
         self._window: deque[EpisodeFinished] = deque(maxlen=_WINDOW)
         self._window_whole = True  # whether no episode of the window is missing, as after going back
-        self._pace: deque[tuple[int, float]] = deque(maxlen=_RATE_UPDATES + 1)  # (step, seconds at work)
+        self._pace = Pace()
 
     def apply(self, event: Event) -> None:
         """Fold in one event. Unknown types are ignored."""
@@ -183,19 +180,9 @@ class RunView:
     @property
     def fps(self) -> float:
         """Environment steps per second over the last updates, pauses left out."""
-        if len(self._pace) >= 2:
-            (step, seconds), (last_step, last_seconds) = self._pace[0], self._pace[-1]
-            if last_seconds > seconds:
-                return (last_step - step) / (last_seconds - seconds)
-        return (self.rollout.fps if self.rollout else 0.0) or self._first_pace
-
-    @property
-    def _first_pace(self) -> float:
-        """Steps per second since the training began, before the first update."""
-        if self._began is None:
-            return 0.0
-        (step, seconds), now = self._began, self.elapsed - self._paused_seconds
-        return max(0, self.step - step) / (now - seconds) if now > seconds else 0.0
+        if (fps := self._pace.fps) is not None:
+            return fps
+        return (self.rollout.fps if self.rollout else 0.0) or self._pace.first_fps(self.step, self.elapsed)
 
     @property
     def first_update_left(self) -> float | None:
@@ -203,13 +190,13 @@ class RunView:
 
         During the rollout it is the rest of the rollout: how long the learner takes shows once it learns.
         """
-        if self._began is None or self._pace:
+        if not self._pace.in_first_update:
             return None
         if (learning := self.learning) and self._learning_since is not None:
             done = (learning.epoch - 1) * learning.minibatches + learning.minibatch
             seconds = self.elapsed - self._learning_since
             return seconds * (learning.epochs * learning.minibatches - done) / max(1, done - 1)
-        rollout, pace = self.rollout, self._first_pace
+        rollout, pace = self.rollout, self._pace.first_fps(self.step, self.elapsed)
         if rollout is None or self.started is None or pace <= 0:
             return None
         return (rollout.length - rollout.t) * self.started.num_envs / pace
@@ -266,8 +253,7 @@ class RunView:
         self.started = event
         self.alarms.clear()
         self.finished = None  # a run resumed after its end begins once more
-        self._began = None
-        self._pace.clear()
+        self._pace.forget()
         for key, field in LIVE_FIELDS.items():
             section, _, name = key.partition(".")
             if name in (table := event.config.get(section, {})) or field.live.optional:
@@ -275,10 +261,10 @@ class RunView:
 
     @_on.register
     def _(self, event: StateChanged) -> None:
-        self._keep_pause(event.state, event.elapsed)
+        self._pace.enter(event.state, event.elapsed)
         self._enter(event.state, event.reason, event)
-        if event.state is RunState.TRAINING and self._began is None:
-            self._began = self.step, event.elapsed - self._paused_seconds
+        if event.state is RunState.TRAINING:
+            self._pace.begin(self.step, event.elapsed)
         self._write(event, Kind.STATE)
 
     def _enter(self, state: RunState, reason: str, event: Event) -> None:
@@ -290,12 +276,6 @@ class RunView:
             return
         self._enter(RunState.STARTING, "", event)
         self.starting, self.finished = event, None
-
-    def _keep_pause(self, state: RunState, elapsed: float) -> None:
-        """Count the seconds between entering and leaving the paused state."""
-        if self._paused_since is not None:
-            self._paused_seconds += elapsed - self._paused_since
-        self._paused_since = elapsed if state is RunState.PAUSED else None
 
     @_on.register
     def _(self, event: RolloutProgress) -> None:
@@ -347,7 +327,7 @@ class RunView:
             setting = EFFECTIVE_METRICS.get(key)
             if setting in self.settings and value is not None:
                 self.settings[setting] = value
-        self._pace.append((event.step, event.elapsed - self._paused_seconds))
+        self._pace.add(event.step, event.elapsed)
 
     @_on.register
     def _(self, event: UpdateInspected) -> None:
@@ -394,7 +374,7 @@ class RunView:
         self.alarms.clear()
         self.rollout = self.learning = None
         self.inspections.rewind(event.update)
-        self._pace.clear()
+        self._pace.restart()
         while self._window and self._window[-1].step > event.step:
             self._window.pop()
             self._window_whole = False
@@ -421,7 +401,7 @@ class RunView:
 
     @_on.register
     def _(self, event: RunFinished) -> None:
-        self._keep_pause(event.state, event.elapsed)
+        self._pace.enter(event.state, event.elapsed)
         self.finished = event
         self._enter(event.state, event.reason, event)
         self.step, self.update = event.step, event.update  # what was collected since is lost with its rollout
