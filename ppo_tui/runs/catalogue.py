@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .directory import RUNS_DIR, RunDirectory
+from .creation import RUNS_DIR
+from .directory import RunDirectory
 from .progress import Point, Progress
 from .registry import Place, RunSummary, in_order, run_places, summarise_at
 

@@ -12,8 +12,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,9 +23,8 @@ from ..config.presets import MAX_PRESET_BYTES, parse_preset
 from ..directories import Directory
 from ..errors import UsageError
 from ..files import RefusedFileError, decode_text
-from ..text import printable
+from .creation import ANOTHER, RUNS_DIR, git_commit, make_numbered, refuse_unless_free, unusable
 from .entries import (
-    AS_GOOD_AS_NOTHING,
     CHECKPOINTS,
     CONFIG_FILE,
     EVENTS_FILE,
@@ -42,11 +39,8 @@ from .entries import (
     remove_unfinished,
 )
 from .facts import JSON_FILE, Facts, read_facts
-from .lock import DirectoryLock, is_locked, pid_in
+from .lock import DirectoryLock, holder_of, last_holder_of
 from .watch import DirectoryWatch
-
-RUNS_DIR = Path("runs")
-"""Parent of the run directories that are not named explicitly."""
 
 
 class RunDirectory:
@@ -81,18 +75,18 @@ class RunDirectory:
         """
         check_name(name)
         if path is None and name is None:
-            run_dir = cls(_make_numbered(label))
+            run_dir = cls(make_numbered(label))
             run_dir._is_made = True
             return run_dir
         run_dir = cls(path or RUNS_DIR / str(name))
         try:
             with run_dir.opened() as directory:
-                run_dir._refuse_unless_free(directory)
+                refuse_unless_free(directory, run_dir.path)
         except FileNotFoundError:
             if run_dir.path.is_symlink():
-                raise UsageError(f"{run_dir.path} is a link that leads nowhere", hint=_ANOTHER) from None
+                raise UsageError(f"{run_dir.path} is a link that leads nowhere", hint=ANOTHER) from None
         except (OSError, ValueError) as error:
-            raise _unusable(run_dir.path, error) from None
+            raise unusable(run_dir.path, error) from None
         return run_dir
 
     @classmethod
@@ -132,7 +126,7 @@ class RunDirectory:
                 env=config.env.id,
                 total_steps=config.planned_steps,
                 started=time.time(),
-                git=_git_commit(),
+                git=git_commit(),
                 config_sha256=hashlib.sha256(text).hexdigest(),
             )
             run_dir._write(CONFIG_FILE, text)
@@ -142,7 +136,7 @@ class RunDirectory:
             raise
         except (OSError, ValueError) as error:
             run_dir._give_up()
-            raise _unusable(run_dir.path, error) from None
+            raise unusable(run_dir.path, error) from None
         return run_dir
 
     def _give_up(self) -> None:
@@ -245,10 +239,10 @@ class RunDirectory:
         try:
             refuse_strangers(directory)
             if new:
-                self._refuse_unless_free(directory)
+                refuse_unless_free(directory, self.path)
             self._lock.acquire(directory)
             if new:  # a run may have come and gone before the lock was taken
-                self._refuse_unless_free(directory)
+                refuse_unless_free(directory, self.path)
             remove_unfinished(directory)
         except BaseException as error:
             self._lock.release()
@@ -280,15 +274,11 @@ class RunDirectory:
     def holder(self) -> int | None:
         """Pid of the process with the lock, or None; 0 if unknown."""
         with contextlib.suppress(OSError), self.opened() as directory:
-            if is_locked(directory, LOCK_FILE):
-                return self._pid(directory)
+            return holder_of(directory)
         return None
 
-    def _pid(self, directory: Directory) -> int:
-        return pid_in(directory, LOCK_FILE) or read_facts(directory).values.get("pid") or 0
-
     def _in_use(self, directory: Directory) -> UsageError:
-        pid = self._pid(directory)
+        pid = last_holder_of(directory)
         return UsageError(
             f"{self.path} is in use by " + (f"pid {pid}" if pid else "another process"),
             hint=f"attach to it: ppo-tui attach {self.path}; or choose another --name or --run-dir",
@@ -304,21 +294,6 @@ class RunDirectory:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
-
-    def _refuse_unless_free(self, directory: Directory) -> None:
-        names = [name for name in directory.names() if name not in AS_GOOD_AS_NOTHING | {LOCK_FILE}]
-        if JSON_FILE in names:
-            pid = self._pid(directory) if is_locked(directory, LOCK_FILE) else None
-            raise UsageError(
-                f"{self.path} is in use by pid {pid}" if pid else f"{self.path} already holds a run",
-                hint=f"{_ANOTHER}; nothing was overwritten",
-            )
-        if strangers := [name for name in names if not is_own_output(directory, name)]:
-            others = f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""
-            raise UsageError(
-                f"{self.path} is not empty, and holds no run: {printable(strangers[0])!r}{others}",
-                hint=f"{_ANOTHER}; nothing was changed",
-            )
 
     # ── Files ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -436,47 +411,3 @@ class RunDirectory:
             if directory.is_directory(name):
                 directory.set_aside(name, "damaged")
             directory.write(name, content)
-
-
-_ANOTHER = "choose another --name or --run-dir"
-
-
-def _unusable(path: Path, error: OSError | ValueError) -> UsageError:
-    reason = error.strerror if isinstance(error, OSError) else str(error)
-    shown = printable(str(path))
-    return UsageError(
-        f"the run directory {shown if len(shown) <= 300 else shown[:299] + '…'} cannot be written: {reason}",
-        hint="choose another --run-dir",
-    )
-
-
-def _make_numbered(label: str) -> Path:
-    """Make ``runs/<label>-<number>``, with the number after the highest.
-
-    Raises:
-        UsageError: it cannot be made.
-    """
-    stem = (re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-._") or "run")[:60]
-    number = re.compile(rf"{re.escape(stem)}-(\d{{1,9}})", re.IGNORECASE | re.ASCII)
-    try:
-        RUNS_DIR.mkdir(parents=True, exist_ok=True)
-        while True:
-            taken = (number.fullmatch(name) for name in os.listdir(RUNS_DIR))
-            path = RUNS_DIR / f"{stem}-{1 + max((int(found[1]) for found in taken if found), default=0)}"
-            with contextlib.suppress(FileExistsError):  # another process was quicker
-                path.mkdir(mode=0o700)
-                return path
-    except OSError as error:
-        raise _unusable(RUNS_DIR, error) from None
-
-
-def _git_commit() -> str | None:
-    """The commit of this source, if run from a clone."""
-    source = Path(__file__).resolve().parents[2]
-    if not (source / ".git").exists():
-        return None
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        command = ["git", "-C", str(source), "rev-parse", "HEAD"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
-        return done.stdout.strip()
-    return None

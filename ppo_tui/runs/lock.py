@@ -9,6 +9,8 @@ import time
 
 from ..directories import Directory
 from ..files import RefusedFileError
+from .entries import LOCK_FILE
+from .facts import read_facts
 
 _WAIT_SECONDS = 0.5
 """A lock may be taken for microseconds by a process that only looks at it (`is_locked`)."""
@@ -113,3 +115,16 @@ def pid_in(directory: Directory, name: str) -> int:
         text = directory.read(name, 32).strip()
         return int(text) if text.isdigit() else 0
     return 0
+
+
+def holder_of(directory: Directory) -> int | None:
+    """Pid of the process with the lock of a run directory.
+
+    None without one; 0 if its pid is unknown.
+    """
+    return last_holder_of(directory) if is_locked(directory, LOCK_FILE) else None
+
+
+def last_holder_of(directory: Directory) -> int:
+    """Pid of the last process with the lock; 0 if unknown."""
+    return pid_in(directory, LOCK_FILE) or read_facts(directory).values.get("pid") or 0

@@ -14,7 +14,8 @@ import msgspec
 from ..directories import Directory
 from ..errors import UsageError, did_you_mean
 from ..text import printable
-from .directory import RUNS_DIR, RunDirectory
+from .creation import RUNS_DIR
+from .directory import RunDirectory
 from .entries import RESULTS_FILE, has_checkpoint, holds_run, holds_sweep
 from .progress import Progress
 

@@ -32,6 +32,7 @@ from . import keys, theme
 from .clip_player import DEFAULT_FPS
 from .controller import Controller, Messages
 from .lending import Lending
+from .log_entries import Kind
 from .palette import Palette, RunCommands
 from .pixels import Answer
 from .private_textual import ReportingApp
@@ -53,7 +54,6 @@ from .session import ReplaySession, Session
 from .terminal_diff import TerminalDiff
 from .theme import PlainCharacters, SafeCharacters
 from .topics import Explains, Topic
-from .view import Kind
 from .widgets.game_pixels import PixelTerminal
 
 LARGEST = Size(1000, 500)

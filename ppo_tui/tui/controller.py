@@ -30,8 +30,9 @@ from ..protocol import (
 )
 from .clip_player import DEFAULT_FPS, ClipPlayer
 from .editor import Editor
+from .log_entries import Kind
 from .session import HistoryRestarted, Session
-from .view import Kind, RunView
+from .view import RunView
 
 _RENEW_SECONDS = WATCH_SECONDS / 3
 

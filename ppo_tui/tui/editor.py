@@ -9,9 +9,10 @@ from ..config.live import LIVE_FIELDS, LiveField, parse_live_value, typed_value
 from ..config.schedules import schedule_key
 from ..errors import ConfigError
 from ..protocol import Cause, CommandRefused, Event, Rewound, SettingChanged, SetValue, UpdateFinished, WithdrawValue
+from .history import History
 from .session import HistoryRestarted
 from .verdicts import missing
-from .view import History, RunView
+from .view import RunView
 
 _DEFAULT = "optim.learning_rate"
 

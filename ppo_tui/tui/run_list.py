@@ -204,6 +204,33 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+_NEWLINE = "\n"
+_FOLDING = ("→ shows its trials, ← hides them; space marks them all", "$quiet")
+
+
+def describe_item(item: Item, *, own: bool) -> Content:
+    """The details of an item, below the list.
+
+    Args:
+        own: it is this screen's run.
+    """
+    if isinstance(item, Sweep):
+        return Content.assemble((one_line(item.name), "bold"), f"  a sweep, {describe_sweep(item)}", _NEWLINE, _FOLDING)
+    done = f"{item.step:,}" + (f" of {item.total_steps:,}" if item.total_steps else "")
+    facts = [
+        f"{done} steps",
+        f"{formats.span(item.seconds)} of training" if item.seconds else "",
+        f"seed {item.seed}" if item.seed is not None else "",
+        f"pid {item.pid}" if item.pid else "",
+    ]
+    first = Content.assemble((one_line(item.path), "bold"), f"  {' · '.join(filter(None, facts))}")
+    if item.problem and item.state == DAMAGED:
+        return Content.assemble(first, _NEWLINE, (one_line(item.problem), "$warning"))
+    if own:
+        return Content.assemble(first, _NEWLINE, ("this screen's run: enter goes back to it", "$quiet"))
+    return first
+
+
 def describe_sweep(sweep: Sweep) -> str:
     """Count the trials by state, and name the best."""
     states = dict.fromkeys(sorted((trial.state for trial in sweep.trials), key=_rank))

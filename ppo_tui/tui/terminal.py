@@ -23,12 +23,12 @@ from .app import STOP_SECONDS, Departure, PpoTuiApp
 from .clip_player import default_fps
 from .controller import Messages
 from .driver import LastingDriver
+from .log_entries import Kind
 from .pixels import Answer, ask, reason_against
 from .private_textual import Failure, forget_closed_widgets
 from .screen_options import ScreenOptions
 from .session import Session, WatchSession
 from .session.idle import StartSession
-from .view import Kind
 
 _log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from ..plotting import formats
 from ..protocol import GameFrame, WorkerInfo
 from .advice import written
 from .controller import Controller
+from .log_entries import LogEntry
 from .metrics import PHASES
 from .verdicts import UNKNOWN, judge, missing, reading
-from .view import LogEntry
 
 _MOST_WORKERS = 12
 """Workers with a value of their own in a card."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import enum
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import singledispatchmethod
 from typing import Any
@@ -18,7 +16,6 @@ from ..plotting.marks import Mark, MarkKind
 from ..plotting.series import LIVE_POINTS, Sample, Series
 from ..protocol import (
     Alarm,
-    Cause,
     CheckpointSaved,
     CommandRefused,
     Course,
@@ -45,60 +42,11 @@ from ..protocol import (
 )
 from ..sinks.wording import describe, describe_best, describe_change
 from ..text import one_line
+from .history import History
 from .inspections import Inspections
+from .log_entries import Kind, LogEntry
+from .pace import Pace
 from .session.base import HistoryRestarted
-
-
-class History:
-    """The edits of a run, in the order of their taking effect.
-
-    Attributes:
-        applied: every change on the present branch of the run; going back to a checkpoint takes later ones away.
-        undoable, redoable: edits, the one whose turn is next at the end.
-    """
-
-    def __init__(self, changes: Iterable[SettingChanged] = ()) -> None:
-        self.applied: list[SettingChanged] = []
-        self.undoable: list[SettingChanged] = []
-        self.redoable: list[SettingChanged] = []
-        for change in changes:
-            self.apply(change)
-
-    def apply(self, change: SettingChanged) -> None:
-        """Fold in a change.
-
-        One that undoes or redoes several edits of its setting at once counts for all of them.
-        """
-        self.applied.append(change)
-        if change.cause is Cause.UNDO:
-            _move(self.undoable, self.redoable, change.key, lambda edit: edit.old == change.new)
-        elif change.cause is Cause.REDO:
-            _move(self.redoable, self.undoable, change.key, lambda edit: edit.new == change.new)
-        else:
-            self.undoable.append(change)
-            self.redoable.clear()
-
-    def rewind(self, update: int) -> list[SettingChanged]:
-        """Forget changes after `update`, and return them, newest first."""
-        kept = [change for change in self.applied if change.update <= update]
-        gone = [change for change in reversed(self.applied) if change.update > update]
-        self.__init__(kept)
-        return gone
-
-
-def _move(
-    source: list[SettingChanged], target: list[SettingChanged], key: str, is_last: Callable[[SettingChanged], bool]
-) -> None:
-    """Move the edits of `key` from the end of `source` to `target`.
-
-    It moves those up to the one that `is_last`; just one if none is.
-    """
-    newest_first = [edit for edit in reversed(source) if edit.key == key]
-    count = next((number for number, edit in enumerate(newest_first, start=1) if is_last(edit)), 1)
-    for edit in newest_first[:count]:
-        source.remove(edit)
-        target.append(edit)
-
 
 EPISODE_RETURNS = "episode/return"
 """The series of the returns of single episodes; all others are keys of the metrics."""
@@ -114,38 +62,6 @@ _WINDOW = 100
 """Episodes in the mean return, as in the metrics of an update."""
 
 _LOG_LENGTH = 1_000
-_RATE_UPDATES = 20
-
-
-class Kind(enum.Enum):
-    """The subject of a line of the log."""
-
-    STATE = "state"
-    EPISODE = "episode"
-    CHECKPOINT = "checkpoint"
-    REWIND = "rewind"
-    EVALUATION = "evaluation"
-    EDIT = "edit"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True)
-class LogEntry:
-    """One line of the log.
-
-    Attributes:
-        elapsed: seconds of the run.
-        topic: the key of its explanation, where its kind does not tell.
-        slot: of lines with the same one only the newest is kept; empty for a line that stays.
-    """
-
-    elapsed: float
-    kind: Kind
-    text: str
-    topic: str = ""
-    slot: str = ""
 
 
 @dataclass(frozen=True)
@@ -206,14 +122,11 @@ class RunView:
         self.checkpoints: list[Checkpoint] = []
         self.log: deque[LogEntry] = deque(maxlen=_LOG_LENGTH)
         self.version = self.logged = 0
-        self._paused_since: float | None = None
-        self._paused_seconds = 0.0
         self._stated_at = 0.0  # the time of the newest change of the state
-        self._began: tuple[int, float] | None = None  # (step, seconds at work) when this process began to train
         self._learning_since: float | None = None
         self._window: deque[EpisodeFinished] = deque(maxlen=_WINDOW)
         self._window_whole = True  # whether no episode of the window is missing, as after going back
-        self._pace: deque[tuple[int, float]] = deque(maxlen=_RATE_UPDATES + 1)  # (step, seconds at work)
+        self._pace = Pace()
 
     def apply(self, event: Event) -> None:
         """Fold in one event. Unknown types are ignored."""
@@ -267,19 +180,9 @@ class RunView:
     @property
     def fps(self) -> float:
         """Environment steps per second over the last updates, pauses left out."""
-        if len(self._pace) >= 2:
-            (step, seconds), (last_step, last_seconds) = self._pace[0], self._pace[-1]
-            if last_seconds > seconds:
-                return (last_step - step) / (last_seconds - seconds)
-        return (self.rollout.fps if self.rollout else 0.0) or self._first_pace
-
-    @property
-    def _first_pace(self) -> float:
-        """Steps per second since the training began, before the first update."""
-        if self._began is None:
-            return 0.0
-        (step, seconds), now = self._began, self.elapsed - self._paused_seconds
-        return max(0, self.step - step) / (now - seconds) if now > seconds else 0.0
+        if (fps := self._pace.fps) is not None:
+            return fps
+        return (self.rollout.fps if self.rollout else 0.0) or self._pace.first_fps(self.step, self.elapsed)
 
     @property
     def first_update_left(self) -> float | None:
@@ -287,13 +190,13 @@ class RunView:
 
         During the rollout it is the rest of the rollout: how long the learner takes shows once it learns.
         """
-        if self._began is None or self._pace:
+        if not self._pace.in_first_update:
             return None
         if (learning := self.learning) and self._learning_since is not None:
             done = (learning.epoch - 1) * learning.minibatches + learning.minibatch
             seconds = self.elapsed - self._learning_since
             return seconds * (learning.epochs * learning.minibatches - done) / max(1, done - 1)
-        rollout, pace = self.rollout, self._first_pace
+        rollout, pace = self.rollout, self._pace.first_fps(self.step, self.elapsed)
         if rollout is None or self.started is None or pace <= 0:
             return None
         return (rollout.length - rollout.t) * self.started.num_envs / pace
@@ -350,8 +253,7 @@ class RunView:
         self.started = event
         self.alarms.clear()
         self.finished = None  # a run resumed after its end begins once more
-        self._began = None
-        self._pace.clear()
+        self._pace.forget()
         for key, field in LIVE_FIELDS.items():
             section, _, name = key.partition(".")
             if name in (table := event.config.get(section, {})) or field.live.optional:
@@ -359,10 +261,10 @@ class RunView:
 
     @_on.register
     def _(self, event: StateChanged) -> None:
-        self._keep_pause(event.state, event.elapsed)
+        self._pace.enter(event.state, event.elapsed)
         self._enter(event.state, event.reason, event)
-        if event.state is RunState.TRAINING and self._began is None:
-            self._began = self.step, event.elapsed - self._paused_seconds
+        if event.state is RunState.TRAINING:
+            self._pace.begin(self.step, event.elapsed)
         self._write(event, Kind.STATE)
 
     def _enter(self, state: RunState, reason: str, event: Event) -> None:
@@ -374,12 +276,6 @@ class RunView:
             return
         self._enter(RunState.STARTING, "", event)
         self.starting, self.finished = event, None
-
-    def _keep_pause(self, state: RunState, elapsed: float) -> None:
-        """Count the seconds between entering and leaving the paused state."""
-        if self._paused_since is not None:
-            self._paused_seconds += elapsed - self._paused_since
-        self._paused_since = elapsed if state is RunState.PAUSED else None
 
     @_on.register
     def _(self, event: RolloutProgress) -> None:
@@ -431,7 +327,7 @@ class RunView:
             setting = EFFECTIVE_METRICS.get(key)
             if setting in self.settings and value is not None:
                 self.settings[setting] = value
-        self._pace.append((event.step, event.elapsed - self._paused_seconds))
+        self._pace.add(event.step, event.elapsed)
 
     @_on.register
     def _(self, event: UpdateInspected) -> None:
@@ -478,7 +374,7 @@ class RunView:
         self.alarms.clear()
         self.rollout = self.learning = None
         self.inspections.rewind(event.update)
-        self._pace.clear()
+        self._pace.restart()
         while self._window and self._window[-1].step > event.step:
             self._window.pop()
             self._window_whole = False
@@ -505,7 +401,7 @@ class RunView:
 
     @_on.register
     def _(self, event: RunFinished) -> None:
-        self._keep_pause(event.state, event.elapsed)
+        self._pace.enter(event.state, event.elapsed)
         self.finished = event
         self._enter(event.state, event.reason, event)
         self.step, self.update = event.step, event.update  # what was collected since is lost with its rollout

@@ -33,7 +33,7 @@ from ppo_tui.protocol import (
     UpdateFinished,
     WatchGame,
 )
-from ppo_tui.runs import server as server_module
+from ppo_tui.runs import peer as peer_module
 from ppo_tui.runs.client import ControlClient
 from ppo_tui.runs.messages import MAX_LINE_BYTES, Claim, Reply, Role, Subscribe
 from ppo_tui.runs.server import MAX_CLIENTS
@@ -166,7 +166,7 @@ def test_a_server_whose_thread_ends_before_it_is_woken_closes_quietly(served):
 
 
 def test_a_reader_that_stops_reading_is_dropped_and_costs_neither_the_run_nor_the_others(served, monkeypatch):
-    monkeypatch.setattr(server_module, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(peer_module, "STALL_SECONDS", 0.3)
     idle = raw(served)
     idle.sendall(b'{"request":"subscribe"}\n')
     wait_until(lambda: any(each.subscribed for each in served.server._peers))
@@ -174,7 +174,7 @@ def test_a_reader_that_stops_reading_is_dropped_and_costs_neither_the_run_nor_th
     served.emit(*[long] * 500)
     (slow,) = served.server._peers
     wait_until(lambda: slow.has_unsent)
-    assert len(slow._outbox) <= 2 * server_module.CHUNK_BYTES
+    assert len(slow._outbox) <= 2 * peer_module.CHUNK_BYTES
     with ControlClient(served.directory) as client:
         client.subscribe(client="test", wish="watch", history=True)
         served.emit(update(1), end())
@@ -254,7 +254,7 @@ def test_commands_by_the_thousand_are_too_many(served):
         with contextlib.suppress(ConnectionError):
             connection.sendall(b'{"command":"pause"}\n' * 10_000)
         wait_until(lambda: not served.server._peers)
-    assert len(served.commands) <= 2 * server_module.COMMANDS_PER_SECOND
+    assert len(served.commands) <= 2 * peer_module.COMMANDS_PER_SECOND
     assert_serves(served)
 
 
@@ -467,7 +467,7 @@ def test_an_endless_line_is_cut_off_at_the_bound(served):
 
 
 def test_a_line_that_comes_byte_by_byte_is_given_up(served, monkeypatch):
-    monkeypatch.setattr(server_module, "REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(peer_module, "REQUEST_SECONDS", 0.5)
     with raw(served) as connection:
         given_up = threading.Event()
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from ppo_tui.protocol import Cause, Rewound, SettingChanged, WithdrawValue, decode_event, encode
 from ppo_tui.tui.editor import Editor
-from ppo_tui.tui.view import History, RunView
+from ppo_tui.tui.history import History
+from ppo_tui.tui.view import RunView
 from tests.tui.fake import started
 
 GAMMA, CLIP = "ppo.gamma", "ppo.clip_range"

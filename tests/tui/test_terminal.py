@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 
 from ppo_tui.tui.controller import Controller
+from ppo_tui.tui.log_entries import Kind
 from ppo_tui.tui.terminal import _captured_logging
-from ppo_tui.tui.view import Kind
 from tests.tui.fake import FakeSession
 
 ROOT = Path(__file__).parents[2]

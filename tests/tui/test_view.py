@@ -25,7 +25,8 @@ from ppo_tui.protocol import (
     decode_event,
     encode,
 )
-from ppo_tui.tui.view import EPISODE_RETURNS, Kind, RunView
+from ppo_tui.tui.log_entries import Kind
+from ppo_tui.tui.view import EPISODE_RETURNS, RunView
 from ppo_tui.tui.widgets.events import event_line
 from tests.tui.fake import BATCH, TOTAL, recorded, started
 

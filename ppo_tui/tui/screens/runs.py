@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, overload
 
 import msgspec
@@ -19,7 +18,6 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from ...errors import PPOTuiError
-from ...plotting import formats
 from ...runs import RunSummary
 from ...runs.catalogue import Catalogue
 from ...runs.client import ask_runs
@@ -29,11 +27,12 @@ from .. import keys, run_actions
 from ..chart_view import ChartView
 from ..controller import READ_ONLY, Controller
 from ..run_actions import Curves
-from ..run_list import SORTINGS, Columns, Item, Sweep, arrange, describe_sweep, is_run, key_of, run_row, sweep_row
+from ..run_list import SORTINGS, Columns, Item, Sweep, arrange, describe_item, is_run, key_of, run_row, sweep_row
 from ..session import Session
 from ..widgets.overlay import Overlay, RunCurves, letter_style, run_letter
 from .charts import ChartActions
-from .dialogs import ConfirmDialog, TextScreen
+from .dialogs import TextScreen
+from .run_changes import RunChanges
 from .run_screen import ListScreen
 
 REFRESH_SECONDS = 5.0
@@ -88,6 +87,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
         self._overlay = Overlay(ChartView(ascii=ascii), id="overlay")
         self._overlay.display = False
         self._reading: Timer | None = None
+        self._changes = RunChanges(self, self._read)
 
     # ── Reading ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -222,23 +222,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
         return started is not None and bool(started.run_dir) and _same_place(started.run_dir, path)
 
     def describe(self, item: Item) -> Content:
-        if isinstance(item, Sweep):
-            return Content.assemble(
-                (one_line(item.name), "bold"), f"  a sweep, {describe_sweep(item)}", _NEWLINE, _FOLDING
-            )
-        done = f"{item.step:,}" + (f" of {item.total_steps:,}" if item.total_steps else "")
-        facts = [
-            f"{done} steps",
-            f"{formats.span(item.seconds)} of training" if item.seconds else "",
-            f"seed {item.seed}" if item.seed is not None else "",
-            f"pid {item.pid}" if item.pid else "",
-        ]
-        first = Content.assemble((one_line(item.path), "bold"), f"  {' · '.join(filter(None, facts))}")
-        if item.problem and item.state == DAMAGED:
-            return Content.assemble(first, _NEWLINE, (one_line(item.problem), "$warning"))
-        if self._is_own(item.path):
-            return Content.assemble(first, _NEWLINE, ("this screen's run: enter goes back to it", "$quiet"))
-        return first
+        return describe_item(item, own=is_run(item) and self._is_own(item.path))
 
     # ── Moving ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -290,7 +274,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
             if run.state == DAMAGED:
                 self.call_later(self._show_damage, run, run_actions.damage(run))
             else:
-                self._report(str(error), wrong=True)
+                self.call_later(functools.partial(self.notify, str(error), severity="warning", timeout=6))
             return
         self.call_later(self._hand_over, session)
 
@@ -350,70 +334,16 @@ class RunsScreen(ChartActions, ListScreen[Item]):
     # ── Acting ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def action_stop_run(self) -> None:
-        if (run := self._run_to_change("stop")) is None:
-            return
-        if not run.under_way:
-            self.app.notify(f"{one_line(run.name)} is not running: {run.state}", timeout=4)
-            return
-        also = " It is paused." if run.state == PAUSED else ""
-        also += f" Its sweep {one_line(run.sweep)} goes on with the next trial." if run.sweep else ""
-        self._ask(
-            f"Stop {one_line(run.name)}?",
-            f"It saves a checkpoint at step {run.step:,} or soon after, and ends; R resumes it from there.{also}",
-            "Stop",
-            functools.partial(self._do, run_actions.stop, run),
-        )
+        if (run := self._run_to_change("stop")) is not None:
+            self._changes.stop(run)
 
     def action_resume_run(self) -> None:
-        if (run := self._run_to_change("resume")) is None:
-            return
-        if run.under_way:
-            self.app.notify(f"{one_line(run.name)} is running already", timeout=4)
-            return
-        self.app.notify(f"resuming {one_line(run.name)} in the background …", timeout=4)
-        self._do(run_actions.resume, run)
+        if (run := self._run_to_change("resume")) is not None:
+            self._changes.resume(run)
 
     def action_delete_run(self) -> None:
-        if (run := self._run_to_change("delete")) is None:
-            return
-        if run.under_way:
-            self.app.notify(f"{one_line(run.name)} is running: X stops it first", timeout=4)
-            return
-        self._weigh(run)
-
-    @work(thread=True, exclusive=True, group="weighing")
-    def _weigh(self, run: RunSummary) -> None:
-        try:
-            loss = run_actions.loss_of(run.path)
-        except (OSError, PPOTuiError) as error:
-            self._report(str(error), wrong=True)
-            return
-        question = f"Delete {one_line(run.name)} for good?"
-        do = functools.partial(self._do, run_actions.delete, run)
-        self.call_later(self._ask, question, f"Lost are {loss}, and its record.", "Delete", do)
-
-    def _ask(self, question: str, text: str, yes: str, do: Callable[[], object]) -> None:
-        def answered(agreed: bool | None) -> None:
-            if agreed:
-                do()
-
-        self.app.push_screen(ConfirmDialog(question, text, yes), answered)
-
-    def _do(self, act: Callable[[str], str], run: RunSummary) -> None:
-        """Act on a run in a thread, without delaying the exit."""
-        threading.Thread(target=self._act, args=(act, run), name="acting", daemon=True).start()
-
-    def _act(self, act: Callable[[str], str], run: RunSummary) -> None:
-        """Act, and report the outcome: the run may have changed meanwhile."""
-        try:
-            self._report(one_line(act(run.path)))
-        except (OSError, PPOTuiError) as error:
-            self._report(str(error), wrong=True)
-        self.call_later(self._read)
-
-    def _report(self, text: str, *, wrong: bool = False) -> None:
-        severity = "warning" if wrong else "information"
-        self.call_later(functools.partial(self.notify, text, severity=severity, timeout=6))
+        if (run := self._run_to_change("delete")) is not None:
+            self._changes.delete(run)
 
     def _run(self, *, quietly: bool = False) -> RunSummary | None:
         """The chosen run; a sweep is none."""
@@ -452,10 +382,6 @@ class _Rows(Sequence[Content]):
         if isinstance(index, slice):
             return [self._screen.row(item) for item in self._items[index]]
         return self._screen.row(self._items[index])
-
-
-_NEWLINE = "\n"
-_FOLDING = ("→ shows its trials, ← hides them; space marks them all", "$quiet")
 
 
 def _same_place(one: str, other: str) -> bool:

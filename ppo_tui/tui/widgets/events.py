@@ -9,8 +9,8 @@ from textual.content import Content
 
 from ...plotting import formats
 from ..controller import Controller
+from ..log_entries import Kind, LogEntry
 from ..topics import Topic, of_event
-from ..view import Kind, LogEntry
 from .filter_line import matches
 from .panel import Panel, fit
 
