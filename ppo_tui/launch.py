@@ -547,8 +547,8 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
     """
     from .sinks.console import guest_stdout
     from .training.hub import FunctionSink
-    from .tui.app import Departure
     from .tui.session import LocalSession
+    from .tui.session_app import Departure
     from .tui.terminal import run_screen
 
     directory = prepared.directory

@@ -66,8 +66,8 @@ def show_run(
     Raises:
         UsageError: the run is not running.
     """
-    from ..tui.app import Departure
     from ..tui.session import AttachedSession
+    from ..tui.session_app import Departure
     from ..tui.terminal import run_screen
 
     outcome = run_screen(AttachedSession(run_dir, readonly=readonly, take_control=take_control), options)

@@ -20,7 +20,7 @@ from .options import (
     MaxStepsOption,
     PolicyArgument,
     SeedOption,
-    name_latest,
+    chosen_checkpoint,
 )
 
 if TYPE_CHECKING:
@@ -48,12 +48,7 @@ def evaluate(
 
     The score is the mean of raw episode returns, with a 95 % confidence interval.
     """
-    from ..runs.select import find_checkpoint
-    from .output import print_skipped
-
-    chosen = find_checkpoint(run, checkpoint)
-    name_latest(run, chosen.run_dir, "saved")
-    print_skipped(chosen.skipped)
+    chosen = chosen_checkpoint(run, checkpoint)
     from ..training.evaluation.evaluate import evaluate as score
 
     with _progress(episodes) as on_progress:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .completion import one_of
-from .options import LATEST, AllowImportOption, CheckpointOption, OutputOption, PolicyArgument, name_latest
+from .options import LATEST, AllowImportOption, CheckpointOption, OutputOption, PolicyArgument, chosen_checkpoint
 
 
 def export(
@@ -31,12 +31,7 @@ def export(
 
     The file is kept only if it acts as the policy does, on real observations.
     """
-    from ..runs.select import find_checkpoint
-    from .output import print_skipped
-
-    chosen = find_checkpoint(run, checkpoint)
-    name_latest(run, chosen.run_dir, "saved")
-    print_skipped(chosen.skipped)
+    chosen = chosen_checkpoint(run, checkpoint)
     name = chosen.run_dir.path.name if chosen.run_dir else chosen.checkpoint.path.name
     from ..exchange.formats import check_export, deploy, write_policy
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..launch import TrainRequest
     from ..runs import RunDirectory
     from ..runs.registry import Wanted
+    from ..runs.select import ChosenCheckpoint
     from ..sinks.console import LineOptions
     from ..tui.screen_options import ScreenOptions
 
@@ -290,6 +291,23 @@ def chosen_runs(text: str) -> list[RunDirectory]:
     found = find_runs(text)
     name_latest(text, found[0], "any")
     return found
+
+
+def chosen_checkpoint(text: str, name: str) -> ChosenCheckpoint:
+    """The checkpoint named `name` of the run or directory named `text`.
+
+    The latest run, and whatever newer checkpoints are damaged, are named on stderr.
+
+    Raises:
+        UsageError: there is no such run, or no whole checkpoint.
+    """
+    from ..runs.select import find_checkpoint
+    from .output import print_skipped
+
+    chosen = find_checkpoint(text, name)
+    name_latest(text, chosen.run_dir, "saved")
+    print_skipped(chosen.skipped)
+    return chosen
 
 
 def name_latest(text: str, run: RunDirectory | None, wanted: Wanted) -> None:

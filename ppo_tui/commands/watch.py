@@ -27,8 +27,8 @@ from .options import (
     PolicyArgument,
     SeedOption,
     ThemeOption,
+    chosen_checkpoint,
     has_screen,
-    name_latest,
     screen_options,
 )
 
@@ -82,12 +82,7 @@ def watch(
     screen = has_screen()
     if record is None and not screen:
         raise UsageError("watch needs a terminal", hint="or a file: --record game.gif")
-    from ..runs.select import find_checkpoint
-    from .output import print_skipped
-
-    chosen = find_checkpoint(run, checkpoint)
-    name_latest(run, chosen.run_dir, "saved")
-    print_skipped(chosen.skipped)
+    chosen = chosen_checkpoint(run, checkpoint)
     name = chosen.name
     if record is not None:
         from ..sinks.recording import check_recording

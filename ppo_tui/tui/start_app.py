@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from textual.screen import Screen
 
-from .app import Departure, PpoTuiApp
+from .app import PpoTuiApp
 from .screens.start import StartScreen
 from .session.idle import StartSession
+from .session_app import Departure
 
 _ACTIONS = {"help", "quit", "interrupt", "command_palette"}
 """The actions of the app that need no run."""
@@ -29,4 +30,4 @@ class StartApp(PpoTuiApp):
         return action not in self.actions_of_keys
 
     def on_start_screen_chosen(self) -> None:
-        self._end(Departure.ENDED, 0)
+        self.end(Departure.ENDED, 0)

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import ScreenFailedError
 from ..runs.hangup import ignore_hangups, leave_terminal, sighup_when_terminal_closes
-from .app import STOP_SECONDS, Departure, PpoTuiApp
+from .app import PpoTuiApp
 from .clip_player import default_fps
 from .controller import Messages
 from .driver import LastingDriver
@@ -29,6 +29,7 @@ from .private_textual import Failure, forget_closed_widgets
 from .screen_options import ScreenOptions
 from .session import Session, WatchSession
 from .session.idle import StartSession
+from .session_app import STOP_SECONDS, Departure
 
 _log = logging.getLogger(__name__)
 

@@ -60,13 +60,13 @@ class TheatreApp(PpoTuiApp, inherit_bindings=False):
         assert isinstance(first, TheatreScreen), "the theatre is never popped"
         return first
 
-    def _tick(self) -> None:
+    def take_news(self) -> None:
         if not self.screen_stack:  # the app is closing
             return
         self.theatre.poll()
         self.theatre_screen.renew()
         self.theatre_screen.renew_facts()
-        self._leave_when_due()
+        self.leave_when_due()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer nothing about training."""

@@ -10,7 +10,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from ppo_tui.protocol import Event, RunFinished, RunState
-from ppo_tui.tui.app import PpoTuiApp, Terminal
+from ppo_tui.tui.app import PpoTuiApp
+from ppo_tui.tui.terminal_app import Terminal
 from ppo_tui.tui.widgets.chart import Chart
 from ppo_tui.tui.widgets.panel import Panel
 from tests.tui.fake import FakeSession, recorded

@@ -20,10 +20,10 @@ from ppo_tui.protocol import (
     Stop,
     UpdateFinished,
 )
-from ppo_tui.tui.app import SAVE_SECONDS, SIGTERM_SECONDS, STOP_SECONDS, Departure
 from ppo_tui.tui.keys import KEYS
 from ppo_tui.tui.screens.dialogs import LeaveDialog
 from ppo_tui.tui.screens.help import HelpScreen
+from ppo_tui.tui.session_app import SAVE_SECONDS, SIGTERM_SECONDS, STOP_SECONDS, Departure
 from ppo_tui.tui.widgets.banner import Banner
 from ppo_tui.tui.widgets.chart import Chart
 from ppo_tui.tui.widgets.events import Events

@@ -37,12 +37,13 @@ from ppo_tui.protocol import (
     WithdrawValue,
     encode,
 )
-from ppo_tui.tui.app import Departure, PpoTuiApp
+from ppo_tui.tui.app import PpoTuiApp
 from ppo_tui.tui.controller import Controller
 from ppo_tui.tui.keys import APP, EDIT, GAME, KEYS, LIST, RUNS, TRAIN
 from ppo_tui.tui.log_entries import Kind
 from ppo_tui.tui.session import AttachedSession, Session
 from ppo_tui.tui.session import attached as attached_module
+from ppo_tui.tui.session_app import Departure
 from tests.runs.conftest import ServedRun
 from tests.tui.fake import recorded
 from tests.waiting import wait_until

@@ -182,7 +182,7 @@ def test_without_the_parser_of_textual_there_is_no_reader(monkeypatch):
 
 
 async def test_a_window_of_a_million_columns_is_shown_in_a_corner(monkeypatch):
-    monkeypatch.setattr("ppo_tui.tui.app.LARGEST", largest := Size(100, 50))
+    monkeypatch.setattr("ppo_tui.tui.terminal_app.LARGEST", largest := Size(100, 50))
     async with desk(size=(80, 24)) as it:
         huge = Size(1_000_000, 1_000_000)
         it.app.post_message(Resize(huge, huge))

@@ -104,7 +104,7 @@ def test_a_terminal_that_goes_away_takes_the_screen_with_it_and_not_the_run(term
     terminal.close()
     code = f"""
 import pathlib, sys
-from ppo_tui.tui.app import Departure
+from ppo_tui.tui.session_app import Departure
 from ppo_tui.tui.terminal import run_screen
 from tests.tui.fake import fake_session
 session = fake_session()
