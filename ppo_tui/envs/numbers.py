@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -117,16 +118,21 @@ class NumberTable:
     def _put(self, path: str, value: Any, row: np.ndarray) -> None:
         column = self._columns.get(path)
         if column is None:
-            column = self._column_of(path)
+            column = self._column_of(path, value)
         if column != _NO_COLUMN:
             try:
                 row[column] = value
             except OverflowError:  # an integer beyond all floats
                 row[column] = np.nan
 
-    def _column_of(self, path: str) -> int:
-        """The column of a path that is not remembered, a new one perhaps."""
+    def _column_of(self, path: str, value: Any) -> int:
+        """The column of a path that is not remembered, a new one perhaps.
+
+        None is begun for NaN and infinity.
+        """
         column = _NO_COLUMN
+        if not _is_finite(value):
+            return column
         if isinstance(path, str) and not is_bookkeeping(path) and (name := clean_name(path)):
             if name not in self._keys and self.width < MOST_NUMBERS:
                 self._names[self.width] = name.encode()
@@ -163,6 +169,13 @@ def _numbers_within(path: str, value: Any, levels: int) -> Iterator[tuple[str, A
             yield from ((f"{path}/{index}", number) for index, number in enumerate(value))
     elif _is_number(value):
         yield path, value
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def _is_number(value: Any) -> bool:
