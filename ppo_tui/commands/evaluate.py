@@ -103,6 +103,8 @@ def print_evaluation(name: str, evaluation: Evaluation, *, as_json: bool) -> Non
     print(f"{name}, {evaluation.env} at step {evaluation.step:,}: {evaluation.episodes} {episodes}")
     print(f"  return  {_summary(evaluation.score)}")
     print(f"  length  {_summary(evaluation.length)}")
+    for name, summary in evaluation.numbers.items():
+        print(f"  {name} at the end  {_summary(summary)}")
     if evaluation.limit_reached:
         print(f"  {evaluation.limit_reached}, and count with their return so far")
     if (threshold := evaluation.reward_threshold) is not None:

@@ -7,7 +7,7 @@ diagnostics and the pages of the documentation are made from it.
 from .absence import absence, clips, several_steps
 from .alarms import ALARMS, MAX_BAD_UPDATES, NON_FINITE, AlarmText, alarm_key
 from .card import Explanation, Facts, Grade, Healthy, SettingsOfRun, Verdict
-from .catalogue import METRICS, explain, find, group_of, groups
+from .catalogue import METRICS, explain, find, group_of, groups, is_metric
 from .learning import USUAL_KL
 
 __all__ = [
@@ -30,5 +30,6 @@ __all__ = [
     "find",
     "group_of",
     "groups",
+    "is_metric",
     "several_steps",
 ]

@@ -9,11 +9,14 @@ from ..plotting import formats
 from .alarms import ALARMS, AlarmText
 from .card import Explanation
 from .collecting import COLLECTING
+from .environment import ENVIRONMENT, of_environment
 from .learning import LEARNING
 from .panels import EVENTS, GAME, HEADER, MARKS, PANELS, WORKERS
 from .settings import setting_explanations
 
-METRICS: Mapping[str, Explanation] = {each.key: each for each in (*COLLECTING[:3], *LEARNING, *COLLECTING[3:])}
+METRICS: Mapping[str, Explanation] = {
+    each.key: each for each in (*COLLECTING[:3], *ENVIRONMENT, *LEARNING, *COLLECTING[3:])
+}
 """Key of a metric → its explanation."""
 
 
@@ -56,10 +59,15 @@ def _by_key() -> Mapping[str, Explanation]:
 
 def explain(key: str) -> Explanation:
     """The explanation of a key; of an unknown one it says so."""
-    known = _by_key().get(key)
+    known = _by_key().get(key) or of_environment(key)
     return known or Explanation(
         key=key, name=key, text="A number of this run without a description.", link="metrics.md"
     )
+
+
+def is_metric(key: str) -> bool:
+    """Whether a metric of runs has this key."""
+    return key in METRICS or of_environment(key) is not None
 
 
 def group_of(key: str) -> Sequence[Explanation]:

@@ -154,7 +154,7 @@ class WorkersStatus(Event, frozen=True, kw_only=True, tag="workers"):
     workers: tuple[WorkerInfo, ...]
 
 
-class EpisodeFinished(Event, frozen=True, kw_only=True, tag="episode"):
+class EpisodeFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag="episode"):
     """The end of an episode, with its raw return.
 
     The return is unclipped and over all lives.
@@ -162,12 +162,14 @@ class EpisodeFinished(Event, frozen=True, kw_only=True, tag="episode"):
     Attributes:
         step: environment steps of the run when it ended.
         length: agent steps of the episode.
+        numbers: those in the info of its last step, by name (see `ppo_tui.envs.numbers`).
     """
 
     env: int
     episode_return: float
     length: int
     step: int
+    numbers: dict[str, float] = msgspec.field(default_factory=dict)
 
 
 class UpdateFinished(Event, frozen=True, kw_only=True, tag="update"):

@@ -39,13 +39,14 @@ SMOOTHING = 0.05
 EPISODES = "episodes"
 """Key of the single episodes' returns among the metrics."""
 
-_SMOOTH = ("rollout/", "eval/", *EFFECTIVE_METRICS)
+_SMOOTH = ("rollout/", "eval/", "env/end/", *EFFECTIVE_METRICS)
 """Averages or schedules: smoothing them would only make them lag."""
 
 TITLES = {
     "rollout/ep_rew_mean": "Return",
     EPISODES: "Return of each episode",
     "rollout/ep_len_mean": "Length of an episode",
+    "rollout/success_rate": "Success rate",
     "eval/ep_rew_mean": "Return in evaluation",
     "train/policy_gradient_loss": "Policy loss",
     "train/value_loss": "Value loss",
@@ -72,7 +73,14 @@ TITLES = {
 }
 """Titles of the best-known metrics, in their order on the page; all others follow."""
 
-GROUPS = {"rollout": "Score", "eval": "Score", EPISODES: "Score", "train": "Learning", "time": "Time and machine"}
+GROUPS = {
+    "rollout": "Score",
+    "eval": "Score",
+    EPISODES: "Score",
+    "env": "Environment",
+    "train": "Learning",
+    "time": "Time and machine",
+}
 DETAILS = "Details"
 """Group of small charts: of values for a closer look, and of values that never change."""
 
@@ -129,6 +137,10 @@ def title_of(key: str) -> str:
     """The title of a metric's chart, in words."""
     if key.startswith("time/share_"):
         return f"Share of time: {key.removeprefix('time/share_')}"
+    if key.startswith("env/"):
+        return key.removeprefix("env/")
+    if key.startswith("eval/env/"):
+        return f"{key.removeprefix('eval/env/')}, evaluated"
     words = key.rpartition("/")[2].replace("_", " ").strip()
     return TITLES.get(key) or (words[:1].upper() + words[1:]) or key
 

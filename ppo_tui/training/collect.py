@@ -11,6 +11,7 @@ import torch
 from ..config import Config
 from ..distributed.ranks import ALONE, Ranks
 from ..envs import EnvInfo
+from ..envs.numbers import write_names
 from ..envs.state import unsaved_reason
 from ..errors import WorkerFailedError
 from ..ppo import ActorCritic, RolloutBuffer
@@ -19,6 +20,7 @@ from ..protocol import EpisodeFinished
 from ..workers import WorkerPool
 from ..workers.shared_memory import SharedArrays
 from .device import load_global_generators, save_global_generators
+from .env_metrics import RolloutNumbers, numbers_at, sum_up
 from .game_clips import GameClips
 from .hub import RunContext
 from .metrics import PhaseTimes, RunMetrics
@@ -278,7 +280,17 @@ class Collector:
                 episode_return=float(shared.episode_returns[first + t, env]),
                 length=int(lengths[t, env]),
                 step=first_step + (steps.start + int(t) + 1) * self._all_envs,
+                numbers=numbers_at(shared, first + t, env),
             )
+
+    def numbers(self, steps: int) -> RolloutNumbers:
+        """The numbers in the infos of the first `steps` steps of a rollout."""
+        first = self._first_row + 1
+        return sum_up(self._pool.shared, slice(first, first + steps))
+
+    def set_number_names(self, names: Sequence[str]) -> None:
+        """Give the environments' numbers their columns; to be followed by `load_state`."""
+        write_names(self._pool.shared.number_names, names)
 
 
 _AHEAD = "ahead/"
@@ -381,7 +393,8 @@ class Rollouts:
                     break
             experience = self._collector.finish(steps)
         self.clips.after_rollout()
-        self._metrics.rollout_done(steps, self._collector.finished_episodes(step, range(reported, steps)))
+        episodes = self._collector.finished_episodes(step, range(reported, steps))
+        self._metrics.rollout_done(steps, episodes, self._collector.numbers(steps))
         return experience
 
     def reset(self) -> None:
@@ -406,4 +419,5 @@ class Rollouts:
         """
         ahead = {name.removeprefix(_AHEAD): tensor for name, tensor in state.tensors.items() if name.startswith(_AHEAD)}
         self.ahead = self.buffer.with_experience(ahead) if ahead else None
+        self._collector.set_number_names(self._metrics.environment.names)
         return self._collector.load_state(state)

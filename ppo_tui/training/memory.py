@@ -13,6 +13,7 @@ import numpy as np
 from ..config import Config
 from ..distributed.torchrun import Place
 from ..envs import EnvInfo
+from ..envs.numbers import MOST_NUMBERS
 from ..errors import ConfigError
 from ..machine import address_space, available_memory
 from ..ppo import image_layout
@@ -25,8 +26,8 @@ _FLOAT = 4
 _WEIGHT = 3 * _FLOAT
 """Bytes of a weight with its gradient and one statistic of an optimiser; Adam has two."""
 
-_STEP = 8 + 1 + 1 + 8 + 8 + 7 * _FLOAT + 8
-"""Bytes of a step besides observation, action mask and state: reward, ends, episode, and the learner's numbers."""
+_STEP = 8 + 1 + 1 + 8 + 8 + 7 * _FLOAT + 8 + 8 * MOST_NUMBERS
+"""Bytes of a step besides observation, action mask and state: reward, ends, episode, info and the learner's numbers."""
 
 _WORKER = 8_000_000
 """Bytes that a worker process has for itself, by far the least."""

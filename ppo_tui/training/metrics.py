@@ -28,6 +28,7 @@ from ..protocol import (
     Alarm,
     EpisodeFinished,
     InterimMetrics,
+    Level,
     RolloutProgress,
     RunStarted,
     WorkerInfo,
@@ -37,6 +38,7 @@ from ..protocol import (
 from ..system import gpu_usage_reader
 from ..workers.pipes import WorkerHandle
 from .checkpoint.resume import versions
+from .env_metrics import EnvMetrics, RolloutNumbers, merged
 from .hub import RankEvent, RunContext, TrainingClock
 
 EPISODE_WINDOW = 100
@@ -372,13 +374,14 @@ def _private_megabytes(pid: int) -> float:
 
 
 class _RankNews(msgspec.Struct):
-    """A rank's finished episodes in a rollout, and its events.
+    """A rank's finished episodes in a rollout, its events and numbers.
 
     Rank 0 publishes them.
     """
 
     episodes: tuple[EpisodeFinished, ...]
     events: tuple[RankEvent, ...]
+    numbers: RolloutNumbers
 
 
 class RunMetrics:
@@ -393,18 +396,22 @@ class RunMetrics:
         times: seconds of each phase of the update.
         episodes: the newest ones.
         workers: the state of each worker process.
+        environment: what the environments say in their infos.
     """
 
     def __init__(self, context: RunContext, pool: Workers, device: torch.device) -> None:
         self._context, self._config = context, context.config
         self.times = PhaseTimes(context.clock)
         self.episodes = EpisodeWindow()
+        self.environment = EnvMetrics()
         self.workers = WorkersView(pool, context.ranks)
         self._rate = RecentRate()
         self._usage = MachineUsage(device)
         self._rollout_began = self._interim_at = 0.0
+        self._ends: list[dict[str, float]] = []
 
     def rollout_begins(self) -> None:
+        self._ends = []
         self._rollout_began = self._interim_at = self._context.clock.seconds
         self._context.publish(self.workers.stepping())
 
@@ -444,18 +451,22 @@ class RunMetrics:
         self._context.publish(self.workers.under_way(steps, now - self._rollout_began))
         self._context.publish(InterimMetrics(metrics=self._usage.interim()))
 
-    def rollout_done(self, steps: int, episodes: Iterable[EpisodeFinished] = ()) -> None:
+    def rollout_done(self, steps: int, episodes: Iterable[EpisodeFinished], numbers: RolloutNumbers) -> None:
         """Publish the end of a rollout of all ranks.
 
         Args:
             steps: of each environment.
             episodes: those that ended in it on this rank since the last `interim`.
+            numbers: those in the infos of this rank's environments.
         """
-        news = _RankNews(tuple(episodes), self._context.take_rank_events())
+        news = _RankNews(tuple(episodes), self._context.take_rank_events(), numbers)
         of_ranks = self._context.ranks.exchange(news, _RankNews)
         ended = itertools.chain.from_iterable(of_rank.episodes for of_rank in of_ranks)
         for episode in sorted(ended, key=lambda episode: (episode.step, episode.env)):
             self.episode_finished(episode)
+        # Whole rollouts alone: a snapshot within one belongs to its start.
+        if message := self.environment.add(merged(of_rank.numbers for of_rank in of_ranks), self._ends):
+            self._context.publish(Alarm(level=Level.INFO, message=message))
         for rank, of_rank in enumerate(of_ranks):
             for event in of_rank.events:
                 if isinstance(event, Alarm):
@@ -466,6 +477,7 @@ class RunMetrics:
     def episode_finished(self, episode: EpisodeFinished) -> None:
         self.episodes.add(episode.episode_return, episode.length)
         self.workers.add_episode(episode.env, episode.episode_return)
+        self._ends.append(episode.numbers)
         self._context.publish(episode)
 
     def of_update(
@@ -492,6 +504,7 @@ class RunMetrics:
             **self._usage.metrics(),
             **self.episodes.metrics(),
             **learning,
+            **self.environment.metrics(),
         }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,10 @@ _PER_ROW = (
     "episode_lengths",
     "action_masks",
 )
+"""Arrays with a row for each step, equal when a step is repeated."""
+
+_NUMBERS = "numbers"
+"""Another one: what an environment measures, a clock perhaps, need not be equal."""
 
 
 def start_warning(lost: StartFailure, max_restarts: int) -> str:
@@ -206,7 +210,8 @@ class Recovery:
         """
         envs, first = replacement.envs, self._first_row
         rows = slice(first, first + known + 1)
-        before = {name: array[rows, envs].copy() for name, array in self._arrays()}
+        shared = self._pool.shared
+        before = {name: getattr(shared, name)[rows, envs].copy() for name in (*_PER_ROW, _NUMBERS)}
         pairs: Pairs = []
         if max(count for (index, _), count in self._failures_at.items() if index == replacement.index) > MAX_REPLAYS:
             reason = f"its worker failed {MAX_REPLAYS + 1} times at the same step"
@@ -217,9 +222,9 @@ class Recovery:
                 pairs = replacement.step(self._env_actions(t, envs), first + t + 1)
             for env in self._differing(before, rows, envs):
                 restarted.setdefault(env, "repeating its episode led to another observation: it is not deterministic")
-        for name, array in self._arrays():
+        for name, kept in before.items():
             for env in restarted:
-                array[rows, env] = before[name][:, env - envs.start]
+                getattr(shared, name)[rows, env] = kept[:, env - envs.start]
         return restarted, pairs
 
     def _restore(self, replacement: Replacement, states: Sequence[bytes] | None) -> dict[int, str]:
@@ -228,11 +233,6 @@ class Recovery:
             return replacement.restore(states[envs], self._first_row)
         replacement.reset(self._env_seeds[envs], self._first_row, [True] * (envs.stop - envs.start))
         return {}
-
-    def _arrays(self) -> Iterator[tuple[str, np.ndarray]]:
-        """The arrays with a row for each step and environment."""
-        for name in _PER_ROW:
-            yield name, getattr(self._pool.shared, name)
 
     def _env_actions(self, t: int, envs: slice) -> np.ndarray:
         """The actions of these environments in step `t`, `[n, *A]`.
@@ -253,8 +253,8 @@ class Recovery:
         The first row is not compared.
         """
         same = np.ones(envs.stop - envs.start, dtype=bool)
-        for name, array in self._arrays():
-            now = array[rows, envs][1:]
+        for name in _PER_ROW:
+            now = getattr(self._pool.shared, name)[rows, envs][1:]
             equal = (now == before[name][1:]) | ((now != now) & (before[name][1:] != before[name][1:]))
             same &= equal.all(axis=(0, *range(2, equal.ndim)))
         return [envs.start + int(i) for i in np.flatnonzero(~same)]

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..config import Config
 from ..envs import EnvInfo, make_env
+from ..envs.numbers import MOST_NUMBERS
 from ..envs.spaces import read_mask
 from ..envs.tolerance import TolerantEnv
 from ..errors import ConfigError
@@ -105,6 +106,7 @@ def start_pool(
         num_workers=config.workers.count,
         groups=config.workers.groups,
         num_masked=info.num_masked,
+        num_numbers=MOST_NUMBERS,
         slots=config.env.frame_stack + config.rollout.steps,
         observation_space=info.observation_space,
         action_space=info.action_space,

@@ -140,6 +140,7 @@ class Trainer:
             rollouts=engine.rollouts,
             settings=self._settings,
             episodes=engine.metrics.episodes,
+            environment=engine.metrics.environment,
             origin=describe_origin(self._context, engine.device, engine.threads, list(engine.groups)),
         )
         if self._resumed:

@@ -5,6 +5,7 @@ Keys are those of Stable-Baselines3's logger.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +17,11 @@ from ..plotting.series import FloatArray, Series
 from .view import EPISODE_RETURNS
 
 TREND_UPDATES = 10
+MOST_ENVIRONMENT_CHARTS = 8
+"""Numbers of the environment with charts from the start; others are in the list of all metrics."""
+
 _ADDED = "metric:"
+_OF_STEPS, _OF_ENDS = "env/", "env/end/"
 _SPARKS = "▁▂▃▄▅▆▇█"
 
 
@@ -122,6 +127,27 @@ CHARTS: tuple[ChartSpec, ...] = (
 def chart_of(key: str) -> ChartSpec:
     """A chart of any metric."""
     return ChartSpec(f"{_ADDED}{key}", key, (Curve(Metric(key, key)),))
+
+
+def environment_charts(keys: Iterable[str]) -> list[ChartSpec]:
+    """Charts of the environment's numbers among these metrics.
+
+    Each has the mean over steps, and below it that at the ends of episodes. Only the first numbers have a chart.
+    """
+    known = [key for key in keys if key.startswith(_OF_STEPS)]
+    names = dict.fromkeys(key.removeprefix(_OF_ENDS).removeprefix(_OF_STEPS) for key in known)
+    return [_environment_chart(name, known) for name in list(names)[:MOST_ENVIRONMENT_CHARTS]]
+
+
+def _environment_chart(name: str, known: Sequence[str]) -> ChartSpec:
+    of_steps, of_ends = f"{_OF_STEPS}{name}", f"{_OF_ENDS}{name}"
+    curves = []
+    if of_steps in known:
+        curves.append(Curve(Metric(of_steps, of_steps), "mean of steps", short="mean"))
+    if of_ends in known:
+        pattern = Pattern.DASHED if curves else Pattern.SOLID
+        curves.append(Curve(Metric(of_ends, of_ends), "at episode ends", pattern, pane=len(curves), short="ends"))
+    return ChartSpec(f"{_ADDED}{_OF_STEPS}{name}", name, tuple(curves))
 
 
 def trend(values: FloatArray) -> int:

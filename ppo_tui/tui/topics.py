@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ..explanations import ALARMS, METRICS, Verdict, explain
+from ..explanations import ALARMS, Verdict, explain, is_metric
 from ..plotting import formats
 from ..protocol import GameFrame, WorkerInfo
 from .advice import written
@@ -92,7 +92,7 @@ def value_of(topic: Topic, controller: Controller) -> str:
         return _alarm(controller, name)
     if topic.detail:
         return ""
-    if topic.key in METRICS or not name:
+    if is_metric(topic.key) or not name:
         return reading(controller.view, topic.key)
     if kind == "header":
         return _HEADER[name](controller)
@@ -106,7 +106,7 @@ def value_of(topic: Topic, controller: Controller) -> str:
 
 def verdict_of(topic: Topic, controller: Controller) -> Verdict | None:
     """The verdict on a topic's value now; None without one."""
-    if topic.key not in METRICS or missing(controller.view, topic.key):
+    if not is_metric(topic.key) or missing(controller.view, topic.key):
         return None
     return judge(controller.view, topic.key)
 

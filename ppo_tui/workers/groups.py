@@ -61,6 +61,7 @@ class WorkerGroups(VectorEnv):
         groups: int | Literal["auto"] = 1,
         slots: int = 2,
         num_masked: int = 0,
+        num_numbers: int = 0,
         observation_space: gymnasium.Space | None = None,
         action_space: gymnasium.Space | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
@@ -98,6 +99,7 @@ class WorkerGroups(VectorEnv):
             action_shape=_array_shape(action_space, "action"),
             action_dtype=np.dtype(action_space.dtype).str,
             num_masked=num_masked,
+            num_numbers=num_numbers,
         )
         self._roster = Roster(
             env_fns,

@@ -36,6 +36,8 @@ class WorkerPool(WorkerGroups):
         slots: moments that the shared memory holds (S ≥ 2).
         num_masked: actions that each environment masks (see `ppo_tui.envs.spaces`), whose masks are then in
             ``shared.action_masks``; 0 where none does.
+        num_numbers: columns for the numbers in infos, which are then in ``shared.numbers``: ``MOST_NUMBERS`` (see
+            `ppo_tui.envs.numbers`) or 0.
         observation_space, action_space: of one environment. Where they are not given, one environment is made
             and closed in a process of its own to learn them.
         autoreset_mode: what happens when an episode ends; Gymnasium's three modes, or their names.

@@ -72,6 +72,7 @@ class Roster:
         context = worker_context(preload)
         self._shared_memory = allocate(layout, context)
         self.shared = map_arrays(layout, self._shared_memory)
+        self.shared.numbers.fill(np.nan)
         self.restarts = [0] * layout.num_workers
         self.start_failures: list[StartFailure] = []
         self._setups = [

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..envs.numbers import NAME_BYTES
+
 _ALIGNMENT = 64
 """Bytes of a cache line: arrays that different processes write must not share one."""
 
@@ -30,6 +32,7 @@ class Layout:
         num_envs: environments (N).
         num_workers: worker processes (W).
         num_masked: actions in each action mask (A); 0 without masks.
+        num_numbers: columns for the numbers in infos (M); 0 without.
     """
 
     slots: int
@@ -40,6 +43,7 @@ class Layout:
     action_shape: tuple[int, ...]
     action_dtype: str
     num_masked: int = 0
+    num_numbers: int = 0
 
     def arrays(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """Name → shape and dtype, in the order of the shared memory."""
@@ -53,6 +57,8 @@ class Layout:
             "episode_lengths": (moments, np.dtype(np.int64)),
             "final_observations": ((self.num_envs, *self.observation_shape), np.dtype(self.observation_dtype)),
             "action_masks": ((*moments, self.num_masked), np.dtype(np.bool_)),
+            "numbers": ((*moments, self.num_numbers), np.dtype(np.float64)),
+            "number_names": ((self.num_workers, self.num_numbers and self.num_numbers + 1), np.dtype(f"S{NAME_BYTES}")),
             "actions": ((self.num_envs, *self.action_shape), np.dtype(self.action_dtype)),
             "busy_seconds": ((self.num_workers,), np.dtype(np.float64)),
             "answered_at": ((self.num_workers,), np.dtype(np.float64)),
@@ -70,6 +76,8 @@ class SharedArrays:
             where none did.
         final_observations: ``[N, *S_obs]``, the last observation of the episode that the newest step ended.
         action_masks: ``[S, N, A]``, which actions are possible in the state at the slot.
+        numbers: ``[S, N, M]``, those in the info of the step that led to the slot; NaN where there was none.
+        number_names: ``[W, M + 1]``, the columns of each worker's environments (see `NumberTable`).
         actions: ``[N, *A]``, written by the parent.
         busy_seconds: ``[W]``, seconds that each worker has spent on requests since the start of the pool.
         answered_at: ``[W]``, when each worker last finished a request, in seconds of `time.perf_counter`, a clock that
@@ -84,6 +92,8 @@ class SharedArrays:
     episode_lengths: np.ndarray
     final_observations: np.ndarray
     action_masks: np.ndarray
+    numbers: np.ndarray
+    number_names: np.ndarray
     actions: np.ndarray
     busy_seconds: np.ndarray
     answered_at: np.ndarray

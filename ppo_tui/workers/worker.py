@@ -23,6 +23,7 @@ from gymnasium.vector import AutoresetMode
 
 from ..envs.clean import starts_clean
 from ..envs.luck import Luck, LuckSwitch, draw_seed, seed_luck, seed_spaces
+from ..envs.numbers import NumberTable
 from ..envs.probing import close_quietly
 from ..envs.spaces import read_mask
 from ..envs.state import CannotRestoreError, restore_env, save_env
@@ -116,6 +117,7 @@ class EnvHost:
         self._needs_reset = np.zeros(len(self._envs), dtype=bool)
         self._scalar_actions = isinstance(self._envs[0].action_space, Discrete)
         self._shown_slot = 0
+        self._numbers = NumberTable(arrays.number_names[setup.index]) if setup.layout.num_numbers else None
         self._recorders: dict[int, ClipRecorder] = {}  # by environment of this worker, counted from 0
 
     def _refuse_other_spaces(self, *expected: gymnasium.Space) -> None:
@@ -202,6 +204,7 @@ class EnvHost:
             self._needs_reset[i] = False
             self._write(slot, n, observation, 0.0, False, False)
             self._write_mask(slot, n, env, info)
+            self._write_numbers(slot, n, {})
             return info
         # As Gymnasium's vector environments: a NumPy scalar or an array of its own, also of shape ().
         action = arrays.actions[n] if self._scalar_actions else arrays.actions[n, ...].copy()
@@ -210,6 +213,7 @@ class EnvHost:
             observation = arrays.observations[self._shown_slot, n].copy()
         self._write(slot, n, observation, reward, terminated, truncated)
         self._write_episode(slot, n, info)
+        self._write_numbers(slot, n, info)
         if not (terminated or truncated):
             self._write_mask(slot, n, env, info)
         else:
@@ -246,6 +250,11 @@ class EnvHost:
         if self._setup.layout.num_masked:
             self._arrays.action_masks[slot, n] = read_mask(env, info)
 
+    def _write_numbers(self, slot: int, n: int, info: dict[str, Any]) -> None:
+        """Write the numbers in the info of a step; a reset has none."""
+        if self._numbers is not None and (info or self._numbers.width):
+            self._numbers.write(info, self._arrays.numbers[slot, n])
+
     def _write_episode(self, slot: int, n: int, info: dict[str, Any]) -> None:
         """Write return and length of an ended episode.
 
@@ -267,6 +276,7 @@ class EnvHost:
             self._needs_reset[i] = False
             self._write(slot, n, observation, 0.0, False, False)
             self._write_mask(slot, n, env, info)
+            self._write_numbers(slot, n, {})
             if self._setup.infos and info:
                 infos.append((n, info))
             self._add_reports(infos, n, env)
@@ -303,6 +313,7 @@ class EnvHost:
         """
         restarted = []
         self._shown_slot = slot
+        self._reload_numbers()
         for i, (env, state) in enumerate(zip(self._envs, states, strict=True)):
             n = self._enter(i)
             try:
@@ -314,6 +325,16 @@ class EnvHost:
                 self._write(slot, n, observation, 0.0, False, False)
                 self._write_mask(slot, n, env, info)
         return wire.encode(Reply.RESULT, restarted)
+
+    def _reload_numbers(self) -> None:
+        """Take over the columns that the parent has set.
+
+        What other columns hold belongs to other names.
+        """
+        if self._numbers is not None:
+            self._numbers.reload()
+            first = self._setup.first_env
+            self._arrays.numbers[:, first : first + self._setup.num_envs] = np.nan
 
     def _start_recording(self, env: int, frames: int, every: int) -> bytes:
         self._stop_recording(env)

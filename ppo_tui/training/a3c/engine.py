@@ -15,12 +15,13 @@ from ...envs import EnvInfo
 from ...envs.tolerance import Remark
 from ...errors import WorkerError
 from ...ppo import Hyperparameters, build_policy
-from ...protocol import Alarm, EpisodeFinished, Event, GameClip, Level, WatchGame
+from ...protocol import Alarm, Event, GameClip, Level, WatchGame
 from ..checkpoint.snapshot import Position
 from ..collect import CollectorState
 from ..controls import Controls
 from ..device import Threads
 from ..engine import Collected
+from ..env_metrics import merged
 from ..hub import RunContext
 from ..metrics import RunMetrics
 from ..recovery import start_warning
@@ -109,7 +110,7 @@ class A3CEngine:
                 if self.metrics.interim_due:
                     self.metrics.interim(steps // self.pool.num_workers)
                 controls.check()
-        self.metrics.rollout_done(steps // self.pool.num_workers)
+        self.metrics.rollout_done(steps // self.pool.num_workers, (), merged(line.numbers for line in progress))
         return Collected(progress, steps)
 
     def _count(self, worker: int, progress: Progress, step: int) -> None:
@@ -120,9 +121,8 @@ class A3CEngine:
         self._steps_since_failure[worker] += progress.steps
         if self._steps_since_failure[worker] >= self._context.config.batch_size:
             del self._failures[worker]
-        for episode_return, length in progress.episodes:
-            episode = EpisodeFinished(env=worker, episode_return=episode_return, length=length, step=step)
-            self.metrics.episode_finished(episode)
+        for episode in progress.episodes:
+            self.metrics.episode_finished(msgspec.structs.replace(episode, env=worker, step=step))
 
     def _take(self, worker: int, payload: Event | Remark | WorkerError, position: Position) -> None:
         """Take in a clip, a remark, or the failure of a worker."""

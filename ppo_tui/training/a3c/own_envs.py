@@ -13,6 +13,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from ...envs import EnvInfo
+from ...envs.numbers import MOST_NUMBERS
 from ...envs.tolerance import Remark
 from ...workers import wire
 from ...workers.clip_recorder import RecordedFrames
@@ -44,8 +45,10 @@ class OwnEnvs:
             action_shape=info.action_space.shape or (),
             action_dtype=np.dtype(info.action_space.dtype).str,
             num_masked=info.num_masked,
+            num_numbers=MOST_NUMBERS,
         )
         self.shared = map_arrays(layout, allocate_private(layout))
+        self.shared.numbers.fill(np.nan)
         setup = WorkerSetup(
             index=0,
             env_fns=cloudpickle.dumps([env_fn]),

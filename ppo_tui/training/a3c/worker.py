@@ -14,11 +14,12 @@ from ...config import Config
 from ...envs import EnvInfo, make_env
 from ...envs.tolerance import Remark
 from ...ppo import Hyperparameters, RolloutBuffer, build_policy, losses
-from ...protocol import Event, WatchGame
+from ...protocol import EpisodeFinished, Event, WatchGame
 from ...workers import WorkerPool, wire
 from ...workers.wire import Reply, Request
 from ...workers.worker import become_worker, error_reply
 from ..collect import Collector, wrap_rollout
+from ..env_metrics import RolloutNumbers
 from ..game_clips import GameClips
 from ..hub import TrainingClock
 from ..metrics import PhaseTimes
@@ -61,13 +62,15 @@ class Progress(NamedTuple):
 
     Attributes:
         steps: of the rollout.
-        episodes: raw return and length of each episode that ended in it.
+        episodes: those that ended in it.
+        numbers: in the infos of its steps.
         statistics: by the names of `STATISTICS`, means over the steps.
         finite: whether loss and gradient were finite; else nothing was applied.
     """
 
     steps: int
-    episodes: tuple[tuple[float, int], ...]
+    episodes: tuple[EpisodeFinished, ...]
+    numbers: RolloutNumbers
     statistics: dict[str, float]
     finite: bool
 
@@ -145,13 +148,11 @@ class ActorLearner:
                 self._send(remark)
             total += experience.num_steps
             statistics, finite = self._improve(experience, hyper)
-            episodes = tuple(
-                (episode.episode_return, episode.length)
-                for episode in self._collector.finished_episodes(0, range(experience.num_steps))
-            )
+            episodes = tuple(self._collector.finished_episodes(0, range(experience.num_steps)))
+            numbers = self._collector.numbers(experience.num_steps)
             experience.carry_over()
             self._shared.busy_seconds[self._index] = self._envs.shared.busy_seconds[0]
-            self._send(Progress(experience.num_steps, episodes, statistics, finite))
+            self._send(Progress(experience.num_steps, episodes, numbers, statistics, finite))
 
     def _obey(self) -> bool:
         """Obey the parent, and wait while paused.

@@ -110,6 +110,22 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ranks: int = 1
 
 
+class SavedEnvMetrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The metrics of the environments' numbers in a checkpoint.
+
+    Attributes:
+        names: of the metrics, in the order of their coming → whether they came in a step inside an episode.
+        means: over the steps of the last rollout.
+        ends: values at the ends of the newest episodes.
+        reported: whether it was published that names are left out.
+    """
+
+    names: dict[str, bool]
+    means: dict[str, float]
+    ends: dict[str, tuple[float, ...]]
+    reported: bool
+
+
 class CheckpointState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Counters, settings and facts of a run at an update boundary.
 
@@ -121,6 +137,7 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         episodes: whole episodes so far.
         best: the highest mean return that a checkpoint was saved for, this one included, or None.
         evaluating: step of the policy whose evaluation was not finished, or None; this one's own included.
+        environment: the numbers in the environments' infos; None in checkpoints of earlier versions.
         metrics: of the last update.
         env_sizes: bytes of each environment's state.
     """
@@ -137,6 +154,7 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     env_sizes: tuple[int, ...]
     origin: Origin
     evaluating: int | None = None
+    environment: SavedEnvMetrics | None = None
 
 
 def decode_state(path: Path, files: Mapping[str, bytes]) -> CheckpointState:

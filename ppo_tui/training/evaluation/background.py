@@ -274,6 +274,7 @@ def evaluated_event(saved: CheckpointSaved, evaluation: Evaluation, *, best: boo
         "eval/ep_len_mean": evaluation.length.mean,
         "eval/episodes": evaluation.episodes,
         "eval/limited_episodes": evaluation.limited,
+        **{f"eval/env/end/{name}": summary.mean for name, summary in evaluation.numbers.items()},
     }
     return Evaluated(
         path=saved.path,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ...config import Config
+from ...envs.numbers import MOST_NUMBERS
 from ...ppo import ActorCritic
 from ...statistics import LEVEL, RESAMPLES, bootstrap
 from ..checkpoint.files import OpenedCheckpoint
@@ -35,6 +36,7 @@ class PlayedEpisode(NamedTuple):
         number: in the order of the seeds.
         step: environment steps of all environments at its end.
         limited: it was ended at the limit of steps.
+        numbers: those in the info of its last step.
     """
 
     number: int
@@ -43,6 +45,7 @@ class PlayedEpisode(NamedTuple):
     length: int
     step: int
     limited: bool
+    numbers: dict[str, float]
 
 
 class PolicyPlayer:
@@ -102,7 +105,9 @@ class PolicyPlayer:
             self._played[episode.env] += 1
             t = (episode.step - self.step) // self._num_envs - 1
             limited = episode.length >= self._max_steps and not bool(self.rollout.terminations[t, episode.env])
-            yield PlayedEpisode(number, episode.env, episode.episode_return, episode.length, episode.step, limited)
+            yield PlayedEpisode(
+                number, episode.env, episode.episode_return, episode.length, episode.step, limited, episode.numbers
+            )
         self.step += self._steps * self._num_envs
 
 
@@ -154,6 +159,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         lengths: agent steps of each episode.
         max_steps: limit of the steps of an episode.
         limited: episodes that reached it, and count with their return so far.
+        numbers: those in the info of an episode's last step, by name, over the episodes that have them.
     """
 
     checkpoint: str
@@ -169,6 +175,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     lengths: tuple[int, ...]
     max_steps: int
     limited: int
+    numbers: dict[str, Summary] = {}
 
     @property
     def limit_reached(self) -> str | None:
@@ -217,6 +224,7 @@ def evaluate(
         allow_import=allow_import,
     )
     returns, lengths = np.full(episodes, np.nan), np.zeros(episodes, int)
+    numbers: list[dict[str, float]] = [{}] * episodes
     done, limited, mean = 0, 0, math.nan
 
     def report(steps: int) -> None:
@@ -228,6 +236,7 @@ def evaluate(
             for episode in play.advance(report):
                 if episode.number < episodes:
                     returns[episode.number], lengths[episode.number] = episode.episode_return, episode.length
+                    numbers[episode.number] = episode.numbers
                     done, limited, mean = done + 1, limited + episode.limited, float(np.nanmean(returns))
     finally:
         setup.pool.close()
@@ -245,7 +254,14 @@ def evaluate(
         length=Summary.of(lengths),
         returns=tuple(returns.tolist()),
         lengths=tuple(lengths.tolist()),
+        numbers=_summaries(numbers),
     )
+
+
+def _summaries(of_episodes: Sequence[Mapping[str, float]]) -> dict[str, Summary]:
+    """Summaries of the numbers at the ends of episodes, by name."""
+    names = sorted({name for numbers in of_episodes for name in numbers})[:MOST_NUMBERS]
+    return {name: Summary.of(np.array([numbers[name] for numbers in of_episodes if name in numbers])) for name in names}
 
 
 def describe_protocol(config: Config, *, greedy: bool, seed: int) -> dict[str, Any]:

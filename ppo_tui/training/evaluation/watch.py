@@ -292,6 +292,7 @@ class WatchEngine:
             episode_return=episode.episode_return,
             length=episode.length,
             step=episode.step,
+            numbers=episode.numbers,
         )
         self._unpublished.append(ended)
         if episode.limited:

@@ -154,7 +154,7 @@ def _bare(text: str) -> str:
 
 def _is_a_key(key: str) -> bool:
     """Whether metrics.jsonl or a configuration has this name."""
-    return "/" not in key or key.partition("/")[0] in ("train", "rollout", "time", "eval")
+    return "/" not in key or key.partition("/")[0] in ("train", "rollout", "time", "eval", "env")
 
 
 def _judged(topic: Topic, controller: Controller) -> list[str | tuple[str, str]]:

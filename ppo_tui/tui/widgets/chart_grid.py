@@ -13,7 +13,7 @@ from textual import events
 from textual.app import ComposeResult
 
 from ..chart_view import ChartView
-from ..metrics import CHARTS, RETURN, ChartSpec, chart_of
+from ..metrics import CHARTS, RETURN, ChartSpec, chart_of, environment_charts
 from ..topics import Topic
 from ..verdicts import missing
 from ..view import RunView
@@ -60,7 +60,7 @@ def arrange(width: int, height: int, count: int) -> Arrangement:
 
 
 class ChartGrid(Container):
-    """The standard charts and the user's; one of them is chosen.
+    """The standard charts, the environment's and the user's; one is chosen.
 
     Keys go to the chosen one.
 
@@ -82,6 +82,7 @@ class ChartGrid(Container):
         self.chart_view = ChartView(ascii=ascii)
         self.has_keys = False
         self.charts = [Chart(view, spec, self.chart_view) for spec in CHARTS]
+        self._of_environment: dict[str, Chart] = {}
         self._chosen = 0
         self._page = 0
 
@@ -107,6 +108,7 @@ class ChartGrid(Container):
     def renew(self) -> None:
         """Paint the changes in the visible charts."""
         self._leave_out_missing()
+        self._show_environment()
         for chart in self.charts:
             chart.active = self.has_keys and chart is self.chosen
             chart.renew()
@@ -122,6 +124,15 @@ class ChartGrid(Container):
         for chart in [chart for chart in self.charts if not chart.spec.added]:
             if all(missing(self.view, curve.metric.key) for curve in chart.spec.curves):
                 self._remove(self.charts.index(chart))
+
+    def _show_environment(self) -> None:
+        """Show the numbers of the environment that have come since, once each."""
+        for spec in environment_charts(self.view.series):
+            if (chart := self._of_environment.get(spec.id)) is None:
+                self._of_environment[spec.id] = self._append(spec)
+                self._arrange()
+            elif chart.spec != spec:  # the first episode has ended
+                chart.spec = spec
 
     # ── Choosing ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -144,7 +155,8 @@ class ChartGrid(Container):
     def toggle_metric(self, key: str) -> None:
         """Add a chart of this metric and choose it, or remove it."""
         if key in self.added:
-            self._remove(next(index for index, chart in enumerate(self.charts) if chart.spec == chart_of(key)))
+            added = [chart.spec.curves[0].metric.key if chart.spec.added else "" for chart in self.charts]
+            self._remove(added.index(key))
         else:
             self._add(chart_of(key))
 
@@ -157,10 +169,14 @@ class ChartGrid(Container):
         self._add(chart_of(key))
 
     def _add(self, spec: ChartSpec) -> None:
+        self._append(spec)
+        self.choose(len(self.charts) - 1)
+
+    def _append(self, spec: ChartSpec) -> Chart:
         chart = Chart(self.view, spec, self.chart_view)
         self.charts.append(chart)
         self.mount(chart)
-        self.choose(len(self.charts) - 1)
+        return chart
 
     def _remove(self, index: int) -> None:
         self.charts.pop(index).remove()

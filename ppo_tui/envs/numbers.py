@@ -1,0 +1,194 @@
+"""The numbers in an environment's info, each in a column of its own."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+MOST_NUMBERS = 32
+"""Numbers of an environment with a column."""
+
+MOST_ELEMENTS = 4
+"""Elements of an array or list that are numbers of their own; longer ones are data and no numbers to follow."""
+
+MOST_LEVELS = 3
+"""Dictionaries within each other that are looked into."""
+
+NAME_BYTES = 64
+"""Longest name, in UTF-8."""
+
+_REMEMBERED = 1024
+"""Keys whose column is remembered, so that keys made anew in every step do not fill the memory."""
+
+_NO_COLUMN = -1
+
+_ODD = re.compile(r"[^\w./-]+")
+"""Characters without a place in a name: everybody's tags, tables and command lines take the others."""
+
+_BOOKKEEPING = frozenset(
+    {
+        "action_mask",
+        "elapsed_steps",
+        "episode",
+        "episode_frame_number",
+        "episode_id",
+        "episode_step",
+        "frame_number",
+        "level_seed",
+        "lives",
+        "prev_level_seed",
+        "seed",
+        "seeds",
+    }
+)
+"""Keys of Gymnasium, ALE, Procgen and wrappers that count and number instead of measuring."""
+
+_BOOKKEEPERS = ("_", "final_", "terminal_", "TimeLimit.", "ppo_tui.")
+"""Beginnings of such keys."""
+
+_PLAIN = frozenset({float, int, bool, np.float64, np.float32, np.int64, np.int32, np.bool_})
+_CONTAINERS = (dict, list, tuple, np.ndarray)
+
+
+def clean_name(path: str) -> str:
+    """A name for tags, tables and command lines, of at most `NAME_BYTES`.
+
+    Letters of all alphabets, digits and ``_ . - /`` stay; anything else becomes ``_``.
+    """
+    name = _ODD.sub("_", path).strip("/")
+    name = f"end.{name[4:]}" if name.startswith("end/") else name  # ``end/…`` are values at the ends of episodes
+    return name.encode()[:NAME_BYTES].decode(errors="ignore")
+
+
+def is_bookkeeping(key: str) -> bool:
+    """Whether a key of an info stands for bookkeeping."""
+    return key in _BOOKKEEPING or key.startswith(_BOOKKEEPERS)
+
+
+class NumberTable:
+    """The columns of the numbers in the infos of a worker's environments.
+
+    Numbers are those of Python and numpy, bools included, also in dictionaries within the info (``reward/forward``) and
+    as the few elements of an array (``position/0``).
+
+    Args:
+        names: ``[MOST_NUMBERS + 1]`` of bytes, in shared memory: the name of each column, empty where there is none
+            yet, and at the end the first name that found no column.
+
+    Attributes:
+        width: columns in use.
+    """
+
+    def __init__(self, names: np.ndarray) -> None:
+        self._names = names
+        self._columns: dict[str, int] = {}
+        self._keys: dict[str, str] = {}
+        self.width = 0
+        self.reload()
+
+    def reload(self) -> None:
+        """Take over the names in the shared memory."""
+        self._columns = {}
+        self._keys = dict.fromkeys(read_names(self._names), "")
+        self.width = len(self._keys)
+
+    def write(self, info: dict[str, Any], row: np.ndarray) -> None:
+        """Write the numbers of `info` into their columns of `row`; NaN into the others."""
+        row[: self.width] = np.nan
+        for key, value in info.items():
+            if type(value) in _PLAIN:
+                self._put(key, value, row)
+            elif isinstance(value, _CONTAINERS):
+                if self._columns.get(key) != _NO_COLUMN and not self._leaves_out(key):
+                    for path, number in _numbers_within(key, value, MOST_LEVELS):
+                        self._put(path, number, row)
+            elif isinstance(value, (float, int, np.integer, np.floating)):
+                self._put(key, value, row)
+
+    def _leaves_out(self, key: Any) -> bool:
+        if isinstance(key, str) and not is_bookkeeping(key):
+            return False
+        self._remember(key, _NO_COLUMN)
+        return True
+
+    def _put(self, path: str, value: Any, row: np.ndarray) -> None:
+        column = self._columns.get(path)
+        if column is None:
+            column = self._column_of(path, value)
+        if column != _NO_COLUMN:
+            try:
+                row[column] = value
+            except OverflowError:  # an integer beyond all floats
+                row[column] = np.nan
+
+    def _column_of(self, path: str, value: Any) -> int:
+        """The column of a path that is not remembered, a new one perhaps.
+
+        None is begun for NaN and infinity.
+        """
+        column = _NO_COLUMN
+        if not _is_finite(value):
+            return column
+        if isinstance(path, str) and not is_bookkeeping(path) and (name := clean_name(path)):
+            if name not in self._keys and self.width < MOST_NUMBERS:
+                self._names[self.width] = name.encode()
+                self._keys[name] = path
+                self.width += 1
+            if name not in self._keys:
+                self._names[MOST_NUMBERS] = self._names[MOST_NUMBERS] or name.encode()
+            elif self._keys[name] in ("", path):  # else another path of the same name was first
+                self._keys[name] = path
+                column = list(self._keys).index(name)
+        self._remember(path, column)
+        return column
+
+    def _remember(self, path: str, column: int) -> None:
+        if len(self._columns) >= _REMEMBERED:
+            self._columns.clear()
+        self._columns[path] = column
+
+
+def _numbers_within(path: str, value: Any, levels: int) -> Iterator[tuple[str, Any]]:
+    """The numbers in a dictionary, array or list, with their paths."""
+    if isinstance(value, dict):
+        if levels:
+            for key, inner in value.items():
+                if isinstance(key, str) and not is_bookkeeping(key):
+                    yield from _numbers_within(f"{path}/{key}", inner, levels - 1)
+    elif isinstance(value, np.ndarray):
+        if value.dtype.kind in "fiub" and value.size == 1:
+            yield path, value.item()
+        elif value.dtype.kind in "fiub" and value.ndim == 1 and value.size <= MOST_ELEMENTS:
+            yield from ((f"{path}/{index}", number) for index, number in enumerate(value.tolist()))
+    elif isinstance(value, (list, tuple)):
+        if len(value) <= MOST_ELEMENTS and all(_is_number(each) for each in value):
+            yield from ((f"{path}/{index}", number) for index, number in enumerate(value))
+    elif _is_number(value):
+        yield path, value
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (float, int, np.integer, np.floating, np.bool_))
+
+
+def read_names(names: np.ndarray) -> list[str]:
+    """The names of the columns, in order; see `NumberTable`."""
+    return [name.decode(errors="replace") for name in names[:MOST_NUMBERS].tolist() if name]
+
+
+def write_names(names: np.ndarray, columns: Iterable[str]) -> None:
+    """Give each table of ``[W, MOST_NUMBERS + 1]`` these columns and no others."""
+    names[:] = b""
+    for column, name in enumerate(columns):
+        names[:, column] = name.encode()
