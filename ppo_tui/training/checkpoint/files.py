@@ -25,6 +25,7 @@ from ...directories import Directory, Place, is_plain, opened, path_of
 from ...errors import RunFailedError, UsageError
 from ...files import RefusedFileError
 from ...system import exchange_paths
+from ..stopping import StopState
 
 FORMAT_VERSION = 2
 MANIFEST_FILE = "manifest.json"
@@ -123,6 +124,7 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         evaluating: step of the policy whose evaluation was not finished, or None; this one's own included.
         metrics: of the last update.
         env_sizes: bytes of each environment's state.
+        stop: where the stop rules stand.
     """
 
     step: int
@@ -137,6 +139,7 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     env_sizes: tuple[int, ...]
     origin: Origin
     evaluating: int | None = None
+    stop: StopState = StopState()
 
 
 def decode_state(path: Path, files: Mapping[str, bytes]) -> CheckpointState:

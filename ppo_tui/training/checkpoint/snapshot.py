@@ -30,6 +30,7 @@ from ..device import Threads
 from ..hub import RunContext
 from ..metrics import EpisodeWindow
 from ..start import examine_env_of
+from ..stopping import StopRules
 from .files import (
     STATE_FILE,
     CheckpointState,
@@ -98,6 +99,7 @@ class RunParts:
     rollouts: SavesEnvironments
     settings: LiveSettings
     episodes: EpisodeWindow
+    stop: StopRules
     origin: Origin
 
 
@@ -154,6 +156,7 @@ class Snapshot:
             metrics={key: value if value is None or math.isfinite(value) else None for key, value in metrics.items()},
             env_sizes=tuple(map(len, start.envs)),
             origin=parts.origin,
+            stop=parts.stop.save(),
         )
         return cls(
             state=state,
@@ -178,6 +181,7 @@ class Snapshot:
         parts.learner.load_state_dict({**self.optimizer, **self.state.learner})
         parts.settings.restore(self.state.settings, planned_steps=before.planned_steps)
         _load_window(parts.episodes, self)
+        parts.stop.restore(self.state.stop)
 
     def environments(self, ranks: Ranks) -> CollectorState:
         """The state of this rank's environments."""
