@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .boundary import leave_at_once
-from .config import Config, build_config, complete_older, names_outsiders, refuse_outsiders
+from .config import Config, build_config, complete_older, names_outsiders, refuse_outsiders, replace_value
+from .config.stopping import SOLVED
 from .distributed.torchrun import Place
 from .envs import EnvInfo
 from .errors import PPOTuiError, RunFailedError, UsageError
-from .protocol import TRANSIENT, Alarm, Command, Event, Level, RunFinished, RunState, StateChanged
+from .protocol import BY_RULE, TRANSIENT, Alarm, Command, Event, Level, RunFinished, RunState, StateChanged
 from .runs import RUNS_DIR, RunDirectory
 from .runs.background import start_detached, start_process
 from .runs.entries import CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, METRICS_FILE, holds_run
@@ -39,6 +40,7 @@ from .training.checkpoint.resume import ResumePoint, changed_settings
 from .training.controls import Forestalled, Inbox
 from .training.hub import SinkBehind
 from .training.milestones import find_reference
+from .training.stopping import settle_stop
 from .workers import WorkerPool
 from .workers.process import remove_temporary_files
 
@@ -256,6 +258,7 @@ def prepare(request: TrainRequest, *, again: bool = False) -> PreparedRun:
     check_tracking(config)
     _boot_workers(config, request.screen)
     env_info = examine(config)
+    config = settle_stop(config, env_info)
     share = _own_share(config)
     held, directory = HeldSignals(), None
     try:
@@ -278,7 +281,7 @@ def prepare_or_resume(request: TrainRequest) -> PreparedRun | None:
     aside.
 
     Returns:
-        None if all steps of the run are done.
+        None if all steps of the run are done, or it has ended by these stop rules.
 
     Raises:
         UsageError: to resume, neither a name nor a directory is given; or as `prepare` and `prepare_resume` do.
@@ -309,7 +312,18 @@ def prepare_or_resume(request: TrainRequest) -> PreparedRun | None:
 def _is_done(directory: RunDirectory, config: Config) -> bool:
     facts = directory.read()
     total = facts.get("total_steps")
-    return facts.get("status") == "finished" and isinstance(total, int) and config.planned_steps <= total
+    if facts.get("status") != "finished" or not isinstance(total, int) or config.planned_steps > total:
+        return False
+    return facts.get("stopped_by") != BY_RULE or _has_rules_of(directory, config)
+
+
+def _has_rules_of(directory: RunDirectory, config: Config) -> bool:
+    """Whether the run in `directory` has the stop rules of `config`."""
+    try:
+        stop = build_config(directory.read_config()).stop
+    except (OSError, UsageError):
+        return True
+    return config.stop == stop or (config.stop.at == SOLVED and replace_value(config, "stop.at", stop.at).stop == stop)
 
 
 def _set_aside(directory: RunDirectory) -> None:
@@ -380,6 +394,8 @@ def _prepare_resume(
     check_tracking(config)
     _boot_workers(config, screen)
     env_info = examine(config)
+    config = settle_stop(config, env_info)
+    point.refuse_reached(config)
     share = _own_share(config)
     evaluating = point.state.evaluating if config.eval.every else None
     held = HeldSignals()

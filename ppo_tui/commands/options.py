@@ -154,6 +154,17 @@ TotalStepsOption = Annotated[
         "--total-steps", metavar="N", help="Environment steps of the whole run; more of them extend a finished run."
     ),
 ]
+UntilOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--until",
+        metavar="GOAL",
+        help="End early, as finished: once the mean return of 100 episodes reaches a number (475), or a metric one "
+        "(eval/ep_rew_mean=475), or the environment is solved, or after a time of training (2h, over all resumes, "
+        "without pauses); may be repeated, whichever comes first. off drops the rules of a preset or run.",
+        autocompletion=completion.one_of("solved", "off"),
+    ),
+]
 EnvsOption = Annotated[str | None, typer.Option("--envs", metavar="N", help="Environments stepped in parallel.")]
 AllowImportOption = Annotated[
     bool,
@@ -317,9 +328,18 @@ def name_latest(text: str, run: RunDirectory | None, wanted: Wanted) -> None:
         print(f"{_KINDS[kind]}: {run.path.name}", file=sys.stderr)
 
 
-def overrides_of(settings: Sequence[str] | None, shortcuts: Mapping[str, str | None]) -> list[str]:
-    """Combine ``--set`` with shorter options such as ``--seed``; these win."""
-    return [*(settings or []), *(f"{key}={value}" for key, value in shortcuts.items() if value is not None)]
+def overrides_of(
+    settings: Sequence[str] | None, shortcuts: Mapping[str, str | None], until: Sequence[str] | None = None
+) -> list[str]:
+    """Combine ``--set`` with shorter options such as ``--seed``; these win.
+
+    Raises:
+        UsageError: a goal of ``--until`` cannot be read.
+    """
+    from ..config import until_overrides
+
+    short = (f"{key}={value}" for key, value in shortcuts.items() if value is not None)
+    return [*(settings or []), *short, *until_overrides(until)]
 
 
 def has_screen() -> bool:

@@ -216,6 +216,8 @@ def print_run(run: RunSummary, *, as_json: bool) -> None:
     total = f" of {run.total_steps:,}" if run.total_steps else ""
     print(f"{run.name}: {run.state}{process}, {cells['environment']}")
     print(f"  {run.step:,}{total} steps; return {cells['return']}, best {cells['best']}")
+    if run.reason:
+        print(f"  {printable(run.reason.splitlines()[0])}")
     print(f"  started {cells['started']}, {cells['age']} ago; {run.path}")
 
 
@@ -228,8 +230,8 @@ def _cells(run: RunSummary) -> dict[str, str]:
         "state": run.state,
         "environment": run.env or NOTHING,
         "steps": f"{run.step:,}",
-        # Rounded down: 100 % only where no step is left.
-        "done": f"{100 * run.step // run.total_steps}%" if run.total_steps else NOTHING,
+        # Rounded down: 100 % only where no step is left. A run that a rule has ended is done, too.
+        "done": "rule" if run.by_rule else f"{100 * run.step // run.total_steps}%" if run.total_steps else NOTHING,
         "return": score(run.last_return, 1),
         "best": score(run.best_return, 1),
         "started": date(run.started),

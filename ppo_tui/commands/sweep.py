@@ -21,6 +21,7 @@ from .options import (
     PresetOption,
     SettingsOption,
     TotalStepsOption,
+    UntilOption,
     overrides_of,
 )
 
@@ -60,6 +61,7 @@ def sweep(
     ] = None,
     settings: SettingsOption = None,
     total_steps: TotalStepsOption = None,
+    until: UntilOption = None,
     envs: EnvsOption = None,
     metric: Annotated[
         str, typer.Option(metavar="KEY", help="Metric whose last value scores a trial; higher is better.")
@@ -86,7 +88,7 @@ def sweep(
     from ..sweeps.space import default_search
 
     overrides, specs = (
-        overrides_of(settings, {"run.total_steps": total_steps, "rollout.num_envs": envs}),
+        overrides_of(settings, {"run.total_steps": total_steps, "rollout.num_envs": envs}, until),
         tuple(search or ()),
     )
     config = load_preset(preset, overrides=overrides, allow_import=allow_import)

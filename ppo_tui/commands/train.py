@@ -30,6 +30,7 @@ from .options import (
     SettingsOption,
     ThemeOption,
     TotalStepsOption,
+    UntilOption,
     VersionOption,
     chosen_run,
     has_screen,
@@ -51,6 +52,7 @@ def train(
     settings: SettingsOption = None,
     seed: SeedSettingOption = None,
     total_steps: TotalStepsOption = None,
+    until: UntilOption = None,
     workers: Annotated[
         str | None, typer.Option(metavar="N", help="Worker processes; by default as many as suit the machine.")
     ] = None,
@@ -100,7 +102,7 @@ def train(
     }
     request = train_request(
         preset,
-        overrides_of(settings, shortcuts),
+        overrides_of(settings, shortcuts, until),
         name=name,
         run_dir=run_dir,
         allow_import=allow_import,
@@ -142,6 +144,7 @@ def _train_detached(request: TrainRequest, place: Place, options: ScreenOptions)
 def resume(
     run: RunArgument = LATEST,
     total_steps: TotalStepsOption = None,
+    until: UntilOption = None,
     settings: SettingsOption = None,
     headless: HeadlessOption = False,
     log_format: LogFormatOption = "auto",
@@ -159,7 +162,7 @@ def resume(
     """Continue a run exactly from its newest checkpoint."""
     from ..distributed.torchrun import Place
 
-    overrides = overrides_of(settings, {"run.total_steps": total_steps})
+    overrides = overrides_of(settings, {"run.total_steps": total_steps}, until)
     options, lines = screen_options(theme, ascii, fps, pixels), line_options(log_format, quiet)
     place = Place.here()
     screen = not headless and has_screen() and not place.by_torchrun

@@ -41,6 +41,7 @@ from .schedules import (
     schedule_of,
 )
 from .schema import Config, all_settings, full_name, short_names
+from .stopping import StopConfig, is_rule, until_overrides
 from .values import get_value, replace_value
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "RolloutConfig",
     "RunConfig",
     "ScheduleConfig",
+    "StopConfig",
     "TrackingConfig",
     "WorkersConfig",
     "all_settings",
@@ -78,6 +80,7 @@ __all__ = [
     "full_name",
     "get_value",
     "is_atari",
+    "is_rule",
     "list_presets",
     "load_preset",
     "names_outsiders",
@@ -95,4 +98,5 @@ __all__ = [
     "short_names",
     "to_tables",
     "to_toml",
+    "until_overrides",
 ]

@@ -9,6 +9,7 @@ from .collecting import is_atari
 from .learning import ScheduleConfig, ScheduleKind
 from .schedules import SCHEDULED, check_start, schedule_key, schedule_of
 from .schema import Config, all_settings
+from .stopping import EVALUATED, MOST_EPISODES
 from .values import get_value, show, show_key
 
 
@@ -25,6 +26,7 @@ def check_config(config: Config) -> None:
     _check_algorithm(config)
     _check_learning_rates(config)
     _check_a3c(config)
+    _check_stop(config)
     if config.run.torch_threads != "auto" and config.run.torch_threads < 1:
         raise ConfigError(f"run.torch_threads = {config.run.torch_threads}: expected at least 1, or auto")
     if config.policy.layer_norm and ":" in config.policy.network:
@@ -34,6 +36,37 @@ def check_config(config: Config) -> None:
         )
     if any(width < 1 for width in config.policy.hidden):
         raise ConfigError(f"policy.hidden = {list(config.policy.hidden)}: every width must be at least 1")
+
+
+def _check_stop(config: Config) -> None:
+    stop, every = config.stop, config.eval.every
+    if stop.at is None and stop.plateau is None:
+        return
+    of_evaluations = stop.metric.startswith(EVALUATED)
+    if of_evaluations and not every:
+        raise ConfigError(
+            f"stop.metric = {show(stop.metric)}: there are no evaluations (eval.every = 0)",
+            hint=f"set eval.every, such as {config.batch_size * 20}",
+        )
+    if of_evaluations and stop.window not in (MOST_EPISODES, config.eval.episodes):
+        raise ConfigError(
+            f"stop.window = {stop.window}: an evaluation has {config.eval.episodes} episodes (eval.episodes)",
+            hint=f"set eval.episodes = {stop.window} instead",
+        )
+    check_edit(config, "stop.plateau", stop.plateau)
+
+
+def _check_plateau(config: Config, plateau: int | None) -> None:
+    """Refuse a plateau shorter than the time between two checks."""
+    of_evaluations = config.stop.metric.startswith(EVALUATED)
+    between = config.eval.every if of_evaluations else config.batch_size
+    if plateau is not None and plateau < between and not config.rollout.whole_episodes:
+        checks = "evaluations (eval.every)" if of_evaluations else "updates (rollout.num_envs × rollout.steps)"
+        raise ConfigError(
+            f"stop.plateau = {plateau}: there are {between} steps between two {checks}, and nothing can become better "
+            "in fewer",
+            hint=f"use {between} or more, such as {10 * between}",
+        )
 
 
 def _check_workers(config: Config) -> None:
@@ -157,8 +190,10 @@ def check_edit(config: Config, key: str, value: Any) -> None:
     """Refuse a live value without a use in this configuration.
 
     Raises:
-        ConfigError: an upper bound for a surrogate without one.
+        ConfigError: an upper bound for a surrogate without one; a plateau shorter than an update.
     """
+    if key == "stop.plateau":
+        _check_plateau(config, value)
     if key == "ppo.clip_range_upper" and value is not None and config.ppo.surrogate != "clip":
         raise ConfigError(
             f"{key} = {value}: the surrogate {show(config.ppo.surrogate)} has no upper bound of its own",

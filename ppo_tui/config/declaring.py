@@ -24,6 +24,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
         low, high: the editor's range; the setting's own may be wider.
         step: added by one nudge, or multiplied with on a log scale.
         optional: whether None, for "off", is a value.
+        typed: it changes only as typed: a single step could do harm.
         unit: of the number.
         aliases: short names, besides the setting's own.
     """
@@ -33,6 +34,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     step: float
     scale: Literal["linear", "log"] = "linear"
     optional: bool = False
+    typed: bool = False
     unit: str = ""
     aliases: tuple[str, ...] = ()
 
@@ -73,6 +75,7 @@ def setting(
     on_resume: OnResume,
     live: Live | None = None,
     outside: Outside | None = None,
+    duration: bool = False,
     **limits: Any,
 ) -> Meta:
     """Declare one setting: help, limits, and when it may change.
@@ -81,7 +84,8 @@ def setting(
         description: one sentence of help.
         live: how it is edited while the run trains; None where it may not change then.
         outside: for settings with values that name code, a command or an address.
+        duration: it counts seconds, and takes a time such as 2h too.
         limits: as `Meta` takes them, such as ``ge=0``.
     """
-    extra = {"on_resume": on_resume, "live": live, "outside": outside}
+    extra = {"on_resume": on_resume, "live": live, "outside": outside, "duration": duration}
     return Meta(description=description, extra=extra, **limits)

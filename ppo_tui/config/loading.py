@@ -22,6 +22,7 @@ from .combinations import check_config
 from .learning import ScheduleConfig
 from .schedules import SCHEDULES, read_schedule
 from .schema import Config, full_name, nested_section, section_fields, short_names
+from .stopping import check_duration, read_duration
 from .values import show, show_key
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -31,6 +32,9 @@ PRIVATE_SECTIONS = ("notify",)
 
 _RENAMED = {"run.doctor": "run.diagnostics"}
 """Former name → name of settings. Presets, checkpoints and the ``config.toml`` of runs may have either."""
+
+_NONE_WORDS = ("none", "off")
+"""Texts for None, which TOML has not, where a setting may have it and takes no other text."""
 
 _PLAIN_TYPES = {
     "`int | str`": "a whole number or a name",
@@ -132,6 +136,11 @@ def convert_field(dotted: str, value: Any, field_type: Any) -> Any:
     Raises:
         ConfigError: it does not fit; with the field, the value and the rule.
     """
+    if isinstance(value, str) and not _accepts_text(field_type):
+        if value in _NONE_WORDS and type(None) in _flat_args(field_type):
+            return None
+        if _is_duration(field_type):
+            value = check_duration(dotted, value)
     options = _literal_options(field_type)
     allowed = " or ".join([*_plain_numbers(field_type), *map(show, options)])
     if options and isinstance(value, str) and value not in options and not _accepts_text(field_type):
@@ -158,6 +167,10 @@ def convert_field(dotted: str, value: Any, field_type: Any) -> Any:
     if any(isinstance(number, float) and not math.isfinite(number) for number in _numbers(converted)):
         raise ConfigError(f"{dotted} = {show(value)}: expected a finite number")
     return converted
+
+
+def _is_duration(field_type: Any) -> bool:
+    return any((meta.extra or {}).get("duration") for meta in getattr(field_type, "__metadata__", ()))
 
 
 def _numbers(value: Any) -> Iterable[Any]:
@@ -203,8 +216,8 @@ _BARE_WORD = re.compile(r"[A-Za-z_/][\w./:-]*")
 def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """A copy of `data` with each ``section.key=value`` set.
 
-    Values are TOML; a bare word is a text. A short name such as ``lr`` stands for a setting. A part of a schedule, such
-    as ``optim.learning_rate_schedule.final``, is added to the schedule's name.
+    Values are TOML; a bare word is a text, and so is a time such as 2h. A short name such as ``lr`` stands for a
+    setting. A part of a schedule, such as ``optim.learning_rate_schedule.final``, is added to the schedule's name.
 
     Raises:
         UsageError: an override has another form or its value is not TOML.
@@ -266,7 +279,7 @@ def _parse_value(key: str, text: str) -> Any:
         parsed = {}
     if list(parsed) == ["value"]:
         return parsed["value"]
-    if _BARE_WORD.fullmatch(text):
+    if _BARE_WORD.fullmatch(text) or read_duration(text) is not None:
         return text
     given = f"{key}={text}"
     raise UsageError(

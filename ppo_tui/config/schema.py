@@ -14,6 +14,7 @@ from .collecting import EnvConfig, RolloutConfig, WorkersConfig
 from .declaring import Live, OnResume, Outside, Section
 from .learning import OptimConfig, PolicyConfig, PPOConfig
 from .running import EvalConfig, NotifyConfig, RunConfig, TrackingConfig
+from .stopping import StopConfig
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -25,6 +26,7 @@ class Config(Section, frozen=True, kw_only=True):
     policy: PolicyConfig = PolicyConfig()
     ppo: PPOConfig = PPOConfig()
     optim: OptimConfig = OptimConfig()
+    stop: StopConfig = StopConfig()
     eval: EvalConfig = EvalConfig()
     run: RunConfig = RunConfig()
     tracking: TrackingConfig = TrackingConfig()
@@ -69,6 +71,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     on_resume: OnResume
     live: Live | None
     outside: Outside | None
+    duration: bool
 
     @property
     def most(self) -> float:

@@ -69,6 +69,14 @@ HEADER = (
         "presets.md#what-to-expect-when",
     ),
     _field(
+        "header/stop",
+        "stop rules",
+        "What is missing until a stop rule ends the run: to the goal, or the checks in a row at which it was reached, "
+        "or the steps of a plateau that are left.",
+        "goal − metric, in its own unit",
+        link="runs.md#stop-when-it-is-good",
+    ),
+    _field(
         "header/steps",
         "steps",
         "Environment steps so far, of all that are planned.",

@@ -126,7 +126,12 @@ def setting(value: object) -> str:
     return f"{value:.4g}" if abs(value) >= 0.1 else f"{value:.3g}"
 
 
-_SHORT_NAMES = {"ppo.clip_range_upper": "clip upper"}
+_SHORT_NAMES = {
+    "ppo.clip_range_upper": "clip upper",
+    "stop.at": "stop at",
+    "stop.plateau": "stop plateau",
+    "stop.after": "stop after",
+}
 
 
 def setting_name(key: str) -> str:

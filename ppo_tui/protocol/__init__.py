@@ -58,8 +58,10 @@ from .events import (
 from .game import GameClip, GameFrame
 from .inspection import ClipCounts, Histogram, LayerReading, MinibatchColumns, UpdateInspected
 from .states import PROTOCOL_VERSION, Cause, Gaze, Level, RunState, WorkerState
+from .stopping import BY_RULE, StopDistance
 
 __all__ = [
+    "BY_RULE",
     "MOST_BESIDE",
     "PASSIVE",
     "PROTOCOL_VERSION",
@@ -103,6 +105,7 @@ __all__ = [
     "StepMinibatches",
     "StepUpdates",
     "Stop",
+    "StopDistance",
     "SuggestedEdit",
     "UpdateFinished",
     "UpdateInspected",

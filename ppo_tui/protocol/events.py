@@ -10,6 +10,7 @@ from .base import Event
 from .game import GameClip
 from .inspection import UpdateInspected
 from .states import PROTOCOL_VERSION, Cause, Level, RunState, WorkerState
+from .stopping import StopDistance
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag="run-started"):
@@ -176,11 +177,15 @@ class UpdateFinished(Event, frozen=True, kw_only=True, tag="update"):
     """The end of an update (rollout and learning), with its metrics.
 
     `metrics` is the line written to ``metrics.jsonl``.
+
+    Attributes:
+        stop: the distance to the stop rules; None without any.
     """
 
     update: int
     step: int
     metrics: dict[str, float | None]
+    stop: StopDistance | None = None
 
 
 class Course(msgspec.Struct, frozen=True, kw_only=True):
@@ -362,7 +367,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run-finished"):
         exit_code: of the process (see `ppo_tui.errors`).
         details: the traceback of a failure, else empty.
         by: the sender of the `Stop` that the run obeyed, such as ``user`` (at its own screen), ``ctl (pid 123)`` or
-            ``SIGTERM``; empty where none did.
+            ``SIGTERM``, or `BY_RULE` for a stop rule; empty where none did.
     """
 
     state: RunState

@@ -90,6 +90,7 @@ _RULES: dict[str, Callable[[object], bool]] = {
     "env": _is_text,
     "status": _is_text,
     "reason": _is_text,
+    "stopped_by": _is_text,
     "device": _is_text,
     "git": _is_text,
     "job": _is_text,

@@ -13,6 +13,7 @@ import msgspec
 
 from ..directories import Directory
 from ..errors import UsageError, did_you_mean
+from ..protocol import BY_RULE
 from ..text import printable
 from .creation import RUNS_DIR
 from .directory import RunDirectory
@@ -61,6 +62,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         started: seconds since the Unix epoch.
         age_seconds: since then.
         seconds: of training so far, or None.
+        reason: of its end, in words; empty for one that has not ended.
+        by_rule: whether a stop rule has ended it.
         problem: what is damaged, in words, or None.
     """
 
@@ -80,6 +83,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     preset: str = ""
     sweep: str | None = None
     objective: float | None = None
+    reason: str = ""
+    by_rule: bool = False
     problem: str | None = None
 
     @property
@@ -287,6 +292,8 @@ def summarise(run_dir: RunDirectory, progress: Progress | None = None) -> RunSum
             age_seconds=max(0.0, time.time() - started),
             seconds=progress.seconds,
             preset=facts.get("preset") or "",
+            reason="" if state in _UNDER_WAY else facts.get("reason") or "",
+            by_rule=state == "finished" and facts.get("stopped_by") == BY_RULE,
             problem=problem,
         )
 

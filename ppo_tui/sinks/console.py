@@ -34,7 +34,7 @@ from ..protocol import (
 )
 from ..streams import PrintableStream, bytes_below, stream_below
 from ..training.hub import SinkBehind
-from .wording import describe, describe_forecast
+from .wording import describe, describe_distance, describe_forecast
 
 _logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class PlainConsole:
         if text is None:
             return
         if isinstance(event, UpdateFinished):
-            if next_one := self._milestones.text:
+            if event.stop is None and (next_one := self._milestones.text):
                 text += f"  {next_one}"
             if time.monotonic() - self._last_line < LINE_SECONDS:
                 self._held_back = text
@@ -142,9 +142,10 @@ class ProgressConsole:
             case RolloutProgress():
                 self._progress.update(self._task, completed=event.step, fps=event.fps)
                 return
-            case UpdateFinished(metrics=metrics):
+            case UpdateFinished(metrics=metrics, stop=stop):
                 score = formats.score(metrics.get(MEAN_RETURN), 1)
-                ahead = f"{self._milestones.text:<{_AHEAD}}" if self._milestones.text else ""
+                text = (describe_distance(stop) if stop else "") or self._milestones.text
+                ahead = f"{text:<{_AHEAD}}" if text else ""
                 self._progress.update(self._task, completed=event.step, score=score, ahead=ahead)
                 return
             case StateChanged(state=state) | RunFinished(state=state):

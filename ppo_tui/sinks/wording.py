@@ -25,6 +25,7 @@ from ..protocol import (
     RunState,
     SettingChanged,
     StateChanged,
+    StopDistance,
     UpdateFinished,
 )
 from ..text import printable
@@ -109,6 +110,34 @@ def describe_forecast(forecast: Forecast) -> str:
     return f"{forecast.milestone:g} in about {formats.about(forecast.seconds)}"
 
 
+_SHORT_METRICS = {"rollout/ep_rew_mean": "", "eval/ep_rew_mean": "eval "}
+
+
+def describe_distance(distance: StopDistance, *, time_left: bool = True) -> str:
+    """Word the distance to the stop rules; empty without any to tell.
+
+    Such as: to 475: 61.2, or 475 held 2/3 · plateau in 120K steps · 1h 20m left.
+
+    Args:
+        time_left: name the time of training left, too.
+    """
+    parts = []
+    name = _SHORT_METRICS.get(distance.metric, f"{distance.metric} ")
+    if distance.goal is not None:
+        goal = f"{distance.goal:.10g}"
+        if distance.enough:
+            parts.append(f"{name}to {goal}: {distance.episodes}/{distance.enough} episodes")
+        elif distance.held:
+            parts.append(f"{name}{goal} held {distance.held}/{distance.checks}")
+        else:
+            parts.append(f"{name}to {goal}: {formats.number(distance.left)}")
+    if distance.plateau is not None:
+        parts.append(f"plateau in {formats.count(distance.plateau)} steps")
+    if time_left and distance.seconds is not None:
+        parts.append(f"{formats.span(distance.seconds)} left")
+    return " · ".join(parts)
+
+
 def describe_best(event: EpisodeFinished) -> str:
     """Word an episode with the highest return so far."""
     return f"best episode {formats.number(event.episode_return)}, env {event.env}"
@@ -180,4 +209,6 @@ def _describe_update(event: UpdateFinished) -> str:
     ):
         value = metrics.get(key)
         parts.append(f"{label} {formats.NOTHING if value is None or math.isnan(value) else format(value, form)}")
+    if event.stop and (distance := describe_distance(event.stop)):
+        parts.append(distance)
     return "  ".join(parts)

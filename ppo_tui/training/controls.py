@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
-from ..config import LIVE_FIELDS, Config, check_edit, check_start, course_of, get_value, parse_live_value, schedule_of
+from ..config import (
+    LIVE_FIELDS,
+    Config,
+    check_edit,
+    check_start,
+    course_of,
+    get_value,
+    is_rule,
+    parse_live_value,
+    schedule_of,
+)
 from ..errors import ConfigError
 from ..ppo.schedules import Schedule
 from ..protocol import (
@@ -459,10 +469,11 @@ class LiveSettings:
         return course_of(schedule_of(self._config, key), self._config.planned_steps, step, edited=step > 0)
 
     def hyperparameters(self, step: int) -> Hyperparameters:
-        """All live settings, for the learner."""
+        """The live settings of the learner."""
         from ..ppo import Hyperparameters
 
-        return Hyperparameters(**{key.partition(".")[2]: self.current(key, step) for key in self._schedules})
+        keys = (key for key in self._schedules if not is_rule(key))
+        return Hyperparameters(**{key.partition(".")[2]: self.current(key, step) for key in keys})
 
     def save(self) -> dict[str, SavedSchedule]:
         """All live settings with their schedules, for a checkpoint."""

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config import Config, build_config, refuse_outsiders
+import msgspec
+
+from ..config import Config, build_config, is_rule, refuse_outsiders
 from ..directories import Place
 from ..distributed.ranks import ALONE, Ranks
 from ..envs import EnvInfo
@@ -15,6 +17,7 @@ from ..errors import ConfigError, DivergedError, PPOTuiError
 from ..expectations import Reference
 from ..ppo import ActorCritic, Hyperparameters
 from ..protocol import (
+    BY_RULE,
     Alarm,
     Command,
     CommandRefused,
@@ -43,6 +46,7 @@ from .hub import EventHub, RunContext, RunResult, Sink, TrainingClock
 from .metrics import run_started
 from .milestones import MilestoneNews
 from .start import examine
+from .stopping import StopRules, settle_stop
 
 
 class Trainer:
@@ -69,7 +73,7 @@ class Trainer:
             and directories to rank 0 alone, which reads the checkpoint too.
 
     Attributes:
-        config: the configuration, with ``policy.precision = "auto"`` decided.
+        config: the configuration, with ``policy.precision = "auto"`` and ``stop.at = "solved"`` decided.
         engine: the algorithm.
 
     Raises:
@@ -100,8 +104,9 @@ class Trainer:
         self._inbox = inbox or Inbox()
         self._resumed = None if resume_from is None else read_checkpoint(resume_from, ranks)
         saved = build_config(self._resumed.state.config) if self._resumed else None
-        self.config, precision_notes = resolve_precision(config, ranks, saved)
-        config = self.config
+        config, precision_notes = resolve_precision(config, ranks, saved)
+        info = env_info or examine(config)
+        self.config = config = settle_stop(config, info)
         self._resumed_path = resume_from.path if isinstance(resume_from, OpenedCheckpoint) else resume_from
         clock = TrainingClock()
         self._hub = hub = EventHub(sinks, clock)
@@ -113,9 +118,9 @@ class Trainer:
         self._gradients = GradientMonitor(hub.publish)
         self._settings = LiveSettings(config)
         self._position = Position(0, 0, {})
+        self._rule = ""  # which has ended the run, in words
         keep_freed_memory()
         origin = self._resumed.state.origin if self._resumed else None
-        info = env_info or examine(config)
         self._reward_threshold = info.reward_threshold
         self._notes = [*((Level.WARNING, note) for note in notes), *((Level.INFO, note) for note in info.notes)]
         self._notes += precision_notes
@@ -123,6 +128,8 @@ class Trainer:
         try:
             controls = Controls if ranks.size == 1 else RankControls
             self._controls = controls(self._context, self._inbox, self.engine)
+            episodes = self.engine.metrics.episodes
+            self._stop = StopRules(self._context, self._settings, episodes, info.reward_threshold)
             self._checkpoints = self._prepare_checkpoints(checkpoint_dir)
         except BaseException:
             self.close()
@@ -141,6 +148,7 @@ class Trainer:
             settings=self._settings,
             episodes=engine.metrics.episodes,
             environment=engine.metrics.environment,
+            stop=self._stop,
             origin=describe_origin(self._context, engine.device, engine.threads, list(engine.groups)),
         )
         if self._resumed:
@@ -202,13 +210,15 @@ class Trainer:
             arguments: as for `Trainer`; a `config` of your own may differ from the checkpoint's as a resume allows.
 
         Raises:
-            UsageError: there is no whole checkpoint at `path`, or its steps are done.
+            UsageError: there is no whole checkpoint at `path`, its steps are done, or a stop rule holds.
             ConfigError: it names code to import.
         """
         point = ResumePoint.at(Path(path))
         if not allow_import and arguments.get("config") is None:
             refuse_outsiders(point.state.config, "the checkpoint", parties=("code",))
-        return cls(arguments.pop("config", None) or point.config(), resume_from=point.checkpoint, **arguments)
+        config = arguments.pop("config", None) or point.config()
+        point.refuse_reached(config)
+        return cls(config, resume_from=point.checkpoint, **arguments)
 
     def __enter__(self) -> Trainer:
         return self
@@ -217,7 +227,7 @@ class Trainer:
         self.close()
 
     def run(self) -> RunResult:
-        """Train until the steps are done or a command stops the run.
+        """Train until the last step, a stop rule or a command.
 
         The last event is `RunFinished`.
 
@@ -245,6 +255,8 @@ class Trainer:
         try:
             self._train()
             state, code, reason = RunState.FINISHED, 0, f"{self.step:,} steps done"
+            if self._rule:
+                reason, by = f"stopped by rule: {self._rule}", BY_RULE
         except StopTraining as stopped:
             state, code, reason = RunState.STOPPED, stopped.stop.exit_code, stopped.stop.reason
             by = stopped.stop.by
@@ -284,7 +296,11 @@ class Trainer:
             self._report(collected, learned)
             self._checkpoints.mark_boundary()
             requests = self._controls.at_boundary()
-            if not self._obey(requests) and not self._gradients.bad_updates:  # the newest checkpoint stays a good one
+            saved = self._obey(requests)
+            if self._gradients.bad_updates:  # the newest checkpoint stays a good one
+                continue
+            self._rule = self._stop.reason(self.step)
+            if not (saved or self._rule):
                 self._checkpoints.save_if_due(self._position)
         self._checkpoints.finish(self._position, self._controls)
 
@@ -298,13 +314,15 @@ class Trainer:
         for level, note in self._notes:
             self._context.publish(Alarm(level=level, message=note))
         if resumed:
-            for key, value in live_changes(build_config(resumed.state.config), self.config).items():
+            changes = live_changes(build_config(resumed.state.config), self.config)
+            for key, value in {**changes, **self._stop.changes(self.step)}.items():
                 self._edit(SetValue(key=key, value=value, by="resume"))
+            self._rule = self._stop.reason(self.step)
         self.engine.begin(self._settings.hyperparameters(self.step))
 
     @property
     def _done(self) -> bool:
-        return not self.engine.has_rollout_ahead and not self._wants_more(self.step)
+        return bool(self._rule) or not (self.engine.has_rollout_ahead or self._wants_more(self.step))
 
     def _wants_more(self, collected: int) -> bool:
         """Whether a run needs another rollout after so many steps."""
@@ -322,7 +340,8 @@ class Trainer:
         step, update = self.step + collected.steps, self.update + 1
         metrics = self.engine.metrics.of_update(step, update, collected.steps, learned)
         self._position = Position(step, update, metrics)
-        self._context.publish(UpdateFinished(update=update, step=step, metrics=metrics))
+        distance = self._stop.update_finished(step, metrics)
+        self._context.publish(UpdateFinished(update=update, step=step, metrics=metrics, stop=distance))
         if diverged := self._gradients.check(metrics, update, step):
             self._give_up_branch(diverged)
 
@@ -356,11 +375,13 @@ class Trainer:
         return False
 
     def _edit(self, asked: SetValue) -> None:
-        if asked.key.partition(".")[2] not in self.engine.live_settings:
+        if not is_rule(asked.key) and asked.key.partition(".")[2] not in self.engine.live_settings:
             message = f"{asked.key}: not used by {self.config.run.algorithm.upper()}"
             self._context.publish(CommandRefused(message=message, by=asked.by))
             return
         try:
+            if asked.key == "stop.at":
+                asked = msgspec.structs.replace(asked, value=self._stop.goal(asked.value))
             old = self._settings.edit(asked.key, asked.value, self.step)
         except ConfigError as error:
             self._context.publish(CommandRefused(message=str(error), by=asked.by))

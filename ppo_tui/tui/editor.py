@@ -212,8 +212,10 @@ class Editor:
 def _nudged(field: LiveField, old: Any, direction: int) -> Any:
     """`old` after one step.
 
-    An optional setting has "off" just below its lowest value.
+    An optional setting has "off" just below its lowest value; one to be typed stays as it is.
     """
+    if field.live.typed:
+        return old
     if old is None:
         return field.live.low if direction > 0 else None
     if field.live.optional and direction < 0 and old <= field.live.low:

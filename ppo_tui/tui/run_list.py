@@ -226,6 +226,8 @@ def describe_item(item: Item, *, own: bool) -> Content:
     first = Content.assemble((one_line(item.path), "bold"), f"  {' · '.join(filter(None, facts))}")
     if item.problem and item.state == DAMAGED:
         return Content.assemble(first, _NEWLINE, (one_line(item.problem), "$warning"))
+    if item.by_rule:
+        return Content.assemble(first, _NEWLINE, (one_line(item.reason), "$quiet"))
     if own:
         return Content.assemble(first, _NEWLINE, ("this screen's run: enter goes back to it", "$quiet"))
     return first

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ..explanations import ALARMS, Verdict, explain, is_metric
 from ..plotting import formats
 from ..protocol import GameFrame, WorkerInfo
+from ..sinks.wording import describe_distance
 from .advice import written
 from .controller import Controller
 from .log_entries import LogEntry
@@ -61,14 +62,21 @@ GAME_TOPICS = tuple(
 
 HEADER_TOPICS = tuple(
     Topic(f"header/{name}")
-    for name in ("state", "forecast", "steps", "speed", "elapsed", "left", "rollout", "update", "time")
+    for name in ("state", "forecast", "stop", "steps", "speed", "elapsed", "left", "rollout", "update", "time")
 )
+
+
+_DISTANCE = re.compile(r" to \S+: | held \d+/|plateau in ")
+"""The stop rules in the head's first line."""
 
 
 def of_header(line: str, row: int, x: int) -> Topic:
     """The topic under column `x` of a line of the head."""
     if row == 0:
-        return Topic("header/forecast" if x > 2 * len(line) // 3 and "about" in line else "header/state")
+        right = line[2 * len(line) // 3 :] if x > 2 * len(line) // 3 else ""
+        if _DISTANCE.search(right):
+            return Topic("header/stop")
+        return Topic("header/forecast" if "about" in right else "header/state")
     if row == 1:
         labels = {"steps/s": "speed", "elapsed": "elapsed", "left": "left"}
         ends = ((line.rfind(word) + len(word), name) for word, name in labels.items() if line.rfind(word) > 0)
@@ -123,6 +131,11 @@ def _forecast(controller: Controller) -> str:
     return f"return {forecast.milestone:g} in about {formats.about(forecast.seconds)}"
 
 
+def _stop(controller: Controller) -> str:
+    stop = controller.view.stop
+    return (describe_distance(stop) if stop else "") or "no stop rule"
+
+
 def _rollout(controller: Controller) -> str:
     rollout = controller.view.rollout
     return f"{rollout.t:,} of {rollout.length:,}" if rollout else UNKNOWN
@@ -147,6 +160,7 @@ def _known(text: str) -> str:
 _HEADER: dict[str, Callable[[Controller], str]] = {
     "state": lambda controller: str(controller.view.state) + (f": {why}" if (why := controller.view.reason) else ""),
     "forecast": _forecast,
+    "stop": _stop,
     "steps": lambda controller: (
         f"{controller.view.step:,} of {controller.view.total_steps:,}" if controller.view.started else UNKNOWN
     ),

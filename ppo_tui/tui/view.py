@@ -34,6 +34,7 @@ from ..protocol import (
     SettingChanged,
     StartProgress,
     StateChanged,
+    StopDistance,
     UpdateFinished,
     UpdateInspected,
     UpdateProgress,
@@ -114,6 +115,7 @@ class RunView:
         self.marks: list[Mark] = []
         self.history = History()
         self.standing = Standing()
+        self.stop: StopDistance | None = None
         self.inspections = Inspections()
         self.alarms: dict[str, Alarm] = {}
         self.episodes = 0
@@ -203,10 +205,16 @@ class RunView:
 
     @property
     def eta(self) -> float | None:
-        """Seconds of training left at the present pace; None while unknown."""
-        if not self.started or self.state.is_final or self.fps <= 0:
+        """Seconds of training left at the present pace; None while unknown.
+
+        Until the last step or, if that is earlier, the time of ``stop.after``.
+        """
+        if not self.started or self.state.is_final:
             return None
-        return max(0, self.total_steps - self.step) / self.fps
+        ends = [max(0, self.total_steps - self.step) / self.fps] if self.fps > 0 else []
+        if (after := self.settings.get("stop.after")) is not None:
+            ends.append(max(0.0, after - self.elapsed))
+        return min(ends, default=None)
 
     def configured(self, key: str) -> Any:
         """A setting as the run began, by dotted name, or None."""
@@ -321,7 +329,7 @@ class RunView:
     @_on.register
     def _(self, event: UpdateFinished) -> None:
         self.step = max(self.step, event.step)
-        self.update = event.update
+        self.update, self.stop = event.update, event.stop
         for key, value in event.metrics.items():
             self.series[key].append(event.step, value)
             setting = EFFECTIVE_METRICS.get(key)
@@ -372,7 +380,7 @@ class RunView:
             series.rewind(event.step)
         self.step, self.update = event.step, event.update
         self.alarms.clear()
-        self.rollout = self.learning = None
+        self.rollout = self.learning = self.stop = None
         self.inspections.rewind(event.update)
         self._pace.restart()
         while self._window and self._window[-1].step > event.step:

@@ -310,6 +310,7 @@ FIXED = {
 }
 HARMLESS = {
     *("env.on_bad_value", "eval.every", "eval.episodes", "eval.max_steps", "eval.greedy", "run.max_episodes"),
+    *("stop.metric", "stop.at", "stop.better", "stop.window", "stop.held", "stop.plateau", "stop.gain", "stop.after"),
     "run.checkpoint_seconds",
     *("run.keep_checkpoints", "run.diagnostics", "run.device", "run.torch_threads", "workers.count", "workers.groups"),
     *("workers.max_restarts", "workers.step_timeout", "workers.start_timeout"),

@@ -270,3 +270,15 @@ def test_where_a_process_stands_is_what_torchrun_says():
     for key, text in (("RANK", "x"), ("RANK", "4"), ("LOCAL_RANK", "-1")):
         with pytest.raises(UsageError, match=key):
             Place.here({**environment, key: text})
+
+
+@pytest.mark.slow
+def test_all_ranks_stop_after_the_same_update_by_a_rule(tmp_path):
+    """Rank 0 decides, by its own clock too; no rank waits in vain for another."""
+    rules = ["--until", "5", "--until", "1h", "--set", "stop.window=5", "--set", "stop.held=3"]
+    with started(tmp_path, "--total-steps", "8192", "--name", "it", *rules) as process:
+        process.communicate()
+    assert process.returncode == 0, (tmp_path / "errors").read_text()
+    (finished,) = events_of(tmp_path / "runs" / "it", RunFinished)
+    assert (finished.exit_code, finished.update, finished.by) == (0, 3, "rule")
+    assert events_of(tmp_path / "runs" / "it", CheckpointSaved)[-1].step == finished.step

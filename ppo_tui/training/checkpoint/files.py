@@ -25,6 +25,7 @@ from ...directories import Directory, Place, is_plain, opened, path_of
 from ...errors import RunFailedError, UsageError
 from ...files import RefusedFileError
 from ...system import exchange_paths
+from ..stopping import StopState
 
 FORMAT_VERSION = 2
 MANIFEST_FILE = "manifest.json"
@@ -140,6 +141,7 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         environment: the numbers in the environments' infos; None in checkpoints of earlier versions.
         metrics: of the last update.
         env_sizes: bytes of each environment's state.
+        stop: where the stop rules stand.
     """
 
     step: int
@@ -155,6 +157,7 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     origin: Origin
     evaluating: int | None = None
     environment: SavedEnvMetrics | None = None
+    stop: StopState = StopState()
 
 
 def decode_state(path: Path, files: Mapping[str, bytes]) -> CheckpointState:

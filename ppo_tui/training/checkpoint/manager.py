@@ -332,7 +332,9 @@ class CheckpointManager:
             self._context.publish(failure_alarm(job.saved, failed.message, failed.details))
         else:
             best = self.note_score(Path(job.saved.path), evaluation.score.mean)
-            self._context.publish(evaluated_event(job.saved, evaluation, best=best))
+            event = evaluated_event(job.saved, evaluation, best=best)
+            self._parts.stop.evaluated(event.step, event.metrics)
+            self._context.publish(event)
         self._evaluation.done()
 
     def note_score(self, path: Path, score: float) -> bool:

@@ -22,10 +22,12 @@ from ...config import (
     flat_settings,
     follows_the_run,
     get_value,
+    is_rule,
     to_tables,
 )
 from ...directories import Place
 from ...errors import UsageError
+from ..stopping import Limits, refuse_reached
 from .files import CheckpointState, OpenedCheckpoint, Origin, newest_checkpoint
 from .fingerprint import code_fingerprint, same_numbers
 
@@ -90,6 +92,8 @@ class ResumePoint:
     def config(self, tables: dict[str, Any] | None = None, overrides: Iterable[str] = ()) -> Config:
         """The configuration to resume with: `tables` with `overrides` applied.
 
+        Stop rules that were edited while the run trained are part of it, so that overrides replace them.
+
         Args:
             tables: by default the checkpoint's.
 
@@ -97,7 +101,8 @@ class ResumePoint:
             UsageError: a fixed setting changes, or there are no steps left to train.
             ConfigError: an override is not valid.
         """
-        config = build_config(apply_overrides(self.state.config if tables is None else tables, overrides))
+        tables = self._with_edited_rules(self.state.config if tables is None else tables)
+        config = build_config(apply_overrides(tables, overrides))
         for key, (old, new) in changed_fixed_settings(build_config(self.state.config), config).items():
             raise UsageError(f"{key} = {new!r}: a resumed run keeps its {old!r}", hint="start a new run to change it")
         if config.planned_steps <= self.state.step:
@@ -112,6 +117,29 @@ class ResumePoint:
                 hint=f"extend it with --set run.max_episodes={2 * limit}",
             )
         return config
+
+    def _with_edited_rules(self, tables: dict[str, Any]) -> dict[str, Any]:
+        """`tables` with the live edits of stop rules, unless it changes them."""
+        before, after = build_config(self.state.config), build_config(tables)
+        edited = {
+            key.partition(".")[2]: saved.value
+            for key, saved in self.state.settings.items()
+            if is_rule(key) and saved.value != get_value(before, key) == get_value(after, key)
+        }
+        if not edited:
+            return tables
+        return {**tables, "stop": {**tables.get("stop", {}), **edited}}
+
+    def refuse_reached(self, config: Config) -> None:
+        """Refuse to continue under stop rules of `config` already holding.
+
+        Raises:
+            UsageError: with the rule, and how to continue.
+        """
+        stop = config.stop
+        goal = stop.at if isinstance(stop.at, float) else None
+        limits = Limits(rules=stop, goal=goal, plateau=stop.plateau, after=stop.after)
+        refuse_reached(limits, self.state.stop, self.state.seconds)
 
     def check_code(self) -> None:
         """Refuse a checkpoint of a program with other numbers.

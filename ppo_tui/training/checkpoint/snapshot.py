@@ -31,6 +31,7 @@ from ..env_metrics import EnvMetrics
 from ..hub import RunContext
 from ..metrics import EpisodeWindow
 from ..start import examine_env_of
+from ..stopping import StopRules
 from .files import (
     STATE_FILE,
     CheckpointState,
@@ -100,6 +101,7 @@ class RunParts:
     settings: LiveSettings
     episodes: EpisodeWindow
     environment: EnvMetrics
+    stop: StopRules
     origin: Origin
 
 
@@ -157,6 +159,7 @@ class Snapshot:
             env_sizes=tuple(map(len, start.envs)),
             origin=parts.origin,
             environment=parts.environment.save(),
+            stop=parts.stop.save(),
         )
         return cls(
             state=state,
@@ -182,6 +185,7 @@ class Snapshot:
         parts.settings.restore(self.state.settings, planned_steps=before.planned_steps)
         _load_window(parts.episodes, self)
         parts.environment.restore(self.state.environment)
+        parts.stop.restore(self.state.stop)
 
     def environments(self, ranks: Ranks) -> CollectorState:
         """The state of this rank's environments."""

@@ -94,10 +94,9 @@ class EditScreen(Explains, RunScreen):
         editor = self.controller.editor
         if field := editor.field:
             nudge = f"×{field.live.step:g}" if field.live.scale == "log" else f"{field.live.step:g}"
+            keys = "⏎ takes a new value." if field.live.typed else f"+ and − change it by {nudge}."
             self._details.update(
-                Content.assemble(
-                    (field.key, "bold"), f"  {field.description}{self._course(field.key)} + and − change it by {nudge}."
-                )
+                Content.assemble((field.key, "bold"), f"  {field.description}{self._course(field.key)} {keys}")
             )
         lines = [self._change(key) for key in editor.drafts]
         waiting = [

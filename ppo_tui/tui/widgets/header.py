@@ -9,7 +9,7 @@ from textual.content import Content
 from ...expectations import MEAN_RETURN
 from ...plotting import formats
 from ...protocol import RunState
-from ...sinks.wording import describe_forecast
+from ...sinks.wording import describe_distance, describe_forecast
 from ..metrics import PHASES
 from ..topics import HEADER_TOPICS, Topic, of_header
 from .panel import Panel, bar, fit
@@ -91,11 +91,15 @@ class Header(Panel):
         return Content("\n").join(fit(line, width) for line in lines[: max(1, height)])
 
     def _identity(self, width: int) -> Content:
-        """The run and its state; the next milestone on the right.
+        """The run and its state; stop rules or milestone on the right.
 
         Its room stays taken until the last one, so that nothing moves.
         """
         view = self.controller.view
+        if view.stop and not view.finished and width >= _NARROW:
+            distance = describe_distance(view.stop, time_left=False)
+            room = max(_FORECAST, len(distance) + 2) if distance else 0
+            return fit(self._facts(), width - room) + Content.assemble((f"{distance:>{room}}", "$quiet"))
         room = _FORECAST + len(_CONDITION) * (width >= _WIDE)
         if not view.standing.expects or view.finished or width < _NARROW:
             return self._facts()
