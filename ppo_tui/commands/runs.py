@@ -216,6 +216,8 @@ def print_run(run: RunSummary, *, as_json: bool) -> None:
     total = f" of {run.total_steps:,}" if run.total_steps else ""
     print(f"{run.name}: {run.state}{process}, {cells['environment']}")
     print(f"  {run.step:,}{total} steps; return {cells['return']}, best {cells['best']}")
+    if run.init_from:
+        print(f"  weights from {run.init_from}")
     print(f"  started {cells['started']}, {cells['age']} ago; {run.path}")
 
 

@@ -30,6 +30,7 @@ from .commands import (
     WithdrawValue,
 )
 from .events import (
+    MOST_LAYERS_NAMED,
     TRANSIENT,
     Alarm,
     AnyEvent,
@@ -51,6 +52,7 @@ from .events import (
     SuggestedEdit,
     UpdateFinished,
     UpdateProgress,
+    WeightsTaken,
     WorkerInfo,
     WorkersStatus,
     transient_key,
@@ -61,6 +63,7 @@ from .states import PROTOCOL_VERSION, Cause, Gaze, Level, RunState, WorkerState
 
 __all__ = [
     "MOST_BESIDE",
+    "MOST_LAYERS_NAMED",
     "PASSIVE",
     "PROTOCOL_VERSION",
     "TRANSIENT",
@@ -109,6 +112,7 @@ __all__ = [
     "UpdateProgress",
     "WatchGame",
     "WatchUpdate",
+    "WeightsTaken",
     "WithdrawValue",
     "WorkerInfo",
     "WorkerState",

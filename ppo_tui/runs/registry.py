@@ -60,6 +60,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         started: seconds since the Unix epoch.
         age_seconds: since then.
         seconds: of training so far, or None.
+        init_from: source of its first weights, in words; empty for fresh ones.
         problem: what is damaged, in words, or None.
     """
 
@@ -77,6 +78,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     age_seconds: float
     seconds: float | None = None
     preset: str = ""
+    init_from: str = ""
     sweep: str | None = None
     objective: float | None = None
     problem: str | None = None
@@ -286,6 +288,7 @@ def summarise(run_dir: RunDirectory, progress: Progress | None = None) -> RunSum
             age_seconds=max(0.0, time.time() - started),
             seconds=progress.seconds,
             preset=facts.get("preset") or "",
+            init_from=facts.get("init_from") or "",
             problem=problem,
         )
 

@@ -32,9 +32,11 @@ from ..system import keep_freed_memory
 from ..workers import WorkerPool
 from .algorithms import make_engine
 from .checkpoint.files import CheckpointState, OpenedCheckpoint
+from .checkpoint.initial import agreed_source, begin_with
 from .checkpoint.manager import CheckpointManager
-from .checkpoint.resume import ResumePoint, live_changes
+from .checkpoint.resume import Abandoned, ResumePoint, live_changes
 from .checkpoint.snapshot import Position, RunParts, describe_origin, read_checkpoint, write_checkpoint
+from .checkpoint.source import Source
 from .controls import Controls, Inbox, LiveSettings, RankControls, Requests, StopTraining
 from .device import resolve_precision
 from .diagnostics.monitor import Diagnostics, GradientMonitor
@@ -59,6 +61,9 @@ class Trainer:
         env_info: the result of `examine`, if it was called already.
         resume_from: a checkpoint to continue from; `config` is the checkpoint's, with changes at most that a resume
             allows.
+        abandoned: what came after `resume_from` in the run so far, which it leaves as by a rewind.
+        init_from: weights and running statistics of another run to begin with, found by
+            `ppo_tui.exchange.initial.find_source`; ``run.init_from`` then names them. A resumed run needs none.
         inbox: commands for the trainer, some of which may have been sent already.
         notes: warnings for the record, published when the run begins.
         attended: somebody can change a setting: a training that diverges goes back to the last good checkpoint and
@@ -73,7 +78,8 @@ class Trainer:
         engine: the algorithm.
 
     Raises:
-        UsageError: `resume_from` is no whole checkpoint, or another run's.
+        UsageError: `resume_from` is no whole checkpoint, or another run's; nothing of `init_from` fits, or it is
+            missing.
         ConfigError: the environment or the device does not exist, or the networks do not fit.
         WorkerError: the workers could not start.
     """
@@ -90,6 +96,8 @@ class Trainer:
         pool: WorkerPool | None = None,
         env_info: EnvInfo | None = None,
         resume_from: OpenedCheckpoint | Path | None = None,
+        abandoned: Abandoned | None = None,
+        init_from: Source | None = None,
         inbox: Inbox | None = None,
         notes: Sequence[str] = (),
         attended: bool = False,
@@ -101,6 +109,10 @@ class Trainer:
         self._resumed = None if resume_from is None else read_checkpoint(resume_from, ranks)
         saved = build_config(self._resumed.state.config) if self._resumed else None
         self.config, precision_notes = resolve_precision(config, ranks, saved)
+        self._abandoned = ranks.agree(lambda: abandoned, Abandoned | None) if self._resumed else None
+        source = None if self._resumed else agreed_source(config, init_from, ranks)
+        if source:
+            self.config = source.pinned(self.config)
         config = self.config
         self._resumed_path = resume_from.path if isinstance(resume_from, OpenedCheckpoint) else resume_from
         clock = TrainingClock()
@@ -123,6 +135,7 @@ class Trainer:
         try:
             controls = Controls if ranks.size == 1 else RankControls
             self._controls = controls(self._context, self._inbox, self.engine)
+            self._beginning = begin_with(source, self.engine.policy, self.engine.learner, config) if source else None
             self._checkpoints = self._prepare_checkpoints(checkpoint_dir)
         except BaseException:
             self.close()
@@ -147,7 +160,7 @@ class Trainer:
             self._stand_at(self._resumed.state)
         # On another kind of processor the same seed may give other last bits.
         ranks.broadcast(list(engine.policy.state_dict().values()))
-        return CheckpointManager(self._context, parts, self._inbox, directory, self._resumed)
+        return CheckpointManager(self._context, parts, self._inbox, directory, self._resumed, self._abandoned)
 
     def _stand_at(self, state: CheckpointState) -> None:
         self._position = Position(state.step, state.update, state.metrics)
@@ -226,7 +239,8 @@ class Trainer:
             return self._run()
 
     def _run(self) -> RunResult:
-        self._context.clock.start(self._resumed.state.seconds if self._resumed else 0.0)
+        resumed_at = self._resumed.state.seconds if self._resumed else 0.0
+        self._context.clock.start(self._abandoned.seconds if self._abandoned else resumed_at)
         engine, publish = self.engine, self._context.publish
         publish(
             run_started(
@@ -294,11 +308,16 @@ class Trainer:
         """
         resumed, self._resumed = self._resumed, None
         self._checkpoints.begin(resumed, self._resumed_path)
+        if self._beginning:
+            self._context.publish(self._beginning.taken)
+            self._notes += [(Level.WARNING, warning) for warning in self._beginning.warnings]
         for level, note in self._notes:
             self._context.publish(Alarm(level=level, message=note))
         if resumed:
             for key, value in live_changes(build_config(resumed.state.config), self.config).items():
                 self._edit(SetValue(key=key, value=value, by="resume"))
+        if self._abandoned:
+            self._checkpoints.save(self._position, "manual")  # a resumed run continues here, and at no later one
         self.engine.begin(self._settings.hyperparameters(self.step))
 
     @property

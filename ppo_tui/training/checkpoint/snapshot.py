@@ -31,6 +31,8 @@ from ..hub import RunContext
 from ..metrics import EpisodeWindow
 from ..start import examine_env_of
 from .files import (
+    OPTIMIZER_FILE,
+    POLICY_FILE,
     STATE_FILE,
     CheckpointState,
     Manifest,
@@ -43,8 +45,6 @@ from .files import (
 from .fingerprint import code_fingerprint
 from .resume import changed_fixed_settings, cpu_model, versions
 
-POLICY_FILE = "policy.safetensors"
-OPTIMIZER_FILE = "optimizer.safetensors"
 ROLLOUT_FILE = "rollout.safetensors"
 ENVS_FILE = "envs.bin"
 
