@@ -6,6 +6,7 @@ import contextlib
 import functools
 import gc
 import logging
+import math
 import os
 import shlex
 import sys
@@ -21,14 +22,17 @@ from .config.stopping import SOLVED
 from .distributed.torchrun import Place
 from .envs import EnvInfo
 from .errors import PPOTuiError, RunFailedError, UsageError
+from .exchange.initial import with_source, without_source
 from .protocol import BY_RULE, TRANSIENT, Alarm, Command, Event, Level, RunFinished, RunState, StateChanged
 from .runs import RUNS_DIR, RunDirectory
 from .runs.background import start_detached, start_process
 from .runs.entries import CHECKPOINTS, CONFIG_FILE, EVENTS_FILE, METRICS_FILE, holds_run
 from .runs.facts import JSON_FILE
+from .runs.going_back import describe_way_back, point_of
 from .runs.hangup import ignore_hangups, leave_terminal, writes_to
 from .runs.history import past_events, rebuilt_facts, set_aside_after
 from .runs.log import logging_to, open_log
+from .runs.registry import LATEST
 from .runs.server import ControlServer
 from .runs.signals import HeldSignals, signals_to
 from .sinks import describe, describe_next
@@ -37,6 +41,7 @@ from .text import printable
 from .training import boot_workers, examine, share_of_config, start_pool
 from .training.checkpoint.files import list_checkpoints
 from .training.checkpoint.resume import ResumePoint, changed_settings
+from .training.checkpoint.source import Source
 from .training.controls import Forestalled, Inbox
 from .training.hub import SinkBehind
 from .training.milestones import find_reference
@@ -96,6 +101,7 @@ class PreparedRun:
 
     Attributes:
         pool: None where the workers learn themselves, which the engine starts.
+        source: of its first weights; None for fresh ones, and for a run that continues.
         ranks: the processes that train the run together; None for this one alone.
         held: signals that have come while the run was prepared.
     """
@@ -105,6 +111,7 @@ class PreparedRun:
     env_info: EnvInfo
     pool: WorkerPool | None
     resume: ResumePoint | None = None
+    source: Source | None = None
     notes: tuple[str, ...] = ()
     ranks: Ranks | None = None
     held: HeldSignals | None = None
@@ -120,6 +127,11 @@ class PreparedRun:
 
         return EventLog(self.directory)
 
+    @property
+    def _seconds(self) -> float:
+        """Seconds of training before this process."""
+        return self.resume.seconds if self.resume else 0.0
+
     def watch_start(
         self, inbox: Inbox, sinks: Sequence[Sink], then: Callable[[RunFinished], None] | None = None
     ) -> StartWatch:
@@ -127,7 +139,7 @@ class PreparedRun:
         from .sinks.starting import StartWatch
 
         state = self.resume.state if self.resume else None
-        at = {"step": state.step, "update": state.update, "elapsed": state.seconds} if state else {}
+        at = {"step": state.step, "update": state.update, "elapsed": self._seconds} if state else {}
         watch = StartWatch(inbox, [_Recorder(self), *sinks], workers=self.pool, then=then, **at)
         watch.start()
         return watch
@@ -169,6 +181,8 @@ class PreparedRun:
                 pool=self.pool,
                 env_info=self.env_info,
                 resume_from=self.resume.checkpoint if self.resume else None,
+                abandoned=self.resume.abandoned if self.resume else None,
+                init_from=self.source,
                 inbox=inbox,
                 notes=notes,
                 attended=attended,
@@ -191,7 +205,7 @@ class PreparedRun:
             self.record.emit(
                 RunFinished(
                     time=time.time(),
-                    elapsed=state.seconds if state else 0.0,
+                    elapsed=self._seconds,
                     state=RunState.FAILED,
                     exit_code=getattr(error, "exit_code", RunFailedError.exit_code),
                     reason=str(error),
@@ -259,13 +273,15 @@ def prepare(request: TrainRequest, *, again: bool = False) -> PreparedRun:
     _boot_workers(config, request.screen)
     env_info = examine(config)
     config = settle_stop(config, env_info)
+    config, source, notes = with_source(config)
     share = _own_share(config)
     held, directory = HeldSignals(), None
     try:
         directory = RunDirectory.create(
             config, label=request.label, name=request.name, path=request.run_dir, again=again
         )
-        return PreparedRun(config, directory, env_info, _start_workers(share, env_info, directory), held=held)
+        pool = _start_workers(share, env_info, directory)
+        return PreparedRun(config, directory, env_info, pool, source=source, notes=notes, held=held)
     except BaseException as error:
         if directory is not None:
             with contextlib.suppress(OSError):
@@ -277,8 +293,8 @@ def prepare(request: TrainRequest, *, again: bool = False) -> PreparedRun:
 def prepare_or_resume(request: TrainRequest) -> PreparedRun | None:
     """Prepare the run, or with `request.resume` continue it.
 
-    A resumed run continues from its newest checkpoint. One that ended before the first starts over; its record is set
-    aside.
+    A resumed run continues from its newest checkpoint, and needs the source of its first weights no more. One that
+    ended before the first starts over; its record is set aside.
 
     Returns:
         None if all steps of the run are done, or it has ended by these stop rules.
@@ -300,7 +316,7 @@ def prepare_or_resume(request: TrainRequest) -> PreparedRun | None:
         if begun:
             return prepare_resume(
                 directory,
-                overrides=request.overrides,
+                overrides=without_source(request.overrides),
                 allow_import=request.allow_import,
                 screen=request.screen,
             )
@@ -351,14 +367,16 @@ def _set_aside(directory: RunDirectory) -> None:
 def prepare_resume(
     directory: RunDirectory,
     *,
+    checkpoint: str = LATEST,
     overrides: Sequence[str] = (),
     force: bool = False,
     allow_import: bool = False,
     screen: bool = False,
 ) -> PreparedRun:
-    """Prepare to continue a run from its newest whole checkpoint.
+    """Prepare to continue a run from its newest whole checkpoint, or another.
 
     Args:
+        checkpoint: as for `checkpoint_of`; what came after it becomes an abandoned branch.
         overrides: settings to change, as on the command line.
         force: continue although the program or ``config.toml`` has changed since.
         allow_import: accept outside parties named by the run: code, a command, an address.
@@ -374,16 +392,22 @@ def prepare_resume(
     except OSError as error:
         raise _unwritable(directory, error) from None
     try:
-        return _prepare_resume(directory, overrides, force=force, allow_import=allow_import, screen=screen)
+        point = point_of(directory, checkpoint)
+        return _prepare_resume(directory, point, overrides, force=force, allow_import=allow_import, screen=screen)
     except BaseException:
         directory.release()
         raise
 
 
 def _prepare_resume(
-    directory: RunDirectory, overrides: Sequence[str], *, force: bool, allow_import: bool, screen: bool
+    directory: RunDirectory,
+    point: ResumePoint,
+    overrides: Sequence[str],
+    *,
+    force: bool,
+    allow_import: bool,
+    screen: bool,
 ) -> PreparedRun:
-    point = ResumePoint.newest(directory.held / CHECKPOINTS)
     if not force:
         point.check_code()
     notes = [f"skipped: {problem}" for problem in point.skipped]
@@ -405,7 +429,7 @@ def _prepare_resume(
     except BaseException:
         held.release()
         raise
-    return PreparedRun(config, directory, env_info, pool, point, tuple(notes), held=held)
+    return PreparedRun(config, directory, env_info, pool, point, notes=tuple(notes), held=held)
 
 
 def _reopen(
@@ -416,7 +440,13 @@ def _reopen(
     Args:
         notes: get a word about what was cut or rebuilt.
     """
-    abandoned = set_aside_after(directory, point.state.seconds, evaluating=evaluating)
+    if point.abandoned:
+        # The branch stays in the record; only a line cut short by a crash leaves it.
+        set_aside_after(directory, math.inf)
+        notes.append(describe_way_back(point))
+        abandoned = 0
+    else:
+        abandoned = set_aside_after(directory, point.state.seconds, evaluating=evaluating)
     if problem := directory.facts().problem:
         notes.append(f"{problem}; it was rebuilt from what lies around it")
         directory.reopen(config, **rebuilt_facts(directory))
@@ -608,7 +638,9 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
     if departure is Departure.DETACHED:
         if not_started and not prepared.resume:
             return _start_elsewhere(prepared, session)
-        return hand_over(directory, allow_import=names_outsiders(prepared.config))
+        left = prepared.resume is not None and prepared.resume.abandoned is not None and not_started
+        checkpoint = prepared.resume.path.name if prepared.resume and left else LATEST
+        return hand_over(directory, allow_import=names_outsiders(prepared.config), checkpoint=checkpoint)
     with guest_stdout():  # the terminal may be gone by now
         if session.finished is not None:
             print(printable(f"{directory.name}: {describe(session.finished)}", lines=True))
@@ -682,11 +714,12 @@ def _continue_without_screen(
     return session.exit_code or 0
 
 
-def hand_over(directory: RunDirectory, *, allow_import: bool) -> int:
+def hand_over(directory: RunDirectory, *, allow_import: bool, checkpoint: str = LATEST) -> int:
     """Continue a stopped and saved run of this process in the background.
 
     Args:
         allow_import: the run's configuration names outside parties, which this process was allowed.
+        checkpoint: to continue from, where this process has not begun to.
 
     Raises:
         UsageError, RunFailedError: it could not continue; the message says why. Its checkpoint stays.
@@ -694,7 +727,8 @@ def hand_over(directory: RunDirectory, *, allow_import: bool) -> int:
     name = directory.name
     directory.release()
     try:
-        arguments = ["resume", str(directory.path), "--headless", *(["--allow-import"] if allow_import else [])]
+        arguments = ["resume", str(directory.path), "--headless", "--checkpoint", checkpoint]
+        arguments += ["--allow-import"] * allow_import
         pid = start_process(directory, arguments)
     except PPOTuiError as error:
         message = f"{name} is saved, but could not continue in the background: {error}"

@@ -96,7 +96,7 @@ CheckpointOption = Annotated[
     str,
     typer.Option(
         "--checkpoint",
-        metavar="latest|best|NAME",
+        metavar="latest|best|STEP",
         help="Checkpoint of the run.",
         autocompletion=completion.one_of("latest", "best"),
     ),
@@ -148,6 +148,17 @@ SeedSettingOption = Annotated[str | None, _SEED]
 DeviceOption = Annotated[str, _DEVICE]
 DeviceSettingOption = Annotated[str | None, _DEVICE]
 """Short for ``--set run.device=…``."""
+InitFromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--init-from",
+        metavar="RUN|CHECKPOINT|ZIP",
+        help="Begin with the weights and running statistics of another run (also RUN@best, RUN@STEP), of a "
+        "checkpoint's directory, or of a model.zip of Stable-Baselines3.",
+        autocompletion=completion.runs,
+    ),
+]
+"""Short for ``--set run.init_from=…``."""
 TotalStepsOption = Annotated[
     str | None,
     typer.Option(

@@ -218,6 +218,8 @@ def print_run(run: RunSummary, *, as_json: bool) -> None:
     print(f"  {run.step:,}{total} steps; return {cells['return']}, best {cells['best']}")
     if run.reason:
         print(f"  {printable(run.reason.splitlines()[0])}")
+    if run.init_from:
+        print(f"  weights from {run.init_from}")
     print(f"  started {cells['started']}, {cells['age']} ago; {run.path}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,12 +13,14 @@ from .options import (
     LATEST,
     AllowImportOption,
     AsciiOption,
+    CheckpointOption,
     DebugOption,
     DetachedOption,
     DeviceSettingOption,
     EnvsOption,
     FpsOption,
     HeadlessOption,
+    InitFromOption,
     LogFormatOption,
     NameOption,
     OptionalPresetOption,
@@ -58,6 +61,7 @@ def train(
     ] = None,
     envs: EnvsOption = None,
     device: DeviceSettingOption = None,
+    init_from: InitFromOption = None,
     run_dir: RunDirOption = None,
     name: NameOption = None,
     headless: HeadlessOption = False,
@@ -99,6 +103,7 @@ def train(
         "workers.count": workers,
         "rollout.num_envs": envs,
         "run.device": device,
+        "run.init_from": None if init_from is None else json.dumps(init_from, ensure_ascii=False),  # any text, as TOML
     }
     request = train_request(
         preset,
@@ -149,6 +154,8 @@ def resume(
     headless: HeadlessOption = False,
     log_format: LogFormatOption = "auto",
     quiet: QuietOption = False,
+    checkpoint: CheckpointOption = LATEST,
+    yes: Annotated[bool, typer.Option("--yes", help="Go back to an earlier --checkpoint without asking.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Continue although the program or config.toml has changed since.")
     ] = False,
@@ -159,20 +166,28 @@ def resume(
     theme: ThemeOption = None,
     ascii: AsciiOption = False,
 ) -> int:
-    """Continue a run exactly from its newest checkpoint."""
+    """Continue a run exactly from its newest checkpoint.
+
+    With --checkpoint it goes back to an earlier one first; what came after becomes an abandoned branch.
+    """
     from ..distributed.torchrun import Place
 
     overrides = overrides_of(settings, {"run.total_steps": total_steps}, until)
     options, lines = screen_options(theme, ascii, fps, pixels), line_options(log_format, quiet)
     place = Place.here()
     screen = not headless and has_screen() and not place.by_torchrun
+    if checkpoint != LATEST and not place.by_torchrun:
+        from .going_back import agreed
+
+        if not agreed(chosen_run(run, "resumable"), checkpoint, yes=yes):
+            return 0
     if detached:
         if place.by_torchrun:
             raise UsageError("torchrun and --detached exclude each other", hint="use --headless")
         from ..runs.background import resume_detached
 
         arguments = [part for one in overrides for part in ("--set", one)]
-        arguments += ["--force"] * force + ["--allow-import"] * allow_import
+        arguments += ["--force"] * force + ["--allow-import"] * allow_import + ["--checkpoint", checkpoint]
         run_dir = chosen_run(run, "resumable")
         print(resume_detached(run_dir, arguments))
         if screen and run_dir.holder is not None:
@@ -181,18 +196,24 @@ def resume(
             return show_run(run_dir, options)
         return 0
 
-    def prepare() -> PreparedRun:
+    def prepare(place: Place) -> PreparedRun:
         from ..launch import prepare_resume
 
         return prepare_resume(
-            chosen_run(run, "resumable"), overrides=overrides, force=force, allow_import=allow_import, screen=screen
+            chosen_run(run, "resumable"),
+            # Ranks that torchrun starts again have gone back already.
+            checkpoint=LATEST if place.restart else checkpoint,
+            overrides=overrides,
+            force=force,
+            allow_import=allow_import,
+            screen=screen,
         )
 
     if place.by_torchrun:
         from .torchrun import train_together
 
-        return train_together(place, lambda _: prepare(), lines)
+        return train_together(place, prepare, lines)
     from ..launch import run_headless, run_with_screen
 
-    prepared = prepare()
+    prepared = prepare(place)
     return run_with_screen(prepared, options) if screen else run_headless(prepared, lines)

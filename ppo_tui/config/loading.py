@@ -210,7 +210,7 @@ def _accepts_text(field_type: Any) -> bool:
     return str in _flat_args(field_type)
 
 
-_BARE_WORD = re.compile(r"[A-Za-z_/][\w./:-]*")
+_BARE_WORD = re.compile(r"[A-Za-z_/][\w./:@-]*")
 
 
 def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

@@ -63,6 +63,14 @@ class RunConfig(Section, frozen=True, kw_only=True):
             on_resume="harmless",
         ),
     ] = None
+    init_from: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=2000)] | None,
+        setting(
+            "Begin with the weights and running statistics of another run: its name, RUN@best, RUN@STEP, the directory "
+            "of a checkpoint, or a model.zip of Stable-Baselines3; optimiser, counters and schedules begin anew.",
+            on_resume="fixed",
+        ),
+    ] = None
     seed: Annotated[int, setting("Seed of everything random.", on_resume="fixed", ge=0, le=2**31 - 1)] = 1
     device: Annotated[
         str,

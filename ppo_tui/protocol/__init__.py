@@ -30,6 +30,7 @@ from .commands import (
     WithdrawValue,
 )
 from .events import (
+    MOST_LAYERS_NAMED,
     TRANSIENT,
     Alarm,
     AnyEvent,
@@ -51,6 +52,7 @@ from .events import (
     SuggestedEdit,
     UpdateFinished,
     UpdateProgress,
+    WeightsTaken,
     WorkerInfo,
     WorkersStatus,
     transient_key,
@@ -63,6 +65,7 @@ from .stopping import BY_RULE, StopDistance
 __all__ = [
     "BY_RULE",
     "MOST_BESIDE",
+    "MOST_LAYERS_NAMED",
     "PASSIVE",
     "PROTOCOL_VERSION",
     "TRANSIENT",
@@ -112,6 +115,7 @@ __all__ = [
     "UpdateProgress",
     "WatchGame",
     "WatchUpdate",
+    "WeightsTaken",
     "WithdrawValue",
     "WorkerInfo",
     "WorkerState",

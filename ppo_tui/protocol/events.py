@@ -46,6 +46,33 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run-started"):
     protocol: int = PROTOCOL_VERSION
 
 
+class WeightsTaken(Event, frozen=True, kw_only=True, tag="weights-taken"):
+    """The first weights of a new run, from another one.
+
+    Attributes:
+        source: where they are from, such as ``breakout-3``; `checkpoint` is ``best``, ``latest`` or empty.
+        path, step, sha256: of the checkpoint (its manifest) or of the model's file.
+        taken: number of layers and statistics taken over.
+        anew: number of those that begin anew instead, as in a run without a source.
+        misfits: their names, each with the reason; at most `MOST_LAYERS_NAMED`.
+        unused: layers and statistics of the source without a place in this run; as many at most.
+    """
+
+    source: str
+    path: str
+    step: int
+    sha256: str
+    taken: int
+    anew: int
+    checkpoint: str = ""
+    misfits: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+
+MOST_LAYERS_NAMED = 40
+"""Layers of a network that a `WeightsTaken` names."""
+
+
 class StateChanged(Event, frozen=True, kw_only=True, tag="state"):
     """A new state of the run, with a reason if needed.
 
@@ -381,6 +408,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run-finished"):
 
 AnyEvent = (
     RunStarted
+    | WeightsTaken
     | StateChanged
     | StartProgress
     | RolloutProgress

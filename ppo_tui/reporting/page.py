@@ -152,6 +152,7 @@ def _environment(runs: Sequence[ReportedRun]) -> list[tuple[str, list[Any]]]:
         ("threads while learning", [run.record.origin.learn_threads if run.record.origin else None for run in runs]),
         ("workers", [run.record.started.num_workers if run.record.started else None for run in runs]),
         ("weights", [f"{run.record.started.parameters:,}" if run.record.started else None for run in runs]),
+        ("first weights", [run.record.facts.get("init_from") for run in runs]),
         ("preset", [run.record.facts.get("preset") for run in runs]),
         ("git commit", [run.record.facts.get("git") for run in runs]),
         ("code", [run.record.origin.code if run.record.origin else None for run in runs]),

@@ -93,6 +93,8 @@ _RULES: dict[str, Callable[[object], bool]] = {
     "stopped_by": _is_text,
     "device": _is_text,
     "git": _is_text,
+    "init_from": _is_text,
+    "init_from_sha256": _is_text,
     "job": _is_text,
     "socket": _is_text,
     "config_sha256": _is_text,

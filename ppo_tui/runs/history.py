@@ -14,6 +14,7 @@ from ..directories import Directory
 from ..files import lines_of
 from ..plotting.series import Series, read_metrics
 from ..protocol import Event, RunFinished, RunStarted, decode_event
+from ..training.checkpoint.resume import Abandoned
 from .directory import RunDirectory
 from .entries import EVENTS_FILE, METRICS_FILE
 
@@ -27,6 +28,17 @@ class _EventLine(msgspec.Struct):
     step: int = 0
 
 
+class _ScoreLine(msgspec.Struct):
+    score: float | None = msgspec.field(name="eval/ep_rew_mean", default=None)
+
+
+class _EndLine(msgspec.Struct):
+    event: str = ""
+    elapsed: float = 0.0
+    step: int = 0
+    metrics: _ScoreLine | None = None
+
+
 class _MetricsLine(msgspec.Struct):
     elapsed: float | None = msgspec.field(name="time/time_elapsed", default=None)  # an update's line has it
     evaluated: float = msgspec.field(name="eval/total_timesteps", default=-1)  # an evaluation's line has it
@@ -35,6 +47,7 @@ class _MetricsLine(msgspec.Struct):
 _DAMAGES = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _event_decoder = msgspec.json.Decoder(_EventLine)
+_end_decoder = msgspec.json.Decoder(_EndLine)
 _metrics_decoder = msgspec.json.Decoder(_MetricsLine)
 
 
@@ -68,6 +81,29 @@ def set_aside_after(run_dir: RunDirectory, seconds: float, *, evaluating: int | 
     with run_dir.opened() as directory:
         _move_tail(directory, EVENTS_FILE, event_is_later)
         return sum(map(_is_update, _move_tail(directory, METRICS_FILE, metrics_are_later)))
+
+
+def recorded_so_far(run_dir: RunDirectory, best: float | None) -> Abandoned:
+    """The end of the record, for a run leaving a branch.
+
+    Args:
+        best: the highest score, as its newest checkpoint has it; later evaluations may be higher.
+
+    Raises:
+        RefusedFileError: ``events.jsonl`` is a link, or no regular file.
+        OSError: there is none, or it cannot be read.
+    """
+    step, seconds = 0, 0.0
+    with run_dir.opened() as directory, directory.open_file(EVENTS_FILE) as record:
+        for line in lines_of(record):
+            with contextlib.suppress(*_DAMAGES):
+                event = _end_decoder.decode(line)
+                seconds = max(seconds, event.elapsed)
+                if event.event in ("update", "rewound"):
+                    step = event.step
+                elif event.event == "evaluated" and event.metrics and event.metrics.score is not None:
+                    best = event.metrics.score if best is None else max(best, event.metrics.score)
+    return Abandoned(step, seconds, best)
 
 
 def _is_update(line: bytes) -> bool:

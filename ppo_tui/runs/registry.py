@@ -64,6 +64,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         seconds: of training so far, or None.
         reason: of its end, in words; empty for one that has not ended.
         by_rule: whether a stop rule has ended it.
+        init_from: source of its first weights, in words; empty for fresh ones.
         problem: what is damaged, in words, or None.
     """
 
@@ -81,6 +82,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     age_seconds: float
     seconds: float | None = None
     preset: str = ""
+    init_from: str = ""
     sweep: str | None = None
     objective: float | None = None
     reason: str = ""
@@ -294,6 +296,7 @@ def summarise(run_dir: RunDirectory, progress: Progress | None = None) -> RunSum
             preset=facts.get("preset") or "",
             reason="" if state in _UNDER_WAY else facts.get("reason") or "",
             by_rule=state == "finished" and facts.get("stopped_by") == BY_RULE,
+            init_from=facts.get("init_from") or "",
             problem=problem,
         )
 

@@ -10,12 +10,22 @@ import threading
 import msgspec
 
 from ..plotting.formats import date
-from ..protocol import TRANSIENT, Evaluated, Event, RunFinished, RunStarted, UpdateFinished, UpdateInspected, encode
+from ..protocol import (
+    TRANSIENT,
+    Evaluated,
+    Event,
+    RunFinished,
+    RunStarted,
+    UpdateFinished,
+    UpdateInspected,
+    WeightsTaken,
+    encode,
+)
 from ..runs import RunDirectory
 from ..runs.entries import EVENTS_FILE, LOG_FILE, METRICS_FILE
 from ..text import printable
 from ..training.hub import SinkBehind
-from .wording import describe
+from .wording import describe, describe_source
 
 MAX_BACKLOG_BYTES = 64 * 1024 * 1024
 """Limit of the lines kept in memory, for each file, while the disk refuses them."""
@@ -113,6 +123,8 @@ class EventLog:
                 total_steps=event.total_steps,
                 stopped_by=None,
             )
+        elif isinstance(event, WeightsTaken):
+            self._run_dir.update(init_from=describe_source(event), init_from_sha256=event.sha256)
         elif isinstance(event, RunFinished):
             self._run_dir.update(
                 status=str(event.state),

@@ -27,6 +27,7 @@ from ..protocol import (
     StateChanged,
     StopDistance,
     UpdateFinished,
+    WeightsTaken,
 )
 from ..text import printable
 
@@ -45,6 +46,8 @@ def _word(event: Event, brief: bool) -> str | None:
     match event:
         case RunStarted():
             return _describe_start(event)
+        case WeightsTaken():
+            return _describe_weights(event)
         case StateChanged():
             return f"{event.state}: {event.reason}" if event.reason else str(event.state)
         case UpdateFinished():
@@ -103,6 +106,20 @@ def _describe_start(event: RunStarted) -> str:
         f"seed {event.seed}, {event.num_envs} environments in {event.num_workers} workers, "
         f"{event.parameters:,} parameters on {event.device}"
     )
+
+
+def describe_source(event: WeightsTaken) -> str:
+    """Word the source of a run's weights: breakout-3, best, step 1.20M."""
+    return ", ".join(filter(None, (event.source, event.checkpoint, f"step {formats.count(event.step)}")))
+
+
+def _describe_weights(event: WeightsTaken) -> str:
+    """Word the weights taken from another run, and the rest."""
+    text = f"weights from {describe_source(event)}: {event.taken} layers and statistics taken"
+    if event.anew:
+        more = [f"{event.anew - len(event.misfits)} more"] if event.anew > len(event.misfits) else []
+        text += f", {event.anew} begin{'s' * (event.anew == 1)} anew: {', '.join([*event.misfits, *more])}"
+    return f"{text}; not used: {', '.join(event.unused)}" if event.unused else text
 
 
 def describe_forecast(forecast: Forecast) -> str:

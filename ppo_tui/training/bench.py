@@ -177,7 +177,7 @@ def _measure(config: Config, variant: Variant, updates: int) -> Measurement:
         config,
         workers=replace(config.workers, count=variant.workers, groups=variant.groups),
         policy=replace(config.policy, precision=variant.precision),
-        run=replace(config.run, total_steps=(updates + 1) * config.batch_size, overlap=variant.overlap),
+        run=replace(config.run, total_steps=(updates + 1) * config.batch_size, overlap=variant.overlap, init_from=None),
     )
     collected = _Collected()
     result = Trainer(config, sinks=[collected]).run()

@@ -35,9 +35,11 @@ from ..system import keep_freed_memory
 from ..workers import WorkerPool
 from .algorithms import make_engine
 from .checkpoint.files import CheckpointState, OpenedCheckpoint
+from .checkpoint.initial import agreed_source, begin_with
 from .checkpoint.manager import CheckpointManager
-from .checkpoint.resume import ResumePoint, live_changes
+from .checkpoint.resume import Abandoned, ResumePoint, live_changes
 from .checkpoint.snapshot import Position, RunParts, describe_origin, read_checkpoint, write_checkpoint
+from .checkpoint.source import Source
 from .controls import Controls, Inbox, LiveSettings, RankControls, Requests, StopTraining
 from .device import resolve_precision
 from .diagnostics.monitor import Diagnostics, GradientMonitor
@@ -63,6 +65,9 @@ class Trainer:
         env_info: the result of `examine`, if it was called already.
         resume_from: a checkpoint to continue from; `config` is the checkpoint's, with changes at most that a resume
             allows.
+        abandoned: what came after `resume_from` in the run so far, which it leaves as by a rewind.
+        init_from: weights and running statistics of another run to begin with, found by
+            `ppo_tui.exchange.initial.find_source`; ``run.init_from`` then names them. A resumed run needs none.
         inbox: commands for the trainer, some of which may have been sent already.
         notes: warnings for the record, published when the run begins.
         attended: somebody can change a setting: a training that diverges goes back to the last good checkpoint and
@@ -77,7 +82,8 @@ class Trainer:
         engine: the algorithm.
 
     Raises:
-        UsageError: `resume_from` is no whole checkpoint, or another run's.
+        UsageError: `resume_from` is no whole checkpoint, or another run's; nothing of `init_from` fits, or it is
+            missing.
         ConfigError: the environment or the device does not exist, or the networks do not fit.
         WorkerError: the workers could not start.
     """
@@ -94,6 +100,8 @@ class Trainer:
         pool: WorkerPool | None = None,
         env_info: EnvInfo | None = None,
         resume_from: OpenedCheckpoint | Path | None = None,
+        abandoned: Abandoned | None = None,
+        init_from: Source | None = None,
         inbox: Inbox | None = None,
         notes: Sequence[str] = (),
         attended: bool = False,
@@ -106,7 +114,12 @@ class Trainer:
         saved = build_config(self._resumed.state.config) if self._resumed else None
         config, precision_notes = resolve_precision(config, ranks, saved)
         info = env_info or examine(config)
-        self.config = config = settle_stop(config, info)
+        config = settle_stop(config, info)
+        self._abandoned = ranks.agree(lambda: abandoned, Abandoned | None) if self._resumed else None
+        source = None if self._resumed else agreed_source(config, init_from, ranks)
+        if source:
+            config = source.pinned(config)
+        self.config = config
         self._resumed_path = resume_from.path if isinstance(resume_from, OpenedCheckpoint) else resume_from
         clock = TrainingClock()
         self._hub = hub = EventHub(sinks, clock)
@@ -130,6 +143,7 @@ class Trainer:
             self._controls = controls(self._context, self._inbox, self.engine)
             episodes = self.engine.metrics.episodes
             self._stop = StopRules(self._context, self._settings, episodes, info.reward_threshold)
+            self._beginning = begin_with(source, self.engine.policy, self.engine.learner, config) if source else None
             self._checkpoints = self._prepare_checkpoints(checkpoint_dir)
         except BaseException:
             self.close()
@@ -156,7 +170,7 @@ class Trainer:
             self._stand_at(self._resumed.state)
         # On another kind of processor the same seed may give other last bits.
         ranks.broadcast(list(engine.policy.state_dict().values()))
-        return CheckpointManager(self._context, parts, self._inbox, directory, self._resumed)
+        return CheckpointManager(self._context, parts, self._inbox, directory, self._resumed, self._abandoned)
 
     def _stand_at(self, state: CheckpointState) -> None:
         self._position = Position(state.step, state.update, state.metrics)
@@ -237,7 +251,8 @@ class Trainer:
             return self._run()
 
     def _run(self) -> RunResult:
-        self._context.clock.start(self._resumed.state.seconds if self._resumed else 0.0)
+        resumed_at = self._resumed.state.seconds if self._resumed else 0.0
+        self._context.clock.start(self._abandoned.seconds if self._abandoned else resumed_at)
         engine, publish = self.engine, self._context.publish
         publish(
             run_started(
@@ -311,6 +326,9 @@ class Trainer:
         """
         resumed, self._resumed = self._resumed, None
         self._checkpoints.begin(resumed, self._resumed_path)
+        if self._beginning:
+            self._context.publish(self._beginning.taken)
+            self._notes += [(Level.WARNING, warning) for warning in self._beginning.warnings]
         for level, note in self._notes:
             self._context.publish(Alarm(level=level, message=note))
         if resumed:
@@ -318,6 +336,8 @@ class Trainer:
             for key, value in {**changes, **self._stop.changes(self.step)}.items():
                 self._edit(SetValue(key=key, value=value, by="resume"))
             self._rule = self._stop.reason(self.step)
+        if self._abandoned:
+            self._checkpoints.save(self._position, "manual")  # a resumed run continues here, and at no later one
         self.engine.begin(self._settings.hyperparameters(self.step))
 
     @property

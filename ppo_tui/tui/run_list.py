@@ -221,6 +221,7 @@ def describe_item(item: Item, *, own: bool) -> Content:
         f"{done} steps",
         f"{formats.span(item.seconds)} of training" if item.seconds else "",
         f"seed {item.seed}" if item.seed is not None else "",
+        f"weights from {one_line(item.init_from)}" if item.init_from else "",
         f"pid {item.pid}" if item.pid else "",
     ]
     first = Content.assemble((one_line(item.path), "bold"), f"  {' · '.join(filter(None, facts))}")

@@ -38,6 +38,7 @@ from ..protocol import (
     UpdateFinished,
     UpdateInspected,
     UpdateProgress,
+    WeightsTaken,
     WorkerInfo,
     WorkersStatus,
 )
@@ -81,6 +82,7 @@ class RunView:
     """The state of a run after the events applied so far.
 
     Attributes:
+        weights: of another run, that this one has begun with; None for fresh ones.
         series: curves by metric key; `EPISODE_RETURNS` holds single episodes.
         settings: live hyper-parameters by dotted name, with the values in force (after annealing).
         changes: the accepted edits, oldest first, those of abandoned branches included.
@@ -99,6 +101,7 @@ class RunView:
     def __init__(self) -> None:
         self.started: RunStarted | None = None
         self.finished: RunFinished | None = None
+        self.weights: WeightsTaken | None = None
         self.state = RunState.STARTING
         self.reason = ""
         self.step = 0
@@ -266,6 +269,11 @@ class RunView:
             section, _, name = key.partition(".")
             if name in (table := event.config.get(section, {})) or field.live.optional:
                 self.settings[key] = table.get(name)
+
+    @_on.register
+    def _(self, event: WeightsTaken) -> None:
+        self.weights = event
+        self._write(event, Kind.STATE)
 
     @_on.register
     def _(self, event: StateChanged) -> None:

@@ -77,6 +77,8 @@ class _AnySeal(msgspec.Struct):
 
 
 STATE_FILE = "state.json"
+POLICY_FILE = "policy.safetensors"
+OPTIMIZER_FILE = "optimizer.safetensors"
 
 
 class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ from .files import (
     read_manifest,
     remove_unfinished,
 )
-from .resume import differences
+from .resume import Abandoned, differences
 from .snapshot import Position, RunParts, Snapshot, of_all_envs, write_checkpoint
 
 KEEP_SHARE = 0.005
@@ -83,6 +84,7 @@ class CheckpointManager:
         inbox: takes the reports of the writing thread.
         directory: of the checkpoints and the links ``latest`` and ``best``; None keeps none.
         resumed: the snapshot that the run continues from, if any.
+        abandoned: what the run leaves when that is not the newest.
 
     Raises:
         UsageError: policies are to be evaluated, and no checkpoints are kept.
@@ -95,6 +97,7 @@ class CheckpointManager:
         inbox: Inbox,
         directory: Place | None,
         resumed: Snapshot | None = None,
+        abandoned: Abandoned | None = None,
     ) -> None:
         config, ranks = context.config, context.ranks
         if config.eval.every and directory is None and ranks.leads:
@@ -111,7 +114,8 @@ class CheckpointManager:
         self._kept: Snapshot | None = None
         self._keep_again_at = 0.0
         self._warned_about: set[int] = set()
-        self._best = _best_before(resumed, context) if directory else None
+        self._abandoned = abandoned
+        self._best = _best_before(resumed, abandoned, context) if directory else None
         self._saved: CheckpointSaved | None = None
         self._asked_at = time.monotonic()
         self._due = self._asked_at + self._seconds
@@ -135,13 +139,17 @@ class CheckpointManager:
     def begin(self, resumed: Snapshot | None = None, path: Path | None = None) -> None:
         """Start the first episodes, or continue those of a checkpoint.
 
-        The event for the checkpoint at `path` names the differences from the saved run.
+        The event for the checkpoint at `path` names the differences from the saved run. Where the run leaves a branch,
+        the events of a rewind come first.
         """
         restarted = self._begin_environments(resumed)
         if resumed:
             self._evaluation.stand_at(resumed.state.step)
             found = differences(resumed.state, self._context.config, self._parts.origin)
-            self._make_up_evaluation(resumed.state)
+            if self._abandoned:
+                self._publish_rewound(resumed.state, str(path), restarted)
+            else:
+                self._make_up_evaluation(resumed.state)
             self._context.publish(
                 RunResumed(
                     path=str(path),
@@ -507,17 +515,20 @@ class CheckpointManager:
         restarted = self._begin_environments(snapshot)
         self._kept, self._keep_again_at = None, 0.0
         self._evaluation.stand_at(snapshot.state.step)
+        self._publish_rewound(snapshot.state, str(path), restarted)
+        self._warn(restarted, "could not be restored and begin new episodes")
+        return snapshot.state
+
+    def _publish_rewound(self, state: CheckpointState, path: str, restarted: Mapping[int, str]) -> None:
         self._context.publish(
             Rewound(
-                path=str(path),
-                step=snapshot.state.step,
-                update=snapshot.state.update,
+                path=path,
+                step=state.step,
+                update=state.update,
                 restarted_envs=tuple(restarted),
                 exact=not restarted,
             )
         )
-        self._warn(restarted, "could not be restored and begin new episodes")
-        return snapshot.state
 
     def _find(self, text: str) -> _Found:
         try:
@@ -541,7 +552,7 @@ class CheckpointManager:
             self._context.publish(Alarm(level=Level.WARNING, message=message))
 
 
-def _best_before(resumed: Snapshot | None, context: RunContext) -> float | None:
+def _best_before(resumed: Snapshot | None, abandoned: Abandoned | None, context: RunContext) -> float | None:
     """The resumed run's highest score, if comparable.
 
     It is comparable if the scores to come are of the same kind: of evaluations, or of training episodes.
@@ -549,4 +560,5 @@ def _best_before(resumed: Snapshot | None, context: RunContext) -> float | None:
     if resumed is None:
         return None
     evaluated = build_config(resumed.state.config).eval.every > 0
-    return resumed.state.best if evaluated == (context.config.eval.every > 0) else None
+    best = abandoned.best if abandoned else resumed.state.best
+    return best if evaluated == (context.config.eval.every > 0) else None

@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ... import __version__
 from ...config import (
     LIVE_FIELDS,
@@ -51,16 +53,32 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+class Abandoned(msgspec.Struct, frozen=True):
+    """The branch left by a run resumed from an earlier checkpoint.
+
+    Attributes:
+        step: the last one recorded.
+        seconds: of training recorded so far; the run's clock continues from there.
+        best: the highest score so far, as of `CheckpointState`.
+    """
+
+    step: int
+    seconds: float
+    best: float | None
+
+
 @dataclass(frozen=True)
 class ResumePoint:
     """A checkpoint to resume from.
 
     Attributes:
         skipped: problems of newer checkpoints.
+        abandoned: what came after the checkpoint; None where it is the newest.
     """
 
     checkpoint: OpenedCheckpoint
     skipped: tuple[str, ...] = ()
+    abandoned: Abandoned | None = None
 
     @classmethod
     def newest(cls, checkpoints: Place) -> ResumePoint:
@@ -88,6 +106,11 @@ class ResumePoint:
     @property
     def state(self) -> CheckpointState:
         return self.checkpoint.state
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, for the run's clock."""
+        return self.abandoned.seconds if self.abandoned else self.state.seconds
 
     def config(self, tables: dict[str, Any] | None = None, overrides: Iterable[str] = ()) -> Config:
         """The configuration to resume with: `tables` with `overrides` applied.

@@ -33,6 +33,8 @@ from ..metrics import EpisodeWindow
 from ..start import examine_env_of
 from ..stopping import StopRules
 from .files import (
+    OPTIMIZER_FILE,
+    POLICY_FILE,
     STATE_FILE,
     CheckpointState,
     Manifest,
@@ -45,8 +47,6 @@ from .files import (
 from .fingerprint import code_fingerprint
 from .resume import changed_fixed_settings, cpu_model, versions
 
-POLICY_FILE = "policy.safetensors"
-OPTIMIZER_FILE = "optimizer.safetensors"
 ROLLOUT_FILE = "rollout.safetensors"
 ENVS_FILE = "envs.bin"
 

@@ -11,6 +11,8 @@ from textual.content import Content
 from ...config.live import LIVE_FIELDS
 from ...plotting import formats
 from ...protocol import RunState
+from ...sinks.wording import describe_source
+from ...text import one_line
 from .. import keys
 from ..controller import Controller
 from ..topics import Explains, Topic
@@ -110,6 +112,8 @@ class EditScreen(Explains, RunScreen):
             lines.append(Content(f"requested: {', '.join(waiting)}; takes effect {self._when()}"))
         else:
             lines.append(Content.assemble(("no draft: + − or enter to change the value, a to apply", "$quiet")))
+            if weights := self.controller.view.weights:
+                lines.append(Content.assemble((f"weights from {one_line(describe_source(weights))}", "$quiet")))
         self._preview.update(Content("\n").join(lines))
 
     def _course(self, key: str) -> str:
