@@ -1,4 +1,4 @@
-"""The progress of a training: a line on a terminal or in a notebook."""
+"""The line of progress of a training, on terminals and in notebooks."""
 
 from __future__ import annotations
 
