@@ -96,7 +96,7 @@ class Parts:
         with policy.unchanged():
             for t in range(self._config.rollout.steps):
                 noise = policy.draw_noise(len(self._envs), self._generator)
-                rollout.store(t, policy.act(rollout.observation(t), noise=noise))
+                rollout.store(t, policy.decide(rollout.observation(t), noise=noise))
             rollout.last_values.copy_(policy.value(rollout.observation(self._config.rollout.steps)))
 
 

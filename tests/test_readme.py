@@ -1,36 +1,14 @@
-"""The README's examples run; the pages of commands and presets are complete."""
+"""The pages of commands and presets are complete; the README's links lead somewhere."""
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-
-import pytest
 
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
 OPTION = r"(?<![\w-])--[a-z][a-z-]*"
 UNDOCUMENTED = {"--help", "--version", "--show-completion"}
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=["trainer", "pool"])
-def test_the_library_examples_run(example: str, tmp_path):
-    script = tmp_path / "example.py"
-    script.write_text(example)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-
-
-def test_the_first_example_takes_ten_lines():
-    assert len(EXAMPLES[0].strip().splitlines()) <= 10
 
 
 def test_every_option_is_on_the_page_of_commands(ppo_tui):

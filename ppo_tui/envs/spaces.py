@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -156,6 +157,23 @@ class MaskInObservation(TransformObservation):
         observation, reward, terminated, truncated, info = self.env.step(action)
         info = {MASK_ENTRY: observation[MASK_ENTRY], **info}
         return self._without_mask(observation), reward, terminated, truncated, info
+
+
+def split_mask(observation: Any, space: Space) -> tuple[Any, Any]:
+    """Split an observation into the rest and its action mask, or None.
+
+    Args:
+        space: of the rest; a mask that is a feature in it stays there.
+    """
+    if not isinstance(observation, Mapping) or MASK_ENTRY not in observation:
+        return observation, None
+    if isinstance(space, Dict) and MASK_ENTRY in space.spaces:
+        return observation, None
+    rest = {key: part for key, part in observation.items() if key != MASK_ENTRY}
+    whole = (
+        len(rest) == 1 and next(iter(rest)) in _WHOLE and not (isinstance(space, Dict) and rest.keys() <= space.keys())
+    )
+    return (next(iter(rest.values())) if whole else rest), observation[MASK_ENTRY]
 
 
 def _only_entry(space: Dict) -> str | None:

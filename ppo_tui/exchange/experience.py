@@ -139,7 +139,7 @@ def sampled(experience: Experience) -> Experience | None:
         return None
     masks = torch.ones(count, info.num_masked, dtype=torch.bool) if info.num_masked else None
     states = policy.initial_states(count)
-    decision = policy.act(observations, noise=None, masks=masks, states=states)
+    decision = policy.decide(observations, noise=None, masks=masks, states=states)
     others = [tensor for tensor in (masks, states) if tensor is not None]
     return experience._replace(
         observations=observations,

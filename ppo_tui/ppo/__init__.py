@@ -1,8 +1,8 @@
 """Proximal Policy Optimization: mathematics on tensors, without processes, screen or environments.
 
 Formulas: `losses`, `gae`, `distributions`, `schedules`. The policy: `policy`, `networks`, `recurrent`, `observations`,
-`normalizers`, `cpu_inference`. Learning: `buffer`, `learner`, `optimizers`, `units`. The names load on first use,
-because `observations` is needed where PyTorch is not loaded yet.
+`normalizers`, `cpu_inference`, and its `interface` to NumPy. Learning: `buffer`, `learner`, `optimizers`, `units`. The
+names load on first use, because `observations` is needed where PyTorch is not loaded yet.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _EXPORTS = {
     "Distribution": ".distributions",
     "Hyperparameters": ".learner",
     "ImpalaCNN": ".networks",
+    "Interface": ".interface",
     "Learner": ".learner",
     "Minibatch": ".buffer",
     "MultiCategorical": ".distributions",
@@ -43,6 +44,7 @@ __all__ = [
     "Distribution",
     "Hyperparameters",
     "ImpalaCNN",
+    "Interface",
     "Learner",
     "Minibatch",
     "MultiCategorical",
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
         MultiCategorical,
         SquashedGaussian,
     )
+    from .interface import Interface
     from .learner import Hyperparameters, Learner
     from .networks import MLP, ImpalaCNN, NatureCNN
     from .observations import check_spaces_of_policy, image_layout

@@ -14,9 +14,10 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from ..config import PolicyConfig
-from ..errors import ConfigError
+from ..errors import ConfigError, UsageError
 from .cpu_inference import can_pack, pack
 from .distributions import ActionKind, Distribution, action_kind
+from .interface import Interface
 from .networks import CNNS, MLP, custom_network, initialize_orthogonal
 from .normalizers import ObservationNormalizer, ValueNormalizer
 from .observations import check_spaces_of_policy, divides_bytes, has_stack_axis, image_layout
@@ -76,6 +77,7 @@ class ActorCritic(nn.Module):
         action_dtype: int64 or float32.
         distribution_size: P, the parameters of one action distribution.
         state_size: M, the numbers in the recurrent state of one environment; 0 without recurrence.
+        interface: to the environment itself, for `predict` and `act`; None for networks alone.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class ActorCritic(nn.Module):
         )
         self.policy_head = nn.Linear(actor_features, actions.num_outputs)
         self.value_head = nn.Linear(critic_features, 1)
+        self.interface: Interface | None = None
         self._packed: dict[nn.Module, nn.Module] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -222,7 +225,7 @@ class ActorCritic(nn.Module):
             self._packed = {}
 
     @torch.inference_mode()
-    def act(
+    def decide(
         self,
         observations: Tensor,
         *,
@@ -245,9 +248,60 @@ class ActorCritic(nn.Module):
 
     @torch.inference_mode()
     def value(self, observations: Tensor, states: Tensor | None = None) -> Tensor:
-        """V(s) alone, `[B]`, of observations `[B, (K,) *S]`; `states` as for `act`."""
+        """V(s) alone, `[B]`, of observations `[B, (K,) *S]`; `states` as for `decide`."""
         context = None if states is None else RecurrentContext(states)
         return self.evaluate(observations, context, values_only=True).values
+
+    def predict(
+        self,
+        observation: Any,
+        state: np.ndarray | None = None,
+        episode_start: np.typing.ArrayLike | None = None,
+        deterministic: bool = True,
+        action_masks: Any = None,
+    ) -> tuple[Any, np.ndarray | None]:
+        """Choose actions for an environment's own observations, in NumPy.
+
+        Arguments and results are those of ``predict`` in Stable-Baselines3 and sb3-contrib, whose default is to sample.
+
+        Args:
+            observation: one, or a batch `[B, ...]`, also in each entry of a Dict or Tuple. With ``env.frame_stack``
+                K > 1: the newest K, `[(B,) K, ...]`, as from ``gymnasium.wrappers.FrameStackObservation``.
+            state: of a recurrent policy: what `predict` returned for the step before; None where episodes begin.
+            episode_start: `[B]` or one for all, true where an episode begins: its state there is forgotten.
+            deterministic: take the most probable action; else draw one with PyTorch's global generator.
+            action_masks: true or 1 for the possible actions, `[A]` or `[B, A]`, those of several choices in a row.
+                None takes the mask within a Dict observation.
+
+        Returns:
+            The action, a member of the environment's action space, or `[B, ...]` of them for a batch; and the recurrent
+            state `[B, M]`, with B = 1 for one observation, or None without recurrence.
+
+        Raises:
+            UsageError: an argument does not fit the environment.
+        """
+        return self._required_interface().predict(self, observation, state, episode_start, deterministic, action_masks)
+
+    def act(self, observation: Any, *, deterministic: bool = True, action_masks: Any = None) -> Any:
+        """Choose actions as `predict` does, and return them alone.
+
+        Raises:
+            UsageError: an argument does not fit the environment, or the policy is recurrent.
+        """
+        if self.state_size:
+            raise UsageError(
+                "act: the policy is recurrent, and its state has to be passed on from step to step",
+                hint="action, state = policy.predict(observation, state)",
+            )
+        return self.predict(observation, deterministic=deterministic, action_masks=action_masks)[0]
+
+    def _required_interface(self) -> Interface:
+        if self.interface is None:
+            raise UsageError(
+                "these networks know their tensors alone, and no environment",
+                hint="take the policy of a Trainer, of load_policy or of open_run",
+            )
+        return self.interface
 
     def folded(self) -> ActorCritic:
         """This policy, its value head giving V(s) in real units.

@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import TextColumn
 
 from ..console import PrintableConsole
-from ..expectations import MEAN_RETURN, Standing
+from ..expectations import Standing
 from ..guest_stream import GuestStream, guest_stream
-from ..plotting import formats
 from ..protocol import (
     TRANSIENT,
     Alarm,
@@ -34,6 +32,7 @@ from ..protocol import (
 )
 from ..streams import PrintableStream, bytes_below, stream_below
 from ..training.hub import SinkBehind
+from ..training.progress import ProgressLine
 from .wording import describe, describe_distance, describe_forecast
 
 _logger = logging.getLogger(__name__)
@@ -105,55 +104,26 @@ class PlainConsole:
         pass
 
 
-class _Speed(ProgressColumn):
-    """Steps per second as measured by the engine, without pauses."""
-
-    def render(self, task: Task) -> Text:
-        fps = task.fields["fps"]
-        return Text(f"{fps:,.0f} steps/s" if fps else f"{formats.NOTHING} steps/s", style="progress.data.speed")
-
-
 class ProgressConsole:
     """A live progress bar; important events scroll above it."""
 
     def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            TextColumn("[bold]{task.fields[state]:<8}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("return {task.fields[score]}"),
-            _Speed(),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            *([TextColumn("{task.fields[ahead]}")] if console.width >= _ROOMY else []),
-            console=console,
-            refresh_per_second=4,
-            speed_estimate_period=60,
-            expand=True,
-        )
-        self._task = self._progress.add_task("", total=None, state="starting", score=formats.NOTHING, fps=0.0, ahead="")
+        roomy = console.width >= _ROOMY
+        self._line = ProgressLine(console, *([TextColumn("{task.fields[ahead]}")] if roomy else []), ahead="")
         self._milestones = _NextMilestone()
 
     def emit(self, event: Event) -> None:
         self._milestones.apply(event)
-        match event:
-            case RunStarted():
-                self._progress.start()
-                self._progress.update(self._task, total=event.total_steps)
-            case RolloutProgress():
-                self._progress.update(self._task, completed=event.step, fps=event.fps)
-                return
-            case UpdateFinished(metrics=metrics, stop=stop):
-                score = formats.score(metrics.get(MEAN_RETURN), 1)
-                text = (describe_distance(stop) if stop else "") or self._milestones.text
-                ahead = f"{text:<{_AHEAD}}" if text else ""
-                self._progress.update(self._task, completed=event.step, score=score, ahead=ahead)
-                return
-            case StateChanged(state=state) | RunFinished(state=state):
-                self._progress.update(self._task, state=str(state))
-        if (text := describe(event)) and not self._is_plain_state(event):
-            self._progress.console.print(text, markup=False, highlight=False)
+        if isinstance(event, RunStarted):
+            self._line.bar.start()
+        self._line.emit(event)
+        if isinstance(event, UpdateFinished):
+            text = (describe_distance(event.stop) if event.stop else "") or self._milestones.text
+            self._line.update(ahead=f"{text:<{_AHEAD}}" if text else "")
+        elif (text := describe(event)) and not self._is_plain_state(event):
+            self._line.bar.console.print(text, markup=False, highlight=False)
         if isinstance(event, RunFinished):
-            self._progress.stop()
+            self.close()
 
     @staticmethod
     def _is_plain_state(event: Event) -> bool:
@@ -161,7 +131,7 @@ class ProgressConsole:
         return isinstance(event, StateChanged) and not event.reason
 
     def close(self) -> None:
-        self._progress.stop()
+        self._line.bar.stop()
 
 
 class JsonConsole:

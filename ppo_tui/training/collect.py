@@ -195,7 +195,7 @@ class Collector:
                 states = self._states(t, envs)
             with self._times.phase("infer"):
                 chance = None if self._greedy else noise[envs].to(self._device)
-                decision = self._policy.act(observations, noise=chance, masks=masks, states=states)
+                decision = self._policy.decide(observations, noise=chance, masks=masks, states=states)
                 env_actions = self._policy.env_actions(decision.actions)
             self._pool.send_step(group, env_actions, self._first_row + t + 1)
             self._under_way[group] = t

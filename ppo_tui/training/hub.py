@@ -133,10 +133,13 @@ class EventHub:
         self.publish(Alarm(level=Level.ERROR, message=message, details=details))
 
     @contextlib.contextmanager
-    def contained(self) -> Iterator[None]:
+    def contained(self, stop: Callable[[], None] | None = None) -> Iterator[None]:
         """Contain failures of sinks' threads; tell a person's interrupt from a library's.
 
         Exceptions of other threads go where they went before.
+
+        Args:
+            stop: called at the first Ctrl+C in place of an interrupt, where nobody handles the signal.
         """
         in_thread, in_finalizer = threading.excepthook, sys.unraisablehook
 
@@ -150,7 +153,7 @@ class EventHub:
 
         threading.excepthook, sys.unraisablehook = take_thread, take_finalizer
         try:
-            with self._interrupts_noted():
+            with self._interrupts_noted(stop):
                 yield
         finally:
             threading.excepthook, sys.unraisablehook = in_thread, in_finalizer
@@ -169,14 +172,19 @@ class EventHub:
         return False
 
     @contextlib.contextmanager
-    def _interrupts_noted(self) -> Iterator[None]:
-        """Note Ctrl+C under Python's own handler."""
+    def _interrupts_noted(self, stop: Callable[[], None] | None) -> Iterator[None]:
+        """Note Ctrl+C under Python's own handler; the first may `stop` instead."""
         in_main = threading.current_thread() is threading.main_thread()
         if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             yield
             return
 
         def interrupt(*arguments: Any) -> None:
+            nonlocal stop
+            if stop is not None:
+                first, stop = stop, None
+                first()
+                return
             self._interrupted = True
             signal.default_int_handler(*arguments)
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..envs import EnvInfo
-from ..ppo import Hyperparameters, Learner, RolloutBuffer, build_policy
+from ..ppo import Hyperparameters, Interface, Learner, RolloutBuffer, build_policy
 from ..protocol import WatchGame
 from ..workers import WorkerPool, own_cores
 from .checkpoint.files import Origin
@@ -71,6 +71,7 @@ class PPOEngine:
                 normalize_values=config.ppo.normalize_values,
                 seed=int(policy_seed.generate_state(1)[0]),
             ).to(self.device)
+            self.policy.interface = Interface(info, config.env)
             self.learner = Learner(self.policy, config, self.device, ranks)
             self._learning = Learning(
                 context,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from ..protocol import (
     SettingChanged,
     SetValue,
     StateChanged,
+    Stop,
     UpdateFinished,
 )
 from ..system import keep_freed_memory
@@ -49,6 +51,9 @@ from .metrics import run_started
 from .milestones import MilestoneNews
 from .start import examine
 from .stopping import StopRules, settle_stop
+
+INTERRUPTED = 130
+"""Exit code of a run that Ctrl+C stopped."""
 
 
 class Trainer:
@@ -240,15 +245,33 @@ class Trainer:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def run(self) -> RunResult:
+    def run(self, *, progress: bool = False) -> RunResult:
         """Train until the last step, a stop rule or a command.
 
         The last event is `RunFinished`.
 
-        A failure of the run raises nothing: the result and the last event report it. The workers are closed.
+        A failure of the run raises nothing: the result and the last event report it. The workers are closed. Ctrl+C, or
+        a notebook's interrupt, stops the run as a command does, with a checkpoint where checkpoints are kept.
+
+        Args:
+            progress: show steps, mean return, speed and time left on one line: of stderr if that is a terminal, or of a
+                notebook's cell; nothing elsewhere.
+
+        Raises:
+            KeyboardInterrupt: a second Ctrl+C, before the first one has stopped the run.
         """
-        with self._hub.contained():
+        with contextlib.ExitStack() as stack:
+            if progress and self._context.ranks.leads:
+                from .progress import progress_sink
+
+                if line := progress_sink():
+                    self._hub.add(line)
+                    stack.callback(line.close)
+            stack.enter_context(self._hub.contained(self._stop_for_interrupt))
             return self._run()
+
+    def _stop_for_interrupt(self) -> None:
+        self.send(Stop(save=True, exit_code=INTERRUPTED, reason="stopped by an interrupt", by="SIGINT"))
 
     def _run(self) -> RunResult:
         resumed_at = self._resumed.state.seconds if self._resumed else 0.0

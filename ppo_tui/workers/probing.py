@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-import cloudpickle
 import gymnasium
 from gymnasium.spaces import Space
 
@@ -27,7 +26,7 @@ from ..envs.plain import plain_space, space_of
 from ..envs.probing import EnvInfo, close_quietly, probing
 from ..errors import ConfigError, WorkerError, WorkerFailedError
 from ..text import printable
-from . import wire
+from . import by_value, wire
 from .pipes import ReplyWaiter, WorkerHandle
 from .process import WorkerContext, start_worker
 from .wire import Reply
@@ -179,7 +178,7 @@ class _Probe:
     def __init__(self, task: Callable[[], Iterator[dict[str, Any]]], boot: Boot) -> None:
         self._output = _temporary_file()
         with Connection(os.dup(self._output), readable=False) as output:
-            setup = _ProbeSetup(self.index, cloudpickle.dumps(task), output)
+            setup = _ProbeSetup(self.index, by_value.dumps(task), output)
             process, pipe = start_worker(boot, setup, None, _probe_main)
         self._handle = WorkerHandle(self.index, slice(0, 1), process, pipe, streams=True)
         self._deadline = time.monotonic()

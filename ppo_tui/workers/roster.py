@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from ..errors import WorkerFailedError
-from . import wire
+from . import by_value, wire
 from .pipes import ReplyWaiter, WorkerHandle
 from .process import start_worker, worker_context
 from .shared_memory import Layout, allocate, map_arrays
@@ -78,7 +78,7 @@ class Roster:
         self._setups = [
             WorkerSetup(
                 index=index,
-                env_fns=cloudpickle.dumps(list(env_fns[envs])),
+                env_fns=by_value.dumps(list(env_fns[envs])),
                 spaces=cloudpickle.dumps(spaces),
                 first_env=envs.start,
                 num_envs=envs.stop - envs.start,

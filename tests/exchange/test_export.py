@@ -85,7 +85,7 @@ def test_torchscript_plays_a_whole_episode_as_the_policy_does(tmp_path):
     while not done:
         inputs = torch.from_numpy(observation)[None]
         action, _, _, states = module(inputs, states)
-        decision = experience.policy.act(inputs, noise=None, states=ours)
+        decision = experience.policy.decide(inputs, noise=None, states=ours)
         ours = decision.states
         assert int(action) == int(decision.actions)
         observation, _, terminated, truncated, _ = env.step(int(action))
@@ -203,7 +203,7 @@ def test_an_export_takes_and_gives_what_the_environment_gives_and_takes(spaces_o
         masks = [torch.from_numpy(read_mask(env, info_now)[None])] if info.num_masked else []
         with torch.no_grad():
             actions, *_ = deployed(*given(original), *masks)
-        decision = policy.act(torch.from_numpy(stacked(fitted, info)), noise=None, masks=masks[0] if masks else None)
+        decision = policy.decide(torch.from_numpy(stacked(fitted, info)), noise=None, masks=masks[0] if masks else None)
         expected = FittedActions(space)(policy.env_actions(decision.actions)[0])
         action = actions[0].numpy()[()] if isinstance(space, Discrete) else actions[0].numpy()
         np.testing.assert_allclose(action, expected, rtol=1e-5)

@@ -67,7 +67,7 @@ def test_an_imported_policy_acts_as_the_model_does(ppo_tui, models, tmp_path, mo
     observation, _ = env.reset(seed=1)
     for _ in range(100):
         expected, _ = original.predict(observation, deterministic=True)
-        action = policy.env_actions(policy.act(torch.from_numpy(observation)[None], noise=None).actions)[0]
+        action = policy.env_actions(policy.decide(torch.from_numpy(observation)[None], noise=None).actions)[0]
         np.testing.assert_allclose(action, expected, atol=1e-5)
         observation, _, terminated, truncated, _ = env.step(expected)
         if terminated or truncated:

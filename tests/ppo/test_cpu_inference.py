@@ -64,10 +64,10 @@ def test_decisions_are_those_of_the_layers_themselves(
     )
     close = {"rtol": TOLERANCE[precision], "atol": TOLERANCE[precision]}
     with policy.unchanged():
-        decisions = [policy.act(frames(batch), noise=None) for batch in (4, 1, 7, 64)]
+        decisions = [policy.decide(frames(batch), noise=None) for batch in (4, 1, 7, 64)]
     assert set(computed) == {4, 1, 7, 64}
     for batch, decision in zip((4, 1, 7, 64), decisions, strict=True):
-        plain = policy.act(frames(batch), noise=None)
+        plain = policy.decide(frames(batch), noise=None)
         torch.testing.assert_close(decision.values, plain.values, **close)
         torch.testing.assert_close(decision.log_probs, plain.log_probs, **close)
 
@@ -75,8 +75,8 @@ def test_decisions_are_those_of_the_layers_themselves(
 def test_separate_trunks_are_packed_both():
     policy = atari_policy("float32", "nature-cnn", **{"policy.shared": "false"})
     with policy.unchanged():
-        decision = policy.act(frames(2), noise=None)
-    torch.testing.assert_close(decision.values, policy.act(frames(2), noise=None).values, rtol=1e-5, atol=1e-5)
+        decision = policy.decide(frames(2), noise=None)
+    torch.testing.assert_close(decision.values, policy.decide(frames(2), noise=None).values, rtol=1e-5, atol=1e-5)
 
 
 def test_what_is_learnt_holds_from_the_next_rollout_on():
@@ -170,14 +170,14 @@ def test_without_a_private_operator_the_policy_decides_the_same_by_its_plain_lay
     policy = atari_policy("float32", "nature-cnn")
     with policy.unchanged():
         assert policy._packed
-        expected = policy.act(frames(4), noise=None)
+        expected = policy.decide(frames(4), noise=None)
     monkeypatch.setattr(torch.ops, "mkldnn", OperatorsWithout(missing))
     monkeypatch.setattr(cpu_inference, "_OPERATORS", cpu_inference._load_operators())
     cpu_inference.can_pack.cache_clear()
     try:
         with policy.unchanged():
             assert not policy._packed
-            decision = policy.act(frames(4), noise=None)
+            decision = policy.decide(frames(4), noise=None)
     finally:
         cpu_inference.can_pack.cache_clear()
     assert decision.actions.equal(expected.actions)

@@ -92,7 +92,7 @@ def make_rollout(
         rollout.masks.bernoulli_(1 - mask_share, generator=generator)[..., 0] = True
     for t in range(rollout.num_steps):
         noise = policy.draw_noise(rollout.num_envs, generator)
-        rollout.store(t, policy.act(rollout.observation(t), noise=noise, masks=rollout.mask(t)))
+        rollout.store(t, policy.decide(rollout.observation(t), noise=noise, masks=rollout.mask(t)))
         rollout.mark_boundaries(t)
     rollout.last_values.copy_(policy.value(rollout.observation(rollout.num_steps)))
     if config.ppo.recompute_advantages:
@@ -571,7 +571,7 @@ def train_on_one_step_episodes(policy: ActorCritic, config: Config, reward_of, u
         rollout.frames.copy_(contexts[chosen])
         for t in range(rollout.num_steps):
             noise = policy.draw_noise(rollout.num_envs, generator)
-            decision = policy.act(rollout.observation(t), noise=noise)
+            decision = policy.decide(rollout.observation(t), noise=noise)
             rollout.store(t, decision)
             rollout.rewards[t] = reward_of(chosen[t], decision.actions)
             rollout.mark_boundaries(t)

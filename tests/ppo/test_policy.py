@@ -245,9 +245,9 @@ def test_actions_do_not_depend_on_how_the_batch_is_grouped(action_space, split):
     policy = build(action_space=action_space)
     observations = torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
     noise = policy.draw_noise(8, torch.Generator().manual_seed(2))
-    whole = policy.act(observations, noise=noise)
+    whole = policy.decide(observations, noise=noise)
     for part in (slice(0, split), slice(split, 8)):
-        decision = policy.act(observations[part], noise=noise[part])
+        decision = policy.decide(observations[part], noise=noise[part])
         torch.testing.assert_close(decision.actions, whole.actions[part])
         torch.testing.assert_close(decision.log_probs, whole.log_probs[part])
         torch.testing.assert_close(decision.values, whole.values[part])
@@ -257,7 +257,7 @@ def test_actions_do_not_depend_on_how_the_batch_is_grouped(action_space, split):
 def test_a_decision_agrees_with_the_forward_pass(action_space):
     policy = build(action_space=action_space)
     observations = torch.randn(8, 3)
-    actions, log_probs, values, *_ = policy.act(observations, noise=policy.draw_noise(8, torch.Generator()))
+    actions, log_probs, values, *_ = policy.decide(observations, noise=policy.draw_noise(8, torch.Generator()))
     distribution, forward_values = policy(observations)
     assert actions.shape == (8, *policy.action_shape)
     assert actions.dtype == policy.action_dtype
@@ -269,7 +269,7 @@ def test_a_decision_agrees_with_the_forward_pass(action_space):
 def test_without_noise_the_most_probable_action_is_taken():
     policy = build(init="default")
     observations = torch.randn(8, 3)
-    assert torch.equal(policy.act(observations, noise=None).actions, policy(observations)[0].log_probs.argmax(-1))
+    assert torch.equal(policy.decide(observations, noise=None).actions, policy(observations)[0].log_probs.argmax(-1))
 
 
 def test_log_std_starts_where_it_is_set_and_is_trained():

@@ -59,7 +59,7 @@ def played(policy, config, space=VECTOR, seed=0, ends=0.2):
     rollout.truncations.copy_(ended & ~rollout.terminations)
     for t in range(rollout.num_steps):
         noise = policy.draw_noise(rollout.num_envs, generator)
-        rollout.store(t, policy.act(rollout.observation(t), noise=noise, states=rollout.state(t)))
+        rollout.store(t, policy.decide(rollout.observation(t), noise=noise, states=rollout.state(t)))
         rollout.mark_boundaries(t)
     last = policy.value(rollout.observation(rollout.num_steps), rollout.state(rollout.num_steps))
     rollout.last_values.copy_(last)
@@ -148,7 +148,7 @@ def test_actor_and_critic_have_recurrent_states_of_their_own_unless_they_share_a
 def test_the_value_alone_is_that_of_acting(shared):
     policy = make_policy(configured("lstm", policy={"shared": shared}))
     observations, states = torch.randn(4, *VECTOR.shape), torch.randn(4, policy.state_size)
-    decision = policy.act(observations, noise=None, states=states)
+    decision = policy.decide(observations, noise=None, states=states)
     torch.testing.assert_close(policy.value(observations, states), decision.values)
     assert decision.states.shape == states.shape
 

@@ -98,7 +98,7 @@ def test_a_truncated_step_is_valued_with_what_was_remembered_then(groups):
         type(rollout).compute_advantages(rollout, **kw),
     )
     trainer.run().raise_if_failed()
-    after = policy.act(rollout.frames[4], noise=None, states=look.states[4]).states
+    after = policy.decide(rollout.frames[4], noise=None, states=look.states[4]).states
     assert look.states[5].abs().max() == 0, "the next episode remembers nothing"
     torch.testing.assert_close(kept[0][4], policy.value(torch.from_numpy(look.last), after))
     assert kept[0].count_nonzero() == 2

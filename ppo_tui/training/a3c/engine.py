@@ -14,7 +14,7 @@ import torch
 from ...envs import EnvInfo
 from ...envs.tolerance import Remark
 from ...errors import WorkerError
-from ...ppo import Hyperparameters, build_policy
+from ...ppo import Hyperparameters, Interface, build_policy
 from ...protocol import Alarm, Event, GameClip, Level, WatchGame
 from ..checkpoint.snapshot import Position
 from ..collect import CollectorState
@@ -63,6 +63,7 @@ class A3CEngine:
             frame_stack=config.env.frame_stack,
             seed=config.run.seed,
         )
+        self.policy.interface = Interface(info, config.env)
         self.pool = ActorLearners(config, info, self.policy, workers_log)
         self.rollouts = _EnvironmentsOfWorkers()
         self._failures: Counter[int] = Counter()

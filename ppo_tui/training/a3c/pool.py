@@ -14,10 +14,10 @@ import msgspec
 from torch import nn
 
 from ...config import Config
-from ...envs import EnvInfo
+from ...envs import EnvInfo, make_env
 from ...errors import WorkerError, WorkerFailedError
 from ...protocol import WatchGame
-from ...workers import StartFailure, wire
+from ...workers import StartFailure, by_value, wire
 from ...workers.pipes import SLICE_SECONDS, ReplyWaiter, WorkerHandle
 from ...workers.pool import CLOSE_SECONDS
 from ...workers.process import start_worker
@@ -54,7 +54,8 @@ class ActorLearners:
             num_parameters=sum(parameter.numel() for parameter in policy.parameters()),
             optimizer=config.optim.name,
         )
-        self._setup = A3CSetup(0, 0, config, info, layout, None if log_path is None else str(log_path))
+        env_fn = by_value.dumps(functools.partial(make_env, config.env))
+        self._setup = A3CSetup(0, 0, config, info, env_fn, layout, None if log_path is None else str(log_path))
         self._memory = allocate(layout, boot_workers(config))
         self.shared = SharedMemory(layout, self._memory)
         self.shared.paused = True

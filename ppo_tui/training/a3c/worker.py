@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+import pickle
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, cast
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...config import Config
-from ...envs import EnvInfo, make_env
+from ...envs import EnvInfo
 from ...envs.tolerance import Remark
 from ...ppo import Hyperparameters, RolloutBuffer, build_policy, losses
 from ...protocol import EpisodeFinished, Event, WatchGame
@@ -39,12 +39,14 @@ class A3CSetup:
     Attributes:
         index: of the worker.
         restarts: replacements of this worker so far.
+        env_fn: the constructor of the environment, pickled.
     """
 
     index: int
     restarts: int
     config: Config
     info: EnvInfo
+    env_fn: bytes
     layout: SharedLayout
     log_path: str | None
 
@@ -110,7 +112,7 @@ class ActorLearner:
         lay_out(self._policy, self._weights, self._gradients)
         self._optimizer = SharedOptimizer(shared, config.optim)
         slots = config.env.frame_stack + self._steps
-        self._envs = OwnEnvs(functools.partial(make_env, config.env), info, slots, seed)
+        self._envs = OwnEnvs(pickle.loads(setup.env_fn), info, slots, seed)
         self._rollout = wrap_rollout(self._envs.shared, self._policy, config, masked=info.num_masked > 0)
         pool = cast(WorkerPool, self._envs)  # has every method that `Collector` and `GameClips` call
         self._collector = Collector(

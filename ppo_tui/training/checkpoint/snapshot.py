@@ -23,7 +23,7 @@ from ...directories import Directory, Place
 from ...distributed.ranks import ALONE, Ranks
 from ...envs import EnvInfo
 from ...errors import UsageError
-from ...ppo import ActorCritic, build_policy
+from ...ppo import ActorCritic, Interface, build_policy
 from ..collect import CollectorState
 from ..controls import LiveSettings
 from ..device import Threads
@@ -246,7 +246,9 @@ def read_checkpoint(checkpoint: OpenedCheckpoint | Path, ranks: Ranks = ALONE) -
 
 
 def load_policy(path: str | Path, *, device: str = "cpu", allow_import: bool = False) -> ActorCritic:
-    """Load the trained networks of a run or a checkpoint.
+    """Load the trained networks of a run or a checkpoint, for use.
+
+    `predict` and `act` of the result take observations of the environment itself, in NumPy, and give its actions.
 
     Of a run directory, the newest whole checkpoint is loaded; damaged ones are passed over with a warning.
 
@@ -266,7 +268,12 @@ def load_policy(path: str | Path, *, device: str = "cpu", allow_import: bool = F
             warnings.warn(f"skipped: {problem}", stacklevel=2)
     else:
         opened = OpenedCheckpoint.open(path)
-    snapshot = read_checkpoint(opened)
+    return policy_of(opened, device=device, allow_import=allow_import)
+
+
+def policy_of(checkpoint: OpenedCheckpoint, *, device: str, allow_import: bool) -> ActorCritic:
+    """As `load_policy`, of an open checkpoint."""
+    snapshot = read_checkpoint(checkpoint)
     if not allow_import:
         refuse_outsiders(snapshot.state.config, "the checkpoint", parties=("code",))
     config = build_config(snapshot.state.config)
@@ -289,6 +296,7 @@ def build_saved_policy(snapshot: Snapshot, config: Config, info: EnvInfo, device
         normalize_values=config.ppo.normalize_values,
     )
     load_weights(policy, snapshot)
+    policy.interface = Interface(info, config.env)
     return policy.to(device).eval()
 
 

@@ -46,7 +46,7 @@ def by_hand(path: Path, seeds: list[int]) -> list[float]:
         observation, _ = env.reset()
         total, over = 0.0, False
         while not over:
-            decision = policy.act(torch.from_numpy(np.array(observation))[None], noise=None)
+            decision = policy.decide(torch.from_numpy(np.array(observation))[None], noise=None)
             observation, reward, terminated, truncated, _ = env.step(int(policy.env_actions(decision.actions)[0]))
             total, over = total + float(reward), terminated or truncated
         returns.append(total)
