@@ -34,7 +34,7 @@ from ..protocol import (
     WorkersStatus,
     WorkerState,
 )
-from ..system import gpu_usage_reader
+from ..system.library import gpu_usage_reader
 from ..workers.pipes import WorkerHandle
 from .checkpoint.resume import versions
 from .hub import RankEvent, RunContext, TrainingClock

@@ -28,7 +28,7 @@ from ..protocol import (
     StateChanged,
     UpdateFinished,
 )
-from ..system import keep_freed_memory
+from ..system.library import keep_freed_memory
 from ..workers import WorkerPool
 from .algorithms import make_engine
 from .checkpoint.files import CheckpointState, OpenedCheckpoint
