@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: run test test-slow test-faults check docs bench clean
+.PHONY: run test test-portable test-slow test-faults check docs bench clean
 
 run: $(STAMP)
 	$(VENV)/bin/ppo-tui $(ARGS)
@@ -17,6 +17,10 @@ run: $(STAMP)
 # Two processes, as most tests wait for something. A file's tests stay in one of them.
 test: $(TEST_STAMP) check
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+# The same without what is Linux's alone: spawned workers, no /proc, prctl, memfd or SO_PEERCRED (tests/portable).
+test-portable: $(TEST_STAMP)
+	PPO_TUI_PORTABLE=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 # What trains to a score, kills a process at a hundred moments, or goes through all games.
 test-slow: $(TEST_STAMP)

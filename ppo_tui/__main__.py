@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from .system.support import refuse_windows
+
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    refuse_windows()
     try:
         from .boundary import guard_process, guarded, leave  # not above: worker processes import this module too
 

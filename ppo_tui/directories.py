@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from .files import RefusedFileError
+from .system.paths import OTHER_KINDS, flush, path_through, present_path
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -88,18 +89,14 @@ class Directory:
     def for_libraries(self) -> Path:
         """A path for libraries in this process, valid after a move too.
 
-        It leads through ``/proc/self/fd``; on systems without it, it is the path as last known.
+        On systems without ``/proc/self/fd`` it is the present path.
         """
-        return self._through("self")
+        return path_through(self.descriptor) or self.locate() or self._path
 
     @property
     def for_children(self) -> Path:
         """As `for_libraries`, for other processes of this user."""
-        return self._through(str(os.getpid()))
-
-    def _through(self, process: str) -> Path:
-        path = Path(f"/proc/{process}/fd/{self.descriptor}")
-        return path if path.exists() else self._path
+        return path_through(self.descriptor, os.getpid()) or self.locate() or self._path
 
     def locate(self) -> Path | None:
         """Find and remember the present path.
@@ -107,16 +104,11 @@ class Directory:
         Returns:
             None where it was removed, or where the system does not know.
         """
-        for path in (self._path, self._named_by_kernel()):
+        for path in (self._path, present_path(self.descriptor)):
             with contextlib.suppress(OSError):
                 if path is not None and os.path.samestat(os.stat(path), os.fstat(self.descriptor)):
                     self._path = path
                     return path
-        return None
-
-    def _named_by_kernel(self) -> Path | None:
-        with contextlib.suppress(OSError):
-            return Path(os.readlink(f"/proc/self/fd/{self.descriptor}"))
         return None
 
     @property
@@ -266,7 +258,7 @@ class Directory:
             file.flush()
             os.fchmod(file.fileno(), self._mode)
             if through:
-                os.fsync(file.fileno())
+                flush(file.fileno())
 
     def link(self, name: str, target: str) -> None:
         """Point the link `name` to `target`, beside it, in one atomic step.
@@ -305,7 +297,7 @@ class Directory:
 
     def flush(self) -> None:
         """Wait until the names in this directory are on the disk."""
-        os.fsync(self.descriptor)
+        flush(self.descriptor)
 
     # ── Internals ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -315,7 +307,7 @@ class Directory:
         try:
             descriptor = os.open(_plain(name), flags, mode, dir_fd=self.descriptor)
         except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):  # a link, a FIFO or a socket, a directory
+            if error.errno in OTHER_KINDS:
                 raise self._refused(name, "a regular file") from None
             raise
         if stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
+from .system.paths import SPECIAL
 
 MOST_KEYS = 32
 """Limit of the parts of a dotted key: Python's TOML parser takes time quadratic in them."""
@@ -201,7 +202,7 @@ def check_output(option: str, path: Path) -> None:
         if not here.parent.is_dir():
             raise UsageError(f"{shown}: there is no directory {here.parent}")
         facts = os.lstat(here)
-        if stat.S_ISLNK(facts.st_mode) and not str(here).startswith(("/dev/", "/proc/")):
+        if stat.S_ISLNK(facts.st_mode) and not str(here).startswith(SPECIAL):
             raise UsageError(f"{shown}: it is a symbolic link", hint="name the file itself, or remove the link")
         if stat.S_ISDIR(facts.st_mode):
             raise UsageError(f"{shown}: it is a directory", hint="name a file in it")

@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import tests.portable
+
 ROOT = Path(__file__).resolve().parents[1]
+
+PORTABLE = "PPO_TUI_PORTABLE" in os.environ
+"""Whether the tests run without what is Linux's alone: ``make test-portable``."""
+
+linux_alone = pytest.mark.skipif(PORTABLE or sys.platform != "linux", reason="means of Linux alone")
+
+if PORTABLE:  # before any test imports the program
+    tests.portable.begin()
 
 # A shared two-core machine pauses at will: an example's speed says nothing about the code.
 settings.register_profile("default", deadline=None)

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from .finding import Finding, Status
 from .installation import INSTALLATION
 from .machine import MACHINE
+from .platforms import PLATFORM
 from .terminal import TERMINAL
 
-CHECKS: dict[str, Callable[[], Finding]] = {**INSTALLATION, **MACHINE, **TERMINAL}
+CHECKS: dict[str, Callable[[], Finding]] = {**PLATFORM, **INSTALLATION, **MACHINE, **TERMINAL}
 """All checks by name, in the order of the output."""
 
 

@@ -11,13 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..machine import available_cores, available_memory, cpu_quota, memory_limit
+from ..system.paths import SHARED_MEMORY
+from ..system.sockets import MAX_PATH_BYTES
 from .finding import Finding, Status
 
 BUSY = 0.5
 """Load, as a share of the cores, above which other processes slow training down."""
-
-SHARED_MEMORY = Path("/dev/shm")
-"""Linux's memory shared by processes; without room there it goes to the disk."""
 
 SHARED_BYTES = 64 * 2**20
 """Several times the need of the largest preset (Breakout: 8 environments × 132 frames × 7 kB = 7 MB)."""
@@ -67,6 +66,8 @@ def check_gpu() -> Finding:
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
         return Finding(Status.OK, ", ".join(f"{gpu.name} with {gpu.total_memory / 2**30:.0f} GiB" for gpu in names))
+    if torch.backends.mps.is_available():
+        return Finding(Status.OK, "Apple's, as --device mps (this program has not been tested on one)")
     if Path("/dev/nvidia0").exists():
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
         remedy = "install the build for your driver: https://pytorch.org/get-started/locally/"
@@ -157,7 +158,6 @@ def check_sockets() -> Finding:
     It is in the run's directory, or in a private one where the path is too long.
     """
     from ..runs import RUNS_DIR
-    from ..runs.address import MAX_PATH_BYTES
 
     with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(f"{directory}/s")

@@ -18,7 +18,7 @@ _NAME_WIDTH = 15
 def doctor(as_json: JsonOption = False) -> int:
     """Check this installation and this machine.
 
-    It looks at packages, cores, GPU, Atari games, terminal, memory, disk and sockets.
+    It looks at platform, packages, cores, GPU, Atari games, terminal, memory, disk and sockets.
 
     Exit codes: 0 no check failed, 3 one did.
     """

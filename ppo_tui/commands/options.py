@@ -115,9 +115,9 @@ _PRESET = typer.Option(
 _SEED = typer.Option("--seed", min=0, max=2**31 - 1, metavar="N", help="Seed of all randomness.")
 _DEVICE = typer.Option(
     "--device",
-    metavar="auto|cpu|cuda",
+    metavar="auto|cpu|cuda|mps",
     help="Device of the networks.",
-    autocompletion=completion.one_of("auto", "cpu", "cuda"),
+    autocompletion=completion.one_of("auto", "cpu", "cuda", "mps"),
 )
 
 PresetOption = Annotated[str, _PRESET]

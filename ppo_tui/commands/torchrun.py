@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import select
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +25,7 @@ from ..protocol import RunState
 from ..runs import RUNS_DIR, RunDirectory, run_directories
 from ..runs.hangup import ignore_hangups
 from ..runs.signals import signals_to
+from ..system.processes import when_process_ends
 from ..training import examine, share_of_config, start_pool
 from ..training.controls import Inbox
 
@@ -162,6 +161,11 @@ def _device(place: Place, config: Config) -> torch.device:
     wanted, found = config.run.device, torch.cuda.device_count()
     if wanted == "cpu" or (wanted == "auto" and not found):
         return torch.device("cpu")
+    if wanted == "mps":
+        raise ConfigError(
+            "run.device = 'mps': the processes of torchrun compute on GPUs of NVIDIA, or on the CPU",
+            hint="use --device cpu, or one process without torchrun",
+        )
     if ":" in wanted:
         raise ConfigError(
             f"run.device = {wanted!r}: each of {place.local_size} processes on this machine computes on its own GPU",
@@ -182,16 +186,7 @@ def _terminate_with_torchrun() -> None:
     Nothing else would end it then, or restart it. The kernel's own way (PR_SET_PDEATHSIG) does not fit: it fires once
     for each of torchrun's threads.
     """
-    try:
-        torchrun = os.pidfd_open(os.getppid())
-    except (AttributeError, OSError):  # not on Linux, or it has ended already
-        return
-
-    def watch() -> None:
-        select.select([torchrun], [], [])
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="torchrun", daemon=True).start()
+    when_process_ends(os.getppid(), lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
 # ── Starting, and restarting ────────────────────────────────────────────────────────────────────────────────

@@ -75,9 +75,9 @@ class RunConfig(Section, frozen=True, kw_only=True):
     device: Annotated[
         str,
         setting(
-            "Device of the networks: auto (a GPU where there is one), cpu, cuda or cuda:N.",
+            "Device of the networks: auto (a GPU where there is one), cpu, cuda, cuda:N, or mps (Apple's GPUs).",
             on_resume="harmless",
-            pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$",
+            pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$",
             max_length=20,
         ),
     ] = "auto"

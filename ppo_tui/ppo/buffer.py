@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..distributed.ranks import ALONE, Ranks
+from .devices import moved
 from .gae import gae
 from .observations import has_stack_axis
 from .policy import Decision
@@ -274,13 +275,7 @@ class RolloutBuffer:
         """This rollout if it is on `device` already, else a copy there."""
         if self.frames.device == device:
             return self
-
-        def move(tensor: Tensor) -> Tensor:
-            # A GPU fetches frames from page-locked memory by itself, while this thread goes on.
-            source = tensor.pin_memory() if device.type == "cuda" else tensor
-            return source.to(device, non_blocking=True)
-
-        return self._with({name: move(tensor) for name, tensor in self._tensors()})
+        return self._with({name: moved(tensor, device) for name, tensor in self._tensors()})
 
     def clone(self) -> RolloutBuffer:
         """A copy with its own arrays, safe from the workers."""

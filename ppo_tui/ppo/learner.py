@@ -14,6 +14,7 @@ from ..config import Config, PPOConfig
 from ..distributed.ranks import ALONE, Ranks
 from . import losses
 from .buffer import Minibatch, Minibatches, RolloutBuffer
+from .devices import image_format
 from .distributions import Distribution
 from .normalizers import RewardNormalizer
 from .observer import MEANS, NOBODY, Learned, Observer
@@ -235,7 +236,7 @@ class Learner:
     `Hyperparameters` of each `update`.
 
     Args:
-        policy: moved to `device`, in the channels-last memory format if it has convolutions.
+        policy: moved to `device`, in the `image_format` of that if it has convolutions.
         config: for the settings that stay fixed over a run, and the seed of the shuffling.
         device: of the policy and of learning.
         ranks: processes that learn together, each from its own part of the rollout. All have to make the same calls and
@@ -249,7 +250,7 @@ class Learner:
         convolutional = any(isinstance(module, nn.Conv2d) for module in policy.modules())
         self.policy = policy.to(device)
         if convolutional:
-            self.policy.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]: missing in the stubs
+            self.policy.to(memory_format=image_format(device))  # pyright: ignore[reportCallIssue]: missing in the stubs
         self.device = device
         self.epochs_done = 0
         self._ranks = ranks

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from .devices import image_format
 from .observations import ImageLayout
 
 _BYTE_SCALE = 1.0 / 255.0
@@ -180,9 +181,9 @@ CNNS = {"nature-cnn": NatureCNN, "nature-small": NatureSmallCNN, "impala": Impal
 def _scaled_images(layout: ImageLayout, observations: Tensor) -> Tensor:
     """Float images `[B, C, H, W]`, bytes of images in 0..1.
 
-    Their memory is channels-last.
+    Their memory is in the `image_format` of the device.
     """
-    images = layout.fold(observations).contiguous(memory_format=torch.channels_last).float()
+    images = layout.fold(observations).contiguous(memory_format=image_format(observations.device)).float()
     # Converting and then scaling in place takes a twentieth of the time of bytes times a float.
     return images.mul_(_BYTE_SCALE) if layout.divided else images
 

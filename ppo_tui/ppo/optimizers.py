@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..config import OptimConfig
 from ..config.learning import OPTIMIZERS
 from ..errors import ConfigError
+from .devices import skips_steps
 from .policy import ActorCritic
 
 
@@ -197,7 +198,7 @@ def _groups(
 def _slot_for(parameter: nn.Parameter, slot: str, saved: Tensor) -> Tensor:
     """A saved slot on the parameter's device and in its memory format."""
     if slot == "step":
-        return saved.to(parameter.device, copy=True)
+        return saved.to(parameter.device if skips_steps(parameter.device) else "cpu", copy=True)
     if saved.shape != parameter.shape:
         raise ValueError(f"optimiser state of shape {tuple(saved.shape)} for weights of {tuple(parameter.shape)}")
     return torch.empty_like(parameter, requires_grad=False).copy_(saved)
@@ -213,9 +214,12 @@ def make_optimizer(
     Adam: Kingma & Ba, 2015, arXiv:1412.6980. AdamW: Loshchilov & Hutter, 2019, arXiv:1711.05101. RAdam: Liu et al.,
     2020, arXiv:1908.03265.
     """
+    listed: list[Any] = list(parameters)
+    first = listed[0]["params"][0] if isinstance(listed[0], dict) else listed[0]
+    fused = skips_steps(first.device)
     if optim.name in ("rmsprop", "rmsprop-tf"):
         return RMSprop(
-            parameters,
+            listed,
             lr=optim.learning_rate,
             alpha=optim.rmsprop_alpha,
             eps=optim.rmsprop_eps,
@@ -223,26 +227,26 @@ def make_optimizer(
         )
     rate, betas, eps = optim.learning_rate, (optim.adam_beta1, optim.adam_beta2), optim.adam_eps
     if optim.name == "adam":
-        return torch.optim.Adam(parameters, lr=rate, betas=betas, eps=eps, fused=True)
+        return torch.optim.Adam(listed, lr=rate, betas=betas, eps=eps, fused=fused)
     if optim.name == "radam":
-        optimizer = torch.optim.RAdam(parameters, lr=rate, betas=betas, eps=eps)
+        optimizer = torch.optim.RAdam(listed, lr=rate, betas=betas, eps=eps)
         for group in optimizer.param_groups:
             # With its count of steps on the device, too, a step can be taken back there.
             group["capturable"] = any(parameter.is_cuda for parameter in group["params"])
         return optimizer
-    return torch.optim.AdamW(parameters, lr=rate, betas=betas, eps=eps, weight_decay=optim.weight_decay, fused=True)
+    return torch.optim.AdamW(listed, lr=rate, betas=betas, eps=eps, weight_decay=optim.weight_decay, fused=fused)
 
 
 def step_if(finite: Tensor, optimizer: torch.optim.Optimizer) -> None:
     """Take a step of `optimizer` if the bool scalar `finite` is true.
 
-    Else weights and statistics stay as they are. The CPU does not wait for the answer of another device.
+    Else weights and statistics stay as they are. The CPU does not wait for the answer of a device that can skip steps.
     """
-    if isinstance(optimizer, torch.optim.Adam | RMSprop):
+    if skips_steps(finite.device) and isinstance(optimizer, torch.optim.Adam | RMSprop):
         # The interface by which `torch.amp.GradScaler` lets fused optimisers skip steps.
         optimizer.found_inf = (~finite).float()  # pyright: ignore[reportAttributeAccessIssue]: not in the stubs
         optimizer.step()
-    elif finite.device.type != "cpu":
+    elif finite.device.type == "cuda":
         step_and_undo(optimizer, finite)
     elif finite:
         optimizer.step()

@@ -19,12 +19,10 @@ from pathlib import Path
 
 from ..directories import Directory
 from ..errors import UsageError
-from ..system import peer_credentials
+from ..system.processes import pid_in_own_namespace
+from ..system.sockets import MAX_PATH_BYTES, peer_credentials
 from .directory import RunDirectory
 from .messages import Hello
-
-MAX_PATH_BYTES = 103
-"""Limit of a Unix socket's path on every platform: 108 bytes on Linux, 104 on macOS, with a zero at the end."""
 
 _NAME = "control.sock"
 
@@ -179,18 +177,9 @@ def _check_peer(connection: socket.socket, name: str, holder: int) -> bool:
     pid, uid = peer_credentials(connection)
     if uid is not None and uid != os.geteuid():
         raise _distrust(name, f"a process of user {uid} listens, you are user {os.geteuid()}")
-    if pid and holder not in (pid, _own_number(pid)):
+    if pid and holder not in (pid, pid_in_own_namespace(pid)):
         raise _distrust(name, f"pid {pid} listens, but pid {holder} has the lock of the run")
     return pid != 0
-
-
-def _own_number(pid: int) -> int | None:
-    """Pid of a process in its own namespace, as in a container."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines():
-            if line.startswith("NSpid:"):
-                return int(line.split()[-1])
-    return None
 
 
 def _distrust(name: str, why: str, hint: str = "") -> UsageError:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import stat
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+
+from ..system.terminals import wait_for_hangup
 
 
 def ignore_hangups() -> None:
@@ -42,10 +43,7 @@ def sighup_when_terminal_closes() -> Iterator[None]:
 
 def _watch_terminals(terminals: Sequence[int], over: int) -> None:
     """Wait for the loss of a terminal, or the end of `over`."""
-    poll = select.poll()
-    for descriptor in (*terminals, over):
-        poll.register(descriptor, 0)  # POLLHUP, the end of the other side, is always reported
-    if over not in dict(poll.poll()):
+    if wait_for_hangup(terminals, over):
         os.kill(os.getpid(), signal.SIGHUP)
 
 

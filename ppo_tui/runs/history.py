@@ -14,6 +14,7 @@ from ..directories import Directory
 from ..files import lines_of
 from ..plotting.series import Series, read_metrics
 from ..protocol import Event, RunFinished, RunStarted, decode_event
+from ..system.paths import flush
 from ..training.checkpoint.resume import Abandoned
 from .directory import RunDirectory
 from .entries import EVENTS_FILE, METRICS_FILE
@@ -129,7 +130,7 @@ def _move_tail(directory: Directory, name: str, is_later: Callable[[bytes], bool
         with os.fdopen(directory.append_to(aside_name), "ab") as aside:
             aside.write(tail if tail.endswith(b"\n") else tail + b"\n")
             aside.flush()
-            os.fsync(aside.fileno())
+            flush(aside.fileno())
         file.truncate(keep)
     return tail.splitlines()
 

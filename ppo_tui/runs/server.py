@@ -37,7 +37,7 @@ from ..protocol import (
     encode,
     transient_key,
 )
-from ..system import peer_credentials
+from ..system.sockets import peer_credentials
 from .address import Listener, listen
 from .directory import RunDirectory
 from .messages import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,7 +15,6 @@ from ..errors import UsageError
 from ..plotting.series import Series
 from ..runs import RunDirectory
 from ..runs.history import recorded_metrics
-from ..system import signal_when_parent_dies
 from .definition import MILESTONES
 
 
@@ -60,14 +59,14 @@ class RunProcess:
         """
         if self.run_dir.path.is_symlink():
             raise UsageError(f"{self.run_dir.path} is a symbolic link", hint="remove it, or choose another --name")
-        command = [sys.executable, "-m", "ppo_tui", *self._arguments, "--run-dir", str(self.run_dir.path)]
+        command = [sys.executable, "-m", "ppo_tui.sweeps.trial_process", str(os.getpid())]
+        command += [*self._arguments, "--run-dir", str(self.run_dir.path)]
         self._process = subprocess.Popen(
             [*command, "--headless", "--quiet", "--resume", "auto"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
             start_new_session=True,  # Ctrl+C reaches the sweep alone, which stops its runs
-            preexec_fn=_end_with_sweep,
         )
 
     def poll(self) -> bool:
@@ -127,11 +126,3 @@ def _last(values: np.ndarray) -> float:
     """The last finite value; NaN without any."""
     known = values[np.isfinite(values)]
     return float(known[-1]) if len(known) else float("nan")
-
-
-def _end_with_sweep() -> None:
-    """Make the run save and end when the sweep is killed.
-
-    On other systems than Linux it continues, and the next sweep waits for it.
-    """
-    signal_when_parent_dies(signal.SIGTERM)

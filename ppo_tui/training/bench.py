@@ -13,9 +13,10 @@ import msgspec
 from ..config import Config
 from ..machine import available_cores
 from ..protocol import Event, UpdateFinished
+from ..system.processor import cpu_model
 from ..workers import resolve_workers
-from .checkpoint.resume import cpu_model, versions
-from .device import bfloat16_of, resolve_device, resolve_precision
+from .checkpoint.resume import versions
+from .device import bfloat16_of, device_of, resolve_precision
 from .trainer import Trainer
 
 SIGNIFICANT = 1.05
@@ -141,7 +142,7 @@ def bench(config: Config, *, updates: int, on_measure: Callable[[Variant], None]
         measurements.append(_measure(config, variant, updates))
     return BenchReport(
         env=config.env.id,
-        device=str(resolve_device(config.run.device)),
+        device=str(device_of(config)),
         cores=available_cores(),
         cpu=cpu_model(),
         versions=versions(),
@@ -162,10 +163,12 @@ def variants(config: Config, cores: int | None = None) -> list[Variant]:
     counts = sorted({1, max(1, cores // 2), cores, 2 * cores})
     layouts = [(n, g) for n in counts if n <= num_envs for g in (1, 2) if g <= n]
     tried = [own, *(msgspec.structs.replace(own, workers=n, groups=g) for n, g in layouts)]
-    precisions = ["float32", "bf16"] if bfloat16_of(resolve_device(config.run.device)) else ["float32"]
+    device = device_of(config)
+    precisions = ["float32", "bf16"] if bfloat16_of(device) else ["float32"]
+    overlaps = (False,) if device.type == "mps" else (False, True)
     tried += [
         msgspec.structs.replace(own, precision=precision, overlap=overlap)
-        for overlap in (False, True)
+        for overlap in overlaps
         for precision in precisions
     ]
     return list(dict.fromkeys(tried))

@@ -20,23 +20,74 @@ Note = tuple[Level, str]
 """A line for the record of a run."""
 
 
+def device_of(config: Config) -> torch.device:
+    """The device of a run.
+
+    ``auto`` is an NVIDIA GPU, else Apple's where it computes all that is configured, else the CPU.
+
+    Raises:
+        ConfigError: as `resolve_device`; or Apple's GPU is wanted for what it cannot compute.
+    """
+    device = resolve_device(config.run.device)
+    if device.type != "mps" or (reason := reason_against_mps(config)) is None:
+        return device
+    if config.run.device == "auto":
+        return torch.device("cpu")
+    setting, why = reason
+    raise ConfigError(f"run.device = 'mps': {setting}: {why}", hint="use --device cpu, or change that setting")
+
+
+def reason_against_mps(config: Config) -> tuple[str, str] | None:
+    """A setting not to be computed on mps, with the reason; or None."""
+    float64 = "its running statistics are float64, which mps does not have"
+    reasons = (
+        ("policy.normalize_observations = true", float64, config.policy.normalize_observations),
+        ("ppo.normalize_values = true", float64, config.ppo.normalize_values),
+        (
+            f"policy.recurrent = {config.policy.recurrent!r}",
+            "PyTorch's recurrent layers have had wrong gradients on mps (pytorch#175189)",
+            config.policy.recurrent != "none",
+        ),
+        (
+            "policy.precision = 'bf16'",
+            "only some of Apple's GPUs compute in bfloat16, and PyTorch does not say which",
+            config.policy.precision == "bf16",
+        ),
+        ("run.overlap = true", "two threads cannot use mps at once", config.run.overlap),
+        ("run.compile = true", "PyTorch's compiler for mps is a prototype", config.run.compile),
+    )
+    return next(((setting, why) for setting, why, wanted in reasons if wanted), None)
+
+
 def resolve_device(name: str) -> torch.device:
-    """The device for ``run.device``.
+    """The device for ``run.device``, whatever it is to compute.
 
     Raises:
         ConfigError: there is no such GPU, or this build of PyTorch cannot use it.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        found = (kind for kind, there in (("cuda", torch.cuda.is_available()), ("mps", _has_mps())) if there)
+        return torch.device(next(found, "cpu"))
     kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (":" in name and not (kind == "cuda" and index.isdecimal() and len(index) < 10)):
-        raise ConfigError(f"run.device = {name!r}: expected auto, cpu, cuda or cuda:N", hint="use --device cpu or auto")
+    expected = "expected auto, cpu, cuda, cuda:N or mps"
+    if kind not in ("cpu", "cuda", "mps") or (
+        ":" in name and not (kind == "cuda" and index.isdecimal() and len(index) < 10)
+    ):
+        raise ConfigError(f"run.device = {name!r}: {expected}", hint="use --device cpu or auto")
+    if kind == "mps" and not _has_mps():
+        built = torch.backends.mps.is_built()
+        found = "no GPU of Apple's, or a macOS before 14" if built else "that it was built without it (it is macOS's)"
+        raise ConfigError(f"run.device = 'mps': PyTorch finds {found}", hint="use --device cpu or auto")
     count = torch.cuda.device_count()
     # PyTorch itself would take 256 for 0: it keeps the number in a byte.
     if kind == "cuda" and int(index or 0) >= count:
         found = f"{count} GPUs" if count else "no GPU"
         raise ConfigError(f"run.device = {name!r}: PyTorch finds {found} here", hint="use --device cpu or auto")
     return torch.device(name)
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()
 
 
 def bfloat16_of(device: torch.device) -> str | None:
@@ -47,6 +98,8 @@ def bfloat16_of(device: torch.device) -> str | None:
     if device.type == "cpu":
         instructions = bfloat16_instructions()
         return None if instructions is None else f"instructions {instructions}"
+    if device.type == "mps":  # PyTorch does not say whether this one has it
+        return None
     with torch.cuda.device(device):
         has_units = torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cuda.get_device_name(device) if has_units else None
@@ -71,8 +124,7 @@ def resolve_precision(config: Config, ranks: Ranks = ALONE, saved: Config | None
         config = replace_value(config, "policy.precision", precision := saved.policy.precision)
     if precision == "float32":
         return config, []
-    name = "cpu" if config.run.algorithm == "a3c" else config.run.device
-    device = ranks.device or resolve_device(name)
+    device = ranks.device or (torch.device("cpu") if config.run.algorithm == "a3c" else device_of(config))
     found = ranks.exchange(bfloat16_of(device) or "", str)
     here = "CPU" if device.type == "cpu" else "GPU"
     if precision == "auto":
@@ -119,7 +171,7 @@ def choose_threads(config: Config, info: EnvInfo, num_workers: int, cores: int |
     return Threads(act=max(1, min(learn, cores - num_workers)), learn=learn)
 
 
-_CPU, _CUDA = "torch_generator", "cuda_generator"
+_CPU, _CUDA, _MPS = "torch_generator", "cuda_generator", "mps_generator"
 
 
 def seed_global_generators(seed: int) -> None:
@@ -135,6 +187,8 @@ def save_global_generators(device: torch.device) -> dict[str, torch.Tensor]:
     states = {_CPU: torch.get_rng_state()}
     if device.type == "cuda":
         states[_CUDA] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        states[_MPS] = torch.mps.get_rng_state()
     return states
 
 
@@ -147,6 +201,8 @@ def load_global_generators(states: Mapping[str, torch.Tensor], device: torch.dev
         torch.set_rng_state(states[_CPU])
     if _CUDA in states and device.type == "cuda":
         torch.cuda.set_rng_state(states[_CUDA], device)
+    elif _MPS in states and device.type == "mps":
+        torch.mps.set_rng_state(states[_MPS])
 
 
 @contextmanager
@@ -155,5 +211,8 @@ def global_generators_untouched(device: torch.device) -> Iterator[None]:
 
     Numbers that are drawn inside it change nothing outside.
     """
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    states = save_global_generators(device)
+    try:
         yield
+    finally:
+        load_global_generators(states, device)

@@ -213,7 +213,7 @@ class ClipEncoder:
 
 
 def _numbers(column: torch.Tensor) -> list[float]:
-    return column.double().cpu().numpy().round(4).tolist()
+    return column.cpu().double().numpy().round(4).tolist()
 
 
 def _rows(table: torch.Tensor | np.ndarray) -> list[tuple[float, ...]]:

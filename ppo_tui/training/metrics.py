@@ -35,7 +35,7 @@ from ..protocol import (
     WorkersStatus,
     WorkerState,
 )
-from ..system import gpu_usage_reader
+from ..system.library import gpu_usage_reader
 from ..workers.pipes import WorkerHandle
 from .checkpoint.resume import versions
 from .env_metrics import EnvMetrics, RolloutNumbers, merged

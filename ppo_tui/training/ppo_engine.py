@@ -20,7 +20,7 @@ from .checkpoint.files import Origin
 from .checkpoint.snapshot import Position
 from .collect import Rollouts
 from .controls import Controls
-from .device import Threads, choose_threads, resolve_device, seed_global_generators
+from .device import Threads, choose_threads, device_of, seed_global_generators
 from .engine import Collected
 from .hub import RunContext
 from .metrics import RunMetrics
@@ -47,7 +47,7 @@ class PPOEngine:
     ) -> None:
         config, ranks = context.config, context.ranks
         self._context = context
-        self.device = ranks.device or resolve_device(config.run.device)
+        self.device = ranks.device or device_of(config)
         self.pool = pool or start_pool(
             share_of_config(config, ranks.size, ranks.local_size), info=info, luck=[ranks.rank]
         )

@@ -43,11 +43,11 @@ def examine(config: Config) -> EnvInfo:
     info = examine_env_of(config)
     check_spaces_of_policy(info.observation_space, info.action_space, config.policy, config.env.frame_stack)
     check_memory(config, info)
-    if config.run.device.startswith("cuda") or config.run.compile:
+    if config.run.device.startswith(("cuda", "mps")) or config.run.compile:
         from ..ppo.optimizers import check_compiler
-        from .device import resolve_device
+        from .device import device_of
 
-        device = resolve_device(config.run.device)
+        device = device_of(config)
         if config.run.compile:
             check_compiler(device)
     return info

@@ -33,7 +33,7 @@ from ..protocol import (
     Stop,
     UpdateFinished,
 )
-from ..system import keep_freed_memory
+from ..system.library import keep_freed_memory
 from ..workers import WorkerPool
 from .algorithms import make_engine
 from .checkpoint.files import CheckpointState, OpenedCheckpoint

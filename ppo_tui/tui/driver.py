@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import sys
 import termios
@@ -15,6 +14,7 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.messages import InBandWindowResize
 
+from ..system.terminals import has_input
 from .app import PpoTuiApp
 from .pixels import Graphics, cell_size, kitty_deletion, without_answers
 from .private_textual import KeyReader
@@ -25,7 +25,7 @@ RESTORE = "\x1b[?2004l\x1b[?7h\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[<
 
 _ASK_CELL = "\x1b[16t"
 
-_TICK_MILLISECONDS = 100
+_TICK_SECONDS = 0.1
 
 
 class LastingDriver(LinuxDriver):
@@ -123,13 +123,11 @@ class LastingDriver(LinuxDriver):
             os.kill(os.getpid(), signal.SIGHUP)
 
     def _read_keys(self, reader: KeyReader) -> None:
-        poll = select.poll()
-        poll.register(self.fileno, select.POLLIN)
         for message in reader.feed(self._typed):
             self.process_message(message)
         while not self.exit_event.is_set():
             messages = []
-            if poll.poll(_TICK_MILLISECONDS):
+            if has_input(self.fileno, _TICK_SECONDS):
                 try:
                     data = os.read(self.fileno, 4096)
                 except BlockingIOError:  # somebody has made the terminal so

@@ -7,20 +7,15 @@ kernel then kills the workers. Processes that their environments have started wo
 from __future__ import annotations
 
 import atexit
-import os
-from pathlib import Path
 
+from ..system.processes import children
 from .process import kill_children
 
 
 def _end_families() -> None:
     """Kill the group of each worker, the children of this process."""
-    try:
-        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    except OSError:
-        return
-    for pid in children:
-        kill_children(int(pid))
+    for pid in children():
+        kill_children(pid)
 
 
 atexit.register(_end_families)

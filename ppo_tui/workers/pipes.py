@@ -19,7 +19,7 @@ from typing import Any
 import gymnasium
 
 from ..errors import WorkerError, WorkerFailedError
-from ..system import is_stopped
+from ..system.processes import is_stopped
 from . import wire
 from .process import kill_children, kill_fork_server, kill_worker
 from .wire import Reply

@@ -25,7 +25,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from ..errors import WorkerError
-from ..system import signal_when_parent_dies
+from ..system.processes import has_fork_server, signal_when_parent_dies
 
 WorkerContext = ForkServerContext | SpawnContext
 """How worker processes are started."""
@@ -36,7 +36,7 @@ _SAFE_PATH = "PYTHONSAFEPATH"
 _NO_LOCAL_MODULES = "no-local-modules"
 """Any value keeps Python from looking for modules in the working directory, where a stray ``numpy.py`` may lie."""
 
-_OF_FORK_SERVER = {
+_OF_WORKERS = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     _SAFE_PATH: _NO_LOCAL_MODULES,
 }
@@ -48,14 +48,15 @@ _DYING_SECONDS = 0.2
 def worker_context(preload: Sequence[str] = ()) -> WorkerContext:
     """The start method: forkserver if the platform has it, else spawn.
 
-    Plain fork is never used: it copies locks that other threads of the parent hold. The fork server is started
-    here, before a Textual screen redirects stderr, because afterwards it cannot be.
+    Plain fork is never used: it copies locks that other threads of the parent hold. The fork server and the resource
+    tracker are started here, before a Textual screen redirects stderr, because afterwards they cannot be.
     """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    if not has_fork_server():
+        resource_tracker.ensure_running()
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*_PRELOAD, *preload])
-    with _environment(_OF_FORK_SERVER):
+    with _environment(_OF_WORKERS):
         resource_tracker.ensure_running()  # which unblocks SIGTERM, so before it is blocked
         with _hidden_main(), _sigterm_blocked():
             forkserver.ensure_running()
@@ -99,7 +100,7 @@ def _started(
     ours, theirs = context.Pipe()
     arguments = (theirs, setup, shared_memory)
     process = context.Process(target=_run, args=(main, *arguments), name=f"worker-{setup.index}", daemon=True)
-    with theirs, _hidden_main():
+    with theirs, _hidden_main(), _spawned_like_forked(context):
         process.start()
     return process, ours
 
@@ -125,9 +126,16 @@ def _run(main: Callable[[Connection, Any, Any], None], pipe: Connection, setup: 
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
-    if code == 0 and os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
+    if code == 0:
+        end_own_group()
     os._exit(code)
+
+
+def end_own_group() -> None:
+    """Kill this worker and the processes of its environments."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(0)
 
 
 def _lead_own_group() -> None:
@@ -244,6 +252,16 @@ def _hidden_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _spawned_like_forked(context: WorkerContext) -> Iterator[None]:
+    """Give a spawned worker the fork server's environment and signal mask."""
+    if context.get_start_method() != "spawn":
+        yield
+        return
+    with _environment(_OF_WORKERS), _sigterm_blocked():
+        yield
 
 
 @contextlib.contextmanager

@@ -29,11 +29,11 @@ from ..envs.spaces import read_mask
 from ..envs.state import CannotRestoreError, restore_env, save_env
 from ..envs.tolerance import TolerantEnv
 from ..streams import guard_streams
-from ..system import signal_when_parent_dies
+from ..system.processes import signal_when_parent_dies, wait_for_free_core, when_process_ends
 from ..text import printable
 from . import wire
 from .clip_recorder import ClipRecorder
-from .process import leave_signals_to_parent, release_fork_server
+from .process import end_own_group, leave_signals_to_parent, release_fork_server
 from .shared_memory import Layout, SharedArrays, map_arrays
 from .wire import RaisedError, Reply, Request
 
@@ -438,11 +438,9 @@ def _yield_cores_to_parent() -> None:
     The share of the processor stays the same.
 
     Otherwise the parent, which wakes one worker after the other, is often preempted by the first before it gets to the
-    second. See `man 7 sched`, SCHED_BATCH; Linux alone has it.
+    second.
     """
-    if hasattr(os, "SCHED_BATCH"):
-        with contextlib.suppress(OSError):  # a container may forbid it
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    wait_for_free_core()
 
 
 def _die_with_parent() -> None:
@@ -451,8 +449,9 @@ def _die_with_parent() -> None:
     Not even a stopped or hung worker is left behind.
 
     Under forkserver the process that created this one is the fork server. Once the workers release it, it ends with
-    the parent, and the kernel then kills this process, whatever its state. Without that, a worker ends when it finds
-    its pipe closed.
+    the parent, and the kernel then kills this process, whatever its state. A kernel that does not is watched for by a
+    thread, which an environment that hangs in C code may keep from its turn.
     """
     release_fork_server()
-    signal_when_parent_dies(signal.SIGKILL)
+    if not signal_when_parent_dies(signal.SIGKILL):
+        when_process_ends(os.getppid(), end_own_group)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 
@@ -11,6 +10,7 @@ from ppo_tui.checkup import CHECKS, Finding, Status, examine_machine
 from ppo_tui.checkup.installation import within
 from ppo_tui.checkup.terminal import describe_terminal
 from ppo_tui.commands.doctor import print_findings
+from tests.conftest import linux_alone
 
 
 def test_this_machine_can_train(ppo_tui):
@@ -24,7 +24,7 @@ def test_this_machine_can_train(ppo_tui):
     assert all(finding["status"] in ("ok", "warn") for finding in findings.values())
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+@linux_alone
 def test_a_directory_that_cannot_be_written_fails_with_a_remedy_and_code_3(ppo_tui, tmp_path):
     (tmp_path / "runs").symlink_to("/proc")
     done = ppo_tui("doctor")

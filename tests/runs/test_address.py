@@ -17,14 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from ppo_tui import system
 from ppo_tui.errors import UsageError
 from ppo_tui.protocol import Pause
 from ppo_tui.runs import RunDirectory
 from ppo_tui.runs.address import connect, listen
 from ppo_tui.runs.client import ControlClient, steer
 from ppo_tui.runs.messages import decode_line
-from tests.conftest import ROOT
+from ppo_tui.system.sockets import peer_credentials
+from tests.conftest import ROOT, linux_alone
 from tests.runs.conftest import DEADLINE, ServedRun, cartpole
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
@@ -355,16 +355,16 @@ def test_a_system_without_the_pid_of_peers_tells_the_user(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: BsdLibrary())
     one, other = socket.socketpair(socket.AF_UNIX)
     with one, other:
-        assert system.peer_credentials(one) == (0, 501)
+        assert peer_credentials(one) == (0, 501)
         monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
-        assert system.peer_credentials(one) == (0, None)
+        assert peer_credentials(one) == (0, None)
 
 
-@pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="Linux")
+@linux_alone
 def test_linux_tells_pid_and_user():
     one, other = socket.socketpair(socket.AF_UNIX)
     with one, other:
-        assert system.peer_credentials(one) == (os.getpid(), os.geteuid())
+        assert peer_credentials(one) == (os.getpid(), os.geteuid())
 
 
 CONTAINER = """

@@ -8,12 +8,22 @@ import torch
 from ppo_tui import Trainer
 from ppo_tui.config import load_preset
 from ppo_tui.distributed.ranks import Ranks
+from ppo_tui.errors import ConfigError
 from ppo_tui.launch import TrainRequest, prepare
 from ppo_tui.machine import bfloat16_instructions
 from ppo_tui.protocol import Alarm, Level, RunResumed, RunStarted, RunState, Stop, UpdateFinished
 from ppo_tui.training.checkpoint.resume import ResumePoint
 from ppo_tui.training.controls import Inbox
-from ppo_tui.training.device import Threads, choose_threads, resolve_precision
+from ppo_tui.training.device import (
+    Threads,
+    choose_threads,
+    device_of,
+    global_generators_untouched,
+    load_global_generators,
+    resolve_device,
+    resolve_precision,
+    save_global_generators,
+)
 from ppo_tui.training.start import examine
 from tests.training.test_trainer import Recorder, cartpole
 
@@ -134,3 +144,74 @@ def test_ranks_take_bfloat16_only_if_all_have_it(machine):
     config, notes = resolve_precision(cartpole("policy.precision=auto"), Mixed())
     assert config.policy.precision == "float32"
     assert "no bfloat16" in notes[0][1]
+
+
+# ── Apple's GPUs, of which none is here ─────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def a_mac(monkeypatch: pytest.MonkeyPatch) -> torch.Generator:
+    """PyTorch as it answers on a Mac; returns the generator in the place of its GPU's."""
+    generator = torch.Generator().manual_seed(7)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    monkeypatch.setattr("torch.mps.get_rng_state", generator.get_state)
+    monkeypatch.setattr("torch.mps.set_rng_state", generator.set_state)
+    return generator
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is one")
+def test_without_apples_gpu_it_is_refused_with_a_remedy():
+    with pytest.raises(ConfigError, match="run.device = 'mps': PyTorch finds") as refused:
+        examine(cartpole("run.device=mps"))
+    assert "--device cpu or auto" in refused.value.hint
+    for wrong in ("mps:0", "mps:", "metal"):
+        with pytest.raises(ConfigError, match="expected auto, cpu, cuda, cuda:N or mps"):
+            resolve_device(wrong)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"),
+    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_auto_prefers_cuda_then_mps_then_the_cpu(cuda, mps, expected, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: mps)
+    assert resolve_device("auto").type == device_of(BREAKOUT).type == expected
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "policy.normalize_observations=true",
+        "ppo.normalize_values=true",
+        "policy.recurrent=lstm",
+        "policy.precision=bf16",
+        "run.overlap=true",
+        "run.compile=true",
+    ],
+)
+def test_what_apples_gpu_cannot_compute_is_refused_and_left_to_the_cpu_by_auto(a_mac, setting):
+    assert device_of(cartpole("run.device=mps")) == device_of(cartpole("run.device=auto")) == torch.device("mps")
+    assert device_of(cartpole("run.device=auto", setting)) == torch.device("cpu")
+    with pytest.raises(ConfigError, match=setting.partition("=")[0]) as refused:
+        device_of(cartpole("run.device=mps", setting))
+    assert "--device cpu" in refused.value.hint
+
+
+def test_precision_auto_is_float32_on_apples_gpu(a_mac, monkeypatch):
+    monkeypatch.setattr("ppo_tui.training.device.bfloat16_instructions", lambda: "amx_bf16")
+    config, notes = resolve_precision(cartpole("policy.precision=auto", "run.device=mps"))
+    assert config.policy.precision == "float32"
+    assert "the GPU has no bfloat16" in notes[0][1]
+
+
+def test_the_generator_of_apples_gpu_is_saved_and_restored(a_mac):
+    mps = torch.device("mps")
+    saved = save_global_generators(mps)
+    drawn = torch.rand(3, generator=a_mac)
+    with global_generators_untouched(mps):
+        torch.rand(5, generator=a_mac)
+    load_global_generators(saved, mps)
+    assert torch.equal(torch.rand(3, generator=a_mac), drawn)
+    load_global_generators(saved, torch.device("cpu"))

@@ -9,7 +9,7 @@ import os
 from multiprocessing import connection, forkserver
 from types import SimpleNamespace
 
-from ppo_tui import system
+from ppo_tui.system import processes
 from ppo_tui.workers import process
 from tests.workers.envs import Counter
 
@@ -31,7 +31,7 @@ class Without:
 
 def take_away(name: str) -> None:
     if name == "prctl":
-        system._c_function = lambda _: None
+        processes.c_function = lambda _: None
     elif name == "Connection":  # its methods, and with them how it frames messages
         for method in ("send", "recv", "send_bytes", "recv_bytes"):
             delattr(connection._ConnectionBase, method)

@@ -24,7 +24,7 @@ from ...config import complete_older
 from ...directories import Directory, Place, is_plain, opened, path_of
 from ...errors import RunFailedError, UsageError
 from ...files import RefusedFileError
-from ...system import exchange_paths
+from ...system.paths import exchange_paths
 from ..stopping import StopState
 
 FORMAT_VERSION = 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import platform
 from collections.abc import Iterable, Iterator
@@ -41,16 +40,6 @@ def versions() -> dict[str, str]:
     """Versions of this program, Python and packages with numeric code."""
     found = {"ppo-tui": __version__, "python": platform.python_version()}
     return found | {package: metadata.version(package) for package in _PACKAGES}
-
-
-@functools.cache
-def cpu_model() -> str:
-    """The processor's name, from the system."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 class Abandoned(msgspec.Struct, frozen=True):

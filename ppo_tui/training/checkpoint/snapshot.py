@@ -24,6 +24,7 @@ from ...distributed.ranks import ALONE, Ranks
 from ...envs import EnvInfo
 from ...errors import UsageError
 from ...ppo import ActorCritic, Interface, build_policy
+from ...system.processor import cpu_model
 from ..collect import CollectorState
 from ..controls import LiveSettings
 from ..device import Threads
@@ -45,7 +46,7 @@ from .files import (
     write_checkpoint_files,
 )
 from .fingerprint import code_fingerprint
-from .resume import changed_fixed_settings, cpu_model, versions
+from .resume import changed_fixed_settings, versions
 
 ROLLOUT_FILE = "rollout.safetensors"
 ENVS_FILE = "envs.bin"

@@ -23,7 +23,7 @@ from ...statistics import LEVEL, RESAMPLES, bootstrap
 from ..checkpoint.files import OpenedCheckpoint
 from ..checkpoint.snapshot import build_saved_policy, read_checkpoint
 from ..collect import Collector, wrap_rollout
-from ..device import choose_threads, resolve_device
+from ..device import choose_threads, device_of
 from ..hub import TrainingClock
 from ..metrics import PhaseTimes
 from .setup import EvaluationSetup, start_evaluation
@@ -67,7 +67,7 @@ class PolicyPlayer:
         self, setup: EvaluationSetup, *, policy: ActorCritic | None = None, first_seed: int | None = None
     ) -> None:
         config, info, pool = setup.config, setup.info, setup.pool
-        device = resolve_device(config.run.device)
+        device = device_of(config)
         self.policy = policy or build_saved_policy(read_checkpoint(setup.checkpoint), config, info, device)
         self.step = 0
         self._num_envs, self._max_steps = config.rollout.num_envs, setup.max_steps

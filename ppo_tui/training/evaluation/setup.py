@@ -88,7 +88,9 @@ def start_evaluation(
         env=whole_episodes(trained.env),
         rollout=RolloutConfig(num_envs=num_envs, steps=steps),
         workers=msgspec.structs.replace(trained.workers, count=cores or "auto", groups="auto"),
-        run=msgspec.structs.replace(trained.run, compile=False, torch_threads=cores or trained.run.torch_threads),
+        run=msgspec.structs.replace(
+            trained.run, compile=False, overlap=False, torch_threads=cores or trained.run.torch_threads
+        ),
     )
     info = examine(config)
     boot_workers(config)

@@ -29,7 +29,7 @@ from ...workers.clip_recorder import GAME_FPS
 from ..checkpoint.files import OpenedCheckpoint
 from ..checkpoint.snapshot import build_saved_policy, read_checkpoint
 from ..controls import Inbox
-from ..device import resolve_device
+from ..device import device_of
 from ..game_clips import MAX_FRAMES, ClipDraft, ClipEncoder
 from ..metrics import run_started
 from .evaluate import PlayedEpisode, PolicyPlayer
@@ -233,7 +233,7 @@ class WatchEngine:
         """
         if name not in self._policies:
             choice, setup = self._choices[name], self._setup
-            device = resolve_device(setup.config.run.device)
+            device = device_of(setup.config)
             if choice.path is None:
                 config = setup.config
                 seed = np.random.SeedSequence(config.run.seed).spawn(1)[0].generate_state(1)[0]

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ...errors import PPOTuiError, RunFailedError
 from ...protocol import Command, Event, RunFinished, RunState, Stop, UpdateFinished
-from ...system import raise_in_thread
+from ...system.library import raise_in_thread
 from ...training.controls import Forestalled, Inbox
 from ...training.evaluation.programme import Choice, Programme
 from .base import Mailbox, Session

@@ -40,7 +40,8 @@ from ppo_tui.protocol import (
     UpdateProgress,
 )
 from ppo_tui.runs import RunDirectory
-from ppo_tui.training.checkpoint.resume import ResumePoint, cpu_model, versions
+from ppo_tui.system.processor import cpu_model
+from ppo_tui.training.checkpoint.resume import ResumePoint, versions
 from ppo_tui.training.checkpoint.snapshot import read_checkpoint
 from ppo_tui.training.controls import Inbox
 from tests.training.test_trainer import Recorder

@@ -1,4 +1,4 @@
-"""All raw system calls and calls of C libraries, by ctypes.
+"""Calls of C libraries, by ctypes.
 
 Each is one small function. It says whether it worked and does nothing where the platform lacks the call: the program
 must go on without it. The library is looked up at each call, as none of these runs often.
@@ -7,58 +7,8 @@ must go on without it. The library is looked up at each call, as none of these r
 from __future__ import annotations
 
 import ctypes
-import os
-import signal
-import socket
-import struct
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-
-
-def signal_when_parent_dies(number: signal.Signals) -> bool:
-    """Send this process a signal when its parent dies (Linux: PR_SET_PDEATHSIG)."""
-    pr_set_pdeathsig = 1  # linux/prctl.h
-    prctl = _c_function("prctl") if sys.platform == "linux" else None
-    return prctl is not None and prctl(pr_set_pdeathsig, int(number)) == 0
-
-
-def peer_credentials(connection: socket.socket) -> tuple[int, int | None]:
-    """Pid and user id of a Unix socket's other end.
-
-    A listener's are those of the moment at which it began to listen. (Linux: SO_PEERCRED; macOS and BSD: getpeereid,
-    which knows no pid.)
-
-    Returns:
-        0 for a pid that is not known, as that of a process in another pid namespace; None for an unknown user.
-    """
-    if hasattr(socket, "SO_PEERCRED"):
-        credentials = struct.Struct("iII")
-        pid, uid, _ = credentials.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size))
-        return pid, uid
-    getpeereid, uid, gid = _c_function("getpeereid"), ctypes.c_uint(), ctypes.c_uint()
-    if getpeereid is None or getpeereid(connection.fileno(), ctypes.byref(uid), ctypes.byref(gid)) != 0:
-        return 0, None
-    return 0, uid.value
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether a process is stopped, as by SIGSTOP (Linux: /proc)."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return False
-    return stat.rpartition(b")")[2].split()[:1] == [b"T"]
-
-
-def exchange_paths(one: Path, other: Path) -> bool:
-    """Exchange two files or directories in one atomic step (Linux: renameat2)."""
-    at_fdcwd, rename_exchange = -100, 2  # fcntl.h, linux/fs.h
-    renameat2 = _c_function("renameat2")
-    if renameat2 is None:
-        return False
-    return renameat2(at_fdcwd, os.fsencode(one), at_fdcwd, os.fsencode(other), rename_exchange) == 0
 
 
 def keep_freed_memory() -> bool:
@@ -69,7 +19,7 @@ def keep_freed_memory() -> bool:
     """
     m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
     largest = 2**31 - 1
-    mallopt = _c_function("mallopt")
+    mallopt = c_function("mallopt")
     return mallopt is not None and mallopt(m_mmap_threshold, 2**30) == 1 and mallopt(m_trim_threshold, largest) == 1
 
 
@@ -105,7 +55,7 @@ class _NvmlUtilization(ctypes.Structure):
     _fields_ = (("gpu", ctypes.c_uint), ("memory", ctypes.c_uint))
 
 
-def _c_function(name: str) -> Any:
+def c_function(name: str) -> Any:
     """A function of the C library, or None if missing."""
     try:
         return getattr(ctypes.CDLL(None), name)
@@ -127,3 +77,20 @@ def raise_in_thread(thread: int, error: type[BaseException]) -> bool:
     except AttributeError:  # not CPython
         return False
     return bool(raise_soon(ctypes.c_ulong(thread), ctypes.py_object(error)))
+
+
+def user_of_peer(descriptor: int) -> int | None:
+    """User id of a Unix socket's other end (macOS and BSD: getpeereid)."""
+    getpeereid, uid, gid = c_function("getpeereid"), ctypes.c_uint(), ctypes.c_uint()
+    if getpeereid is None or getpeereid(descriptor, ctypes.byref(uid), ctypes.byref(gid)) != 0:
+        return None
+    return uid.value
+
+
+def system_fact(name: str) -> str:
+    """A fact of the kernel; empty if unknown (macOS, BSD: sysctlbyname)."""
+    sysctlbyname, size = c_function("sysctlbyname"), ctypes.c_size_t(256)
+    content = ctypes.create_string_buffer(size.value)
+    if sysctlbyname is None or sysctlbyname(name.encode(), content, ctypes.byref(size), None, ctypes.c_size_t(0)) != 0:
+        return ""
+    return content.value.decode("utf-8", "replace")
