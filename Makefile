@@ -1,18 +1,27 @@
 # Two commands are all that a newcomer needs: `make run` and `make test`.
-# make run ARGS="--preset cartpole --headless" passes arguments on.
+# make run ARGS="--preset cartpole --headless" passes arguments on; EXTRAS="plot tensorboard" installs more.
 
 ARGS ?= --preset breakout
+EXTRAS ?=
 PYTHON ?= python3
 VENV := .venv
-INSTALL := $(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt
+# Python compiles the modules that it imports; to compile all of them takes longer than the download.
+INSTALL := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+# The first line of a preset names the extra that it needs.
+PRESETS := $(wildcard $(ARGS:%=presets/%.toml))
+NEEDED := $(sort $(EXTRAS) $(if $(PRESETS),$(shell sed -n '1s/.*ppo-tui\[\(.*\)\].*/\1/p' $(PRESETS))))
 STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: run test test-portable test-slow test-faults check docs bench clean
+.PHONY: run wheel test test-portable test-slow test-faults check docs bench clean
 
-run: $(STAMP)
+run: $(STAMP) $(NEEDED:%=$(VENV)/.installed-extra-%)
 	$(VENV)/bin/ppo-tui $(ARGS)
+
+# dist/ppo_tui-VERSION-py3-none-any.whl, for `uv tool install`, `pipx install` and `pip install`.
+wheel:
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 # Two processes, as most tests wait for something. A file's tests stay in one of them.
 test: $(TEST_STAMP) check
@@ -48,16 +57,19 @@ bench: $(BENCH_STAMP)
 clean:
 	rm -rf $(VENV) build dist
 
-# What runs and their presets need, and no more. The exact pins keep pip from choosing a PyTorch build of several
-# gigabytes.
+# What training on the screen needs, and no more.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) -e ".[box2d,tensorboard,plot,record]"
+	$(INSTALL) -e .
+	touch $@
+
+$(VENV)/.installed-extra-%: $(STAMP)
+	$(INSTALL) -e ".[$*]"
 	touch $@
 
 # The tools of a developer, what is optional, and the programs that the tests compare with.
 $(TEST_STAMP): $(STAMP)
-	$(INSTALL) -e ".[dev,docs,report,export,pixels,serve,sweep,wandb,mlflow,peers]"
+	$(INSTALL) -e ".[dev,docs,box2d,tensorboard,plot,record,report,export,pixels,serve,sweep,wandb,mlflow,peers]"
 	touch $@
 
 $(BENCH_STAMP): $(STAMP)

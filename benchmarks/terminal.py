@@ -10,7 +10,7 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -30,6 +30,10 @@ class Terminal:
 
     A context manager that ends it.
 
+    Args:
+        folder: its working directory.
+        environment: its variables; by default those of this process.
+
     Attributes:
         bytes_written: by the program so far.
         started: when the program was started, on the clock of `time.perf_counter`.
@@ -37,18 +41,21 @@ class Terminal:
 
     COLUMNS, LINES = 120, 40
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(
+        self, command: Sequence[str], *, folder: Path = ROOT, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", self.LINES, self.COLUMNS, 0, 0))
-        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        variables = {**(os.environ if environment is None else environment)}
+        variables |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
         for name in ("COLUMNS", "LINES", "NO_COLOR", "CI"):
-            environment.pop(name, None)
+            variables.pop(name, None)
         self.bytes_written = 0
         self._tail = b""
         self.started = time.perf_counter()
         try:
             self.process = subprocess.Popen(
-                command, stdin=slave, stdout=slave, stderr=slave, cwd=ROOT, env=environment, start_new_session=True
+                command, stdin=slave, stdout=slave, stderr=slave, cwd=folder, env=variables, start_new_session=True
             )
         except BaseException:
             os.close(self._master)

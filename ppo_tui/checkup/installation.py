@@ -11,9 +11,9 @@ from importlib import metadata
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from ..extras import PACKAGE, install_command, upgrade_command
 from .finding import Finding, Status
 
-_PACKAGE = "ppo-tui"
 _FOR_DEVELOPERS = ("bench", "dev", "docs", "peers")
 _PROBE = (
     "from ppo_tui.config import load_preset; from ppo_tui.envs import probe_env; probe_env(load_preset('breakout').env)"
@@ -24,7 +24,7 @@ PROBE_SECONDS = 60.0
 
 def check_python() -> Finding:
     """Compare the interpreter with ``requires-python``."""
-    version, ranges = platform.python_version(), metadata.metadata(_PACKAGE)["Requires-Python"]
+    version, ranges = platform.python_version(), metadata.metadata(PACKAGE)["Requires-Python"]
     if within(version, ranges):
         return Finding(Status.OK, f"{version}, needs {ranges}")
     return Finding(Status.FAIL, f"{version}, needs {ranges}", f"make an environment with Python {ranges}")
@@ -37,15 +37,15 @@ def check_packages() -> Finding:
         count += 1
         problems += _problems(requirement)
     if problems:
-        return Finding(Status.FAIL, "; ".join(problems), "run pip install --upgrade ppo-tui in this environment")
-    return Finding(Status.OK, f"ppo-tui {metadata.version(_PACKAGE)}, its {count} packages are in the ranges it needs")
+        return Finding(Status.FAIL, "; ".join(problems), f"run {upgrade_command()}")
+    return Finding(Status.OK, f"ppo-tui {metadata.version(PACKAGE)}, its {count} packages are in the ranges it needs")
 
 
 def check_extras() -> Finding:
     """List the optional packages, and compare those installed with their ranges."""
     extras: dict[str, list[str]] = {}
     wrong: list[str] = []
-    for extra in metadata.metadata(_PACKAGE).get_all("Provides-Extra", ()):
+    for extra in metadata.metadata(PACKAGE).get_all("Provides-Extra", ()):
         if extra not in _FOR_DEVELOPERS:
             extras[extra] = [problem for requirement in _required(extra) for problem in _problems(requirement)]
             wrong += [problem for problem in extras[extra] if "is not installed" not in problem]
@@ -54,7 +54,7 @@ def check_extras() -> Finding:
     found = "; ".join(
         [*wrong, f"installed: {', '.join(there) or 'none'}", *([f"not installed: {', '.join(absent)}"] * bool(absent))]
     )
-    remedy = f"pip install 'ppo-tui[{','.join(absent)}]' if you want them" if absent else ""
+    remedy = f"{install_command(*absent)} if you want them" if absent else ""
     return Finding(Status.WARN if wrong else Status.OK, found, remedy)
 
 
@@ -90,7 +90,7 @@ INSTALLATION: dict[str, Callable[[], Finding]] = {
 
 def _required(extra: str = "") -> Iterator[Requirement]:
     """Yield the requirements of the package or of one extra."""
-    for line in metadata.requires(_PACKAGE) or ():
+    for line in metadata.requires(PACKAGE) or ():
         requirement = Requirement(line)
         marker = requirement.marker
         if not extra if marker is None else marker.evaluate({"extra": extra}):

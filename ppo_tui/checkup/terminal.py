@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 
+from ..extras import install_command
 from .finding import Finding, Status
 
 SMALLEST, ROOMY = (60, 16), (80, 24)
@@ -25,7 +26,7 @@ def check_terminal() -> Finding:
 
 def _pixels() -> str:
     """The protocol of the terminal's pictures, or the reason for none."""
-    from ..tui.pixels import MISSING, REMEDY, ask, reason_against
+    from ..tui.pixels import MISSING, ask, reason_against
     from ..tui.screen_options import ScreenOptions
 
     reason = reason_against(ScreenOptions(), os.environ)
@@ -34,7 +35,7 @@ def _pixels() -> str:
     graphics = ask(os.environ).graphics
     if graphics is None:
         return "no pixels (the terminal draws none)"
-    return f"no pixels: {MISSING} ({REMEDY})" if reason else f"the game in pixels ({graphics})"
+    return f"no pixels: {MISSING} ({install_command('pixels')})" if reason else f"the game in pixels ({graphics})"
 
 
 def _is_plain() -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError, did_you_mean
+from ..extras import install_command
 from . import completion
 
 if TYPE_CHECKING:
@@ -380,7 +381,7 @@ def screen_options(theme: str | None, ascii: bool, fps: float | None, pixels: st
     options = choose_screen(theme, ascii, fps, pixels)
     if options.pixels == "on" and importlib.util.find_spec("textual_image") is None:
         raise UsageError(
-            "--pixels on: textual-image, which draws pixels, is not installed", hint="pip install 'ppo-tui[pixels]'"
+            "--pixels on: textual-image, which draws pixels, is not installed", hint=install_command("pixels")
         )
     return options
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
+from ..extras import install_command
 from .options import LATEST, FpsOption, ReadonlyOption, RunArgument, ThemeOption, chosen_run, screen_options
 
 
@@ -30,7 +31,7 @@ def serve(
     """
     if importlib.util.find_spec("textual_serve") is None:
         raise UsageError(
-            "textual-serve, which shows the screen in browsers, is not installed", hint="pip install 'ppo-tui[serve]'"
+            "textual-serve, which shows the screen in browsers, is not installed", hint=install_command("serve")
         )
     from .private_server import PrivateServer, public_address
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import RunFailedError, UsageError
+from ..extras import install_command
 from .options import (
     AllowImportOption,
     EnvsOption,
@@ -80,7 +81,7 @@ def sweep(
     Exit codes: 0 done, 3 every trial failed.
     """
     if importlib.util.find_spec("optuna") is None:
-        raise UsageError("Optuna, which searches, is not installed", hint="pip install 'ppo-tui[sweep]'")
+        raise UsageError("Optuna, which searches, is not installed", hint=install_command("sweep"))
     from ..config import load_preset, preset_label
     from ..runs import RUNS_DIR
     from ..runs.entries import check_name

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UsageError, did_you_mean
+from ..extras import install_command
 from ..files import check_output, write_file
 from ..text import one_line, spreadsheet_cell
 from .curves import GroupCurve
@@ -63,7 +64,7 @@ def check_figure(path: Path) -> None:
         import matplotlib  # noqa: F401
     except ImportError:
         raise UsageError(
-            "--plot: matplotlib, which draws figures, is not installed", hint="pip install 'ppo-tui[plot]'"
+            "--plot: matplotlib, which draws figures, is not installed", hint=install_command("plot")
         ) from None
 
 

@@ -18,6 +18,7 @@ from gymnasium.spaces import Box, Discrete, Space
 
 from ..config.collecting import EnvConfig, is_atari
 from ..errors import ConfigError, did_you_mean
+from ..extras import install_command
 from ..text import printable
 from .making import find_spec, make_env, newest_id
 from .spaces import MASK_HINT, choice_sizes, count_masked, describe_masks, given_spaces, read_mask
@@ -29,12 +30,7 @@ MAX_NAME = 40
 _ANY_ERROR = (Exception, SystemExit, KeyboardInterrupt)
 """What an environment may raise."""
 
-_PIP_COMMANDS = {
-    "gymnasium.envs.box2d": "pip install 'ppo-tui[box2d]'",
-    "gymnasium.envs.mujoco": "pip install 'ppo-tui[mujoco]'",
-    "gymnasium.envs.classic_control": "pip install 'gymnasium[classic-control]'",
-    "gymnasium.envs.toy_text": "pip install 'gymnasium[toy-text]'",
-}
+_EXTRAS = {"gymnasium.envs.box2d": "box2d", "gymnasium.envs.mujoco": "mujoco"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -277,7 +273,7 @@ def _explain(error: BaseException, config: EnvConfig, spec: EnvSpec) -> ConfigEr
 
 def _install_hint(spec: EnvSpec) -> str:
     module = spec.entry_point.__module__ if callable(spec.entry_point) else str(spec.entry_point).partition(":")[0]
-    for package, command in _PIP_COMMANDS.items():
+    for package, extra in _EXTRAS.items():
         if module.startswith(package):
-            return command
+            return install_command(extra)
     return f"install what the module {module!r} imports"

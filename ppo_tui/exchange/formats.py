@@ -20,6 +20,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ..errors import RunFailedError, UsageError, did_you_mean
+from ..extras import install_command
 from ..files import check_output
 from ..ppo import ActorCritic, build_policy
 from ..training.checkpoint.snapshot import on_cpu
@@ -139,7 +140,7 @@ def check_export(name: str, path: Path | None) -> Format:
     if missing:
         raise UsageError(
             f"--format {name}: it needs {', '.join(missing)}, not installed here",
-            hint="pip install 'ppo-tui[export]'",
+            hint=install_command("export"),
         )
     if path is not None:
         check_output("--output", path)

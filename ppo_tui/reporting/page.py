@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import UsageError
+from ..extras import install_command
 from ..files import check_output, write_file
 from ..plotting.formats import NOTHING, date, duration, score
 from ..text import printable
@@ -78,7 +79,7 @@ def check_report(path: Path) -> None:
     if missing:
         raise UsageError(
             f"reports need {' and '.join(missing)}, not installed here",
-            hint="pip install 'ppo-tui[report]'",
+            hint=install_command("report"),
         )
     check_output("--output", path)
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import RunFailedError, UsageError, did_you_mean
+from ..extras import install_command
 from ..files import check_output
 from ..pictures import PictureDecoder
 from ..protocol import Event, GameClip
@@ -31,7 +32,7 @@ def check_recording(path: Path) -> None:
     if importlib.util.find_spec(_PACKAGES[suffix]) is None:
         raise UsageError(
             f"--record {str(path)!r}: the package that writes {suffix} files is not installed",
-            hint="pip install 'ppo-tui[record]'",
+            hint=install_command("record"),
         )
     check_output("--record", path)
 

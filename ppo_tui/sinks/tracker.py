@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from ..config import PRIVATE_SECTIONS, Config, flat_settings
 from ..errors import ConfigError
+from ..extras import install_command
 from ..protocol import Evaluated, Event, Rewound, RunFinished, RunResumed, RunStarted, SettingChanged, UpdateFinished
 from ..runs import RunDirectory
 from .wording import describe
@@ -153,7 +154,7 @@ def check_tracking(config: Config) -> None:
             value = getattr(tracking, name)
             raise ConfigError(
                 f"tracking.{name} = {str(value).lower() if value is True else repr(value)}: {package} is not installed",
-                hint=f"pip install 'ppo-tui[{name}]'",
+                hint=install_command(name),
             )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from ..config.presets import list_presets, preset_path, read_preset
 from ..errors import PPOTuiError
 from ..expectations import MEAN_RETURN, read_curve
+from ..extras import install_command
 from ..plotting import formats
 from ..plotting.series import STEP_KEY, FloatArray
 from ..runs import RunDirectory
@@ -115,7 +116,7 @@ def missing_extra(env: str) -> str:
     bare = env.rpartition("/")[2].partition("-v")[0]
     for extra, (module, names) in _EXTRAS.items():
         if bare in names and importlib.util.find_spec(module) is None:
-            return f"pip install 'ppo-tui[{extra}]'"
+            return install_command(extra)
     return ""
 
 

@@ -28,7 +28,6 @@ import numpy as np
 from .screen_options import ScreenOptions
 
 MISSING = "textual-image is not installed"
-REMEDY = "pip install 'ppo-tui[pixels]'"
 
 NEAR_SECONDS, FAR_SECONDS = 0.3, 2.0
 """Longest wait for the answers of a terminal of this machine, and of one far away."""

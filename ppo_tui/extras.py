@@ -1,0 +1,75 @@
+"""Commands to install extras, for each way to install ppo-tui."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+PACKAGE = "ppo-tui"
+
+_CACHED = re.compile(r"(archive|environments)-v\d+")
+"""Folders of uv's cache: the environments of uvx live there."""
+
+
+def install_command(*extras: str, prefix: Path = Path(sys.prefix), origin: str | None = None) -> str:
+    """The command to install these extras beside ppo-tui.
+
+    Args:
+        prefix: the environment of this interpreter.
+        origin: ``direct_url.json`` of the package (PEP 610); by default the installed one's, if it has one.
+    """
+    named = f"{PACKAGE}[{','.join(extras)}]"
+    if _is_uv_tool(prefix):
+        return f"uv tool install '{_located(named, origin)}'"
+    if _is_pipx(prefix):
+        return f"pipx runpip {prefix.name} install '{named}'"
+    if _is_uvx(prefix):
+        return f"uvx --from '{_located(named, origin)}' {PACKAGE} …"
+    return f"pip install '{named}'"
+
+
+def upgrade_command(*, prefix: Path = Path(sys.prefix)) -> str:
+    """The command to bring ppo-tui and its packages up to date."""
+    if _is_uv_tool(prefix):
+        return f"uv tool upgrade {PACKAGE}"
+    if _is_pipx(prefix):
+        return f"pipx upgrade {prefix.name}"
+    if _is_uvx(prefix):
+        return f"uvx {PACKAGE}@latest …"
+    return f"pip install --upgrade {PACKAGE}"
+
+
+def _is_uv_tool(prefix: Path) -> bool:
+    return (prefix / "uv-receipt.toml").is_file()
+
+
+def _is_pipx(prefix: Path) -> bool:
+    return (prefix / "pipx_metadata.json").is_file()
+
+
+def _is_uvx(prefix: Path) -> bool:
+    return any(_CACHED.fullmatch(part) for part in prefix.parts)
+
+
+def _located(named: str, origin: str | None) -> str:
+    """The requirement, with the wheel of its first installation if there was one.
+
+    uv looks for a bare name in an index, even if the package is installed.
+    """
+    origin = _recorded_origin() if origin is None else origin
+    try:
+        url = json.loads(origin)["url"] if origin else ""
+    except (ValueError, KeyError, TypeError):
+        url = ""
+    return f"{named} @ {url}" if isinstance(url, str) and url.endswith(".whl") else named
+
+
+def _recorded_origin() -> str:
+    from importlib import metadata  # not above: workers import this module too
+
+    try:
+        return metadata.distribution(PACKAGE).read_text("direct_url.json") or ""
+    except metadata.PackageNotFoundError:
+        return ""
