@@ -25,7 +25,11 @@ class PolicyConfig(Section, frozen=True, kw_only=True):
     ] = "auto"
     hidden: Annotated[
         tuple[Annotated[int, Meta(le=65_536)], ...],
-        setting("Widths of the hidden layers of an MLP.", on_resume="fixed", max_length=16),
+        setting(
+            "Widths of the hidden layers of an MLP, also behind the CNNs of images among other parts.",
+            on_resume="fixed",
+            max_length=16,
+        ),
     ] = (64, 64)
     activation: Annotated[
         Literal["tanh", "relu", "silu", "elu", "gelu"],
@@ -79,7 +83,8 @@ class PolicyConfig(Section, frozen=True, kw_only=True):
     normalize_observations: Annotated[
         bool,
         setting(
-            "Normalise observations to mean 0 and variance 1 by running statistics, clipped to ±10.",
+            "Normalise observations to mean 0 and variance 1 by running statistics, clipped to ±10; where images are "
+            "among other parts, the vectors.",
             on_resume="fixed",
         ),
     ] = False

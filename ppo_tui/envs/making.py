@@ -26,9 +26,10 @@ from .state import episode_info
 def make_env(config: EnvConfig, *, render_mode: str | None = None) -> gymnasium.Env:
     """Make the environment of `config`, with spaces for the learner.
 
-    Observations are a Box: uint8 images and boards, `[H, W]` or channel first `[C, H, W]`, or float32 vectors `[D]`.
-    Actions are ``Discrete(n)`` and ``MultiDiscrete`` from 0 on, ``MultiBinary``, or a Box of floats to whose bounds
-    actions are clipped. Frames are single; the rollout stacks them (`config.frame_stack`).
+    Observations are a Box: uint8 images and boards, `[H, W]` or channel first `[C, H, W]`, float32 vectors `[D]`, or
+    images and vectors packed into bytes (`PackedBox`). Actions are ``Discrete(n)`` and ``MultiDiscrete`` from 0 on,
+    ``MultiBinary``, or a Box of floats to whose bounds actions are clipped. Frames are single; the rollout stacks them
+    (`config.frame_stack`).
 
     In the step that ends an episode, ``info["episode"] = {"r": raw return, "l": agent steps}``; with Atari's lost lives
     an episode may go on after a step that is terminated, see `ppo_tui.envs.atari.AtariEnv`.

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 
+from .packing import PackedBox
+
 PlainSpace = Mapping[str, Any]
 """The kind of a space, and the arguments of its constructor."""
 
@@ -22,6 +24,8 @@ def plain_space(space: Space) -> PlainSpace | None:
     None for any other kind. Of a subclass, the numbers alone remain.
     """
     match space:
+        case PackedBox():
+            return {"kind": "PackedBox", **space.to_plain()}
         case Box():
             low, high = _plain_array(space.low), _plain_array(space.high)
             return {"kind": "Box", "low": low, "high": high, "dtype": space.dtype.str}
@@ -51,6 +55,8 @@ def space_of(plain: PlainSpace) -> Space:
         ValueError, TypeError, KeyError: they are none of `plain_space`.
     """
     kind, dtype = plain["kind"], np.dtype(plain["dtype"]) if "dtype" in plain else None
+    if kind == "PackedBox":
+        return PackedBox.from_plain(plain)
     if kind == "Box":
         return Box(_array(plain["low"]), _array(plain["high"]), dtype=dtype)  # type: ignore[arg-type]
     if kind == "Discrete":

@@ -21,7 +21,7 @@ from ..errors import ConfigError, did_you_mean
 from ..extras import install_command
 from ..text import printable
 from .making import find_spec, make_env, newest_id
-from .spaces import MASK_HINT, choice_sizes, count_masked, describe_masks, given_spaces, read_mask
+from .spaces import MASK_HINT, choice_sizes, count_masked, describe_masks, describe_texts, given_spaces, read_mask
 from .tolerance import MAX_FAILED_RESETS, BadValueError
 
 MAX_NAME = 40
@@ -38,12 +38,13 @@ class EnvInfo:
     """Facts about an environment, known without playing it.
 
     Attributes:
-        observation_space: of one frame, as `make_env` gives it.
+        observation_space: of one frame, as `make_env` gives it; a `PackedBox` where images are among other parts.
         action_space: as `make_env` gives it.
         reward_threshold: mean return from which the environment counts as solved, or None where none is registered.
         action_meanings: a name for each discrete action, or None where the environment has none.
         num_masked: actions that the environment's masks cover, all choices together; 0 where nothing is masked.
-        given_observation_space, given_action_space: as the environment has them, before `make_env` adapts them.
+        given_observation_space, given_action_space: as the environment has them, before `make_env` adapts them; without
+            texts.
         notes: remarks for the user of a run.
     """
 
@@ -136,7 +137,7 @@ def _read(env: gymnasium.Env, config: EnvConfig, spec: EnvSpec, facts: dict[str,
     observation_space = env.observation_space
     assert isinstance(observation_space, Box), "make_env gives no other"
     given_observations, given_actions = given_spaces(env)
-    note = describe_masks(env, config)
+    notes = describe_masks(env, config), describe_texts(env)
     try:
         num_masked = 0 if facts is None else count_masked(env, config, facts)
     except BadValueError as error:
@@ -149,7 +150,7 @@ def _read(env: gymnasium.Env, config: EnvConfig, spec: EnvSpec, facts: dict[str,
         num_masked=num_masked,
         given_observation_space=given_observations,
         given_action_space=given_actions,
-        notes=() if note is None else (note,),
+        notes=tuple(note for note in notes if note is not None),
     )
 
 

@@ -14,17 +14,16 @@ from gymnasium.wrappers import TransformAction, TransformObservation
 from ..config.collecting import EnvConfig
 from ..errors import ConfigError
 from .contract import ApiError, shown
-from .fitting import FittedActions, FittedObservations, holds_bytes, is_grid
+from .fitting import FittedActions, FittedObservations, holds_bytes, without_texts
+from .packing import PackedBox
 from .tolerance import BadValueError
 
 _SUPPORTED_OBSERVATIONS = (
     "supported are Box (uint8 [H, W] or [H, W, C] as it is, anything else as a vector), Discrete, MultiDiscrete, "
-    "MultiBinary, and Dict and Tuple of them without images; wrap the environment so that it has one of these"
+    "MultiBinary, and Dict and Tuple of them (a text in a Dict is left out); wrap the environment so that it has one "
+    "of these"
 )
 _SUPPORTED_ACTIONS = "supported are Discrete, MultiDiscrete, MultiBinary, and Box of a floating-point type"
-
-_SMALLEST_IMAGE = 36
-"""Height and width from which bytes in a Dict count as an image; smaller ones are numbers."""
 
 
 def check_spaces(config: EnvConfig, observation_space: Space, action_space: Space) -> None:
@@ -49,7 +48,11 @@ def check_spaces(config: EnvConfig, observation_space: Space, action_space: Spac
 def _check_observations(env_id: str, space: Space) -> None:
     name = f"env.id = {env_id!r}: its observations are {_show(space)}"
     if isinstance(space, Dict | Tuple):
-        _check_entries(name, space, "")
+        kept, texts = without_texts(space)
+        assert isinstance(kept, Dict | Tuple), "it keeps its kind"
+        if texts and not kept.spaces:
+            raise ConfigError(f"{name}, of which nothing is left without its texts", hint=_SUPPORTED_OBSERVATIONS)
+        _check_entries(name, kept, "")
     elif not isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary):
         raise ConfigError(name, hint=_SUPPORTED_OBSERVATIONS)
     elif math.prod(_shape(space)) == 0:
@@ -72,15 +75,6 @@ def _check_entries(name: str, space: Dict | Tuple, path: str) -> None:
             _check_entries(name, entry, place)
         elif not isinstance(entry, Box | Discrete | MultiDiscrete | MultiBinary):
             raise ConfigError(f"{name}, of which {place} is {_show(entry)}", hint=_SUPPORTED_OBSERVATIONS)
-        elif _is_image(entry):
-            raise ConfigError(
-                f"{name}, of which {place} is an image of shape {list(_shape(entry))}: a Dict becomes one vector",
-                hint="wrap the environment so that it returns the image alone, or draws the other entries into it",
-            )
-
-
-def _is_image(space: Space) -> bool:
-    return is_grid(space) and holds_bytes(space) and sorted(_shape(space))[-2] >= _SMALLEST_IMAGE
 
 
 def _check_actions(env_id: str, space: Space) -> None:
@@ -194,7 +188,7 @@ def _uses_mask_entry(config: EnvConfig, observation_space: Space, action_space: 
 
 
 def adapt_spaces(env: gymnasium.Env, config: EnvConfig) -> gymnasium.Env:
-    """`env` with uint8 grids or float32 vectors, and actions from 0.
+    """`env` with uint8 grids, float32 vectors or both, actions from 0.
 
     Discrete observations become one-hot, one entry after the other. A mask within a Dict observation goes into the
     info, unless `config` says otherwise.
@@ -212,7 +206,7 @@ def adapt_spaces(env: gymnasium.Env, config: EnvConfig) -> gymnasium.Env:
 def given_spaces(env: gymnasium.Env) -> tuple[Space, Space]:
     """The spaces of observations and actions before `adapt_spaces`.
 
-    Observations are without their action mask, where that is used.
+    Observations are without their texts, and without their action mask, where that is used.
     """
     observations, actions = env.observation_space, env.action_space
     layer = env
@@ -276,6 +270,22 @@ def describe_masks(env: gymnasium.Env, config: EnvConfig) -> str | None:
     )
 
 
+def describe_texts(env: gymnasium.Env) -> str | None:
+    """A remark on texts left out of the observations; None without any.
+
+    Args:
+        env: after `adapt_spaces`.
+    """
+    layer, texts = env, ()
+    while isinstance(layer, gymnasium.Wrapper):
+        if isinstance(layer, AdaptedObservations):
+            texts = layer.fit.left_out
+        layer = layer.env
+    if not texts:
+        return None
+    return f"not part of what the policy sees, because it is text: {', '.join(texts)}"
+
+
 def hide_numbers(env: gymnasium.Env, config: EnvConfig) -> gymnasium.Env:
     """`env`, adapted, without the observation entries in `config.hide`.
 
@@ -286,9 +296,11 @@ def hide_numbers(env: gymnasium.Env, config: EnvConfig) -> gymnasium.Env:
         return env
     space = env.observation_space
     assert isinstance(space, Box), "adapt_spaces has made it one"
-    if len(space.shape) != 1:
+    if len(space.shape) != 1 or isinstance(space, PackedBox):
         raise ConfigError(
-            f"env.hide = {list(config.hide)}: the observations of {config.id!r} are images or boards of shape "
+            f"env.hide = {list(config.hide)}: the observations of {config.id!r} have images among other parts"
+            if isinstance(space, PackedBox)
+            else f"env.hide = {list(config.hide)}: the observations of {config.id!r} are images or boards of shape "
             f"{list(space.shape)}",
             hint="remove it; it hides numbers of a vector",
         )

@@ -89,7 +89,7 @@ def gather_experience(checkpoint: OpenedCheckpoint | Path, *, allow_import: bool
         setup.pool.close()
     intake = Intake(setup.info.given_observation_space, setup.config.env.hide)
     # Numbers that the environment's own type cannot hold are nothing to give to a program.
-    held = (intake(intake.restore(batch.observations)) == batch.observations).flatten(1).all(dim=1)
+    held = intake.held(batch.observations)
     if not held.any():
         raise RunFailedError(
             f"the observations of {setup.config.env.id} are not of its observation_space, "
@@ -133,7 +133,7 @@ def sampled(experience: Experience) -> Experience | None:
     observations = intake.sample(seed=0, count=SAMPLES * stack)
     if has_stack_axis(observations.shape[1:], info.observation_space.dtype, stack):
         observations = observations.unflatten(0, (SAMPLES, stack))
-    observations = observations[observations.flatten(1).abs().amax(dim=1) <= LARGEST_SAMPLE]
+    observations = observations[intake.magnitudes(observations) <= LARGEST_SAMPLE]
     count = len(observations)
     if not count:
         return None

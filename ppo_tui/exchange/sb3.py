@@ -38,6 +38,7 @@ _MOST_BYTES_OF_DATA = 1 << 26
 _ACTIVATIONS = {"Tanh": "tanh", "ReLU": "relu", "SiLU": "silu", "ELU": "elu", "GELU": "gelu"}
 _MLP = re.compile(r"mlp_extractor\.(policy|value)_net\.(\d+)\.(weight|bias)")
 _CNN = re.compile(r"(pi_|vf_)?features_extractor\.(cnn\.[024]|linear\.0)\.(weight|bias)")
+_COMBINED_CNN = re.compile(r"(pi_|vf_)?features_extractor\.extractors\..+\.(cnn\.[024]|linear\.0)\.(weight|bias)")
 _OTHERS = ("action_net.weight", "action_net.bias", "value_net.weight", "value_net.bias", "log_std")
 _HINT = "PPO models of MlpPolicy, CnnPolicy and MultiInputPolicy can be imported"
 
@@ -228,6 +229,13 @@ def _observations(
 
 
 def _check_names(path: Path, tensors: dict[str, Tensor]) -> None:
+    images = [name.split(".")[-4] for name in tensors if _COMBINED_CNN.fullmatch(name)]
+    if images:
+        raise UsageError(
+            f"{path}: it reads images among other parts of a Dict ({', '.join(sorted(set(images)))}), which cannot be "
+            "imported: ppo-tui's networks for them have other sizes",
+            hint=_HINT.replace("MultiInputPolicy", "MultiInputPolicy without images"),
+        )
     missing = [name for name in _OTHERS[:-1] if name not in tensors]
     strange = [name for name in tensors if not (_MLP.fullmatch(name) or _CNN.fullmatch(name) or name in _OTHERS)]
     if missing or strange:

@@ -32,6 +32,7 @@ _EXPORTS = {
     "build_policy": ".policy",
     "check_spaces_of_policy": ".observations",
     "image_layout": ".observations",
+    "image_layouts": ".observations",
 }
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "build_policy",
     "check_spaces_of_policy",
     "image_layout",
+    "image_layouts",
 ]
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ if TYPE_CHECKING:
     from .interface import Interface
     from .learner import Hyperparameters, Learner
     from .networks import MLP, ImpalaCNN, NatureCNN
-    from .observations import check_spaces_of_policy, image_layout
+    from .observations import check_spaces_of_policy, image_layout, image_layouts
     from .policy import ActorCritic, Decision, build_policy
     from .schedules import Schedule
 

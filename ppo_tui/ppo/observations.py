@@ -14,6 +14,7 @@ from gymnasium import spaces
 
 from ..config import PolicyConfig
 from ..envs.fitting import holds_bytes, is_grid
+from ..envs.packing import PackedBox
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -82,11 +83,14 @@ class ImageLayout:
         return observations.reshape(observations.shape[0], self.channels, self.height, self.width)
 
 
-def image_layout(space: spaces.Box, policy: PolicyConfig, frame_stack: int) -> ImageLayout | None:
+def image_layout(
+    space: spaces.Box, policy: PolicyConfig, frame_stack: int, name: str = "observations"
+) -> ImageLayout | None:
     """The layout of images for a CNN; None for other networks.
 
     Args:
         frame_stack: K, the newest observations in one input of the policy.
+        name: of the observations, for an error.
 
     Raises:
         ConfigError: a CNN is configured, and these observations are no images of sufficient size.
@@ -102,9 +106,28 @@ def image_layout(space: spaces.Box, policy: PolicyConfig, frame_stack: int) -> I
         return None
     raise ConfigError(
         f"policy.network = {network!r}: it reads uint8 images of at least {smallest}×{smallest}, not {space.dtype} "
-        f"observations of shape {space.shape}",
+        f"{name} of shape {space.shape}",
         hint="set policy.network to 'mlp', or leave it at 'auto'",
     )
+
+
+def image_layouts(space: spaces.Box, policy: PolicyConfig, frame_stack: int) -> tuple[ImageLayout, ...]:
+    """The layouts of all images for CNNs; none for other networks.
+
+    Raises:
+        ConfigError: as `image_layout` does, naming the part.
+    """
+    if isinstance(space, PackedBox):
+        parts = [(picture_space(picture.shape), picture.place) for picture in space.pictures]
+    else:
+        parts = [(space, "observations")]
+    layouts = (image_layout(part, policy, frame_stack, name) for part, name in parts)
+    return tuple(layout for layout in layouts if layout is not None)
+
+
+def picture_space(shape: Sequence[int]) -> spaces.Box:
+    """The space of an image among other parts."""
+    return spaces.Box(0, 255, tuple(shape), np.uint8)
 
 
 def check_spaces_of_policy(
@@ -115,8 +138,10 @@ def check_spaces_of_policy(
     Raises:
         ConfigError: names the setting.
     """
-    image_layout(observation_space, policy, frame_stack)
-    if policy.normalize_observations and divides_bytes(observation_space, policy):
+    image_layouts(observation_space, policy, frame_stack)
+    if isinstance(observation_space, PackedBox):
+        _check_parts(observation_space, policy)
+    elif policy.normalize_observations and divides_bytes(observation_space, policy):
         raise ConfigError(
             "policy.normalize_observations = true: the observations are images, whose bytes are scaled to 0..1 already",
             hint="leave it out, or set policy.normalize_images = false",
@@ -125,4 +150,20 @@ def check_spaces_of_policy(
         raise ConfigError(
             f"policy.squash_actions = true: the environment's action space, {action_space}, has no bounds",
             hint="leave it out; it is for a Box with finite bounds",
+        )
+
+
+def _check_parts(space: PackedBox, policy: PolicyConfig) -> None:
+    if ":" in policy.network:
+        places = ", ".join(part.place for part in (*space.pictures, *space.numbers))
+        raise ConfigError(
+            f"policy.network = {policy.network!r}: a network of your own reads a single array, and the observations "
+            f"have several parts: {places}",
+            hint="choose one of ppo-tui's networks, or let the environment return a single array",
+        )
+    if policy.normalize_observations and not any(part.is_vector for part in space.numbers):
+        raise ConfigError(
+            "policy.normalize_observations = true: the observations have no vector to normalise, only "
+            f"{', '.join(part.place for part in (*space.pictures, *space.numbers))}",
+            hint="leave it out; images are divided by 255, and discrete parts are one-hot",
         )

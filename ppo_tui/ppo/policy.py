@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -14,13 +14,15 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from ..config import PolicyConfig
+from ..envs.packing import PackedBox
 from ..errors import ConfigError, UsageError
+from .combined import CombinedNetwork, Parts, PartsNormalizer
 from .cpu_inference import can_pack, pack
 from .distributions import ActionKind, Distribution, action_kind
 from .interface import Interface
 from .networks import CNNS, MLP, custom_network, initialize_orthogonal
 from .normalizers import ObservationNormalizer, ValueNormalizer
-from .observations import check_spaces_of_policy, divides_bytes, has_stack_axis, image_layout
+from .observations import check_spaces_of_policy, divides_bytes, has_stack_axis, image_layout, picture_space
 from .recurrent import RecurrentContext, RecurrentLayer
 
 
@@ -123,6 +125,11 @@ class ActorCritic(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_packed": {}}  # the weights of a copy may change
 
+    @property
+    def packing(self) -> PackedBox | None:
+        """The parts of packed observations; None for others."""
+        return self.actor_trunk.space if isinstance(self.actor_trunk, CombinedNetwork) else None
+
     def critic_parameters(self) -> list[nn.Parameter]:
         """Parameters of the value head and the critic's own networks."""
         modules = (self.critic_trunk, self.critic_memory, self.value_head)
@@ -148,14 +155,14 @@ class ActorCritic(nn.Module):
         return self.value_head.weight.new_zeros(num_envs, self.state_size) if self.state_size else None
 
     def evaluate(
-        self, observations: Tensor, context: RecurrentContext | None = None, *, values_only: bool = False
+        self, observations: Tensor | Parts, context: RecurrentContext | None = None, *, values_only: bool = False
     ) -> HeadOutputs:
         """The forward pass: normaliser, trunks, recurrent layers, heads.
 
         Acting, valuing and learning all go through here.
 
         Args:
-            observations: `[B, (K,) *S]`.
+            observations: `[B, (K,) *S]`; those with images among other parts may be in `Parts`.
             context: for a recurrent policy: the states before a single step of B environments, or before a sequence of
                 B = T·N observations.
             values_only: leave out the actor, where it shares nothing with the critic.
@@ -181,7 +188,7 @@ class ActorCritic(nn.Module):
             states=(torch.cat(states, dim=-1) if len(states) > 1 else states[0]) if states else None,
         )
 
-    def _features(self, trunk: nn.Module, observations: Tensor) -> Tensor:
+    def _features(self, trunk: nn.Module, observations: Tensor | Parts) -> Tensor:
         """Features of the observations by `trunk`, `[B, num_features]`, always as float32.
 
         In mixed precision recurrent layers and heads stay float32: their outputs decide the probability ratio, in which
@@ -189,7 +196,7 @@ class ActorCritic(nn.Module):
         """
         if (packed := self._packed.get(trunk)) is not None and torch.is_inference_mode_enabled():
             return packed(observations).float()
-        with torch.autocast(observations.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision):
+        with torch.autocast(self.value_head.weight.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision):
             features = trunk(observations)
         return features.float()
 
@@ -216,7 +223,7 @@ class ActorCritic(nn.Module):
         On a CPU, convolutional trunks are packed once.
         """
         dtype = torch.bfloat16 if self.mixed_precision else torch.float32
-        trunks = [trunk for trunk, _ in self._branches if isinstance(trunk, tuple(CNNS.values()))]
+        trunks = [trunk for trunk, _ in self._branches if _has_convolutions(trunk)]
         if trunks and self.value_head.weight.device.type == "cpu" and can_pack(dtype):
             self._packed = {trunk: pack(trunk, dtype) for trunk in trunks}
         try:
@@ -328,6 +335,20 @@ def _num_features(module: nn.Module) -> int:
     return cast(int, module.num_features)  # to the type checker every attribute of a module is a tensor or a module
 
 
+def _has_convolutions(trunk: nn.Module) -> bool:
+    """Whether a trunk of this program reads images by convolutions."""
+    return trunk.has_convolutions if isinstance(trunk, CombinedNetwork) else isinstance(trunk, tuple(CNNS.values()))
+
+
+def _is_mlp(trunk: nn.Module) -> bool:
+    """Whether a trunk of this program has linear layers alone."""
+    return isinstance(trunk, MLP) or (isinstance(trunk, CombinedNetwork) and not trunk.has_convolutions)
+
+
+def _normalizer(space: spaces.Box) -> ObservationNormalizer:
+    return PartsNormalizer(space) if isinstance(space, PackedBox) else ObservationNormalizer(space.shape)
+
+
 def build_policy(
     observation_space: spaces.Space,
     action_space: spaces.Space,
@@ -360,7 +381,7 @@ def build_policy(
     check_spaces_of_policy(observation_space, action_space, policy, frame_stack)
     build_trunk = _trunk_builder(observation_space, policy, frame_stack)
     actor_trunk = build_trunk()
-    shared = policy.shared if policy.shared != "auto" else not isinstance(actor_trunk, MLP)
+    shared = policy.shared if policy.shared != "auto" else not _is_mlp(actor_trunk)
     critic_trunk = None if shared else build_trunk()
     actor_critic = ActorCritic(
         actor_trunk,
@@ -368,7 +389,7 @@ def build_policy(
         actions,
         log_std_init=policy.log_std_init,
         mixed_precision=policy.precision == "bf16",
-        normalizer=ObservationNormalizer(observation_space.shape) if policy.normalize_observations else None,
+        normalizer=_normalizer(observation_space) if policy.normalize_observations else None,
         value_normalizer=ValueNormalizer() if normalize_values else None,
         actor_recurrence=_recurrent_layer(policy, actor_trunk),
         critic_recurrence=_recurrent_layer(policy, critic_trunk),
@@ -410,8 +431,26 @@ def _trunk_builder(space: spaces.Box, policy: PolicyConfig, frame_stack: int) ->
         shape = (frame_stack, *space.shape) if stacked else space.shape
         example = torch.from_numpy(np.zeros((2, *shape), space.dtype))
         return lambda: custom_network(policy.network, shape, example)
+    if isinstance(space, PackedBox):
+        return lambda: _combined_network(space, policy, frame_stack)
+    return lambda: _network(space, policy, policy.hidden, frame_stack)
+
+
+def _combined_network(space: PackedBox, policy: PolicyConfig, frame_stack: int) -> CombinedNetwork:
+    return CombinedNetwork(
+        space,
+        [_network(picture_space(picture.shape), policy, (), frame_stack) for picture in space.pictures],
+        policy.hidden,
+        policy.activation,
+        frame_stack=frame_stack,
+        layer_norm=policy.layer_norm,
+    )
+
+
+def _network(space: spaces.Box, policy: PolicyConfig, hidden: Sequence[int], frame_stack: int) -> nn.Module:
+    """A CNN for images, else an MLP with `hidden` layers."""
     if layout := image_layout(space, policy, frame_stack):
         cnn = CNNS["nature-cnn" if policy.network == "auto" else policy.network]
-        return lambda: cnn(layout, layer_norm=policy.layer_norm)
+        return cnn(layout, layer_norm=policy.layer_norm)
     inputs, divided = frame_stack * math.prod(space.shape), divides_bytes(space, policy)
-    return lambda: MLP(inputs, policy.hidden, policy.activation, divided=divided, layer_norm=policy.layer_norm)
+    return MLP(inputs, hidden, policy.activation, divided=divided, layer_norm=policy.layer_norm)

@@ -13,7 +13,7 @@ from ..distributed.ranks import ALONE, Ranks
 from ..envs import EnvInfo
 from ..errors import ConfigError
 from ..machine import available_cores, bfloat16_instructions
-from ..ppo import image_layout
+from ..ppo import image_layouts
 from ..protocol import Level
 
 Note = tuple[Level, str]
@@ -164,7 +164,7 @@ def choose_threads(config: Config, info: EnvInfo, num_workers: int, cores: int |
     cores = cores or available_cores()
     if config.run.torch_threads != "auto":
         learn = config.run.torch_threads
-    elif ":" in config.policy.network or image_layout(info.observation_space, config.policy, config.env.frame_stack):
+    elif ":" in config.policy.network or image_layouts(info.observation_space, config.policy, config.env.frame_stack):
         learn = cores
     else:
         learn = 1

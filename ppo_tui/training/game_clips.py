@@ -115,7 +115,7 @@ class ClipEncoder:
         observations = frames_of_rollout[recorded.steps]
         columns = {
             **self._decisions(batch),
-            **(self._gaze(draft, batch, observations[0].size) if draft.gaze is not Gaze.NONE else {}),
+            **(self._gaze(draft, batch, observations) if draft.gaze is not Gaze.NONE else {}),
             "value": _numbers(batch.values),
             **self._pictures(draft, recorded, observations),
             "score": recorded.scores,
@@ -152,8 +152,12 @@ class ClipEncoder:
             for number, told in zip(_numbers(advantages[list(steps)]), known[list(steps)].tolist(), strict=True)
         ]
 
-    def _gaze(self, draft: ClipDraft, batch: Minibatch, numbers: int) -> dict[str, list[Any]]:
-        """The gradients of these steps, as fields of `GameFrame`."""
+    def _gaze(self, draft: ClipDraft, batch: Minibatch, observations: np.ndarray) -> dict[str, list[Any]]:
+        """The gradients of these steps, as fields of `GameFrame`.
+
+        Of images among other parts, it is the map of the first.
+        """
+        numbers = observations[0].size if self._policy.packing is None else 0
         with global_generators_untouched(self._device):
             gradients = self._saliency.of(batch, draft.gaze, numbers)
         if gradients.maps is not None:
@@ -195,21 +199,34 @@ class ClipEncoder:
 
         Few numbers come beside the pictures, too. `observations` are `[F, *S]`.
         """
-        numbers = {"observation": _rows(observations.reshape(len(observations), -1))} if observations.ndim == 2 else {}
+        vectors, images = self._parts(observations)
+        numbers = {} if vectors is None else {"observation": _rows(vectors)}
+        few = numbers if vectors is not None and vectors.shape[1] <= MAX_NUMBERS else {}
         if recorded.pictures and recorded.shape:
             draft.shape = recorded.shape
-            few = numbers if observations[0].size <= MAX_NUMBERS else {}
             return {"picture": recorded.pictures, **few}
+        if images is None:
+            return numbers
+        if images.ndim == 4 and images.shape[1] in (1, 3):
+            images = np.moveaxis(images, 1, -1)  # [F, C, H, W] to [F, H, W, C]
+        try:
+            pictures = [fit_picture(image) for image in images]
+        except ValueError:  # more channels than a screen can show
+            pictures = [fit_picture(image[0]) for image in images]
+        draft.shape = pictures[0].shape
+        return {"picture": [draft.encoder.encode(picture) for picture in pictures], **few}
+
+    def _parts(self, observations: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Numbers `[F, D]` and images `[F, *S]`, or None without any.
+
+        Where there are several images, they are the first of each observation.
+        """
+        if self._policy.packing is not None:
+            numbers, pictures = self._policy.packing.unpack(observations)
+            return numbers if numbers.shape[1] else None, pictures[0]
         if observations.dtype == np.uint8 and observations.ndim in (3, 4):
-            if observations.ndim == 4 and observations.shape[1] in (1, 3):
-                observations = np.moveaxis(observations, 1, -1)  # [F, C, H, W] to [F, H, W, C]
-            try:
-                pictures = [fit_picture(observation) for observation in observations]
-            except ValueError:  # more channels than a screen can show
-                pictures = [fit_picture(observation[0]) for observation in observations]
-            draft.shape = pictures[0].shape
-            return {"picture": [draft.encoder.encode(picture) for picture in pictures]}
-        return {"observation": _rows(observations.reshape(len(observations), -1))}
+            return None, observations
+        return observations.reshape(len(observations), -1), None
 
 
 def _numbers(column: torch.Tensor) -> list[float]:

@@ -16,7 +16,7 @@ from ..envs import EnvInfo
 from ..envs.numbers import MOST_NUMBERS
 from ..errors import ConfigError
 from ..machine import address_space, available_memory
-from ..ppo import image_layout
+from ..ppo import image_layouts
 from ..workers import resolve_workers
 
 _PYTORCH = 1_000_000_000
@@ -90,20 +90,21 @@ def network_bytes(config: Config, info: EnvInfo) -> int:
     policy = config.policy
     if ":" in policy.network:
         return 0
-    layout = image_layout(info.observation_space, policy, config.env.frame_stack)
+    layouts = image_layouts(info.observation_space, policy, config.env.frame_stack)
     # No network for images is smaller than this.
-    widths = [layout.height * layout.width // 256, 256] if layout else [_inputs(config, info), *policy.hidden]
+    pixels = sum(layout.height * layout.width for layout in layouts)
+    widths = [pixels // 256, 256] if layouts else [_inputs(config, info), *policy.hidden]
     weights = sum(inputs * outputs for inputs, outputs in pairwise(widths))
     if policy.recurrent != "none":
         weights += 3 * policy.recurrent_size * (widths[-1] + policy.recurrent_size)
-    shared = bool(layout) if policy.shared == "auto" else policy.shared
+    shared = bool(layouts) if policy.shared == "auto" else policy.shared
     return weights * (1 if shared else 2) * _WEIGHT
 
 
 def minibatch_bytes(config: Config, info: EnvInfo, steps: int) -> int:
     """Least bytes of a minibatch on its way through the networks."""
     policy = config.policy
-    layers = 0 if ":" in policy.network or image_layout(info.observation_space, policy, config.env.frame_stack) else 1
+    layers = 0 if ":" in policy.network or image_layouts(info.observation_space, policy, config.env.frame_stack) else 1
     return steps * _FLOAT * (_inputs(config, info) + layers * sum(policy.hidden))
 
 

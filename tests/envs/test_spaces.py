@@ -170,13 +170,6 @@ def test_what_a_dict_holds_becomes_one_vector_with_what_is_discrete_one_hot(regi
     np.testing.assert_array_equal(parts["deep"], given["deep"]["x"].ravel())
 
 
-def test_an_image_within_a_dict_is_refused_by_its_name(register):
-    space = Dict(radar=Box(0, 255, (64, 64, 3), np.uint8), speed=Box(0, 1, (1,)))
-    with pytest.raises(ConfigError, match=r"\['radar'\] is an image of shape \[64, 64, 3\]") as refusal:
-        make_env(EnvConfig(id=register(space)))
-    assert "the image alone" in refusal.value.hint
-
-
 def test_choices_may_start_anywhere_too(register):
     env = make_env(EnvConfig(id=register(Discrete(2), MultiDiscrete([2, 3], start=[5, -1]))))
     assert env.action_space == MultiDiscrete([2, 3])
