@@ -117,6 +117,7 @@ class ProgressConsole:
     """A live progress bar; important events scroll above it."""
 
     def __init__(self, console: Console) -> None:
+        self._roomy = console.width >= _ROOMY
         self._progress = Progress(
             TextColumn("[bold]{task.fields[state]:<8}"),
             BarColumn(bar_width=None),
@@ -124,7 +125,7 @@ class ProgressConsole:
             TextColumn("return {task.fields[score]}"),
             _Speed(),
             TimeRemainingColumn(elapsed_when_finished=True),
-            *([TextColumn("{task.fields[ahead]}")] if console.width >= _ROOMY else []),
+            *([TextColumn("{task.fields[ahead]}")] if self._roomy else []),
             console=console,
             refresh_per_second=4,
             speed_estimate_period=60,
@@ -144,8 +145,11 @@ class ProgressConsole:
                 return
             case UpdateFinished(metrics=metrics, stop=stop):
                 score = formats.score(metrics.get(MEAN_RETURN), 1)
-                text = (describe_distance(stop) if stop else "") or self._milestones.text
+                distance = describe_distance(stop) if stop else ""
+                text = distance or self._milestones.text
                 ahead = f"{text:<{_AHEAD}}" if text else ""
+                if distance and not self._roomy:  # for its sake the bar is shorter
+                    score = f"{score}, {distance}"
                 self._progress.update(self._task, completed=event.step, score=score, ahead=ahead)
                 return
             case StateChanged(state=state) | RunFinished(state=state):
