@@ -44,7 +44,15 @@ class StopConfig(Section, frozen=True, kw_only=True):
             "End the run once the metric has reached this; solved stands for the environment's own threshold, none for "
             "no such goal.",
             on_resume="harmless",
-            live=Live(low=-1e12, high=1e12, step=1.0, optional=True, typed=True, aliases=("until", "stop_at")),
+            live=Live(
+                low=-1e12,
+                high=1e12,
+                step=1.0,
+                optional=True,
+                typed=True,
+                unit="of the metric",
+                aliases=("until", "stop_at"),
+            ),
         ),
     ] = None
     better: Annotated[

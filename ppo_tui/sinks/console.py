@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.progress import TextColumn
 
 from ..console import PrintableConsole
-from ..expectations import Standing
+from ..expectations import MEAN_RETURN, Standing
 from ..guest_stream import GuestStream, guest_stream
+from ..plotting import formats
 from ..protocol import (
     TRANSIENT,
     Alarm,
@@ -108,8 +109,9 @@ class ProgressConsole:
     """A live progress bar; important events scroll above it."""
 
     def __init__(self, console: Console) -> None:
-        roomy = console.width >= _ROOMY
-        self._line = ProgressLine(console, *([TextColumn("{task.fields[ahead]}")] if roomy else []), ahead="")
+        self._roomy = console.width >= _ROOMY
+        ahead = [TextColumn("{task.fields[ahead]}")] if self._roomy else []
+        self._line = ProgressLine(console, *ahead, ahead="")
         self._milestones = _NextMilestone()
 
     def emit(self, event: Event) -> None:
@@ -118,8 +120,11 @@ class ProgressConsole:
             self._line.bar.start()
         self._line.emit(event)
         if isinstance(event, UpdateFinished):
-            text = (describe_distance(event.stop) if event.stop else "") or self._milestones.text
+            distance = describe_distance(event.stop) if event.stop else ""
+            text = distance or self._milestones.text
             self._line.update(ahead=f"{text:<{_AHEAD}}" if text else "")
+            if distance and not self._roomy:  # for its sake the bar is shorter
+                self._line.update(score=f"{formats.score(event.metrics.get(MEAN_RETURN), 1)}, {distance}")
         elif (text := describe(event)) and not self._is_plain_state(event):
             self._line.bar.console.print(text, markup=False, highlight=False)
         if isinstance(event, RunFinished):

@@ -174,12 +174,11 @@ class StopRules:
         limits = self._limits(step)
         if not limits.active:
             return None
-        metric = self._rules.metric
-        if not metric.startswith(EVALUATED) and not self._too_few:
-            if metric in metrics:
+        if not self._rules.metric.startswith(EVALUATED):
+            if self._rules.metric not in metrics:
+                self._say_missing(limits, metrics)
+            elif not self._too_few:
                 self._state = limits.checked(self._state, step, self._value(metrics))
-            elif limits.goal is not None or limits.plateau is not None:
-                self._say_missing(metrics)
         return self._distance(limits)
 
     def evaluated(self, step: int, metrics: Mapping[str, float | None]) -> None:
@@ -230,13 +229,15 @@ class StopRules:
             seconds=seconds,
         )
 
-    def _say_missing(self, metrics: Mapping[str, float | None]) -> None:
-        if self._missing:
+    def _say_missing(self, limits: Limits, metrics: Mapping[str, float | None]) -> None:
+        """Warn once of a metric missing although an episode has ended."""
+        metric = self._rules.metric
+        early = metric.startswith(OF_EPISODES) and not self._episodes.total
+        if self._missing or early or (limits.goal, limits.plateau) == (None, None):
             return
         self._missing = True
-        metric = self._rules.metric
         near = did_you_mean(metric, list(metrics), otherwise="docs/metrics.md lists the metrics")
-        message = f"stop.metric = {metric!r}: this update has no such metric, so that its rules cannot hold; {near}"
+        message = f"stop.metric = {metric!r}: this update has no such metric, and no rule holds without it; {near}"
         self._context.publish(Alarm(level=Level.WARNING, message=message))
 
 

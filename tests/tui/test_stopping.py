@@ -74,6 +74,16 @@ def test_lines_of_a_headless_run_end_with_the_distance_and_the_last_one_names_th
     assert lines[-1].endswith(f": {reason}")
 
 
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_bar_has_the_distance_on_any_terminal(width):
+    printed = io.StringIO()
+    sink = console_sink(Console(file=printed, width=width, force_terminal=True))
+    for event in with_distance([event for event in recorded(2) if not isinstance(event, RunFinished)], FAR):
+        sink.emit(event)
+    sink.close()
+    assert "to 475: 61.2" in printed.getvalue()
+
+
 def test_the_view_follows_the_distance_and_the_time_left_ends_with_the_limit():
     view = RunView()
     view.apply(started())

@@ -84,7 +84,8 @@ class EditScreen(Explains, RunScreen):
         elif key in editor.pending:
             wanted = f"… {formats.setting(editor.pending[key].value)}"
         off = ", off" if live.optional else ""
-        allowed = f"{formats.setting(live.low)} – {formats.setting(live.high)}{off}"
+        span = "as typed" if live.typed else f"{formats.setting(live.low)} – {formats.setting(live.high)}"
+        allowed = f"{span}{off}"
         return Content.assemble(
             f"{formats.setting_name(key):<15} {formats.setting(self.controller.view.settings[key]):>9}  ",
             (f"{wanted:<10} ", "bold $warning"),

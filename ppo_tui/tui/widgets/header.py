@@ -96,9 +96,9 @@ class Header(Panel):
         Its room stays taken until the last one, so that nothing moves.
         """
         view = self.controller.view
-        if view.stop and not view.finished and width >= _NARROW:
-            distance = describe_distance(view.stop, time_left=False)
-            room = max(_FORECAST, len(distance) + 2) if distance else 0
+        distance = describe_distance(view.stop, time_left=False) if view.stop and not view.finished else ""
+        if distance and width >= _NARROW:
+            room = max(_FORECAST, len(distance) + 2)
             return fit(self._facts(), width - room) + Content.assemble((f"{distance:>{room}}", "$quiet"))
         room = _FORECAST + len(_CONDITION) * (width >= _WIDE)
         if not view.standing.expects or view.finished or width < _NARROW:
