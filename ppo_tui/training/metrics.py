@@ -478,7 +478,7 @@ class RunMetrics:
         self._context.publish(self.workers.waiting(steps, self._context.clock.seconds - self._rollout_began))
 
     def episode_finished(self, episode: EpisodeFinished) -> None:
-        """Publish an episode; it counts in the means at the end of its rollout."""
+        """Publish an episode, counted at the end of its rollout."""
         self._finished.append(episode)
         self.workers.add_episode(episode.env, episode.episode_return)
         self._context.publish(episode)
