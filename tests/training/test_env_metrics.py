@@ -116,7 +116,7 @@ def test_overlapping_changes_no_mean_of_a_step(whole):
     assert overlapped[-1]["env/step"] == overlapped[-2]["env/step"]
 
 
-@pytest.mark.parametrize("t", [11, 32])
+@pytest.mark.parametrize("t", [11, pytest.param(32, marks=pytest.mark.slow)])
 def test_a_replaced_worker_counts_no_step_twice(whole, t: int):
     recorder = train(talkative(), at_step(2, t, kill(1)))[1]
     assert [alarm for alarm in recorder.of(Alarm) if "restarted" in alarm.message]
