@@ -1,4 +1,4 @@
-"""The numbers in an environment's info, each in a column of its own."""
+"""The numbers in an environment's info, each in its column."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class NumberTable:
         self.width = len(self._keys)
 
     def write(self, info: dict[str, Any], row: np.ndarray) -> None:
-        """Write the numbers of `info` into their columns of `row`; NaN into the others."""
+        """Write the numbers of `info` into `row`; NaN for missing ones."""
         row[: self.width] = np.nan
         for key, value in info.items():
             if type(value) in _PLAIN:
@@ -126,7 +126,7 @@ class NumberTable:
                 row[column] = np.nan
 
     def _column_of(self, path: str, value: Any) -> int:
-        """The column of a path that is not remembered, a new one perhaps.
+        """The column of a path not remembered, perhaps a new one.
 
         None is begun for NaN and infinity.
         """
@@ -188,7 +188,7 @@ def read_names(names: np.ndarray) -> list[str]:
 
 
 def write_names(names: np.ndarray, columns: Iterable[str]) -> None:
-    """Give each table of ``[W, MOST_NUMBERS + 1]`` these columns and no others."""
+    """Give each table of ``[W, MOST_NUMBERS + 1]`` these columns alone."""
     names[:] = b""
     for column, name in enumerate(columns):
         names[:, column] = name.encode()

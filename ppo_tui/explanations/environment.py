@@ -1,4 +1,4 @@
-"""The metrics of what an environment says in its infos, in words."""
+"""The metrics of an environment's own numbers in words."""
 
 from __future__ import annotations
 

@@ -284,7 +284,7 @@ class Collector:
             )
 
     def numbers(self, steps: int) -> RolloutNumbers:
-        """The numbers in the infos of the first `steps` steps of a rollout."""
+        """The numbers in the infos of a rollout's first `steps` steps."""
         first = self._first_row + 1
         return sum_up(self._pool.shared, slice(first, first + steps))
 

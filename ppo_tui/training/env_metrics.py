@@ -1,4 +1,4 @@
-"""Metrics ``env/…`` of what the environments say in their infos.
+"""Metrics ``env/…`` of the numbers in environments' infos.
 
 Each number is averaged over the steps of a rollout, and over the ends of the newest episodes.
 """
@@ -103,7 +103,7 @@ def _exact_sum(numbers: Sequence[float]) -> float:
 
 
 def numbers_at(shared: SharedArrays, row: int, env: int) -> dict[str, float]:
-    """The finite numbers of an environment in a row of the shared memory."""
+    """The finite numbers of an environment in a row."""
     slices = env_slices(shared.numbers.shape[1], len(shared.number_names))
     worker = next(index for index, envs in enumerate(slices) if envs.start <= env < envs.stop)
     values = shared.numbers[row, env].tolist()
@@ -126,11 +126,14 @@ class EnvMetrics:
 
     @property
     def names(self) -> list[str]:
-        """The names that are metrics, in the order of their coming."""
+        """The names of the metrics, in the order of their coming."""
         return list(self._names)
 
     def add(self, rollout: RolloutNumbers, episodes: Iterable[Mapping[str, float]]) -> str:
-        """Take in a rollout and the last numbers of the episodes that ended in it.
+        """Take in a rollout.
+
+        Args:
+            episodes: the last numbers of each episode that ended in it.
 
         Returns:
             A message if names have been left out for the first time, or nothing.
@@ -180,7 +183,7 @@ class EnvMetrics:
         )
 
     def restore(self, saved: SavedEnvMetrics | None) -> None:
-        """Restore a state from `save`; None of an earlier version has no names."""
+        """Restore a state from `save`, or no names from None."""
         saved = saved or SavedEnvMetrics(names={}, means={}, ends={}, reported=False)
         self._names, self._means, self._reported = dict(saved.names), dict(saved.means), saved.reported
         self._ends = {name: deque(values, maxlen=EPISODE_WINDOW) for name, values in saved.ends.items()}

@@ -408,10 +408,10 @@ class RunMetrics:
         self._rate = RecentRate()
         self._usage = MachineUsage(device)
         self._rollout_began = self._interim_at = 0.0
-        self._ends: list[dict[str, float]] = []
+        self._finished: list[EpisodeFinished] = []
 
     def rollout_begins(self) -> None:
-        self._ends = []
+        self._finished = []
         self._rollout_began = self._interim_at = self._context.clock.seconds
         self._context.publish(self.workers.stepping())
 
@@ -464,8 +464,11 @@ class RunMetrics:
         ended = itertools.chain.from_iterable(of_rank.episodes for of_rank in of_ranks)
         for episode in sorted(ended, key=lambda episode: (episode.step, episode.env)):
             self.episode_finished(episode)
-        # Whole rollouts alone: a snapshot within one belongs to its start.
-        if message := self.environment.add(merged(of_rank.numbers for of_rank in of_ranks), self._ends):
+        # Not before: a snapshot within a rollout is one of its start.
+        for episode in self._finished:
+            self.episodes.add(episode.episode_return, episode.length)
+        ends = [episode.numbers for episode in self._finished]
+        if message := self.environment.add(merged(of_rank.numbers for of_rank in of_ranks), ends):
             self._context.publish(Alarm(level=Level.INFO, message=message))
         for rank, of_rank in enumerate(of_ranks):
             for event in of_rank.events:
@@ -475,9 +478,9 @@ class RunMetrics:
         self._context.publish(self.workers.waiting(steps, self._context.clock.seconds - self._rollout_began))
 
     def episode_finished(self, episode: EpisodeFinished) -> None:
-        self.episodes.add(episode.episode_return, episode.length)
+        """Publish an episode, counted at the end of its rollout."""
+        self._finished.append(episode)
         self.workers.add_episode(episode.env, episode.episode_return)
-        self._ends.append(episode.numbers)
         self._context.publish(episode)
 
     def of_update(

@@ -251,7 +251,7 @@ class EnvHost:
             self._arrays.action_masks[slot, n] = read_mask(env, info)
 
     def _write_numbers(self, slot: int, n: int, info: dict[str, Any]) -> None:
-        """Write the numbers in the info of a step; a reset has none."""
+        """Write the numbers in a step's info; a reset has none."""
         if self._numbers is not None and (info or self._numbers.width):
             self._numbers.write(info, self._arrays.numbers[slot, n])
 
@@ -327,9 +327,9 @@ class EnvHost:
         return wire.encode(Reply.RESULT, restarted)
 
     def _reload_numbers(self) -> None:
-        """Take over the columns that the parent has set.
+        """Take over the columns set by the parent.
 
-        What other columns hold belongs to other names.
+        The old values belong to other names perhaps.
         """
         if self._numbers is not None:
             self._numbers.reload()

@@ -40,6 +40,7 @@ from ppo_tui.runs import RunDirectory
 from ppo_tui.runs.client import ControlClient, steer
 from ppo_tui.training import share_of_config
 from tests.conftest import ROOT
+from tests.training.test_env_metrics import talkative
 from tests.training.test_trainer import Recorder, cartpole
 from tests.waiting import still_running
 
@@ -124,6 +125,25 @@ def test_two_ranks_learn_what_one_process_learns_and_one_of_them_writes(tmp_path
     weights = load_file(run / "checkpoints" / "latest" / "policy.safetensors")
     for name, weight in alone.policy.state_dict().items():
         assert_close(weights[name], weight, rtol=1e-5, atol=1e-5, msg=name)
+
+
+@pytest.mark.slow
+def test_numbers_of_the_environments_are_those_of_all_ranks(tmp_path):
+    """The steps of episodes do not depend on the policy: they are equal, not close."""
+    config = talkative("workers.count=2")
+    settings = ["env.id=tests.training.talkative:Talkative-v0", "rollout.num_envs=4", "rollout.steps=32"]
+    settings += ["ppo.minibatches=1", "ppo.epochs=1"]
+    overrides = [argument for setting in settings for argument in ("--set", setting)]
+    with started(tmp_path, "--total-steps", str(config.run.total_steps), "--name", "it", *overrides) as process:
+        process.communicate()
+    assert process.returncode == 0, (tmp_path / "errors").read_text()
+    recorder = Recorder()
+    Trainer(config, sinks=[recorder]).run()
+    ranks = [event.metrics for event in events_of(tmp_path / "runs" / "it", UpdateFinished)]
+    for ours, theirs in zip(recorder.metrics, ranks, strict=True):
+        assert {key for key in theirs if key.startswith("env/")} == {key for key in ours if key.startswith("env/")}
+        for key in ("env/step", "env/end/step", "env/now_and_then"):
+            assert theirs[key] == ours[key]
 
 
 @pytest.mark.slow

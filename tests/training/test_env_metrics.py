@@ -24,6 +24,7 @@ from ppo_tui.protocol import (
     Stop,
     UpdateFinished,
 )
+from ppo_tui.training import metrics
 from ppo_tui.training.evaluation.background import evaluated_event
 from ppo_tui.training.evaluation.evaluate import evaluate
 from tests.faults.test_workers import at_step, kill
@@ -115,7 +116,7 @@ def test_overlapping_changes_no_mean_of_a_step(whole):
     assert overlapped[-1]["env/step"] == overlapped[-2]["env/step"]
 
 
-@pytest.mark.parametrize("t", [11, 32])
+@pytest.mark.parametrize("t", [11, pytest.param(32, marks=pytest.mark.slow)])
 def test_a_replaced_worker_counts_no_step_twice(whole, t: int):
     recorder = train(talkative(), at_step(2, t, kill(1)))[1]
     assert [alarm for alarm in recorder.of(Alarm) if "restarted" in alarm.message]
@@ -132,11 +133,12 @@ def test_a_number_that_a_new_worker_says_otherwise_begins_no_new_episode():
     assert of_env(recorder)[-1]["env/clock"] > 0
 
 
-def test_a_resumed_run_has_the_same_numbers(whole, tmp_path: Path):
-    """It stopped within a rollout."""
+def test_a_resumed_run_has_the_same_numbers(whole, tmp_path: Path, monkeypatch):
+    """It stopped within a rollout, some of whose episodes had been published."""
+    monkeypatch.setattr(metrics, "INTERIM_SECONDS", 0.0)
 
     def stop(trainer: Trainer, event: Event) -> None:
-        if isinstance(event, RolloutProgress) and (event.update, event.t) == (3, 20):
+        if isinstance(event, RolloutProgress) and (event.update, event.t) == (3, 25):
             trainer.send(Stop(exit_code=143))
 
     train(talkative(), stop, checkpoint_dir=tmp_path)
@@ -144,6 +146,7 @@ def test_a_resumed_run_has_the_same_numbers(whole, tmp_path: Path):
     resumed = Trainer.from_checkpoint(tmp_path / "latest", sinks=[recorder], allow_import=True)
     resumed.run()
     assert of_env(recorder) == of_env(whole[1])[2:]
+    assert recorder.metrics == whole[1].metrics[2:]
 
 
 def test_a_rewound_run_has_the_same_numbers(whole, tmp_path: Path):
@@ -187,8 +190,8 @@ def test_an_evaluation_has_the_last_numbers_of_its_episodes(whole, capsys):
     evaluation = evaluate(whole[2] / "latest", episodes=3, cores=1, allow_import=True)
     assert (evaluation.numbers["step"].mean, evaluation.numbers["position/1"].mean) == (10.0, 2.0)
     saved = CheckpointSaved(path="", step=1, update=1, reason="", seconds=0.0)
-    metrics = evaluated_event(saved, evaluation, best=False).metrics
-    assert metrics["eval/env/end/is_success"] == evaluation.numbers["is_success"].mean
+    evaluated = evaluated_event(saved, evaluation, best=False).metrics
+    assert evaluated["eval/env/end/is_success"] == evaluation.numbers["is_success"].mean
     assert is_metric("eval/env/end/is_success")
     print_evaluation("whole", evaluation, as_json=False)
     assert "is_success at the end  mean " in capsys.readouterr().out

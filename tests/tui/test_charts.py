@@ -14,7 +14,7 @@ from ppo_tui.plotting import formats
 from ppo_tui.plotting.series import Series, read_metrics, smoothed
 from ppo_tui.protocol import CheckpointSaved, Event, Rewound, RunStarted, SettingChanged, UpdateFinished
 from ppo_tui.tui.chart_view import ChartView
-from ppo_tui.tui.metrics import SMOOTHINGS, Metric
+from ppo_tui.tui.metrics import MOST_ENVIRONMENT_CHARTS, SMOOTHINGS, Metric
 from ppo_tui.tui.screen_options import Look
 from ppo_tui.tui.screens.charts import ChartScreen, MetricPicker, Readings
 from ppo_tui.tui.widgets.chart import Chart
@@ -230,6 +230,36 @@ async def test_any_metric_of_the_stream_can_have_a_chart():
         await it.press("a", *"temp", "enter")
         assert "metric:extra/temperature" not in it.charts_shown()
         assert len(it.charts_shown()) == 5
+
+
+async def test_numbers_of_the_environment_have_charts_by_themselves():
+    """The ends of episodes join below, once there are any; a chart taken away stays away."""
+    async with desk(*recorded(30)) as it:
+        await it.pilot.resize_terminal(200, 60)
+        await it.pass_time(1.0)
+        await it.say(*updates(31, **{"env/reward/ctrl": -0.25}))
+        await it.pilot.pause()
+        assert "-0.250" in pictures(it)["metric:env/reward/ctrl"][0]
+        success = {"env/reward/ctrl": -0.5, "env/end/reward/ctrl": -7.0, "env/end/is_success": 0.5}
+        await it.pass_time(1.0)
+        await it.say(*updates(32, **success))
+        await it.pilot.pause()
+        shown = pictures(it)
+        assert "-7.00" in shown["metric:env/reward/ctrl"][0]
+        assert "is_success" in shown["metric:env/is_success"][0]
+        await it.press("a", *"end/is_suc", "enter")
+        assert "metric:env/is_success" not in it.charts_shown()
+        await it.pass_time(1.0)
+        await it.say(*updates(33, **success))
+        await it.pilot.pause()
+        assert "metric:env/is_success" not in it.charts_shown()
+
+
+async def test_only_the_first_numbers_have_charts_by_themselves():
+    numbers = {f"env/n{index}": float(index) for index in range(MOST_ENVIRONMENT_CHARTS + 5)}
+    async with desk(*recorded(30), *updates(31, **numbers)) as it:
+        added = it.app.screen.query_one(ChartGrid).added
+        assert added == [f"env/n{index}" for index in range(MOST_ENVIRONMENT_CHARTS)]
 
 
 async def test_more_charts_than_there_is_room_for_come_page_by_page_beside_the_return():

@@ -126,7 +126,7 @@ class ChartGrid(Container):
                 self._remove(self.charts.index(chart))
 
     def _show_environment(self) -> None:
-        """Show the numbers of the environment that have come since, once each."""
+        """Show new numbers of the environment, once each."""
         for spec in environment_charts(self.view.series):
             if (chart := self._of_environment.get(spec.id)) is None:
                 self._of_environment[spec.id] = self._append(spec)
