@@ -14,6 +14,7 @@ from ..config import Config
 from ..distributed.torchrun import Place
 from ..envs import EnvInfo
 from ..envs.numbers import MOST_NUMBERS
+from ..envs.packing import PackedBox
 from ..errors import ConfigError
 from ..machine import address_space, available_memory
 from ..ppo import image_layouts
@@ -110,4 +111,7 @@ def minibatch_bytes(config: Config, info: EnvInfo, steps: int) -> int:
 
 def _inputs(config: Config, info: EnvInfo) -> int:
     """Numbers in an observation of the policy, stacked frames together."""
-    return config.env.frame_stack * math.prod(info.observation_space.shape)
+    space = info.observation_space
+    pixels = [math.prod(picture.shape) for picture in space.pictures] if isinstance(space, PackedBox) else []
+    numbers = space.num_numbers if isinstance(space, PackedBox) else math.prod(space.shape)
+    return config.env.frame_stack * (sum(pixels) + numbers)

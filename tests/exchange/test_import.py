@@ -209,6 +209,11 @@ class OwnPolicy(ActorCriticPolicy):
         (spaces.Discrete(4), {"policy": OwnPolicy}, "its policy is of tests.exchange.test_import"),
         (spaces.Discrete(4), {"activation_fn": torch.nn.Sigmoid}, "unknown activation .*Sigmoid"),
         (spaces.Discrete(4), {"algorithm": "DQN"}, "its policy is of stable_baselines3.dqn.policies"),
+        (
+            spaces.Dict(eye=PICTURE, speed=spaces.Box(-1, 1, (2,))),
+            {"policy": "MultiInputPolicy"},
+            r"it reads images among other parts of a Dict \(eye\), which cannot be imported",
+        ),
         (spaces.Box(0, 1, (8, 9, 2), np.uint8), {}, r"\[8, 9, 2\].* reach the network as \[2, 8, 9\]"),
     ],
 )
