@@ -160,3 +160,30 @@ def test_an_environment_that_names_a_module_needs_a_word_before_it_is_imported(p
     done = ppo_tui("resume", "whole", "--total-steps", "9000", "--force")
     assert done.returncode == 2
     assert "importing the module 'antigravity' would run code" in done.stderr
+
+
+@pytest.mark.slow
+def test_going_back_is_said_and_asked_before_it_happens(ppo_tui, tmp_path, whole):
+    checkpoints = sorted(path.name for path in (whole / "checkpoints").glob("step-*"))
+    earlier = int(checkpoints[0].removeprefix("step-"))
+    done = ppo_tui("resume", "whole", "--checkpoint", "1")
+    assert done.returncode == 2
+    assert f"checkpoint '1': whole has no such checkpoint\n  the nearest steps are {earlier:,}" in done.stderr
+    question = f"Go back to checkpoint {earlier} of whole? The {4096 - earlier:,} steps after step {earlier:,}"
+    refused = subprocess.run(
+        ["script", "-qec", f"{sys.executable} -m ppo_tui resume whole --headless --checkpoint {earlier}", "/dev/null"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        input="n\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert question in refused.stdout
+    assert "nothing is changed" in refused.stdout
+    assert len(lines(whole / "metrics.jsonl")) == 16
+    done = ppo_tui("resume", "whole", "--checkpoint", str(earlier))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"whole goes back: the {4096 - earlier:,} steps after step {earlier:,} leave the run" in done.stderr
+    assert f"back at step {earlier:,}" in done.stdout
+    assert numbers(whole)[16:] == numbers(whole)[earlier // 256 : 16]

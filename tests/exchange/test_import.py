@@ -15,9 +15,10 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from ppo_tui import load_policy
+from ppo_tui import Trainer, load_policy
 from ppo_tui.config import build_config
 from ppo_tui.errors import UsageError
+from ppo_tui.exchange.initial import find_source
 from ppo_tui.exchange.sb3 import check_observations, config_for, load_into, read_model
 
 sb3 = pytest.importorskip("stable_baselines3", reason="what is imported is made by it: pip install stable-baselines3")
@@ -72,6 +73,25 @@ def test_an_imported_policy_acts_as_the_model_does(ppo_tui, models, tmp_path, mo
         observation, _, terminated, truncated, _ = env.step(expected)
         if terminated or truncated:
             observation, _ = env.reset()
+
+
+def test_a_run_begins_with_a_models_weights(models):
+    """`--init-from model.zip` takes all that fits, and leaves the rest of the preset as it is."""
+    config = build_config(
+        {"env": {"id": "CartPole-v1"}, "policy": {"activation": "relu"}, "run": {"total_steps": 2048}}
+    )
+    with Trainer(config, init_from=find_source(str(models / "relu.zip"))) as trainer:
+        original = sb3.PPO.load(models / "relu", device="cpu")
+        observations = np.random.default_rng(1).normal(size=(20, 4)).astype(np.float32)
+        expected, _ = original.predict(observations, deterministic=True)
+        actions = trainer.policy.act(torch.from_numpy(observations), noise=None).actions
+        np.testing.assert_array_equal(actions, expected)
+        values = original.policy.predict_values(torch.from_numpy(observations)).flatten()
+        torch.testing.assert_close(trainer.policy.value(torch.from_numpy(observations)), values.detach())
+        assert trainer.config.run.init_from == str(models / "relu.zip")
+        assert trainer.config.run.total_steps == 2048
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        find_source(str(models / "gone.zip"))
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from ppo_tui.protocol import (
     SettingChanged,
     StateChanged,
     UpdateFinished,
+    WeightsTaken,
 )
 from ppo_tui.sinks import describe, describe_next
 
@@ -31,9 +32,22 @@ RESUMED = RunResumed(path="p", step=2048, update=2)
 PARTLY = RunResumed(path="p", step=2048, update=2, exact=False, restarted_envs=(0, 1), differences=("torch 2.9",))
 
 
+TAKEN = WeightsTaken(source="pong-1", checkpoint="best", path="p", step=1_234_567, sha256="0", taken=5, anew=0)
+PARTLY_TAKEN = msgspec.structs.replace(TAKEN, anew=3, misfits=("policy_head (6 there)", "a (b)"), unused=("log_std",))
+
+
 @pytest.mark.parametrize(
     ("event", "full", "brief"),
     [
+        (TAKEN, *["weights from pong-1, best, step 1.23M: 5 layers and statistics taken"] * 2),
+        (
+            PARTLY_TAKEN,
+            *[
+                "weights from pong-1, best, step 1.23M: 5 layers and statistics taken, 3 begin anew: "
+                "policy_head (6 there), a (b), 1 more; not used: log_std"
+            ]
+            * 2,
+        ),
         (StateChanged(state=RunState.PAUSED), "paused", "paused"),
         (StateChanged(state=RunState.SAVING, reason="why"), "saving: why", "saving: why"),
         (EDIT, "ppo.clip_range 0.1 → 0.2 (by user) at step 512", "clip range 0.1 → 0.2"),
