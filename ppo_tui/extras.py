@@ -54,7 +54,7 @@ def _is_uvx(prefix: Path) -> bool:
 
 
 def _located(named: str, origin: str | None) -> str:
-    """The requirement, with the wheel of its first installation if there was one.
+    """The requirement, with the wheel of its installation if known.
 
     uv looks for a bare name in an index, even if the package is installed.
     """

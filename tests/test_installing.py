@@ -65,7 +65,7 @@ def test_the_first_picture_shows_a_game_that_is_learnt(way: Way):
 
 
 def test_breakout_needs_no_extra(way: Way):
-    way.run(*way.command, "breakout", "--headless", "--total-steps", "2048", "--set", "rollout.num_steps=32")
+    way.run(*way.command, "breakout", "--headless", "--total-steps", "1024")
     assert (way.folder / "runs" / "breakout-1" / "checkpoints" / "latest").exists()
 
 

@@ -88,13 +88,25 @@ INSTALLATION: dict[str, Callable[[], Finding]] = {
 }
 
 
-def _required(extra: str = "") -> Iterator[Requirement]:
-    """Yield the requirements of the package or of one extra."""
-    for line in metadata.requires(PACKAGE) or ():
+def _required(extra: str = "", package: str = PACKAGE) -> Iterator[Requirement]:
+    """Yield the requirements of a package or of one of its extras.
+
+    With those of the extras that they name, such as Box2D for ``gymnasium[box2d]``.
+    """
+    for line in _declared(package):
         requirement = Requirement(line)
         marker = requirement.marker
         if not extra if marker is None else marker.evaluate({"extra": extra}):
             yield requirement
+            for named in requirement.extras:
+                yield from _required(named, requirement.name)
+
+
+def _declared(package: str) -> list[str]:
+    try:
+        return metadata.requires(package) or []
+    except metadata.PackageNotFoundError:
+        return []
 
 
 def _problems(requirement: Requirement) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 
 import pytest
 
 from ppo_tui.checkup import CHECKS, Finding, Status, examine_machine
-from ppo_tui.checkup.installation import within
+from ppo_tui.checkup.installation import check_extras, within
 from ppo_tui.checkup.terminal import describe_terminal
 from ppo_tui.commands.doctor import print_findings
 from tests.conftest import linux_alone
@@ -22,6 +23,20 @@ def test_this_machine_can_train(ppo_tui):
     assert "makes Breakout" in findings["Atari"]["found"]
     assert "workers in" in findings["cores"]["found"]
     assert all(finding["status"] in ("ok", "warn") for finding in findings.values())
+
+
+def test_an_extra_is_there_only_with_the_packages_of_the_extras_that_it_names(monkeypatch):
+    """Box2D is no requirement of this package, but of ``gymnasium[box2d]``."""
+    version = metadata.version
+
+    def without_box2d(name: str) -> str:
+        if name.lower().startswith("box2d"):
+            raise metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(metadata, "version", without_box2d)
+    _, _, absent = check_extras().found.partition("not installed: ")
+    assert "box2d" in absent.split(", ")
 
 
 @linux_alone
