@@ -51,6 +51,8 @@ from ppo_tui.training.a3c.worker import A3CSetup, ActorLearner
 from ppo_tui.training.checkpoint.resume import ResumePoint
 from ppo_tui.training.checkpoint.snapshot import read_checkpoint
 from ppo_tui.training.ppo_engine import PPOEngine
+from ppo_tui.training.start import boot_workers
+from ppo_tui.workers.process import kill_fork_server
 from ppo_tui.workers.shared_memory import allocate_private
 from tests.training.test_trainer import Recorder
 
@@ -64,6 +66,13 @@ def test_settings_without_a_use_are_those_that_its_workers_do_not_read():
 
     used = {key for key in LIVE_FIELDS if not absence(key, Run()) and not is_rule(key)}
     assert {key.rpartition(".")[2] for key in used} == set(LIVE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fork_server_with_torch() -> None:
+    """Workers are forked with PyTorch loaded, as by a process that trains with A3C alone."""
+    kill_fork_server()
+    boot_workers(cartpole())
 
 
 SMALL = ["rollout.num_envs=2", "policy.hidden=[16]", "rollout.steps=8"]
