@@ -198,6 +198,8 @@ def test_edits_and_rewinds_take_the_count_along(tmp_path):
     """
 
     def react(trainer, event):
+        if recorder.of(Rewound):
+            return
         match event:
             case UpdateFinished(update=1):
                 trainer.send(SaveCheckpoint())
