@@ -34,6 +34,7 @@ from .options import (
     ThemeOption,
     TotalStepsOption,
     VersionOption,
+    YesOption,
     chosen_run,
     has_screen,
     line_options,
@@ -152,7 +153,7 @@ def resume(
     log_format: LogFormatOption = "auto",
     quiet: QuietOption = False,
     checkpoint: CheckpointOption = LATEST,
-    yes: Annotated[bool, typer.Option("--yes", help="Go back to an earlier --checkpoint without asking.")] = False,
+    yes: YesOption = False,
     force: Annotated[
         bool, typer.Option("--force", help="Continue although the program or config.toml has changed since.")
     ] = False,
