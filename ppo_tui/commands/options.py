@@ -61,6 +61,7 @@ _RUNS = typer.Argument(
 )
 RunsArgument = Annotated[list[str], _RUNS]
 OptionalRunsArgument = Annotated[list[str] | None, _RUNS]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 DetachedOption = Annotated[
     bool, typer.Option("--detached", help="Train in the background; on a terminal, attach the screen to it.")
 ]

@@ -13,7 +13,7 @@ from ..errors import PPOTuiError, UsageError
 from ..text import printable
 from .completion import ctl_words
 from .completion import presets as complete_presets
-from .options import LATEST, JsonOption, chosen_run
+from .options import LATEST, JsonOption, YesOption, chosen_run
 
 if TYPE_CHECKING:
     from ..runs import RunSummary
@@ -42,7 +42,7 @@ def runs(
     delete: Annotated[
         str | None, typer.Option("--delete", metavar="RUN", help="Delete a run that has ended, with its checkpoints.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    yes: YesOption = False,
 ) -> None:
     """List the runs in a directory, newest first.
 

@@ -35,6 +35,7 @@ from .options import (
     TotalStepsOption,
     UntilOption,
     VersionOption,
+    YesOption,
     chosen_run,
     has_screen,
     line_options,
@@ -155,7 +156,7 @@ def resume(
     log_format: LogFormatOption = "auto",
     quiet: QuietOption = False,
     checkpoint: CheckpointOption = LATEST,
-    yes: Annotated[bool, typer.Option("--yes", help="Go back to an earlier --checkpoint without asking.")] = False,
+    yes: YesOption = False,
     force: Annotated[
         bool, typer.Option("--force", help="Continue although the program or config.toml has changed since.")
     ] = False,

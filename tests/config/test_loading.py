@@ -300,7 +300,7 @@ def test_replacing_a_value_leaves_the_rest():
 
 FIXED = {
     *("env.id", "env.frame_stack", "env.hide", "env.action_masks", "env.atari.screen_size"),
-    *("env.atari.full_action_space", "rollout.num_envs", "optim.name", "run.algorithm", "run.seed"),
+    *("env.atari.full_action_space", "rollout.num_envs", "optim.name", "run.algorithm", "run.init_from", "run.seed"),
     *("policy.network", "policy.hidden", "policy.activation", "policy.shared", "policy.recurrent"),
     *("policy.recurrent_size", "policy.init", "policy.log_std_init", "policy.squash_actions"),
     "policy.normalize_images",

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
@@ -27,12 +28,14 @@ from ppo_tui.protocol import (
     Event,
     Pause,
     Resume,
+    Rewound,
     RunFinished,
     RunResumed,
     RunStarted,
     SetValue,
     Stop,
     UpdateFinished,
+    WeightsTaken,
     WorkersStatus,
     decode_event,
 )
@@ -144,6 +147,38 @@ def test_numbers_of_the_environments_are_those_of_all_ranks(tmp_path):
         assert {key for key in theirs if key.startswith("env/")} == {key for key in ours if key.startswith("env/")}
         for key in ("env/step", "env/end/step", "env/now_and_then"):
             assert theirs[key] == ours[key]
+
+
+@pytest.mark.slow
+def test_two_ranks_begin_with_another_runs_weights_and_go_back_together(tmp_path, ppo_tui):
+    settings = ["ppo.normalize_rewards=true", "policy.normalize_observations=true", "run.checkpoint_seconds=0.01"]
+    overrides = [argument for setting in settings for argument in ("--set", setting)]
+    source = ppo_tui("-p", "cartpole", "--total-steps", "512", "--name", "source", *overrides)
+    assert source.returncode == 0, source.stderr
+    warm = ["--total-steps", "1024", "--init-from", "source", *overrides]
+    alone = ppo_tui("-p", "cartpole", "--name", "alone", *warm)
+    assert alone.returncode == 0, alone.stderr
+    with started(tmp_path, "--name", "it", *warm) as process:
+        process.communicate()
+    assert process.returncode == 0, (tmp_path / "errors").read_text()
+    run = tmp_path / "runs" / "it"
+    (taken,) = events_of(run, WeightsTaken)
+    assert (taken.source, taken.step, taken.anew) == ("source", 512, 0)
+
+    def weights(name: str) -> dict[str, torch.Tensor]:
+        return load_file(tmp_path / "runs" / name / "checkpoints" / "latest" / "policy.safetensors")
+
+    for name, weight in weights("alone").items():
+        assert_close(weights("it")[name], weight, rtol=1e-5, atol=1e-5, msg=name)
+    before, updates = weights("it"), events_of(run, UpdateFinished)
+    earlier = min(event.step for event in events_of(run, CheckpointSaved))
+    back = [*TORCHRUN, "-m", "ppo_tui", "resume", "it", "--checkpoint", str(earlier)]
+    done = subprocess.run(back, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (rewound,) = events_of(run, Rewound)
+    assert rewound.step == earlier
+    assert len(events_of(run, UpdateFinished)) == len(updates) + (1024 - earlier) // 256
+    assert all(tensor.equal(before[name]) for name, tensor in weights("it").items())
 
 
 @pytest.mark.slow

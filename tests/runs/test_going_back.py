@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ppo_tui.config import Config, load_preset
+from ppo_tui.config import Config, load_preset, replace_value
 from ppo_tui.errors import ConfigError, UsageError
 from ppo_tui.launch import PreparedRun, TrainRequest, prepare, prepare_or_resume, prepare_resume
 from ppo_tui.protocol import Event, Rewound, RunResumed, RunStarted, Stop, UpdateFinished, WeightsTaken
@@ -123,6 +123,28 @@ def test_a_run_begins_with_another_ones_weights_and_statistics_and_from_its_own_
     with pytest.raises(ConfigError, match=r"run\.init_from: there is no run"):
         new(tmp_path / "third", asked)
     assert not (tmp_path / "third").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("preset", "overrides"),
+    [
+        ("a3c-cartpole", ["rollout.num_envs=2"]),
+        ("cartpole", ["policy.recurrent=lstm", "policy.recurrent_size=8", "ppo.minibatches=2"]),
+        ("cartpole", ["run.overlap=true"]),
+    ],
+)
+def test_every_algorithm_begins_with_other_weights(preset: str, overrides: list[str], tmp_path: Path):
+    config = load_preset(preset, overrides=[*overrides, "run.total_steps=512", "tracking.tensorboard=false"])
+    first = trained(prepare(TrainRequest(config=config, label=preset, run_dir=tmp_path / "first")))
+    config = replace_value(config, "run.init_from", str(first.path))
+    prepared = prepare(TrainRequest(config=config, label=preset, run_dir=tmp_path / "second"))
+    trainer = prepared.trainer([], Inbox())
+    theirs = snapshot(first).policy
+    assert all(tensor.equal(theirs[name]) for name, tensor in trainer.policy.state_dict().items())
+    trainer.run().raise_if_failed()
+    prepared.close()
+    assert of(prepared.directory, WeightsTaken)[0].anew == 0
 
 
 def test_best_and_latest_are_pinned_to_a_step(source: RunDirectory, tmp_path: Path):
