@@ -5,7 +5,7 @@ ARGS ?= --preset breakout
 EXTRAS ?=
 PYTHON ?= python3
 VENV := .venv
-# Python compiles the modules that it imports; to compile all of them takes longer than the download.
+# Python compiles the modules that it imports; the thousands of others need not be compiled.
 INSTALL := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 # The first line of a preset names the extra that it needs.
 PRESETS := $(wildcard $(ARGS:%=presets/%.toml))
