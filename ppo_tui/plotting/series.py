@@ -204,7 +204,7 @@ def read_metrics(source: Path | Iterable[bytes]) -> dict[str, Series]:
 
 
 def bucket_starts(length: int, count: int) -> npt.NDArray[np.intp]:
-    """Where at most `count` even runs of `length` neighbours begin: [min(length, count)].
+    """Starts of at most `count` even runs of `length` neighbours: [min(length, count)].
 
     For ``np.add.reduceat`` and its like.
     """

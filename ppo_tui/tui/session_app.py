@@ -1,4 +1,4 @@
-"""The app of a session: it polls it, asks how to leave, and waits for the end."""
+"""The app of a session: poll it, ask how to leave, await the end."""
 
 from __future__ import annotations
 
