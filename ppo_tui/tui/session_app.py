@@ -1,4 +1,4 @@
-"""The app of a session: poll it, ask how to leave, await the end."""
+"""The app of a session: poll it, and leave it in order."""
 
 from __future__ import annotations
 
