@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 import tests.portable
-from tests.forked import ForkingServer
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,31 +28,15 @@ settings.register_profile("default", deadline=None)
 settings.load_profile("default")
 
 
-@pytest.fixture(scope="session")
-def forking_server() -> Iterator[ForkingServer | None]:
-    """None where every command is to start as on another system."""
-    server = ForkingServer() if sys.platform == "linux" and not PORTABLE else None
-    yield server
-    if server:
-        server.close()
-
-
 @pytest.fixture
-def ppo_tui(tmp_path: Path, forking_server: ForkingServer | None) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line in an empty directory, with no terminal, and return what came of it.
-
-    Variables of the environment may be meant for the interpreter or a library at its start: with any but the width
-    it is a fresh one.
-    """
+def ppo_tui(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line in an empty directory, with no terminal, and return what came of it."""
 
     def run(*arguments: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
-        variables = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environment}
-        if forking_server and environment.keys() <= {"COLUMNS"}:
-            return forking_server.run(arguments, cwd=tmp_path, environment=variables, timeout=timeout)
         return subprocess.run(
             [sys.executable, "-m", "ppo_tui", *arguments],
             cwd=tmp_path,
-            env=variables,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -1,4 +1,4 @@
-"""The place of a new run: a free directory, or the next number."""
+"""The place of a new run: free, or numbered."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def refuse_unless_free(directory: Directory, path: Path) -> None:
 
 
 def unusable(path: Path, error: OSError | ValueError) -> UsageError:
-    """The error of a run directory that could not be written."""
+    """The error of a run directory without a place to write."""
     reason = error.strerror if isinstance(error, OSError) else str(error)
     shown = printable(str(path))
     return UsageError(

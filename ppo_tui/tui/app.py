@@ -1,4 +1,4 @@
-"""The Textual app of a run: its commands, its screens, and visits of other runs."""
+"""The Textual app of a run: commands, screens, visits of other runs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ VISIT_SECONDS = 1.0
 
 
 class PpoTuiApp(SessionApp):
-    """A run on the screen, and others in its place for a visit.
+    """A run on the screen, or another one on a visit.
 
     Args:
         session, options: as for `SessionApp`.

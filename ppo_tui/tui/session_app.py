@@ -1,4 +1,4 @@
-"""The app of a session: it polls it, asks how to leave, and waits for the end."""
+"""The app of a session: poll it, and leave it in order."""
 
 from __future__ import annotations
 

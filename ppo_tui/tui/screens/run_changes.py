@@ -17,7 +17,7 @@ from .dialogs import ConfirmDialog
 
 
 class RunChanges:
-    """What the list of runs does to a run, in threads.
+    """Changes of runs by their list, in threads.
 
     Args:
         screen: that of the list; it asks, and reports each outcome.
