@@ -107,7 +107,7 @@ ORPHAN = """
     import os, sys
     from ppo_tui.system.processes import when_process_ends
     if len(sys.argv) > 1:
-        del os.pidfd_open
+        vars(os).pop("pidfd_open", None)
     reader, writer = os.pipe()
     if os.fork() == 0:
         when_process_ends(os.getppid(), lambda: (print("gone", flush=True), os._exit(0)))

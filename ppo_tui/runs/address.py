@@ -142,7 +142,8 @@ def connect(run_dir: RunDirectory, holder: int, timeout: float) -> tuple[socket.
         with _Folder(run_dir.path) as own:
             with contextlib.nullcontext(own) if own.has_socket else _recorded_folder(run_dir, own) as place:
                 place.check(name)
-                connection.connect(place.reach())
+                with place.reached() as path:
+                    connection.connect(path)
             certain = _check_peer(connection, name, holder)
             return connection, Expected(name, holder, own.identity, certain)
     except BaseException:
@@ -255,9 +256,19 @@ class _Folder(Directory):
         if not stat.S_ISSOCK(found.st_mode) or found.st_uid != mine:
             raise _distrust(name, f"{self.path / _NAME} is not a socket of yours")
 
-    def reach(self) -> str:
-        """A path of the socket, through this descriptor if possible."""
-        return str(self.for_libraries / _NAME)
+    @contextlib.contextmanager
+    def reached(self) -> Iterator[str]:
+        """A path of the socket, through this descriptor if possible.
+
+        One that is too long for a socket leads through a short link, while the context lasts.
+        """
+        here = self.for_libraries
+        if len(os.fsencode(here / _NAME)) <= MAX_PATH_BYTES:
+            yield str(here / _NAME)
+            return
+        with tempfile.TemporaryDirectory(prefix="ppo-tui-", dir="/tmp") as directory:
+            os.symlink(here.absolute(), f"{directory}/run")
+            yield f"{directory}/run/{_NAME}"
 
     def remove_socket(self) -> None:
         """Remove the socket; anything else by its name stays."""
@@ -317,6 +328,6 @@ def _is_answered(folder: _Folder) -> bool:
     """Whether somebody listens on the socket, if there is one."""
     if not folder.has_socket:
         return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, folder.reached() as path:
         probe.setblocking(False)
-        return probe.connect_ex(folder.reach()) != errno.ECONNREFUSED
+        return probe.connect_ex(path) != errno.ECONNREFUSED

@@ -1,4 +1,4 @@
-"""A run of a sweep: it saves and ends with a killed sweep."""
+"""A run of a sweep: it saves and ends with its sweep."""
 
 from __future__ import annotations
 

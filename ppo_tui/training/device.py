@@ -38,7 +38,7 @@ def device_of(config: Config) -> torch.device:
 
 
 def reason_against_mps(config: Config) -> tuple[str, str] | None:
-    """A setting not to be computed on mps, with the reason; or None."""
+    """A setting not to be computed on mps, and the reason."""
     float64 = "its running statistics are float64, which mps does not have"
     reasons = (
         ("policy.normalize_observations = true", float64, config.policy.normalize_observations),

@@ -277,12 +277,14 @@ def refusal(run: RunDirectory) -> str:
     return str(refused.value)
 
 
+@linux_alone
 def test_a_process_without_the_lock_is_sent_nothing(held):
     with impostor(held.socket) as received:
         assert re.search(rf"pid \d+ listens, but pid {os.getpid()} has the lock", refusal(held))
         assert received() == "got b''\n"
 
 
+@linux_alone
 @as_root
 def test_a_process_of_another_user_is_sent_nothing(held):
     """Where every directory on the way stands open, so that only the check of the peer is left."""

@@ -25,6 +25,7 @@ from ppo_tui.runs.background import start_detached
 from ppo_tui.runs.history import recorded_events, recorded_metrics, set_aside_after
 from ppo_tui.sinks import EventLog
 from ppo_tui.training import Trainer
+from tests.conftest import linux_alone
 
 PRECIOUS = "precious = 1\n"
 
@@ -277,6 +278,7 @@ def watched(tmp_path: Path) -> Iterator[tuple[RunDirectory, queue.Queue[str]]]:
     run.release()
 
 
+@linux_alone
 def test_a_moved_directory_keeps_receiving_everything(watched, tmp_path: Path):
     run, reports = watched
     log = EventLog(run)

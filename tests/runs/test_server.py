@@ -37,7 +37,7 @@ from ppo_tui.runs import peer as peer_module
 from ppo_tui.runs.client import ControlClient
 from ppo_tui.runs.messages import MAX_LINE_BYTES, Claim, Reply, Role, Subscribe
 from ppo_tui.runs.server import MAX_CLIENTS
-from tests.conftest import ROOT
+from tests.conftest import ROOT, linux_alone
 from tests.runs.conftest import DEADLINE, ServedRun
 from tests.waiting import wait_until
 
@@ -198,6 +198,7 @@ def answers(client: ControlClient, *commands) -> list[str | None]:
     pytest.fail("the server closed the connection")
 
 
+@linux_alone
 def test_a_command_reaches_the_engine_with_the_name_of_its_sender(served):
     with ControlClient(served.directory) as client:
         assert answers(client, Pause(by="somebody else"), StepUpdates(updates=3)) == [None, None]
@@ -399,6 +400,7 @@ def test_where_the_run_directory_will_not_do_the_socket_lies_in_a_private_one(tm
     assert not path.parent.exists()
 
 
+@linux_alone
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
 def test_another_user_is_refused(caplog):
     # Every directory on the way and the socket itself stand open, so that only the check of the peer is left.
