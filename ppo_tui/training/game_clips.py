@@ -18,7 +18,7 @@ from ..pictures import PictureEncoder
 from ..ppo import ActorCritic, Categorical, DiagonalGaussian, Minibatch, RolloutBuffer
 from ..ppo.gae import one_step_errors
 from ..ppo.recurrent import RecurrentContext
-from ..protocol import WATCH_SECONDS, Event, GameClip, GameFrame, Gaze, WatchGame
+from ..protocol import WATCH_SECONDS, Alarm, Event, GameClip, GameFrame, Gaze, Level, WatchGame
 from ..workers import WorkerPool
 from ..workers.clip_recorder import RecordedFrames, fit_picture
 from .device import global_generators_untouched
@@ -35,6 +35,14 @@ FIRST_SECONDS = 2.0
 
 MAX_NUMBERS = 64
 """An observation of more numbers is left out of frames that have a picture, and so are gradients of more."""
+
+_MOST_LOST = 2
+"""Recordings lost in a row, with their workers, after which nothing is drawn any more."""
+
+_NO_PICTURES = (
+    "the game is shown without pictures: the worker that draws it has died twice in a row. What it printed last is in "
+    "workers.log; MuJoCo draws without a display if MUJOCO_GL=egl or MUJOCO_GL=osmesa is set."
+)
 
 
 @dataclass
@@ -279,6 +287,7 @@ class GameClips:
         self._drafts: list[ClipDraft] = []
         self._rollout_began_at: float | None = None
         self._period = self._lead = 0.0
+        self._lost = 0  # recordings in a row
         self._step, self._all_envs = 0, rollout.num_envs
 
     def watch(self, command: WatchGame) -> None:
@@ -337,7 +346,7 @@ class GameClips:
             return
         if len(draft.frames) + t - draft.first_step < enough:
             return
-        recorded, draft.first_step = self._fetch(draft, stop=False), t
+        recorded, draft.first_step = self._fetch(draft), t
         if recorded is None:
             self._end_recording()
             return
@@ -356,7 +365,7 @@ class GameClips:
         # The collector reports a worker that has failed, at its next step.
         with contextlib.suppress(WorkerError):
             for env in watched.envs:
-                self._pool.start_recording(env, wanted, watched.every)
+                self._pool.start_recording(env, wanted, watched.every, self._lost < _MOST_LOST)
 
     def after_rollout(self) -> None:
         """Fetch the recorded frames; publish the clips once long enough.
@@ -367,7 +376,7 @@ class GameClips:
         if not drafts:
             return
         watched = self._watched_at(now)
-        recorded = [self._fetch(draft, stop=False) for draft in drafts]
+        recorded = [self._fetch(draft) for draft in drafts]
         stays = watched is not None and watched.envs == tuple(draft.env for draft in drafts)
         if not stays or any(each is None for each in recorded):
             self._end_recording()
@@ -386,16 +395,27 @@ class GameClips:
     def _watched_at(self, now: float) -> Watched | None:
         return self._watched if now <= self._watched_until else None
 
-    def _fetch(self, draft: ClipDraft, *, stop: bool) -> RecordedFrames | None:
-        try:
-            return self._pool.fetch_recording(draft.env, stop=stop)
-        except WorkerError:
-            return None
+    def _fetch(self, draft: ClipDraft) -> RecordedFrames | None:
+        """The frames recorded since the last time; None if they are lost with their worker.
+
+        An environment may draw in a library that crashes, as on a machine without a display.
+        """
+        recorded = None
+        with contextlib.suppress(WorkerError):
+            recorded = self._pool.fetch_recording(draft.env, stop=False)
+        if recorded is not None and self._lost < _MOST_LOST:
+            self._lost = 0
+        elif recorded is None:
+            self._lost += 1
+            if self._lost == _MOST_LOST:
+                self._publish(Alarm(level=Level.WARNING, message=_NO_PICTURES))
+        return recorded
 
     def _end_recording(self) -> None:
         drafts, self._drafts = self._drafts, []
         for draft in drafts:
-            self._fetch(draft, stop=True)
+            with contextlib.suppress(WorkerError):
+                self._pool.fetch_recording(draft.env, stop=True)
 
     def _publish_clips(self, drafts: Sequence[ClipDraft], now: float) -> None:
         longest = max(drafts, key=lambda draft: len(draft.frames))

@@ -53,13 +53,14 @@ class ClipRecorder:
     Args:
         frames: the recording stops after so many.
         every: record only each so many-th frame of those.
+        pictures: whether to render at all.
     """
 
-    def __init__(self, env: gymnasium.Env, frames: int, every: int = 1) -> None:
+    def __init__(self, env: gymnasium.Env, frames: int, every: int = 1, pictures: bool = True) -> None:
         self._env = env
         self._frames = frames
         self._mode_before = getattr(env.unwrapped, "render_mode", None)
-        self._renders = "rgb_array" in (env.metadata.get("render_modes") or ())
+        self._renders = pictures and "rgb_array" in (env.metadata.get("render_modes") or ())
         if self._renders:
             self._set_mode("rgb_array")
         self._stride = every * max(1, round((env.metadata.get("render_fps") or GAME_FPS) / GAME_FPS))

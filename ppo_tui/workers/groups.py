@@ -297,17 +297,17 @@ class WorkerGroups(VectorEnv):
         self._all, *self._waiters = self._make_waiters()
         return Replacement(self.workers[index], self.shared.actions, self.step_timeout)
 
-    def start_recording(self, env: int, frames: int, every: int = 1) -> None:
+    def start_recording(self, env: int, frames: int, every: int = 1, pictures: bool = True) -> None:
         """Record environment `env` from its next step on.
 
         Args:
-            frames, every: as for `ClipRecorder`.
+            frames, every, pictures: as for `ClipRecorder`.
 
         Raises:
             AlreadyPendingCallError: its worker group has a pending request.
             WorkerError: a worker died or hung.
         """
-        self._ask(env, wire.encode(Request.START_RECORDING, (env, frames, every)), "start_recording")
+        self._ask(env, wire.encode(Request.START_RECORDING, (env, frames, every, pictures)), "start_recording")
 
     def fetch_recording(self, env: int, *, stop: bool) -> RecordedFrames | None:
         """The frames of `env` recorded since the last call.

@@ -336,10 +336,10 @@ class EnvHost:
             first = self._setup.first_env
             self._arrays.numbers[:, first : first + self._setup.num_envs] = np.nan
 
-    def _start_recording(self, env: int, frames: int, every: int) -> bytes:
+    def _start_recording(self, env: int, frames: int, every: int, pictures: bool) -> bytes:
         self._stop_recording(env)
         index = env - self._setup.first_env
-        self._recorders[index] = ClipRecorder(self._envs[index], frames, every)
+        self._recorders[index] = ClipRecorder(self._envs[index], frames, every, pictures)
         return wire.encode(Reply.DONE)
 
     def _fetch_recording(self, env: int, stop: bool) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from typing import Any, ClassVar
 
 import gymnasium
@@ -13,7 +14,7 @@ import torch
 from ppo_tui import Trainer, load_preset
 from ppo_tui.envs.atari import AtariEnv
 from ppo_tui.pictures import PictureDecoder
-from ppo_tui.protocol import CommandRefused, Event, GameClip, Gaze, RunStarted, UpdateFinished, WatchGame
+from ppo_tui.protocol import Alarm, CommandRefused, Event, GameClip, Gaze, RunStarted, UpdateFinished, WatchGame
 from ppo_tui.runs import RunDirectory
 from ppo_tui.sinks import EventLog
 from ppo_tui.training.game_clips import CLIP_SECONDS
@@ -181,6 +182,13 @@ class Clumsy(Blind):
         raise RuntimeError("no display")
 
 
+class Crashing(Clumsy):
+    """Draws in a library that ends the process, as MuJoCo's does without a display."""
+
+    def render(self):
+        os.abort()
+
+
 class Seen(Blind):
     """Observes images."""
 
@@ -202,6 +210,7 @@ class Dials(Blind):
 
 gymnasium.register("Blind-v0", entry_point=Blind)
 gymnasium.register("Clumsy-v0", entry_point=Clumsy)
+gymnasium.register("Crashing-v0", entry_point=Crashing)
 gymnasium.register("Dials-v0", entry_point=Dials)
 gymnasium.register("Seen-v0", entry_point=Seen)
 
@@ -214,6 +223,17 @@ def test_an_environment_that_cannot_be_drawn_shows_its_observation(name):
     frames = recorder.of(GameClip)[0].frames
     assert [frame.observation for frame in frames[:3]] == [(0, 0, 0), (0.1, -0.1, 0), (0.2, -0.2, 0)]
     assert all(frame.picture is None for frame in frames)
+
+
+def test_a_crash_while_drawing_costs_two_workers_and_no_run():
+    settings = (*SMALL, "run.total_steps=768", "workers.max_restarts=2")
+    recorder, weights, _ = run("cartpole", *settings, f"env.id={__name__}:Crashing-v0", watch=WatchGame(env=1))
+    messages = [alarm.message for alarm in recorder.of(Alarm)]
+    assert sum("SIGABRT" in message for message in messages) == 2
+    assert sum("without pictures" in message and "MUJOCO_GL" in message for message in messages) == 1
+    assert all(frame.observation and frame.picture is None for frame in recorder.of(GameClip)[-1].frames)
+    _, unseen, _ = run("cartpole", *settings, f"env.id={__name__}:Blind-v0")
+    assert all(torch.equal(unseen[name], weight) for name, weight in weights.items())
 
 
 def test_images_are_shown_as_the_agent_sees_them():
