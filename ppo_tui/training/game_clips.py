@@ -396,7 +396,7 @@ class GameClips:
         return self._watched if now <= self._watched_until else None
 
     def _fetch(self, draft: ClipDraft) -> RecordedFrames | None:
-        """The frames recorded since the last time; None if they are lost with their worker.
+        """The frames since the last call; None once their worker has died.
 
         An environment may draw in a library that crashes, as on a machine without a display.
         """

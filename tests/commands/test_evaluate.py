@@ -56,7 +56,7 @@ def test_eval_as_json_has_every_episode(ppo_tui, few):
     ("arguments", "code", "words"),
     [
         (["eval", "fwe"], 2, ["no run 'fwe'", "did you mean 'few'"]),
-        (["eval", "few", "--checkpoint", "latst"], 2, ["--checkpoint 'latst'", "did you mean 'latest'"]),
+        (["eval", "few", "--checkpoint", "latst"], 2, ["checkpoint 'latst'", "did you mean 'latest'"]),
         (["eval", "few", "--checkpoint", "../.."], 2, ["no such checkpoint"]),
         (["eval", "few", "--device", "tpu"], 2, ["run.device = 'tpu'"]),
         (["eval", "few", "--episodes", "0"], 2, ["--episodes"]),

@@ -84,7 +84,7 @@ def test_a_run_begins_with_a_models_weights(models):
         original = sb3.PPO.load(models / "relu", device="cpu")
         observations = np.random.default_rng(1).normal(size=(20, 4)).astype(np.float32)
         expected, _ = original.predict(observations, deterministic=True)
-        actions = trainer.policy.act(torch.from_numpy(observations), noise=None).actions
+        actions = trainer.policy.decide(torch.from_numpy(observations), noise=None).actions
         np.testing.assert_array_equal(actions, expected)
         values = original.policy.predict_values(torch.from_numpy(observations)).flatten()
         torch.testing.assert_close(trainer.policy.value(torch.from_numpy(observations)), values.detach())

@@ -69,10 +69,10 @@ def test_every_part_is_stacked_as_a_rollout_gathers_it():
     for stacked, first, second in zip(parts.pictures, older.pictures, newer.pictures, strict=True):
         assert torch.equal(stacked, torch.stack([first, second], dim=1))
     policy = build(frame_stack=2)
-    decision = policy.act(observations, noise=None)
-    assert torch.equal(decision.values, policy.act(observations.contiguous(), noise=None).values)
+    decision = policy.decide(observations, noise=None)
+    assert torch.equal(decision.values, policy.decide(observations.contiguous(), noise=None).values)
     with policy.unchanged():
-        torch.testing.assert_close(policy.act(observations, noise=None).values, decision.values)
+        torch.testing.assert_close(policy.decide(observations, noise=None).values, decision.values)
 
 
 def test_statistics_normalise_vectors_and_neither_one_hots_nor_images():

@@ -44,7 +44,7 @@ def test_acting_and_learning_need_no_float64(space, optimizer):
     policy = make_policy(config, space)
     rollout = make_rollout(policy, config, space)
     with NoFloat64():
-        policy.act(rollout.observation(0), noise=policy.draw_noise(4, torch.Generator()))
+        policy.decide(rollout.observation(0), noise=policy.draw_noise(4, torch.Generator()))
         policy.value(rollout.observation(0))
     learner = Learner(policy, config, CPU)
     metrics = learner.update(rollout, Hyperparameters.from_config(config), observer=Refusing())
@@ -55,7 +55,7 @@ def test_statistics_of_observations_are_what_needs_it():
     config = make_config(policy={"normalize_observations": True})
     policy = make_policy(config)
     with NoFloat64(), pytest.raises(TypeError):
-        policy.act(torch.zeros(4, 3), noise=None)
+        policy.decide(torch.zeros(4, 3), noise=None)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "radam", "rmsprop", "rmsprop-tf"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import multiprocessing
 import os
 import re
@@ -52,6 +53,7 @@ from ppo_tui.training.checkpoint.resume import ResumePoint
 from ppo_tui.training.checkpoint.snapshot import read_checkpoint
 from ppo_tui.training.ppo_engine import PPOEngine
 from ppo_tui.training.start import boot_workers
+from ppo_tui.workers import by_value
 from ppo_tui.workers.process import kill_fork_server
 from ppo_tui.workers.shared_memory import allocate_private
 from tests.training.test_trainer import Recorder
@@ -137,9 +139,10 @@ class TestActorLearner:
         info = examine(config)
         ours, theirs = multiprocessing.Pipe()
         self.parent = ours  # whose end would close the pipe
+        env_fn = by_value.dumps(functools.partial(make_env, config.env))
         layout = SharedLayout(num_workers=2, num_parameters=self.count(config, info), optimizer=config.optim.name)
         shared = SharedMemory(layout, allocate_private(layout))
-        learner = ActorLearner(A3CSetup(1, 0, config, info, layout, None), shared, theirs)
+        learner = ActorLearner(A3CSetup(1, 0, config, info, env_fn, layout, None), shared, theirs)
         shared.weights.copy_(torch.randn(len(shared.weights), generator=torch.Generator().manual_seed(0)) / 4)
         learner._weights.copy_(shared.weights)
         learner._collector.reset()

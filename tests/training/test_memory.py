@@ -34,7 +34,7 @@ def test_what_cannot_fit_is_refused_with_bytes_and_a_remedy(overrides: list[str]
 def test_the_estimates_are_no_larger_than_what_is_allocated():
     config = load_preset("cartpole", overrides=["policy.shared=true"])
     info = probe_env(config.env)
-    assert rollout_bytes(config, info, 8) == (32 + 1) * 8 * (62 + 16)
+    assert rollout_bytes(config, info, 8) == (32 + 1) * 8 * (62 + 16 + 256)
     assert network_bytes(config, info) == (4 * 64 + 64 * 64) * 12
     assert minibatch_bytes(config, info, 256) == 256 * 4 * (4 + 128)
 
