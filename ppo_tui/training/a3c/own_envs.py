@@ -83,8 +83,8 @@ class OwnEnvs:
     def reset_into(self, slot: int, seeds: Sequence[int]) -> None:
         self._ask(Request.RESET, wire.encode(Request.RESET, (slot, list(seeds), [True], None)))
 
-    def start_recording(self, env: int, frames: int, every: int = 1) -> None:
-        self._ask(Request.START_RECORDING, wire.encode(Request.START_RECORDING, (env, frames, every)))
+    def start_recording(self, env: int, frames: int, every: int = 1, pictures: bool = True) -> None:
+        self._ask(Request.START_RECORDING, wire.encode(Request.START_RECORDING, (env, frames, every, pictures)))
 
     def fetch_recording(self, env: int, *, stop: bool) -> RecordedFrames | None:
         return self._ask(Request.FETCH_RECORDING, wire.encode(Request.FETCH_RECORDING, (env, stop)))
