@@ -225,6 +225,7 @@ def test_an_environment_that_cannot_be_drawn_shows_its_observation(name):
     assert all(frame.picture is None for frame in frames)
 
 
+@pytest.mark.slow
 def test_a_crash_while_drawing_costs_two_workers_and_no_run():
     settings = (*SMALL, "run.total_steps=768", "workers.max_restarts=2")
     recorder, weights, _ = run("cartpole", *settings, f"env.id={__name__}:Crashing-v0", watch=WatchGame(env=1))
