@@ -37,7 +37,7 @@ MAX_NUMBERS = 64
 """An observation of more numbers is left out of frames that have a picture, and so are gradients of more."""
 
 _MOST_LOST = 2
-"""Recordings lost in a row, with their workers, after which nothing is drawn any more."""
+"""Rounds of recordings in a row that have lost a worker, after which nothing is drawn any more."""
 
 _NO_PICTURES = (
     "the game is shown without pictures: the worker that draws it has died twice in a row. What it printed last is in "
@@ -287,7 +287,7 @@ class GameClips:
         self._drafts: list[ClipDraft] = []
         self._rollout_began_at: float | None = None
         self._period = self._lead = 0.0
-        self._lost = 0  # recordings in a row
+        self._lost = 0  # rounds of recordings in a row that have lost a worker
         self._step, self._all_envs = 0, rollout.num_envs
 
     def watch(self, command: WatchGame) -> None:
@@ -346,7 +346,7 @@ class GameClips:
             return
         if len(draft.frames) + t - draft.first_step < enough:
             return
-        recorded, draft.first_step = self._fetch(draft), t
+        (recorded,), draft.first_step = self._fetch([draft]), t
         if recorded is None:
             self._end_recording()
             return
@@ -376,7 +376,7 @@ class GameClips:
         if not drafts:
             return
         watched = self._watched_at(now)
-        recorded = [self._fetch(draft) for draft in drafts]
+        recorded = self._fetch(drafts)
         stays = watched is not None and watched.envs == tuple(draft.env for draft in drafts)
         if not stays or any(each is None for each in recorded):
             self._end_recording()
@@ -395,27 +395,29 @@ class GameClips:
     def _watched_at(self, now: float) -> Watched | None:
         return self._watched if now <= self._watched_until else None
 
-    def _fetch(self, draft: ClipDraft) -> RecordedFrames | None:
-        """The frames since the last call; None once their worker has died.
+    def _fetch(self, drafts: Sequence[ClipDraft]) -> list[RecordedFrames | None]:
+        """The newest frames of each; None once its worker has died.
 
-        An environment may draw in a library that crashes, as on a machine without a display.
+        An environment may draw in a library that crashes, as on a machine without a display. The environments of a
+        worker die together: that counts once.
         """
-        recorded = None
-        with contextlib.suppress(WorkerError):
-            recorded = self._pool.fetch_recording(draft.env, stop=False)
-        if recorded is not None and self._lost < _MOST_LOST:
-            self._lost = 0
-        elif recorded is None:
-            self._lost += 1
+        recorded = [self._ask(draft.env, stop=False) for draft in drafts]
+        if self._lost < _MOST_LOST:
+            self._lost = self._lost + 1 if None in recorded else 0
             if self._lost == _MOST_LOST:
                 self._publish(Alarm(level=Level.WARNING, message=_NO_PICTURES))
         return recorded
 
+    def _ask(self, env: int, *, stop: bool) -> RecordedFrames | None:
+        try:
+            return self._pool.fetch_recording(env, stop=stop)
+        except WorkerError:
+            return None
+
     def _end_recording(self) -> None:
         drafts, self._drafts = self._drafts, []
         for draft in drafts:
-            with contextlib.suppress(WorkerError):
-                self._pool.fetch_recording(draft.env, stop=True)
+            self._ask(draft.env, stop=True)
 
     def _publish_clips(self, drafts: Sequence[ClipDraft], now: float) -> None:
         longest = max(drafts, key=lambda draft: len(draft.frames))

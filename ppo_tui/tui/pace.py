@@ -1,4 +1,4 @@
-"""How fast a run trains: environment steps per second, pauses left out."""
+"""The pace of a run: environment steps per second, without pauses."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from typing import Any, ClassVar
 
 import gymnasium
@@ -14,7 +15,17 @@ import torch
 from ppo_tui import Trainer, load_preset
 from ppo_tui.envs.atari import AtariEnv
 from ppo_tui.pictures import PictureDecoder
-from ppo_tui.protocol import Alarm, CommandRefused, Event, GameClip, Gaze, RunStarted, UpdateFinished, WatchGame
+from ppo_tui.protocol import (
+    Alarm,
+    CommandRefused,
+    Event,
+    GameClip,
+    Gaze,
+    RolloutProgress,
+    RunStarted,
+    UpdateFinished,
+    WatchGame,
+)
 from ppo_tui.runs import RunDirectory
 from ppo_tui.sinks import EventLog
 from ppo_tui.training.game_clips import CLIP_SECONDS
@@ -235,6 +246,24 @@ def test_a_crash_while_drawing_costs_two_workers_and_no_run():
     assert all(frame.observation and frame.picture is None for frame in recorder.of(GameClip)[-1].frames)
     _, unseen, _ = run("cartpole", *settings, f"env.id={__name__}:Blind-v0")
     assert all(torch.equal(unseen[name], weight) for name, weight in weights.items())
+
+
+def test_a_worker_lost_with_several_watched_environments_is_one_loss():
+    """The game has pictures again with the next clip."""
+
+    def react(event: Event) -> None:
+        if isinstance(event, RunStarted | UpdateFinished):
+            trainer.send(WatchGame(env=0, beside=(1,)))
+        if isinstance(event, RolloutProgress) and (event.update, event.t) == (1, 60):
+            os.kill(trainer.engine.pool.workers[0].process.pid, signal.SIGKILL)
+
+    recorder = Recorder(react)
+    overrides = [*CARTPOLE, "workers.count=2", "run.torch_threads=1", "run.total_steps=4096"]
+    trainer = Trainer(load_preset("cartpole", overrides=overrides), sinks=[recorder])
+    trainer.run().raise_if_failed()
+    messages = [alarm.message for alarm in recorder.of(Alarm)]
+    assert sum("SIGKILL" in message for message in messages) == 1
+    assert not any("without pictures" in message for message in messages)
 
 
 def test_images_are_shown_as_the_agent_sees_them():
