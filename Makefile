@@ -5,6 +5,8 @@ ARGS ?= --preset breakout
 EXTRAS ?=
 PYTHON ?= python3
 VENV := .venv
+# Where it is set, as in many containers, each process would compile PyTorch's sources anew: three seconds.
+unexport PYTHONDONTWRITEBYTECODE
 # Python compiles the modules that it imports; the thousands of others need not be compiled.
 INSTALL := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 # The first line of a preset names the extra that it needs.

@@ -20,6 +20,9 @@ PORTABLE = "PPO_TUI_PORTABLE" in os.environ
 
 linux_alone = pytest.mark.skipif(PORTABLE or sys.platform != "linux", reason="means of Linux alone")
 
+# PyTorch's threads wait for their next part asleep, not in a loop that takes the core from another test's process.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when PyTorch is loaded
+
 if PORTABLE:  # before any test imports the program
     tests.portable.begin()
 

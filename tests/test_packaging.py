@@ -52,6 +52,17 @@ def test_every_package_is_pinned_within_its_range():
         assert pins[requirement.name.lower()] in requirement.specifier, line
 
 
+def test_make_keeps_what_python_has_compiled_even_where_the_environment_says_not_to():
+    makefile = f"include {ROOT / 'Makefile'}\nprobe:\n\t@env\n"
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    command = ["make", "--silent", "-f", "-", "probe"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, input=makefile, capture_output=True, text=True, check=True
+    )
+    assert "PATH=" in done.stdout
+    assert "PYTHONDONTWRITEBYTECODE" not in done.stdout
+
+
 def test_the_pythons_promised_are_those_that_the_workflow_tests():
     promised = classifiers("Programming Language :: Python :: ")
     tested = {version for job in workflow("ci.yml")["jobs"].values() for version in versions(job)}

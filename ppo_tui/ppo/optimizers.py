@@ -5,6 +5,8 @@ A step that is not finite is skipped on the device.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -106,7 +108,9 @@ class PolicyOptimizer:
             groups = _groups(hidden, policy, optim, ratio=optim.muon_learning_rate / optim.learning_rate)
             for group in groups:
                 group["params"] = [self._matrices[weight] for weight in group["params"]]
-            muon = torch.optim.Muon(groups, momentum=optim.muon_momentum, weight_decay=optim.weight_decay)
+            muon = _without_compiler(torch.optim.Muon)(
+                groups, momentum=optim.muon_momentum, weight_decay=optim.weight_decay
+            )
             self._optimizers.append(muon)
         self.set_learning_rate(optim.learning_rate)
 
@@ -204,6 +208,19 @@ def _slot_for(parameter: nn.Parameter, slot: str, saved: Tensor) -> Tensor:
     return torch.empty_like(parameter, requires_grad=False).copy_(saved)
 
 
+@functools.cache
+def _without_compiler(optimizer: type[torch.optim.Optimizer]) -> type[Any]:
+    """The same optimiser, without PyTorch's wrappers for its compiler.
+
+    They tell the compiler to leave the methods alone, and load it for that: a second or two of each start.
+    """
+    methods = {
+        "add_param_group": inspect.unwrap(optimizer.add_param_group),
+        "step": torch.no_grad()(inspect.unwrap(optimizer.step)),
+    }
+    return type(optimizer.__name__, (optimizer,), methods)
+
+
 def make_optimizer(
     parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], optim: OptimConfig
 ) -> torch.optim.Optimizer:
@@ -218,7 +235,7 @@ def make_optimizer(
     first = listed[0]["params"][0] if isinstance(listed[0], dict) else listed[0]
     fused = skips_steps(first.device)
     if optim.name in ("rmsprop", "rmsprop-tf"):
-        return RMSprop(
+        return _without_compiler(RMSprop)(
             listed,
             lr=optim.learning_rate,
             alpha=optim.rmsprop_alpha,
@@ -227,14 +244,15 @@ def make_optimizer(
         )
     rate, betas, eps = optim.learning_rate, (optim.adam_beta1, optim.adam_beta2), optim.adam_eps
     if optim.name == "adam":
-        return torch.optim.Adam(listed, lr=rate, betas=betas, eps=eps, fused=fused)
+        return _without_compiler(torch.optim.Adam)(listed, lr=rate, betas=betas, eps=eps, fused=fused)
     if optim.name == "radam":
-        optimizer = torch.optim.RAdam(listed, lr=rate, betas=betas, eps=eps)
+        optimizer = _without_compiler(torch.optim.RAdam)(listed, lr=rate, betas=betas, eps=eps)
         for group in optimizer.param_groups:
             # With its count of steps on the device, too, a step can be taken back there.
             group["capturable"] = any(parameter.is_cuda for parameter in group["params"])
         return optimizer
-    return torch.optim.AdamW(listed, lr=rate, betas=betas, eps=eps, weight_decay=optim.weight_decay, fused=fused)
+    adamw = _without_compiler(torch.optim.AdamW)
+    return adamw(listed, lr=rate, betas=betas, eps=eps, weight_decay=optim.weight_decay, fused=fused)
 
 
 def step_if(finite: Tensor, optimizer: torch.optim.Optimizer) -> None:

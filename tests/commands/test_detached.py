@@ -53,9 +53,6 @@ def test_a_run_in_the_background_is_steered_by_a_script(ppo_tui, tmp_path, end_r
     assert (status["state"], status["pid"]) == ("paused", run.holder)
     assert ctl("step", "2") == "paused"
     assert json.loads(ctl("status", "--json"))["step"] >= status["step"] + 256
-    assert ctl("resume") == "training"
-    assert ctl("set", "optim.learning_rate", "2e-4").startswith("optim.learning_rate: ")
-    assert "checkpoints/step-" in ctl("save")
 
     for words, message in (
         (("set", "optim.learning_rat", "1"), "did you mean 'optim.learning_rate'"),
@@ -68,6 +65,10 @@ def test_a_run_in_the_background_is_steered_by_a_script(ppo_tui, tmp_path, end_r
     second = ppo_tui(*LONG, "--name", "mine")
     assert second.returncode == 2
     assert f"in use by pid {run.holder}" in second.stderr
+
+    assert ctl("resume") == "training"
+    assert ctl("set", "optim.learning_rate", "2e-4").startswith("optim.learning_rate: ")
+    assert "checkpoints/step-" in ctl("save")
 
     assert "stopped at step" in ctl("stop")
     changes = [json.loads(line) for line in run.events.read_text().splitlines() if '"setting"' in line]

@@ -224,7 +224,9 @@ def test_nothing_goes_on_playing_when_the_training_is_killed(tmp_path):
     process = subprocess.Popen([sys.executable, "-m", "ppo_tui", *command], env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:
         training = psutil.Process(process.pid)
-        wait_until(lambda: players(training), seconds=120)  # of lowest priority: on a busy machine it starts late
+        wait_until(lambda: any(map(_is_evaluator, training.children())), seconds=120)
+        training.suspend()  # it leaves no core to a process of lowest priority
+        wait_until(lambda: players(training), seconds=120)
         family = training.children(recursive=True)
         assert players(training)[0].nice() == LOWEST_PRIORITY
     finally:
