@@ -26,6 +26,7 @@ from ppo_tui.tui.session import LocalSession
 SHOTS: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {
     "breakout": ((120, 40), ()),
     "small": ((80, 24), ()),
+    "wide": ((200, 60), ()),
     "chart": ((120, 40), ("1", "enter", "left")),
     "settings": ((120, 40), ("e", "down", "plus", "plus")),
     "game": ((120, 40), ("V", "enter")),
