@@ -316,3 +316,11 @@ async def test_layers_and_actions_have_their_whole_names():
         assert "critic_trunk.layers.0" in made.picture
         assert " right " in made.picture
         assert "taken most is right" in made.picture
+
+
+def test_a_policy_at_rest_has_no_divergence_but_rounding():
+    still = msgspec.structs.replace(EVENT.columns, approx_kl=(1.6e-15, 0.004))
+    said = captions.on_divergence(
+        msgspec.structs.replace(EVENT, columns=msgspec.structs.replace(still, epoch=(1, 1), clip_fraction=(0.0, 0.02)))
+    )
+    assert "from 0.00 to 0.00400" in said
