@@ -393,7 +393,7 @@ def test_logarithmic_ticks_lie_within(values):
 
 
 def test_curves_of_a_legend_get_shorter_names_together():
-    glyphs, picture = BRAILLE, Picture(38, 3)
+    glyphs, picture = BRAILLE, Picture(40, 3)
     names = (("policy", "π"), ("value", "V"))
     entries = [
         Entry("━", long, "0.123", f"curve-{index}", Entry("━", short, "0.123", f"curve-{index}"))

@@ -176,6 +176,7 @@ async def test_no_word_of_the_head_the_tiles_and_the_editor_is_cut():
 
 async def test_lines_of_a_screen_that_has_just_come_wait_for_the_whole_of_it():
     async with desk(*recorded(40)) as it:
+        await it.say(*(Alarm(level=Level.WARNING, message=f"old {number}") for number in range(20)))
         panel, painted = it.app.main.query_one(Events), []
         it.app._display = lambda screen, update: painted.append(update)
         it.app.screen.refresh()  # as when it comes back
