@@ -150,7 +150,7 @@ def action_name(event: UpdateInspected, choice: int, action: int) -> str:
 
 
 def _of_kl(value: float) -> str:
-    """A divergence; 0.00 where it is but rounding."""
+    """A divergence, 0.00 for one of rounding alone."""
     return formats.number(value if abs(value) >= _ROUNDING else 0.0)
 
 
