@@ -3,7 +3,7 @@
     python docs/take_picture.py --preset breakout --updates 40
 
 writes every picture of `SHOTS` to ``docs/images``: the app's own SVG, rendered to PNG. Needs Chromium, which alone
-among common renderers keeps braille and block glyphs aligned.
+among common renderers keeps braille and block glyphs aligned, and cores of its own: the pictures show the speed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from ppo_tui.launch import PreparedRun, TrainRequest, prepare
 from ppo_tui.training.controls import Inbox
 from ppo_tui.training.hub import FunctionSink
 from ppo_tui.tui.app import PpoTuiApp
+from ppo_tui.tui.screens.microscope import MicroscopeScreen
 from ppo_tui.tui.session import LocalSession
+from ppo_tui.tui.view import RunView
 
 SHOTS: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {
     "breakout": ((120, 40), ()),
     "small": ((80, 24), ()),
+    "wide": ((200, 60), ()),
     "chart": ((120, 40), ("1", "enter", "left")),
     "settings": ((120, 40), ("e", "down", "plus", "plus")),
     "game": ((120, 40), ("V", "enter")),
@@ -50,12 +53,19 @@ async def _run(prepared: PreparedRun, updates: int) -> dict[str, str]:
             for key in keys:
                 await pilot.press(key)
             await pilot.pause(4.0)
+            while isinstance(app.screen, MicroscopeScreen) and not _has_whole_update(view):
+                await pilot.pause(0.1)
             title = f"ppo-tui --preset {prepared.directory.name}"
             pictures[name] = app.export_screenshot(title=title)
             while len(app.screen_stack) > 1:
                 app.pop_screen()
     session.close(timeout=30)
     return pictures
+
+
+def _has_whole_update(view: RunView) -> bool:
+    newest = view.inspections.newest
+    return newest is not None and newest.done
 
 
 def _render(svg: str, png: Path) -> None:

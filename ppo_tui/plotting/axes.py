@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 
-from . import formats
-
 _LEAST_SPAN = 0.1
 """Least span of an axis, as a share of its largest value: a flat curve is to look flat."""
 
@@ -87,8 +85,7 @@ def labels(ticks: list[float]) -> list[str]:
     largest = max(abs(tick) for tick in ticks)
     distance = min((b - a for a, b in itertools.pairwise(ticks)), default=largest) or 1.0
     if largest >= 1e15 or 0 < largest < 1e-3:
-        digits = 1 + math.floor(math.log10(largest)) - math.floor(math.log10(distance))
-        return ["0" if tick == 0 else formats.exponent(tick, min(max(digits, 2), 7)) for tick in ticks]
+        return _powers(ticks, distance)
     scale, suffix = next(
         ((s, u) for s, u in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")) if largest >= s), (1, "")
     )
@@ -96,6 +93,17 @@ def labels(ticks: list[float]) -> list[str]:
         scale, suffix = 1, ""
     decimals = _decimals(distance / scale)
     return ["0" if tick == 0 else f"{tick / scale:,.{decimals}f}{suffix}" for tick in ticks]
+
+
+def _powers(ticks: list[float], distance: float) -> list[str]:
+    """Labels with an exponent, with as many digits as needed."""
+    texts: list[str] = []
+    for digits in range(7):
+        texts = [f"{tick:.{digits}e}" for tick in ticks]
+        if all(abs(float(text) - tick) <= 1e-3 * distance for text, tick in zip(texts, ticks, strict=True)):
+            break
+    parts = (text.partition("e") for text in texts)
+    return ["0" if tick == 0 else f"{part[0]}e{int(part[2])}" for tick, part in zip(ticks, parts, strict=True)]
 
 
 def _decimals(distance: float) -> int:

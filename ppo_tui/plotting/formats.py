@@ -115,7 +115,7 @@ def interval(low: float | None, high: float | None, decimals: int = 2) -> str:
 def setting(value: object) -> str:
     """The value of a hyper-parameter, to three significant digits.
 
-    Those near 1, such as a discount of 0.9995, have four: 0.0125, 2.5e-4, 4, off.
+    Those near 1, such as a discount of 0.9995, have four, and whole numbers all: 0.0125, 2.5e-4, 4, 200,000, off.
     """
     if value is None:
         return "off"
@@ -123,6 +123,8 @@ def setting(value: object) -> str:
         return str(value)
     if value and abs(value) < _SMALL:
         return exponent(value, 3)
+    if abs(value) >= 1_000:
+        return f"{value:,.0f}" if abs(value) < 1e9 else exponent(value, 3)
     return f"{value:.4g}" if abs(value) >= 0.1 else f"{value:.3g}"
 
 

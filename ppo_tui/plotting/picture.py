@@ -172,11 +172,17 @@ def write_legend(picture: Picture, glyphs: Glyphs, title: Pieces, entries: Seque
 
 
 def _shorter_and_shorter(entries: list[Entry], titled: bool) -> Iterator[list[Entry]]:
-    """The legend, each time with less in it: the last entries first."""
+    """The legend, each time with less in it.
+
+    The last entries get shorter first; those of curves do so together.
+    """
     yield entries
     for index in reversed(range(len(entries))):
-        while shorter := entries[index].shorter:
-            entries = [*entries[:index], shorter, *entries[index + 1 :]]
+        while entries[index].shorter:
+            alike = range(index + 1) if entries[index].style.startswith("curve-") else (index,)
+            entries = [
+                entry.shorter if place in alike and entry.shorter else entry for place, entry in enumerate(entries)
+            ]
             yield entries
     valued = [entry for entry in entries if entry.value]
     yield [replace(entry, label="") for entry in valued] if titled else [replace(entry, value="") for entry in entries]

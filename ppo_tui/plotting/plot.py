@@ -174,7 +174,7 @@ def _extent(line: Line, x_range: tuple[float, float]) -> tuple[float, float] | N
 
 def _nothing(lines: Sequence[Line], log: bool, without_data: str) -> str:
     """The reason for an empty chart."""
-    if not any(len(line.x) for line in lines if not line.guide):
+    if not any(len(line.x) for line in lines if not line.guide and not line.shadow):
         return without_data
     return "no values above zero here" if log else "no values here"
 

@@ -133,7 +133,7 @@ _SHORT_METRICS = {"rollout/ep_rew_mean": "", "eval/ep_rew_mean": "eval "}
 def describe_distance(distance: StopDistance, *, time_left: bool = True) -> str:
     """Word the distance to the stop rules; empty without any to tell.
 
-    Such as: to 475: 61.2, or 475 held 2/3 · plateau in 120K steps · 1h 20m left.
+    Such as: 475: 61.2 to go, or 475 held 2/3 · plateau in 120K steps · 1h 20m left.
 
     Args:
         time_left: name the time of training left, too.
@@ -143,11 +143,11 @@ def describe_distance(distance: StopDistance, *, time_left: bool = True) -> str:
     if distance.goal is not None:
         goal = f"{distance.goal:.10g}"
         if distance.enough:
-            parts.append(f"{name}to {goal}: {distance.episodes}/{distance.enough} episodes")
+            parts.append(f"{name}{goal}: {distance.episodes}/{distance.enough} episodes")
         elif distance.held:
             parts.append(f"{name}{goal} held {distance.held}/{distance.checks}")
         else:
-            parts.append(f"{name}to {goal}: {formats.number(distance.left)}")
+            parts.append(f"{name}{goal}: {formats.number(distance.left)} to go")
     if distance.plateau is not None:
         parts.append(f"plateau in {formats.count(distance.plateau)} steps")
     if time_left and distance.seconds is not None:

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from ..plotting import formats
 from ..protocol import UpdateInspected
 
+_ROUNDING = 1e-9
+"""Divergence below which the policy has not moved."""
+
 FEW_LEFT = 0.95
 """Share of one action from which on hardly anything is explored."""
 
@@ -83,7 +86,7 @@ def on_divergence(event: UpdateInspected) -> str:
         which = "first" if event.epochs * event.minibatches > 1 else "only"
         return f"KL {formats.number(kl[1])}, {_percent(clipped[1], 1)} clipped, before the {which} step."
     return (
-        f"From the first minibatch to the newest KL went from {formats.number(kl[0])} to {formats.number(kl[1])}, "
+        f"From the first minibatch to the newest KL went from {_of_kl(kl[0])} to {_of_kl(kl[1])}, "
         f"clipped from {_percent(clipped[0], 1)} to {_percent(clipped[1], 1)}."
     )
 
@@ -144,6 +147,11 @@ def action_name(event: UpdateInspected, choice: int, action: int) -> str:
     if choice == 0 and action < len(event.action_names):
         return event.action_names[action]
     return f"{choice}:{action}" if len(event.choices) > 1 else f"action {action}"
+
+
+def _of_kl(value: float) -> str:
+    """A divergence, 0.00 for one of rounding alone."""
+    return formats.number(value if abs(value) >= _ROUNDING else 0.0)
 
 
 def _ends(column: Sequence[float | None]) -> tuple[float, float] | None:

@@ -66,7 +66,7 @@ HEADER_TOPICS = tuple(
 )
 
 
-_DISTANCE = re.compile(r" to \S+: | held \d+/|plateau in ")
+_DISTANCE = re.compile(r" \S+: \S+ (?:to go|episodes)| held \d+/|plateau in ")
 """The stop rules in the head's first line."""
 
 

@@ -379,6 +379,7 @@ def test_labels_are_short_and_round():
     assert axes.labels([0.05, 0.1, 0.15]) == ["0.05", "0.10", "0.15"]
     assert axes.labels([-2e-5, 0.0, 2e-5]) == ["-2e-5", "0", "2e-5"]
     assert axes.labels([1.01e-5, 1.02e-5, 1.03e-5]) == ["1.01e-5", "1.02e-5", "1.03e-5"]
+    assert axes.labels([5.8e-5, 6e-5, 6.2e-5]) == ["5.8e-5", "6.0e-5", "6.2e-5"]
     assert axes.labels([1_000_000.0, 1_000_200.0]) == ["1.0000M", "1.0002M"]
 
 
@@ -389,3 +390,21 @@ def test_logarithmic_ticks_lie_within(values):
     ticks = axes.decade_ticks(np.log10(low), np.log10(high), 5)
     assert all(low * (1 - 1e-9) <= tick <= high * (1 + 1e-9) for tick in ticks)
     assert len(ticks) <= 5
+
+
+def test_curves_of_a_legend_get_shorter_names_together():
+    glyphs, picture = BRAILLE, Picture(40, 3)
+    names = (("policy", "π"), ("value", "V"))
+    entries = [
+        Entry("━", long, "0.123", f"curve-{index}", Entry("━", short, "0.123", f"curve-{index}"))
+        for index, (long, short) in enumerate(names, start=1)
+    ]
+    write_legend(picture, glyphs, [("Loss", "title")], entries)
+    assert picture.text()[0].strip() == "Loss ━ π 0.123    ━ V 0.123"
+
+
+def test_a_curve_behind_a_chart_does_not_count_as_its_data():
+    behind = Line(np.array([100.0, 200.0]), np.ones(2), "reference", shadow=True)
+    own = Line(np.array([]), np.array([]), "curve-1")
+    shown = plot([behind, own], 40, 5, x_range=(0.0, 16.0), without_data="no data yet").picture.text()
+    assert "no data yet" in "".join(shown)

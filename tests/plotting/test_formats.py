@@ -53,9 +53,10 @@ def test_any_number_fits_its_cells(value):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.0012461, "0.00125"), (9.4e-4, "9.4e-4"), (0.9995, "0.9995"), (4, "4"), (None, "off")]
+    ("value", "text"),
+    [(0.0012461, "0.00125"), (9.4e-4, "9.4e-4"), (0.9995, "0.9995"), (4, "4"), (None, "off"), (200_000, "200,000")],
 )
-def test_settings_have_three_digits_and_discounts_four(value, text):
+def test_settings_have_three_digits_discounts_four_and_counts_all(value, text):
     assert formats.setting(value) == text
 
 

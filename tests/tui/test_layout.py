@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ppo_tui.plotting import formats
-from ppo_tui.protocol import UpdateFinished
+from ppo_tui.protocol import Alarm, Level, UpdateFinished
 from ppo_tui.tui.screen_options import Look
 from ppo_tui.tui.screens.dialogs import LeaveDialog
 from ppo_tui.tui.screens.help import HelpScreen
@@ -157,3 +157,31 @@ async def test_in_ascii_keys_are_written_in_words():
         await it.press("question_mark")
         assert "arrows" in it.said("#help-text")
         assert not set("⏎⇧←↑→↓⇞⇟") & set(it.said("#help-text").partition("Signs")[0])
+
+
+async def test_no_word_of_the_head_the_tiles_and_the_editor_is_cut():
+    """Whole facts are left out instead."""
+    async with desk(*recorded(40), size=(60, 16)) as it:
+        for size in ((60, 16), (80, 24), (100, 30), (120, 40)):
+            await it.pilot.resize_terminal(*size)
+            await it.say()
+            rows = it.picture.splitlines()
+            above_charts = rows[: next(number for number, row in enumerate(rows) if "Return" in row)]
+            assert "…" not in "".join(above_charts), size
+        await it.pilot.resize_terminal(80, 24)
+        await it.press("e")
+        assert "annealed" in it.picture
+        assert "…" not in it.picture
+
+
+async def test_lines_of_a_screen_that_has_just_come_wait_for_the_whole_of_it():
+    async with desk(*recorded(40)) as it:
+        await it.say(*(Alarm(level=Level.WARNING, message=f"old {number}") for number in range(20)))
+        panel, painted = it.app.main.query_one(Events), []
+        it.app._display = lambda screen, update: painted.append(update)
+        it.app.screen.refresh()  # as when it comes back
+        it.app.controller.view.apply(Alarm(level=Level.WARNING, message="new"))
+        panel.renew()
+        assert not painted
+        await it.pilot.pause()
+        assert "new" in it.picture

@@ -257,6 +257,8 @@ async def test_a_replay_shows_what_the_record_has(tmp_path):
         await made.press("x")
         view = made.app.controller.view
         assert view.inspections.newest is None
+        assert "Over all updates" in made.picture, "the page that every record has"
+        await made.press("right")
         assert "This record has no look at an update" in made.picture.replace("│", "")
         session.start()
         session.seek_to(session.duration)
@@ -303,3 +305,22 @@ def test_a_record_has_some_of_the_updates_that_were_looked_at(tmp_path):
     log.close()
     assert sum(1 for _ in recorded_events(run)) == MOST_INSPECTIONS + 2, "and no more, however long somebody looks"
     run.release()
+
+
+async def test_layers_and_actions_have_their_whole_names():
+    layers = tuple(LayerReading(name=f"{who}_trunk.layers.0", grad_norm=0.1) for who in ("actor", "critic"))
+    moves = msgspec.structs.replace(EVENT, choices=((0.4, 0.6),), action_names=(), layers=layers)
+    cartpole = msgspec.structs.replace(started(), config={"env": {"id": "CartPole-v1"}})
+    async with desk(cartpole, moves, size=(120, 40)) as made:
+        await made.press("x", "left")
+        assert "critic_trunk.layers.0" in made.picture
+        assert " right " in made.picture
+        assert "taken most is right" in made.picture
+
+
+def test_a_policy_at_rest_has_no_divergence_but_rounding():
+    still = msgspec.structs.replace(EVENT.columns, approx_kl=(1.6e-15, 0.004))
+    said = captions.on_divergence(
+        msgspec.structs.replace(EVENT, columns=msgspec.structs.replace(still, epoch=(1, 1), clip_fraction=(0.0, 0.02)))
+    )
+    assert "from 0.00 to 0.00400" in said

@@ -176,6 +176,10 @@ async def test_a_value_can_be_typed_and_a_wrong_one_says_why():
         assert "at most 1" in it.said("#value-error")
         await it.press("backspace", *"3e-4", "enter")
         assert it.app.controller.editor.drafts == {LR: 3e-4}
+        it.app.controller.editor.drafts[LR] = 0.00012345
+        await it.press("enter", "enter")
+        assert it.app.controller.editor.drafts == {LR: 0.00012345}, "enter alone keeps all digits"
+        it.app.controller.editor.drafts[LR] = 3e-4
         await it.press("enter", "9", "escape")
         assert it.app.controller.editor.drafts == {LR: 3e-4}
         await it.press("a")

@@ -47,6 +47,7 @@ async def test_presets_and_runs_stand_side_by_side(ended_run, size):
         assert "first" in shown
         assert "▁" in shown, "the course of its return"
         assert "enter starts it: ppo-tui --preset" in shown
+        assert "…" not in "".join(row for row in shown.splitlines() if " steps · " in row), "where it was measured"
 
 
 async def test_keys_choose_filter_and_change_the_side(ended_run):

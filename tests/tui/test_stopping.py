@@ -41,13 +41,13 @@ def with_distance(events, distance: StopDistance):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "to 475: 61.2"),
-        ({"value": None}, "to 475: –"),
+        ({}, "475: 61.2 to go"),
+        ({"value": None}, "475: – to go"),
         ({"value": 480.0, "held": 2}, "475 held 2/3"),
-        ({"value": None, "episodes": 34, "enough": 100}, "to 475: 34/100 episodes"),
-        ({"metric": "eval/ep_rew_mean"}, "eval to 475: 61.2"),
-        ({"metric": "env/x", "better": "lower", "value": 500.0}, "env/x to 475: 25.0"),
-        ({"plateau": 120_000, "seconds": 4800.0}, "to 475: 61.2 · plateau in 120K steps · 1h 20m left"),
+        ({"value": None, "episodes": 34, "enough": 100}, "475: 34/100 episodes"),
+        ({"metric": "eval/ep_rew_mean"}, "eval 475: 61.2 to go"),
+        ({"metric": "env/x", "better": "lower", "value": 500.0}, "env/x 475: 25.0 to go"),
+        ({"plateau": 120_000, "seconds": 4800.0}, "475: 61.2 to go · plateau in 120K steps · 1h 20m left"),
         ({"goal": None}, ""),
     ],
 )
@@ -70,7 +70,7 @@ def test_lines_of_a_headless_run_end_with_the_distance_and_the_last_one_names_th
     reason = "stopped by rule: return 475 held for 3 checks (482.00 over 100 episodes)"
     sink.emit(RunFinished(state=RunState.FINISHED, exit_code=0, reason=reason, step=2048, update=2, by="rule"))
     lines = printed.getvalue().splitlines()
-    assert any(line.endswith("to 475: 61.2") for line in lines)
+    assert any(line.endswith("475: 61.2 to go") for line in lines)
     assert lines[-1].endswith(f": {reason}")
 
 
@@ -81,7 +81,7 @@ def test_the_bar_has_the_distance_on_any_terminal(width):
     for event in with_distance([event for event in recorded(2) if not isinstance(event, RunFinished)], FAR):
         sink.emit(event)
     sink.close()
-    assert "to 475: 61.2" in printed.getvalue()
+    assert "475: 61.2 to go" in printed.getvalue()
 
 
 def test_the_view_follows_the_distance_and_the_time_left_ends_with_the_limit():
@@ -116,7 +116,7 @@ def test_a_single_key_changes_no_stop_rule():
 async def test_the_head_shows_the_distance_instead_of_the_next_milestone():
     async with desk(*with_distance(recorded(30), FAR), size=(80, 24)) as it:
         first = it.text(Header).splitlines()[0]
-        assert first.endswith("to 475: 61.2")
+        assert first.endswith("475: 61.2 to go")
         assert of_header(first, 0, len(first) - 2) == Topic("header/stop")
         assert of_header(first, 0, 3) == Topic("header/state")
-        assert value_of(Topic("header/stop"), it.app.controller) == "to 475: 61.2"
+        assert value_of(Topic("header/stop"), it.app.controller) == "475: 61.2 to go"

@@ -72,7 +72,7 @@ class EditScreen(Explains, RunScreen):
 
     def renew(self) -> None:
         super().renew()
-        heading = f"{'setting':<15} {'in force':>9}  {'→ wanted':<10} {'allowed range':<18} unit"
+        heading = f"{'setting':<14} {'in force':>9}  {'→ wanted':<10} {'allowed range':<14} unit"
         self._listing.show(Content(heading), [self._row(key) for key in self.controller.editor.keys])
         self._describe()
 
@@ -87,10 +87,10 @@ class EditScreen(Explains, RunScreen):
         span = "as typed" if live.typed else f"{formats.setting(live.low)} – {formats.setting(live.high)}"
         allowed = f"{span}{off}"
         return Content.assemble(
-            f"{formats.setting_name(key):<15} {formats.setting(self.controller.view.settings[key]):>9}  ",
+            f"{formats.setting_name(key):<14} {formats.setting(self.controller.view.settings[key]):>9}  ",
             (f"{wanted:<10} ", "bold $warning"),
-            (f"{allowed:<18} {live.unit}", "$quiet"),
-            (f" {editor.note(key)}", "$quiet"),
+            (f"{allowed:<14} {live.unit}", "$quiet"),
+            (f" · {note}" if (note := editor.note(key)) else "", "$quiet"),
         )
 
     def _describe(self) -> None:

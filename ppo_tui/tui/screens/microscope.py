@@ -86,6 +86,10 @@ class MicroscopeScreen(RunScreen):
         yield self._grid
         yield KeyLine()
 
+    def on_mount(self) -> None:
+        if self.controller.session.is_record and not self.controller.view.inspections.newest:
+            self._page = len(PANES)  # the last one, over all updates, which every record has
+
     def on_resize(self, event: events.Resize) -> None:
         self._lay_out()
 

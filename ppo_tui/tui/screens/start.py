@@ -36,6 +36,9 @@ REFRESH_SECONDS = 5.0
 _NAME, _TIME = 23, 18
 """Cells for the name of a preset, and for how long it takes."""
 
+_TIME_FROM = _NAME + 14
+"""Width from which on a row says how long its preset takes, which stands below in any case."""
+
 _SENTENCE_FROM = _NAME + _TIME + 20
 """Width from which on a row has the sentence of its preset, which stands below in any case."""
 
@@ -141,7 +144,7 @@ class StartScreen(Screen[None]):
         presets.entitle(_counted("Presets", self._shown_presets, self._presets, wanted))
         runs.entitle(_counted("Runs here", self._shown_runs, self._runs, wanted))
         presets.show(
-            Content(f"{'preset':<{_NAME}}takes"),
+            Content(f"{'preset':<{_NAME}}{'takes' if presets.content_size.width >= _TIME_FROM else ''}"),
             [self._preset_row(each) for each in self._shown_presets],
         )
         if self._read_runs and not self._shown_runs:
@@ -157,8 +160,10 @@ class StartScreen(Screen[None]):
             takes, style = "not installed", "$warning"
         elif not takes and preset.steps:
             takes, style = f"{formats.count(preset.steps)} steps", "$quiet"
-        name = f"{preset.name:<{_NAME}}"
-        if self._sides[0].content_size.width < _SENTENCE_FROM:
+        name, width = f"{preset.name:<{_NAME}}", self._sides[0].content_size.width
+        if width < _TIME_FROM:
+            return Content.styled(name, "" if not preset.install else style)
+        if width < _SENTENCE_FROM:
             return Content.assemble(name, (takes.removesuffix(" here"), style))
         return Content.assemble(name, (f"{takes:<{_TIME}}", style), (one_line(preset.sentence), "$quiet"))
 
@@ -171,7 +176,8 @@ class StartScreen(Screen[None]):
         """A row of a run, and the cells left for its curve."""
         width = self._sides[1].content_size.width - 4
         cells = f" {state:<9}" * (width >= _STATE_FROM) + f" {steps:>6}" * (width >= _STEPS_FROM) + f" {score:>7} "
-        spark = max(0, min(24, (width - len(cells)) // 3))
+        longest = max((len(one_line(run.name)) for run in self._shown_runs), default=0)
+        spark = max(0, min(24, (width - len(cells)) // 3, width - len(cells) - min(longest, 32)))
         room = max(8, min(32, width - len(cells) - spark))
         return f"{name:<{room}.{room}}{cells}", spark
 
@@ -197,6 +203,8 @@ class StartScreen(Screen[None]):
         facts = [preset.env, f"{formats.count(preset.steps)} steps" if preset.steps else ""]
         if takes := duration(preset, self._ordered_courses):
             facts.append(takes if takes.endswith("here") else f"{takes} on {preset.machine}")
+        while len(facts) > 1 and len(" · ".join(filter(None, facts))) > self._details.content_size.width:
+            facts.pop(0)
         if preset.install:
             action = Content.assemble(("not installed: ", "$warning"), (preset.install, "bold"))
         else:

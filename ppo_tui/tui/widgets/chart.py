@@ -27,6 +27,9 @@ _REFERENCE, _THRESHOLD = Pattern.DASH_DOT, Pattern.DASHED
 _BRANCHES = 8
 """Of more abandoned branches the newest are drawn."""
 
+_EDGES = 6
+"""Cells of a frame's lower edge beside a text."""
+
 _GAMES_A_COLUMN = 2
 """Single games drawn in each column of dots: their density is still to be seen."""
 
@@ -144,15 +147,17 @@ class Chart(CurvesWidget):
         """The run beside the threshold, in some words."""
         if not self._is_return:
             return ""
-        standing, parts = self.view.standing, []
+        standing, goal, condition, best = self.view.standing, "", "", ""
         if standing.solved is not None:
-            parts.append(f"★ solved at {formats.count(standing.solved)}")
+            goal = f"★ solved at {formats.count(standing.solved)}"
         elif forecast := self.view.solving:
-            parts.append(f"{describe_forecast(forecast)}, if it goes as before")
+            goal, condition = describe_forecast(forecast), ", if it goes as before"
         if standing.best:
             score, step = standing.best
-            parts.append(f"best {formats.number(score)} at {formats.count(step)}")
-        return " · ".join(parts)
+            best = f"best {formats.number(score)} at {formats.count(step)}"
+        together = (" · ".join(filter(None, parts)) for parts in ((goal + condition, best), (goal, best)))
+        texts = [*together, goal + condition, goal or best]
+        return next((text for text in texts if len(text) <= self.size.width - _EDGES), texts[-1])
 
     def notes(self) -> list[str]:
         notes = super().notes()

@@ -26,7 +26,12 @@ from textual.widget import Widget
 def _require_private_names() -> None:
     """Raise ImportError for a missing private name."""
     of_classes = ((App, "_display"), (Compositor, "layers_visible"), (StylesCache, "set_dirty"))
-    of_instances = ((Screen, "_compositor"), (Widget, "_styles_cache"))
+    of_instances = (
+        (Screen, "_compositor"),
+        (Widget, "_styles_cache"),
+        (Widget, "_repaint_required"),
+        (Widget, "_layout_required"),
+    )
     missing = [name for owner, name in of_classes if not hasattr(owner, name)]
     missing += [name for owner, name in of_instances if name not in owner.__init__.__code__.co_names]
     if missing:
@@ -69,11 +74,13 @@ def paint_directly(widget: Widget, pieces: Sequence[tuple[int, int, Strip]]) -> 
 def is_uncovered(widget: Widget) -> bool:
     """Tell whether all of the widget is visible.
 
-    It is not below a dialog or a notification, nor beyond the screen's end.
+    It is not below a dialog or a notification, nor beyond the screen's end, and its screen stands: of a screen that
+    has just come, single lines would lie over the one before.
     """
-    if widget.screen is not widget.app.screen:
+    screen = widget.screen
+    if screen is not widget.app.screen or screen._repaint_required or screen._layout_required:
         return False
-    region, rows = widget.region, widget.screen._compositor.layers_visible
+    region, rows = widget.region, screen._compositor.layers_visible
     if region.y < 0 or region.bottom > len(rows):
         return False
     for row in range(region.y, region.bottom):

@@ -54,7 +54,7 @@ class GameFacts(Panel):
         numbers = _numbers(frame)
         policy = _choices(clip, frame, width, names) if frame.probabilities else _components(frame, width, names)
         if height < len(numbers) + 2:  # below a small picture: all the numbers in one line
-            line = Content("  ").join(Content.assemble((f"{n} ", "$quiet"), t) for n, t in _essential(frame))
+            line = _joined([Content.assemble((f"{n} ", "$quiet"), t) for n, t in _essential(frame)], width)
             return Content("\n").join([fit(line, width), *policy][: max(1, height)])
         sections = [
             _Section(0, [_number(name, text, width) for name, text in _essential(frame)]),
@@ -83,6 +83,8 @@ class GameFacts(Panel):
             return ["the run has ended"]
         if controller.session.only_watches:
             return ["shown while", "another screen", "watches it"]
+        if controller.view.started is None:
+            return ["starting …"]
         return ["waiting for a", "rollout of", f"env {self._player.env} …"]
 
     def _curve(self, width: int) -> list[Content]:
@@ -155,6 +157,16 @@ def env_names(controller: Controller) -> EnvNames:
     started = controller.view.started
     config = started.config.get("env", {}) if started else {}
     return names_of(str(config.get("id", "")), config.get("kwargs")) if config else NO_NAMES
+
+
+def _joined(parts: list[Content], width: int) -> Content:
+    """The first parts side by side, as many as have room."""
+    line = parts[0]
+    for part in parts[1:]:
+        if line.cell_length + 2 + part.cell_length > width:
+            break
+        line = Content("  ").join([line, part])
+    return line
 
 
 def _essential(frame: GameFrame) -> list[tuple[str, str]]:

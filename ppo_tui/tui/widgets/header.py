@@ -50,6 +50,12 @@ _ENLARGE, _STATUS_KEYS = " · enlarge to 60×16", " · ? q"
 _NAME = 8
 """Cells of the run's name that come before the hint."""
 
+_SPACIOUS = 72
+"""Cells from which on the second half of a line has room for a sentence."""
+
+_LABEL = 14
+"""Cells before the epoch: "update 1,234  "."""
+
 _PHASE_UPDATES = 10
 _PHASE_STYLES = ("$primary", "$warning", "$secondary", "$quiet")
 
@@ -99,15 +105,16 @@ class Header(Panel):
         distance = describe_distance(view.stop, time_left=False) if view.stop and not view.finished else ""
         if distance and width >= _NARROW:
             room = max(_FORECAST, len(distance) + 2)
-            return fit(self._facts(), width - room) + Content.assemble((f"{distance:>{room}}", "$quiet"))
+            return fit(self._facts(width - room), width - room) + Content.assemble((f"{distance:>{room}}", "$quiet"))
         room = _FORECAST + len(_CONDITION) * (width >= _WIDE)
         if not view.standing.expects or view.finished or width < _NARROW:
-            return self._facts()
+            return self._facts(width)
         text = f"return {describe_forecast(view.forecast)}" if view.forecast else ""
         text += _CONDITION if text and width >= _WIDE else ""
-        return fit(self._facts(), width - room) + Content.assemble((f"{text:>{room}}", "$quiet"))
+        return fit(self._facts(width - room), width - room) + Content.assemble((f"{text:>{room}}", "$quiet"))
 
-    def _facts(self) -> Content:
+    def _facts(self, width: int) -> Content:
+        """The run, its state, and the properties with room."""
         view, started = self.controller.view, self.controller.view.started
         request = f" · {self.controller.request}…" if self.controller.request else ""
         status = f" · {self.controller.session.status}" if self.controller.session.status else ""
@@ -121,14 +128,17 @@ class Header(Panel):
         ]
         if started:
             env_id = started.config.get("env", {}).get("id", "")
-            facts = (
+            facts = [
                 env_id,
                 f"{started.num_envs} envs in {started.num_workers} workers",
                 started.device,
                 f"{formats.count(started.parameters)} weights",
                 f"seed {started.seed}",
-            )
-            parts.append((f"   {' · '.join(filter(None, facts))}", "$quiet"))
+            ]
+            room = width - Content.assemble(*parts).cell_length
+            while facts and len(_beside(facts)) > room:
+                facts.pop()
+            parts.append((_beside(facts), "$quiet"))
         return Content.assemble(*parts)
 
     def _progress(self, width: int) -> Content:
@@ -158,15 +168,18 @@ class Header(Panel):
         where = f"{rollout.t}/{rollout.length}" if rollout else formats.NOTHING
         left = Content.assemble(("rollout  ", "$quiet"), f"{where:<15} ")
         half = max(0, width // 2 - 1)
+        room = width - half - 2
         first = _with_bar(left, Content(""), done, half)
-        share, text = 0.0, "after the rollout"
+        share, text = 0.0, "after the rollout" if width >= _SPACIOUS else "to come"
         if learning:
             batches = learning.epochs * learning.minibatches
             share = ((learning.epoch - 1) * learning.minibatches + learning.minibatch) / batches if batches else 0.0
-            text = f"epoch {learning.epoch}/{learning.epochs} batch {learning.minibatch}/{learning.minibatches}"
+            text = f"epoch {learning.epoch}/{learning.epochs}"
+            batch = f" batch {learning.minibatch}/{learning.minibatches}"
+            text += batch if room >= _LABEL + len(text + batch) else ""
         number = learning.update if learning else rollout.update if rollout else view.update
-        label = Content.assemble(("update ", "$quiet"), f"{number:<6,} {text:<19} ")
-        return first + Content("  ") + _with_bar(label, Content(""), share, width - half - 2)
+        label = Content.assemble(("update ", "$quiet"), f"{number:<6,} {text:<{max(0, min(19, room - _LABEL - 1))}} ")
+        return first + Content("  ") + _with_bar(label, Content(""), share, room)
 
     def _first_update(self) -> str:
         """The time until the first losses and charts."""
@@ -199,6 +212,10 @@ class Header(Panel):
             for (sign, _, _), style, begin, end in zip(PHASES, _PHASE_STYLES, [0, *ends], ends, strict=False)
         ]
         return Content.assemble(("time     ", "$quiet"), *parts, "  ", legend)
+
+
+def _beside(facts: list[str]) -> str:
+    return f"   {' · '.join(filter(None, facts))}" if facts else ""
 
 
 def _with_bar(left: Content, right: Content, share: float, width: int) -> Content:

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import ClassVar
 
+import msgspec
 import numpy as np
 from textual.content import Content
 
@@ -19,10 +20,11 @@ from ...protocol import Histogram, RunState, UpdateInspected
 from .. import captions
 from ..controller import Controller
 from ..metrics import CLIPPED, ENTROPY, EXPLAINED, KL, Metric, sparkline
+from .game_facts import env_names
 from .panel import Panel, bar, fit
 
 _STYLES = {"axis": "$quiet", "mark": "$quiet", "reference": "$quiet", "abandoned": "$shadow"}
-_NAME = 22
+_NAME = 24
 """Cells of the name of a layer or an action, at most."""
 
 
@@ -233,7 +235,7 @@ class Layers(Pane):
     def figure(self, event: UpdateInspected, width: int, height: int) -> Content:
         norms = _numbers([layer.grad_norm for layer in event.layers])
         most = float(np.nanmax(norms)) if np.isfinite(norms).any() else 0.0
-        name_width = min(_NAME, width // 3, max((len(layer.name) for layer in event.layers), default=1))
+        name_width = min(_NAME, width // 2, max((len(layer.name) for layer in event.layers), default=1))
         room = max(0, width - name_width - 25)
         rows = []
         for layer, norm in zip(event.layers, norms.tolist(), strict=True):
@@ -256,10 +258,17 @@ class Actions(Pane):
 
     TITLE = "Actions taken, and their course over updates"
 
+    def _named(self, event: UpdateInspected) -> UpdateInspected:
+        """`event`, with the names of classic environments' actions."""
+        names = env_names(self.controller).actions
+        fits = not event.action_names and len(event.choices) == 1 and len(event.choices[0]) == len(names)
+        return msgspec.structs.replace(event, action_names=names) if fits else event
+
     def caption(self, event: UpdateInspected) -> str:
-        return captions.on_actions(event)
+        return captions.on_actions(self._named(event))
 
     def figure(self, event: UpdateInspected, width: int, height: int) -> Content:
+        event = self._named(event)
         course = self.controller.view.inspections.course
         columns = _numbers([number for _, numbers in course for number in numbers]).reshape(len(course), -1)
         if event.means:
@@ -313,7 +322,7 @@ class OverUpdates(Pane):
         ]
         rows = self._room(caption, width, height)
         drawn = lines and _fits(width, rows)
-        figure = _content(plot(lines, width, rows, glyphs=self.glyphs).picture) if drawn else Content("")
+        figure = _content(plot(lines, width, rows, glyphs=self.glyphs, unit="steps").picture) if drawn else Content("")
         return self._below(figure, caption, width, height)
 
 

@@ -56,7 +56,8 @@ class Settings(Panel):
     def draw(self, width: int, height: int) -> Content:
         editor = self.controller.editor
         if not editor.keys:
-            return fit(Content.assemble(("settings ", "$quiet"), "known once the run has started"), width)
+            label = "settings " if height < 3 else ""
+            return fit(Content.assemble((label, "$quiet"), "known once the run has started"), width)
         if height < 3:
             return self._strip(width)
         keys = editor.keys

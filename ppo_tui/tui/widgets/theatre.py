@@ -48,6 +48,9 @@ class TheatreHeader(Panel):
             parts.append(f"returns {returns_text(returns, _RETURNS)}")
         state = f" {one_line(finished.reason)}" if finished else f" {speed_text(theatre)}"
         left = Content(" · ").join([name, *map(Content, parts)])
+        while len(parts) > 1 and left.cell_length > width - len(state):
+            parts.pop()
+            left = Content(" · ").join([name, *map(Content, parts)])
         return fit(left, max(0, width - len(state))) + Content.assemble((state[-width:], "$warning"))
 
 

@@ -53,7 +53,8 @@ class Tile(Panel):
         cells = formats.NUMBER_CELLS if roomy else max(1, min(_CELLS, width - _SIGNS))
         verdict = judge(self.controller.view, self.metric.key)
         between = " " if width > cells + _SIGNS else ""
-        arrow = _TRENDS[trend(values)] if len(values) else " "
+        # Where not all has room, the trend goes first: the sparkline of a larger terminal shows it, too.
+        arrow = _TRENDS[trend(values)] if len(values) and width >= len(newest) + _SIGNS else ""
         value = Content.assemble(
             (f"{newest:<{cells}} ", "bold"),
             sign(verdict) if verdict else " ",
@@ -63,8 +64,12 @@ class Tile(Panel):
         spark = Content.styled(sparkline(bucket_means(values, spark_width)) if spark_width > 3 else "", "$curve-1")
         if bordered:
             return fit(value, width) + Content("\n") + fit(spark, width)
-        label = Content.assemble((self.metric.label, "$quiet"))
-        return fit(label, width) + Content("\n") + fit(value + Content(" ") + spark if spark else value, width)
+        label = self.metric.label if len(self.metric.label) <= width else self.metric.label.replace(" ", "")
+        return (
+            fit(Content.styled(label, "$quiet"), width)
+            + Content("\n")
+            + fit(value + Content(" ") + spark if spark else value, width)
+        )
 
 
 class Tiles(Horizontal):

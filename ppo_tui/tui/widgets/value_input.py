@@ -45,7 +45,8 @@ class ValueInput(Vertical):
         """Begin with the present value of `field`, selected: typing replaces it."""
         self._heading.update(_describe(field))
         self._show_message("")
-        self._entry.value = formats.setting(self._controller.editor.drafted(field.key))
+        value = self._controller.editor.drafted(field.key)
+        self._entry.value = "off" if value is None else str(value)  # with all its digits: enter alone changes nothing
         self.display = True
         self._entry.focus()
         self._entry.action_select_all()
