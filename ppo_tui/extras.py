@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Literal
 
 PACKAGE = "ppo-tui"
 
@@ -21,36 +22,39 @@ def install_command(*extras: str, prefix: Path = Path(sys.prefix), origin: str |
         origin: ``direct_url.json`` of the package (PEP 610); by default the installed one's, if it has one.
     """
     named = f"{PACKAGE}[{','.join(extras)}]"
-    if _is_uv_tool(prefix):
-        return f"uv tool install '{_located(named, origin)}'"
-    if _is_pipx(prefix):
-        return f"pipx runpip {prefix.name} install '{named}'"
-    if _is_uvx(prefix):
-        return f"uvx --from '{_located(named, origin)}' {PACKAGE} …"
-    return f"pip install '{named}'"
+    match _installer(prefix):
+        case "uv tool":
+            return f"uv tool install '{_located(named, origin)}'"
+        case "pipx":
+            return f"pipx runpip {prefix.name} install '{named}'"
+        case "uvx":
+            return f"uvx --from '{_located(named, origin)}' {PACKAGE} …"
+        case "pip":
+            return f"pip install '{named}'"
 
 
 def upgrade_command(*, prefix: Path = Path(sys.prefix)) -> str:
     """The command to bring ppo-tui and its packages up to date."""
-    if _is_uv_tool(prefix):
-        return f"uv tool upgrade {PACKAGE}"
-    if _is_pipx(prefix):
-        return f"pipx upgrade {prefix.name}"
-    if _is_uvx(prefix):
-        return f"uvx {PACKAGE}@latest …"
-    return f"pip install --upgrade {PACKAGE}"
+    match _installer(prefix):
+        case "uv tool":
+            return f"uv tool upgrade {PACKAGE}"
+        case "pipx":
+            return f"pipx upgrade {prefix.name}"
+        case "uvx":
+            return f"uvx {PACKAGE}@latest …"
+        case "pip":
+            return f"pip install --upgrade {PACKAGE}"
 
 
-def _is_uv_tool(prefix: Path) -> bool:
-    return (prefix / "uv-receipt.toml").is_file()
-
-
-def _is_pipx(prefix: Path) -> bool:
-    return (prefix / "pipx_metadata.json").is_file()
-
-
-def _is_uvx(prefix: Path) -> bool:
-    return any(_CACHED.fullmatch(part) for part in prefix.parts)
+def _installer(prefix: Path) -> Literal["uv tool", "pipx", "uvx", "pip"]:
+    """The installer of this environment, known by its traces."""
+    if (prefix / "uv-receipt.toml").is_file():
+        return "uv tool"
+    if (prefix / "pipx_metadata.json").is_file():
+        return "pipx"
+    if any(_CACHED.fullmatch(part) for part in prefix.parts):
+        return "uvx"
+    return "pip"
 
 
 def _located(named: str, origin: str | None) -> str:
