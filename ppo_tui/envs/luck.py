@@ -7,6 +7,7 @@ number of workers, and all can be saved. PyTorch is looked at only where an envi
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import os
 import random
@@ -223,6 +224,18 @@ def spaces_of(env: gymnasium.Env) -> list[Space]:
         if not isinstance(layer, gymnasium.Wrapper):
             return list(found.values())
         layer = layer.env
+
+
+def own_spaces(env: gymnasium.Env) -> gymnasium.Env:
+    """Give `env` copies of the spaces of its class.
+
+    All instances share a class's spaces, and so their generators.
+    """
+    inner = env.unwrapped
+    for name in ("action_space", "observation_space"):
+        if name not in vars(inner) and isinstance(getattr(type(inner), name, None), Space):
+            setattr(inner, name, copy.deepcopy(getattr(inner, name)))
+    return env
 
 
 def space_states(env: gymnasium.Env) -> list[Mapping[str, Any]]:

@@ -53,6 +53,9 @@ _INERT_MODULES = ("pygame",)
 _INERT_ATTRIBUTES = {"_np_random_seed", "_cached_spec", "_saved_kwargs"}
 """What Gymnasium remembers about an environment, without influence on what it does."""
 
+_SPACES = ("action_space", "observation_space")
+"""An instance's copies of its class's spaces are no state of its own."""
+
 _RECENT_SECONDS = 30 * 86400
 """A number this close to the present Unix time is a time of day, which no two runs share."""
 
@@ -188,7 +191,9 @@ class _Walk:
         own = {key: getattr(item, key) for key in _slots(type(item)) if hasattr(item, key)} | getattr(
             item, "__dict__", {}
         )
-        yield from ((key, own[key]) for key in sorted(own, key=str) if key not in _INERT_ATTRIBUTES)
+        for key in sorted(own, key=str):
+            if key not in _INERT_ATTRIBUTES and not (key in _SPACES and hasattr(type(item), key)):
+                yield key, own[key]
 
 
 _TRANSPARENT = (

@@ -25,7 +25,7 @@ from gymnasium.spaces import Discrete
 from gymnasium.wrappers import TimeLimit
 
 from .clean import kept_its_world, only_known_layers, renew_physics, starts_clean
-from .luck import capture_luck, forget_second_normal, set_space_states, space_states
+from .luck import capture_luck, forget_second_normal, own_spaces, set_space_states, space_states
 from .portrait import TooLargeError, opaque_parts, portrait
 from .state import (
     CannotRestoreError,
@@ -142,7 +142,7 @@ class RecordedEpisode(EpisodeReturn):
 
     def __init__(self, make: Callable[[], gymnasium.Env]) -> None:
         made_with = capture_luck()
-        super().__init__(make())
+        super().__init__(own_spaces(make()))
         self._make = make
         self._made_with = made_with
         self._used = False
@@ -360,7 +360,7 @@ class RecordedEpisode(EpisodeReturn):
             self.env.close()
         if made_with is not None:
             restore_luck(made_with)
-        self.env = self._make()
+        self.env = own_spaces(self._make())
         self._made_with, self._used, self._checks_left = made_with or capture_luck(), False, CHECKED_RESETS
         self._outliving = None
         if getattr(self.env.unwrapped, "render_mode", None) != mode:  # while it is recorded

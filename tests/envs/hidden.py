@@ -42,6 +42,22 @@ class DrawsFromGlobals(Short):
         return np.array([np.random.rand() + np.random.randn() + self.world, random.gauss(), self.action_space.sample()])
 
 
+class SharesSpaces(gymnasium.Env):
+    """Draws from spaces of its class, as Gymnasium's own examples declare them."""
+
+    observation_space = Box(0, 1, (1,), np.float64)
+    action_space = Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        self.time += 1
+        return self.observation_space.sample(), float(self.action_space.sample()), self.time == 5, False, {}
+
+
 class Counts(Short):
     """Gets harder with every 7th episode, which the first observations do not show."""
 
@@ -110,5 +126,5 @@ class Mapped(gymnasium.Env):
         return self.look(), 1.0, bool(self.np_random.random() < 0.1), False, {}
 
 
-for kind in (DrawsFromGlobals, Counts, CountsInC, Forgets, Pays, Mapped):
+for kind in (DrawsFromGlobals, Counts, CountsInC, Forgets, Pays, Mapped, SharesSpaces):
     gymnasium.register(f"{kind.__name__}-v0", entry_point=kind)

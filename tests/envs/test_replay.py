@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ppo_tui.envs import replay
+from ppo_tui.envs.luck import seed_spaces
 from ppo_tui.envs.state import CannotRestoreError, restore_env, save_env, unsaved_reason
 from tests.envs.test_state import check_exact, maker, play
 
@@ -22,6 +23,25 @@ def test_a_history_that_is_not_too_long_is_replayed_from_the_making(name: str, b
 )
 def test_physics_do_not_outlive_an_episode(env_id: str, before: int):
     check_exact(maker(env_id), before=before, after=120 if env_id != "CarRacing-v3" else 20)
+
+
+def test_environments_of_one_class_do_not_share_the_generators_of_its_spaces():
+    """Each is seeded and reset in its turn, as a worker does, and comes back in another process's order."""
+    make = maker(f"{HIDDEN}SharesSpaces-v0")
+    first, second = make(), make()
+    for seed, env in enumerate((first, second)):
+        seed_spaces(env, seed)
+        env.reset(seed=seed)
+    play(first, [0, 1] * 4)
+    saved = save_env(first)
+    play(second, [1] * 3)
+    told = play(first, [0, 1] * 6)
+    other, again = make(), make()
+    seed_spaces(other, 5)
+    other.reset(seed=5)
+    restore_env(again, saved)
+    play(other, [0] * 4)
+    assert play(again, [0, 1] * 6) == told
 
 
 @pytest.fixture
