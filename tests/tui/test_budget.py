@@ -115,6 +115,15 @@ async def test_nothing_is_written_or_painted_without_news_but_the_time(monkeypat
         assert not counts
 
 
+async def test_nothing_is_painted_below_a_page_that_covers_it(monkeypatch):
+    async with desk() as it:
+        await it.press("question_mark")
+        painted = []
+        monkeypatch.setattr(it.app, "_display", lambda screen, update: painted.append(update) if update else None)
+        await play(it, as_it_goes(5), 5)
+        assert not painted
+
+
 async def test_panels_are_drawn_only_if_what_they_show_has_changed(monkeypatch):
     drawn: Counter = Counter()
     async with desk(*recorded(40), fps=15.0) as it:
