@@ -32,7 +32,7 @@ class Terminal:
 
     Args:
         folder: its working directory.
-        environment: its variables; by default those of this process.
+        environment: its variables; by default those of this process. Modules are kept compiled, as for any user.
 
     Attributes:
         bytes_written: by the program so far.
@@ -48,7 +48,7 @@ class Terminal:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", self.LINES, self.COLUMNS, 0, 0))
         variables = {**(os.environ if environment is None else environment)}
         variables |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        for name in ("COLUMNS", "LINES", "NO_COLOR", "CI"):
+        for name in ("COLUMNS", "LINES", "NO_COLOR", "CI", "PYTHONDONTWRITEBYTECODE"):
             variables.pop(name, None)
         self.bytes_written = 0
         self._tail = b""

@@ -6,6 +6,7 @@ import itertools
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -64,11 +65,11 @@ class Picture:
 
         A character that is not exactly one cell wide becomes a question mark.
         """
-        text = "".join(char if _is_one_cell(char) else "?" for char in text)
+        text = _in_single_cells(text)
         text = text[max(0, -column) : max(0, self.width - column)]
         column = max(0, column)
         if text and 0 <= row < self.height:
-            self.chars[row, column : column + len(text)] = [ord(char) for char in text]
+            self.chars[row, column : column + len(text)] = np.frombuffer(text.encode("utf-32-le"), "<u4")
             self.styles[row, column : column + len(text)] = _NUMBERS[style]
         return column + len(text)
 
@@ -220,6 +221,11 @@ def _write(picture: Picture, row: int, pieces: Pieces, glyphs: Glyphs) -> None:
 
 def _width(pieces: Pieces, glyphs: Glyphs) -> int:
     return sum(len(glyphs.plain(text)) for text, _ in pieces)
+
+
+@lru_cache(maxsize=4096)
+def _in_single_cells(text: str) -> str:
+    return "".join(char if _is_one_cell(char) else "?" for char in text)
 
 
 def _is_one_cell(char: str) -> bool:

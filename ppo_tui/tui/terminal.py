@@ -23,20 +23,16 @@ from .app import PpoTuiApp
 from .clip_player import default_fps
 from .controller import Messages
 from .driver import LastingDriver
+from .garbage import collect_garbage
 from .log_entries import Kind
 from .pixels import Answer, ask, reason_against
-from .private_textual import Failure, forget_closed_widgets
+from .private_textual import Failure
 from .screen_options import ScreenOptions
 from .session import Session, WatchSession
 from .session.idle import StartSession
 from .session_app import STOP_SECONDS, Departure
 
 _log = logging.getLogger(__name__)
-
-GARBAGE_SECONDS = 10.0
-"""Between two collections of all garbage."""
-
-_NEVER = 1_000_000_000
 
 _ENDS = (signal.SIGTERM, signal.SIGINT)
 
@@ -194,7 +190,7 @@ async def _run(app: PpoTuiApp) -> None:
     for number in _ENDS:
         signal.signal(number, on_end)
     signal.signal(signal.SIGHUP, on_hang_up)  # a terminal that closes may hang up several times
-    collector = asyncio.create_task(_collect_garbage())
+    collector = asyncio.create_task(collect_garbage())
     try:
         with sighup_when_terminal_closes():
             await app.run_async()
@@ -216,26 +212,6 @@ def _log_finalizer(failed: sys.UnraisableHookArgs) -> None:
     """
     if _log.hasHandlers():
         _log.warning("%s: %r", failed.err_msg or "an error of the screen", failed.exc_value)
-
-
-async def _collect_garbage() -> None:
-    """Collect garbage on a timer, never during the answer to a key.
-
-    The objects of start-up, above all the modules of torch and Textual, stay for good: to go through them takes 100 ms.
-    """
-    thresholds = gc.get_threshold()
-    gc.set_threshold(*thresholds[:2], _NEVER)
-    try:
-        await asyncio.sleep(GARBAGE_SECONDS)
-        gc.collect()
-        gc.freeze()
-        while True:
-            await asyncio.sleep(GARBAGE_SECONDS)
-            forget_closed_widgets()
-            gc.collect()
-    finally:
-        gc.unfreeze()
-        gc.set_threshold(*thresholds)
 
 
 @contextlib.contextmanager

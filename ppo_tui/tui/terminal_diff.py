@@ -11,12 +11,15 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from rich.cells import cell_len
 
 _TOKEN = re.compile(r"\x1b\[(\d+);(\d+)H|\x1b\[([\d;]*)m|(\x1b\[\?[\d;]+[hl])|([^\x00-\x1f\x7f-\x9f]+)|(\n)", re.DOTALL)
 """A move, a style, a mode, text, a line feed; nothing else is understood."""
+
+_MOVE, _STYLE, _MODE, _TEXT, _FEED = 2, 3, 4, 5, 6
+"""The last group of each of them."""
 
 _MODES_OF_CELLS = ("\x1b[?47", "\x1b[?1047", "\x1b[?1049")
 """Modes that change the visible cells: the alternate screen."""
@@ -50,17 +53,6 @@ PLAIN = Style()
 
 _SEEN_ON_BLANK = frozenset("479")
 """Underlined, reversed, struck through."""
-
-
-class Token(NamedTuple):
-    """A piece of output: a move, style, mode, text or line feed.
-
-    `at` is the cell of a move.
-    """
-
-    kind: Literal["move", "style", "mode", "text", "feed"]
-    text: str = ""
-    at: tuple[int, int] | None = None
 
 
 class NotUnderstoodError(ValueError):
@@ -133,17 +125,26 @@ class TerminalDiff:
         if self._style is None:
             out.append("\x1b[0m")
             self._style = PLAIN
-        for token in _tokens(data):
-            if token.kind == "move":
-                at = token.at
-            elif token.kind == "style":
-                style = _changed(style, token.text)
-            elif token.kind == "mode":
-                out.append(token.text)
-            elif token.kind == "feed":
+        position = 0
+        for match in _TOKEN.finditer(data):
+            if match.start() != position:
+                break
+            position = match.end()
+            kind = match.lastindex
+            if kind == _TEXT:
+                at = self._write(out, match[_TEXT], at, style)
+            elif kind == _STYLE:
+                style = _changed(style, match[_STYLE])
+            elif kind == _MOVE:
+                at = int(match[1]), int(match[2])
+            elif kind == _FEED:
                 at = (at[0] + 1, at[1]) if at else None
+            elif match[_MODE].startswith(_MODES_OF_CELLS):
+                raise NotUnderstoodError(match[_MODE])
             else:
-                at = self._write(out, token.text, at, style)
+                out.append(match[_MODE])
+        if position < len(data):
+            raise NotUnderstoodError(repr(data[position : position + 20]))
         if style != self._style:
             out.append(_transition(self._style, style))
             self._style = style
@@ -186,28 +187,6 @@ class TerminalDiff:
             out.append(_transition(self._style, style))
             self._style = style
         out.append(text)
-
-
-def _tokens(data: str) -> Iterator[Token]:
-    position = 0
-    while position < len(data):
-        match = _TOKEN.match(data, position)
-        if match is None:
-            raise NotUnderstoodError(repr(data[position : position + 20]))
-        position = match.end()
-        row, column, style, mode, text, _ = match.groups()
-        if row is not None:
-            yield Token("move", at=(int(row), int(column)))
-        elif style is not None:
-            yield Token("style", style)
-        elif mode is not None:
-            if mode.startswith(_MODES_OF_CELLS):
-                raise NotUnderstoodError(mode)
-            yield Token("mode", mode)
-        elif text is not None:
-            yield Token("text", text)
-        else:
-            yield Token("feed")
 
 
 @lru_cache(maxsize=4096)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from ..plotting import formats
 from .view import RunView
 
 UNKNOWN = "not known yet"
+
+_ABSENCES: WeakKeyDictionary[RunView, tuple[int, dict[str, str]]] = WeakKeyDictionary()
+"""Reasons by key, for the settings of that time: they are asked for several times a second."""
 
 _SIGNS = {Grade.OK: "✓", Grade.HIGH: "▲", Grade.LOW: "▼"}
 
@@ -57,7 +61,13 @@ def judge(view: RunView, key: str) -> Verdict | None:
 
 def missing(view: RunView, key: str) -> str:
     """The reason for the absence of a metric or setting, or nothing."""
-    return absence(key, FactsOfView(view))
+    settled, known = _ABSENCES.get(view, (-1, {}))
+    if settled != view.settled:
+        known: dict[str, str] = {}
+        _ABSENCES[view] = view.settled, known
+    if key not in known:
+        known[key] = absence(key, FactsOfView(view))
+    return known[key]
 
 
 def reading(view: RunView, key: str) -> str:

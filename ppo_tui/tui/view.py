@@ -65,6 +65,8 @@ _WINDOW = 100
 
 _LOG_LENGTH = 1_000
 
+_SETTLING = (HistoryRestarted, RunStarted, UpdateFinished, SettingChanged, Rewound)
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -94,6 +96,7 @@ class RunView:
         history: the edits of the present branch, to undo and redo.
         checkpoints: oldest first; one saved to the same path replaces the one before.
         starting: what a run does that does not train yet; None for any other.
+        settled: grows with every event that changes a setting or ends an update.
         version: grows with every event; nothing has changed for a screen while it stays.
         logged: grows with every line of the log.
     """
@@ -126,7 +129,7 @@ class RunView:
         self.last_returns: defaultdict[int, deque[float]] = defaultdict(lambda: deque(maxlen=LAST_RETURNS))
         self.checkpoints: list[Checkpoint] = []
         self.log: deque[LogEntry] = deque(maxlen=_LOG_LENGTH)
-        self.version = self.logged = 0
+        self.version = self.logged = self.settled = 0
         self._stated_at = 0.0  # the time of the newest change of the state
         self._learning_since: float | None = None
         self._window: deque[EpisodeFinished] = deque(maxlen=_WINDOW)
@@ -136,6 +139,7 @@ class RunView:
     def apply(self, event: Event) -> None:
         """Fold in one event. Unknown types are ignored."""
         self.version += 1
+        self.settled += isinstance(event, _SETTLING)
         self.elapsed = max(self.elapsed, event.elapsed)
         self.standing.apply(event)
         self._on(event)
@@ -255,9 +259,9 @@ class RunView:
 
     @_on.register
     def _(self, event: HistoryRestarted) -> None:
-        version, logged = self.version, self.logged
+        version, logged, settled = self.version, self.logged, self.settled
         self.__init__()
-        self.version, self.logged = version, logged + 1
+        self.version, self.logged, self.settled = version, logged + 1, settled
 
     @_on.register
     def _(self, event: RunStarted) -> None:

@@ -6,14 +6,18 @@ It is the same on every machine.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from textual.content import Content
 
 from ppo_tui.protocol import Event, RolloutProgress, UpdateFinished, UpdateProgress
 from ppo_tui.tui.terminal_diff import TerminalDiff
 from ppo_tui.tui.widgets.curves import CurvesWidget
+from ppo_tui.tui.widgets.game import Game
+from ppo_tui.tui.widgets.panel import Panel
+from tests.tui.clips import clip
 from tests.tui.desk import Desk, desk
 from tests.tui.fake import BATCH, ROLLOUT, SECONDS_PER_UPDATE, recorded
 
@@ -109,3 +113,42 @@ async def test_nothing_is_written_or_painted_without_news_but_the_time(monkeypat
             await play(it, iter(()), 10)
         assert counts.pop("bytes") < 100 * 10
         assert not counts
+
+
+async def test_nothing_is_painted_below_a_page_that_covers_it(monkeypatch):
+    async with desk() as it:
+        await it.press("question_mark")
+        painted = []
+        monkeypatch.setattr(it.app, "_display", lambda screen, update: painted.append(update) if update else None)
+        await play(it, as_it_goes(5), 5)
+        assert not painted
+
+
+async def test_panels_are_drawn_only_if_what_they_show_has_changed(monkeypatch):
+    drawn: Counter = Counter()
+    async with desk(*recorded(40), fps=15.0) as it:
+        await it.say(clip(30))
+        game = it.app.main.query_one(Game)
+        it.app.controller.clip_player.advance()
+        it.app.controller.clip_player.held = True
+        game.renew()
+        await it.pass_time(POLL_SECONDS)
+        for panel in it.app.main.query(Panel):
+            monkeypatch.setattr(panel, "lines", _counted(panel, drawn))
+        view = it.app.controller.view
+        for t in range(1, 20):
+            step = view.step + t
+            await it.say(
+                RolloutProgress(step=step, update=view.update + 1, t=t, length=ROLLOUT, fps=631.0, elapsed=it.now)
+            )
+        assert set(drawn) == {"header"}
+
+
+def _counted(panel: Panel, drawn: Counter) -> Callable[[int, int], list[Content]]:
+    lines = panel.lines
+
+    def counted(width: int, height: int) -> list[Content]:
+        drawn[panel.id] += 1
+        return lines(width, height)
+
+    return counted

@@ -73,6 +73,16 @@ async def test_a_theme_chosen_meanwhile_colours_what_reads_the_same():
         assert light != dark
 
 
+async def test_a_page_opened_before_has_the_colours_of_a_theme_chosen_since():
+    async with desk() as it:
+        await it.press("question_mark")
+        dark = it.app.screen.styles.background
+        await it.press("q")
+        it.app.theme = "ppo-light"
+        await it.press("question_mark")
+        assert it.app.screen.styles.background != dark
+
+
 async def test_the_mouse_selects_over_lines_of_a_panel():
     async with desk(*recorded(40)) as it:
         await it.say(*alarms(2, "number"))

@@ -162,15 +162,14 @@ def test_news_of_another_size_may_come_from_another_thread_in_the_middle_of_an_u
     difference = TerminalDiff()
     data = "\x1b[1;1H\x1b[1mrollout\x1b[0m\x1b[1;1H"
     difference.reduce(data)
-    tokens = terminal_diff._tokens
+    measure = terminal_diff.cell_len
 
-    def interrupted(text: str):
-        for token in tokens(text):
-            difference.forget()
-            yield token
+    def interrupted(text: str) -> int:
+        difference.forget()
+        return measure(text)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(terminal_diff, "_tokens", interrupted)
+        patch.setattr(terminal_diff, "cell_len", interrupted)
         assert "progress" in difference.reduce(data.replace("rollout", "progress"))
     assert difference.reduce(SYNC_START) == ""
     assert "progress" in difference.reduce(data.replace("rollout", "progress"))

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import numpy as np
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -141,7 +142,7 @@ class ChartScreen(Explains, ChartActions, RunScreen):
         yield self._readings
         yield KeyLine()
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
         self.renew_charts()
 
     def on_screen_suspend(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -138,6 +139,6 @@ class TextScreen(Dialog[None]):
         if self._at_end:
             self.call_after_refresh(self._box.scroll_end, animate=False)
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
         if not self._at_end:
             self._box.scroll_home(animate=False)

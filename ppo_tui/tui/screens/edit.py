@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.content import Content
@@ -52,7 +53,7 @@ class EditScreen(Explains, RunScreen):
     def on_mount(self) -> None:
         self._preview.entitle("Draft")
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
         self._listing.cursor = self.controller.editor.position
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

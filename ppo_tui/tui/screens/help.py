@@ -66,7 +66,7 @@ class HelpScreen(Dialog[None]):
     def on_mount(self) -> None:
         self._scroll.focus()
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
         if not self._filter.value:
             self._scroll.scroll_home(animate=False)
         self.call_after_refresh(self._renew)

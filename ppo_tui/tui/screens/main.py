@@ -145,13 +145,35 @@ class MainScreen(Explains, ChartActions, Screen[None]):
             self._show_end(finished.state)
         elif self._banner.display and not finished:
             self._hide_end()
-        for panel in (self._header, self._status, self._alarm, self._banner, self._tiles, *self._text_panels.values()):
-            panel.renew()
+        if not self._is_hidden:
+            for panel in (
+                self._header,
+                self._status,
+                self._alarm,
+                self._banner,
+                self._tiles,
+                *self._text_panels.values(),
+            ):
+                panel.renew()
         now = self._clock()
         if finished or now - self._charts_at >= CHART_SECONDS:
             self._charts_at = now
-            # One chart over the whole screen is painted in place of the grid below it.
-            (self.app.screen if isinstance(self.app.screen, ChartScreen) else self).renew_charts()
+            if isinstance(self.app.screen, ChartScreen):  # over the whole screen
+                self.app.screen.renew_charts()
+            elif not self._is_hidden:
+                self.renew_charts()
+
+    @property
+    def _is_hidden(self) -> bool:
+        """Whether a page without any transparency lies above it."""
+        stack = self.app.screen_stack
+        above = stack[stack.index(self) + 1 :] if self in stack else []
+        return any(screen.styles.background.a == 1 for screen in above)
+
+    def on_screen_resume(self) -> None:
+        """Catch up with the run after having been hidden."""
+        self._charts_at = float("-inf")
+        self.renew()
 
     @property
     def _text_panels(self) -> dict[str, Panel]:
@@ -175,8 +197,9 @@ class MainScreen(Explains, ChartActions, Screen[None]):
 
     def renew_clock(self) -> None:
         """Bring the running times up to date."""
-        self._header.renew()
-        self._status.renew()
+        if not self._is_hidden:
+            self._header.renew()
+            self._status.renew()
 
     # ── Keys ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Generic, TypeVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.content import Content
@@ -36,7 +37,7 @@ class RunScreen(Page[None]):
         """Disable keys while a line is typed."""
         return not isinstance(self.focused, Input)
 
-    def on_screen_resume(self) -> None:  # Textual calls it after a subclass's own
+    def on_screen_resume(self, event: events.ScreenResume) -> None:  # Textual calls it after a subclass's own
         self.call_after_refresh(self.renew)
 
     def renew(self) -> None:

@@ -94,7 +94,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
     def on_mount(self) -> None:
         self._reading = self.set_interval(REFRESH_SECONDS, self._read)
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
         self._read()
         if self._reading:
             self._reading.resume()

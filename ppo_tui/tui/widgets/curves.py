@@ -23,7 +23,7 @@ from ...plotting.plot import Line, Plotted, height_at, plot
 from ...plotting.series import FloatArray
 from ..chart_view import ChartView, Extent
 from ..metrics import SMOOTHINGS
-from .painting import filtered, repaint
+from .painting import Filters, repaint
 from .plain import Plain
 
 
@@ -100,6 +100,7 @@ class CurvesWidget(Plain, Widget):
         self._plotted: Plotted | None = None
         self._front: list[Line] = []  # the curves of the newest picture, without their shadows
         self._cell_styles: dict[str, Style] | None = None
+        self._filters: Filters | None = None
 
     # ── For subclasses ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -229,8 +230,10 @@ class CurvesWidget(Plain, Widget):
         if before is None or (before.width, before.height) != self.size:
             self.refresh()
         elif spans := self._picture.changes(before):
+            if self._filters is None:
+                self._filters = Filters(self)
             strips = ((row, column, self.render_line(row).crop(column, column + width)) for row, column, width in spans)
-            repaint(self, [(row, column, filtered(self, strip)) for row, column, strip in strips])
+            repaint(self, [(row, column, self._filters.apply(strip)) for row, column, strip in strips])
 
     def render_line(self, y: int) -> Strip:
         width, height = self.size
@@ -243,7 +246,7 @@ class CurvesWidget(Plain, Widget):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._cell_styles = None
+        self._cell_styles = self._filters = None
 
     def _styles_by_name(self) -> dict[str, Style]:
         if self._cell_styles is None:

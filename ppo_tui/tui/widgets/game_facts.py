@@ -45,17 +45,27 @@ class GameFacts(Panel):
         super().__init__(controller, id=id)
         self._player = player
 
+    def drawn_from(self) -> object:
+        player, view = self._player, self.controller.view
+        if player.clip is None or player.frame is None:
+            return None
+        games = tuple(view.last_returns.get(player.env, ()))
+        return player.frame, player.clip.gaze, player.clip.action_names, games, view.started
+
     def draw(self, width: int, height: int) -> Content:
+        return Content("\n").join(self.lines(width, height))
+
+    def lines(self, width: int, height: int) -> list[Content]:
         clip, frame = self._player.clip, self._player.frame
         if clip is None or frame is None:
             waiting = [fit(Content.styled(line, "$quiet"), width) for line in self._waiting()]
-            return Content("\n").join([*waiting, *self._games(width, height)][:height])
+            return [*waiting, *self._games(width, height)][:height]
         names = env_names(self.controller)
         numbers = _numbers(frame)
         policy = _choices(clip, frame, width, names) if frame.probabilities else _components(frame, width, names)
         if height < len(numbers) + 2:  # below a small picture: all the numbers in one line
             line = _joined([Content.assemble((f"{n} ", "$quiet"), t) for n, t in _essential(frame)], width)
-            return Content("\n").join([fit(line, width), *policy][: max(1, height)])
+            return [fit(line, width), *policy][: max(1, height)]
         sections = [
             _Section(0, [_number(name, text, width) for name, text in _essential(frame)]),
             _Section(3, [_number(name, text, width) for name, text in numbers if name in ("advantage", "steps")]),
@@ -72,7 +82,7 @@ class GameFacts(Panel):
                 kept.add(number)
                 left -= len(lines)
         shown = [line for number, section in enumerate(sections) if number in kept for line in section.lines]
-        return Content("\n").join(shown[:height])
+        return shown[:height]
 
     def _waiting(self) -> list[str]:
         controller = self.controller

@@ -16,7 +16,7 @@ from textual.widget import Widget
 from ..clip_player import ClipPlayer
 from ..pixels import Graphics
 from .game_pixels import PixelPicture
-from .painting import filtered, is_uncovered, repaint
+from .painting import Filters, is_uncovered, repaint
 from .plain import Plain
 
 if TYPE_CHECKING:
@@ -183,7 +183,8 @@ class GamePicture(Plain, Widget):
         self._shrinker: Shrinker | None = None
         self._pixels = np.zeros((0, 0, 3), dtype=np.uint8)
         self._cells = np.zeros((0, 0), dtype=np.uint64)
-        self._strips: list[Strip] = []
+        self._strips: dict[int, Strip] = {}  # those of whole lines, once they were asked for
+        self._filters: Filters | None = None
         self._in_half_blocks = True
         self._pixel_picture: PixelPicture | None = None
         self._restoring = False
@@ -246,10 +247,10 @@ class GamePicture(Plain, Widget):
         if not pixels.fits(area, self.app.size.height) or not (in_cells or is_uncovered(self)):
             if pixels.covers:  # whatever covers a part of it: no half of a picture stays
                 pixels.forget()
-                self._strips = []
                 self.refresh()
             return False
-        self._cells, self._strips = cells, []
+        self._cells = cells
+        self._strips.clear()
         frame = np.broadcast_to(picture, (*picture.shape[:2], 3))
         gaze = self._player.gaze_map
         pixels.draw(np.ascontiguousarray(frame if gaze is None else tinted(frame, gaze)), area)
@@ -275,20 +276,20 @@ class GamePicture(Plain, Widget):
     def _show(self, cells: np.ndarray, half_blocks: bool) -> None:
         if (cells.shape, half_blocks) != (self._cells.shape, self._in_half_blocks):
             self._cells, self._in_half_blocks = cells, half_blocks
-            self._strips = []
+            self._strips.clear()
             self.refresh()
             return
         spans = changed_spans(self._cells, cells)
         self._cells = cells
         if not spans:
             return
+        for line, _, _ in spans:
+            self._strips.pop(line, None)
         left, top = self._offset()
-        if not self._strips or min(left, top) < 0:
+        if min(left, top) < 0:
             self.refresh()
             return
-        for line in {line for line, _, _ in spans}:
-            self._strips[line] = self._strip(line)
-        repaint(self, [(top + line, left + at, self._strips[line].crop(at, end)) for line, at, end in spans])
+        repaint(self, [(top + line, left + at, self._strip(line, at, end)) for line, at, end in spans])
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """The present lines, from no cache.
@@ -307,17 +308,18 @@ class GamePicture(Plain, Widget):
         if not 0 <= y - top < lines or left < 0:
             return Strip.blank(width, self.rich_style)
         placeholders = self._placeholders
-        if placeholders is None and not self._strips:
-            self._strips = [self._strip(line) for line in range(lines)]
-        strip = placeholders.strip(y - top, columns) if placeholders else self._strips[y - top]
+        if placeholders:
+            strip = placeholders.strip(y - top, columns)
+        elif (strip := self._strips.get(y - top)) is None:
+            strip = self._strips[y - top] = self._strip(y - top, 0, columns)
         blank = self.rich_style
         margins = Segment(" " * left, blank), Segment(" " * (width - left - columns), blank)
         return Strip([margins[0], *strip, margins[1]], width)
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._shrinker = None
-        self._strips = []
+        self._shrinker = self._filters = None
+        self._strips.clear()
 
     def on_resize(self) -> None:
         self.renew()
@@ -328,15 +330,18 @@ class GamePicture(Plain, Widget):
         lines, columns = self._cells.shape
         return (width - columns) // 2, (height - lines) // 2
 
-    def _strip(self, line: int) -> Strip:
-        cells = self._cells[line]
+    def _strip(self, line: int, first: int, end: int) -> Strip:
+        """The cells of a line from column `first` to `end` − 1."""
+        cells = self._cells[line, first:end]
         if not self._in_half_blocks:
             segments = [Segment("".join(RAMP[int(cell)] for cell in cells), self.rich_style)]
         else:
             starts = np.flatnonzero(np.append(True, cells[1:] != cells[:-1])).tolist()
             ends = [*starts[1:], len(cells)]
             segments = [_half_blocks(int(cells[start]), end - start) for start, end in zip(starts, ends, strict=True)]
-        return filtered(self, Strip(segments, len(cells)))
+        if self._filters is None:
+            self._filters = Filters(self)
+        return self._filters.apply(Strip(segments, len(cells)))
 
 
 @lru_cache(maxsize=16_384)

@@ -93,8 +93,11 @@ class Header(Panel):
         return of_header(lines[min(y, len(lines) - 1)].plain, y, x)
 
     def draw(self, width: int, height: int) -> Content:
+        return Content("\n").join(self.lines(width, height))
+
+    def lines(self, width: int, height: int) -> list[Content]:
         lines = [self._identity(width), self._progress(width), self._update(width), self._phases(width)]
-        return Content("\n").join(fit(line, width) for line in lines[: max(1, height)])
+        return [fit(line, width) for line in lines[: max(1, height)]]
 
     def _identity(self, width: int) -> Content:
         """The run and its state; stop rules or milestone on the right.

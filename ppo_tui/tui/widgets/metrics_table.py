@@ -35,9 +35,17 @@ class MetricsTable(Panel):
         self.renew()
 
     def renew(self) -> None:
+        if self.content_size.area:
+            self._count()
+        super().renew()
+
+    def _count(self) -> None:
         shown, everything = len(self._names(self.filter)), len(self._names(""))
         self.entitle(f"5 Metrics · {shown} of {everything}" if self.filter else "5 Metrics")
-        super().renew()
+
+    def drawn_from(self) -> object:
+        view = self.controller.view
+        return sum(series.version for series in view.series.values()), view.settled, self.filter, self._chosen
 
     def move(self, across: int, down: int) -> None:
         names = self._names(self.filter)

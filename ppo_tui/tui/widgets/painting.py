@@ -31,11 +31,17 @@ def repaint(widget: Widget, pieces: Sequence[tuple[int, int, Strip]]) -> None:
         widget.refresh(*(Region(column, line, strip.cell_length, 1) for line, column, strip in pieces))
 
 
-def filtered(widget: Widget, strip: Strip) -> Strip:
-    """Convert a strip for this terminal.
+class Filters:
+    """The filters of a widget's lines, in its present style.
 
     Without colour, or in plain characters, where the user wants that.
     """
-    for line_filter in widget.get_line_filters():
-        strip = strip.apply_filter(line_filter, widget.background_colors[1])
-    return strip
+
+    def __init__(self, widget: Widget) -> None:
+        self._filters = widget.get_line_filters()
+        self._background = widget.background_colors[1]
+
+    def apply(self, strip: Strip) -> Strip:
+        for line_filter in self._filters:
+            strip = strip.apply_filter(line_filter, self._background)
+        return strip

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from textual.content import Content
+from textual.geometry import Size
 from textual.strip import Strip
+from textual.style import Style
 from textual.visual import Visual
 from textual.widget import Widget
 
 from ..controller import Controller
 from ..topics import Topic
-from .painting import filtered, repaint
+from .line_strips import LineStrips
+from .painting import Filters, repaint
 from .plain import Plain
+
+_BLANK = Content("")
+
+_Look = tuple[Size, Style, str]
 
 FAR = 1_000_000
 """Rows that lie beyond the end of every list."""
@@ -26,8 +34,10 @@ class Panel(Plain, Widget):
         self.controller = controller
         self._shown: list[Content] = []
         self._strips: dict[int, Strip] = {}
-        self._look: tuple[object, ...] = ()
+        self._look: _Look | tuple[()] = ()
         self._drawn_from: object = None
+        self._line_strips: LineStrips | None = None  # in the present look, and the filters likewise
+        self._filters: Filters | None = None
 
     def draw(self, width: int, height: int) -> Content:
         """The text for `width` × `height` cells; blank by default."""
@@ -64,22 +74,26 @@ class Panel(Plain, Widget):
         """Answer home and end, likewise."""
         self.move(0, direction * FAR)
 
+    def lines(self, width: int, height: int) -> list[Content]:
+        """The lines of `draw`; some panels have them apart."""
+        return self.draw(width, height).split("\n")
+
     def renew(self) -> None:
         """Repaint the changed lines, if visible."""
-        if not self.content_size.area:
+        look = self._present_look()
+        size = look[0]
+        if not size.area:
             self._look = ()  # what it shows next is drawn anew, as the text may have changed while it was hidden
             return
-        if (
-            self._drawn_from is not None
-            and self._drawn_from == self.drawn_from()
-            and self._look == self._present_look()
-        ):
+        if self._drawn_from is not None and self._look == look and self._drawn_from == self.drawn_from():
             return
-        changed = self._draw_anew()
+        changed = self._draw_anew(look)
         if changed is None or (changed and self.text_selection is not None):
             self.refresh()
         elif changed:
-            repaint(self, [(y, 0, filtered(self, self.render_line(y))) for y in changed])
+            if self._filters is None:
+                self._filters = Filters(self)
+            repaint(self, [(y, 0, self._filters.apply(self._line(y, size.width))) for y in changed if y < size.height])
 
     def render_line(self, y: int) -> Strip:
         """A line of the content.
@@ -88,31 +102,40 @@ class Panel(Plain, Widget):
         """
         if self.text_selection is not None:  # which reaches over lines
             return super().render_line(y)
-        if self._look != self._present_look():
-            self._draw_anew()
-        if y >= len(self._shown) or not self.content_size.width:
-            return Strip.blank(self.content_size.width, self.visual_style.rich_style)
+        look = self._present_look()
+        if self._look != look:
+            self._draw_anew(look)
+        return self._line(y, look[0].width).apply_offsets(0, y)
+
+    def _line(self, y: int, width: int) -> Strip:
+        """The strip of a line, made once."""
         if y not in self._strips:
-            strip = Visual.to_strips(self, self._shown[y], self.content_size.width, 1, self.visual_style)[0]
-            self._strips[y] = strip.apply_offsets(0, y)
+            line = self._shown[y] if y < len(self._shown) else _BLANK
+            if self._line_strips is None:
+                self._line_strips = LineStrips(self.visual_style)
+            if line.cell_length <= width and "\t" not in line.plain:
+                self._strips[y] = self._line_strips.strip(line, width)
+            else:
+                self._strips[y] = Visual.to_strips(self, line, width, 1, self.visual_style)[0]
         return self._strips[y]
 
-    def _draw_anew(self) -> list[int] | None:
+    def _draw_anew(self, look: _Look) -> list[int] | None:
         """Draw, and return the changed lines; None for all."""
-        look, shown = self._present_look(), self._shown
+        shown = self._shown
         self._drawn_from = self.drawn_from()
-        self._shown = self.draw(*self.content_size).split("\n")
-        if look != self._look or len(shown) != len(self._shown):
+        self._shown = self.lines(*look[0])
+        if look != self._look:
             self._look = look
             self._strips.clear()
+            self._line_strips = self._filters = None
             return None
-        pairs = enumerate(zip(self._shown, shown, strict=True))
+        pairs = enumerate(zip_longest(self._shown, shown, fillvalue=_BLANK))
         changed = [y for y, (new, old) in pairs if _fingerprint(new) != _fingerprint(old)]
         for y in changed:
             self._strips.pop(y, None)
         return changed
 
-    def _present_look(self) -> tuple[object, ...]:
+    def _present_look(self) -> _Look:
         """Size, style and theme: they change the look of unchanged text."""
         return self.content_size, self.visual_style, self.app.theme
 

@@ -51,7 +51,7 @@ class Settings(Panel):
 
     def drawn_from(self) -> object:
         view, editor = self.controller.view, self.controller.editor
-        return view.started, dict(view.settings), dict(editor.pending), editor.selected
+        return view.settled, dict(editor.pending), editor.selected
 
     def draw(self, width: int, height: int) -> Content:
         editor = self.controller.editor

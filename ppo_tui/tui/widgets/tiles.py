@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from ...explanations import Grade
+from ...explanations import Grade, Verdict
 from ...plotting import formats
 from ...plotting.series import Series, bucket_means
 from ..controller import Controller
@@ -31,27 +31,35 @@ class Tile(Panel):
     def __init__(self, controller: Controller, metric: Metric) -> None:
         super().__init__(controller, id=f"tile-{metric.label.replace(' ', '-').replace('.', '').replace('-%', '')}")
         self.metric = metric
+        self._verdict: Verdict | None = None
+        self._judged_from: object = None
         self.entitle(metric.label)
 
     def topics(self) -> list[Topic]:
         return [Topic(self.metric.key)]
 
     def drawn_from(self) -> object:
-        return self.controller.view.series.get(self.metric.key, _NO_DATA).version
+        view = self.controller.view
+        return view.series.get(self.metric.key, _NO_DATA).version, view.settled
 
     def renew(self) -> None:
-        verdict = judge(self.controller.view, self.metric.key)
-        self.entitle(self.metric.label, verdict.word if verdict and verdict.grade is not Grade.OK else "")
+        if (source := self.drawn_from()) != self._judged_from:
+            self._judged_from = source
+            verdict = self._verdict = judge(self.controller.view, self.metric.key)
+            self.entitle(self.metric.label, verdict.word if verdict and verdict.grade is not Grade.OK else "")
         super().renew()
 
     def draw(self, width: int, height: int) -> Content:
+        return Content("\n").join(self.lines(width, height))
+
+    def lines(self, width: int, height: int) -> list[Content]:
         """The value, then the verdict's sign, then the trend's."""
         values = self.metric.values(self.controller.view.series.get(self.metric.key, _NO_DATA))
         bordered = self.styles.border_top[0] not in ("", "none")
         roomy = width >= formats.NUMBER_CELLS + _SIGNS
         newest = formats.number(float(values[-1]) if len(values) else None, 3 if width >= _CELLS + _SIGNS else 2)
         cells = formats.NUMBER_CELLS if roomy else max(1, min(_CELLS, width - _SIGNS))
-        verdict = judge(self.controller.view, self.metric.key)
+        verdict = self._verdict
         between = " " if width > cells + _SIGNS else ""
         # Where not all has room, the trend goes first: the sparkline of a larger terminal shows it, too.
         arrow = _TRENDS[trend(values)] if len(values) and width >= len(newest) + _SIGNS else ""
@@ -63,13 +71,12 @@ class Tile(Panel):
         spark_width = width if bordered else width - value.cell_length - 1
         spark = Content.styled(sparkline(bucket_means(values, spark_width)) if spark_width > 3 else "", "$curve-1")
         if bordered:
-            return fit(value, width) + Content("\n") + fit(spark, width)
+            return [fit(value, width), fit(spark, width)]
         label = self.metric.label if len(self.metric.label) <= width else self.metric.label.replace(" ", "")
-        return (
-            fit(Content.styled(label, "$quiet"), width)
-            + Content("\n")
-            + fit(value + Content(" ") + spark if spark else value, width)
-        )
+        return [
+            fit(Content.styled(label, "$quiet"), width),
+            fit(value + Content(" ") + spark if spark else value, width),
+        ]
 
 
 class Tiles(Horizontal):

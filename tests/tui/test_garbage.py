@@ -1,0 +1,31 @@
+"""The objects of libraries are set aside, whenever these come."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from types import ModuleType
+
+from ppo_tui.tui.garbage import MANY_MODULES, collect_garbage
+
+
+async def frozen_objects(more_than: int) -> int:
+    """Wait until so many objects are set aside."""
+    async with asyncio.timeout(60):
+        while gc.get_freeze_count() <= more_than:
+            await asyncio.sleep(0)
+    return gc.get_freeze_count()
+
+
+async def test_modules_that_come_later_are_set_aside_too(monkeypatch):
+    before, thresholds = gc.get_freeze_count(), gc.get_threshold()
+    collector = asyncio.create_task(collect_garbage(0.0))
+    at_first = await frozen_objects(before)
+    kept = [[number] for number in range(1_000)]
+    for number in range(MANY_MODULES):
+        monkeypatch.setitem(sys.modules, f"later_{number}", ModuleType(f"later_{number}"))
+    assert await frozen_objects(at_first) >= at_first + len(kept)
+    collector.cancel()
+    await asyncio.wait([collector])
+    assert (gc.get_freeze_count(), gc.get_threshold()) == (0, thresholds)
