@@ -245,7 +245,7 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str,
 
 
 def _is_utf8(text: str) -> bool:
-    """Whether a text of the command line can be written into a file."""
+    """Whether a text can be written into a file."""
     try:
         text.encode()
     except UnicodeEncodeError:
