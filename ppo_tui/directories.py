@@ -124,8 +124,10 @@ class Directory:
         """Facts about an entry, of a link itself; None without one."""
         try:
             return os.stat(_plain(name), dir_fd=self.descriptor, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
+                return None
+            raise
 
     def is_directory(self, name: str) -> bool:
         facts = self.stat(name)

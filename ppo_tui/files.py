@@ -68,9 +68,12 @@ def read_file(path: Path | str, most_bytes: int, *, dir_fd: int | None = None, f
         RefusedFileError: it is no regular file, or larger than `most_bytes`.
         OSError: it cannot be read.
     """
+    content = b""
     with os.fdopen(open_regular(path, dir_fd=dir_fd, follow=follow), "rb") as file:
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
+        too_large = os.fstat(file.fileno()).st_size > most_bytes
+        if not too_large:
+            content = file.read(most_bytes + 1)  # of a file that grows, or of one in /proc, without a size
+    if too_large or len(content) > most_bytes:
         raise RefusedFileError(f"{path} is larger than {most_bytes:,} bytes, the limit for it")
     return content
 

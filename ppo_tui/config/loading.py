@@ -224,6 +224,8 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str,
     """
     result = _copy_tables(_with_current_names(data))
     for override in overrides:
+        if not _is_utf8(override):
+            raise UsageError(f"--set {show(override)}: it contains bytes that are not UTF-8")
         key, equals, text = override.partition("=")
         key = override_key(_RENAMED.get(key.strip(), key))
         parts = [part.strip() for part in key.split(".")]
@@ -240,6 +242,15 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str,
                 raise ConfigError(f"{key}: {part} is a setting, not a section")
         table[parts[-1]] = _parse_value(key, text.strip())
     return result
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether a text can be written into a file."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def override_key(text: str) -> str:

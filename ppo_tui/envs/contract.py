@@ -55,8 +55,8 @@ def shown(value: Any) -> str:
 class CheckedEnv(gymnasium.Wrapper):
     """Check the results of `reset` and `step`.
 
-    It stands right around the environment's own code. Rewards and flags in arrays of one entry become numbers; nothing
-    else is changed.
+    It stands right around the environment's own code. Rewards and flags in arrays of one entry become numbers, and any
+    mapping as an info becomes a dict; nothing else is changed.
 
     Raises:
         ApiError: its spaces are missing or none, or `reset` does not take Gymnasium's keywords.
@@ -81,7 +81,8 @@ class CheckedEnv(gymnasium.Wrapper):
         result = self.env.reset(seed=seed, options=options)
         if not _ends_with_info(result, 2):
             raise ApiError("reset", f"it returned {shown(result)}")
-        return result
+        observation, info = result
+        return observation, info if type(info) is dict else dict(info)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         result = self.env.step(action)
@@ -94,7 +95,7 @@ class CheckedEnv(gymnasium.Wrapper):
             terminated = _checked_flag("terminated", terminated)
         if type(truncated) is not bool:
             truncated = _checked_flag("truncated", truncated)
-        return observation, reward, terminated, truncated, info
+        return observation, reward, terminated, truncated, info if type(info) is dict else dict(info)
 
 
 def checked_spec(spec: EnvSpec) -> EnvSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,12 @@ MOST_LEVELS = 3
 
 NAME_BYTES = 64
 """Longest name, in UTF-8."""
+
+MOST_ENTRIES = 1024
+"""Entries of a dictionary that are looked at: more are data and no numbers to follow."""
+
+_MOST_CHARACTERS = 256
+"""Characters of a key that tell it from others."""
 
 _REMEMBERED = 1024
 """Keys whose column is remembered, so that keys made anew in every step do not fill the memory."""
@@ -99,21 +106,21 @@ class NumberTable:
     def write(self, info: dict[str, Any], row: np.ndarray) -> None:
         """Write the numbers of `info` into `row`; NaN for missing ones."""
         row[: self.width] = np.nan
-        for key, value in info.items():
+        for key, value in _entries(info):
             if type(value) in _PLAIN:
                 self._put(key, value, row)
             elif isinstance(value, _CONTAINERS):
                 if self._columns.get(key) != _NO_COLUMN and not self._leaves_out(key):
                     for path, number in _numbers_within(key, value, MOST_LEVELS):
                         self._put(path, number, row)
-            elif isinstance(value, (float, int, np.integer, np.floating)):
-                self._put(key, value, row)
+            elif _is_number(value):
+                self._put(key, _plain_number(value), row)
 
-    def _leaves_out(self, key: Any) -> bool:
-        if isinstance(key, str) and not is_bookkeeping(key):
-            return False
-        self._remember(key, _NO_COLUMN)
-        return True
+    def _leaves_out(self, key: str) -> bool:
+        if is_bookkeeping(key):
+            self._remember(key, _NO_COLUMN)
+            return True
+        return False
 
     def _put(self, path: str, value: Any, row: np.ndarray) -> None:
         column = self._columns.get(path)
@@ -133,7 +140,7 @@ class NumberTable:
         column = _NO_COLUMN
         if not _is_finite(value):
             return column
-        if isinstance(path, str) and not is_bookkeeping(path) and (name := clean_name(path)):
+        if not is_bookkeeping(path) and (name := clean_name(path)):
             if name not in self._keys and self.width < MOST_NUMBERS:
                 self._names[self.width] = name.encode()
                 self._keys[name] = path
@@ -152,23 +159,44 @@ class NumberTable:
         self._columns[path] = column
 
 
+def _entries(table: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """The first entries of a dictionary, with texts as keys.
+
+    Keys are plain, and only so long as tells them apart: no method of an environment's own classes runs here.
+    """
+    for key, value in itertools.islice(dict.items(table), MOST_ENTRIES):
+        if type(key) is not str:
+            if not isinstance(key, str):
+                continue
+            key = str.__str__(key)
+        yield key if len(key) <= _MOST_CHARACTERS else key[:_MOST_CHARACTERS], value
+
+
 def _numbers_within(path: str, value: Any, levels: int) -> Iterator[tuple[str, Any]]:
     """The numbers in a dictionary, array or list, with their paths."""
     if isinstance(value, dict):
         if levels:
-            for key, inner in value.items():
-                if isinstance(key, str) and not is_bookkeeping(key):
-                    yield from _numbers_within(f"{path}/{key}", inner, levels - 1)
+            for key, inner in _entries(value):
+                if not is_bookkeeping(key):
+                    yield from _numbers_within(f"{path}/{key}"[:_MOST_CHARACTERS], inner, levels - 1)
     elif isinstance(value, np.ndarray):
-        if value.dtype.kind in "fiub" and value.size == 1:
-            yield path, value.item()
-        elif value.dtype.kind in "fiub" and value.ndim == 1 and value.size <= MOST_ELEMENTS:
-            yield from ((f"{path}/{index}", number) for index, number in enumerate(value.tolist()))
+        array = np.asarray(value)
+        if array.dtype.kind in "fiub" and array.size == 1:
+            yield path, array.item()
+        elif array.dtype.kind in "fiub" and array.ndim == 1 and array.size <= MOST_ELEMENTS:
+            yield from ((f"{path}/{index}", number) for index, number in enumerate(array.tolist()))
     elif isinstance(value, (list, tuple)):
-        if len(value) <= MOST_ELEMENTS and all(_is_number(each) for each in value):
-            yield from ((f"{path}/{index}", number) for index, number in enumerate(value))
+        elements = _elements(value)
+        if len(elements) <= MOST_ELEMENTS and all(map(_is_number, elements)):
+            yield from ((f"{path}/{index}", _plain_number(number)) for index, number in enumerate(elements))
     elif _is_number(value):
-        yield path, value
+        yield path, _plain_number(value)
+
+
+def _elements(value: list[Any] | tuple[Any, ...]) -> list[Any]:
+    """The first elements: one more than `MOST_ELEMENTS`."""
+    elements = list.__iter__(value) if isinstance(value, list) else tuple.__iter__(value)
+    return list(itertools.islice(elements, MOST_ELEMENTS + 1))
 
 
 def _is_finite(value: Any) -> bool:
@@ -179,7 +207,15 @@ def _is_finite(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (float, int, np.integer, np.floating, np.bool_))
+    numbers = (float, int, np.integer, np.floating, np.bool_)
+    return isinstance(value, numbers) and not isinstance(value, np.timedelta64)
+
+
+def _plain_number(value: Any) -> Any:
+    """A number without methods of an environment's own class."""
+    if isinstance(value, np.generic):
+        return np.asarray(value).item()
+    return float.__float__(value) if isinstance(value, float) else int.__int__(value)
 
 
 def read_names(names: np.ndarray) -> list[str]:

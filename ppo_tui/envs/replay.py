@@ -74,7 +74,8 @@ class EpisodeReturn(gymnasium.Wrapper):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         self._return = 0.0
         self._length = 0
-        return self.env.reset(seed=seed, options=options)
+        observation, info = self.env.reset(seed=seed, options=options)
+        return observation, _without_episode(info)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
@@ -82,9 +83,14 @@ class EpisodeReturn(gymnasium.Wrapper):
         self._length += 1
         if terminated or truncated:
             info = {**info, "episode": episode_info(self._return, self._length)}
-        elif "episode" in info:
-            info = {key: value for key, value in info.items() if key != "episode"}
+        else:
+            info = _without_episode(info)
         return observation, reward, terminated, truncated, info
+
+
+def _without_episode(info: dict[str, Any]) -> dict[str, Any]:
+    """`info` without an ``"episode"`` of the environment's own."""
+    return {key: value for key, value in info.items() if key != "episode"} if "episode" in info else info
 
 
 class _Generators(NamedTuple):

@@ -26,6 +26,10 @@ _SUPPORTED_OBSERVATIONS = (
 _SUPPORTED_ACTIONS = "supported are Discrete, MultiDiscrete, MultiBinary, and Box of a floating-point type"
 
 
+MOST_OBSERVED = 2**25
+"""Limit of the numbers of an observation: a picture of 3840 × 2160 pixels has fewer."""
+
+
 def check_spaces(config: EnvConfig, observation_space: Space, action_space: Space) -> None:
     """Refuse unsupported spaces.
 
@@ -55,13 +59,34 @@ def _check_observations(env_id: str, space: Space) -> None:
         _check_entries(name, kept, "")
     elif not isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary):
         raise ConfigError(name, hint=_SUPPORTED_OBSERVATIONS)
-    elif math.prod(_shape(space)) == 0:
+    if (numbers := _count_numbers(space)) == 0:
         raise ConfigError(f"env.id = {env_id!r}: its observations {_show(space)} are empty")
-    elif isinstance(space, Box) and len(space.shape) > 3 and holds_bytes(space):
+    if numbers > MOST_OBSERVED:
+        raise ConfigError(
+            f"{name}, {numbers:,} numbers with one for each choice: at most {MOST_OBSERVED:,} can be learnt",
+            hint="wrap the environment so that it gives fewer, such as the digits of a large number",
+        )
+    if isinstance(space, Box) and len(space.shape) > 3 and holds_bytes(space):
         raise ConfigError(
             f"env.id = {env_id!r}: its observations {_show(space)} have {len(space.shape)} dimensions",
             hint=_SUPPORTED_OBSERVATIONS,
         )
+
+
+def _count_numbers(space: Space) -> int:
+    """Numbers of an observation as the learner sees them; texts have none."""
+    match space:
+        case Dict():
+            return sum(map(_count_numbers, space.spaces.values()))
+        case Tuple():
+            return sum(map(_count_numbers, space.spaces))
+        case Discrete():
+            return int(space.n)
+        case MultiDiscrete():
+            return sum(map(int, space.nvec.flat))
+        case Box() | MultiBinary():
+            return math.prod(_shape(space))
+    return 0
 
 
 def _check_entries(name: str, space: Dict | Tuple, path: str) -> None:

@@ -256,11 +256,11 @@ class Run:
             )
         return ()
 
-    def policy(self, checkpoint: str = LATEST, *, device: str = "cpu", allow_import: bool = False) -> ActorCritic:
+    def policy(self, checkpoint: str | int = LATEST, *, device: str = "cpu", allow_import: bool = False) -> ActorCritic:
         """Load the networks of a checkpoint; for use, see `ActorCritic.predict`.
 
         Args:
-            checkpoint: ``latest`` for the newest whole one, ``best``, or a name among `checkpoints`.
+            checkpoint: ``latest`` for the newest whole one, ``best``, a step, or a name among `checkpoints`.
             device: of the networks, as in PyTorch.
             allow_import: as for `load_policy`.
 
@@ -271,7 +271,7 @@ class Run:
         """
         from ..training.checkpoint.snapshot import policy_of
 
-        chosen = find_checkpoint(str(self.path), checkpoint)
+        chosen = find_checkpoint(str(self.path), str(checkpoint))
         for problem in chosen.skipped:
             warnings.warn(f"skipped: {problem}", stacklevel=2)
         return policy_of(chosen.checkpoint, device=device, allow_import=allow_import)

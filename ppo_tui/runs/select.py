@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..config import Config, build_config
+from ..config.values import show_key
 from ..directories import is_plain, opened
 from ..errors import PPOTuiError, UsageError, did_you_mean
-from ..text import printable
 from ..training.checkpoint.files import (
     MANIFEST_FILE,
     OpenedCheckpoint,
@@ -90,7 +90,7 @@ def checkpoint_of(run_dir: RunDirectory, name: str = LATEST) -> ChosenCheckpoint
             steps = [manifest.step for _, manifest in list_checkpoints(checkpoints)[0]]
             links = [link for link in (LATEST, "best") if checkpoints.stat(link)]
     raise UsageError(
-        f"checkpoint {printable(name)!r}: {run_dir.name} has no such checkpoint",
+        f"checkpoint {show_key(name)}: {run_dir.name} has no such checkpoint",
         hint=_nearest(name, step, steps, links),
     )
 

@@ -64,6 +64,18 @@ def is_stopped(pid: int) -> bool:
     return False
 
 
+def core_seconds_if_ready(pid: int) -> float | None:
+    """Seconds on a core so far of a process ready to run.
+
+    None of one that waits for anything but a core, and where the system does not tell.
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        state, *numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        if state == "R":
+            return (int(numbers[10]) + int(numbers[11])) / os.sysconf("SC_CLK_TCK")
+    return None
+
+
 def children() -> list[int]:
     """Pids of this process's children."""
     with contextlib.suppress(OSError):

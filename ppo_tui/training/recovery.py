@@ -171,21 +171,25 @@ class Recovery:
         Args:
             place: the step of the failure (−1: between two rollouts).
         """
-        causes = dict(failure.causes)
+        causes, not_ready = dict(failure.causes), set[int]()
         while causes:
             index = min(causes)
             cause = causes.pop(index)
             self._failures[index] += 1
             self._failed_workers.add(index)
-            self._failures_at[index, place] += 1
+            if index not in not_ready:  # else its episodes have no part in it
+                self._failures_at[index, place] += 1
             if self._failures[index] > self._max_restarts:
                 raise failure.after_restarts(self._max_restarts, "without a whole rollout between")
             if self._failures[index] > 1:  # a machine under load gets more and more time
                 self._pool.step_timeout = self._step_timeout * 2 ** (self._failures[index] - 1)
             self._context.publish_from_rank(self._workers.changed())
             began = time.monotonic()
+            not_ready.add(index)
             try:
-                restore(self._pool.replace(index))
+                replacement = self._pool.replace(index)
+                not_ready.remove(index)
+                restore(replacement)
             except WorkerFailedError as again:
                 failure, causes = again, causes | again.causes
                 continue

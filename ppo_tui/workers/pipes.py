@@ -11,7 +11,7 @@ import select
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import gymnasium
 
 from ..errors import WorkerError, WorkerFailedError
-from ..system.processes import is_stopped
+from ..system.processes import core_seconds_if_ready, is_stopped
 from . import wire
 from .process import kill_children, kill_fork_server, kill_worker
 from .wire import Reply
@@ -258,6 +258,42 @@ class WorkerHandle:
             self.process.close()
 
 
+class _Silence:
+    """The silence of workers, in seconds.
+
+    The time that a worker is ready to run and has no core does not count, from the first empty slice of a wait on: on
+    a busy machine it is slow, and does not hang.
+    """
+
+    def __init__(self) -> None:
+        self._waited = 0.0
+        self._starved: defaultdict[int, float] = defaultdict(float)
+        self._before: dict[int, float] = {}
+
+    def waited(self, seconds: float) -> None:
+        self._waited += seconds
+
+    def of(self, index: int) -> float:
+        return self._waited - self._starved[index]
+
+    def longest(self, missing: Iterable[int]) -> float:
+        return max(map(self.of, missing), default=0.0)
+
+    def leave_out_starved(self, missing: Iterable[WorkerHandle], seconds: float) -> None:
+        """Leave out the time without a core.
+
+        Args:
+            seconds: since the last call.
+        """
+        for handle in missing:
+            before, now = self._before.pop(handle.index, None), core_seconds_if_ready(handle.pid)
+            if now is None:
+                continue
+            self._before[handle.index] = now
+            if before is not None:
+                self._starved[handle.index] += max(0.0, seconds - (now - before))
+
+
 class ReplyWaiter:
     """Collects the replies of several workers, watching pipes and processes together.
 
@@ -289,11 +325,11 @@ class ReplyWaiter:
         first_error: WorkerError | None = None
         self._unwatch_failed()
         missing = {handle.index: handle for handle in self._handles if not handle.replied and handle.failure is None}
-        remaining = timeout
+        silence = _Silence()
         stopped: defaultdict[int, float] = defaultdict(float)
         while missing:
-            events, seconds = self._poll_once(missing, remaining)
-            remaining -= seconds
+            events, seconds = self._poll_once(missing, timeout - silence.longest(missing))
+            silence.waited(seconds)
             # A worker's last message lies in its pipe when its sentinel fires: read pipes first.
             for descriptor, _ in events:
                 if (handle := self._by_descriptor.get(descriptor)) and handle.index in missing:
@@ -312,10 +348,12 @@ class ReplyWaiter:
                     handle.fail(handle.death_error())
                     self._unwatch_failed()
                     del missing[handle.index]
-            if remaining <= 0:
-                for handle in missing.values():
-                    handle.fail(handle.hang_error(timeout))
-                break
+            if not events or silence.longest(missing) >= timeout:
+                silence.leave_out_starved(missing.values(), seconds)
+            for index in [index for index in missing if silence.of(index) >= timeout]:
+                handle = missing.pop(index)
+                handle.fail(handle.hang_error(timeout))
+                self._unwatch_failed()
             if stopped_timeout is not None and not events:
                 self._fail_stopped(missing, stopped, seconds, stopped_timeout)
         return self._outcome(replies, first_error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppo_tui.envs.numbers import MOST_NUMBERS, NAME_BYTES, NumberTable, clean_name, read_names, write_names
+from ppo_tui.envs.numbers import (
+    MOST_ENTRIES,
+    MOST_NUMBERS,
+    NAME_BYTES,
+    NumberTable,
+    clean_name,
+    read_names,
+    write_names,
+)
+from tests.training.hostile_infos import HOSTILE
 
 
 class Status(enum.IntEnum):
@@ -74,6 +84,21 @@ def test_what_is_a_number(value: Any, numbers: dict[str, float]):
 def test_bookkeeping_is_left_out(key: Any):
     assert Columns().read({key: 1, "x": 1, "reward": {key: 2}}) == {"x": 1.0}
     assert Columns().read({key: {"r": 1.0}, "x": 1}) == {"x": 1.0}
+
+
+@pytest.mark.parametrize("key", HOSTILE, ids=ascii)
+def test_no_method_of_an_environments_own_class_runs(key: Any):
+    value, numbers = HOSTILE[key]
+    columns = Columns()
+    assert columns.read({key: value}) == columns.read({key: value}) == numbers
+
+
+def test_long_keys_and_tables_of_many_entries_take_little():
+    columns = Columns()
+    assert len(columns.read({f"{index}{'x' * 500_000}": index for index in range(40)})) == MOST_NUMBERS
+    assert len(pickle.dumps(columns.table)) < 100_000
+    many = dict.fromkeys(range(10 * MOST_ENTRIES), 1.0) | {"late": 1.0}
+    assert Columns().read({"x": 1, "many": many, **dict.fromkeys(range(MOST_ENTRIES), 1)}) == {"x": 1.0}
 
 
 def test_a_number_that_does_not_come_is_none():

@@ -8,12 +8,13 @@ import sys
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sequence, Text, Tuple
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sequence, Space, Text, Tuple
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ppo_tui.config.collecting import AtariConfig, EnvConfig
 from ppo_tui.envs import make_env
+from ppo_tui.envs.spaces import check_spaces
 from ppo_tui.errors import ConfigError
 
 with_fixture = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -275,3 +276,19 @@ def test_pictures_are_made_where_they_are_asked_for():
     env = make_env(EnvConfig(id="CartPole-v1"), render_mode="rgb_array")
     env.reset(seed=0)
     assert env.render().shape[2] == 3
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        (Dict(a=Box(0, 1, (0,))), "are empty"),
+        (Tuple([Box(0, 1, (2, 0)), Dict(b=Box(0, 1, (0,)))]), "are empty"),
+        (Dict(a=Discrete(10**9), b=Box(0, 1, (2,))), "1,000,000,002 numbers"),
+        (Discrete(10**12), "1,000,000,000,000 numbers"),
+        (MultiDiscrete([2**30, 2**30]), "2,147,483,648 numbers"),
+    ],
+    ids=str,
+)
+def test_observations_without_numbers_or_of_too_many_are_refused(space: Space, words: str):
+    with pytest.raises(ConfigError, match=words):
+        check_spaces(EnvConfig(id="Odd-v0"), space, Discrete(2))

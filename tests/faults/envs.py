@@ -22,17 +22,33 @@ class FaultyCartPole(CartPoleEnv):
     Args:
         flag: a file; where it exists nothing happens, and it is created when something does, so that a fault that
             is replayed happens once. None: it happens every time.
+        ends: a directory; while there are files in it, the constructor removes one and ends its process.
+
+    Attributes:
+        seconds: of a core that each step takes.
     """
 
     def __init__(
-        self, what: str = "nothing", at: int | None = None, chance: float = 0.0, flag: str | None = None
+        self,
+        what: str = "nothing",
+        at: int | None = None,
+        chance: float = 0.0,
+        flag: str | None = None,
+        ends: str | None = None,
     ) -> None:
         super().__init__()
+        for end in Path(ends).iterdir() if ends else ():
+            end.unlink()
+            os._exit(7)
         self.what, self.at, self.chance, self.flag = what, at, chance, flag
         self.life = 0
+        self.seconds = 0.0
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         self.life += 1
+        done = time.process_time() + self.seconds
+        while time.process_time() < done:
+            pass
         result = super().step(action)
         due = self.life == self.at or (self.chance and self.np_random.random() < self.chance)
         return self._misbehave(result) if due and self._claim() else result

@@ -297,7 +297,7 @@ def _leaks(run: LiveRun, before: dict[str, int], megabytes: float) -> str:
 
 def evaluations(directory: Path, count: int) -> str:
     """Evaluate a CartPole run again and again while it trains."""
-    run = LiveRun(directory, "--set", "eval.every=10_000", "--set", "eval.episodes=1", "--set", "eval.max_steps=100")
+    run = LiveRun(directory, "--set", "eval.every=2_000", "--set", "eval.episodes=1", "--set", "eval.max_steps=100")
 
     def done() -> int:
         return (run.run / "metrics.jsonl").read_bytes().count(b"eval/ep_rew_mean")

@@ -20,7 +20,8 @@ import pytest
 
 from ppo_tui import cli
 from ppo_tui.text import printable
-from tests.faults.hostile import CODES, Row, table
+from tests.faults import hostile, hostile_sources
+from tests.faults.hostile import CODES, Row
 
 SECONDS = 60
 """Time for a row, generous for a busy machine: what hangs does so for ever."""
@@ -28,7 +29,7 @@ SECONDS = 60
 SPARE_BYTES = 2 << 30
 """Memory that a row may take more than its forerunners: less than a machine has, more than any needs."""
 
-TABLE = table()
+TABLE = [*hostile.table(), *hostile_sources.table()]
 LIGHT = [row for row in TABLE if not row.heavy]
 # Without files that hang or fill the memory where they are not refused.
 SAMPLE = [row for row in LIGHT if "device" not in row.name and "pipe" not in row.name][:: len(LIGHT) // 30]

@@ -7,7 +7,11 @@ import os
 import random
 import re
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -23,8 +27,10 @@ from ppo_tui.protocol import (
     WorkersStatus,
     WorkerState,
 )
-from ppo_tui.workers import pipes
+from ppo_tui.training.recovery import MAX_REPLAYS
+from ppo_tui.workers import WorkerPool, pipes
 from tests.faults.conftest import UPDATES, faulty, train
+from tests.faults.envs import FaultyCartPole
 from tests.training.checkpoint.test_resume import same_state
 
 
@@ -225,6 +231,42 @@ def test_a_worker_that_always_dies_at_the_same_place_is_helped_past_it():
     _, result, recorder = train(faulty(what="kill", at=40))
     assert result.state is RunState.FINISHED or "after 5 restarts" in result.reason
     assert any("failed 3 times at the same step" in message for message in alarms(recorder))
+
+
+def test_a_new_worker_that_dies_before_it_is_ready_costs_no_bit(tmp_path: Path):
+    """Its episodes have no part in that, however often it happens."""
+
+    def do(trainer: Trainer) -> None:
+        for number in range(MAX_REPLAYS + 1):
+            (tmp_path / str(number)).touch()
+        kill(1)(trainer)
+
+    recorder = check_same(faulty(ends=str(tmp_path)), at_step(2, 9, do), faulty(ends=None))
+    assert [re.sub(r", where.*", "", alarm) for alarm in alarms(recorder)] == [
+        f"worker 1 exited with code 7, restarted {MAX_REPLAYS + 2}/5"
+    ]
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="no classes of processes to starve one with")
+def test_a_worker_without_a_core_to_run_on_does_not_hang():
+    """Another process hardly leaves a core for its step."""
+    core = min(os.sched_getaffinity(0))
+    pool = WorkerPool([FaultyCartPole], num_workers=1, step_timeout=1.5, infos=False)
+    hog = subprocess.Popen([sys.executable, "-c", f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"])
+    try:
+        pool.reset(seed=1)
+        worker = pool.workers[0].pid
+        pool.set_attr("seconds", 0.02)
+        os.sched_setaffinity(worker, {core})
+        os.sched_setscheduler(worker, os.SCHED_IDLE, os.sched_param(0))
+        began = time.monotonic()
+        pool.step([0])
+        assert time.monotonic() - began > pool.step_timeout, "it was not starved: nothing was tested"
+    finally:
+        hog.kill()
+        hog.wait()
+        pool.close()
 
 
 def test_a_worker_that_dies_again_and_again_ends_the_run_with_a_checkpoint(tmp_path):

@@ -15,14 +15,15 @@ import pytest
 
 from ppo_tui.commands.output import whole_runs
 from ppo_tui.comparison.groups import read_run
-from ppo_tui.directories import Directory
+from ppo_tui.directories import Directory, opened
 from ppo_tui.errors import DamagedRunError, UsageError
 from ppo_tui.files import RefusedFileError
 from ppo_tui.launch import TrainRequest, prepare, prepare_or_resume, prepare_resume
 from ppo_tui.reporting.record import read_record
-from ppo_tui.runs import RunDirectory, find_run, list_runs, run_directories
+from ppo_tui.runs import RunDirectory, find_run, list_runs, registry, run_directories
 from ppo_tui.runs.background import start_detached
 from ppo_tui.runs.history import recorded_events, recorded_metrics, set_aside_after
+from ppo_tui.runs.registry import RunSummary
 from ppo_tui.sinks import EventLog
 from ppo_tui.training import Trainer
 from tests.conftest import linux_alone
@@ -148,6 +149,41 @@ def test_links_at_temporary_names_and_on_the_way_out_change_nothing_elsewhere(ru
     prepare_or_resume(request(run, resume=True)).close()
     assert (victim.read_text(), tree(elsewhere)) == (PRECIOUS, {})
     assert (run / "abandoned-2" / "events.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda held, name: held.open_file(name).close(),
+        lambda held, name: held.read(name, 100),
+        lambda held, name: held.append_to(name),
+        lambda held, name: held.open_to_change(name, os.O_TRUNC),
+        lambda held, name: held.write_new(name, b"new"),
+        lambda held, name: held.subdirectory(name),
+        lambda held, name: held.subdirectory(name, make=True),
+    ],
+    ids=["open", "read", "append", "change", "write", "directory", "make"],
+)
+@pytest.mark.parametrize("target", ["precious", "folder"])
+def test_each_access_below_a_held_directory_refuses_a_link(tmp_path: Path, use: Callable, target: str):
+    """A link may be put there after `refuse_strangers`."""
+    (tmp_path / "precious").write_text(PRECIOUS)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held" / "link").symlink_to(tmp_path / target)
+    with opened(tmp_path / "held") as held, pytest.raises((RefusedFileError, FileExistsError)):
+        use(held, "link")
+    assert (tmp_path / "precious").read_text() == PRECIOUS
+
+
+def test_a_file_that_is_written_takes_the_place_of_a_link_and_leaves_its_target(tmp_path: Path):
+    (tmp_path / "precious").write_text(PRECIOUS)
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held" / "facts").symlink_to(tmp_path / "precious")
+    with opened(tmp_path / "held") as held:
+        held.write("facts", b"new")
+        assert held.read("facts", 100) == b"new"
+    assert (tmp_path / "precious").read_text() == PRECIOUS
 
 
 def test_a_directory_in_the_place_of_latest_is_kept_under_another_name(run: Path):
@@ -397,6 +433,26 @@ def test_a_damaged_neighbour_hides_no_other_run(run: Path, facts: str):
         print_runs(found, as_json=as_json)
     assert find_run("run", runs_dir=run.parent).path == run
     assert find_run("latest", runs_dir=run.parent)
+
+
+@pytest.mark.parametrize("error", [RecursionError, MemoryError, KeyError, OverflowError, UnicodeError])
+def test_whatever_goes_wrong_with_a_neighbour_hides_no_other_run(tmp_path: Path, monkeypatch, error: type[Exception]):
+    """The outer wall, for damage that no reader has thought of."""
+    for name in ("whole", "neighbour"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text("{}")
+    real = registry.summarise
+
+    def summarise(run_dir: RunDirectory, *arguments) -> RunSummary:
+        if run_dir.path.name == "neighbour":
+            raise error
+        return real(run_dir, *arguments)
+
+    monkeypatch.setattr(registry, "summarise", summarise)
+    problems = {each.name: each.problem for each in list_runs(tmp_path)}
+    assert problems.keys() == {"whole", "neighbour"}
+    assert error.__name__ in problems["neighbour"]
+    assert find_run("latest", runs_dir=tmp_path).path.parent == tmp_path
 
 
 def test_the_latest_run_is_found_though_a_power_cut_emptied_its_run_json(run: Path):

@@ -195,3 +195,13 @@ def test_an_evaluation_has_the_last_numbers_of_its_episodes(whole, capsys):
     assert is_metric("eval/env/end/is_success")
     print_evaluation("whole", evaluation, as_json=False)
     assert "is_success at the end  mean " in capsys.readouterr().out
+
+
+def test_hostile_infos_harm_neither_the_run_nor_its_numbers():
+    _, recorder = train(talkative("env.id=tests.training.hostile_infos:HostileInfo-v0", updates=2))
+    assert not recorder.of(Alarm)
+    assert {(episode.episode_return, episode.length) for episode in recorder.of(EpisodeFinished)} == {(5.0, 5)}
+    newest = recorder.metrics[-1]
+    assert (newest["rollout/ep_rew_mean"], newest["rollout/ep_len_mean"]) == (5.0, 5.0)
+    assert (newest["env/whole"], newest["env/end/real"], newest["env/endless/1"]) == (3.0, 3.5, 2.0)
+    assert all(key.isprintable() for key in newest)
