@@ -28,7 +28,7 @@ from ..runs.hangup import ignore_hangups
 from ..runs.signals import signals_to
 from ..system.processes import when_process_ends
 from ..training import examine, share_of_config, start_pool
-from ..training.controls import Inbox
+from ..training.inbox import Inbox
 
 if TYPE_CHECKING:
     import torch

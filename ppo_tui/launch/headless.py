@@ -12,7 +12,7 @@ from ..runs.hangup import writes_to
 from ..runs.log import logging_to, open_log
 from ..runs.server import ControlServer
 from ..runs.signals import signals_to
-from ..training.controls import Forestalled, Inbox
+from ..training.inbox import Forestalled, Inbox
 from .prepared import LET_GO_SECONDS, PreparedRun
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from ..runs.signals import HeldSignals
 from ..sinks.tracker import tracking_sinks
 from ..training.checkpoint.resume import ResumePoint
 from ..training.checkpoint.source import Source
-from ..training.controls import Inbox
 from ..training.hub import SinkBehind
+from ..training.inbox import Inbox
 from ..training.milestones import find_reference
 from ..workers import WorkerPool
 from ..workers.process import remove_temporary_files

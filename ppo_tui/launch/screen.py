@@ -20,7 +20,7 @@ from ..runs.server import ControlServer
 from ..runs.signals import signals_to
 from ..sinks import describe
 from ..text import printable
-from ..training.controls import Inbox
+from ..training.inbox import Inbox
 from .hand_over import hand_over, start_elsewhere
 from .prepared import PreparedRun
 

@@ -21,9 +21,10 @@ from ...directories import Directory, Place, is_plain, opened
 from ...errors import RunFailedError, UsageError
 from ...protocol import Alarm, CheckpointSaved, CommandRefused, Level, Rewound, RunResumed, RunState, StateChanged
 from ..collect import CollectorState
-from ..controls import Controls, Inbox
+from ..controls import Controls
 from ..evaluation.background import BackgroundEvaluation, EvaluationFailed, Job, evaluated_event, failure_alarm
 from ..hub import RunContext
+from ..inbox import Inbox
 from .files import (
     CheckpointState,
     OpenedCheckpoint,

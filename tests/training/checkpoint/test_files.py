@@ -40,8 +40,8 @@ from ppo_tui.training.checkpoint.files import (
 )
 from ppo_tui.training.checkpoint.manager import CheckpointManager
 from ppo_tui.training.checkpoint.snapshot import Snapshot, read_checkpoint, write_checkpoint
-from ppo_tui.training.controls import Inbox
 from ppo_tui.training.hub import EventHub, FunctionSink, RunContext, TrainingClock
+from ppo_tui.training.inbox import Inbox
 from tests.conftest import ROOT
 
 ORIGIN = Origin(
