@@ -18,8 +18,8 @@ import typer
 
 from ppo_tui.config import load_preset
 from ppo_tui.launch import PreparedRun, TrainRequest, prepare
-from ppo_tui.training.controls import Inbox
 from ppo_tui.training.hub import FunctionSink
+from ppo_tui.training.inbox import Inbox
 from ppo_tui.tui.app import PpoTuiApp
 from ppo_tui.tui.screens.microscope import MicroscopeScreen
 from ppo_tui.tui.session import LocalSession

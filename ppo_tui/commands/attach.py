@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from ..text import printable
 from .options import (
     LATEST,
     AsciiOption,
@@ -79,13 +78,13 @@ def show_run(
 
 
 def _print_next(run_dir: RunDirectory) -> None:
-    """Print the next commands after the end of a run."""
+    """Print the next commands, after the end of the run."""
     from ..protocol import RunState
-    from ..sinks import describe_next
+    from ..sinks.console import print_next
 
     facts = run_dir.read()
     if (state := facts.get("status")) in (RunState.FINISHED, RunState.STOPPED, RunState.FAILED):
-        print(printable(describe_next(run_dir.argument, RunState(state), facts.get("update") or 0)))
+        print_next(run_dir.argument, RunState(state), facts.get("update") or 0)
 
 
 def replay(

@@ -20,14 +20,15 @@ from ..boundary import explain
 from ..config import Config, build_config, to_tables
 from ..distributed.torchrun import Place
 from ..errors import ConfigError
-from ..launch import SPIN_COUNT, PreparedRun, TrainRequest, prepare_or_resume, run_headless
+from ..launch import PreparedRun, TrainRequest, prepare_or_resume, run_headless
+from ..launch.workers import SPIN_COUNT
 from ..protocol import RunState
 from ..runs import RUNS_DIR, RunDirectory, run_directories
 from ..runs.hangup import ignore_hangups
 from ..runs.signals import signals_to
 from ..system.processes import when_process_ends
 from ..training import examine, share_of_config, start_pool
-from ..training.controls import Inbox
+from ..training.inbox import Inbox
 
 if TYPE_CHECKING:
     import torch

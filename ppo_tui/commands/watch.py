@@ -150,8 +150,8 @@ def _watch_on_screen(
     record_event: Callable[[Event], None],
 ) -> int:
     """Play on the screen until the user leaves; return the exit code."""
-    from ..training.controls import Inbox
     from ..training.evaluation.programme import Programme, Scores
+    from ..training.inbox import Inbox
     from ..tui import terminal
     from ..tui.session import WatchSession
     from ..tui.theatre import cast_of

@@ -1,8 +1,8 @@
 """Proximal Policy Optimization: mathematics on tensors, without processes, screen or environments.
 
 Formulas: `losses`, `gae`, `distributions`, `schedules`. The policy: `policy`, `networks`, `recurrent`, `observations`,
-`normalizers`, `cpu_inference`, and its `interface` to NumPy. Learning: `buffer`, `learner`, `optimizers`, `units`. The
-names load on first use, because `observations` is needed where PyTorch is not loaded yet.
+`normalizers`, `cpu_inference`, and its `interface` to NumPy. Learning: `buffer`, `minibatches`, `learner`,
+`optimizers`, `units`. The names load on first use, because `observations` is needed where PyTorch is not loaded yet.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _EXPORTS = {
     "ImpalaCNN": ".networks",
     "Interface": ".interface",
     "Learner": ".learner",
-    "Minibatch": ".buffer",
+    "Minibatch": ".minibatches",
     "MultiCategorical": ".distributions",
     "NatureCNN": ".networks",
     "RolloutBuffer": ".buffer",
@@ -60,7 +60,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .buffer import Minibatch, RolloutBuffer
+    from .buffer import RolloutBuffer
     from .distributions import (
         Bernoulli,
         Categorical,
@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     )
     from .interface import Interface
     from .learner import Hyperparameters, Learner
+    from .minibatches import Minibatch
     from .networks import MLP, ImpalaCNN, NatureCNN
     from .observations import check_spaces_of_policy, image_layout, image_layouts
     from .policy import ActorCritic, Decision, build_policy

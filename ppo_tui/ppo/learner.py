@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from ..config import Config, PPOConfig
 from ..distributed.ranks import ALONE, Ranks
 from . import losses
-from .buffer import Minibatch, Minibatches, RolloutBuffer
+from .buffer import RolloutBuffer
 from .devices import image_format
 from .distributions import Distribution
+from .minibatches import Minibatch, Minibatches
 from .normalizers import RewardNormalizer
 from .observer import MEANS, NOBODY, Learned, Observer
 from .optimizers import PolicyOptimizer, compiled

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from .buffer import Minibatch
+from .minibatches import Minibatch
 
 MEANS = ("policy_gradient_loss", "value_loss", "entropy_loss", "loss", "approx_kl", "clip_fraction")
 """Names of the means over a minibatch."""

@@ -17,6 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Self
 
 import msgspec
 
@@ -103,6 +104,13 @@ class ControlServer:
         self._selector.register(self._listener.socket, selectors.EVENT_READ, self._accept)
         self._selector.register(self._woken, selectors.EVENT_READ, lambda _: self._woken.recv(64))
         self._thread.start()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def emit(self, event: Event) -> None:
         """Take an event on the training thread, in an assignment or two."""

@@ -27,14 +27,16 @@ from ..protocol import (
     RolloutProgress,
     RunFinished,
     RunStarted,
+    RunState,
     StateChanged,
     UpdateFinished,
     encode,
 )
 from ..streams import PrintableStream, bytes_below, stream_below
+from ..text import printable
 from ..training.hub import SinkBehind
 from ..training.progress import ProgressLine
-from .wording import describe, describe_distance, describe_forecast
+from .wording import describe, describe_distance, describe_forecast, describe_next
 
 _logger = logging.getLogger(__name__)
 
@@ -277,3 +279,9 @@ def console_sink(console: Console | None = None, *, lines: LineOptions | None = 
     else:
         sink = PlainConsole(console)
     return QuietConsole(sink) if lines.quiet else sink
+
+
+def print_next(run: str, state: RunState, update: int) -> None:
+    """Print the next commands after the end of a run; see `describe_next`."""
+    if text := describe_next(run, state, update):
+        print(printable(text))

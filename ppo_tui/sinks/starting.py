@@ -11,8 +11,8 @@ from typing import Protocol
 import msgspec
 
 from ..protocol import RunFinished, RunState, StartProgress, Stop
-from ..training.controls import Inbox
 from ..training.hub import Sink, SinkBehind
+from ..training.inbox import Inbox
 
 TICK_SECONDS = 0.2
 """Interval at which the progress of a start is looked at."""

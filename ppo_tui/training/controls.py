@@ -1,32 +1,19 @@
-"""Commands to the training loop, and live settings. Imports no torch."""
+"""The obeying of commands by the training loop. Imports no torch."""
 
 from __future__ import annotations
 
-import queue
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import msgspec
 
-from ..config import (
-    LIVE_FIELDS,
-    Config,
-    check_edit,
-    check_start,
-    course_of,
-    get_value,
-    is_rule,
-    parse_live_value,
-    schedule_of,
-)
+from ..config import check_edit, parse_live_value
 from ..errors import ConfigError
-from ..ppo.schedules import Schedule
 from ..protocol import (
     AnyCommand,
     Command,
     CommandRefused,
-    Course,
     Pause,
     Resume,
     Rewind,
@@ -41,12 +28,9 @@ from ..protocol import (
     WatchUpdate,
     WithdrawValue,
 )
-from .checkpoint.files import SavedSchedule
 from .hub import RunContext
+from .inbox import Inbox
 from .inspection.watchers import Watchers
-
-if TYPE_CHECKING:
-    from ..ppo import Hyperparameters
 
 MEETING_SECONDS = 1.0
 """Interval between two meetings of paused ranks, to learn whether all are alive."""
@@ -55,107 +39,6 @@ MAX_WATCH_FPS = 60
 
 DESERTED = Resume(by="nobody")
 """Obeyed in place of the commands of a person who stepped through an update and is gone."""
-
-
-class Inbox:
-    """A queue of commands for the engine.
-
-    It also takes functions for the engine's thread to call. Both may come from any thread and from signal handlers. The
-    queue is made before the engine, which takes seconds to load: early commands wait in order.
-
-    Args:
-        start_watched: a `Stop` before `begin` forestalls the run. Whoever calls `await_start` ends it then: the engine,
-            deep in a library that it loads, cannot.
-    """
-
-    def __init__(self, *, start_watched: bool = False) -> None:
-        self._queue: queue.SimpleQueue[Command | Callable[[], None]] = queue.SimpleQueue()
-        self.stop_requested = False
-        """Whether a `Stop` was ever sent."""
-        self._start_watched = start_watched
-        self._first: dict[str, tuple[Stop | None]] = {}
-        self._decision: queue.SimpleQueue[Stop | None] = queue.SimpleQueue()
-
-    def send(self, command: Command) -> None:
-        """Queue a command, without waiting for it to be obeyed."""
-        if isinstance(command, Stop):
-            self.stop_requested = True
-            self._decide(command)
-        self._queue.put(command)
-
-    # ── The start ───────────────────────────────────────────────────────────────────────────────────────────
-    # A run begins, or is stopped before: whichever comes first, and only one of them.
-
-    @property
-    def forestalled(self) -> bool:
-        """Whether the run was stopped before it began."""
-        return bool(self._first) and self._first["first"][0] is not None
-
-    def check_start(self) -> None:
-        """Leave the start after an early stop.
-
-        Raises:
-            Forestalled: there is nothing to do any more, not even to report.
-        """
-        if self.forestalled:
-            raise Forestalled
-
-    def begin(self) -> None:
-        """Settle the start: training begins. Raises as `check_start` does."""
-        self._decide(None)
-        self.check_start()
-
-    def await_start(self, timeout: float) -> Stop | None:
-        """Wait for the training to begin; return an earlier `Stop`.
-
-        To be called until it has returned once.
-
-        Raises:
-            TimeoutError: neither happened within `timeout` seconds.
-        """
-        try:
-            return self._decision.get(timeout=timeout)
-        except queue.Empty:
-            raise TimeoutError from None
-
-    def _decide(self, outcome: Stop | None) -> None:
-        """Settle whether the run begins, unless it is settled.
-
-        Signal handlers come here too, so there is no lock: `dict.setdefault` is one step of the interpreter.
-        """
-        mine = (outcome,)
-        if self._start_watched and self._first.setdefault("first", mine) is mine:
-            self._decision.put(outcome)
-
-    def call_soon(self, function: Callable[[], None]) -> None:
-        """Let the training thread call `function`.
-
-        It does so when it next looks into the inbox.
-        """
-        self._queue.put(function)
-
-    def receive(self, *, wait: bool = False, timeout: float | None = None) -> Command | None:
-        """Return the next command, or None.
-
-        Functions that come before it are called.
-
-        Args:
-            wait: for something to arrive, up to `timeout` seconds.
-        """
-        while wait or not self._queue.empty():
-            try:
-                arrived = self._queue.get(timeout=timeout)
-            except queue.Empty:
-                return None
-            if isinstance(arrived, Command):
-                return arrived
-            arrived()
-            wait = False
-        return None
-
-
-class Forestalled(BaseException):
-    """Raised in an engine after an early stop of its run."""
 
 
 class StopTraining(Exception):
@@ -437,71 +320,3 @@ class RankControls(Controls):
         ):
             self._unshared.append(command)
         self.meet()
-
-
-class LiveSettings:
-    """Current values of the live settings, under their schedules and edits.
-
-    An edited value holds exactly from the edit on; its schedule brings it from there to the final value.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._schedules = {key: _make_schedule(config, key) for key in LIVE_FIELDS}
-
-    def current(self, key: str, step: int) -> Any:
-        """The value of `key` at this step of the run."""
-        return self._schedules[key].at(step)
-
-    def edit(self, key: str, value: Any, step: int) -> Any:
-        """Set `key` to `value` from `step` on and return its old value.
-
-        Raises:
-            ConfigError: its schedule cannot begin at `value`.
-        """
-        check_start(schedule_of(self._config, key), key, value)
-        old = self.current(key, step)
-        self._schedules[key] = self._schedules[key].edited(value, step)
-        return old
-
-    def course(self, key: str, step: int) -> Course | None:
-        """The course of `key` after an edit at `step`, if any."""
-        return course_of(schedule_of(self._config, key), self._config.planned_steps, step, edited=step > 0)
-
-    def hyperparameters(self, step: int) -> Hyperparameters:
-        """The live settings of the learner."""
-        from ..ppo import Hyperparameters
-
-        keys = (key for key in self._schedules if not is_rule(key))
-        return Hyperparameters(**{key.partition(".")[2]: self.current(key, step) for key in keys})
-
-    def save(self) -> dict[str, SavedSchedule]:
-        """All live settings with their schedules, for a checkpoint."""
-        planned = self._config.planned_steps
-        return {
-            key: SavedSchedule(value=schedule.value, since=schedule.since / planned)
-            for key, schedule in self._schedules.items()
-        }
-
-    def restore(self, saved: Mapping[str, SavedSchedule], *, planned_steps: int) -> None:
-        """Restore settings from `save`.
-
-        The schedules are those of the present configuration. An edit stays at the step at which it was made.
-
-        Args:
-            planned_steps: of the saved run.
-        """
-        for key in self._schedules.keys() & saved.keys():
-            since = round(saved[key].since * planned_steps)
-            self._schedules[key] = self._schedules[key].edited(saved[key].value, since)
-
-
-def _make_schedule(config: Config, key: str) -> Schedule:
-    schedule = schedule_of(config, key)
-    return Schedule(
-        value=get_value(config, key),
-        kind=schedule.kind,
-        final=schedule.final,
-        warmup_steps=schedule.warmup_steps,
-        steps=schedule.steps or config.planned_steps,
-    )

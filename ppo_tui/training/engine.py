@@ -12,7 +12,8 @@ from ..protocol import WatchGame
 from .checkpoint.snapshot import Position, SavesEnvironments, SavesLearning
 from .controls import Controls
 from .device import Threads
-from .metrics import RunMetrics, Workers
+from .metrics import RunMetrics
+from .workers_view import Workers
 
 E = TypeVar("E")
 

@@ -19,7 +19,7 @@ from ..protocol import Alarm, Level
 from ..workers import Replacement, StartFailure, WorkerPool
 from ..workers.worker import FAILURES, REMARKS
 from .hub import RunContext
-from .metrics import WorkersView
+from .workers_view import WorkersView
 
 MAX_ENV_FAILURES = 5
 """Failures of one environment, without an episode or rollout between them, that end the run."""

@@ -21,8 +21,8 @@ from ..protocol import Alarm, Level, StopDistance
 
 if TYPE_CHECKING:
     from ..envs import EnvInfo
-    from .controls import LiveSettings
     from .hub import RunContext
+    from .live_settings import LiveSettings
     from .metrics import EpisodeWindow
 
 MEAN_LENGTH = "rollout/ep_len_mean"

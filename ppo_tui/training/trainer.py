@@ -42,11 +42,13 @@ from .checkpoint.manager import CheckpointManager
 from .checkpoint.resume import Abandoned, ResumePoint, live_changes
 from .checkpoint.snapshot import Position, RunParts, describe_origin, read_checkpoint, write_checkpoint
 from .checkpoint.source import Source
-from .controls import Controls, Inbox, LiveSettings, RankControls, Requests, StopTraining
+from .controls import Controls, RankControls, Requests, StopTraining
 from .device import resolve_precision
 from .diagnostics.monitor import Diagnostics, GradientMonitor
 from .engine import Collected
 from .hub import EventHub, RunContext, RunResult, Sink, TrainingClock
+from .inbox import Inbox
+from .live_settings import LiveSettings
 from .metrics import run_started
 from .milestones import MilestoneNews
 from .start import examine

@@ -28,7 +28,7 @@ from ppo_tui.protocol import (
     encode,
 )
 from ppo_tui.sinks.console import PlainConsole, ProgressConsole
-from ppo_tui.training.controls import Inbox
+from ppo_tui.training.inbox import Inbox
 from ppo_tui.training.milestones import MilestoneNews, find_reference
 from tests.references import breakout_reference, with_reference
 from tests.tui.fake import started

@@ -17,7 +17,7 @@ from ppo_tui.runs.history import recorded_events, recorded_metrics
 from ppo_tui.runs.select import find_checkpoint
 from ppo_tui.training.checkpoint.files import newest_checkpoint
 from ppo_tui.training.checkpoint.snapshot import Snapshot, read_checkpoint
-from ppo_tui.training.controls import Inbox
+from ppo_tui.training.inbox import Inbox
 
 STEPS = 3 * 48
 """Of one update."""

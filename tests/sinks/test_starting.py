@@ -9,8 +9,8 @@ import pytest
 from ppo_tui.protocol import Event, RunFinished, RunState, StartProgress, Stop
 from ppo_tui.sinks.starting import NOT_STARTED, StartWatch
 from ppo_tui.sinks.wording import describe
-from ppo_tui.training.controls import Forestalled, Inbox
 from ppo_tui.training.hub import FunctionSink
+from ppo_tui.training.inbox import Forestalled, Inbox
 from tests.waiting import wait_until
 
 

@@ -30,8 +30,9 @@ from ppo_tui.protocol import (
     WatchUpdate,
     WithdrawValue,
 )
-from ppo_tui.training.controls import Controls, Inbox, Requests, StopTraining
+from ppo_tui.training.controls import Controls, Requests, StopTraining
 from ppo_tui.training.hub import EventHub, FunctionSink, RunContext, TrainingClock
+from ppo_tui.training.inbox import Inbox
 
 GAMMA = "ppo.gamma"
 

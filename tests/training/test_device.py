@@ -13,7 +13,6 @@ from ppo_tui.launch import TrainRequest, prepare
 from ppo_tui.machine import bfloat16_instructions
 from ppo_tui.protocol import Alarm, Level, RunResumed, RunStarted, RunState, Stop, UpdateFinished
 from ppo_tui.training.checkpoint.resume import ResumePoint
-from ppo_tui.training.controls import Inbox
 from ppo_tui.training.device import (
     Threads,
     choose_threads,
@@ -24,6 +23,7 @@ from ppo_tui.training.device import (
     resolve_precision,
     save_global_generators,
 )
+from ppo_tui.training.inbox import Inbox
 from ppo_tui.training.start import examine
 from tests.training.test_trainer import Recorder, cartpole
 

@@ -38,7 +38,7 @@ from ppo_tui.protocol import (
     WorkersStatus,
     WorkerState,
 )
-from ppo_tui.training.controls import Inbox
+from ppo_tui.training.inbox import Inbox
 from ppo_tui.tui.session import LocalSession, Session
 
 NUM_ENVS, ROLLOUT, BATCH, TOTAL, WORKERS = 8, 128, 1024, 10_000_000, 8

@@ -20,7 +20,7 @@ from ppo_tui.protocol import (
     UpdateFinished,
     WorkersStatus,
 )
-from ppo_tui.training.controls import Inbox
+from ppo_tui.training.inbox import Inbox
 from ppo_tui.tui.session import LocalSession, Mailbox
 
 DEADLINE = 10.0

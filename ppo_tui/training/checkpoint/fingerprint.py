@@ -22,6 +22,8 @@ NUMERIC_MODULES = (
     "training/collect.py",
     "training/controls.py",
     "training/device.py",
+    "training/inbox.py",
+    "training/live_settings.py",
     "training/overlap.py",
     "training/ppo_engine.py",
     "training/recovery.py",

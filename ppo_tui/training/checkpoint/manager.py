@@ -2,52 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import os
-import threading
 import time
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import torch
 
 from ...config import build_config
-from ...directories import Directory, Place, is_plain, opened
+from ...directories import Place, is_plain, opened
 from ...errors import RunFailedError, UsageError
 from ...protocol import Alarm, CheckpointSaved, CommandRefused, Level, Rewound, RunResumed, RunState, StateChanged
 from ..collect import CollectorState
-from ..controls import Controls, Inbox
+from ..controls import Controls
 from ..evaluation.background import BackgroundEvaluation, EvaluationFailed, Job, evaluated_event, failure_alarm
 from ..hub import RunContext
+from ..inbox import Inbox
 from .files import (
     CheckpointState,
     OpenedCheckpoint,
     checkpoint_name,
-    list_checkpoints,
     newest_checkpoint,
     read_manifest,
-    remove_unfinished,
 )
 from .resume import Abandoned, differences
-from .snapshot import Position, RunParts, Snapshot, of_all_envs, write_checkpoint
+from .snapshot import Position, RunParts, Snapshot, of_all_envs
+from .writer import CheckpointWriter
 
 KEEP_SHARE = 0.005
 """Share of the time for keeping the weights in memory."""
 
-BEST_SHARE = 0.01
-"""Share of the time for saving better and better policies; early in a run every update is the best so far."""
-
 MIN_BEST_EPISODES = 20
 """Finished episodes before their mean decides which policy is the best."""
-
-FIRST_RETRY_SECONDS = 5.0
-LONGEST_RETRY_SECONDS = 300.0
-"""A checkpoint that failed is tried again after the first of these, then after twice that, up to the other."""
 
 
 class _Found(msgspec.Struct):
@@ -58,26 +46,12 @@ class _Found(msgspec.Struct):
     problem: str | None = None
 
 
-class _Saving(NamedTuple):
-    """A checkpoint on its way to the disk.
-
-    Attributes:
-        waited: seconds that the training has waited for its snapshot.
-    """
-
-    snapshot: Snapshot
-    reason: str
-    serial: int
-    is_best: bool
-    waited: float
-
-
 class CheckpointManager:
     """A manager of the checkpoints of a running training.
 
-    It decides when to save, writes in the background, and goes back to a checkpoint. All methods belong to the training
-    thread; a thread of the manager's own writes, one checkpoint at a time. If several ranks train together, rank 0
-    decides and writes; the others make the same calls at the same time.
+    It decides what to save, has the policy evaluated, and goes back to a checkpoint. All methods belong to the training
+    thread; a `CheckpointWriter` writes in another. If several ranks train together, rank 0 decides and writes; the
+    others make the same calls at the same time.
 
     Args:
         parts: the parts of the run that snapshots contain.
@@ -107,7 +81,6 @@ class CheckpointManager:
             )
         self._context, self._parts, self._inbox, self._directory = context, parts, inbox, directory
         self._keeps = ranks.agree(lambda: directory is not None, bool)
-        self._seconds, self._keep_newest = config.run.checkpoint_seconds, config.run.keep_checkpoints
         self._evaluation = BackgroundEvaluation(context)
         self._boundary: CollectorState | None = None
         self._weights_whole = True
@@ -115,24 +88,11 @@ class CheckpointManager:
         self._keep_again_at = 0.0
         self._warned_about: set[int] = set()
         self._abandoned = abandoned
-        self._best = _best_before(resumed, abandoned, context) if directory else None
         self._saved: CheckpointSaved | None = None
-        self._asked_at = time.monotonic()
-        self._due = self._asked_at + self._seconds
-        self._best_due = 0.0
-        self._write_seconds = 0.0
-        self._retry_seconds = FIRST_RETRY_SECONDS
-        self._retrying = False
-        self._writer: threading.Thread | None = None
-        self._outcomes: deque[CheckpointSaved | Alarm] = deque()
-        self._newest_step: int | None = None
-        self._serial = 1
+        self._writer: CheckpointWriter | None = None
         if directory is not None:
-            with contextlib.suppress(OSError), opened(directory) as held:
-                remove_unfinished(held)
-            existing, _ = list_checkpoints(directory)
-            if existing:
-                self._serial, self._newest_step = existing[0][1].serial + 1, existing[0][1].step
+            best = _best_before(resumed, abandoned, context)
+            self._writer = CheckpointWriter(directory, config.run, inbox, self._report, best=best)
 
     # ── Boundaries ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -199,7 +159,7 @@ class CheckpointManager:
         when one of them fails, the others cannot send their part any more.
         """
         began = time.monotonic()
-        if self._directory and self._context.ranks.size == 1 and began >= self._keep_again_at:
+        if self._writer and self._context.ranks.size == 1 and began >= self._keep_again_at:
             self._kept = self.take(position)
             now = time.monotonic()
             self._keep_again_at = now + (now - began) / KEEP_SHARE
@@ -222,23 +182,8 @@ class CheckpointManager:
             self.save(position, reason)
 
     def _reason_to_save(self, position: Position) -> str | None:
-        return "evaluation" if self._evaluation.due(position.step) else self.due(self._score)
-
-    def due(self, score: float | None) -> str | None:
-        """The reason to save now, or None; asked after each update.
-
-        Args:
-            score: the mean return of the newest episodes; None while there are too few of them.
-        """
-        now = time.monotonic()
-        pace, self._asked_at = now - self._asked_at, now
-        busy = self._writer is not None and self._writer.is_alive()
-        if busy or (self._retrying and now < self._due):
-            return None
-        if now >= self._best_due and self._is_best(score):
-            return "best"
-        # The next chance comes an update later, and what is saved then is safe only once it is written.
-        return "periodic" if now + pace + self._write_seconds >= self._due else None
+        assert self._writer is not None, "rank 0 writes where checkpoints are kept"
+        return "evaluation" if self._evaluation.due(position.step) else self._writer.due(self._score)
 
     def save(self, position: Position, reason: str, *, wait: bool = False) -> None:
         """Save the last boundary, if checkpoints are kept.
@@ -254,8 +199,8 @@ class CheckpointManager:
             self._context.publish(StateChanged(state=RunState.SAVING))
         began = time.perf_counter()
         snapshot = self.take(position)
-        if self._directory and snapshot:
-            self.write(snapshot, reason, score=self._score, waited=time.perf_counter() - began)
+        if self._writer and snapshot:
+            self._write(self._writer, snapshot, reason, score=self._score, waited=time.perf_counter() - began)
         unsaved = self._boundary.unsaved() if self._boundary else {}
         self._warn(of_all_envs(unsaved, self._context), "will begin new episodes when this checkpoint is resumed")
         if wait:
@@ -267,11 +212,11 @@ class CheckpointManager:
         The failure was in the rollout or the update that followed. Several ranks save nothing (see `keep_in_memory`):
         their newest checkpoint has to do.
         """
-        if self._directory is None or self._context.ranks.size > 1 or self._boundary is None:
+        if self._writer is None or self._context.ranks.size > 1 or self._boundary is None:
             return
         snapshot = self.take(position) if self._weights_whole else self._kept
         if snapshot and all(bool(torch.isfinite(weights).all()) for weights in snapshot.policy.values()):
-            self.write(snapshot, "failure", score=None, waited=0.0)
+            self._write(self._writer, snapshot, "failure", score=None, waited=0.0)
             self.wait()
 
     def finish(self, position: Position, controls: Controls) -> None:
@@ -292,6 +237,36 @@ class CheckpointManager:
         self.wait()
         self._evaluation.cancel()
 
+    def wait(self) -> None:
+        """Wait until the current write is on disk, and report it."""
+        if self._writer is not None:
+            self._writer.wait()
+        self._report()
+
+    def _write(
+        self, writer: CheckpointWriter, snapshot: Snapshot, reason: str, *, score: float | None, waited: float
+    ) -> None:
+        """Begin to write `snapshot`, after the one before is written and reported."""
+        self.wait()
+        state = msgspec.structs.replace(snapshot.state, evaluating=self._evaluation.turn)
+        snapshot = dataclasses.replace(snapshot, state=state)
+        writer.write(snapshot, reason, score=score, waited=waited, spare=self._evaluation.checkpoint)
+
+    def _report(self) -> None:
+        """Publish the outcomes of writing since the last call."""
+        for outcome in self._writer.take_outcomes() if self._writer else ():
+            self._context.publish(outcome)
+            if isinstance(outcome, Alarm):
+                self._evaluation.cancel_turn()
+                continue
+            self._saved = outcome
+            if outcome.reason == "evaluation":
+                self._evaluate(outcome)
+
+    @property
+    def _best(self) -> float | None:
+        return self._writer.best if self._writer else None
+
     @property
     def _score(self) -> float | None:
         """The score to choose the best policy by.
@@ -299,9 +274,6 @@ class CheckpointManager:
         None if evaluations choose it, or if too few episodes have finished.
         """
         return None if self._evaluation.active else self._parts.episodes.score(MIN_BEST_EPISODES)
-
-    def _is_best(self, score: float | None) -> bool:
-        return score is not None and (self._best is None or score > self._best)
 
     # ── Evaluating ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -339,28 +311,11 @@ class CheckpointManager:
         except EvaluationFailed as failed:
             self._context.publish(failure_alarm(job.saved, failed.message, failed.details))
         else:
-            best = self.note_score(Path(job.saved.path), evaluation.score.mean)
+            best = self._writer is not None and self._writer.link_best(Path(job.saved.path), evaluation.score.mean)
             event = evaluated_event(job.saved, evaluation, best=best)
             self._parts.stop.evaluated(event.step, event.metrics)
             self._context.publish(event)
         self._evaluation.done()
-
-    def note_score(self, path: Path, score: float) -> bool:
-        """Point ``best`` to a checkpoint with the highest score so far.
-
-        Returns whether the checkpoint at `path` has it and the link was written.
-        """
-        if self._directory is None or not self._is_best(score):
-            return False
-        try:
-            with opened(self._directory) as directory:
-                if not directory.is_directory(path.name):
-                    return False
-                directory.link("best", path.name)
-        except (OSError, UsageError):  # the next one that is as good tries again
-            return False
-        self._best = score
-        return True
 
     def _await_evaluation(self, controls: Controls) -> None:
         self.wait()
@@ -373,110 +328,6 @@ class CheckpointManager:
             self._evaluation.wait()
             controls.meet()
             controls.check()
-
-    # ── Writing ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    def write(self, snapshot: Snapshot, reason: str, *, score: float | None, waited: float) -> None:
-        """Begin to write `snapshot`, after the one before is written.
-
-        Args:
-            score: as for `due`; the link ``best`` will name this checkpoint if it is the highest so far.
-            waited: seconds that the training has waited for the snapshot.
-        """
-        self.wait()
-        is_best = self._is_best(score)
-        state = msgspec.structs.replace(
-            snapshot.state, best=score if is_best else self._best, evaluating=self._evaluation.turn
-        )
-        saving = _Saving(dataclasses.replace(snapshot, state=state), reason, self._serial, is_best, waited)
-        self._serial += 1
-        self._writer = threading.Thread(target=self._write, args=(self._directory, saving), name="checkpoint")
-        self._writer.start()
-
-    def wait(self) -> None:
-        """Wait until the current write is on disk, and report it."""
-        if self._writer is not None:
-            self._writer.join()
-            self._writer = None
-        self._report()
-
-    def _report(self) -> None:
-        """Publish the outcomes of writing since the last call."""
-        while self._outcomes:
-            outcome = self._outcomes.popleft()
-            self._context.publish(outcome)
-            if isinstance(outcome, Alarm):
-                self._evaluation.cancel_turn()
-                continue
-            self._saved = outcome
-            if outcome.reason == "evaluation":
-                self._evaluate(outcome)
-
-    def _write(self, place: Place, saving: _Saving) -> None:
-        """Write a checkpoint, in the writing thread."""
-        began, state = time.monotonic(), saving.snapshot.state
-        name = checkpoint_name(state.step)
-        try:
-            with opened(place, make=True) as directory:
-                path = directory.path / name
-                write_checkpoint(directory / name, saving.snapshot, serial=saving.serial, reason=saving.reason)
-                directory.link("latest", name)
-                if saving.is_best:
-                    directory.link("best", name)
-                    self._best = state.best
-        except Exception as error:
-            self._outcomes.append(self._failed(place, error, state.step))
-        else:
-            now = time.monotonic()
-            self._write_seconds = now - began
-            self._due = began - saving.waited + self._seconds
-            self._best_due = now + (now - began + saving.waited) / BEST_SHARE
-            self._retrying, self._retry_seconds = False, FIRST_RETRY_SECONDS
-            self._newest_step = state.step
-            self._outcomes.append(
-                CheckpointSaved(
-                    path=str(path), step=state.step, update=state.update, reason=saving.reason, seconds=saving.waited
-                )
-            )
-            with contextlib.suppress(OSError, UsageError), opened(place) as directory:
-                self._delete_old(directory)
-        self._inbox.call_soon(self._report)
-
-    def _failed(self, place: Place, error: Exception, step: int) -> Alarm:
-        """Plan the next try of a failed checkpoint; return its alarm.
-
-        The delay doubles with each failure, up to `LONGEST_RETRY_SECONDS`.
-        """
-        delay, self._retrying = self._retry_seconds, True
-        self._due = time.monotonic() + delay
-        self._retry_seconds = min(2 * delay, LONGEST_RETRY_SECONDS)
-        cause = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        free = "?"
-        with contextlib.suppress(OSError, UsageError), opened(place) as directory:
-            disk = os.statvfs(directory.descriptor)
-            free = f"{disk.f_bavail * disk.f_frsize:,}"
-        kept = "there is none on the disk yet" if self._newest_step is None else f"kept step {self._newest_step:,}"
-        message = f"checkpoint of step {step:,} failed: {cause}, {free} bytes free; {kept}; next try in {delay:.0f} s"
-        return Alarm(level=Level.ERROR, message=message)
-
-    def _delete_old(self, directory: Directory) -> None:
-        """Delete automatic checkpoints beyond the newest few.
-
-        Those that a link names, and the one under evaluation, stay.
-        """
-        kept = {self._evaluation.checkpoint.name} if self._evaluation.checkpoint else set()
-        for link in ("latest", "best"):
-            with contextlib.suppress(OSError, UsageError):
-                kept.add(directory.target(link))
-        checkpoints, _ = list_checkpoints(directory)
-        automatic = [path.name for path, manifest in checkpoints if manifest.reason != "manual"]
-        for name in automatic[self._keep_newest :]:
-            if name not in kept:
-                # Under another name first: a half-deleted one must not look like a checkpoint.
-                gone = f".{name}.deleted.tmp"
-                directory.remove_tree(gone)
-                directory.rename(name, gone)
-                directory.remove_tree(gone)
 
     # ── Going back ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -26,10 +26,10 @@ from ...errors import UsageError
 from ...ppo import ActorCritic, Interface, build_policy
 from ...system.processor import cpu_model
 from ..collect import CollectorState
-from ..controls import LiveSettings
 from ..device import Threads
 from ..env_metrics import EnvMetrics
 from ..hub import RunContext
+from ..live_settings import LiveSettings
 from ..metrics import EpisodeWindow
 from ..start import examine_env_of
 from ..stopping import StopRules

@@ -14,23 +14,13 @@ import msgspec
 import numpy as np
 
 from ...ppo import ActorCritic, build_policy
-from ...protocol import (
-    Alarm,
-    Command,
-    EpisodeFinished,
-    Event,
-    Level,
-    RunFinished,
-    RunStarted,
-    RunState,
-    StateChanged,
-)
+from ...protocol import Alarm, Command, EpisodeFinished, Event, Level, RunFinished, RunStarted, RunState, StateChanged
 from ...workers.clip_recorder import GAME_FPS
 from ..checkpoint.files import OpenedCheckpoint
 from ..checkpoint.snapshot import build_saved_policy, read_checkpoint
-from ..controls import Inbox
 from ..device import device_of
 from ..game_clips import MAX_FRAMES, ClipDraft, ClipEncoder
+from ..inbox import Inbox
 from ..metrics import run_started
 from .evaluate import PlayedEpisode, PolicyPlayer
 from .programme import AS_FAST_AS_IT_GOES, Choice, NowPlaying, Programme

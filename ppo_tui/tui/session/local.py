@@ -11,8 +11,8 @@ from typing import Protocol
 from ...errors import PPOTuiError, RunFailedError
 from ...protocol import Command, Event, RunFinished, RunState, Stop, UpdateFinished
 from ...system.library import raise_in_thread
-from ...training.controls import Forestalled, Inbox
 from ...training.evaluation.programme import Choice, Programme
+from ...training.inbox import Forestalled, Inbox
 from .base import Mailbox, Session
 
 Emit = Callable[[Event], None]

@@ -26,7 +26,7 @@ from ppo_tui.distributed.ranks import ALONE
 from ppo_tui.errors import RunFailedError, UsageError
 from ppo_tui.protocol import Alarm, CheckpointSaved, CommandRefused
 from ppo_tui.training.checkpoint import files as checkpoint_files
-from ppo_tui.training.checkpoint import manager
+from ppo_tui.training.checkpoint import writer
 from ppo_tui.training.checkpoint.files import (
     MANIFEST_FILE,
     CheckpointState,
@@ -40,8 +40,9 @@ from ppo_tui.training.checkpoint.files import (
 )
 from ppo_tui.training.checkpoint.manager import CheckpointManager
 from ppo_tui.training.checkpoint.snapshot import Snapshot, read_checkpoint, write_checkpoint
-from ppo_tui.training.controls import Inbox
+from ppo_tui.training.checkpoint.writer import CheckpointWriter
 from ppo_tui.training.hub import EventHub, FunctionSink, RunContext, TrainingClock
+from ppo_tui.training.inbox import Inbox
 from tests.conftest import ROOT
 
 ORIGIN = Origin(
@@ -278,19 +279,18 @@ def test_kill_minus_9_at_a_hundred_moments_of_a_save():
 
 
 class Kept:
-    """A manager of checkpoints, and the events that it publishes."""
+    """A writer of checkpoints, and what came of them."""
 
     def __init__(self, directory: Path, *, seconds: float = 1000.0, keep: int = 2) -> None:
         self.events: list = []
         overrides = [f"run.checkpoint_seconds={seconds}", f"run.keep_checkpoints={keep}"]
-        config, clock = load_preset("cartpole", overrides=overrides), TrainingClock()
-        context = RunContext(config, clock, EventHub([FunctionSink(self.events.append)], clock), ALONE)
-        # No part of a run is needed where nothing is taken but only written.
-        self.manager = CheckpointManager(context, None, Inbox(), directory)
+        settings = load_preset("cartpole", overrides=overrides).run
+        self.writer = CheckpointWriter(directory, settings, Inbox(), lambda: None)
 
     def save(self, step: int, reason: str = "periodic", score: float | None = None) -> None:
-        self.manager.write(snapshot(step), reason, score=score, waited=0.0)
-        self.manager.wait()
+        self.writer.write(snapshot(step), reason, score=score, waited=0.0)
+        self.writer.wait()
+        self.events += self.writer.take_outcomes()
 
 
 def names(directory: Path) -> list[str]:
@@ -308,7 +308,7 @@ def test_the_newest_few_the_best_and_those_saved_by_hand_are_kept(tmp_path):
     assert (tmp_path / "latest").resolve().name == steps[-1]
     assert (tmp_path / "best").resolve().name == steps[1]
     assert [event.reason for event in kept.events] == ["manual", "best", *["periodic"] * 4]
-    assert Kept(tmp_path).manager.due(None) is None
+    assert Kept(tmp_path).writer.due(None) is None
 
 
 def test_a_checkpoint_knows_the_best_score_its_own_included(tmp_path):
@@ -323,27 +323,27 @@ def test_a_checkpoint_knows_the_best_score_its_own_included(tmp_path):
 
 def test_what_is_due_is_the_first_score_a_better_one_and_an_old_checkpoint(tmp_path, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(manager.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(writer.time, "monotonic", lambda: now[0])
     kept = Kept(tmp_path, seconds=1e-9)
     now[0] += 1.0
-    assert kept.manager.due(None) == "periodic"
-    assert kept.manager.due(3.0) == "best"
+    assert kept.writer.due(None) == "periodic"
+    assert kept.writer.due(3.0) == "best"
     kept.save(1, "best", score=3.0)
     now[0] += 1000.0  # better policies are saved only so often
-    assert kept.manager.due(3.0) == "periodic"
-    assert kept.manager.due(3.1) == "best"
+    assert kept.writer.due(3.0) == "periodic"
+    assert kept.writer.due(3.1) == "best"
     patient = Kept(tmp_path)
-    assert patient.manager.due(None) is None
+    assert patient.writer.due(None) is None
 
 
 def test_a_checkpoint_is_saved_before_an_update_that_would_make_the_last_one_too_old(tmp_path, monkeypatch):
     """Saved every 60 s at most, with updates of 7 s: at 56 s, as at 63 s it would be too late."""
     now = [0.0]
-    monkeypatch.setattr(manager.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(writer.time, "monotonic", lambda: now[0])
     kept = Kept(tmp_path, seconds=60.0)
     reasons = []
     for now[0] in range(7, 130, 7):
-        if reason := kept.manager.due(None):
+        if reason := kept.writer.due(None):
             kept.save(now[0], reason)
             reasons.append(now[0])
     assert reasons == [56, 112]
@@ -351,14 +351,14 @@ def test_a_checkpoint_is_saved_before_an_update_that_would_make_the_last_one_too
 
 def test_a_full_disk_is_an_alarm_that_names_what_is_kept_and_it_is_tried_again(tmp_path, monkeypatch):
     """The limit on file sizes is a real one: the system refuses the write as it does on a full disk."""
-    monkeypatch.setattr(manager, "FIRST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(writer, "FIRST_RETRY_SECONDS", 0.05)
     kept = Kept(tmp_path, seconds=0.01)
     kept.save(1)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:
         kept.save(2)
-        assert kept.manager.due(None) is None, "it waits before it tries again"
+        assert kept.writer.due(None) is None, "it waits before it tries again"
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     saved, alarm = kept.events
@@ -371,7 +371,7 @@ def test_a_full_disk_is_an_alarm_that_names_what_is_kept_and_it_is_tried_again(t
     assert newest_checkpoint(tmp_path)[0].path.name == "step-000000000001"
     assert names(tmp_path) == ["latest", "step-000000000001"], "nothing half-written is left"
     time.sleep(0.06)
-    assert kept.manager.due(None) == "periodic"
+    assert kept.writer.due(None) == "periodic"
     kept.save(3)
     assert newest_checkpoint(tmp_path)[0].path.name == "step-000000000003"
 
@@ -449,14 +449,16 @@ def test_a_large_file_is_hashed_before_it_is_taken_into_memory(tmp_path: Path):
 
 
 def test_rewinding_to_a_strangers_checkpoint_is_refused(tmp_path: Path):
-    kept = Kept(tmp_path)
-    kept.save(1)
+    events: list = []
+    clock = TrainingClock()
+    context = RunContext(load_preset("cartpole"), clock, EventHub([FunctionSink(events.append)], clock), ALONE)
+    manager = CheckpointManager(context, None, Inbox(), tmp_path)  # no part of a run is touched
     (tmp_path / "fifo").mkdir()
     os.mkfifo(tmp_path / "fifo" / MANIFEST_FILE)
     (tmp_path / "out").symlink_to("/")
     for text in ("fifo", str(tmp_path / "fifo"), "out", "/dev/zero", "nul\0", "n" * 5_000, "", "nowhere"):
-        assert kept.manager.rewind(text) is None
-    assert [type(event) for event in kept.events[1:]] == [CommandRefused] * 8
+        assert manager.rewind(text) is None
+    assert [type(event) for event in events] == [CommandRefused] * 8
 
 
 def test_no_others_directory_is_cleared_away(tmp_path: Path):

@@ -43,7 +43,7 @@ from ppo_tui.runs import RunDirectory
 from ppo_tui.system.processor import cpu_model
 from ppo_tui.training.checkpoint.resume import ResumePoint, versions
 from ppo_tui.training.checkpoint.snapshot import read_checkpoint
-from ppo_tui.training.controls import Inbox
+from ppo_tui.training.inbox import Inbox
 from tests.training.test_trainer import Recorder
 
 BEFORE_THE_REBUILD = Path(__file__).parent / "before_the_rebuild"
