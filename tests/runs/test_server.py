@@ -170,9 +170,9 @@ def test_a_reader_that_stops_reading_is_dropped_and_costs_neither_the_run_nor_th
     idle = raw(served)
     idle.sendall(b'{"request":"subscribe"}\n')
     wait_until(lambda: any(each.subscribed for each in served.server._peers))
+    (slow,) = served.server._peers
     long = Alarm(level=Level.INFO, message="x" * 10_000)
     served.emit(*[long] * 500)
-    (slow,) = served.server._peers
     wait_until(lambda: slow.has_unsent)
     assert len(slow._outbox) <= 2 * peer_module.CHUNK_BYTES
     with ControlClient(served.directory) as client:

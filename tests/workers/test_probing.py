@@ -111,10 +111,7 @@ def test_threads_and_processes_of_an_environment_end_with_it():
     before = set(psutil.process_iter())
     examined(what="thread")
     examined(what="processes")
-    left = [
-        process for process in set(psutil.process_iter()) - before if process.username() == psutil.Process().username()
-    ]
-    sleepers = [process for process in left if _is_sleeper(process)]
+    sleepers = [process for process in set(psutil.process_iter()) - before if _is_sleeper(process)]
     assert not still_running(sleepers, seconds=5)
 
 
