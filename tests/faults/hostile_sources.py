@@ -78,7 +78,7 @@ def words() -> Iterator[Row]:
         for word, text in WORDS.items():
             yield Row(f"{place} {word}", argv(text))
     for time in (*TIMES, *NUMBERS):
-        yield Row(f"until time {time[:20]}", PLACES["until"](time))
+        yield Row(f"until time {time[:20]} of {len(time)}", PLACES["until"](time))
     yield Row("until many", [*_REFUSED, *["--until", "1"] * 2_000])
     for key in SETTINGS:
         for number in (*NUMBERS, "[" + "1," * 20_000 + "1]", '"torn\udc80"'):

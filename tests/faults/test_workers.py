@@ -43,7 +43,7 @@ def check_same(config, react: Callable[[Trainer, Event], None], reference=None):
     whole, _, expected = train(reference or config)
     trainer, result, recorder = train(config, react)
     assert result.state is RunState.FINISHED, result.reason
-    assert recorder.metrics == expected.metrics
+    assert recorder.metrics == expected.metrics, alarms(recorder)
     episodes = [(e.env, e.step, e.episode_return, e.length) for e in expected.of(EpisodeFinished)]
     assert [(e.env, e.step, e.episode_return, e.length) for e in recorder.of(EpisodeFinished)] == episodes
     same_state(trainer, whole)

@@ -53,7 +53,7 @@ WHERE = {
     "resize": (PpoTuiApp, "on_resize"),
     "timer": (PpoTuiApp, "tick"),
     "news": (MainScreen, "renew"),
-    "panel": (Header, "draw"),
+    "panel": (Header, "lines"),
     "session": (FakeSession, "poll"),
     "driver": (LastingDriver, "start_application_mode"),
     "output": (LastingDriver, "write"),

@@ -93,12 +93,12 @@ async def test_without_the_hook_of_textual_the_report_is_its_own(monkeypatch):
 
 FAILING_HEADER = """
 from ppo_tui.tui.widgets.header import Header
-draw = Header.draw
+lines = Header.lines
 def fail(self, width, height):
     if self.controller.view.update >= 2:
         raise ValueError("no [/] header")
-    return draw(self, width, height)
-Header.draw = fail
+    return lines(self, width, height)
+Header.lines = fail
 from ppo_tui.__main__ import main
 main()
 """
