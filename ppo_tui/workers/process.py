@@ -144,7 +144,7 @@ def _lead_own_group() -> None:
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # in its own group it may still print on the terminal
-    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 _LEFT_TO_PARENT = (signal.SIGINT, signal.SIGTERM)
@@ -165,16 +165,23 @@ _forking = threading.local()
 
 
 def _before_fork() -> None:
+    """Hold signals back until the new process has its own way with them."""
     _forking.by_first_thread = threading.get_native_id() == os.getpid()
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_PARENT)
 
 
-def _after_fork() -> None:
+def _after_fork_in_parent() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
+
+
+def _after_fork_in_child() -> None:
     """End a forked process of an environment with its worker.
 
     The kernel sends the signal when the forking thread ends, and only the first one lasts as long as its process.
     """
     for number in _LEFT_TO_PARENT:
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
     if _forking.by_first_thread:
         signal_when_parent_dies(signal.SIGKILL)
 

@@ -86,6 +86,16 @@ class Parent(Guest):
         self._program.terminate()
         return [self._forked.exitcode, self._program.wait(30)]
 
+    def fork_and_end_at_once(self, times: int) -> list[int | None]:
+        codes = []
+        for _ in range(times):
+            process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(5,))
+            process.start()
+            process.terminate()
+            process.join(30)
+            codes.append(process.exitcode)
+        return codes
+
 
 class OwnBox(spaces.Box):
     """A space that would run code where it is unpickled."""

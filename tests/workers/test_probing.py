@@ -137,6 +137,7 @@ def test_workers_may_have_processes_which_end_with_them(how):
 def test_an_environment_can_end_its_own_processes():
     pool = WorkerPool([Parent], num_workers=1)
     assert pool.call("end_children") == ([-signal.SIGTERM, -signal.SIGTERM],)
+    assert pool.call("fork_and_end_at_once", 5) == ([-signal.SIGTERM] * 5,)
     pool.close()
 
 
