@@ -165,7 +165,7 @@ _forking = threading.local()
 
 
 def _before_fork() -> None:
-    """Hold signals back until the new process has its own way with them."""
+    """Hold signals back until the new process can end on them."""
     _forking.by_first_thread = threading.get_native_id() == os.getpid()
     _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_PARENT)
 
