@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import threading
+from collections.abc import Iterator
 
 import gymnasium
 import numpy as np
@@ -71,10 +72,15 @@ def test_settings_without_a_use_are_those_that_its_workers_do_not_read():
 
 
 @pytest.fixture(scope="module", autouse=True)
-def fork_server_with_torch() -> None:
-    """Workers are forked with PyTorch loaded, as by a process that trains with A3C alone."""
+def fork_server_with_torch() -> Iterator[None]:
+    """Workers are forked with PyTorch loaded, as by a process that trains with A3C alone.
+
+    The state of an environment has PyTorch's generator where it is loaded: those of other tests get a server without.
+    """
     kill_fork_server()
     boot_workers(cartpole())
+    yield
+    kill_fork_server()
 
 
 SMALL = ["rollout.num_envs=2", "policy.hidden=[16]", "rollout.steps=8"]
