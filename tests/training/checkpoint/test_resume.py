@@ -102,10 +102,7 @@ def check_exact(config: Config, directory: Path, react: Callable[[Trainer, Event
     assert (event.step, event.update, event.exact) == (stopped.step, stopped.update, True), event
     assert before.metrics + after.metrics == whole_record.metrics
     episodes = [(e.env, e.step, e.episode_return, e.length) for e in whole_record.of(EpisodeFinished)]
-    kept = [
-        e for e in before.of(EpisodeFinished) if e.step <= stopped.step
-    ]  # a long rollout tells its own before its end
-    again = [(e.env, e.step, e.episode_return, e.length) for e in (*kept, *after.of(EpisodeFinished))]
+    again = [(e.env, e.step, e.episode_return, e.length) for r in (before, after) for e in r.of(EpisodeFinished)]
     assert again == episodes
     same_state(resumed, whole)
     return after
