@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import random
@@ -135,10 +136,9 @@ def test_workers_may_have_processes_which_end_with_them(how):
 
 
 def test_an_environment_can_end_its_own_processes():
-    pool = WorkerPool([Parent], num_workers=1)
-    assert pool.call("end_children") == ([-signal.SIGTERM, -signal.SIGTERM],)
-    assert pool.call("fork_and_end_at_once", 5) == ([-signal.SIGTERM] * 5,)
-    pool.close()
+    with contextlib.closing(WorkerPool([Parent], num_workers=1)) as pool:
+        assert pool.call("end_children") == ([-signal.SIGTERM, -signal.SIGTERM],)
+        assert pool.call("fork_and_end_at_once", 5) == ([-signal.SIGTERM] * 5,)
 
 
 def test_a_pool_learns_the_spaces_of_any_constructor_without_making_it_here():

@@ -16,7 +16,7 @@ from ...protocol import GameClip, GameFrame, Gaze
 from ..clip_player import ClipPlayer
 from ..controller import Controller
 from ..metrics import sparkline
-from .panel import Panel, fit
+from .panel import LinedPanel, Panel, fit
 
 FEW_NUMBERS = 8
 """Numbers of an observation that are shown beside a picture although they have no names."""
@@ -35,7 +35,7 @@ class _Section(NamedTuple):
     lines: list[Content]
 
 
-class GameFacts(Panel):
+class GameFacts(LinedPanel):
     """Score, time, value, advantage, the last games, the policy, the observation.
 
     A bar for each action, the chosen one marked. What has no room is left out: the least important first.
@@ -51,9 +51,6 @@ class GameFacts(Panel):
             return None
         games = tuple(view.last_returns.get(player.env, ()))
         return player.frame, player.clip.gaze, player.clip.action_names, games, view.started
-
-    def draw(self, width: int, height: int) -> Content:
-        return Content("\n").join(self.lines(width, height))
 
     def lines(self, width: int, height: int) -> list[Content]:
         clip, frame = self._player.clip, self._player.frame

@@ -12,7 +12,7 @@ from ...protocol import RunState
 from ...sinks.wording import describe_distance, describe_forecast
 from ..metrics import PHASES
 from ..topics import HEADER_TOPICS, Topic, of_header
-from .panel import Panel, bar, fit
+from .panel import LinedPanel, Panel, bar, fit
 
 STATES: dict[RunState, tuple[str, str]] = {
     RunState.STARTING: ("○", "$quiet"),
@@ -81,7 +81,7 @@ class StatusLine(Panel):
         return fit(Content.assemble(*parts), width)
 
 
-class Header(Panel):
+class Header(LinedPanel):
     """Identity, state, progress and shares of time, in 1 to 4 lines."""
 
     def topics(self) -> Sequence[Topic]:
@@ -89,11 +89,8 @@ class Header(Panel):
 
     def topic_at(self, x: int, y: int) -> Topic:
         """The field under a click."""
-        lines = self.draw(*self.content_size).split("\n")
+        lines = self.lines(*self.content_size)
         return of_header(lines[min(y, len(lines) - 1)].plain, y, x)
-
-    def draw(self, width: int, height: int) -> Content:
-        return Content("\n").join(self.lines(width, height))
 
     def lines(self, width: int, height: int) -> list[Content]:
         lines = [self._identity(width), self._progress(width), self._update(width), self._phases(width)]

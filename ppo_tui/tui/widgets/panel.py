@@ -75,7 +75,7 @@ class Panel(Plain, Widget):
         self.move(0, direction * FAR)
 
     def lines(self, width: int, height: int) -> list[Content]:
-        """The lines of `draw`; some panels have them apart."""
+        """The lines of `draw`."""
         return self.draw(width, height).split("\n")
 
     def renew(self) -> None:
@@ -141,6 +141,13 @@ class Panel(Plain, Widget):
 
     def render(self) -> Content:
         return self.draw(*self.content_size)
+
+
+class LinedPanel(Panel):
+    """A panel drawn line by line: subclasses give `lines`."""
+
+    def draw(self, width: int, height: int) -> Content:
+        return Content("\n").join(self.lines(width, height))
 
 
 def _fingerprint(content: Content) -> tuple[object, ...]:

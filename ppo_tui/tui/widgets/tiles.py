@@ -11,7 +11,7 @@ from ..controller import Controller
 from ..metrics import CPU, GPU, TILES, Metric, sparkline, trend
 from ..topics import Topic
 from ..verdicts import judge, missing, sign
-from .panel import Panel, fit
+from .panel import LinedPanel, fit
 from .plain import Horizontal
 
 _NO_DATA = Series()
@@ -25,7 +25,7 @@ _SIGNS = 3
 """Cells behind it: a blank, the verdict and the trend."""
 
 
-class Tile(Panel):
+class Tile(LinedPanel):
     """One metric in two lines; without a border, with its label."""
 
     def __init__(self, controller: Controller, metric: Metric) -> None:
@@ -48,9 +48,6 @@ class Tile(Panel):
             verdict = self._verdict = judge(self.controller.view, self.metric.key)
             self.entitle(self.metric.label, verdict.word if verdict and verdict.grade is not Grade.OK else "")
         super().renew()
-
-    def draw(self, width: int, height: int) -> Content:
-        return Content("\n").join(self.lines(width, height))
 
     def lines(self, width: int, height: int) -> list[Content]:
         """The value, then the verdict's sign, then the trend's."""
