@@ -13,7 +13,7 @@ from torch import nn
 
 from ...config import Config
 from ...ppo import ActorCritic, Hyperparameters, RolloutBuffer, losses
-from ...ppo.learner import advantages_of
+from ...ppo.objective import advantages_of
 from ...ppo.observer import MEANS, Learned, Observer
 from ...ppo.units import DeadUnits
 from ...protocol import ClipCounts, Histogram, LayerReading, MinibatchColumns, UpdateInspected
