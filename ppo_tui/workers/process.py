@@ -57,8 +57,8 @@ def worker_context(preload: Sequence[str] = ()) -> WorkerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*_PRELOAD, *preload])
     with _environment(_OF_WORKERS):
-        resource_tracker.ensure_running()  # which unblocks SIGTERM, so before it is blocked
-        with _hidden_main(), _sigterm_blocked():
+        resource_tracker.ensure_running()  # which unblocks signals, so before they are blocked
+        with _hidden_main(), _signals_blocked():
             forkserver.ensure_running()
     return context
 
@@ -267,18 +267,18 @@ def _spawned_like_forked(context: WorkerContext) -> Iterator[None]:
     if context.get_start_method() != "spawn":
         yield
         return
-    with _environment(_OF_WORKERS), _sigterm_blocked():
+    with _environment(_OF_WORKERS), _signals_blocked():
         yield
 
 
 @contextlib.contextmanager
-def _sigterm_blocked() -> Iterator[None]:
-    """Block SIGTERM in the processes started inside.
+def _signals_blocked() -> Iterator[None]:
+    """Block `_LEFT_TO_PARENT` in the processes started inside.
 
-    Service managers and `timeout` send it to the whole process group. The parent wants to finish its step and to save
-    then, for which it needs the fork server: the workers end when that does.
+    Terminals, service managers and `timeout` send them to the whole process group. The parent wants to finish its step
+    and to save then, for which it needs the fork server: the workers end when that does. Workers unblock them.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_PARENT)
     try:
         yield
     finally:

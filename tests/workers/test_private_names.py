@@ -10,7 +10,7 @@ import textwrap
 import psutil
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, linux_alone
 from tests.waiting import still_running
 
 PARENT = """
@@ -66,6 +66,7 @@ def test_a_pool_steps_replaces_a_worker_and_closes(name: str):
     assert not still_running(family, seconds=5)
 
 
+@linux_alone
 def test_a_fork_server_that_can_be_neither_reached_nor_killed_costs_the_worker():
     """Its socket is a temporary file. With the pid the server would be replaced: see tests/faults/test_workers.py."""
     unreachable = """
