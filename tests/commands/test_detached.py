@@ -182,7 +182,7 @@ def test_a_run_outlives_its_terminal(tmp_path, mode, controlling):
         assert client.hello.state is RunState.TRAINING
 
     steer(run, Stop(save=False))
-    console.process.wait(30)
+    console.process.wait(60)
     assert console.process.returncode == 0
     # Nobody drew on, and nothing was said that went nowhere.
     assert "Traceback" not in run.log.read_text()
@@ -221,7 +221,7 @@ def test_a_paused_run_without_its_terminal_is_idle_and_one_who_watches_just_leav
     watching.read_while(lambda: b"PAUSED" not in watching.shown)
     os.close(console.master)
     os.close(watching.master)
-    assert watching.process.wait(30) == 129
+    assert watching.process.wait(60) == 129
     console.comes_to_rest()
     with ControlClient(run) as client:
         assert client.hello.state is RunState.PAUSED

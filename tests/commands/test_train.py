@@ -51,7 +51,7 @@ class Terminal:
     def text(self) -> str:
         return self._tmux("capture-pane", "-p")
 
-    def wait_for(self, pattern: str, seconds: float = 30) -> re.Match[str]:
+    def wait_for(self, pattern: str, seconds: float = 90) -> re.Match[str]:
         """Watch the screen until `pattern` shows."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
