@@ -7,6 +7,7 @@ with the parent.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import os
@@ -17,6 +18,7 @@ import threading
 import time
 import traceback
 import types
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
@@ -102,7 +104,24 @@ def _started(
     process = context.Process(target=_run, args=(main, *arguments), name=f"worker-{setup.index}", daemon=True)
     with theirs, _hidden_main(), _spawned_like_forked(context):
         process.start()
+    _parents[process] = os.getpid()
     return process, ours
+
+
+_parents: weakref.WeakKeyDictionary[BaseProcess, int] = weakref.WeakKeyDictionary()
+"""The workers started here, each with the process that started it: a fork of that has none of its own."""
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Kill the workers of pools that nobody has closed.
+
+    At its end multiprocessing sends SIGTERM to such processes and waits for them, but workers leave that to the parent.
+    """
+    for process, parent in list(_parents.items()):
+        with contextlib.suppress(ValueError):  # closed, as it has ended
+            if parent == os.getpid() and process.is_alive():
+                kill_worker(process.pid)
 
 
 # ── Inside a worker ─────────────────────────────────────────────────────────────────────────────────────────

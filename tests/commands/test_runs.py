@@ -27,7 +27,7 @@ def lines(path) -> list[dict]:
 
 
 def test_cartpole_is_solved_from_the_command_line(ppo_tui):
-    done = ppo_tui("cartpole-fast", "--headless", "--seed", "1", "--name", "pole")
+    done = ppo_tui("cartpole-fast", "--headless", "--seed", "1", "--name", "pole", timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     score = ppo_tui("eval", "pole", "--episodes", "20", "--json")

@@ -348,7 +348,7 @@ def test_no_worker_survives_a_parent_that_is_killed_while_it_starts():
 
 
 def test_a_script_that_imports_torch_costs_its_workers_nothing(tmp_path):
-    """A training script needs no __main__ guard, and what it imports is not imported by the workers."""
+    """It needs no __main__ guard, what it imports is not imported by the workers, and they end with it."""
     script = tmp_path / "script.py"
     script.write_text(
         textwrap.dedent("""
@@ -364,7 +364,6 @@ def test_a_script_that_imports_torch_costs_its_workers_nothing(tmp_path):
         pool = WorkerPool([lambda: Mine(gymnasium.make("CartPole-v1"))] * 2, num_workers=2)
         pool.reset(seed=0)
         print(pool.call("modules"))
-        pool.close()
         """)
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -20,7 +20,12 @@ PARENT = """
     from ppo_tui.workers import WorkerPool
     from tests.workers.envs import Counter
 
-    pool = WorkerPool([Counter, Counter], num_workers=2, preload=["tests.workers.public_names"])
+    def counter():
+        import tests.workers.public_names  # where no fork server has
+
+        return Counter()
+
+    pool = WorkerPool([counter, counter], num_workers=2, preload=["tests.workers.public_names"])
     pool.reset(seed=0)
     print(*set(pool.get_attr("missing")), pool.step([0, 0])[0][:, 0].astype(int).tolist(), sep=";", flush=True)
     os.kill(pool.workers[1].process.pid, signal.SIGKILL)
