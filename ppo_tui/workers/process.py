@@ -120,8 +120,8 @@ def _end_workers() -> None:
     """
     for process, parent in list(_parents.items()):
         with contextlib.suppress(ValueError):  # closed, as it has ended
-            if parent == os.getpid() and process.is_alive():
-                kill_worker(process.pid)
+            if (pid := process.pid) and parent == os.getpid() and process.is_alive():
+                kill_worker(pid)
 
 
 # ── Inside a worker ─────────────────────────────────────────────────────────────────────────────────────────
