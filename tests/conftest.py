@@ -18,6 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PORTABLE = "PPO_TUI_PORTABLE" in os.environ
 """Whether the tests run without what is Linux's alone: ``make test-portable``."""
 
+PYTHONPATH = tests.portable.path_of_children(str(ROOT)) if PORTABLE else str(ROOT)
+"""For a shell's processes; those that Python starts get it by themselves."""
+
 linux_alone = pytest.mark.skipif(PORTABLE or sys.platform != "linux", reason="means of Linux alone")
 
 # PyTorch's threads wait for their next part asleep, not in a loop that takes the core from another test's process.

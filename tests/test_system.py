@@ -23,7 +23,7 @@ from ppo_tui.directories import Directory
 from ppo_tui.system import library, paths, processes, terminals
 from ppo_tui.system.support import all_choices
 from ppo_tui.training.checkpoint.files import read_manifest, write_checkpoint_files
-from tests.conftest import ROOT, linux_alone
+from tests.conftest import PORTABLE, ROOT, linux_alone
 from tests.waiting import still_running
 
 
@@ -214,6 +214,11 @@ def test_a_file_is_flushed_through_the_disks_own_memory_where_that_can_be_asked_
 def test_on_linux_no_fallback_is_in_use():
     assert [choice.purpose for choice in all_choices() if choice.loss] == []
     assert check_platform().found.endswith("no fallback in use")
+
+
+@pytest.mark.skipif(not PORTABLE, reason="Linux's own means are there: make test-portable")
+def test_without_linuxs_own_means_a_fallback_is_in_use_for_each_purpose():
+    assert [choice.purpose for choice in all_choices() if not choice.loss] == []
 
 
 def test_fallbacks_are_named_with_what_they_cost(no_c_functions, monkeypatch):

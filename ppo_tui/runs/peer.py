@@ -23,6 +23,11 @@ Kind = tuple[int, int]
 """The kind of a transient event, as `transient_key` gives it."""
 
 
+def with_pid(who: str, pid: int) -> str:
+    """A client's name for the audit trail, with its pid if known."""
+    return f"{who} (pid {pid})" if pid else who
+
+
 class Peer:
     """One client: its connection, buffers and limits.
 
@@ -39,7 +44,7 @@ class Peer:
         connection.setblocking(False)
         self.connection = connection
         self.pid = pid
-        self.name = f"client (pid {pid})"
+        self.name = with_pid("client", pid)
         self.subscribed = False
         self.wish: Wish = "script"
         self.offset = 0
@@ -51,7 +56,7 @@ class Peer:
         self._second, self._commands = 0, 0
 
     def rename(self, client: str) -> None:
-        self.name = f"{client} (pid {self.pid})"
+        self.name = with_pid(client, self.pid)
 
     @property
     def only_watches(self) -> bool:

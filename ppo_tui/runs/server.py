@@ -52,7 +52,7 @@ from .messages import (
     Subscribe,
     decode_request,
 )
-from .peer import CHUNK_BYTES, Kind, Peer
+from .peer import CHUNK_BYTES, Kind, Peer, with_pid
 
 MAX_CLIENTS = 32
 
@@ -193,7 +193,7 @@ class ControlServer:
             refusal = f"this run belongs to user {os.geteuid()}, you are user {uid}"
             if uid not in self._refused_users:
                 self._refused_users.add(uid)
-                _log.warning("refused a connection from user %d (pid %d)", uid, pid)
+                _log.warning("refused a connection from %s", with_pid(f"user {uid}", pid))
         elif len(self._peers) >= MAX_CLIENTS:
             refusal = f"{MAX_CLIENTS} clients are connected already; try again later"
         peer = Peer(connection, pid, time.monotonic())

@@ -118,6 +118,9 @@ def choices() -> list[Choice]:
         Choice("end with the parent", "prctl")
         if tells
         else Choice("end with the parent", looks, "an environment that hangs in C code can outlive a killed run"),
+        Choice("a worker without a core", "/proc/PID/stat")
+        if Path("/proc/self/stat").exists()
+        else Choice("a worker without a core", "not known", "under heavy load it counts as hung"),
         Choice("turns of workers", "SCHED_BATCH")
         if hasattr(os, "SCHED_BATCH")
         else Choice("turns of workers", "the system's own scheduling", "workers may preempt the learner"),

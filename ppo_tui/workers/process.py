@@ -7,6 +7,7 @@ with the parent.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import os
@@ -17,6 +18,7 @@ import threading
 import time
 import traceback
 import types
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
@@ -57,8 +59,8 @@ def worker_context(preload: Sequence[str] = ()) -> WorkerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*_PRELOAD, *preload])
     with _environment(_OF_WORKERS):
-        resource_tracker.ensure_running()  # which unblocks SIGTERM, so before it is blocked
-        with _hidden_main(), _sigterm_blocked():
+        resource_tracker.ensure_running()  # which unblocks signals, so before they are blocked
+        with _hidden_main(), _signals_blocked():
             forkserver.ensure_running()
     return context
 
@@ -102,7 +104,24 @@ def _started(
     process = context.Process(target=_run, args=(main, *arguments), name=f"worker-{setup.index}", daemon=True)
     with theirs, _hidden_main(), _spawned_like_forked(context):
         process.start()
+    _parents[process] = os.getpid()
     return process, ours
+
+
+_parents: weakref.WeakKeyDictionary[BaseProcess, int] = weakref.WeakKeyDictionary()
+"""The workers started here, each with the process that started it: a fork of that has none of its own."""
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Kill the workers of pools that nobody has closed.
+
+    At its end multiprocessing sends SIGTERM to such processes and waits for them, but workers leave that to the parent.
+    """
+    for process, parent in list(_parents.items()):
+        with contextlib.suppress(ValueError):  # closed, as it has ended
+            if (pid := process.pid) and parent == os.getpid() and process.is_alive():
+                kill_worker(pid)
 
 
 # ── Inside a worker ─────────────────────────────────────────────────────────────────────────────────────────
@@ -267,18 +286,18 @@ def _spawned_like_forked(context: WorkerContext) -> Iterator[None]:
     if context.get_start_method() != "spawn":
         yield
         return
-    with _environment(_OF_WORKERS), _sigterm_blocked():
+    with _environment(_OF_WORKERS), _signals_blocked():
         yield
 
 
 @contextlib.contextmanager
-def _sigterm_blocked() -> Iterator[None]:
-    """Block SIGTERM in the processes started inside.
+def _signals_blocked() -> Iterator[None]:
+    """Block `_LEFT_TO_PARENT` in the processes started inside.
 
-    Service managers and `timeout` send it to the whole process group. The parent wants to finish its step and to save
-    then, for which it needs the fork server: the workers end when that does.
+    Terminals, service managers and `timeout` send them to the whole process group. The parent wants to finish its step
+    and to save then, for which it needs the fork server: the workers end when that does. Workers unblock them.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_PARENT)
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import multiprocessing
 import os
 import pickle
 import signal
@@ -455,3 +456,6 @@ def _die_with_parent() -> None:
     release_fork_server()
     if not signal_when_parent_dies(signal.SIGKILL):
         when_process_ends(os.getppid(), end_own_group)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():  # it has died before anything was to tell of it
+        end_own_group()

@@ -99,7 +99,7 @@ def test_watch_records_without_a_terminal(ppo_tui, few, tmp_path):
 
 def test_watch_shows_the_game_with_values_and_probabilities(few, terminal):  # noqa: F811
     start(terminal, "watch few")
-    terminal.wait_for(r"few · checkpoint 2,048 \(latest, best\) · greedy · game \d", seconds=60)
+    terminal.wait_for(r"few · checkpoint 2,048 \(latest, best\) · greedy · game \d")
     terminal.wait_for(r"value\s+-?\d")
     terminal.wait_for(r"▸(left|right) +━*\s*\d+%")
     terminal.press("q")

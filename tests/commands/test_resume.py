@@ -52,7 +52,7 @@ def interrupted(tmp_path: Path, number: signal.Signals, *, after_updates: int, n
             break
         time.sleep(0.01)
     os.killpg(process.pid, number)
-    assert process.wait(30) in (-number, 128 + number)
+    assert process.wait(60) in (-number, 128 + number)
     return metrics.parent
 
 

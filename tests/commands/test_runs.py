@@ -18,6 +18,7 @@ from ppo_tui.config import build_config, list_presets, load_preset
 from ppo_tui.expectations import read_curve
 from ppo_tui.protocol import RunFinished, RunStarted, UpdateFinished, decode_event
 from tests.conftest import ROOT
+from tests.processes import workers_of
 from tests.waiting import still_running
 
 
@@ -26,7 +27,7 @@ def lines(path) -> list[dict]:
 
 
 def test_cartpole_is_solved_from_the_command_line(ppo_tui):
-    done = ppo_tui("cartpole-fast", "--headless", "--seed", "1", "--name", "pole")
+    done = ppo_tui("cartpole-fast", "--headless", "--seed", "1", "--name", "pole", timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     score = ppo_tui("eval", "pole", "--episodes", "20", "--json")
@@ -130,7 +131,7 @@ def test_a_signal_saves_and_leaves_with_its_code(number, code, tmp_path):
             break
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in out + err
     assert "saving and stopping" in err
@@ -155,13 +156,8 @@ def test_a_worker_that_may_not_be_replaced_ends_the_run_with_code_3_and_its_name
     for line in process.stdout:
         if "steps/s" in line:
             break
-    workers = [
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if not child.children() and child.ppid() != process.pid
-    ]
-    workers[0].kill()
-    out, _ = process.communicate(timeout=30)
+    workers_of(process.pid)[0].kill()
+    out, _ = process.communicate(timeout=60)
     assert process.returncode == 3
     assert re.search(r"worker \d \(pid \d+, environments \d to \d\) was killed by SIGKILL", out)
     assert json.loads((tmp_path / "mine" / "run.json").read_text())["status"] == "failed"

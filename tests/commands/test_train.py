@@ -16,7 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import PYTHONPATH
+from tests.processes import workers_of
 from tests.waiting import still_running
 
 pytestmark = pytest.mark.skipif(
@@ -30,7 +31,7 @@ class Terminal:
     def __init__(self, directory: Path, width: int, height: int) -> None:
         self._socket = f"ppo-tui-test-{uuid.uuid4().hex[:8]}"
         size = ["-x", str(width), "-y", str(height)]
-        shell = f"cd {directory} && PS1='$ ' PYTHONPATH={ROOT} exec bash --norc --noprofile"
+        shell = f"cd {directory} && PS1='$ ' PYTHONPATH={PYTHONPATH} exec bash --norc --noprofile"
         self._tmux("-f", "/dev/null", "new-session", "-d", *size, shell)
 
     def _tmux(self, *arguments: str) -> str:
@@ -50,7 +51,7 @@ class Terminal:
     def text(self) -> str:
         return self._tmux("capture-pane", "-p")
 
-    def wait_for(self, pattern: str, seconds: float = 30) -> re.Match[str]:
+    def wait_for(self, pattern: str, seconds: float = 90) -> re.Match[str]:
         """Watch the screen until `pattern` shows."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -151,8 +152,7 @@ def test_sigterm_saves_and_restores_the_terminal(terminal: Terminal, tmp_path: P
 
 def kill_a_worker(run: Path) -> None:
     pid = json.loads((run / "run.json").read_text())["pid"]
-    forked = [child for child in psutil.Process(pid).children(recursive=True) if child.ppid() != pid]
-    forked[0].kill()
+    workers_of(pid)[0].kill()
 
 
 def test_a_dead_worker_is_replaced_behind_the_screen_and_the_run_goes_on(terminal: Terminal, tmp_path: Path):

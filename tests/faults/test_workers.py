@@ -29,6 +29,7 @@ from ppo_tui.protocol import (
 )
 from ppo_tui.training.recovery import MAX_REPLAYS
 from ppo_tui.workers import WorkerPool, pipes
+from tests.conftest import linux_alone
 from tests.faults.conftest import UPDATES, faulty, train
 from tests.faults.envs import FaultyCartPole
 from tests.training.checkpoint.test_resume import same_state
@@ -129,6 +130,7 @@ def test_a_worker_killed_between_its_first_reset_and_its_first_step():
     check_same(faulty(), react)
 
 
+@linux_alone
 def test_the_fork_server_may_die_too():
     """All workers die with it; it is started again."""
 
@@ -140,6 +142,7 @@ def test_the_fork_server_may_die_too():
     check_same(faulty(), at_step(2, 5, do))
 
 
+@linux_alone
 def test_a_fork_server_that_cannot_be_reached_is_replaced_with_all_its_workers():
     """Its socket is a temporary file, and what tidies those up takes old ones; one that is dying refuses, too."""
 
@@ -152,6 +155,7 @@ def test_a_fork_server_that_cannot_be_reached_is_replaced_with_all_its_workers()
     check_same(faulty(), at_step(2, 5, do))
 
 
+@linux_alone
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_fork_server_that_is_stopped_is_replaced_with_all_its_workers(number: int, monkeypatch):
     """It would never report the end of a worker, nor start another one."""

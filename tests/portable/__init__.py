@@ -14,19 +14,20 @@ _FOLDER = Path(__file__).parent
 
 def begin() -> None:
     """Take the names away here, and put `sitecustomize` on the path of child processes."""
-    os.environ["PYTHONPATH"] = _with_folder(os.environ.get("PYTHONPATH", ""))
+    os.environ["PYTHONPATH"] = path_of_children(os.environ.get("PYTHONPATH", ""))
     if not hasattr(sys.modules.get("sitecustomize"), "LINUX_ALONE"):
         runpy.run_path(str(_FOLDER / "sitecustomize.py"))
     start = subprocess.Popen.__init__
 
     def with_path(self: Any, *arguments: Any, env: Any = None, **options: Any) -> None:
         if env is not None:  # tests give their children a path of their own
-            env = {**env, "PYTHONPATH": _with_folder(env.get("PYTHONPATH", ""))}
+            env = {**env, "PYTHONPATH": path_of_children(env.get("PYTHONPATH", ""))}
         start(self, *arguments, env=env, **options)
 
     subprocess.Popen.__init__ = with_path
 
 
-def _with_folder(path: str) -> str:
+def path_of_children(path: str) -> str:
+    """`path`, a ``PYTHONPATH``, with this folder in front."""
     parts = [part for part in path.split(os.pathsep) if part and part != str(_FOLDER)]
     return os.pathsep.join([str(_FOLDER), *parts])

@@ -198,13 +198,20 @@ def answers(client: ControlClient, *commands) -> list[str | None]:
     pytest.fail("the server closed the connection")
 
 
-@linux_alone
-def test_a_command_reaches_the_engine_with_the_name_of_its_sender(served):
+@pytest.mark.parametrize("known", [pytest.param(True, marks=linux_alone), False])
+def test_a_command_reaches_the_engine_with_the_name_of_its_sender(served, known, monkeypatch):
+    """And its pid, where the kernel tells it."""
+    if not known:
+        monkeypatch.delattr(socket, "SO_PEERCRED", raising=False)
+    pid = f" (pid {os.getpid()})" if known else ""
     with ControlClient(served.directory) as client:
         assert answers(client, Pause(by="somebody else"), StepUpdates(updates=3)) == [None, None]
+        client.subscribe(client="ctl", wish="script", history=False)
+        assert answers(client, Pause()) == [None]
     assert served.commands == [
-        Pause(by=f"client (pid {os.getpid()})"),
-        StepUpdates(updates=3, by=f"client (pid {os.getpid()})"),
+        Pause(by=f"client{pid}"),
+        StepUpdates(updates=3, by=f"client{pid}"),
+        Pause(by=f"ctl{pid}"),
     ]
 
 
@@ -362,7 +369,7 @@ def test_a_script_needs_no_control(served):
     with ControlClient(served.directory) as client:
         client.subscribe(client="ctl", wish="script", history=False)
         assert answers(client, Pause()) == [None]
-    assert served.commands[-1].by.startswith("ctl (pid ")
+    assert served.commands[-1].by.startswith("ctl")
     screen.client.close()
 
 

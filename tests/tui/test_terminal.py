@@ -26,7 +26,7 @@ from ppo_tui.tui.terminal import _captured_logging
 from tests.tui.fake import FakeSession
 
 ROOT = Path(__file__).parents[2]
-DEADLINE = 30.0
+DEADLINE = 60.0
 LEAVES_ALTERNATE_SCREEN = b"\x1b[?1049l"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -270,6 +271,36 @@ def test_workers_ignore_an_interrupt_meant_for_the_parent():
     pool.close()
 
 
+STARTING = """
+    import signal
+    import psutil
+    from ppo_tui.workers import WorkerPool, worker_context
+    from tests.workers.envs import Counter
+
+    def interrupt():
+        for process in psutil.Process().children(recursive=True):
+            process.send_signal(signal.SIGINT)
+            interrupted.add(process)
+
+    interrupted = set()
+    worker_context()
+    interrupt()
+    spaces = {"observation_space": Counter.observation_space, "action_space": Counter.action_space}
+    pool = WorkerPool([Counter, Counter], num_workers=2, wait=False, **spaces)
+    interrupt()
+    pool.reset(seed=0)
+    print(pool.restarts, all(process.is_running() for process in interrupted))
+    pool.close()
+"""
+
+
+def test_workers_and_their_server_ignore_it_while_they_start_too():
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(STARTING)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("[0, 0] True\n", "")
+
+
 PARENT = """
     import sys, time, functools
     from ppo_tui.workers import WorkerPool
@@ -295,8 +326,29 @@ def test_no_worker_survives_a_killed_parent_not_even_a_hung_one():
     assert not still_running([*workers, server], seconds=5)
 
 
+ORPHANED = """
+    import os, signal, time
+    from ppo_tui.workers import WorkerPool
+    from tests.workers.envs import Counter
+    spaces = {"observation_space": Counter.observation_space, "action_space": Counter.action_space}
+    pool = WorkerPool([lambda: time.sleep(1000)], num_workers=1, wait=False, **spaces)
+    print(pool.workers[0].pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_no_worker_survives_a_parent_that_is_killed_while_it_starts():
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(ORPHANED)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    pid = int(parent.stdout.readline())
+    assert parent.wait() == -signal.SIGKILL
+    with contextlib.suppress(psutil.NoSuchProcess):
+        assert not still_running([psutil.Process(pid)], seconds=30)
+
+
 def test_a_script_that_imports_torch_costs_its_workers_nothing(tmp_path):
-    """A training script needs no __main__ guard, and what it imports is not imported by the workers."""
+    """It needs no __main__ guard, what it imports is not imported by the workers, and they end with it."""
     script = tmp_path / "script.py"
     script.write_text(
         textwrap.dedent("""
@@ -312,7 +364,6 @@ def test_a_script_that_imports_torch_costs_its_workers_nothing(tmp_path):
         pool = WorkerPool([lambda: Mine(gymnasium.make("CartPole-v1"))] * 2, num_workers=2)
         pool.reset(seed=0)
         print(pool.call("modules"))
-        pool.close()
         """)
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -10,7 +10,7 @@ import textwrap
 import psutil
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, linux_alone
 from tests.waiting import still_running
 
 PARENT = """
@@ -20,7 +20,12 @@ PARENT = """
     from ppo_tui.workers import WorkerPool
     from tests.workers.envs import Counter
 
-    pool = WorkerPool([Counter, Counter], num_workers=2, preload=["tests.workers.public_names"])
+    def counter():
+        import tests.workers.public_names  # where no fork server has
+
+        return Counter()
+
+    pool = WorkerPool([counter, counter], num_workers=2, preload=["tests.workers.public_names"])
     pool.reset(seed=0)
     print(*set(pool.get_attr("missing")), pool.step([0, 0])[0][:, 0].astype(int).tolist(), sep=";", flush=True)
     os.kill(pool.workers[1].process.pid, signal.SIGKILL)
@@ -66,6 +71,7 @@ def test_a_pool_steps_replaces_a_worker_and_closes(name: str):
     assert not still_running(family, seconds=5)
 
 
+@linux_alone
 def test_a_fork_server_that_can_be_neither_reached_nor_killed_costs_the_worker():
     """Its socket is a temporary file. With the pid the server would be replaced: see tests/faults/test_workers.py."""
     unreachable = """

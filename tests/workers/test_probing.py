@@ -22,6 +22,7 @@ from ppo_tui.config import build_config
 from ppo_tui.envs import EnvInfo
 from ppo_tui.envs.plain import plain_space, space_of
 from ppo_tui.errors import ConfigError, WorkerError
+from ppo_tui.system.processes import has_fork_server
 from ppo_tui.training import examine
 from ppo_tui.workers import WorkerPool
 from tests.conftest import ROOT
@@ -93,8 +94,9 @@ def test_any_other_end_of_the_process_is_a_sentence(what, words):
 
 
 def test_a_hang_ends_with_the_time_limit_of_a_worker():
-    error = refusal(what="hang", start_timeout=2.0)
-    assert "did not end (no reply for 2 s)" in error.message
+    seconds = 2 if has_fork_server() else 20  # a process that is spawned loads Python and its packages first
+    error = refusal(what="hang", start_timeout=float(seconds))
+    assert f"did not end (no reply for {seconds} s)" in error.message
     assert "workers.start_timeout; it printed: connecting to the simulator" in error.hint
 
 
