@@ -10,6 +10,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -37,6 +38,10 @@ _STDERR_SECONDS = 1.0
 """Time for a reader of stderr to take a message before the program goes on."""
 
 _USER, _MACHINE = UsageError.exit_code, RunFailedError.exit_code
+
+_SIZES = ("COLUMNS", "LINES", "ROWS", "TERMINAL_WIDTH")
+_SIZE = re.compile("[0-9]{1,4}")
+"""Sizes of a terminal in the environment: of anything else Rich and Typer make an error, or lines without an end."""
 
 _PATHS = {
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ELOOP,
@@ -74,10 +79,13 @@ def guarded(command: Callable[[], int]) -> int:
 
 
 def guard_process() -> None:
-    """Guard this process's streams, threads, finalizers and logging, for good.
+    """Guard this process's streams, threads, finalizers, logging and environment, for good.
 
     Whoever reads stderr may leave or stall: messages are lost then, and nothing else.
     """
+    for name in _SIZES:
+        if not _SIZE.fullmatch(os.environ.get(name, "0")):
+            del os.environ[name]
     open_missing_streams()
     sys.stderr = guest_stream(sys.stderr, patience=_STDERR_SECONDS) or sys.stderr
     guard_streams()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Literal
@@ -12,6 +14,18 @@ PACKAGE = "ppo-tui"
 
 _CACHED = re.compile(r"(archive|environments)-v\d+")
 """Folders of uv's cache: the environments of uvx live there."""
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported; it is not imported here.
+
+    A folder of its name without modules, such as the ``wandb`` that wandb itself leaves behind, is none.
+    """
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):  # something odd has its name already
+        return False
+    return spec is not None and spec.origin is not None
 
 
 def install_command(*extras: str, prefix: Path = Path(sys.prefix), origin: str | None = None) -> str:
@@ -24,11 +38,11 @@ def install_command(*extras: str, prefix: Path = Path(sys.prefix), origin: str |
     named = f"{PACKAGE}[{','.join(extras)}]"
     match _installer(prefix):
         case "uv tool":
-            return f"uv tool install '{_located(named, origin)}'"
+            return f"uv tool install {shlex.quote(_located(named, origin))}"
         case "pipx":
-            return f"pipx runpip {prefix.name} install '{named}'"
+            return f"pipx runpip {shlex.quote(prefix.name)} install '{named}'"
         case "uvx":
-            return f"uvx --from '{_located(named, origin)}' {PACKAGE} …"
+            return f"uvx --from {shlex.quote(_located(named, origin))} {PACKAGE} …"
         case "pip":
             return f"pip install '{named}'"
 
@@ -39,7 +53,7 @@ def upgrade_command(*, prefix: Path = Path(sys.prefix)) -> str:
         case "uv tool":
             return f"uv tool upgrade {PACKAGE}"
         case "pipx":
-            return f"pipx upgrade {prefix.name}"
+            return f"pipx upgrade {shlex.quote(prefix.name)}"
         case "uvx":
             return f"uvx {PACKAGE}@latest …"
         case "pip":

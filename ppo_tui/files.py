@@ -10,10 +10,14 @@ import tomllib
 from collections.abc import Iterator
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from .errors import UsageError
 from .system.paths import SPECIAL
+
+T = TypeVar("T")
 
 MOST_KEYS = 32
 """Limit of the parts of a dotted key: Python's TOML parser takes time quadratic in them."""
@@ -23,6 +27,9 @@ MOST_LEVELS = 64
 
 MOST_LINE_BYTES = 2**24
 """Limit of a line of a record."""
+
+_MOST_SKIPPED_BYTES = 2**28
+"""Limit of a line that is left out; a file ends for its reader there."""
 
 _MOST_BITS = 1_024
 """Limit of an integer; Python refuses to print one of more than 4,300 digits."""
@@ -123,25 +130,31 @@ def decode_text(raw: bytes, path: Path | str) -> str:
         ) from None
 
 
-def read_lines(path: Path | str) -> Iterator[bytes]:
+def read_lines(path: Path | str, *, follow: bool = True) -> Iterator[bytes]:
     """The lines of a large regular file; see `lines_of`.
+
+    Args:
+        follow: as for `open_regular`.
 
     Raises:
         RefusedFileError: it is no regular file.
         OSError: it cannot be read.
     """
-    with os.fdopen(open_regular(path), "rb") as file:
+    with os.fdopen(open_regular(path, follow=follow), "rb") as file:
         yield from lines_of(file)
 
 
 def lines_of(file: BufferedReader | BufferedRandom) -> Iterator[bytes]:
-    """The lines of an open file, without those above `MOST_LINE_BYTES`."""
-    whole = True
-    while line := file.readline(MOST_LINE_BYTES):
+    """The lines of an open file, without those above `MOST_LINE_BYTES`.
+
+    The file ends for its reader where one has more than `_MOST_SKIPPED_BYTES`, as in a sparse file of any size.
+    """
+    skipped = 0
+    while (line := file.readline(MOST_LINE_BYTES)) and skipped <= _MOST_SKIPPED_BYTES:
         ends = line.endswith(b"\n")
-        if whole and (ends or len(line) < MOST_LINE_BYTES):
+        if not skipped and (ends or len(line) < MOST_LINE_BYTES):
             yield line
-        whole = ends
+        skipped = 0 if ends else skipped + len(line)
 
 
 def parse_toml(text: str, source: Path | str) -> dict[str, Any]:
@@ -187,6 +200,19 @@ def parse_json(content: bytes | str, source: Path | str) -> Any:
         raise RefusedFileError(f"{source} is nested too deeply") from None
     except ValueError as error:  # also of text that is not UTF-8, and of integers of thousands of digits
         raise RefusedFileError(f"{source} is not valid JSON: {error}") from None
+
+
+def decoded(decoder: msgspec.json.Decoder[T], line: bytes | str | msgspec.Raw) -> T:
+    """Decode a line of a record or a connection of any origin.
+
+    Raises:
+        msgspec.ValidationError: it is JSON of another type.
+        msgspec.DecodeError: it is no JSON, nested too deeply, or not UTF-8.
+    """
+    try:
+        return decoder.decode(line)
+    except (RecursionError, UnicodeDecodeError) as error:  # which msgspec lets through
+        raise msgspec.DecodeError(str(error)) from None
 
 
 def check_output(option: str, path: Path) -> None:

@@ -39,7 +39,7 @@ class GuestStream(io.RawIOBase):
     def __init__(self, descriptor: int, *, patience: float) -> None:
         self._descriptor, self._patience = descriptor, patience
         # No lock: a signal handler may interrupt a writer, and write too.
-        self._backlog: collections.deque[bytes | threading.Event] = collections.deque()
+        self._backlog: collections.deque[bytes | threading.Event | None] = collections.deque()
         self._wake_ups: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._accepted, self._written = 0, 0
         self._gave_up_at = -1
@@ -98,7 +98,14 @@ class GuestStream(io.RawIOBase):
                 self._gave_up_at = before
                 return False
 
-    def _put(self, item: bytes | threading.Event) -> None:
+    def end(self) -> None:
+        """Let the thread end once everything is written.
+
+        Nothing may be written any more.
+        """
+        self._put(None)
+
+    def _put(self, item: bytes | threading.Event | None) -> None:
         self._backlog.append(item)
         self._wake_ups.put(None)
 
@@ -107,6 +114,8 @@ class GuestStream(io.RawIOBase):
             self._wake_ups.get()
             while self._backlog:  # all of it: a writer may have been interrupted before its own wake-up
                 item = self._backlog[0]
+                if item is None:
+                    return
                 if isinstance(item, bytes):
                     self._write_out(item)
                 else:

@@ -159,3 +159,11 @@ def test_an_interrupt_at_any_moment_leaves_with_130_and_no_traceback(delay: floa
     # The signal itself ends an interpreter that is not up yet; a shell shows 130 then, too.
     assert process.returncode == 130 or (process.returncode, out, err) == (-signal.SIGINT, "", "")
     assert "Traceback" not in out + err
+
+
+def test_an_odd_size_of_the_terminal_in_the_environment_is_none(ppo_tui):
+    """Rich and Typer take any digit for a number, and each line for as long as it says."""
+    for size in ("²", "9" * 5_000, "99999999999"):
+        done = ppo_tui("presets", COLUMNS=size, LINES=size, TERMINAL_WIDTH=size)
+        assert (done.returncode, done.stderr) == (0, ""), size
+        assert "breakout" in done.stdout

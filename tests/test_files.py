@@ -4,6 +4,7 @@ import contextlib
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from ppo_tui.files import (
     MOST_LINE_BYTES,
     RefusedFileError,
     check_output,
+    decoded,
     open_regular,
     parse_json,
     parse_toml,
@@ -162,3 +164,17 @@ def test_a_link_is_no_file_to_write_a_result_into(tmp_path: Path):
             check_output("--output", tmp_path / name)
     for path in (tmp_path / "new", tmp_path / "victim", Path("/dev/stdout"), Path("/dev/null")):
         check_output("--output", path)
+
+
+def test_a_sparse_record_ends_soon(tmp_path: Path):
+    """However large it pretends to be."""
+    record = tmp_path / "metrics.jsonl"
+    record.write_bytes(b"one\n")
+    os.truncate(record, 2**42)
+    assert list(read_lines(record)) == [b"one\n"]
+
+
+@pytest.mark.parametrize("line", [b"{", b"[" * 100_000, b'{"a": "\xff"}', b"[1]", b"\xff"])
+def test_a_damaged_line_is_one_kind_of_error(line: bytes):
+    with pytest.raises(msgspec.DecodeError):
+        decoded(msgspec.json.Decoder(dict[str, object]), line)

@@ -21,6 +21,7 @@ import pytest
 from ppo_tui.checkup.platforms import check_platform
 from ppo_tui.directories import Directory
 from ppo_tui.system import library, paths, processes, terminals
+from ppo_tui.system.processes import own_command
 from ppo_tui.system.support import all_choices
 from ppo_tui.training.checkpoint.files import read_manifest, write_checkpoint_files
 from tests.conftest import PORTABLE, ROOT, linux_alone
@@ -341,3 +342,14 @@ def test_without_nvidias_library_nothing_is_read(monkeypatch):
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
     assert library.gpu_usage_reader("GPU-1") is None
+
+
+def test_a_process_of_this_program_takes_no_module_of_the_working_directory(tmp_path, monkeypatch):
+    """Unless this one does, as after ``python -m``."""
+    (tmp_path / "queue.py").write_text("raise SystemExit('not this one')\n")
+    monkeypatch.chdir(tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(own_command("ppo_tui", "--version"), env=environment, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "-P" not in own_command("ppo_tui")

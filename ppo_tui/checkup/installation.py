@@ -10,6 +10,7 @@ from importlib import metadata
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion
 
 from ..extras import PACKAGE, install_command, upgrade_command
 from .finding import Finding, Status
@@ -65,7 +66,13 @@ def check_roms() -> Finding:
     """
     try:
         probe = subprocess.run(
-            [sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=PROBE_SECONDS, check=False
+            [sys.executable, "-P", "-c", _PROBE],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PROBE_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return Finding(
@@ -115,9 +122,15 @@ def _problems(requirement: Requirement) -> list[str]:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
         return [f"{name} is not installed"]
-    return [] if within(version, ranges) else [f"{name} is {version}, needs {ranges}"]
+    return [] if version and within(version, ranges) else [f"{name} is {version}, needs {ranges}"]
 
 
 def within(version: str, ranges: str) -> bool:
-    """Whether `version` is in `ranges`, such as ``<3,>=2.6``; pre-releases count."""
-    return SpecifierSet(ranges).contains(version, prereleases=True)
+    """Whether `version` is in `ranges`, such as ``<3,>=2.6``; pre-releases count.
+
+    What is no version is in none.
+    """
+    try:
+        return SpecifierSet(ranges).contains(version, prereleases=True)
+    except InvalidVersion:
+        return False

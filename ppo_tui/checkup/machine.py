@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -23,6 +24,9 @@ SHARED_BYTES = 64 * 2**20
 
 LITTLE_MEMORY = 2**30
 """Bytes: a run of Breakout on two cores fills about 0.8 GB."""
+
+_SMALL = re.compile("[0-9]{1,9}")
+"""OMP_NUM_THREADS as a number: it may be a list, or anything."""
 
 LITTLE_DISK, NO_DISK = 2 * 2**30, 200 * 2**20
 """Bytes: a run of Breakout keeps up to 200 MB of checkpoints and 100 MB of records."""
@@ -53,7 +57,7 @@ def check_torch() -> Finding:
 
     found = f"{torch.__version__}, {torch.get_num_threads()} threads"
     limit = os.environ.get("OMP_NUM_THREADS")
-    if limit is not None and limit.isdigit() and int(limit) < available_cores():
+    if limit is not None and _SMALL.fullmatch(limit) and int(limit) < available_cores():
         remedy = "unset OMP_NUM_THREADS: ppo-tui sets the threads for each phase of training"
         return Finding(Status.WARN, f"{found}; OMP_NUM_THREADS={limit}", remedy)
     return Finding(Status.OK, found)
@@ -135,7 +139,7 @@ def check_disk() -> Finding:
     from ..runs import RUNS_DIR
 
     directory = _existing(RUNS_DIR.absolute())
-    if RUNS_DIR.exists() and not RUNS_DIR.is_dir():
+    if os.path.lexists(RUNS_DIR) and not os.path.isdir(RUNS_DIR):  # a link that leads nowhere, too
         return Finding(Status.FAIL, f"{RUNS_DIR} is not a directory", "move it away, or start from another directory")
     try:
         with tempfile.TemporaryFile(dir=directory) as file:
@@ -159,12 +163,17 @@ def check_sockets() -> Finding:
     """
     from ..runs import RUNS_DIR
 
-    with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+    parent = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else None  # as TMPDIR may be too long a path
+    with (
+        tempfile.TemporaryDirectory(dir=parent) as directory,
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
+    ):
         listener.bind(f"{directory}/s")
     length = len(os.fsencode(RUNS_DIR.absolute() / ("n" * 20) / "control.sock"))
     if length > MAX_PATH_BYTES:
         return Finding(
-            Status.OK, f"in {tempfile.gettempdir()}: paths of {length} bytes here are longer than {MAX_PATH_BYTES}"
+            Status.OK,
+            f"in {parent or tempfile.gettempdir()}: paths of {length} bytes here are longer than {MAX_PATH_BYTES}",
         )
     return Finding(Status.OK, f"in the run's directory ({length} of {MAX_PATH_BYTES} bytes of path)")
 
@@ -184,7 +193,7 @@ MACHINE: dict[str, Callable[[], Finding]] = {
 
 def _existing(path: Path) -> Path:
     """Find the nearest existing directory upwards."""
-    return path if path.is_dir() else _existing(path.parent)
+    return path if os.path.isdir(path) else _existing(path.parent)
 
 
 def _size(size: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,7 +88,9 @@ def _unknown_word(word: str, commands: list[str], has_preset: bool) -> UsageErro
             f"{printable(shown)} after the preset: expected options alone", hint="ppo-tui --help has them"
         )
     if holds_run(RUNS_DIR / word):
-        return UsageError(f"{word} is a run, not a preset", hint=f"ppo-tui attach {word}, or replay, or resume")
+        return UsageError(
+            f"{word} is a run, not a preset", hint=f"ppo-tui attach {shlex.quote(word)}, or replay, or resume"
+        )
     match = nearest(word, [*commands, *list_presets()])
     hint = f"did you mean {match!r}?" if match else "ppo-tui --help lists the commands, ppo-tui presets the presets"
     return UsageError(f"there is no command and no preset {printable(shown)}", hint=hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -32,5 +33,5 @@ def import_sb3(
     run, count = import_model(read, config, label=preset_label(preset, config), name=name, run_dir=run_dir)
     print(
         f"{run.name}: acts as {model.name} on {count} observations of {config.env.id}; "
-        f"continue it: ppo-tui resume {run.name}"
+        f"continue it: ppo-tui resume {shlex.quote(run.name)}"
     )

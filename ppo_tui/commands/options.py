@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import os
 import sys
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError, did_you_mean
-from ..extras import install_command
+from ..extras import install_command, is_installed
 from . import completion
 
 if TYPE_CHECKING:
@@ -380,7 +379,7 @@ def screen_options(theme: str | None, ascii: bool, fps: float | None, pixels: st
     if fps is not None and math.isnan(fps):  # no bound of an option refuses it
         raise UsageError("--fps nan: expected a number from 0 to 60")
     options = choose_screen(theme, ascii, fps, pixels)
-    if options.pixels == "on" and importlib.util.find_spec("textual_image") is None:
+    if options.pixels == "on" and not is_installed("textual_image"):
         raise UsageError(
             "--pixels on: textual-image, which draws pixels, is not installed", hint=install_command("pixels")
         )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shlex
-import sys
 from typing import Annotated
 
 import typer
 
 from ..errors import UsageError
-from ..extras import install_command
+from ..extras import install_command, is_installed
+from ..system.processes import own_command
 from .options import LATEST, FpsOption, ReadonlyOption, RunArgument, ThemeOption, chosen_run, screen_options
 
 
@@ -29,7 +28,7 @@ def serve(
 
     By default on this machine alone, and only to those who have the printed address. A run that has ended is replayed.
     """
-    if importlib.util.find_spec("textual_serve") is None:
+    if not is_installed("textual_serve"):
         raise UsageError(
             "textual-serve, which shows the screen in browsers, is not installed", hint=install_command("serve")
         )
@@ -43,7 +42,7 @@ def serve(
     options += ["--fps", f"{fps:g}"] if fps is not None and running else []
     options += ["--theme", theme] if theme is not None else []
     screen = ["attach" if running else "replay", str(found.path), *options]
-    command = shlex.join(["exec", sys.executable, "-m", "ppo_tui", *screen])  # and no shell waits beside it
+    command = shlex.join(["exec", *own_command("ppo_tui", *screen)])  # and no shell waits beside it
     server = PrivateServer(command, host=host, port=port, title=found.name, public_url=address)
     try:
         server.serve()

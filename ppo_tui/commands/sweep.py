@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import RunFailedError, UsageError
-from ..extras import install_command
+from ..extras import install_command, is_installed
 from .options import (
     AllowImportOption,
     EnvsOption,
@@ -80,7 +80,7 @@ def sweep(
 
     Exit codes: 0 done, 3 every trial failed.
     """
-    if importlib.util.find_spec("optuna") is None:
+    if not is_installed("optuna"):
         raise UsageError("Optuna, which searches, is not installed", hint=install_command("sweep"))
     from ..config import load_preset, preset_label
     from ..runs import RUNS_DIR
@@ -208,7 +208,9 @@ def print_results(results: Sequence[Result], *, metric: str, as_json: bool) -> N
     console.print(table)
     best = [_run_name(run) for result in results[:_COMPARED] if result.state == "complete" for run in result.runs]
     if len(best) > 1:
-        console.print(f"their curves: ppo-tui compare {' '.join(best)}", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"their curves: ppo-tui compare {shlex.join(best)}", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 def _run_name(path: str) -> str:

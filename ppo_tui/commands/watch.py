@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -252,7 +253,7 @@ def _print_summary(name: str, choices: Sequence[Choice], scores: Scores) -> None
                 manner = "greedy" if greedy else "sampled"
                 print(f"{name} · {choice.title} · {manner} · {games} · returns {returns_text(returns, 10)}")
     if scores.returns:
-        print(f"next: ppo-tui eval {name} scores it over 100 games; ppo-tui report {name}")
+        print(f"next: ppo-tui eval {shlex.quote(name)} scores it over 100 games; ppo-tui report {shlex.quote(name)}")
 
 
 def _watch_headless(setup: EvaluationSetup, *, name: str, episodes: int, record_event: Callable[[Event], None]) -> int:

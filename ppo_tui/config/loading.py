@@ -21,7 +21,7 @@ from .collecting import AtariConfig, is_atari
 from .combinations import check_config
 from .learning import ScheduleConfig
 from .schedules import SCHEDULES, read_schedule
-from .schema import Config, full_name, nested_section, section_fields, short_names
+from .schema import Config, all_settings, full_name, nested_section, section_fields, short_names
 from .stopping import check_duration, read_duration
 from .values import show, show_key
 
@@ -320,6 +320,33 @@ def to_tables(config: Config) -> dict[str, Any]:
     `build_config` makes an equal one of them.
     """
     return _without_none(msgspec.to_builtins(config))
+
+
+def is_sound(key: str, value: Any) -> bool:
+    """Whether `value` is of the type and range of the setting `key`."""
+    if (setting := all_settings().get(key)) is None:
+        return False
+    try:
+        convert_field(key, value, setting.type)
+    except ConfigError:
+        return False
+    return True
+
+
+def sound_tables(tables: dict[str, Any]) -> dict[str, Any]:
+    """The sound settings among those of a record of any origin."""
+    sound: dict[str, Any] = {}
+    for key in all_settings():
+        value: Any = tables
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value is not None and is_sound(key, value):
+            *sections, name = key.split(".")
+            table = sound
+            for section in sections:
+                table = table.setdefault(section, {})
+            table[name] = value
+    return sound
 
 
 def complete_older(tables: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,9 @@ CHECKED_OBSERVATIONS = 1_000
 SMALLEST_PICTURE = 36
 """Height and width from which bytes among other parts are an image; smaller ones are numbers."""
 
+_LONGEST_KEY = 80
+"""Characters of a key in a message; the environment may choose any."""
+
 _TOLERANCE = 1e-5
 """Relative to a bound: a float64 that was rounded to float32 is no other number."""
 
@@ -54,15 +57,21 @@ def without_texts(space: Space, place: str = "observation") -> tuple[Space, tupl
     kept: OrderedDict[Any, Space] = OrderedDict()
     for key, entry in entries:
         if isinstance(space, Dict) and is_text(entry):
-            left_out.append(f"{place}[{key!r}]")
+            left_out.append(f"{place}{in_brackets(key)}")
             continue
-        part, texts = without_texts(entry, f"{place}[{key!r}]")
+        part, texts = without_texts(entry, f"{place}{in_brackets(key)}")
         left_out += texts
         if not (texts and isinstance(space, Dict) and isinstance(part, Dict) and not part.spaces):
             kept[key] = part
     if not left_out:
         return space, ()
     return Dict(kept) if isinstance(space, Dict) else Tuple(list(kept.values())), tuple(left_out)
+
+
+def in_brackets(key: Any) -> str:
+    """A key or an index for messages, such as ``['speed']``."""
+    text = repr(key)
+    return f"[{text}]" if len(text) <= _LONGEST_KEY else f"[{text[:_LONGEST_KEY]}…]"
 
 
 class Entry:
@@ -108,7 +117,7 @@ class Entry:
 
     def place(self, index: tuple[int, ...] = ()) -> str:
         """The words for this entry, or for one of its numbers."""
-        path = "".join(f"[{key!r}]" for key in self.path)
+        path = "".join(map(in_brackets, self.path))
         return f"observation{path}" + (f"[{', '.join(map(str, index))}]" if index else "")
 
     def _array(self, value: Any) -> np.ndarray:

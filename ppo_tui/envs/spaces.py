@@ -14,7 +14,7 @@ from gymnasium.wrappers import TransformAction, TransformObservation
 from ..config.collecting import EnvConfig
 from ..errors import ConfigError
 from .contract import ApiError, shown
-from .fitting import FittedActions, FittedObservations, holds_bytes, without_texts
+from .fitting import FittedActions, FittedObservations, holds_bytes, in_brackets, without_texts
 from .packing import PackedBox
 from .tolerance import BadValueError
 
@@ -25,6 +25,9 @@ _SUPPORTED_OBSERVATIONS = (
 )
 _SUPPORTED_ACTIONS = "supported are Discrete, MultiDiscrete, MultiBinary, and Box of a floating-point type"
 
+
+_MOST_NAMED = 8
+"""Entries named in a remark."""
 
 MOST_OBSERVED = 2**25
 """Limit of the numbers of an observation: a picture of 3840 × 2160 pixels has fewer."""
@@ -95,7 +98,7 @@ def _check_entries(name: str, space: Dict | Tuple, path: str) -> None:
     if not space.spaces:
         raise ConfigError(f"{name}, which is empty")
     for key, entry in entries:
-        place = f"{path}[{key!r}]"
+        place = f"{path}{in_brackets(key)}"
         if isinstance(entry, Dict | Tuple):
             _check_entries(name, entry, place)
         elif not isinstance(entry, Box | Discrete | MultiDiscrete | MultiBinary):
@@ -308,7 +311,8 @@ def describe_texts(env: gymnasium.Env) -> str | None:
         layer = layer.env
     if not texts:
         return None
-    return f"not part of what the policy sees, because it is text: {', '.join(texts)}"
+    more = f" and {len(texts) - _MOST_NAMED:,} more" if len(texts) > _MOST_NAMED else ""
+    return f"not part of what the policy sees, because it is text: {', '.join(texts[:_MOST_NAMED])}{more}"
 
 
 def hide_numbers(env: gymnasium.Env, config: EnvConfig) -> gymnasium.Env:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import logging
 import os
@@ -20,7 +19,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ..errors import RunFailedError, UsageError, did_you_mean
-from ..extras import install_command
+from ..extras import install_command, is_installed
 from ..files import check_output
 from ..ppo import ActorCritic, build_policy
 from ..training.checkpoint.snapshot import on_cpu
@@ -136,7 +135,7 @@ def check_export(name: str, path: Path | None) -> Format:
         hint = did_you_mean(name, FORMATS, otherwise=f"use one of {', '.join(FORMATS)}")
         raise UsageError(f"--format {name!r}: unknown format", hint=hint)
     form = FORMATS[name]
-    missing = [package for package in form.packages if importlib.util.find_spec(package) is None]
+    missing = [package for package in form.packages if not is_installed(package)]
     if missing:
         raise UsageError(
             f"--format {name}: it needs {', '.join(missing)}, not installed here",

@@ -80,7 +80,9 @@ def exponent(value: float, digits: int = 2) -> str:
 
 
 def count(value: float, digits: int = 3) -> str:
-    """A count: exact below 10,000, then 12.3K, 1.25M, 10.0M."""
+    """A count: exact below 10,000, then 12.3K, 1.25M, 10.0M; ∞ beyond all."""
+    if not math.isfinite(value):
+        return number(value)
     if abs(value) < 10_000:
         return f"{value:,.0f}"
     rounded = float(f"{value:.{digits - 1}e}")  # before the choice of a suffix: 999,999 is 1.00M
@@ -99,7 +101,9 @@ def score(value: float | None, decimals: int = 2) -> str:
     """
     if value is None or math.isnan(value):
         return NOTHING
-    return f"{value:,.{decimals}f}".replace("inf", "∞")
+    if abs(value) >= 1e15:  # hundreds of digits would take the room of a whole table
+        return number(value)
+    return f"{value:,.{decimals}f}"
 
 
 def interval(low: float | None, high: float | None, decimals: int = 2) -> str:

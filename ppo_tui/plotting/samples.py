@@ -102,7 +102,7 @@ def scatter_picture(
     if not len(x) or height < 3 or width < 12:
         return picture
     low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
-    room = 0.0 if low < high else abs(low) / 2 or 0.5
+    room = 0.0 if low / 2 < high / 2 else abs(low) / 2 or 0.5
     low, high = low - room, high + room
     ticks = linear_ticks(low, high, max(2, height // 4))
     texts = labels(ticks)
@@ -110,11 +110,12 @@ def scatter_picture(
     cells, rows = width - gutter, height - 1
     columns, dots_high = cells * glyphs.columns, rows * glyphs.rows
     points = np.zeros((dots_high, columns), bool)
-    across = np.clip(((x - low) / (high - low) * columns).astype(int), 0, columns - 1)
+    across = np.clip(((x / 2 - low / 2) / (high / 2 - low / 2) * columns).astype(int), 0, columns - 1)
     points[braille.rows_of(y, (low, high), dots_high).astype(int), across] = True
     diagonal = np.zeros_like(points)
     at = np.arange(0, columns, 3)
-    diagonal[braille.rows_of(low + (at + 0.5) / columns * (high - low), (low, high), dots_high).astype(int), at] = True
+    share = (at + 0.5) / columns
+    diagonal[braille.rows_of((1 - share) * low + share * high, (low, high), dots_high).astype(int), at] = True
     inner = Picture(cells, rows)
     behind, front = braille.pack(diagonal, glyphs), braille.pack(points, glyphs)
     inner.fill(behind > 0, glyphs.table[behind], _DIAGONAL)
@@ -132,7 +133,9 @@ def scatter_picture(
 
 def _column(at: float, low: float, high: float, width: int) -> int:
     """The column of cells of a position."""
-    return min(max(int((at - low) / (high - low) * width), 0), width - 1) if high > low else 0
+    # Halves, because the distance between two finite numbers may be infinite.
+    span = high / 2 - low / 2
+    return min(max(int((at / 2 - low / 2) / span * width), 0), width - 1) if span > 0 else 0
 
 
 def _write_labels(picture: Picture, row: int, texts: Sequence[tuple[int, str]]) -> None:

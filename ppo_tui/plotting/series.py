@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from ..files import read_lines
+from ..files import decoded, read_lines
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -188,8 +188,8 @@ def read_metrics(source: Path | Iterable[bytes]) -> dict[str, Series]:
     newest = -np.inf
     for line in read_lines(source) if isinstance(source, Path) else source:
         try:
-            metrics = decoder.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            metrics = decoded(decoder, line)
+        except msgspec.DecodeError:
             continue
         if (step := metrics.get(STEP_KEY)) is not None:
             if step <= newest:

@@ -9,7 +9,7 @@ Events come in two kinds. *Durable* ones are all part of the record: they are st
 newest of each type matters, and a slow reader may skip all the others.
 """
 
-from .base import Event
+from .base import Event, Whole
 from .coding import decode_command, decode_event, encode
 from .commands import (
     MOST_BESIDE,
@@ -116,6 +116,7 @@ __all__ = [
     "WatchGame",
     "WatchUpdate",
     "WeightsTaken",
+    "Whole",
     "WithdrawValue",
     "WorkerInfo",
     "WorkerState",

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from ..files import decoded
 from ..text import escaped_json
 from .base import Event
 from .commands import AnyCommand, Command
@@ -48,7 +49,7 @@ def decode_event(line: bytes | str) -> AnyEvent:
         msgspec.ValidationError: the line is JSON but no event.
         msgspec.DecodeError: the line is no JSON.
     """
-    return _event_decoder.decode(line)
+    return decoded(_event_decoder, line)
 
 
 def decode_command(line: bytes | str) -> AnyCommand:
@@ -56,4 +57,4 @@ def decode_command(line: bytes | str) -> AnyCommand:
 
     Raises as `decode_event` does.
     """
-    return _command_decoder.decode(line)
+    return decoded(_command_decoder, line)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from .base import Event
+from .base import Event, Whole
 from .game import GameClip
 from .inspection import UpdateInspected
 from .states import PROTOCOL_VERSION, Cause, Level, RunState, WorkerState
@@ -31,19 +31,19 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run-started"):
 
     run: str
     config: dict[str, Any]
-    seed: int
-    total_steps: int
-    num_envs: int
-    num_workers: int
-    rollout_steps: int
-    env_slices: tuple[tuple[int, int], ...]
+    seed: Whole
+    total_steps: Whole
+    num_envs: Whole
+    num_workers: Whole
+    rollout_steps: Whole
+    env_slices: tuple[tuple[Whole, Whole], ...]
     device: str
-    parameters: int
+    parameters: Whole
     versions: dict[str, str]
     run_dir: str | None = None
     reference: dict[str, Any] | None = None
     reward_threshold: float | None = None
-    protocol: int = PROTOCOL_VERSION
+    protocol: Whole = PROTOCOL_VERSION
 
 
 class WeightsTaken(Event, frozen=True, kw_only=True, tag="weights-taken"):
@@ -60,10 +60,10 @@ class WeightsTaken(Event, frozen=True, kw_only=True, tag="weights-taken"):
 
     source: str
     path: str
-    step: int
+    step: Whole
     sha256: str
-    taken: int
-    anew: int
+    taken: Whole
+    anew: Whole
     checkpoint: str = ""
     misfits: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
@@ -95,8 +95,8 @@ class StartProgress(Event, frozen=True, kw_only=True, tag="start-progress"):
     """
 
     doing: str
-    workers: int = 0
-    ready: int = 0
+    workers: Whole = 0
+    ready: Whole = 0
 
     @property
     def text(self) -> str:
@@ -119,21 +119,21 @@ class RolloutProgress(Event, frozen=True, kw_only=True, tag="rollout"):
         fps: environment steps per second over the last updates, learning included.
     """
 
-    step: int
-    update: int
-    t: int
-    length: int
+    step: Whole
+    update: Whole
+    t: Whole
+    length: Whole
     fps: float
 
 
 class UpdateProgress(Event, frozen=True, kw_only=True, tag="update-progress"):
     """Transient: the end of a minibatch; it and `epoch` count from 1."""
 
-    update: int
-    epoch: int
-    epochs: int
-    minibatch: int
-    minibatches: int
+    update: Whole
+    epoch: Whole
+    epochs: Whole
+    minibatch: Whole
+    minibatches: Whole
 
 
 class InterimMetrics(Event, frozen=True, kw_only=True, tag="interim"):
@@ -160,16 +160,16 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
         memory_mb: private memory of the process in megabytes (10⁶ bytes).
     """
 
-    index: int
-    pid: int
+    index: Whole
+    pid: Whole
     state: WorkerState
-    num_envs: int
+    num_envs: Whole
     steps_per_second: float = 0.0
     wait_share: float = 0.0
     answer_share: float = 0.0
-    episodes: int = 0
+    episodes: Whole = 0
     last_return: float | None = None
-    restarts: int = 0
+    restarts: Whole = 0
     memory_mb: float = 0.0
 
 
@@ -193,10 +193,10 @@ class EpisodeFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag=
         numbers: those in the info of its last step, by name (see `ppo_tui.envs.numbers`).
     """
 
-    env: int
+    env: Whole
     episode_return: float
-    length: int
-    step: int
+    length: Whole
+    step: Whole
     numbers: dict[str, float] = msgspec.field(default_factory=dict)
 
 
@@ -209,8 +209,8 @@ class UpdateFinished(Event, frozen=True, kw_only=True, tag="update"):
         stop: the distance to the stop rules; None without any.
     """
 
-    update: int
-    step: int
+    update: Whole
+    step: Whole
     metrics: dict[str, float | None]
     stop: StopDistance | None = None
 
@@ -226,8 +226,8 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: str
     final: float
-    end: int
-    warmup_steps: int = 0
+    end: Whole
+    warmup_steps: Whole = 0
 
     @property
     def text(self) -> str:
@@ -250,8 +250,8 @@ class SettingChanged(Event, frozen=True, kw_only=True, tag="setting"):
     old: Any
     new: Any
     by: str
-    step: int
-    update: int
+    step: Whole
+    update: Whole
     cause: Cause = Cause.EDIT
     course: Course | None = None
 
@@ -276,8 +276,8 @@ class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
     """
 
     path: str
-    step: int
-    update: int
+    step: Whole
+    update: Whole
     reason: str
     seconds: float
 
@@ -297,8 +297,8 @@ class Evaluated(Event, frozen=True, kw_only=True, tag="evaluated"):
     """
 
     path: str
-    step: int
-    update: int
+    step: Whole
+    update: Whole
     metrics: dict[str, float | None]
     best: bool
     seconds: float
@@ -315,9 +315,9 @@ class RunResumed(Event, frozen=True, kw_only=True, tag="run-resumed"):
     """
 
     path: str
-    step: int
-    update: int
-    restarted_envs: tuple[int, ...] = ()
+    step: Whole
+    update: Whole
+    restarted_envs: tuple[Whole, ...] = ()
     exact: bool = True
     differences: tuple[str, ...] = ()
 
@@ -332,9 +332,9 @@ class Rewound(Event, frozen=True, kw_only=True, tag="rewound"):
     """
 
     path: str
-    step: int
-    update: int
-    restarted_envs: tuple[int, ...] = ()
+    step: Whole
+    update: Whole
+    restarted_envs: tuple[Whole, ...] = ()
     exact: bool = True
 
 
@@ -398,10 +398,10 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run-finished"):
     """
 
     state: RunState
-    exit_code: int
+    exit_code: Whole
     reason: str
-    step: int
-    update: int
+    step: Whole
+    update: Whole
     details: str = ""
     by: str = ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .base import Event
+from .base import Event, Whole
 from .states import Gaze
 
 
@@ -32,15 +32,15 @@ class GameFrame(msgspec.Struct, frozen=True, kw_only=True):
 
     picture: bytes | None = None
     observation: tuple[float | None, ...] = ()
-    action: int | tuple[float | None, ...]
+    action: Whole | tuple[float | None, ...]
     probabilities: tuple[float | None, ...] = ()
     means: tuple[float | None, ...] = ()
     stds: tuple[float | None, ...] = ()
     value: float | None
     entropy: float | None
     score: float | None = None
-    lives: int | None = None
-    t: int | None = None
+    lives: Whole | None = None
+    t: Whole | None = None
     advantage: float | None = None
     gaze: bytes | None = None
     gradients: tuple[float | None, ...] = ()
@@ -64,16 +64,16 @@ class GameClip(Event, frozen=True, kw_only=True, tag="game-clip"):
         scene: grows with each cut of what is played; a clip of a new scene takes the place of the one before at once.
     """
 
-    env: int
-    step: int
+    env: Whole
+    step: Whole
     fps: float
-    height: int = 0
-    width: int = 0
-    channels: int = 0
+    height: Whole = 0
+    width: Whole = 0
+    channels: Whole = 0
     action_names: tuple[str, ...] = ()
     gaze: Gaze = Gaze.NONE
-    gaze_height: int = 0
-    gaze_width: int = 0
+    gaze_height: Whole = 0
+    gaze_width: Whole = 0
     follows: bool = False
-    scene: int = 0
+    scene: Whole = 0
     frames: tuple[GameFrame, ...]

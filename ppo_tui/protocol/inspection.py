@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
-from .base import Event
+from .base import Event, Whole
 
 
 class Histogram(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,9 +20,9 @@ class Histogram(msgspec.Struct, frozen=True, kw_only=True):
 
     low: float
     high: float
-    counts: tuple[int, ...]
-    below: int = 0
-    above: int = 0
+    counts: Annotated[tuple[Whole, ...], msgspec.Meta(min_length=1)]
+    below: Whole = 0
+    above: Whole = 0
 
 
 class LayerReading(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,8 +36,8 @@ class LayerReading(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     grad_norm: float | None
-    units: int | None = None
-    dead: int | None = None
+    units: Whole | None = None
+    dead: Whole | None = None
 
 
 class MinibatchColumns(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +51,7 @@ class MinibatchColumns(msgspec.Struct, frozen=True, kw_only=True):
         grad_norm: before clipping.
     """
 
-    epoch: tuple[int, ...] = ()
+    epoch: tuple[Whole, ...] = ()
     approx_kl: tuple[float | None, ...] = ()
     clip_fraction: tuple[float | None, ...] = ()
     policy_loss: tuple[float | None, ...] = ()
@@ -70,12 +72,12 @@ class ClipCounts(msgspec.Struct, frozen=True, kw_only=True):
         capped: Â < 0 and r beyond the dual clip.
     """
 
-    steps: int = 0
-    outside: int = 0
-    risen: int = 0
-    fallen: int = 0
-    astray: int = 0
-    capped: int = 0
+    steps: Whole = 0
+    outside: Whole = 0
+    risen: Whole = 0
+    fallen: Whole = 0
+    astray: Whole = 0
+    capped: Whole = 0
 
 
 class UpdateInspected(Event, frozen=True, kw_only=True, tag="update-inspected"):
@@ -105,11 +107,11 @@ class UpdateInspected(Event, frozen=True, kw_only=True, tag="update-inspected"):
         every: one of so many minibatches is in `columns`.
     """
 
-    update: int
-    epoch: int
-    epochs: int
-    minibatch: int
-    minibatches: int
+    update: Whole
+    epoch: Whole
+    epochs: Whole
+    minibatch: Whole
+    minibatches: Whole
     done: bool
     surrogate: str
     clip_low: float | None = None
@@ -126,11 +128,26 @@ class UpdateInspected(Event, frozen=True, kw_only=True, tag="update-inspected"):
     values: tuple[float | None, ...]
     returns: tuple[float | None, ...]
     explained_variance: float | None
-    choices: tuple[tuple[float, ...], ...] = ()
-    other_actions: int = 0
+    choices: tuple[Annotated[tuple[float, ...], msgspec.Meta(min_length=1)], ...] = ()
+    other_actions: Whole = 0
     action_names: tuple[str, ...] = ()
     means: tuple[float | None, ...] = ()
     stds: tuple[float | None, ...] = ()
     layers: tuple[LayerReading, ...] = ()
     columns: MinibatchColumns
-    every: int = 1
+    every: Whole = 1
+
+    def __post_init__(self) -> None:
+        """Refuse parts of different lengths in one place.
+
+        Raises:
+            ValueError: naming them; of a line of JSON, msgspec makes it a ValidationError.
+        """
+        columns = (getattr(self.columns, name) for name in self.columns.__struct_fields__)
+        for names, parts in (
+            ("ratio_up and ratio_down", (self.ratio_up.counts, self.ratio_down.counts)),
+            ("means and stds", (self.means, self.stds)),
+            ("columns", tuple(columns)),
+        ):
+            if len({len(part) for part in parts}) > 1:
+                raise ValueError(f"{names} differ in length")

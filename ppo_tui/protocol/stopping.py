@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from .base import Whole
+
 BY_RULE = "rule"
 """In `RunFinished.by`: a stop rule of the run itself."""
 
@@ -28,11 +30,11 @@ class StopDistance(msgspec.Struct, frozen=True, kw_only=True):
     value: float | None = None
     goal: float | None = None
     better: str = "higher"
-    held: int = 0
-    checks: int = 1
-    episodes: int = 0
-    enough: int = 0
-    plateau: int | None = None
+    held: Whole = 0
+    checks: Whole = 1
+    episodes: Whole = 0
+    enough: Whole = 0
+    plateau: Whole | None = None
     seconds: float | None = None
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import UsageError
-from ..extras import install_command
+from ..extras import install_command, is_installed
 from ..files import check_output, write_file
 from ..plotting.formats import NOTHING, date, duration, score
 from ..text import printable
@@ -75,7 +74,7 @@ def check_report(path: Path) -> None:
     Raises:
         UsageError: a library is not installed, or there is no such directory.
     """
-    missing = [name for name in ("bokeh", "jinja2") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("bokeh", "jinja2") if not is_installed(name)]
     if missing:
         raise UsageError(
             f"reports need {' and '.join(missing)}, not installed here",

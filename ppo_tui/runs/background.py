@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from pathlib import Path
 from ..config import Config, names_outsiders, to_toml
 from ..errors import RunFailedError, UsageError
 from ..protocol import RunState
+from ..system.processes import own_command
 from .client import ControlClient
 from .directory import RunDirectory
 from .entries import LOG_FILE
@@ -98,7 +99,7 @@ def start_process(run_dir: RunDirectory, arguments: Sequence[str]) -> int:
     with os.fdopen(run_dir.append_to(LOG_FILE), "ab") as log:
         printed_before = log.seek(0, os.SEEK_END)
         process = subprocess.Popen(
-            [sys.executable, "-m", "ppo_tui", *arguments],
+            own_command("ppo_tui", *arguments),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -111,7 +112,7 @@ def start_process(run_dir: RunDirectory, arguments: Sequence[str]) -> int:
         if time.monotonic() > deadline:
             raise RunFailedError(
                 f"{run_dir.path.name} (pid {process.pid}) has not begun to train within {START_SECONDS:.0f} s",
-                hint=f"see what it does: ppo-tui attach {run_dir.path}, or {run_dir.log}",
+                hint=f"see what it does: ppo-tui attach {shlex.quote(str(run_dir.path))}, or {run_dir.log}",
             )
         time.sleep(_POLL_SECONDS)
     if process.returncode == 0:  # it has finished already

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -177,12 +178,12 @@ def _unreachable(run_dir: RunDirectory, why: str) -> UsageError:
             hint="it may still be starting; try again in a moment",
         )
     hints = {
-        "finished": f"see it again: ppo-tui replay {name}",
-        "failed": f"see why: ppo-tui replay {name}",
+        "finished": f"see it again: ppo-tui replay {shlex.quote(name)}",
+        "failed": f"see why: ppo-tui replay {shlex.quote(name)}",
     }
     return UsageError(
         f"{name} is not running: {summary.state} at step {summary.step:,}",
-        hint=hints.get(summary.state, f"continue it: ppo-tui resume {name}"),
+        hint=hints.get(summary.state, f"continue it: ppo-tui resume {shlex.quote(name)}"),
     )
 
 
@@ -284,7 +285,7 @@ def steer(run_dir: RunDirectory, command: Command, *, wait: bool = True) -> str:
                 return outcome
     name = run_dir.path.name
     raise RunFailedError(
-        f"{name} closed the connection before it replied", hint=f"see how it is: ppo-tui ctl {name} status"
+        f"{name} closed the connection before it replied", hint=f"see how it is: ppo-tui ctl {shlex.quote(name)} status"
     )
 
 

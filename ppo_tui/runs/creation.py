@@ -18,6 +18,8 @@ from .lock import holder_of
 RUNS_DIR = Path("runs")
 """Parent of the run directories that are not named explicitly."""
 
+_COMMIT = re.compile(rb"[0-9a-f]{40,64}")
+
 ANOTHER = "choose another --name or --run-dir"
 
 
@@ -82,6 +84,7 @@ def git_commit() -> str | None:
         return None
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         command = ["git", "-C", str(source), "rev-parse", "HEAD"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
-        return done.stdout.strip()
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=5, check=True)
+        commit = done.stdout.strip()
+        return commit.decode() if _COMMIT.fullmatch(commit) else None  # whatever is called git on this PATH
     return None

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -281,7 +282,7 @@ class RunDirectory:
         pid = last_holder_of(directory)
         return UsageError(
             f"{self.path} is in use by " + (f"pid {pid}" if pid else "another process"),
-            hint=f"attach to it: ppo-tui attach {self.path}; or choose another --name or --run-dir",
+            hint=f"attach to it: ppo-tui attach {shlex.quote(str(self.path))}; or choose another --name or --run-dir",
         )
 
     def watch(self, report: Callable[[str], None]) -> None:

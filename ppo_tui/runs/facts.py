@@ -19,6 +19,9 @@ _LATEST_TIME = 2.0**33
 
 _LARGEST = 2**53
 
+_LONGEST_WORD = 1_000
+"""Characters of a text that lists show."""
+
 _LONGEST_NAME = 255
 """Bytes of a file name, and so of a run's name."""
 
@@ -60,6 +63,10 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _is_short(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_WORD
+
+
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value.encode("utf-8", "replace")) <= _LONGEST_NAME
 
@@ -87,11 +94,11 @@ def _is_table_of_texts(value: object) -> bool:
 _RULES: dict[str, Callable[[object], bool]] = {
     "name": _is_name,
     "preset": _is_name,
-    "env": _is_text,
-    "status": _is_text,
+    "env": _is_short,
+    "status": _is_short,
     "reason": _is_text,
     "stopped_by": _is_text,
-    "device": _is_text,
+    "device": _is_short,
     "git": _is_text,
     "init_from": _is_text,
     "init_from_sha256": _is_text,

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ..directories import Directory
-from ..files import lines_of
+from ..files import decoded, lines_of
 from ..plotting.series import Series, read_metrics
 from ..protocol import Event, RunFinished, RunStarted, decode_event
 from ..system.paths import flush
@@ -45,8 +45,6 @@ class _MetricsLine(msgspec.Struct):
     evaluated: float = msgspec.field(name="eval/total_timesteps", default=-1)  # an evaluation's line has it
 
 
-_DAMAGES = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
 _event_decoder = msgspec.json.Decoder(_EventLine)
 _end_decoder = msgspec.json.Decoder(_EndLine)
 _metrics_decoder = msgspec.json.Decoder(_MetricsLine)
@@ -70,12 +68,12 @@ def set_aside_after(run_dir: RunDirectory, seconds: float, *, evaluating: int | 
     """
 
     def event_is_later(line: bytes) -> bool:
-        event = _event_decoder.decode(line)
+        event = decoded(_event_decoder, line)
         again = event.event == "evaluated" and evaluating is not None and event.step >= evaluating
         return again or (event.event in _TRAINING_EVENTS and event.elapsed > seconds)
 
     def metrics_are_later(line: bytes) -> bool:
-        metrics = _metrics_decoder.decode(line)
+        metrics = decoded(_metrics_decoder, line)
         again = evaluating is not None and metrics.evaluated >= evaluating
         return again or (metrics.elapsed or 0.0) > seconds
 
@@ -97,8 +95,8 @@ def recorded_so_far(run_dir: RunDirectory, best: float | None) -> Abandoned:
     step, seconds = 0, 0.0
     with run_dir.opened() as directory, directory.open_file(EVENTS_FILE) as record:
         for line in lines_of(record):
-            with contextlib.suppress(*_DAMAGES):
-                event = _end_decoder.decode(line)
+            with contextlib.suppress(msgspec.DecodeError):
+                event = decoded(_end_decoder, line)
                 seconds = max(seconds, event.elapsed)
                 if event.event in ("update", "rewound"):
                     step = event.step
@@ -108,8 +106,8 @@ def recorded_so_far(run_dir: RunDirectory, best: float | None) -> Abandoned:
 
 
 def _is_update(line: bytes) -> bool:
-    with contextlib.suppress(*_DAMAGES):
-        return _metrics_decoder.decode(line).elapsed is not None
+    with contextlib.suppress(msgspec.DecodeError):
+        return decoded(_metrics_decoder, line).elapsed is not None
     return False
 
 
@@ -141,7 +139,7 @@ def _length_to_keep(file: BufferedRandom, is_later: Callable[[bytes], bool]) -> 
     for line in lines_of(file):
         if not line.endswith(b"\n"):
             break
-        with contextlib.suppress(*_DAMAGES):
+        with contextlib.suppress(msgspec.DecodeError):
             if is_later(line):
                 break
         length = file.tell()
@@ -160,7 +158,7 @@ def recorded_events(run_dir: RunDirectory) -> Iterator[Event]:
         except FileNotFoundError:
             return
         for line in lines_of(record):
-            with contextlib.suppress(*_DAMAGES):
+            with contextlib.suppress(msgspec.DecodeError):
                 yield decode_event(line)
 
 

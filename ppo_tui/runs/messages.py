@@ -9,10 +9,11 @@ piped into ``nc -U control.sock`` is a client.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from ..files import decoded
 from ..protocol import PROTOCOL_VERSION, AnyCommand, AnyEvent, Command, RunState, decode_command, decode_event
 
 MAX_LINE_BYTES = 65_536
@@ -122,13 +123,13 @@ def decode_request(line: bytes) -> tuple[Subscribe | Claim | AnyCommand, int | N
     """
     id = None
     try:
-        keys = _line_decoder.decode(line)
+        keys = decoded(_line_decoder, line)
         if "id" in keys:
-            id = _id_decoder.decode(keys["id"])
+            id = decoded(_id_decoder, keys["id"])
         if "request" in keys:
-            return _request_decoder.decode(line), id
+            return decoded(_request_decoder, line), id
         command = decode_command(line)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         raise BadLineError(f"neither a command nor a request: {error}", id) from None
     _refuse_odd_text(command, id)
     return command, id
@@ -150,8 +151,8 @@ def decode_line(line: bytes) -> AnyEvent | Hello | Reply | Role | HistoryRead | 
     Raises:
         msgspec.DecodeError: the line is no JSON object.
     """
-    decode: Any = decode_event if "event" in _line_decoder.decode(line) else _message_decoder.decode
+    is_event = "event" in decoded(_line_decoder, line)
     try:
-        return decode(line)
+        return decode_event(line) if is_event else decoded(_message_decoder, line)
     except msgspec.ValidationError:
         return None

@@ -9,7 +9,8 @@ import msgspec
 
 from ..directories import Directory
 from ..errors import UsageError
-from ..files import lines_of
+from ..files import decoded, lines_of
+from ..protocol import Whole
 from .entries import METRICS_FILE
 
 MOST_POINTS = 256
@@ -19,7 +20,7 @@ MOST_POINTS = 256
 class _Line(msgspec.Struct):
     """The part of an update's line of ``metrics.jsonl`` for a summary."""
 
-    step: int = msgspec.field(name="time/total_timesteps")
+    step: Whole = msgspec.field(name="time/total_timesteps")
     mean_return: float | None = msgspec.field(name="rollout/ep_rew_mean", default=None)
     seconds: float | None = msgspec.field(name="time/time_elapsed", default=None)
 
@@ -74,8 +75,8 @@ class Progress:
                 if line.endswith(b"\n"):
                     self._read_up_to = file.tell()
                 # An evaluation's line has no steps.
-                with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                    self._take(_decoder.decode(line))
+                with contextlib.suppress(msgspec.DecodeError):
+                    self._take(decoded(_decoder, line))
 
     def _take(self, line: _Line) -> None:
         if line.step <= self.step:

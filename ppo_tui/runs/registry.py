@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ import msgspec
 
 from ..directories import Directory
 from ..errors import UsageError, did_you_mean
+from ..files import decoded
 from ..protocol import BY_RULE
 from ..text import printable
 from .creation import RUNS_DIR
@@ -148,8 +150,12 @@ def _latest(runs_dir: Path, wanted: Wanted) -> RunDirectory:
     if wanted == "running":
         return runs[0]  # whoever needs its process says what became of it
     if wanted == "resumable" and runs[0].holder is not None:
-        raise UsageError(f"no run in {here} is to be resumed", hint=f"{newest} is running: ppo-tui attach {newest}")
-    raise UsageError(f"no run in {here} has a checkpoint", hint=f"the newest is {newest}: ppo-tui replay {newest}")
+        raise UsageError(
+            f"no run in {here} is to be resumed", hint=f"{newest} is running: ppo-tui attach {shlex.quote(newest)}"
+        )
+    raise UsageError(
+        f"no run in {here} has a checkpoint", hint=f"the newest is {newest}: ppo-tui replay {shlex.quote(newest)}"
+    )
 
 
 def _is(run_dir: RunDirectory, wanted: Wanted) -> bool:
@@ -219,9 +225,9 @@ def run_places(runs_dir: Path = RUNS_DIR) -> list[Place]:
 
 def _outcomes(sweep: Path) -> dict[str, Outcome]:
     """The ended trials of a sweep, by the names of their runs."""
-    with contextlib.suppress(OSError, UsageError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    with contextlib.suppress(OSError, UsageError, msgspec.DecodeError):
         with Directory.open(sweep) as directory:
-            results = _outcomes_decoder.decode(directory.read(RESULTS_FILE, _MOST_RESULT_BYTES))
+            results = decoded(_outcomes_decoder, directory.read(RESULTS_FILE, _MOST_RESULT_BYTES))
         return {Path(run).name: outcome for outcome in results for run in outcome.runs}
     return {}
 

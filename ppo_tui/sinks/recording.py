@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import RunFailedError, UsageError, did_you_mean
-from ..extras import install_command
+from ..extras import install_command, is_installed
 from ..files import check_output
 from ..pictures import PictureDecoder
 from ..protocol import Event, GameClip
@@ -29,7 +28,7 @@ def check_recording(path: Path) -> None:
     if suffix not in _PACKAGES:
         hint = did_you_mean(suffix, _PACKAGES, otherwise=f"use one of {', '.join(_PACKAGES)}")
         raise UsageError(f"--record {str(path)!r}: a recording's name ends with its format", hint=hint)
-    if importlib.util.find_spec(_PACKAGES[suffix]) is None:
+    if not is_installed(_PACKAGES[suffix]):
         raise UsageError(
             f"--record {str(path)!r}: the package that writes {suffix} files is not installed",
             hint=install_command("record"),

@@ -5,11 +5,11 @@ The curves of both lie in the same charts.
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..directories import Directory
+from ..extras import is_installed
 from ..runs import RunDirectory
 from ..runs.entries import TENSORBOARD
 
@@ -84,7 +84,7 @@ def add_recording(run_dir: RunDirectory, gif: Path, step: int) -> None:
     Raises:
         RefusedFileError: ``tensorboard`` is a link, or no directory.
     """
-    if importlib.util.find_spec("tensorboard") is None:
+    if not is_installed("tensorboard"):
         return
     with run_dir.opened() as directory:
         if directory.stat(TENSORBOARD) is None:

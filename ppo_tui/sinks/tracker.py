@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import queue
 import threading
@@ -10,7 +9,7 @@ from typing import Any, Protocol
 
 from ..config import PRIVATE_SECTIONS, Config, flat_settings
 from ..errors import ConfigError
-from ..extras import install_command
+from ..extras import install_command, is_installed
 from ..protocol import Evaluated, Event, Rewound, RunFinished, RunResumed, RunStarted, SettingChanged, UpdateFinished
 from ..runs import RunDirectory
 from .wording import describe
@@ -150,7 +149,7 @@ def check_tracking(config: Config) -> None:
         "mlflow": tracking.mlflow != "off",
     }
     for name, package in PACKAGES.items():
-        if asked[name] and importlib.util.find_spec(package) is None:
+        if asked[name] and not is_installed(package):
             value = getattr(tracking, name)
             raise ConfigError(
                 f"tracking.{name} = {str(value).lower() if value is True else repr(value)}: {package} is not installed",
@@ -166,7 +165,7 @@ def tracking_sinks(config: Config, run_dir: RunDirectory) -> list[TrackingSink]:
     tracking = config.tracking
     trackers: list[Tracker] = []
     wanted = tracking.tensorboard
-    if wanted is True or (wanted == "auto" and importlib.util.find_spec(PACKAGES["tensorboard"]) is not None):
+    if wanted is True or (wanted == "auto" and is_installed(PACKAGES["tensorboard"])):
         from .tensorboard import TensorBoard
 
         trackers.append(TensorBoard(run_dir))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from ..errors import UsageError
 from ..plotting.series import Series
 from ..runs import RunDirectory
 from ..runs.history import recorded_metrics
+from ..system.processes import own_command
 from .definition import MILESTONES
 
 
@@ -59,8 +59,8 @@ class RunProcess:
         """
         if self.run_dir.path.is_symlink():
             raise UsageError(f"{self.run_dir.path} is a symbolic link", hint="remove it, or choose another --name")
-        command = [sys.executable, "-m", "ppo_tui.sweeps.trial_process", str(os.getpid())]
-        command += [*self._arguments, "--run-dir", str(self.run_dir.path)]
+        command = own_command("ppo_tui.sweeps.trial_process", str(os.getpid()), *self._arguments)
+        command += ["--run-dir", str(self.run_dir.path)]
         self._process = subprocess.Popen(
             [*command, "--headless", "--quiet", "--resume", "auto"],
             stdin=subprocess.DEVNULL,

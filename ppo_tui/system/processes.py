@@ -20,6 +20,17 @@ _LOOK_SECONDS = 0.5
 """Interval at which a process looks for its parent, where the kernel tells nothing of its end."""
 
 
+def own_command(module: str, *arguments: str) -> list[str]:
+    """The command line of another process of this program.
+
+    Unless this one does, it takes no module from the working directory, where a stray ``numpy.py`` may lie.
+    """
+    here = ""
+    with contextlib.suppress(OSError):  # the directory may be gone
+        here = os.getcwd()
+    return [sys.executable, *(() if {here, ""} & {*sys.path} else ("-P",)), "-m", module, *arguments]
+
+
 def has_fork_server() -> bool:
     """Whether workers are forked from a server process, else spawned.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -15,7 +16,7 @@ import torch
 
 from ..ppo import Hyperparameters, Learner, RolloutBuffer
 from ..ppo.observer import Learned, Observer
-from ..protocol import Event, UpdateProgress
+from ..protocol import Alarm, Event, Level, UpdateProgress
 from .controls import Controls
 from .hub import RunContext
 from .inspection.inspection import Inspection
@@ -92,6 +93,9 @@ class _Watched(Observer):
 
     Args:
         report: takes the events of a minibatch, and may wait or raise.
+
+    Attributes:
+        failure: of the inspection, which ends with it; None without one. The update goes on.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class _Watched(Observer):
     ) -> None:
         self._inspection, self._progress, self._report = inspection, progress, report
         self._gate, self._controls = gate, controls
+        self.failure: Exception | None = None
 
     @property
     def _present(self) -> Inspection | None:
@@ -116,10 +121,18 @@ class _Watched(Observer):
         self._gate.count()
         events: list[Event] = [self._progress(result)]
         if inspection := self._present:
-            inspection.learned(result)
-            if self._gate.spent:
-                events.append(inspection.event(done=False))
+            try:
+                inspection.learned(result)
+                if self._gate.spent:
+                    events.append(inspection.event(done=False))
+            except Exception as error:
+                self.failure, self._inspection = error, None
         self._report(events)
+
+    def last(self) -> list[Event]:
+        """The event after the update, if somebody has looked."""
+        inspection = self._inspection
+        return [inspection.event(done=True)] if inspection and inspection.measured else []
 
 
 class Learning:
@@ -147,6 +160,7 @@ class Learning:
         self._stream = torch.cuda.Stream(learner.device) if learner.device.type == "cuda" else None
         self._progress: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._gate = Gate()
+        self._failure_told = False
         self.under_way = False
         """Whether the learner learns in its own thread."""
 
@@ -281,4 +295,14 @@ class Learning:
         )
         watched = _Watched(inspection if self._context.ranks.leads else None, progress, report, self._gate, controls)
         metrics = self._learner.update(experience, hyper, observer=watched)
-        return metrics, [inspection.event(done=True)] if inspection.measured else []
+        events = watched.last()
+        if watched.failure and not self._failure_told:
+            self._failure_told = True
+            events.append(_failed_look(watched.failure))
+        return metrics, events
+
+
+def _failed_look(error: Exception) -> Alarm:
+    """The alarm of a failed inspection."""
+    details = "".join(traceback.format_exception(error))
+    return Alarm(level=Level.WARNING, message=f"an update could not be looked at: {error}", details=details)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 import time
 from typing import Any, Protocol
@@ -13,8 +14,15 @@ from rich.text import Text
 
 from ..console import PrintableConsole
 from ..expectations import MEAN_RETURN
+from ..guest_stream import GuestStream, guest_stream
 from ..plotting import formats
 from ..protocol import Event, RolloutProgress, RunFinished, RunStarted, StateChanged, UpdateFinished
+from ..streams import stream_below
+
+_logger = logging.getLogger(__name__)
+
+READER_SECONDS = 1.0
+"""Time for a terminal to show something more of the line after the end, to be waited for."""
 
 NOTEBOOK_SECONDS = 0.25
 """Shortest time between two pictures of the line in a notebook."""
@@ -83,18 +91,44 @@ class ProgressSink(Protocol):
 
 
 class TerminalProgress:
-    """The line on a terminal's stderr, below the output of the process."""
+    """The line on a terminal's stderr, below the output of the process.
 
-    def __init__(self, console: Console) -> None:
-        self._line = ProgressLine(console, redirect_stdout=sys.stdout.isatty())
+    Args:
+        console: draws it.
+        stream: the bytes that `console` writes to, where a thread writes them.
+    """
+
+    libraries = ("rich",)
+
+    def __init__(self, console: Console, stream: GuestStream | None = None) -> None:
+        self._line = ProgressLine(console, redirect_stdout=_is_terminal(sys.stdout))
+        self._stream = stream
 
     def emit(self, event: Event) -> None:
+        """Show `event`.
+
+        Raises:
+            OSError: the terminal is gone.
+        """
+        if self._stream is not None and self._stream.failure is not None:
+            self.close()
+            raise OSError(f"nobody can read stderr any more ({self._stream.failure.strerror})")
         if isinstance(event, RunStarted):
             self._line.bar.start()
         self._line.emit(event)
 
     def close(self) -> None:
-        self._line.bar.stop()
+        """Draw the line for the last time.
+
+        A terminal that is gone, or stopped by Ctrl+S, changes nothing about the run's result.
+        """
+        try:
+            self._line.bar.stop()
+        except Exception as error:
+            _logger.warning("the line of progress failed at its end: %s", error)
+        if self._stream is not None:
+            self._stream.drain(READER_SECONDS)
+            self._stream.end()
 
 
 class NotebookProgress:
@@ -122,12 +156,33 @@ class NotebookProgress:
         self._drawn = now
 
     def close(self) -> None:
-        self._draw(time.monotonic())
+        try:
+            self._draw(time.monotonic())
+        except Exception as error:  # the run has its result already
+            _logger.warning("the line of progress failed at its end: %s", error)
 
 
 def progress_sink() -> ProgressSink | None:
     """Choose the line for this process; None without anybody to see it."""
-    console = PrintableConsole(stderr=True)
-    if console.is_jupyter:
-        return NotebookProgress(console)
-    return TerminalProgress(console) if console.is_terminal else None
+    try:
+        console = PrintableConsole(stderr=True)
+        if console.is_jupyter:
+            return NotebookProgress(console)
+        if not console.is_terminal:
+            return None
+        if (text := guest_stream(stream_below(sys.stderr), patience=0.0)) is None:
+            return TerminalProgress(console)
+        console.file = text
+        stream: Any = text.buffer
+        return TerminalProgress(console, stream)
+    except Exception as error:  # as for COLUMNS=², or an odd object in place of stderr
+        _logger.warning("progress is not shown: %s", error)
+        return None
+
+
+def _is_terminal(stream: Any) -> bool:
+    """Whether a standard stream, of any kind or none, is a terminal."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, OSError, ValueError):  # closed, or an object of the caller's
+        return False

@@ -60,7 +60,8 @@ def on_log_probs(event: UpdateInspected) -> str:
         return "No log-probability is a number."
     if event.means:
         return f"The mean is {formats.number(mean)}; these are densities, which may be above 0."
-    return f"The mean is {formats.number(mean)}: a typical action had a probability of {_percent(math.exp(mean), 1)}."
+    probability = _percent(math.exp(min(mean, 0.0)), 1)
+    return f"The mean is {formats.number(mean)}: a typical action had a probability of {probability}."
 
 
 def on_values(event: UpdateInspected) -> str:

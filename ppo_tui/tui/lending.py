@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from textual.app import App, SuspendNotSupported
 
+from ..system.processes import own_command
+
 _INTERRUPTED = 130
 """Exit code of a program that was ended by Ctrl+C."""
 
@@ -55,7 +57,7 @@ class Lending:
         terminal.write(f"ppo-tui {shlex.join(arguments)} is starting; ctrl+c goes back\n")
         terminal.flush()
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "ppo_tui", *arguments, stdout=terminal.fileno(), stderr=terminal.fileno()
+            *own_command("ppo_tui", *arguments), stdout=terminal.fileno(), stderr=terminal.fileno()
         )
         try:
             if await self._process.wait() not in (0, _INTERRUPTED):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 from ..config.presets import list_presets, preset_path, read_preset
 from ..errors import PPOTuiError
 from ..expectations import MEAN_RETURN, read_curve
-from ..extras import install_command
+from ..extras import install_command, is_installed
 from ..plotting import formats
 from ..plotting.series import STEP_KEY, FloatArray
 from ..runs import RunDirectory
@@ -115,7 +114,7 @@ def missing_extra(env: str) -> str:
     """
     bare = env.rpartition("/")[2].partition("-v")[0]
     for extra, (module, names) in _EXTRAS.items():
-        if bare in names and importlib.util.find_spec(module) is None:
+        if bare in names and not is_installed(module):
             return install_command(extra)
     return ""
 

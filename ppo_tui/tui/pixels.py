@@ -11,7 +11,6 @@ import base64
 import contextlib
 import enum
 import fcntl
-import importlib.util
 import os
 import re
 import select
@@ -25,6 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..extras import is_installed
 from .screen_options import ScreenOptions
 
 MISSING = "textual-image is not installed"
@@ -94,7 +94,7 @@ def reason_against(options: ScreenOptions, environment: Mapping[str, str]) -> st
             return "the connection is ssh"
         if environment.get("TMUX") or environment.get("STY") or term.startswith(("tmux", "screen")):
             return "tmux and screen keep pictures back"
-    return "" if importlib.util.find_spec("textual_image") else MISSING
+    return "" if is_installed("textual_image") else MISSING
 
 
 def ask(environment: Mapping[str, str], reader: int = 0, writer: int = 1) -> Answer:

@@ -241,7 +241,7 @@ def describe_sweep(sweep: Sweep) -> str:
     best = sweep.best
     score = score_of(best)
     best_words = "" if score is None else f" · best {formats.number(score)} by {best.name.rpartition('/')[2]}"
-    return f"{_count(len(sweep.trials), 'trial')}: {', '.join(counts)}{best_words}"
+    return one_line(f"{_count(len(sweep.trials), 'trial')}: {', '.join(counts)}{best_words}")
 
 
 def _rank(state: str) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 
 import msgspec
 
-from ..protocol import EpisodeFinished, Event, RunFinished
+from ..protocol import Alarm, EpisodeFinished, Event, Level, RunFinished
 from ..training.evaluation.programme import (
     AS_FAST_AS_IT_GOES,
     MOST_STAGES,
@@ -33,6 +34,7 @@ class TheatreController(Controller):
         scores: returns of the games so far.
         returned: by stage, the return of the present game where it has ended.
         ended: the engine plays no more.
+        problems: of the engine, to be told.
     """
 
     def __init__(self, session: WatchSession, clock: Callable[[], float], *, fps: float) -> None:
@@ -45,6 +47,7 @@ class TheatreController(Controller):
         self.scores = Scores()
         self.returned: dict[int, float] = {}
         self.ended = False
+        self.problems: deque[str] = deque()
         self._set_pace()
 
     def choice(self, name: str) -> Choice:
@@ -67,6 +70,8 @@ class TheatreController(Controller):
                     self.programme = msgspec.structs.replace(self.programme, game=event.game)
             case EpisodeFinished(env=stage, episode_return=value):
                 self.returned[stage] = value
+            case Alarm(level=Level.ERROR):
+                self.problems.append(event.text)
             case RunFinished():
                 self.ended = True
 

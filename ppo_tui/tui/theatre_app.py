@@ -66,6 +66,8 @@ class TheatreApp(PpoTuiApp, inherit_bindings=False):
         self.theatre.poll()
         self.theatre_screen.renew()
         self.theatre_screen.renew_facts()
+        while self.theatre.problems:
+            self.notify(self.theatre.problems.popleft(), severity="warning", timeout=6)
         self.leave_when_due()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 from functools import singledispatchmethod
 from typing import Any
 
+import msgspec
+
 from ..config.live import LIVE_FIELDS
+from ..config.loading import is_sound, sound_tables
 from ..config.schedules import EFFECTIVE_METRICS, SCHEDULED, course_of, read_schedule, schedule_key
 from ..expectations import MEAN_RETURN, Forecast, Standing
 from ..explanations import ALARMS, alarm_key
@@ -265,13 +268,14 @@ class RunView:
 
     @_on.register
     def _(self, event: RunStarted) -> None:
-        self.started = event
+        config = sound_tables(event.config)  # whatever a record holds
+        self.started = msgspec.structs.replace(event, config=config)
         self.alarms.clear()
         self.finished = None  # a run resumed after its end begins once more
         self._pace.forget()
         for key, field in LIVE_FIELDS.items():
             section, _, name = key.partition(".")
-            if name in (table := event.config.get(section, {})) or field.live.optional:
+            if name in (table := config.get(section, {})) or field.live.optional:
                 self.settings[key] = table.get(name)
 
     @_on.register
@@ -355,6 +359,9 @@ class RunView:
 
     @_on.register
     def _(self, event: SettingChanged) -> None:
+        if not (is_sound(event.key, event.old) and is_sound(event.key, event.new)):
+            self._write(event, Kind.EDIT)
+            return
         self.settings[event.key] = event.new
         self.changes.append(event)
         self.history.apply(event)
@@ -379,7 +386,8 @@ class RunView:
     def _(self, event: Evaluated) -> None:
         for key, value in event.metrics.items():
             self.series[key].append(event.step, value)
-        score = event.metrics[EVALUATED_RETURN]
+        score = event.metrics.get(EVALUATED_RETURN)
+        score = float("nan") if score is None else score
         self.checkpoints = [
             replace(each, evaluated=score) if each.saved.path == event.path else each for each in self.checkpoints
         ]

@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -28,6 +29,7 @@ from typing import Any
 
 from ..errors import WorkerError
 from ..system.processes import has_fork_server, signal_when_parent_dies
+from ..system.sockets import MAX_PATH_BYTES
 
 WorkerContext = ForkServerContext | SpawnContext
 """How worker processes are started."""
@@ -60,7 +62,7 @@ def worker_context(preload: Sequence[str] = ()) -> WorkerContext:
     context.set_forkserver_preload([*_PRELOAD, *preload])
     with _environment(_OF_WORKERS):
         resource_tracker.ensure_running()  # which unblocks signals, so before they are blocked
-        with _hidden_main(), _signals_blocked():
+        with _hidden_main(), _signals_blocked(), _short_temporary_path():
             forkserver.ensure_running()
     return context
 
@@ -288,6 +290,19 @@ def _spawned_like_forked(context: WorkerContext) -> Iterator[None]:
         return
     with _environment(_OF_WORKERS), _signals_blocked():
         yield
+
+
+@contextlib.contextmanager
+def _short_temporary_path() -> Iterator[None]:
+    """Keep multiprocessing's sockets in ``/tmp`` if TMPDIR is too long."""
+    before = tempfile.gettempdir()
+    too_long = len(os.fsencode(f"{before}/pymp-12345678/listener-12345678")) > MAX_PATH_BYTES
+    if too_long and os.access("/tmp", os.W_OK | os.X_OK):
+        tempfile.tempdir = "/tmp"
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 @contextlib.contextmanager

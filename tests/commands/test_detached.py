@@ -227,3 +227,23 @@ def test_a_paused_run_without_its_terminal_is_idle_and_one_who_watches_just_leav
         assert client.hello.state is RunState.PAUSED
     console.process.kill()
     console.process.wait()
+
+
+@pytest.mark.slow
+def test_a_stray_module_in_the_working_directory_is_no_module_of_the_run(tmp_path, end_runs):
+    """Neither of the run in the background, nor of its evaluations; ``ppo-tui`` itself looks for none there."""
+    for name in ("queue", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')\n")
+    settings = ["--total-steps", "2048", "--set", "eval.every=512", "--set", "eval.episodes=1", "--workers", "1"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "ppo_tui", "--preset", "cartpole", "--name", "mine", *settings, "--detached"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    run = RunDirectory(tmp_path / "runs" / "mine")
+    wait_until(lambda: run.read().get("status") == "finished")
+    assert '"eval/ep_rew_mean"' in run.metrics.read_text()

@@ -9,6 +9,7 @@ import pytest
 
 from ppo_tui.checkup import CHECKS, Finding, Status, examine_machine
 from ppo_tui.checkup.installation import check_extras, within
+from ppo_tui.checkup.machine import check_disk, check_sockets, check_torch
 from ppo_tui.checkup.terminal import describe_terminal
 from ppo_tui.commands.doctor import print_findings
 from tests.conftest import linux_alone
@@ -65,6 +66,7 @@ def test_a_directory_that_cannot_be_written_fails_with_a_remedy_and_code_3(ppo_t
         ("3.11", ">=3.11", True),
         ("1.10", ">=1.9", True),
         ("7.0", "", True),
+        ("not a version", ">=1", False),
     ],
 )
 def test_versions_are_compared_as_installers_compare_them(version: str, ranges: str, expected: bool):
@@ -100,3 +102,41 @@ def test_a_check_that_breaks_down_has_failed_and_the_others_go_on(capsys):
     out = capsys.readouterr().out
     assert "ValueError: no such thing" in out
     assert "[red]fine" in out, "what is found is never markup"
+
+
+def test_checks_that_break_down_in_odd_ways_have_failed_each_with_its_remedy():
+    def exiting() -> Finding:
+        raise SystemExit("no such driver")
+
+    def refused() -> Finding:
+        raise PermissionError(13, "Permission denied", "/runs")
+
+    checks = {"exit": exiting, "refused": refused, "long": lambda: Finding(Status.OK, "x" * 100_000)}
+    found = dict(examine_machine(checks))
+    assert [finding.status for finding in found.values()] == [Status.FAIL, Status.FAIL, Status.OK]
+    assert "no such driver" in found["exit"].found
+    assert found["refused"].found == "/runs: Permission denied"
+    assert "reinstall" not in found["refused"].remedy
+    assert len(found["long"].found) < 2_000
+
+
+@pytest.mark.parametrize("threads", ["²", "9" * 5_000, "4,2", "", "-1"])
+def test_odd_numbers_of_threads_are_pytorch_s_own_affair(threads: str, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert check_torch().status is Status.OK
+
+
+def test_a_link_in_the_place_of_the_runs_is_a_failure(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for target in ("runs", "nowhere"):
+        (tmp_path / "runs").symlink_to(target)
+        finding = check_disk()
+        assert (finding.status, finding.found) == (Status.FAIL, "runs is not a directory")
+        (tmp_path / "runs").unlink()
+
+
+def test_a_temporary_directory_of_a_long_path_is_no_failure(tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    assert check_sockets().status is Status.OK

@@ -202,3 +202,18 @@ def test_a_replayed_episode_gets_its_actions_as_they_were():
         env.step(np.int64(action))
     other.restore_state(env.save_state())
     assert other.step(np.int64(1))[0] == [7.0]
+
+
+def test_keys_of_any_kind_are_short_and_printable_in_messages():
+    hostile = "[red]\x1b[31m\u202e" + "x" * 10_000
+    spaces = {key: Box(-1, 1, (1,)) for key in ("", "/", "..", "a/b", "[/]", "\ud800", hostile)}
+    fit = FittedObservations(Dict(spaces))
+    whole = {key: np.zeros(1, np.float32) for key in spaces}
+    assert fit(whole).shape == (7,)
+    with pytest.raises(BadValueError) as missing:
+        fit({key: part for key, part in whole.items() if key != hostile})
+    with pytest.raises(BadValueError) as odd:
+        fit({**whole, hostile: "x"})
+    for message in map(str, (missing.value, odd.value)):
+        assert len(message) < 300
+        assert message.isprintable()

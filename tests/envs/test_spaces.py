@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ppo_tui.config.collecting import AtariConfig, EnvConfig
 from ppo_tui.envs import make_env
-from ppo_tui.envs.spaces import check_spaces
+from ppo_tui.envs.spaces import check_spaces, describe_texts
 from ppo_tui.errors import ConfigError
 
 with_fixture = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -292,3 +292,11 @@ def test_pictures_are_made_where_they_are_asked_for():
 def test_observations_without_numbers_or_of_too_many_are_refused(space: Space, words: str):
     with pytest.raises(ConfigError, match=words):
         check_spaces(EnvConfig(id="Odd-v0"), space, Discrete(2))
+
+
+def test_thousands_of_texts_are_named_in_a_short_remark(register):
+    space = Dict({f"text {number}": Text(3) for number in range(5_000)} | {"x": Box(-1, 1, (1,))})
+    remark = describe_texts(make_env(EnvConfig(id=register(space))))
+    assert remark is not None
+    assert len(remark) < 400
+    assert remark.endswith("and 4,992 more")

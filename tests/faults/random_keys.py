@@ -225,6 +225,7 @@ def _stay() -> None:
 
     from ppo_tui.tui.app import PpoTuiApp
     from ppo_tui.tui.screens.dialogs import LeaveDialog
+    from ppo_tui.tui.start_app import StartApp
 
     echo = int(os.environ["ECHO_FD"])
     choose, take, leave = LeaveDialog.action_choose, PpoTuiApp.on_event, PpoTuiApp.action_quit
@@ -241,6 +242,7 @@ def _stay() -> None:
         elif not isinstance(app.screen, LeaveDialog):
             app.push_screen(LeaveDialog(can_detach=False))
 
+    StartApp.on_start_screen_chosen = lambda app: None
     PpoTuiApp.on_event = on_event
     PpoTuiApp.detach = lambda app: None
     PpoTuiApp.action_quit = PpoTuiApp.action_interrupt = ask

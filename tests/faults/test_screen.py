@@ -1,4 +1,4 @@
-"""Random keys, bytes, pastes, clicks and sizes, on every screen of a live run and of a record."""
+"""Random keys, bytes, pastes, clicks and sizes, on every screen: of a live run, a record, the start, the theatre."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.waiting import wait_until
 
 SIZES = [(80, 24), (120, 40), (200, 60), (24, 8)]
 KEYS = 2500
-"""For each size: 10,000 in all on a live run, and as many on a record."""
+"""For each size: 10,000 in all on a live run, and as many on each of the others."""
 
 SEED = int(os.environ.get("PPO_TUI_SEED") or random.SystemRandom().randrange(1 << 32))
 """Of this run of the tests; a failure prints it."""
@@ -61,8 +61,11 @@ def test_a_live_run_trains_on_whatever_is_typed(run: RunDirectory, tmp_path: Pat
         program.close()
 
 
-def test_a_replay_bears_whatever_is_typed(tmp_path: Path, size):
-    training = ["--preset", "cartpole", "--workers", "2", "--total-steps", "16384", "--run-dir", "run", "--headless"]
+@pytest.mark.parametrize(
+    "arguments", [("replay", "runs/run"), (), ("watch", "runs/run")], ids=["replay", "start", "watch"]
+)
+def test_the_other_screens_bear_whatever_is_typed(arguments: tuple[str, ...], tmp_path: Path, size):
+    training = ["--preset", "cartpole", "--workers", "2", "--total-steps", "16384", "--name", "run", "--headless"]
     subprocess.run(
         [sys.executable, "-m", "ppo_tui", *training],
         cwd=tmp_path,
@@ -70,7 +73,7 @@ def test_a_replay_bears_whatever_is_typed(tmp_path: Path, size):
         capture_output=True,
         check=True,
     )
-    program = TypedInto("replay", "./run", cwd=tmp_path, size=size)
+    program = TypedInto(*arguments, cwd=tmp_path, size=size)
     try:
         type_all(program, size)
     finally:

@@ -103,3 +103,12 @@ def test_returns_and_intervals():
 
 def test_text_from_elsewhere_cannot_move_the_cursor():
     assert one_line("a\x1b[2Jb\nc") == "a�[2Jb c"
+
+
+@pytest.mark.parametrize(("value", "text"), [(math.inf, "∞"), (-math.inf, "-∞"), (math.nan, "–"), (1e15, "1000T")])
+def test_a_count_of_anything_is_a_text(value, text):
+    assert formats.count(value) == text
+
+
+def test_a_score_of_hundreds_of_digits_takes_no_more_room_than_another():
+    assert [formats.score(value) for value in (1e308, -1e308, math.inf)] == ["1e308", "-1e308", "∞"]

@@ -22,6 +22,7 @@ from ppo_tui.launch import TrainRequest, prepare, prepare_or_resume, prepare_res
 from ppo_tui.reporting.record import read_record
 from ppo_tui.runs import RunDirectory, find_run, list_runs, registry, run_directories
 from ppo_tui.runs.background import start_detached
+from ppo_tui.runs.creation import git_commit
 from ppo_tui.runs.history import recorded_events, recorded_metrics, set_aside_after
 from ppo_tui.runs.registry import RunSummary
 from ppo_tui.sinks import EventLog
@@ -528,3 +529,12 @@ def test_comparisons_and_reports_leave_out_a_damaged_run_with_a_word(run: Path, 
         assert "left out: damaged is damaged: " in capsys.readouterr().err
         with pytest.raises(DamagedRunError):
             whole_runs(runs[1:], read)
+
+
+@pytest.mark.parametrize("printed", ["\\377\\376", "\\033[31mabc", "x", ""])
+def test_whatever_is_called_git_on_the_path_says_no_more_than_a_commit(printed: str, tmp_path, monkeypatch):
+    git = tmp_path / "git"
+    git.write_text(f"#!/bin/sh\nprintf '{printed}'\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_commit() is None

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from ppo_tui.commands.runs import runs as list_command
 from ppo_tui.config import load_preset, preset_label
 from ppo_tui.errors import UsageError
 from ppo_tui.runs import RunDirectory, find_run, list_runs, summarise
@@ -157,3 +158,15 @@ def test_two_runs_in_one_directory_are_refused_until_the_first_is_gone(tmp_path)
 
 def test_only_its_owner_may_enter_a_run_directory(tmp_path):
     assert stat.S_IMODE(make(tmp_path, "run").path.stat().st_mode) == 0o700
+
+
+def test_numbers_of_any_size_in_a_record_hide_no_other_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "runs", "good", metrics=[update(128, 5.0)])
+    for number, line in enumerate((b'{"time/total_timesteps": 1' + b"0" * 400 + b"}", b'{"a": "\xff"}', b"[" * 10**5)):
+        make(tmp_path / "runs", f"odd{number}").metrics.write_bytes(
+            line + b"\n" + json.dumps(update(1, 1e308)).encode()
+        )
+    assert {run.name: run.step for run in list_runs()} == {"good": 128, "odd0": 1, "odd1": 1, "odd2": 1}
+    list_command()
+    assert "good" in capsys.readouterr().out

@@ -17,6 +17,7 @@ from ppo_tui import Trainer
 from ppo_tui.ppo import Hyperparameters, Learner, build_policy, losses
 from ppo_tui.ppo.units import DeadUnits
 from ppo_tui.protocol import (
+    Alarm,
     Event,
     Pause,
     Resume,
@@ -55,6 +56,30 @@ def test_a_histogram_counts_every_number_once(numbers, bins):
     assert np.abs(np.cumsum(counted.counts) - np.cumsum(expected)).max() <= 1, "an edge may round to either side"
     assert counted.below == sum(x < 1.0 for x in numbers.tolist())
     assert counted.above == sum(x > 3.0 for x in numbers.tolist())
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [-3e38, 0.0, 3e38],
+        [3.4e38, 3.4e38],
+        [1e-45, 2e-45],
+        [-0.6931472, -0.69314724],  # equal but for their last bit, as those of a fresh policy
+        [1.0, math.inf, -math.inf, math.nan],
+    ],
+)
+def test_numbers_of_any_size_have_a_histogram(numbers):
+    values = np.array(numbers, np.float32)
+    counted = measures.histogram(values, *measures.range_of(values), 48)
+    assert sum(counted.counts) == np.isfinite(values).sum()
+    assert (counted.below, counted.above) == (np.isneginf(values).sum(), np.isposinf(values).sum())
+
+
+@pytest.mark.parametrize("clip_range", [0.0, 1e-30, 1e-16, 1e-9])
+def test_a_clip_range_that_has_shrunk_to_nothing_has_a_histogram(clip_range):
+    """As at the end of a schedule."""
+    counted = measures.histogram(np.float32([1.0, 1.0000001, 0.9]), 1.0 - 3 * clip_range, 1.0 + 3 * clip_range, 60)
+    assert (sum(counted.counts), counted.below, counted.above) == (1, 1, 1)
 
 
 PAIRS = st.lists(st.tuples(st.floats(0, 3, width=32), st.sampled_from([-1.0, 0.0, 1.0])), max_size=40)
@@ -294,6 +319,19 @@ def test_a_run_that_is_stepped_through_has_the_bits_of_one_that_nobody_sees(name
         last = [event for event in stepped.of(UpdateInspected) if event.done][-1]
         (metrics,) = [event.metrics for event in stepped.of(UpdateFinished) if event.update == last.update]
         assert last.explained_variance == metrics["train/explained_variance"]
+
+
+def test_a_look_that_fails_costs_the_run_nothing(monkeypatch):
+    def fail(*_: object) -> None:
+        raise IndexError("no such bin")
+
+    monkeypatch.setattr(measures, "histogram", fail)
+    recorder, result, _ = run("ppo.minibatches=2", react=look)
+    assert result.state is RunState.FINISHED
+    assert not recorder.of(UpdateInspected)
+    (alarm,) = [event for event in recorder.of(Alarm) if "looked at" in event.message]
+    assert alarm.message == "an update could not be looked at: no such bin"
+    assert "IndexError" in alarm.details
 
 
 @pytest.mark.parametrize("overlap", [False, True], ids=["alone", "overlap"])

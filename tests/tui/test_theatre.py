@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from ppo_tui.protocol import EpisodeFinished, Event, Gaze, RunFinished, RunState
+from ppo_tui.protocol import Alarm, EpisodeFinished, Event, Gaze, Level, RunFinished, RunState
 from ppo_tui.training.evaluation.programme import AS_FAST_AS_IT_GOES, UNTRAINED, Choice, NowPlaying, Programme
 from ppo_tui.tui.clip_player import ClipPlayer
 from ppo_tui.tui.theatre import cast_of
@@ -141,6 +141,15 @@ async def test_it_fits_a_small_screen_and_says_how_it_ends():
         assert "2 episodes played" in await it.say(done)
         await it.press("q")
     assert it.app.return_code == 0
+
+
+async def test_a_policy_that_cannot_be_watched_is_told():
+    session = FakeTheatre()
+    app = TheatreApp(session, clock=lambda: 0.0, fps=15.0)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        it = Theatre(app, pilot, session)
+        await it.say(started(), Alarm(level=Level.ERROR, message="[red]step-1 cannot be watched"), playing("step-2"))
+        assert "[red]step-1 cannot be watched" in await it.say()
 
 
 def test_the_cast_goes_from_clumsy_to_good():

@@ -20,6 +20,7 @@ import msgspec
 
 from ...errors import RunFailedError
 from ...protocol import Alarm, CheckpointSaved, Evaluated, Level
+from ...system.processes import own_command
 from ..hub import RunContext
 from .evaluate import Evaluation
 from .process import Request
@@ -203,7 +204,7 @@ class BackgroundEvaluation:
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - the job closes it
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "ppo_tui.training.evaluation.process", msgspec.json.encode(request).decode()],
+                own_command("ppo_tui.training.evaluation.process", msgspec.json.encode(request).decode()),
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=errors,

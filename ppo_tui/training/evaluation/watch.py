@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 
+from ...errors import PPOTuiError
 from ...ppo import ActorCritic, build_policy
 from ...protocol import Alarm, Command, EpisodeFinished, Event, Level, RunFinished, RunStarted, RunState, StateChanged
 from ...workers.clip_recorder import GAME_FPS
@@ -130,6 +131,7 @@ class WatchEngine:
         self._policies: dict[str, ActorCritic] = {}
         self._stages = [Stage(setup, 0)]
         self._playing: list[Stage] = []
+        self._cast: tuple[str, ...] = ()
         self._game = self._programme.game
         self._done = 0
         self._scene: int | None = None
@@ -203,11 +205,27 @@ class WatchEngine:
             pool = another_pool(self._setup)
             self._stages.append(Stage(dataclasses.replace(self._setup, pool=pool), len(self._stages)))
         self._playing = self._stages[: len(programme.checkpoints)]
+        self._cast = tuple(map(self._readable, programme.checkpoints))
         self._begin_game()
+
+    def _readable(self, name: str) -> str:
+        """The name of a choice, or of the setup's own checkpoint.
+
+        That plays, after an alarm, in the place of one that cannot be read: a run that trains on removes its old ones.
+        """
+        own = self._setup.checkpoint.path.name
+        try:
+            self._policy(name)
+        except (OSError, PPOTuiError) as error:
+            if name == own or own not in self._choices:
+                raise
+            self._publish(Alarm(level=Level.ERROR, message=f"{name} cannot be watched: {error}"))
+            return own
+        return name
 
     def _begin_game(self) -> None:
         programme, self._follows = self._programme, False
-        names = programme.checkpoints
+        names = self._cast
         for stage, name in zip(self._playing, names, strict=True):
             player = stage.begin(self._policy(name), self._game, programme.greedy)
             if self._scene == 0 and not self._done and stage.number == 0:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from textual import events, work
@@ -76,7 +78,7 @@ class StartScreen(Screen[None]):
         self._presets: Sequence[PresetFacts] = ()
         self._runs: Sequence[RunSummary] = ()
         self._courses: Mapping[str, RunCourse] = {}
-        self._read_runs = False
+        self._read_runs = self._is_reading = False
         self._sides = (
             Listing(controller, empty="reading the presets …", id="presets"),
             Listing(controller, empty="looking for runs …", id="start-runs"),
@@ -103,8 +105,8 @@ class StartScreen(Screen[None]):
     def on_mount(self) -> None:
         self._renew()
         self._load_presets()
-        self._load_runs()
-        self.set_interval(REFRESH_SECONDS, self._load_runs)
+        self._look_for_runs()
+        self.set_interval(REFRESH_SECONDS, self._look_for_runs)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._renew)
@@ -119,7 +121,13 @@ class StartScreen(Screen[None]):
         self._presets = presets
         self._renew()
 
-    @work(thread=True, exclusive=True, group="runs")
+    def _look_for_runs(self) -> None:
+        """Read the runs in a thread, unless one still reads them."""
+        if not self._is_reading:
+            self._is_reading = True
+            self._load_runs()
+
+    @work(thread=True, group="runs")
     def _load_runs(self) -> None:
         runs = list_runs()
         self.app.call_from_thread(self._take_runs, runs, {})
@@ -127,6 +135,7 @@ class StartScreen(Screen[None]):
         found = dict(courses([run for run in runs if run.path not in known]))
         everything = {run.path: known.get(run.path) or found.get(run.path, NO_COURSE) for run in runs}
         self.app.call_from_thread(self._take_runs, runs, everything)
+        self._is_reading = False
 
     def _take_runs(self, runs: Sequence[RunSummary], found: Mapping[str, RunCourse]) -> None:
         self._runs, self._read_runs = runs, True
@@ -188,7 +197,7 @@ class StartScreen(Screen[None]):
         sign, style = _SIGNS.get(run.state, ("?", "$quiet"))
         returns = self._courses.get(run.path, NO_COURSE).returns
         score = formats.number(run.last_return)
-        cells, spark = self._run_cells(one_line(run.name), run.state, formats.count(run.step), score)
+        cells, spark = self._run_cells(one_line(run.name), f"{one_line(run.state):.9}", formats.count(run.step), score)
         return Content.assemble((f"{sign} ", style), cells, (sparkline(bucket_means(returns, spark)), "$curve-1"))
 
     def _describe(self) -> None:
@@ -221,9 +230,10 @@ class StartScreen(Screen[None]):
         ]
         action = "attaches to it" if run.under_way else "replays it"
         name = one_line(run.name)
-        command = f"ppo-tui {'attach' if run.under_way else 'replay'} {name}"
+        directory = one_line(run.name if run.sweep else Path(run.path).name)  # whatever run.json calls it
+        command = f"ppo-tui {'attach' if run.under_way else 'replay'} {shlex.quote(directory)}"
         return [
-            Content.assemble((name, "bold"), f"  {run.state}"),
+            Content.assemble((name, "bold"), f"  {one_line(run.state)}"),
             Content.styled(" · ".join(filter(None, facts)), "$quiet"),
             Content.assemble(("enter ", "bold"), (f"{action}: ", "$quiet"), command),
         ]

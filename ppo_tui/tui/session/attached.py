@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import threading
 import time
 
@@ -177,7 +178,7 @@ class AttachedSession(Session):
         reason = (
             self._unreachable or f"pid {pid} does not answer; trying again"
             if pid
-            else f"the process of the run is gone; ppo-tui resume {self._run_dir.path.name} continues it"
+            else f"the process of the run is gone; ppo-tui resume {shlex.quote(self._run_dir.path.name)} continues it"
         )
         if reason != self._lost:
             self._lost = reason

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from ...errors import UsageError
+from ...files import read_lines
 from ...protocol import Command, Event, decode_event
 from .base import HistoryRestarted, Session
 
@@ -32,7 +33,7 @@ class ReplaySession(Session):
         clock: seconds, monotonic.
 
     Raises:
-        UsageError: there is no event in the file.
+        UsageError: there is no event in the file, or it is a link or no regular file.
     """
 
     owns_run = False
@@ -120,14 +121,13 @@ def _read(path: Path) -> tuple[list[bytes], array[float]]:
     times = array("d")
     latest = 0.0
     try:
-        with path.open("rb") as record:
-            for line in record:
-                try:
-                    latest = max(latest, decode_event(line).elapsed)
-                except (msgspec.DecodeError, RecursionError):  # cut off, damaged, or of a later version
-                    continue
-                lines.append(line)
-                times.append(latest)
+        for line in read_lines(path, follow=False):
+            try:
+                latest = max(latest, decode_event(line).elapsed)
+            except msgspec.DecodeError:  # cut off, damaged, or of a later version
+                continue
+            lines.append(line)
+            times.append(latest)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     if not lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -85,7 +86,7 @@ class GameFacts(LinedPanel):
         controller = self.controller
         if not controller.session.shows_game:
             name = controller.view.started.run if controller.view.started else "RUN"
-            return ["a recorded run has no game frames:", f"ppo-tui watch {name} plays it", ""]
+            return ["a recorded run has no game frames:", f"ppo-tui watch {shlex.quote(name)} plays it", ""]
         if controller.view.finished:
             return ["the run has ended"]
         if controller.session.only_watches:

@@ -195,7 +195,7 @@ class _Minibatches(Pane):
     COLUMNS: ClassVar[tuple[str, ...]] = ()
 
     def figure(self, event: UpdateInspected, width: int, height: int) -> Content:
-        x = 1.0 + event.every * np.arange(len(event.columns.epoch), dtype=np.float64)
+        x = 1.0 + float(event.every) * np.arange(len(event.columns.epoch), dtype=np.float64)
         lines = [
             Line(x, _numbers(getattr(event.columns, name)), f"curve-{number}", pane=number - 1)
             for number, name in enumerate(self.COLUMNS, start=1)

@@ -156,7 +156,9 @@ def _fingerprint(content: Content) -> tuple[object, ...]:
 
 
 def fit(content: Content, width: int) -> Content:
-    """`content` in exactly `width` cells."""
+    """`content` in exactly `width` cells of one line."""
+    if "\n" in content.plain:  # a name or a state of others may hold any
+        content = Content(" ").join(content.split("\n"))
     return content.truncate(width, ellipsis=True, pad=True)
 
 

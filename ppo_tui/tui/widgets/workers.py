@@ -96,7 +96,7 @@ def _stragglers(workers: Sequence[WorkerInfo]) -> frozenset[int]:
     """Find the stragglers of the last rollout."""
     most_envs = max((worker.num_envs for worker in workers), default=1)
     alive = [worker for worker in workers if worker.state is not WorkerState.DEAD]
-    return stragglers({worker.index: worker.answer_share * most_envs / worker.num_envs for worker in alive})
+    return stragglers({worker.index: worker.answer_share * most_envs / max(1, worker.num_envs) for worker in alive})
 
 
 _STATE, _BAR = 8, 5

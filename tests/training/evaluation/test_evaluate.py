@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -204,6 +206,32 @@ def test_watching_ends_when_it_is_told_to(cartpole):
     watching.run()
     assert events[-1].state is RunState.STOPPED
     assert sum(isinstance(event, GameClip) for event in events) == 1
+
+
+@pytest.mark.parametrize(
+    "damage", ["gone", *(pytest.param(damage, marks=pytest.mark.slow) for damage in ("cut", "link", "pipe"))]
+)
+def test_a_checkpoint_that_cannot_be_read_ends_no_watching(cartpole, tmp_path, damage):
+    """A run that trains on removes its old ones meanwhile."""
+    bad = shutil.copytree(cartpole, tmp_path / "bad")
+    weights = bad / "policy.safetensors"
+    if damage == "cut":
+        os.truncate(weights, 100)
+    else:
+        weights.unlink()
+    if damage == "link":
+        weights.symlink_to(cartpole / weights.name)
+    elif damage == "pipe":
+        os.mkfifo(weights)
+    elif damage == "gone":
+        shutil.rmtree(bad)
+    choices = (Choice("bad", 1, path=bad), Choice(cartpole.name, 2048, path=cartpole))
+    programme = Programme(checkpoints=("bad", cartpole.name))
+    events = watch(cartpole, episodes=1, paced=False, choices=choices, programme=programme)
+    assert [event.checkpoints for event in events if isinstance(event, NowPlaying)] == [(cartpole.name,) * 2]
+    (alarm,) = [event for event in events if isinstance(event, Alarm)]
+    assert alarm.message.startswith("bad cannot be watched: ")
+    assert events[-1].state is RunState.FINISHED
 
 
 def test_policies_side_by_side_play_the_same_seeds_and_obey_the_screen(cartpole):
