@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import JsonOption, PresetOption, SettingsOption, overrides_of
+from .options import (
+    JsonOption,
+    OptionalPresetOption,
+    PresetArgument,
+    SettingsOption,
+    chosen_preset,
+    overrides_of,
+)
 
 if TYPE_CHECKING:
     from ..training.bench import BenchReport, Variant
 
 
 def bench(
-    preset: PresetOption = "breakout",
+    word: PresetArgument = None,
+    option: OptionalPresetOption = None,
     settings: SettingsOption = None,
     updates: Annotated[
         int, typer.Option(min=1, max=100_000, metavar="N", help="Updates to measure for each variant.")
@@ -29,7 +37,7 @@ def bench(
     from ..config import load_preset
     from ..training.start import examine
 
-    config = load_preset(preset, overrides=overrides_of(settings, {}))
+    config = load_preset(chosen_preset(word, option) or "breakout", overrides=overrides_of(settings, {}))
     examine(config)
     from ..training.bench import bench as measure
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from typer.core import TyperCommand, TyperGroup
 
 from ..errors import UsageError, nearest
+from .options import chosen_preset
 
 
 class _Item(NamedTuple):
@@ -41,11 +42,12 @@ class PresetGroup(TyperGroup):
 
     def _with_option(self, ctx: Any, args: list[str]) -> list[str]:
         """`args` with ``--preset`` before the name of a preset."""
-        options, rest, _ = self.make_parser(ctx).parse_args(args=list(args))
+        before, rest, _ = self.make_parser(ctx).parse_args(args=list(args))
         if not rest or rest[0] in self.commands or not _is_preset(rest[0]) or args[-len(rest) :] != rest:
             return args
-        if options.get("preset") is not None:
-            raise UsageError(f"two presets: {options['preset']} and {rest[0]}", hint="name one of them")
+        behind, _, _ = self.make_parser(ctx).parse_args(args=rest[1:])
+        for options in (before, behind):
+            chosen_preset(rest[0], options.get("preset"))
         return [*args[: -len(rest)], "--preset", *rest]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:

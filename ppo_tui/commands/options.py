@@ -123,6 +123,15 @@ _DEVICE = typer.Option(
 
 PresetOption = Annotated[str, _PRESET]
 OptionalPresetOption = Annotated[str | None, _PRESET]
+PresetArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="PRESET",
+        help="Short for --preset PRESET.",
+        show_default=False,
+        autocompletion=completion.presets,
+    ),
+]
 SettingsOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -221,9 +230,10 @@ PixelsOption = Annotated[
     str | None,
     typer.Option(
         "--pixels",
-        metavar="auto|on|off",
-        help="Draw the game in pixels where the terminal can (kitty, sixel); auto: not over ssh nor in tmux.",
-        autocompletion=completion.one_of("auto", "on", "off"),
+        metavar="auto|on|charts|off",
+        help="Draw the game in pixels where the terminal can (kitty, sixel); auto: not over ssh nor in tmux; "
+        "charts: the charts as well.",
+        autocompletion=completion.one_of("auto", "on", "charts", "off"),
     ),
 ]
 AsciiOption = Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters alone.")]
@@ -361,6 +371,17 @@ def has_screen() -> bool:
     return "TEXTUAL_DRIVER" in os.environ or on_terminal
 
 
+def chosen_preset(word: str | None, option: str | None) -> str | None:
+    """The preset, named as a word or by the option, if any.
+
+    Raises:
+        UsageError: both name one.
+    """
+    if word is not None and option is not None:
+        raise UsageError(f"two presets: {option} and {word}", hint="name one of them")
+    return option if word is None else word
+
+
 def require_screen(command: str, hint: str) -> None:
     """Raise UsageError with this hint unless a screen can be seen."""
     if not has_screen():
@@ -379,9 +400,10 @@ def screen_options(theme: str | None, ascii: bool, fps: float | None, pixels: st
     if fps is not None and math.isnan(fps):  # no bound of an option refuses it
         raise UsageError("--fps nan: expected a number from 0 to 60")
     options = choose_screen(theme, ascii, fps, pixels)
-    if options.pixels == "on" and not is_installed("textual_image"):
+    if options.pixels in ("on", "charts") and not is_installed("textual_image"):
         raise UsageError(
-            "--pixels on: textual-image, which draws pixels, is not installed", hint=install_command("pixels")
+            f"--pixels {options.pixels}: textual-image, which draws pixels, is not installed",
+            hint=install_command("pixels"),
         )
     return options
 

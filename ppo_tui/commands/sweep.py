@@ -19,10 +19,12 @@ from .options import (
     EnvsOption,
     JsonOption,
     NameOption,
-    PresetOption,
+    OptionalPresetOption,
+    PresetArgument,
     SettingsOption,
     TotalStepsOption,
     UntilOption,
+    chosen_preset,
     overrides_of,
 )
 
@@ -40,7 +42,8 @@ _COMPARED = 3
 
 
 def sweep(
-    preset: PresetOption,
+    word: PresetArgument = None,
+    option: OptionalPresetOption = None,
     trials: Annotated[
         int | None,
         typer.Option(
@@ -92,6 +95,8 @@ def sweep(
         overrides_of(settings, {"run.total_steps": total_steps, "rollout.num_envs": envs}, until),
         tuple(search or ()),
     )
+    if (preset := chosen_preset(word, option)) is None:
+        raise UsageError("which preset? for example: ppo-tui sweep cartpole", hint="ppo-tui presets lists them")
     config = load_preset(preset, overrides=overrides, allow_import=allow_import)
     if not specs and (trials or 0) != 1 and not (seeds and trials is None):
         specs = default_search(config)

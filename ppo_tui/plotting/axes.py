@@ -18,7 +18,9 @@ def spread(low: float, high: float, *, log: bool) -> tuple[float, float]:
     # Halves, because the distance between two finite numbers may be infinite.
     if low < high and high / 2 - low / 2 >= least / 2:
         return low, high
-    middle, room = low / 2 + high / 2, least / 2 or 1.0
+    if not least:  # zero alone, which few metrics go below
+        return 0.0, 1.0
+    middle, room = low / 2 + high / 2, least / 2
     bottom, top = middle - room, middle + room
     # Next to the largest number there is no room on one side.
     return (bottom if math.isfinite(bottom) else low, top if math.isfinite(top) else high)

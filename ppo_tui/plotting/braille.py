@@ -177,8 +177,8 @@ def interpolate(x: FloatArray, y: FloatArray, at: FloatArray) -> FloatArray:
     return values
 
 
-def rows_of(values: FloatArray, y_range: tuple[float, float], rows: int) -> FloatArray:
-    """The row of dots (0 on top) of each value.
+def heights_of(values: FloatArray, y_range: tuple[float, float]) -> FloatArray:
+    """The height of each value in the range, from 0 to 1.
 
     NaN for NaN; values beyond `y_range` lie on its edge.
     """
@@ -186,7 +186,12 @@ def rows_of(values: FloatArray, y_range: tuple[float, float], rows: int) -> Floa
     # Halves, because the distance between two finite numbers may be infinite.
     span = top / 2 - bottom / 2
     share = (values / 2 - bottom / 2) / span if span > 0 else np.where(np.isnan(values), np.nan, 0.5)
-    return np.round((1 - np.clip(share, 0, 1)) * (rows - 1))
+    return np.clip(share, 0, 1)
+
+
+def rows_of(values: FloatArray, y_range: tuple[float, float], rows: int) -> FloatArray:
+    """The row of dots (0 on top) of each value, as `heights_of`."""
+    return np.round((1 - heights_of(values, y_range)) * (rows - 1))
 
 
 def draw(

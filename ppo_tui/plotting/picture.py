@@ -104,12 +104,19 @@ class Picture:
         """All lines without their styles."""
         return ["".join(piece for piece, _ in row) for row in self.rows()]
 
-    def changes(self, before: Picture) -> list[tuple[int, int, int]]:
+    def changes(
+        self, before: Picture, without: tuple[range, range] = (range(0), range(0))
+    ) -> list[tuple[int, int, int]]:
         """The spans (row, column, width) of differences from another picture.
 
         At most one a row; both pictures have one size.
+
+        Args:
+            without: rows and columns of cells whose differences do not count.
         """
         differs = (self.chars != before.chars) | (self.styles != before.styles)
+        rows, columns = without
+        differs[rows.start : rows.stop, columns.start : columns.stop] = False
         spans = []
         for row in np.flatnonzero(differs.any(axis=1)).tolist():
             columns = np.flatnonzero(differs[row])

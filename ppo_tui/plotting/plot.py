@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,18 +47,53 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Pane:
+    """Curves with a common vertical axis.
+
+    Their values are logarithms on a logarithmic one.
+
+    Attributes:
+        top: its first row of cells.
+        height: its rows.
+        y_range: bottom and top.
+        ticks: heights with a label.
+        labels: those of the axis, by row.
+    """
+
+    lines: list[Line]
+    top: int
+    height: int
+    y_range: tuple[float, float]
+    ticks: FloatArray
+    labels: dict[int, str]
+
+    @property
+    def style(self) -> str:
+        """The style of the labels' curve."""
+        styles = {line.style for line in self.lines if not line.shadow}
+        return styles.pop() if len(styles) == 1 else "axis"
+
+
+@dataclass(frozen=True)
 class Plotted:
     """A picture of curves, and their place in it.
 
     Attributes:
         left, width: the columns of cells that the curves have.
         x_range: positions at the left edge of the first of them and the right edge of the last.
+        panes: from top to bottom; none without data.
     """
 
     picture: Picture
     left: int
     width: int
     x_range: tuple[float, float]
+    panes: Sequence[Pane] = ()
+
+    @property
+    def height(self) -> int:
+        """The rows of cells with curves."""
+        return sum(pane.height for pane in self.panes)
 
     def position(self, column: int) -> float | None:
         """The position in the middle of a column of cells.
@@ -68,29 +103,6 @@ class Plotted:
         start, stop = self.x_range
         inside = column - self.left
         return start + (inside + 0.5) / self.width * (stop - start) if 0 <= inside < self.width else None
-
-
-@dataclass(frozen=True)
-class _Pane:
-    """Curves with a common vertical axis.
-
-    Their values are logarithms on a logarithmic one.
-
-    Attributes:
-        y_range: bottom and top.
-        labels: those of the axis, by row.
-    """
-
-    lines: list[Line]
-    height: int
-    y_range: tuple[float, float]
-    labels: dict[int, str]
-
-    @property
-    def style(self) -> str:
-        """The style of the labels' curve."""
-        styles = {line.style for line in self.lines if not line.shadow}
-        return styles.pop() if len(styles) == 1 else "axis"
 
 
 def plot(
@@ -125,16 +137,14 @@ def plot(
     gutter = max(len(label) for pane in panes for label in ("", *pane.labels.values())) + 1
     if gutter > width // 3:
         gutter = 0
-    row = 0
     for pane in panes:
         body = _draw_pane(pane, width - gutter, x_range, marks, cursor, glyphs, last=pane is panes[-1])
-        picture.paste(body, row, gutter)
+        picture.paste(body, pane.top, gutter)
         if gutter:
-            _draw_axis(picture, pane, row, gutter, glyphs)
-        row += pane.height
+            _draw_axis(picture, pane, gutter, glyphs)
     if label_rows:
-        picture.put(row, gutter, axes.labels_below(x_range, width - gutter, unit), "axis")
-    return Plotted(picture, gutter, width - gutter, x_range)
+        picture.put(height - 1, gutter, axes.labels_below(x_range, width - gutter, unit), "axis")
+    return Plotted(picture, gutter, width - gutter, x_range, panes)
 
 
 def height_at(line: Line, x: float) -> float:
@@ -179,25 +189,26 @@ def _nothing(lines: Sequence[Line], log: bool, without_data: str) -> str:
     return "no values above zero here" if log else "no values here"
 
 
-def _panes(lines: Sequence[Line], extents: Sequence[tuple[float, float] | None], height: int, log: bool) -> list[_Pane]:
+def _panes(lines: Sequence[Line], extents: Sequence[tuple[float, float] | None], height: int, log: bool) -> list[Pane]:
     """One pane above the other, as many as there are rows for."""
     numbers = sorted({line.pane for line in lines})[:height]
     heights = [height // len(numbers) + (index < height % len(numbers)) for index in range(len(numbers))]
-    panes = []
+    panes, top = [], 0
     for number, rows in zip(numbers, heights, strict=True):
         members = [line for line in lines if line.pane == number]
         spans = [extent for line, extent in zip(lines, extents, strict=True) if extent and line.pane == number]
-        panes.append(_pane(members, spans, rows, log))
+        panes.append(_pane(members, spans, top, rows, log))
+        top += rows
     return panes
 
 
-def _pane(lines: list[Line], extents: list[tuple[float, float]], height: int, log: bool) -> _Pane:
+def _pane(lines: list[Line], extents: list[tuple[float, float]], top: int, height: int, log: bool) -> Pane:
     """A pane with one axis for all `lines`.
 
     About every third row has a label.
     """
     if not extents:
-        return _Pane(lines, height, (0.0, 1.0), {})
+        return Pane(lines, top, height, (0.0, 1.0), np.zeros(0), {})
     y_range = min(extent[0] for extent in extents), max(extent[1] for extent in extents)
     lines, y_range = _with_guides(lines, axes.spread(*y_range, log=log))
     most = max(2, (height + 2) // 3)
@@ -211,7 +222,7 @@ def _pane(lines: list[Line], extents: list[tuple[float, float]], height: int, lo
             ticks = axes.linear_ticks(*y_range, most + 1)
         positions, texts = np.array(ticks), axes.labels(ticks)
     rows = braille.rows_of(positions, y_range, height).astype(int).tolist()
-    return _Pane(lines, height, y_range, dict(zip(rows, texts, strict=True)))
+    return Pane(lines, top, height, y_range, positions, dict(zip(rows, texts, strict=True)))
 
 
 def _with_guides(lines: list[Line], y_range: tuple[float, float]) -> tuple[list[Line], tuple[float, float]]:
@@ -232,7 +243,7 @@ def _with_guides(lines: list[Line], y_range: tuple[float, float]) -> tuple[list[
 
 
 def _draw_pane(
-    pane: _Pane,
+    pane: Pane,
     width: int,
     x_range: tuple[float, float],
     marks: Sequence[Mark],
@@ -252,12 +263,12 @@ def _draw_pane(
         picture.fill(owners == index, glyphs.table[bits], pane.lines[index].style)
     if cursor is not None:
         _add_points(picture, pane, cursor, x_range, glyphs)
-    _add_letters(picture, pane, x_range)
-    _add_signs(picture, pane, x_range, glyphs)
+    for row, column, sign, style in signs(pane, x_range, width):
+        picture.put(row, column, glyphs.plain(sign), style)
     return picture
 
 
-def _compose(pane: _Pane, x_range: tuple[float, float], width: int, glyphs: Glyphs) -> tuple[np.ndarray, np.ndarray]:
+def _compose(pane: Pane, x_range: tuple[float, float], width: int, glyphs: Glyphs) -> tuple[np.ndarray, np.ndarray]:
     """All curves over one another.
 
     Returns:
@@ -299,20 +310,28 @@ def _add_marks(
 
     A checkpoint, which does not affect the curve, has a sign alone.
     """
-    columns_of = {
-        kind: _columns(np.array([mark.step for mark in marks if mark.kind is kind]), x_range, picture.width)
-        for kind in MarkKind
-    }
     where = np.zeros((picture.height, picture.width), bool)
-    for kind in (MarkKind.REWIND, MarkKind.EDIT):
-        where[:, columns_of[kind]] = True
+    where[:, columns_of_changes(marks, x_range, picture.width)] = True
     picture.fill(where, ord(glyphs.plain("┊")), "mark")
-    below = np.zeros(picture.width, int)  # so many signs in each column already
-    for kind, columns in columns_of.items():
-        columns = columns[below[columns] < picture.height * with_feet]
-        where[:] = False
-        where[picture.height - 1 - below[columns], columns] = True
-        picture.fill(where, ord(glyphs.plain(_FEET[kind])), "mark")
+    for row, column, sign in feet(marks, x_range, picture.width, picture.height * with_feet):
+        picture.put(row, column, glyphs.plain(sign), "mark")
+
+
+def columns_of_changes(marks: Sequence[Mark], x_range: tuple[float, float], columns: int) -> np.ndarray:
+    """The columns of all marks but checkpoints, without effect on curves."""
+    steps = np.array([mark.step for mark in marks if mark.kind is not MarkKind.CHECKPOINT])
+    return _columns(steps, x_range, columns)
+
+
+def feet(
+    marks: Sequence[Mark], x_range: tuple[float, float], width: int, height: int
+) -> Iterator[tuple[int, int, str]]:
+    """Row, column and sign of the marks, from the foot upwards."""
+    below = np.zeros(width, int)  # so many signs in each column already
+    for kind in MarkKind:
+        columns = _columns(np.array([mark.step for mark in marks if mark.kind is kind]), x_range, width)
+        columns = columns[below[columns] < height]
+        yield from ((height - 1 - int(below[column]), column, _FEET[kind]) for column in columns.tolist())
         below[columns] += 1
 
 
@@ -322,7 +341,7 @@ def _add_cursor(picture: Picture, cursor: float, x_range: tuple[float, float], g
             picture.put(row, dot // glyphs.columns, glyphs.cursor[dot % glyphs.columns], "cursor")
 
 
-def _add_points(picture: Picture, pane: _Pane, cursor: float, x_range: tuple[float, float], glyphs: Glyphs) -> None:
+def _add_points(picture: Picture, pane: Pane, cursor: float, x_range: tuple[float, float], glyphs: Glyphs) -> None:
     """Draw a point at each crossing of cursor and curve."""
     for column in _columns(np.array([cursor]), x_range, picture.width).tolist():
         for line in pane.lines:
@@ -332,41 +351,37 @@ def _add_points(picture: Picture, pane: _Pane, cursor: float, x_range: tuple[flo
                 picture.put(row, column, glyphs.point, line.style)
 
 
-def _add_letters(picture: Picture, pane: _Pane, x_range: tuple[float, float]) -> None:
-    """Draw each curve's letter behind its last visible value.
+def signs(pane: Pane, x_range: tuple[float, float], width: int) -> Iterator[tuple[int, int, str, str]]:
+    """Row, column, text and style of each sign above the curves.
 
-    It moves up or down where its place is taken.
+    Each curve's letter comes behind its last visible value, up or down where its place is taken.
     """
     taken: set[tuple[int, int]] = set()
     for line in pane.lines:
         seen = np.flatnonzero(np.isfinite(line.y) & (line.x >= x_range[0]) & (line.x <= x_range[1]))
         if not line.letter or line.shadow or not len(seen):
             continue
-        (column,) = _columns(line.x[seen[-1:]], x_range, picture.width).tolist()
-        column = min(column + 1, picture.width - 1)
-        home = int(braille.rows_of(line.y[seen[-1:]], pane.y_range, picture.height)[0])
-        rows = sorted(range(picture.height), key=lambda row: abs(row - home))
+        (column,) = _columns(line.x[seen[-1:]], x_range, width).tolist()
+        column = min(column + 1, width - 1)
+        home = int(braille.rows_of(line.y[seen[-1:]], pane.y_range, pane.height)[0])
+        rows = sorted(range(pane.height), key=lambda row: abs(row - home))
         row = next((row for row in rows if (row, column) not in taken), home)
         taken.add((row, column))
-        picture.put(row, column, line.letter, line.style)
-
-
-def _add_signs(picture: Picture, pane: _Pane, x_range: tuple[float, float], glyphs: Glyphs) -> None:
-    """Draw the signs of lines."""
+        yield row, column, line.letter, line.style
     for line in pane.lines:
         if line.sign:
             for x, y in zip(line.x.tolist(), line.y.tolist(), strict=True):
-                row = braille.rows_of(np.array([y]), pane.y_range, picture.height)[0]
-                for column in _columns(np.array([x]), x_range, picture.width).tolist():
+                row = braille.rows_of(np.array([y]), pane.y_range, pane.height)[0]
+                for column in _columns(np.array([x]), x_range, width).tolist():
                     if np.isfinite(row):
-                        picture.put(int(row), column, glyphs.plain(line.sign), line.style)
+                        yield int(row), column, line.sign, line.style
 
 
-def _draw_axis(picture: Picture, pane: _Pane, top: int, gutter: int, glyphs: Glyphs) -> None:
+def _draw_axis(picture: Picture, pane: Pane, gutter: int, glyphs: Glyphs) -> None:
     for row in range(pane.height):
         label = pane.labels.get(row, "")
         edge = glyphs.tick if label else glyphs.edge
-        picture.put(top + row, 0, f"{label:>{gutter - 1}}{edge}", pane.style)
+        picture.put(pane.top + row, 0, f"{label:>{gutter - 1}}{edge}", pane.style)
 
 
 def _write_centred(picture: Picture, text: str) -> Picture:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from textual import events, work
@@ -68,7 +68,7 @@ class PpoTuiApp(SessionApp):
         self._pages: dict[str, Screen[None]] = {}
         self._own = self.controller
         self._visited = 0  # visits so far
-        self._status = ""
+        self._status: tuple[object, ...] = ()
         self._lending = Lending(self)
 
     def get_default_screen(self) -> Screen[None]:
@@ -103,8 +103,8 @@ class PpoTuiApp(SessionApp):
                 self.screen.renew()
         else:
             self.main.renew_clock()
-        if self.controller.session.status != self._status:
-            self._status = self.controller.session.status
+        if (status := (self.controller.session.status, self.labels)) != self._status:
+            self._status = status
             self.screen.refresh_bindings()
         game = self.screen.game if isinstance(self.screen, MainScreen | GameScreen) else None
         if game:
@@ -119,6 +119,12 @@ class PpoTuiApp(SessionApp):
     def actions_of_keys(self) -> set[str]:
         """The actions of all keys bound everywhere."""
         return _ACTIONS
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        session = self.controller.session
+        replay = isinstance(session, ReplaySession) and session.paused
+        return {"pause": "Resume"} if self.controller.would_resume else {"pause_replay": "Resume"} if replay else {}
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable keys while a line is typed, and without a live run.

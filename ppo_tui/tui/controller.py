@@ -123,13 +123,17 @@ class Controller:
 
     # ── Commands ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def toggle_pause(self) -> None:
-        """Pause, or go on.
+    @property
+    def would_resume(self) -> bool:
+        """Whether `toggle_pause` lets the run go on.
 
-        Pressed again before the engine has answered, it takes the request back.
+        So it does before the engine has answered a pause, which it takes back.
         """
-        paused = self.view.state is RunState.PAUSED
-        if paused != (self.request in ("pausing", "resuming")):
+        return (self.view.state is RunState.PAUSED) != (self.request in ("pausing", "resuming"))
+
+    def toggle_pause(self) -> None:
+        """Pause, or go on."""
+        if self.would_resume:
             self._send(Resume(), "resuming")
         else:
             self._send(Pause(), "pausing")

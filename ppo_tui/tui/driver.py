@@ -35,6 +35,7 @@ class LastingDriver(LinuxDriver):
         graphics: the protocol of the terminal's pictures; None for none.
         cell: width and height of a cell in pixels; None while unknown.
         pictures: numbers in use by Kitty's protocol.
+        charts: the user wants the charts in pixels too.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class LastingDriver(LinuxDriver):
         self.graphics = app.answer.graphics
         self.cell = app.answer.cell
         self.pictures: set[int] = set()
+        self.charts = app.answer.charts
         self._typed = app.answer.typed
         app.terminal = self
 

@@ -65,18 +65,22 @@ class Answer:
         graphics: its protocol; None where it draws no pixels.
         cell: width and height of a cell in pixels; None where it is unknown.
         typed: keys that came in between.
+        reason: that for no pixels; empty with pixels.
+        charts: the charts are to be drawn in pixels too.
     """
 
     graphics: Graphics | None = None
     cell: tuple[int, int] | None = None
     typed: bytes = b""
+    reason: str = ""
+    charts: bool = False
 
 
 def reason_against(options: ScreenOptions, environment: Mapping[str, str]) -> str:
     """The reason to draw no pixels, unasked; empty without one."""
     if options.pixels == "off":
         return "--pixels off"
-    if options.fps == 0:
+    if options.fps == 0 and options.pixels != "charts":
         return "no game is shown"
     if options.look.ascii:
         return "the screen is drawn in ASCII characters alone"

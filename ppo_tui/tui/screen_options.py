@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from ..errors import UsageError, did_you_mean
 from .keys import load_keymap
 
-PIXELS = ("auto", "on", "off")
-"""Pictures in pixels: where the terminal can and is near, wherever it can, nowhere."""
+PIXELS = ("auto", "on", "charts", "off")
+"""The game in pixels: where the terminal can and is near, wherever it can, there with the charts, nowhere."""
 
 THEMES = ("dark", "light", "ansi")
 """The last one uses the 16 colours that the user has given the terminal."""

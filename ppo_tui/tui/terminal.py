@@ -72,9 +72,12 @@ def ask_for_pixels(options: ScreenOptions, messages: Messages) -> Answer:
         reason = "" if answer.graphics else "the terminal draws none"
     else:
         answer = Answer()
-    if reason and options.pixels == "on" and options.fps != 0:
-        messages.append((Kind.WARNING, f"--pixels on: {reason}; the game is drawn in characters"))
-    return answer
+        if not reason_against(replace(options, pixels="charts"), os.environ):
+            reason += "; --pixels charts asks it all the same"
+    wanted = options.pixels == "charts" or (options.pixels == "on" and options.fps != 0)
+    if reason and wanted:
+        messages.append((Kind.WARNING, f"--pixels {options.pixels}: {reason}; all is drawn in characters"))
+    return replace(answer, reason=reason, charts=options.pixels == "charts" and not reason)
 
 
 def run_screen(session: Session, options: ScreenOptions | None = None) -> Outcome:

@@ -70,6 +70,22 @@ class TerminalApp(ReportingApp):
         self.theme = chosen.name
         self.set_keymap(self.user_keys)
 
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Labels of keys, by action, other than the table's."""
+        return {}
+
+    def toggle_pixel_charts(self) -> bool:
+        """Draw charts in pixels, or in characters again.
+
+        False where the terminal draws none; a notification says why.
+        """
+        if self.terminal is None or self.terminal.graphics is None:
+            self.notify(f"the charts stay in characters: {self.answer.reason or 'the terminal draws no pixels'}")
+            return False
+        self.terminal.charts = not self.terminal.charts
+        return True
+
     def get_css_variables(self) -> dict[str, str]:
         return theme.with_own_colours(super().get_css_variables(), ansi=self.current_theme.ansi)
 

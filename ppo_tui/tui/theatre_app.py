@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -59,6 +59,10 @@ class TheatreApp(PpoTuiApp, inherit_bindings=False):
         first = self.screen_stack[0]
         assert isinstance(first, TheatreScreen), "the theatre is never popped"
         return first
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return {"hold": "Go on"} if self.theatre.programme.held else {}
 
     def take_news(self) -> None:
         if not self.screen_stack:  # the app is closing

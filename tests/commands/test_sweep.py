@@ -41,7 +41,7 @@ def test_seeds_are_runs_that_compare_averages(ppo_tui, tmp_path):
     compared = ppo_tui("compare", *(f"pair/{name}" for name in names))
     assert compared.returncode == 0, compared.stderr
     assert "cartpole" in compared.stdout
-    again = ppo_tui(*TINY, "--seeds", "1,2", "--name", "pair", "--json")
+    again = ppo_tui("sweep", "cartpole", *TINY[3:], "--seeds", "1,2", "--name", "pair", "--json")
     assert results(again) == [result], "what is done is done"
     other = ppo_tui(*TINY, "--seeds", "1,3", "--name", "pair")
     assert other.returncode == 2

@@ -64,6 +64,9 @@ def test_a_word_that_is_nothing_is_answered_with_what_is(runs):
     assert "saved is a run, not a preset" in refused("saved")
     assert "'pong' after the preset" in refused("cartpole", "pong")
     assert "two presets: pong and cartpole" in refused("--preset", "pong", "cartpole")
+    assert "two presets: pong and cartpole" in refused("cartpole", "--headless", "--preset", "pong")
+    assert "two presets: pong and cartpole" in refused("sweep", "cartpole", "--preset", "pong")
+    assert "ppo-tui sweep cartpole" in refused("sweep", "--trials", "1")
     assert "no preset 'x" in refused("x" * 1000)
 
 

@@ -341,12 +341,21 @@ def test_hundreds_of_marks_are_as_many_columns_as_there_are():
     assert set(rows[0].partition("┤")[2]) == {"┊"}
 
 
+def test_zeros_lie_on_the_floor_of_their_axis():
+    rows = text([line(np.zeros(100))], 30, 9)
+    assert not any("-" in row for row in rows)
+    assert rows[0].strip().startswith("1")
+    assert rows[-2].strip().startswith("0"), "nothing is below"
+    assert "⣀⣀⣀" in rows[-2]
+
+
 def test_only_what_changed_is_told():
     before, after = Picture(20, 4), Picture(20, 4)
     after.put(1, 3, "abc", "title")
     after.put(2, 0, "x", "title")
     assert after.changes(before) == [(1, 3, 3), (2, 0, 1)]
     assert after.changes(after) == []
+    assert after.changes(before, (range(1, 2), range(0, 5))) == [(1, 5, 1), (2, 0, 1)]
     assert after.put(3, 18, "日本語", "title") == 20
     assert after.text()[3].endswith("??")
 

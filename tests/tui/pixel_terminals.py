@@ -93,6 +93,7 @@ class PixelCanvas:
         self.graphics: Graphics | None = graphics
         self.cell: tuple[int, int] | None = (10, 20)
         self.pictures: set[int] = set()
+        self.charts = False
         self.sent: list[str] = []
         self.pixels = np.zeros((20 * lines, 10 * columns, 3), np.uint8)
         self._cells = _Cells(columns, lines)

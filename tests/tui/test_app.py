@@ -49,8 +49,11 @@ async def test_pause_and_resume():
         await it.say(StateChanged(state=RunState.PAUSED))
         assert "‖ PAUSED" in it.text(Header)
         assert "pausing" not in it.text(Header)
+        assert "p Resume" in it.picture
         await it.press("p")
         assert it.session.sent == [Pause(), Resume()]
+        await it.say(StateChanged(state=RunState.TRAINING))
+        assert "p Pause" in it.picture
 
 
 async def test_a_second_press_takes_an_unanswered_pause_back():

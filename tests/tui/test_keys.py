@@ -71,10 +71,12 @@ def test_where_the_file_is():
 
 async def test_chosen_keys_work_and_help_and_footer_say_so():
     async with desk(keymap={"step": "f5", "pause": "s"}) as it:
+        assert "s Pause" in it.picture
         await it.press("f5", "s", "p", "space")
         assert it.session.sent == [StepUpdates(updates=1), Pause()]
+        await it.say()
         assert "f5 Step" in it.picture
-        assert "s Pause" in it.picture
+        assert "s Resume" in it.picture, "the next press takes the pause back"
         await it.press("question_mark")
         assert "f5        Run one update, then pause." in it.said("#help-text")
 

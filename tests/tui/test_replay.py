@@ -181,6 +181,7 @@ async def test_the_keys_of_a_replay_move_in_time_and_steer_nothing(record):
         assert session.speed == 2
         await press("space")
         assert session.paused
+        assert "p Resume" in "\n".join(strip.text for strip in app.screen._compositor.render_strips())
         assert "replay paused" in app.screen.query_one("#header").render().plain
         await press("question_mark")
         assert "Play twice as fast" in app.screen.query_one("TextScreen Static, Static").render().plain

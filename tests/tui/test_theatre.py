@@ -97,6 +97,7 @@ async def test_a_visit_to_the_theatre():
         shown = await it.press("space")
         assert it.session.wish.held
         assert "held" in shown
+        assert "p Go on" in shown
         assert all(player.held for player in it.app.theatre.players)
         await it.press("space", "g")
         assert (it.session.wish.held, it.session.wish.gaze) == (False, Gaze.ACTION)

@@ -328,6 +328,16 @@ KEYS: tuple[Key, ...] = (
         footers=(CHART,),
     ),
     Key(
+        "chart-pixels",
+        "P",
+        "pixels",
+        "P",
+        "Draw the charts in the terminal's own pixels, or in characters again.",
+        "",
+        "Charts",
+        _CHARTS,
+    ),
+    Key(
         "reset-charts",
         "0",
         "reset_charts",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 from textual import events
@@ -30,6 +30,9 @@ from ..widgets.panel import FAR
 from ..widgets.plain import OptionList, Plain, Vertical
 from .once import Dialog
 from .run_screen import RunScreen
+
+if TYPE_CHECKING:
+    from ..terminal_app import TerminalApp
 
 
 class ChartActions:
@@ -70,6 +73,11 @@ class ChartActions:
     def action_smoothing(self) -> None:
         self.chart.options.next_smoothing()
         self.renew_charts()
+
+    def action_pixels(self) -> None:
+        """Draw all charts in pixels, or in characters again."""
+        if cast("TerminalApp", self.chart.app).toggle_pixel_charts():
+            self.renew_charts()
 
     def action_reset_charts(self) -> None:
         self.chart.chart_view.reset()

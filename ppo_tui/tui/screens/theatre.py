@@ -72,6 +72,7 @@ class TheatreScreen(Screen[None]):
 
     def action_hold(self) -> None:
         self._theatre.toggle_hold()
+        self.refresh_bindings()
         self.renew()
 
     def action_speed(self, direction: int) -> None:

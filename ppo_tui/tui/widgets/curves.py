@@ -11,11 +11,12 @@ from typing import ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from ...plotting import formats
+from ...plotting import formats, raster
 from ...plotting.braille import ASCII, BRAILLE, Glyphs
 from ...plotting.marks import Mark, marks_near
 from ...plotting.picture import STYLES, Entry, Picture, Pieces, draw_frame, write_foot, write_legend
@@ -25,6 +26,7 @@ from ..chart_view import ChartView, Extent
 from ..metrics import SMOOTHINGS
 from .painting import Filters, repaint
 from .plain import Plain
+from .plot_pixels import PlotPixels
 
 
 @dataclass
@@ -101,6 +103,8 @@ class CurvesWidget(Plain, Widget):
         self._front: list[Line] = []  # the curves of the newest picture, without their shadows
         self._cell_styles: dict[str, Style] | None = None
         self._filters: Filters | None = None
+        self._pixels = PlotPixels(self)
+        self._restoring = False
 
     # ── For subclasses ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -215,8 +219,10 @@ class CurvesWidget(Plain, Widget):
         if not self.display or not self.size.area:
             self._picture = None
             return
+        cell = self._pixels.cell
         shown = (
             self.size,
+            cell,
             self.chart_view.fingerprint,
             self.options.log_axis,
             self.options.smoothing,
@@ -225,15 +231,58 @@ class CurvesWidget(Plain, Widget):
             *self.fingerprint(),
         )
         if self._picture is not None and shown == self._shown:
+            if self._pixels.is_stale:
+                self._draw_pixels()
             return
         before, self._picture, self._shown = self._picture, self._paint(*self.size), shown
-        if before is None or (before.width, before.height) != self.size:
+        moved = self._pixels.place(self._plot_area if cell else Region())
+        if moved or before is None or (before.width, before.height) != self.size:
             self.refresh()
-        elif spans := self._picture.changes(before):
-            if self._filters is None:
-                self._filters = Filters(self)
-            strips = ((row, column, self.render_line(row).crop(column, column + width)) for row, column, width in spans)
-            repaint(self, [(row, column, self._filters.apply(strip)) for row, column, strip in strips])
+            return
+        area = self._pixels.area
+        if spans := self._picture.changes(before, (area.line_range, area.column_range)):
+            repaint(self, [(row, at, self._filtered_line(row).crop(at, at + width)) for row, at, width in spans])
+        if any(area.overlaps(Region(at, row, width, 1)) for row, at, width in spans):
+            self._pixels.forget()
+        self._draw_pixels()
+
+    @property
+    def _plot_area(self) -> Region:
+        """The cells of the curves, as long as there are any."""
+        plotted = self._plotted
+        return Region(self._inset + plotted.left, self._inset, plotted.width, plotted.height) if plotted else Region()
+
+    def _draw_pixels(self) -> None:
+        if self._pixels.area and self._plotted and (cell := self._pixels.cell):
+            styles = {name: style.color for name, style in self._styles_by_name().items()}
+            styles["background"] = self.rich_style.bgcolor
+            colours = {name: tuple(color.get_truecolor()) for name, color in styles.items() if color}
+            cursor = self.chart_view.cursor
+            self._pixels.draw(raster.paint(self._plotted, cell, colours, marks=self.marks(), cursor=cursor))
+
+    def _restore_pixels(self) -> None:
+        """Draw the pixels again, over newly painted cells."""
+        self._restoring = False
+        if self.is_attached:
+            self.renew()
+            self._pixels.forget()
+            self._draw_pixels()
+
+    def on_unmount(self) -> None:
+        self._pixels.remove()
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        if not self._pixels.wanted:
+            return super().render_lines(crop)
+        if not self._restoring:
+            self._restoring = True
+            self.call_later(self._restore_pixels)
+        return [self._filtered_line(y).crop(crop.x, crop.right) for y in range(crop.y, crop.bottom)]
+
+    def _filtered_line(self, y: int) -> Strip:
+        if self._filters is None:
+            self._filters = Filters(self)
+        return self._pixels.splice(y, self._filters.apply(self.render_line(y)))
 
     def render_line(self, y: int) -> Strip:
         width, height = self.size

@@ -36,11 +36,13 @@ class PixelTerminal(Protocol):
         graphics: its protocol; None for no pictures.
         cell: width and height of a cell in pixels; None while unknown.
         pictures: numbers in use by Kitty's protocol.
+        charts: the user wants the charts in pixels too.
     """
 
     graphics: Graphics | None
     cell: tuple[int, int] | None
     pictures: set[int]
+    charts: bool
 
     def draw(self, commands: str, at: Region | None = None) -> None:
         """Send a picture's commands; those of sixels cover cells `at`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from textual import events
 from textual.content import Content
@@ -10,6 +10,9 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from .plain import Plain
+
+if TYPE_CHECKING:
+    from ..terminal_app import TerminalApp
 
 _MARGIN = 1
 """Cells between two entries."""
@@ -57,12 +60,14 @@ class KeyLine(Plain, Widget):
         self.screen.bindings_updated_signal.unsubscribe(self)
 
     def _renew(self, screen: Screen[object]) -> None:
+        labels = cast("TerminalApp", self.app).labels
         first_of_action: dict[str, Entry] = {}
         for _, binding, enabled, _ in screen.active_bindings.values():
             if binding.show:
                 display = self.app.get_key_display(binding)
                 kept = binding.action in _KEPT
-                entry = Entry(binding.key, display, binding.description, enabled, kept)
+                label = labels.get(binding.action, binding.description)
+                entry = Entry(binding.key, display, label, enabled, kept)
                 first_of_action.setdefault(binding.action, entry)
         entries = list(first_of_action.values())
         if entries != self._entries:

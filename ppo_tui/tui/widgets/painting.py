@@ -8,9 +8,13 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+PAINTS_DIRECTLY = True
+"""Whether cells can be painted past the compositor, so that pictures can lie over others."""
+
 try:
     from .direct_painting import is_uncovered, paint_directly
 except ImportError:  # another version of Textual: paint through its compositor
+    PAINTS_DIRECTLY = False
 
     def paint_directly(widget: Widget, pieces: Sequence[tuple[int, int, Strip]]) -> bool:
         return False
