@@ -18,7 +18,7 @@ from textual.widget import Widget
 from ...plotting import formats
 from ...plotting.braille import ASCII, BRAILLE, Glyphs
 from ...plotting.marks import Mark, marks_near
-from ...plotting.picture import STYLES, Entry, Picture, Pieces, draw_frame, write_foot, write_legend
+from ...plotting.picture import STYLES, Entry, Picture, Pieces, Row, draw_frame, write_foot, write_legend
 from ...plotting.plot import Line, Plotted, height_at, plot
 from ...plotting.series import FloatArray
 from ..chart_view import ChartView, Extent
@@ -232,8 +232,8 @@ class CurvesWidget(Plain, Widget):
         elif spans := self._picture.changes(before):
             if self._filters is None:
                 self._filters = Filters(self)
-            strips = ((row, column, self.render_line(row).crop(column, column + width)) for row, column, width in spans)
-            repaint(self, [(row, column, self._filters.apply(strip)) for row, column, strip in strips])
+            pieces = ((row, column, self._picture.row(row, column, column + width)) for row, column, width in spans)
+            repaint(self, [(row, column, self._filters.apply(self._strip(piece))) for row, column, piece in pieces])
 
     def render_line(self, y: int) -> Strip:
         width, height = self.size
@@ -241,8 +241,11 @@ class CurvesWidget(Plain, Widget):
             self.renew()
         if self._picture is None or y >= self._picture.height:
             return Strip.blank(width, self.rich_style)
+        return self._strip(self._picture.row(y))
+
+    def _strip(self, row: Row) -> Strip:
         styles = self._styles_by_name()
-        return Strip([Segment(text, styles[name]) for text, name in self._picture.row(y)], width)
+        return Strip([Segment(text, styles[name]) for text, name in row], sum(len(text) for text, _ in row))
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
