@@ -1,19 +1,28 @@
-"""The cost of the screen, within one run.
+"""The cost of the screen and of its mechanisms, within one run.
 
-Updates behind a working screen are compared with updates behind one that stands still.
+Updates behind a working screen are compared with updates behind one that stands still, or that stands still while
+something else takes a core.
 
-    python -m benchmarks.dimmed --preset breakout …
+    python -m benchmarks.dimmed still,whole,burn-thread TIMES.jsonl --preset breakout …
 
-is the command line with such a screen. Between two runs the speed of a machine drifts by more than the cost of a
-screen; from one update to the next it does not.
+is the command line with such a screen, whose work changes with each update. Between two runs the speed of a machine
+drifts by more than the cost of a screen; from one update to the next it does not.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import itertools
+import json
+import multiprocessing
+import os
 import statistics
 import sys
 import tempfile
+import threading
+import time
+from multiprocessing.synchronize import Event as Flag
 from pathlib import Path
 
 from benchmarks.effort import Effort
@@ -21,62 +30,147 @@ from benchmarks.screen import TIMEOUT_SECONDS, update_times
 from benchmarks.terminal import Terminal
 from ppo_tui.protocol import Event, UpdateFinished
 
-STILL, WHOLE, WITHOUT_MOTION = range(3)
-"""Work of the screen in successive updates: none; all; all but the frames of the Game panel."""
-
 ROUNDS_PER_UPDATE = 3
-"""Rounds of the three for each update of other suites: a percent is hard to measure."""
+"""Rounds of all arms for each update of other suites: a percent is hard to measure."""
+
+WARM_UP = 2
+"""Updates before the first round."""
+
+BURN_SECONDS = 0.0015
+"""CPU seconds that are burnt at each beat of the screen, which has 15 a second: about what a screen takes."""
+
+SCREEN = ("still", "whole", "without-motion")
+"""The work of the screen: none; all; all but the frames of the Game panel. The first arm is the reference."""
+
+MECHANISMS = (*SCREEN, "burn-thread", "burn-unlocked", "burn-process", "whole-batch", "whole-nice")
+"""The same, and: a screen that stands still, while its own thread computes in Python, or without Python's lock, or
+another process does; a working screen whose thread waits for a free core, or is nicer than the training."""
 
 
-def cost(effort: Effort) -> dict[str, float]:
-    """The cost of the screen in percent of an update.
+def cost(effort: Effort, arms: tuple[str, ...] = SCREEN) -> dict[str, float]:
+    """The cost of each arm in percent of an update.
 
-    From medians over the run; the reference is the screen that stands still.
+    From medians over the run. And the CPU milliseconds a second of the screen's thread.
     """
-    updates = 3 * (1 + ROUNDS_PER_UPDATE * effort.updates)
+    rounds = 1 + ROUNDS_PER_UPDATE * effort.updates
+    updates = WARM_UP + len(arms) * rounds
     with tempfile.TemporaryDirectory() as directory:
-        run = Path(directory) / "run"
-        command = [sys.executable, "-m", "benchmarks.dimmed", "--preset", "breakout", "--device", "cpu"]
-        with Terminal([*command, "--run-dir", str(run)]) as terminal:
+        run, times = Path(directory) / "run", Path(directory) / "times.jsonl"
+        command = [sys.executable, "-m", "benchmarks.dimmed", ",".join(arms), str(times)]
+        command += ["--preset", "breakout", "--device", "cpu", "--run-dir", str(run)]
+        with Terminal(command) as terminal:
             terminal.read_until(lambda: len(update_times(run)) >= updates, timeout=TIMEOUT_SECONDS)
             terminal.type("qn")
             terminal.read_to_end(timeout=TIMEOUT_SECONDS)
-        times = update_times(run)[:updates]
-    lengths = [end - start for start, end in itertools.pairwise(times)]
-    # The first of them is the second update; three warm up.
-    still, whole, without_motion = (statistics.median(lengths[2 + phase :: 3]) for phase in range(3))
-    return {
-        "seconds_per_update": still,
-        "cost_percent": 100 * (whole / still - 1),
-        "cost_without_motion_percent": 100 * (without_motion / still - 1),
-    }
+        ends = [json.loads(line) for line in times.read_text().splitlines()][: updates + 1]
+    seconds: dict[str, list[float]] = {arm: [] for arm in arms}
+    shares: dict[str, list[float]] = {arm: [] for arm in arms}
+    for (began, cpu_before, arm), (ended, cpu, _) in itertools.pairwise(ends[WARM_UP:]):
+        seconds[arm].append(ended - began)
+        shares[arm].append(1000 * (cpu - cpu_before) / (ended - began))
+    reference = statistics.median(seconds[arms[0]])
+    figures = {"seconds_per_update": reference}
+    for arm in arms[1:]:
+        figures[f"{arm}_cost_percent"] = 100 * (statistics.median(seconds[arm]) / reference - 1)
+    for arm in arms:
+        figures[f"{arm}_thread_ms_per_second"] = statistics.median(shares[arm])
+    return figures
+
+
+def mechanisms(effort: Effort) -> dict[str, float]:
+    return cost(effort, MECHANISMS)
+
+
+class Arms:
+    """The work of the screen, another one in each update.
+
+    Args:
+        times: takes a line at the end of each update: the time, the CPU time of the main thread, and the arm of the
+            next update.
+    """
+
+    def __init__(self, names: list[str], times: Path) -> None:
+        self._names, self._update = names, 0
+        self._times = times.open("w", buffering=1)
+        main = threading.main_thread()
+        assert main.ident is not None
+        self._clock, self._thread = time.pthread_getcpuclockid(main.ident), main.native_id or 0
+        self._burns = multiprocessing.get_context("spawn").Event()
+
+    def start(self) -> None:
+        """Start the burning process: before there are threads and a screen."""
+        if "burn-process" in self._names:
+            burn = multiprocessing.get_context("spawn").Process(target=_burn_while, args=(self._burns,), daemon=True)
+            burn.start()
+
+    @property
+    def name(self) -> str:
+        return self._names[self._update % len(self._names)] if self._update else "whole"
+
+    def take(self, event: Event) -> None:
+        """Begin the next arm at the end of an update."""
+        if not isinstance(event, UpdateFinished):
+            return
+        self._update = event.update
+        self._times.write(json.dumps([time.monotonic(), time.clock_gettime(self._clock), self.name]) + "\n")
+        (self._burns.set if self.name == "burn-process" else self._burns.clear)()
+        policy = os.SCHED_BATCH if self.name == "whole-batch" else os.SCHED_OTHER
+        with contextlib.suppress(OSError):  # to become less nice again takes a privilege
+            os.sched_setscheduler(self._thread, policy, os.sched_param(0))
+            os.setpriority(os.PRIO_PROCESS, self._thread, 10 if self.name == "whole-nice" else 0)
+
+
+def _burn() -> None:
+    """Compute in Python."""
+    until = time.thread_time() + BURN_SECONDS
+    while time.thread_time() < until:
+        sum(range(100))
+
+
+def _burn_unlocked() -> None:
+    """Compute in C, without Python's lock."""
+    until, data = time.thread_time() + BURN_SECONDS, bytes(200_000)
+    while time.thread_time() < until:
+        hashlib.sha256(data)
+
+
+def _burn_while(burns: Flag) -> None:
+    while burns.wait():
+        _burn()
+        time.sleep(1 / 15)
 
 
 def main() -> None:
-    """Run the command line; every third update the screen stands still."""
+    """Run the command line behind such a screen."""
+    arms = Arms(sys.argv.pop(1).split(","), Path(sys.argv.pop(1)))
+    arms.start()
+
     from ppo_tui.__main__ import main as run
     from ppo_tui.tui.app import PpoTuiApp
     from ppo_tui.tui.session import LocalSession
-    from ppo_tui.tui.widgets.game import Game
 
-    updates = 0
-    emit, tick, play = LocalSession.emit, PpoTuiApp.tick, Game._play
+    emit, play, beat = LocalSession.emit, PpoTuiApp.play, PpoTuiApp.beat
 
-    def count(self: LocalSession, event: Event) -> None:
-        nonlocal updates
-        if isinstance(event, UpdateFinished):
-            updates = event.update
+    def emit_and_take(self: LocalSession, event: Event) -> None:
         emit(self, event)
+        arms.take(event)
 
-    def tick_unless_still(self: PpoTuiApp) -> None:
-        if not updates or updates % 3 != STILL or not self.controller.session.live:
-            tick(self)
+    def beat_of_arm(self: PpoTuiApp) -> None:
+        match arms.name if self.controller.session.live else "whole":
+            case "still" | "burn-process":
+                pass
+            case "burn-thread":
+                _burn()
+            case "burn-unlocked":
+                _burn_unlocked()
+            case _:
+                beat(self)
 
-    def play_when_whole(self: Game) -> None:
-        if updates % 3 == WHOLE:
+    def play_of_arm(self: PpoTuiApp) -> None:
+        if arms.name != "without-motion":
             play(self)
 
-    LocalSession.emit, PpoTuiApp.tick, Game._play = count, tick_unless_still, play_when_whole
+    LocalSession.emit, PpoTuiApp.beat, PpoTuiApp.play = emit_and_take, beat_of_arm, play_of_arm
     run()
 
 

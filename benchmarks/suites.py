@@ -109,6 +109,12 @@ SUITES = (
         one_round=True,
     ),
     Suite(
+        "screen-mechanisms",
+        "What of a screen costs the training, within one run",
+        (Case("screen-mechanisms", "benchmarks.dimmed:mechanisms"),),
+        one_round=True,
+    ),
+    Suite(
         "charts",
         "Painting 4 curves of 20,000 points at 120×40",
         (Case("chart-paint", "benchmarks.charts:paint"),),

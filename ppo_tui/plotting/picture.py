@@ -93,10 +93,10 @@ class Picture:
         """All lines, each cut at changes of the style."""
         return [self.row(number) for number in range(self.height)]
 
-    def row(self, number: int) -> Row:
-        """The pieces of one line."""
-        text = self.chars[number].astype("<u4").tobytes().decode("utf-32-le")
-        styles = self.styles[number]
+    def row(self, number: int, first: int = 0, end: int | None = None) -> Row:
+        """The pieces of one line, from column `first` to `end` − 1."""
+        text = self.chars[number, first:end].astype("<u4").tobytes().decode("utf-32-le")
+        styles = self.styles[number, first:end]
         cuts = [0, *(np.flatnonzero(np.diff(styles)) + 1).tolist(), len(text)]
         return [(text[a:b], STYLES[styles[a]]) for a, b in itertools.pairwise(cuts) if b > a]
 

@@ -36,6 +36,8 @@ from .screens.visit import visit_of
 from .session import ReplaySession, Session
 from .session_app import Departure, SessionApp
 from .topics import Explains, Topic
+from .widgets.game import Game
+from .widgets.mosaic import Mosaic
 
 _ACTIONS = {key.action.partition("(")[0] for key in keys.KEYS if keys.APP in key.contexts}
 _NEED_A_LIVE_RUN = {"pause", "step", "step_many", "save", "undo", "redo"}
@@ -106,12 +108,22 @@ class PpoTuiApp(SessionApp):
         if (status := (self.controller.session.status, self.labels)) != self._status:
             self._status = status
             self.screen.refresh_bindings()
-        game = self.screen.game if isinstance(self.screen, MainScreen | GameScreen) else None
+        game = self._game
         if game:
             game.renew_facts()
         self.controller.watch_game(game is not None and game.to_be_seen)
         self.controller.watch_updates(any(isinstance(screen, MicroscopeScreen) for screen in self.screen_stack))
         self.leave_when_due()
+
+    def play(self) -> None:
+        if game := self._game:
+            game.play()
+
+    @property
+    def _game(self) -> Game | Mosaic | None:
+        """The game of the topmost screen."""
+        screen = self.screen if self.screen_stack else None
+        return screen.game if isinstance(screen, MainScreen | GameScreen) else None
 
     # ── Commands ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -44,6 +45,7 @@ class LastingDriver(LinuxDriver):
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         self._difference = app.terminal_diff
         self._stopped = self._closed = True
+        self._unsent: list[str] = []
         self.graphics = app.answer.graphics
         self.cell = app.answer.cell
         self.pictures: set[int] = set()
@@ -58,8 +60,9 @@ class LastingDriver(LinuxDriver):
     def stop_application_mode(self) -> None:
         self._stopped = True
         if self.graphics is Graphics.KITTY:
-            super().write("".join(map(kitty_deletion, sorted(self.pictures))))
+            self._put("".join(map(kitty_deletion, sorted(self.pictures))))
         super().stop_application_mode()
+        self._send()
 
     def close(self) -> None:
         if not self._closed:  # a second time it would wait for a thread that is gone
@@ -83,14 +86,32 @@ class LastingDriver(LinuxDriver):
 
     def write(self, data: str) -> None:
         if reduced := self._difference.reduce(data):
-            super().write(reduced)
+            self._put(reduced)
+
+    def _put(self, data: str) -> None:
+        """Send `data` with all else of this turn of the loop.
+
+        Each piece would wake the thread that writes, which takes a core from the training.
+        """
+        self._unsent.append(data)
+        if len(self._unsent) == 1:
+            try:
+                asyncio.get_running_loop().call_soon(self._send)
+            except RuntimeError:  # the screen has ended
+                self._send()
+
+    def _send(self) -> None:
+        data = "".join(self._unsent).replace(SYNC_END + SYNC_START, "")
+        self._unsent.clear()
+        if data and not self._closed:
+            super().write(data)
 
     def draw(self, commands: str, at: Region | None = None) -> None:
         """Send a picture's commands; those of sixels cover cells `at`."""
         if self._stopped:
             return
         move = f"\x1b[{at.y + 1};{at.x + 1}H" if at else ""
-        super().write(f"{SYNC_START}{move}{commands}{SYNC_END}")
+        self._put(f"{SYNC_START}{move}{commands}{SYNC_END}")
         if at:
             self._difference.forget_cells(at.y + 1, at.x + 1, at.height, at.width)
 
@@ -102,7 +123,7 @@ class LastingDriver(LinuxDriver):
         if self.graphics is Graphics.SIXEL:
             self.cell = cell_size(self.fileno)
             if self.cell is None:
-                super().write(_ASK_CELL)
+                self._put(_ASK_CELL)
 
     def process_message(self, message: Message) -> None:
         # The size is the system's, as any bytes may look like a report of one, and a terminal of a million lines

@@ -61,7 +61,7 @@ class Editor:
     def selected(self) -> str | None:
         """The setting under the cursor; None before the run's start."""
         keys = self.keys
-        return keys[self.position] if keys else None
+        return self._selected if self._selected in keys else next(iter(keys), None)
 
     @property
     def field(self) -> LiveField | None:

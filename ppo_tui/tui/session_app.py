@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import itertools
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from .screen_options import Look
 from .screens.dialogs import Leave, LeaveDialog
 from .session import Session
 from .terminal_app import TerminalApp
+from .widgets.painting import painting_together
 
 SAVE_SECONDS = 60.0
 """Longest wait for a stop with a checkpoint before the screen is left."""
@@ -59,13 +62,42 @@ class Leaving:
     exit_code: int
 
 
+@dataclass(frozen=True)
+class Rhythm:
+    """The one clock of a screen, for frames and news.
+
+    Each wake of the screen's thread takes a core from the training, so frames and news share their wakes.
+
+    Attributes:
+        seconds: between two beats.
+        shows_frames: whether there are frames at all.
+    """
+
+    seconds: float
+    beats_per_frame: int
+    beats_per_tick: int
+    shows_frames: bool = True
+
+    @classmethod
+    def of(cls, fps: float, poll_hz: float) -> Rhythm:
+        """The slowest clock for `fps` frames a second.
+
+        Its ticks come at most `poll_hz` times a second, and more than half as often.
+        """
+        if fps <= 0:
+            return cls(1 / poll_hz, 1, 1, shows_frames=False)
+        beats_per_frame = max(1, math.floor(poll_hz / fps))
+        beat_hz = fps * beats_per_frame
+        return cls(1 / beat_hz, beats_per_frame, max(1, math.ceil(beat_hz / poll_hz)))
+
+
 class SessionApp(TerminalApp):
     """A session on the screen.
 
     Args:
         session: the source of events and receiver of commands. It starts once the first picture stands.
         clock: seconds, monotonic.
-        poll_hz: polls of the session per second.
+        poll_hz: polls of the session per second, at most.
         fps: frames per second of the live game; 0 shows none.
         messages: those of libraries and loggers, from any thread.
         look, keymap, answer: see `TerminalApp`.
@@ -83,7 +115,7 @@ class SessionApp(TerminalApp):
         session: Session,
         *,
         clock: Callable[[], float] = time.monotonic,
-        poll_hz: float = 5.0,
+        poll_hz: float = 4.0,
         fps: float = DEFAULT_FPS,
         look: Look | None = None,
         keymap: Mapping[str, str] | None = None,
@@ -95,7 +127,8 @@ class SessionApp(TerminalApp):
         self.departure = Departure.LOST
         self.handing_over = False
         self.clock = clock
-        self._poll_seconds = 1 / poll_hz
+        self._beats = itertools.count()
+        self._rhythm = Rhythm.of(fps, poll_hz)
         self._leaving: Leaving | None = None
 
     @property
@@ -109,6 +142,9 @@ class SessionApp(TerminalApp):
         """Take in news of the session, and call `leave_when_due`."""
         raise NotImplementedError
 
+    def play(self) -> None:
+        """Move the games on by a frame; none by default."""
+
     def come_home(self) -> bool:
         """End the visit of another run; False without one."""
         return False
@@ -117,7 +153,7 @@ class SessionApp(TerminalApp):
 
     def on_mount(self) -> None:
         self.begin_capture_print(self)
-        self.set_interval(self._poll_seconds, self.tick)
+        self.set_interval(self._rhythm.seconds, self.beat)
         self.call_after_refresh(self.controller.session.start)
         self.screen_change_signal.subscribe(self, lambda _: self.clear_notifications())
 
@@ -125,6 +161,15 @@ class SessionApp(TerminalApp):
         """Show a library's print as an event instead of on the terminal."""
         if text := event.text.strip():
             self.controller.messages.append((Kind.INFO, text))
+
+    def beat(self) -> None:
+        """Show the next frames, and take in news, each in its turn."""
+        beat = next(self._beats)
+        with painting_together(self):
+            if self._rhythm.shows_frames and beat % self._rhythm.beats_per_frame == 0:
+                self.play()
+            if beat % self._rhythm.beats_per_tick == 0:
+                self.tick()
 
     def tick(self) -> None:
         """Take in news, and leave once the awaited end has come."""

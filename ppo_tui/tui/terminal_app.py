@@ -14,6 +14,7 @@ from textual.filter import LineFilter
 from textual.geometry import Size
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
+from textual.strip import Strip
 from textual.theme import ThemeProvider
 
 from ..text import printable
@@ -52,6 +53,7 @@ class TerminalApp(ReportingApp):
 
     Attributes:
         terminal: set by a driver that can give it back.
+        spans: waiting to be painted together; None where each is painted at once.
     """
 
     NOTIFICATION_TIMEOUT = 3.0
@@ -64,6 +66,7 @@ class TerminalApp(ReportingApp):
         self.terminal: Terminal | None = None
         self.answer = answer or Answer()
         self.terminal_diff = TerminalDiff()
+        self.spans: list[tuple[int, int, Strip]] | None = None
         self._own_filters: list[LineFilter] = [SafeCharacters(), *([PlainCharacters()] if self.look.ascii else [])]
         for own in theme.THEMES:
             self.register_theme(own)

@@ -162,12 +162,12 @@ class TerminalDiff:
             raise NotUnderstoodError("text at an unknown place")
         row, column = at
         cells = self._rows.setdefault(row, [])
-        end = column + cell_len(text)
         if not _is_narrow(text):
             self._emit(out, text, at, style)
             del cells[column:]  # the effect on the rest of the line depends on the terminal
             self._at = None
-            return row, end
+            return row, column + cell_len(text)
+        end = column + len(text)
         if len(cells) < end:
             cells.extend([_UNKNOWN] * (end - len(cells)))
         look, blank = _sgr(style), _sgr(_on_blank(style))
@@ -189,13 +189,17 @@ class TerminalDiff:
         out.append(text)
 
 
-@lru_cache(maxsize=4096)
 def _is_narrow(text: str) -> bool:
     """Tell whether each character takes one cell.
 
     No ideograph, no emoji, no combining character does.
     """
-    return text.isascii() or all(cell_len(char) == 1 for char in text)
+    return text.isascii() or all(map(_is_single, set(text)))
+
+
+@lru_cache(maxsize=4096)
+def _is_single(char: str) -> bool:
+    return cell_len(char) == 1
 
 
 def _stretches(new: list[tuple[str, str]], old: list[tuple[str, str]]) -> Iterator[tuple[int, int]]:

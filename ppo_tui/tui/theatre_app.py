@@ -74,6 +74,10 @@ class TheatreApp(PpoTuiApp, inherit_bindings=False):
             self.notify(self.theatre.problems.popleft(), severity="warning", timeout=6)
         self.leave_when_due()
 
+    def play(self) -> None:
+        if self.screen_stack and self.screen is self.theatre_screen:
+            self.theatre_screen.play()
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer nothing about training."""
         return action in _ACTIONS or not hasattr(PpoTuiApp, f"action_{action}") or action == "interrupt"

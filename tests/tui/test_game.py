@@ -126,7 +126,7 @@ async def play(it: Desk, frames: int = 1) -> None:
     shown = it.app.screen.query(Game) or it.app.main.query(Game)
     game = shown.first()
     for _ in range(frames):
-        game._play()
+        game.play()
         await it.pilot.pause()
 
 

@@ -64,6 +64,11 @@ class TheatreScreen(Screen[None]):
         self._header.renew()
         self._bars.renew()
 
+    def play(self) -> None:
+        """Move the stages on by a frame."""
+        for stage in self.stages:
+            stage.play()
+
     def renew_facts(self) -> None:
         """Show the numbers of the present frames."""
         for stage in self.stages:

@@ -19,7 +19,7 @@ from textual.widget import Widget
 from ...plotting import formats, raster
 from ...plotting.braille import ASCII, BRAILLE, Glyphs
 from ...plotting.marks import Mark, marks_near
-from ...plotting.picture import STYLES, Entry, Picture, Pieces, draw_frame, write_foot, write_legend
+from ...plotting.picture import STYLES, Entry, Picture, Pieces, Row, draw_frame, write_foot, write_legend
 from ...plotting.plot import Line, Plotted, height_at, plot
 from ...plotting.series import FloatArray
 from ..chart_view import ChartView, Extent
@@ -241,7 +241,7 @@ class CurvesWidget(Plain, Widget):
             return
         area = self._pixels.area
         if spans := self._picture.changes(before, (area.line_range, area.column_range)):
-            repaint(self, [(row, at, self._filtered_line(row).crop(at, at + width)) for row, at, width in spans])
+            repaint(self, [(row, at, self._filtered_piece(row, at, at + width)) for row, at, width in spans])
         if any(area.overlaps(Region(at, row, width, 1)) for row, at, width in spans):
             self._pixels.forget()
         self._draw_pixels()
@@ -279,10 +279,18 @@ class CurvesWidget(Plain, Widget):
             self.call_later(self._restore_pixels)
         return [self._filtered_line(y).crop(crop.x, crop.right) for y in range(crop.y, crop.bottom)]
 
+    def _filtered_piece(self, y: int, start: int, stop: int) -> Strip:
+        if self._pixels.wanted or self._picture is None:
+            return self._filtered_line(y).crop(start, stop)
+        return self._filtered(self._strip(self._picture.row(y, start, stop)))
+
     def _filtered_line(self, y: int) -> Strip:
+        return self._pixels.splice(y, self._filtered(self.render_line(y)))
+
+    def _filtered(self, strip: Strip) -> Strip:
         if self._filters is None:
             self._filters = Filters(self)
-        return self._pixels.splice(y, self._filters.apply(self.render_line(y)))
+        return self._filters.apply(strip)
 
     def render_line(self, y: int) -> Strip:
         width, height = self.size
@@ -290,8 +298,11 @@ class CurvesWidget(Plain, Widget):
             self.renew()
         if self._picture is None or y >= self._picture.height:
             return Strip.blank(width, self.rich_style)
+        return self._strip(self._picture.row(y))
+
+    def _strip(self, row: Row) -> Strip:
         styles = self._styles_by_name()
-        return Strip([Segment(text, styles[name]) for text, name in self._picture.row(y)], width)
+        return Strip([Segment(text, styles[name]) for text, name in row], sum(len(text) for text, _ in row))
 
     def notify_style_update(self) -> None:
         super().notify_style_update()

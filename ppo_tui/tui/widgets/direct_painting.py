@@ -10,8 +10,9 @@ Importing this file raises ImportError where Textual lacks one of these interfac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from rich.console import Console
 from textual._compositor import Compositor, CompositorUpdate
@@ -21,6 +22,11 @@ from textual.geometry import Region
 from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
+
+from .plain import Plain
+
+if TYPE_CHECKING:
+    from ..terminal_app import TerminalApp
 
 
 def _require_private_names() -> None:
@@ -55,23 +61,70 @@ class PaintedSpans(CompositorUpdate):
         return "".join(f"\x1b[{row + 1};{column + 1}H{strip.render(console)}" for row, column, strip in self._spans)
 
 
-def paint_directly(widget: Widget, pieces: Sequence[tuple[int, int, Strip]]) -> bool:
+class Place(NamedTuple):
+    """The place of a widget on the terminal, until something moves.
+
+    Attributes:
+        rows: the layers of its screen, in a new list after every layout.
+        uncovered: whether nothing lies above it.
+        left, top: of its content on the terminal.
+        above: lines of the widget above its content.
+    """
+
+    rows: Sequence[Sequence[tuple[Widget, Region, Region]]]
+    uncovered: bool
+    left: int
+    top: int
+    above: int
+
+    @classmethod
+    def of(cls, widget: Plain) -> Place:
+        """The widget's place, looked for anew only after a layout."""
+        rows = widget.screen._compositor.layers_visible
+        if not isinstance(widget.place, cls) or widget.place.rows is not rows:
+            (x, y), inset = widget.region.offset, widget.content_offset
+            widget.place = cls(rows, _lies_on_top(widget, rows), x + inset.x, y + inset.y, inset.y)
+        return widget.place
+
+
+def paint_directly(widget: Plain, pieces: Sequence[tuple[int, int, Strip]]) -> bool:
     """Paint pieces of a widget's content at once.
 
     Returns False, and paints nothing, where the widget is covered.
     """
     if not is_uncovered(widget):
         return False
-    left, top = widget.content_region.offset
-    spans = PaintedSpans((top + line, left + column, strip) for line, column, strip in pieces)
-    widget.app._display(widget.screen, cast(Any, spans))  # takes updates of the compositor too, unlike its annotation
-    offset = widget.content_offset
-    regions = (Region(column, line, strip.cell_length, 1) for line, column, strip in pieces)
-    widget._styles_cache.set_dirty(*(region.translate(offset) for region in regions))
+    _, _, left, top, above = Place.of(widget)
+    app = cast("TerminalApp", widget.app)
+    spans = [(top + line, left + column, strip) for line, column, strip in pieces]
+    if app.spans is None:
+        _display(app, spans)
+    else:
+        app.spans += spans
+    widget._styles_cache.set_dirty(*(Region(0, above + line, 1, 1) for line, _, _ in pieces))
     return True
 
 
-def is_uncovered(widget: Widget) -> bool:
+@contextlib.contextmanager
+def painting_together(app: TerminalApp) -> Iterator[None]:
+    """Paint everything of the block at its end, in one piece.
+
+    Where the block has left the screen, nothing of it.
+    """
+    app.spans, screens = [], app.screen_stack
+    try:
+        yield
+    finally:
+        spans, app.spans = app.spans, None
+        if spans and app.screen_stack == screens:
+            _display(app, spans)
+
+
+def _display(app: TerminalApp, spans: Iterable[tuple[int, int, Strip]]) -> None:
+    app._display(app.screen, cast(Any, PaintedSpans(spans)))  # takes such updates too, unlike its annotation
+
+
+def is_uncovered(widget: Plain) -> bool:
     """Tell whether all of the widget is visible.
 
     It is not below a dialog or a notification, nor beyond the screen's end, and its screen stands: of a screen that
@@ -80,7 +133,11 @@ def is_uncovered(widget: Widget) -> bool:
     screen = widget.screen
     if screen is not widget.app.screen or screen._repaint_required or screen._layout_required:
         return False
-    region, rows = widget.region, screen._compositor.layers_visible
+    return Place.of(widget).uncovered
+
+
+def _lies_on_top(widget: Widget, rows: Sequence[Sequence[tuple[Widget, Region, Region]]]) -> bool:
+    region = widget.region
     if region.y < 0 or region.bottom > len(rows):
         return False
     for row in range(region.y, region.bottom):

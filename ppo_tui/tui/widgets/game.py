@@ -20,7 +20,7 @@ _UNDER_HEIGHT = 30
 
 
 class Game(Container):
-    """The Game panel: plays clips while visible.
+    """The Game panel: shows clips while visible.
 
     Args:
         player: of its clips; that of the watched environment by default.
@@ -49,8 +49,6 @@ class Game(Container):
     def on_mount(self) -> None:
         self._observation.display = False
         self.name_env()
-        if self._player.fps > 0:
-            self.set_interval(1 / self._player.fps, self._play)
 
     def on_click(self) -> None:
         self.post_message(self.Zoomed())
@@ -92,14 +90,16 @@ class Game(Container):
         self.set_class(width >= _BESIDE_WIDTH and not high, "-beside")
         self.set_class(high, "-under")
 
-    def _play(self) -> None:
-        if not (self.to_be_seen and self.size.area and self._player.advance()):
+    def play(self) -> None:
+        """Show the next frame, if any; its screen is the topmost."""
+        if not (self.size.area and self._player.advance()):
             return
-        if self._is_picture == self._picture.display:
-            self._picture.renew()
-            self._observation.renew()
-        else:
+        if self._is_picture != self._picture.display:
             self.renew()
+        elif self._is_picture:
+            self._picture.renew()
+        else:
+            self._observation.renew()
 
     def renew_facts(self) -> None:
         """Show the environment and the frame's numbers.

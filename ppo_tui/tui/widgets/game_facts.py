@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import textwrap
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -110,14 +111,7 @@ class GameFacts(LinedPanel):
         All of them where there is much room, else those that fit into a line.
         """
         returns = self.controller.view.last_returns.get(self._player.env)
-        if not returns:
-            return []
-        text, room = " ".join(formats.number(each) for each in returns), max(8, width - 6)
-        lines = textwrap.wrap(text, room)
-        if height < _ROOMY:
-            lines = [text[-room:].partition(" ")[2] if len(text) > room else text]
-        heads = ["games ", *[" " * 6] * (len(lines) - 1)]
-        return [fit(Content.assemble((head, "$quiet"), line), width) for head, line in zip(heads, lines, strict=True)]
+        return list(_returns(tuple(returns), width, height >= _ROOMY)) if returns else []
 
     def _gaze(self, clip: GameClip, width: int) -> list[Content]:
         if clip.gaze is Gaze.NONE:
@@ -167,6 +161,16 @@ def env_names(controller: Controller) -> EnvNames:
     return names_of(str(config.get("id", "")), config.get("kwargs")) if config else NO_NAMES
 
 
+@lru_cache(maxsize=16)
+def _returns(returns: tuple[float, ...], width: int, roomy: bool) -> tuple[Content, ...]:
+    text, room = " ".join(formats.number(each) for each in returns), max(8, width - 6)
+    lines = textwrap.wrap(text, room)
+    if not roomy:
+        lines = [text[-room:].partition(" ")[2] if len(text) > room else text]
+    heads = ["games ", *[" " * 6] * (len(lines) - 1)]
+    return tuple(fit(Content.assemble((head, "$quiet"), line), width) for head, line in zip(heads, lines, strict=True))
+
+
 def _joined(parts: list[Content], width: int) -> Content:
     """The first parts side by side, as many as have room."""
     line = parts[0]
@@ -193,6 +197,7 @@ def _numbers(frame: GameFrame) -> list[tuple[str, str]]:
     return [*numbers, ("entropy", formats.number(frame.entropy))]
 
 
+@lru_cache(maxsize=1024)
 def _number(name: str, text: str, width: int) -> Content:
     return fit(Content.assemble((name, "$quiet"), " ", (f"{text:>{max(0, 15 - len(name))}}", "bold")), width)
 
@@ -206,23 +211,25 @@ def _choices(clip: GameClip, frame: GameFrame, width: int, names: EnvNames) -> l
     room = max(0, width - name_width - 7)
     lines = []
     for index, (name, probability) in enumerate(zip(texts, frame.probabilities, strict=False)):
-        chosen = index == frame.action
         share = probability or 0.0
-        full = round(share * room)
-        lines.append(
-            fit(
-                Content.assemble(
-                    ("▸" if chosen else " ", "bold $warning"),
-                    (fit(Content(name), name_width).plain, "bold" if chosen else ""),
-                    " ",
-                    ("━" * full, "$warning" if chosen else "$primary"),
-                    " " * (room - full),
-                    f" {formats.percent(share)}",
-                ),
-                width,
-            )
-        )
+        bars = round(share * room), room
+        lines.append(_choice(name, name_width, bars, formats.percent(share), width, index == frame.action))
     return lines
+
+
+@lru_cache(maxsize=1024)
+def _choice(name: str, name_width: int, bars: tuple[int, int], percent: str, width: int, chosen: bool) -> Content:
+    """An action's name, a bar of some of the cells, and percent."""
+    full, room = bars
+    line = Content.assemble(
+        ("▸" if chosen else " ", "bold $warning"),
+        (fit(Content(name), name_width).plain, "bold" if chosen else ""),
+        " ",
+        ("━" * full, "$warning" if chosen else "$primary"),
+        " " * (room - full),
+        f" {percent}",
+    )
+    return fit(line, width)
 
 
 def _components(frame: GameFrame, width: int, names: EnvNames) -> list[Content]:

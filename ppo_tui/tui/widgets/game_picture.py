@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
@@ -80,11 +81,10 @@ class Shrinker:
 
         `changed` is bool `[H]`, the rows of the source.
         """
-        rows = np.flatnonzero(changed)
-        if not rows.size:
+        first, last = int(changed.argmax()), len(changed) - 1 - int(changed[::-1].argmax())
+        if not changed[first]:
             return 0, 0
-        touched = np.flatnonzero((self._row_starts <= rows[-1]) & (self._row_ends > rows[0]))
-        return int(touched[0]), int(touched[-1]) + 1
+        return int(self._row_ends.searchsorted(first, "right")), int(self._row_starts.searchsorted(last, "right"))
 
     def shrink(self, picture: np.ndarray, first: int = 0, last: int | None = None) -> np.ndarray:
         """Shrink a picture to some rows of the target.
@@ -154,13 +154,11 @@ def changed_spans(before: np.ndarray, after: np.ndarray, *, join: int = 3) -> li
     lines, columns = np.nonzero(before != after)
     if not lines.size:
         return []
-    apart = (np.diff(lines) != 0) | (np.diff(columns) > join + 1)
-    firsts = np.flatnonzero(np.append(True, apart))
-    lasts = np.append(firsts[1:], lines.size) - 1
-    return [
-        (int(lines[first]), int(columns[first]), int(columns[last]) + 1)
-        for first, last in zip(firsts, lasts, strict=True)
-    ]
+    places = lines * (before.shape[1] + join + 1) + columns  # those of two lines are never near
+    lasts = [*np.flatnonzero(places[1:] - places[:-1] > join + 1).tolist(), lines.size - 1]
+    firsts = [0, *(last + 1 for last in lasts[:-1])]
+    ends = zip(lines[firsts].tolist(), columns[firsts].tolist(), columns[lasts].tolist(), strict=True)
+    return [(line, first, last + 1) for line, first, last in ends]
 
 
 _COLOURFUL = ("truecolor", "256", "standard")
@@ -185,6 +183,7 @@ class GamePicture(Plain, Widget):
         self._cells = np.zeros((0, 0), dtype=np.uint64)
         self._strips: dict[int, Strip] = {}  # those of whole lines, once they were asked for
         self._filters: Filters | None = None
+        self._colourful: bool | None = None  # in the present theme
         self._in_half_blocks = True
         self._pixel_picture: PixelPicture | None = None
         self._restoring = False
@@ -201,9 +200,11 @@ class GamePicture(Plain, Widget):
     @property
     def colourful(self) -> bool:
         """Whether the terminal shows colours."""
-        app = self.app
-        unwanted = app.no_color or app.current_theme.ansi
-        return not unwanted and (app.is_headless or app.console.color_system in _COLOURFUL)
+        if self._colourful is None:
+            app = self.app
+            unwanted = app.no_color or app.current_theme.ansi
+            self._colourful = not unwanted and (app.is_headless or app.console.color_system in _COLOURFUL)
+        return self._colourful
 
     def renew(self) -> None:
         """Show the clip's picture; repaint only the changed cells."""
@@ -227,7 +228,8 @@ class GamePicture(Plain, Widget):
         pixels = self._pixels if gaze is None else tinted(self._pixels, gaze)
         cells = half_block_cells(pixels) if half_blocks else ramp_cells(pixels)
         if not self._show_pixels(cells, half_blocks):
-            self._show(cells, half_blocks)
+            lines, columns = cells.shape
+            self._show(cells, half_blocks, (width - columns) // 2, (height - lines) // 2)
 
     def _show_pixels(self, cells: np.ndarray, half_blocks: bool) -> bool:
         """Draw the picture in pixels; False if impossible now.
@@ -273,7 +275,7 @@ class GamePicture(Plain, Widget):
         lines, columns = self._cells.shape
         return pixels if self.screen.is_active and pixels.fits(Region(0, 0, columns, lines), 0) else None
 
-    def _show(self, cells: np.ndarray, half_blocks: bool) -> None:
+    def _show(self, cells: np.ndarray, half_blocks: bool, left: int, top: int) -> None:
         if (cells.shape, half_blocks) != (self._cells.shape, self._in_half_blocks):
             self._cells, self._in_half_blocks = cells, half_blocks
             self._strips.clear()
@@ -285,7 +287,6 @@ class GamePicture(Plain, Widget):
             return
         for line, _, _ in spans:
             self._strips.pop(line, None)
-        left, top = self._offset()
         if min(left, top) < 0:
             self.refresh()
             return
@@ -318,7 +319,7 @@ class GamePicture(Plain, Widget):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._shrinker = self._filters = None
+        self._shrinker = self._filters = self._colourful = None
         self._strips.clear()
 
     def on_resize(self) -> None:
@@ -336,9 +337,7 @@ class GamePicture(Plain, Widget):
         if not self._in_half_blocks:
             segments = [Segment("".join(RAMP[int(cell)] for cell in cells), self.rich_style)]
         else:
-            starts = np.flatnonzero(np.append(True, cells[1:] != cells[:-1])).tolist()
-            ends = [*starts[1:], len(cells)]
-            segments = [_half_blocks(int(cells[start]), end - start) for start, end in zip(starts, ends, strict=True)]
+            segments = [_half_blocks(cell, len(list(equal))) for cell, equal in itertools.groupby(cells.tolist())]
         if self._filters is None:
             self._filters = Filters(self)
         return self._filters.apply(Strip(segments, len(cells)))

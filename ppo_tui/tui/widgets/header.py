@@ -10,9 +10,10 @@ from ...expectations import MEAN_RETURN
 from ...plotting import formats
 from ...protocol import RunState
 from ...sinks.wording import describe_distance, describe_forecast
+from ..controller import Controller
 from ..metrics import PHASES
 from ..topics import HEADER_TOPICS, Topic, of_header
-from .panel import LinedPanel, Panel, bar, fit
+from .panel import KeptLine, LinedPanel, Panel, bar, fit
 
 STATES: dict[RunState, tuple[str, str]] = {
     RunState.STARTING: ("○", "$quiet"),
@@ -84,6 +85,10 @@ class StatusLine(Panel):
 class Header(LinedPanel):
     """Identity, state, progress and shares of time, in 1 to 4 lines."""
 
+    def __init__(self, controller: Controller, *, id: str | None = None) -> None:
+        super().__init__(controller, id=id)
+        self._first_line, self._last_line = KeptLine(), KeptLine()
+
     def topics(self) -> Sequence[Topic]:
         return HEADER_TOPICS
 
@@ -93,10 +98,16 @@ class Header(LinedPanel):
         return of_header(lines[min(y, len(lines) - 1)].plain, y, x)
 
     def lines(self, width: int, height: int) -> list[Content]:
-        lines = [self._identity(width), self._progress(width), self._update(width), self._phases(width)]
-        return [fit(line, width) for line in lines[: max(1, height)]]
+        lines = [self._identity, self._progress, self._update, self._phases][: max(1, height)]
+        return [fit(line(width), width) for line in lines]
 
     def _identity(self, width: int) -> Content:
+        controller, view = self.controller, self.controller.view
+        session, said = controller.session, (controller.request, view.state, view.starting, view.finished)
+        source = (width, view, view.settled, *said, session.status, session.reading_history)
+        return self._first_line.drawn(source, lambda: self._identity_anew(width))
+
+    def _identity_anew(self, width: int) -> Content:
         """The run and its state; stop rules or milestone on the right.
 
         Its room stays taken until the last one, so that nothing moves.
@@ -195,6 +206,12 @@ class Header(LinedPanel):
         return f"losses, charts and more: after the first update, {when}"
 
     def _phases(self, width: int) -> Content:
+        view = self.controller.view
+        known = any(key in view.series for _, _, keys in PHASES for key in keys)
+        text = "" if known else self._first_update()
+        return self._last_line.drawn((width, view, view.settled, text), lambda: self._phases_anew(width))
+
+    def _phases_anew(self, width: int) -> Content:
         """The shares of the time of the last updates."""
         series = self.controller.view.series
         recent = [[series[key].values[-_PHASE_UPDATES:] for key in keys if key in series] for _, _, keys in PHASES]

@@ -80,10 +80,6 @@ class Mosaic(Container):
         self._controller = controller
         self._turns = itertools.count()
 
-    def on_mount(self) -> None:
-        if self._controller.clip_player.fps > 0:
-            self.set_interval(1 / self._controller.clip_player.fps, self.play)
-
     async def show(self, width: int, height: int) -> None:
         """Lay out tiles around the chosen environment, as many as fit."""
         started, main = self._controller.view.started, self._controller.clip_player

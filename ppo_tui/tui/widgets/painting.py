@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from .plain import Plain
+
+if TYPE_CHECKING:
+    from ..terminal_app import TerminalApp
+
 PAINTS_DIRECTLY = True
 """Whether cells can be painted past the compositor, so that pictures can lie over others."""
 
 try:
-    from .direct_painting import is_uncovered, paint_directly
+    from .direct_painting import is_uncovered, paint_directly, painting_together
 except ImportError:  # another version of Textual: paint through its compositor
     PAINTS_DIRECTLY = False
 
-    def paint_directly(widget: Widget, pieces: Sequence[tuple[int, int, Strip]]) -> bool:
+    def paint_directly(widget: Plain, pieces: Sequence[tuple[int, int, Strip]]) -> bool:
         return False
 
-    def is_uncovered(widget: Widget) -> bool:
+    def is_uncovered(widget: Plain) -> bool:
         return False
 
+    def painting_together(app: TerminalApp) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
-def repaint(widget: Widget, pieces: Sequence[tuple[int, int, Strip]]) -> None:
+
+def repaint(widget: Plain, pieces: Sequence[tuple[int, int, Strip]]) -> None:
     """Show pieces of a widget's content.
 
     The widget's ``render_line`` must return them too from now on.
@@ -46,6 +56,7 @@ class Filters:
         self._background = widget.background_colors[1]
 
     def apply(self, strip: Strip) -> Strip:
+        segments = list(strip)
         for line_filter in self._filters:
-            strip = strip.apply_filter(line_filter, self._background)
-        return strip
+            segments = line_filter.apply(segments, self._background)
+        return Strip(segments, strip.cell_length)  # a strip is expensive: one for all filters

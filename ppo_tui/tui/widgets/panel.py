@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import zip_longest
 
 from textual.content import Content
@@ -80,12 +81,12 @@ class Panel(Plain, Widget):
 
     def renew(self) -> None:
         """Repaint the changed lines, if visible."""
+        if self._look and self._drawn_from is not None and self._drawn_from == self.drawn_from():
+            return  # in another look, Textual asks for its lines
         look = self._present_look()
         size = look[0]
         if not size.area:
             self._look = ()  # what it shows next is drawn anew, as the text may have changed while it was hidden
-            return
-        if self._drawn_from is not None and self._look == look and self._drawn_from == self.drawn_from():
             return
         changed = self._draw_anew(look)
         if changed is None or (changed and self.text_selection is not None):
@@ -130,7 +131,7 @@ class Panel(Plain, Widget):
             self._line_strips = self._filters = None
             return None
         pairs = enumerate(zip_longest(self._shown, shown, fillvalue=_BLANK))
-        changed = [y for y, (new, old) in pairs if _fingerprint(new) != _fingerprint(old)]
+        changed = [y for y, (new, old) in pairs if new is not old and _fingerprint(new) != _fingerprint(old)]
         for y in changed:
             self._strips.pop(y, None)
         return changed
@@ -141,6 +142,20 @@ class Panel(Plain, Widget):
 
     def render(self) -> Content:
         return self.draw(*self.content_size)
+
+
+class KeptLine:
+    """A line, drawn anew only after a change of its sources."""
+
+    def __init__(self) -> None:
+        self._source: object = None
+        self._line = _BLANK
+
+    def drawn(self, source: object, draw: Callable[[], Content]) -> Content:
+        """The line for this source; never None."""
+        if source != self._source:
+            self._source, self._line = source, draw()
+        return self._line
 
 
 class LinedPanel(Panel):
@@ -167,5 +182,9 @@ def bar(share: float, width: int, style: str = "$primary") -> Content:
 
     It is heavy as far as `share` (0..1), and light beyond.
     """
-    full = round(min(max(share, 0.0), 1.0) * width)
+    return _bar(round(min(max(share, 0.0), 1.0) * width), width, style)
+
+
+@lru_cache(maxsize=1024)
+def _bar(full: int, width: int, style: str) -> Content:
     return Content.assemble(("━" * full, style), ("─" * (width - full), "$shadow"))

@@ -21,8 +21,13 @@ _Mixin = Widget if TYPE_CHECKING else object
 
 
 class Plain(_Mixin):
-    """A mixin for titles in plain text; the first of the bases."""
+    """A mixin for titles in plain text; the first of the bases.
 
+    Attributes:
+        place: kept here by whoever paints past the compositor.
+    """
+
+    place: object = None
     _titles = ("", "")
 
     def entitle(self, title: str = "", subtitle: str = "") -> None:

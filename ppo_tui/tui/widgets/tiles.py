@@ -83,15 +83,20 @@ class Tiles(Horizontal):
         self.tiles = [Tile(controller, metric) for metric in TILES]
         super().__init__(*self.tiles, id=id)
         self._controller = controller
+        self._sorted_from: object = None
 
     def on_mount(self) -> None:
         self.renew()
 
     def renew(self) -> None:
-        on_gpu = GPU.key in self._controller.view.series
+        view = self._controller.view
+        on_gpu = GPU.key in view.series
+        if self._sorted_from != (view, view.settled, on_gpu):
+            self._sorted_from = view, view.settled, on_gpu
+            for tile in self.tiles:
+                if tile.metric in (CPU, GPU):
+                    tile.set_class((tile.metric is GPU) != on_gpu, "-unused")
+                else:
+                    tile.set_class(bool(missing(view, tile.metric.key)), "-unused")
         for tile in self.tiles:
-            if tile.metric in (CPU, GPU):
-                tile.set_class((tile.metric is GPU) != on_gpu, "-unused")
-            else:
-                tile.set_class(bool(missing(self._controller.view, tile.metric.key)), "-unused")
             tile.renew()

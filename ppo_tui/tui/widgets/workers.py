@@ -27,16 +27,19 @@ class Workers(Panel):
     def __init__(self, controller: Controller, *, id: str | None = None) -> None:
         super().__init__(controller, id=id)
         self._first = 0
+        self._entitled_from: Sequence[WorkerInfo] | None = None
 
     def on_mount(self) -> None:
         self.renew()
 
     def renew(self) -> None:
         workers = self.controller.view.workers
-        restarts = sum(worker.restarts for worker in workers)
-        slow = len(_stragglers(workers))
-        notes = [f"↻ {restarts} restarted" if restarts else "", f"◂ {slow} slow" if slow else ""]
-        self.entitle("2 Workers", "  ".join(filter(None, notes)))
+        if workers is not self._entitled_from:
+            self._entitled_from = workers
+            restarts = sum(worker.restarts for worker in workers)
+            slow = len(_stragglers(workers))
+            notes = [f"↻ {restarts} restarted" if restarts else "", f"◂ {slow} slow" if slow else ""]
+            self.entitle("2 Workers", "  ".join(filter(None, notes)))
         super().renew()
 
     def move(self, across: int, down: int) -> None:
