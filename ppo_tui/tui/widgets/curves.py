@@ -24,7 +24,7 @@ from ...plotting.plot import Line, Plotted, height_at, plot
 from ...plotting.series import FloatArray
 from ..chart_view import ChartView, Extent
 from ..metrics import SMOOTHINGS
-from .painting import Filters, repaint
+from .painting import Filters, paint_now, repaint
 from .plain import Plain
 from .plot_pixels import PlotPixels
 
@@ -243,6 +243,7 @@ class CurvesWidget(Plain, Widget):
         if spans := self._picture.changes(before, (area.line_range, area.column_range)):
             repaint(self, [(row, at, self._filtered_piece(row, at, at + width)) for row, at, width in spans])
         if any(area.overlaps(Region(at, row, width, 1)) for row, at, width in spans):
+            paint_now(self)
             self._pixels.forget()
         self._draw_pixels()
 

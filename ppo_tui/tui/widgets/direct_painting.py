@@ -120,6 +120,14 @@ def painting_together(app: TerminalApp) -> Iterator[None]:
             _display(app, spans)
 
 
+def paint_now(widget: Plain) -> None:
+    """Paint the beginning of `painting_together`: a picture goes over it."""
+    app = cast("TerminalApp", widget.app)
+    if app.spans:
+        spans, app.spans = app.spans, []
+        _display(app, spans)
+
+
 def _display(app: TerminalApp, spans: Iterable[tuple[int, int, Strip]]) -> None:
     app._display(app.screen, cast(Any, PaintedSpans(spans)))  # takes such updates too, unlike its annotation
 

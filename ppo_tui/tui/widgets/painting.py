@@ -19,7 +19,7 @@ PAINTS_DIRECTLY = True
 """Whether cells can be painted past the compositor, so that pictures can lie over others."""
 
 try:
-    from .direct_painting import is_uncovered, paint_directly, painting_together
+    from .direct_painting import is_uncovered, paint_directly, paint_now, painting_together
 except ImportError:  # another version of Textual: paint through its compositor
     PAINTS_DIRECTLY = False
 
@@ -31,6 +31,9 @@ except ImportError:  # another version of Textual: paint through its compositor
 
     def painting_together(app: TerminalApp) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
+
+    def paint_now(widget: Plain) -> None:
+        """Nothing is held back."""
 
 
 def repaint(widget: Plain, pieces: Sequence[tuple[int, int, Strip]]) -> None:
