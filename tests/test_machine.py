@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ppo_tui.machine import GROUPS, available_cores, available_memory, cpu_quota, memory_limit
 from ppo_tui.workers import resolve_workers
-from tests.conftest import ROOT
+from tests.conftest import ROOT, linux_alone
 
 TOTAL = psutil.virtual_memory().total
 
@@ -167,6 +167,7 @@ def half_a_core() -> Iterator[Path]:
         group.rmdir()
 
 
+@linux_alone
 def test_doctor_tells_of_the_quota(half_a_core):
     enter = f"echo $$ > {half_a_core}/cgroup.procs && exec {sys.executable} -c"
     code = "from ppo_tui.checkup.machine import check_cores; print(check_cores().found)"

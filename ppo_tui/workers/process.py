@@ -116,7 +116,7 @@ _parents: weakref.WeakKeyDictionary[BaseProcess, int] = weakref.WeakKeyDictionar
 
 @atexit.register
 def _end_workers() -> None:
-    """Kill the workers of pools that nobody has closed.
+    """Kill the workers of unclosed pools.
 
     At its end multiprocessing sends SIGTERM to such processes and waits for them, but workers leave that to the parent.
     """

@@ -41,6 +41,7 @@ from ppo_tui.protocol import (
 )
 from ppo_tui.runs import RunDirectory
 from ppo_tui.system.processor import cpu_model
+from ppo_tui.training import metrics
 from ppo_tui.training.checkpoint.resume import ResumePoint, versions
 from ppo_tui.training.checkpoint.snapshot import read_checkpoint
 from ppo_tui.training.inbox import Inbox
@@ -102,14 +103,20 @@ def check_exact(config: Config, directory: Path, react: Callable[[Trainer, Event
     assert (event.step, event.update, event.exact) == (stopped.step, stopped.update, True), event
     assert before.metrics + after.metrics == whole_record.metrics
     episodes = [(e.env, e.step, e.episode_return, e.length) for e in whole_record.of(EpisodeFinished)]
-    again = [(e.env, e.step, e.episode_return, e.length) for r in (before, after) for e in r.of(EpisodeFinished)]
-    assert again == episodes
+    told, again = (
+        [(e.env, e.step, e.episode_return, e.length) for e in record.of(EpisodeFinished)] for record in (before, after)
+    )
+    # A long rollout tells its episodes before its end: those of one that the stop dropped come again.
+    dropped = {episode for episode in told if episode[1] > stopped.step}.intersection(again)
+    assert [episode for episode in told if episode not in dropped] + again == episodes
     same_state(resumed, whole)
     return after
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "LunarLander-v3"])
-def test_a_stop_anywhere_in_a_rollout_costs_no_bit(env_id: str, tmp_path):
+def test_a_stop_anywhere_in_a_rollout_costs_no_bit(env_id: str, tmp_path, monkeypatch):
+    """Every rollout counts as long, as on a busy machine."""
+    monkeypatch.setattr(metrics, "INTERIM_SECONDS", 0.0)
     update, t = random.Random(env_id).choice([(1, 1), (3, 17), (4, 48)])
     check_exact(small(env_id), tmp_path, stop_at(update, t))
 

@@ -226,7 +226,7 @@ def test_nothing_goes_on_playing_when_the_training_is_killed(tmp_path):
         training = psutil.Process(process.pid)
         wait_until(lambda: any(map(_is_evaluator, training.children())), seconds=120)
         training.suspend()  # it leaves no core to a process of lowest priority
-        wait_until(lambda: players(training), seconds=120)
+        wait_until(lambda: players(training), seconds=400)
         family = training.children(recursive=True)
         assert players(training)[0].nice() == LOWEST_PRIORITY
     finally:
