@@ -161,9 +161,21 @@ def test_an_interrupt_at_any_moment_leaves_with_130_and_no_traceback(delay: floa
     assert "Traceback" not in out + err
 
 
-def test_an_odd_size_of_the_terminal_in_the_environment_is_none(ppo_tui):
-    """Rich and Typer take any digit for a number, and each line for as long as it says."""
-    for size in ("²", "9" * 5_000, "99999999999"):
-        done = ppo_tui("presets", COLUMNS=size, LINES=size, TERMINAL_WIDTH=size)
-        assert (done.returncode, done.stderr) == (0, ""), size
-        assert "breakout" in done.stdout
+SIZED = """
+from ppo_tui.boundary import guard_process
+guard_process()
+from ppo_tui.console import PrintableConsole
+from rich.rule import Rule
+PrintableConsole().print(Rule())
+"""
+
+
+@pytest.mark.parametrize("size", ["²", "9" * 5_000, "99999"], ids=["digit", "long", "wide"])
+def test_an_odd_size_of_the_terminal_in_the_environment_is_none(size: str):
+    """Rich takes any digit for a number, and each line for as long as it says."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": size, "LINES": size}
+    done = subprocess.run(
+        [sys.executable, "-c", SIZED], env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert len(done.stdout.decode().strip()) == 80

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from .base import Event, Whole
 from .states import Gaze
+
+Side = Annotated[int, msgspec.Meta(ge=0, le=8_192)]
+"""A side of a picture; a larger one would take the memory of whoever shows it."""
 
 
 class GameFrame(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,13 +72,13 @@ class GameClip(Event, frozen=True, kw_only=True, tag="game-clip"):
     env: Whole
     step: Whole
     fps: float
-    height: Whole = 0
-    width: Whole = 0
-    channels: Whole = 0
+    height: Side = 0
+    width: Side = 0
+    channels: Side = 0
     action_names: tuple[str, ...] = ()
     gaze: Gaze = Gaze.NONE
-    gaze_height: Whole = 0
-    gaze_width: Whole = 0
+    gaze_height: Side = 0
+    gaze_width: Side = 0
     follows: bool = False
     scene: Whole = 0
     frames: tuple[GameFrame, ...]

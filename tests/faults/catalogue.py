@@ -160,13 +160,14 @@ CATALOGUE: dict[int, Fault] = {
     31: Fault(
         "an exception of the screen, any byte from its terminal",
         "a lost terminal: the run goes on headless, run.log has the traceback, attach shows it again",
-        ("tests/faults/test_screen.py", "tests/tui/test_guest.py"),
+        ("tests/faults/test_screen.py", "tests/tui/test_guest.py",
+         "tests/training/test_inspection.py::test_a_look_that_fails_costs_the_run_nothing"),
     ),
     32: Fault(
         "the reader of stdout goes away or stalls, a sink raises anything, a library's thread dies",
         "an alarm; the sink is detached, the exit code is the run's",
         ("tests/commands/test_readers.py", "tests/training/test_hub.py", "tests/test_guest_stream.py",
-         "tests/sinks/test_readers.py"),
+         "tests/sinks/test_readers.py", "tests/training/test_progress.py"),
     ),
     33: Fault(
         "run directory moved, removed, copied, without its lock; links and special files in it",
@@ -176,7 +177,7 @@ CATALOGUE: dict[int, Fault] = {
     ),
     34: Fault(
         "run.json, config.toml, metrics or a neighbour damaged", "shown as damaged; rebuilt when the run resumes",
-        ("tests/runs/test_directory.py", "tests/runs/test_registry.py"),
+        ("tests/runs/test_directory.py", "tests/runs/test_registry.py", "tests/tui/test_odd_records.py"),
     ),
     35: Fault(
         "control characters, markup and formulas in names and texts from others", "plain text, everywhere",

@@ -22,8 +22,10 @@ import threading
 import time
 from pathlib import Path
 
+from tests.waiting import wait_until
+
 ROOT = Path(__file__).parents[2]
-DEADLINE = 120.0
+DEADLINE = 600.0
 ECHO_KEY = b"\x1b[57383u"
 """F20, in the way of kitty."""
 
@@ -170,6 +172,11 @@ class TypedInto:
     def type(self, keys: bytes) -> None:
         os.write(self.master, keys)
 
+    def wait_for_screen(self) -> None:
+        """Return when the app has the terminal: before, a Ctrl+S among the keys would stop its output."""
+        wait_until(lambda: b"\x1b[?1049h" in self.output or self.process.poll() is not None, seconds=DEADLINE)
+        assert self.process.poll() is None, self.tail
+
     def catch_up(self) -> None:
         """Return when the app has taken up all that was typed.
 
@@ -201,6 +208,7 @@ class TypedInto:
 def type_randomly(program: TypedInto, *, seed: int, keys: int, at_once: int = 50) -> None:
     """Type `keys` random inputs, and at the end the keys that bring the main screen back."""
     typist = Typist(seed, program.size)
+    program.wait_for_screen()
     for number in range(keys):
         typed = typist.next()
         if isinstance(typed, tuple):

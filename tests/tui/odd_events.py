@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from typing import Any, get_args
 
@@ -59,7 +60,7 @@ class OddEvents:
         config: dict[str, Any] = {}
         for key in all_settings():
             section, _, name = key.partition(".")
-            table = config.setdefault(section, self.random.choice([{}, {}, self.random.choice(ANYTHING)]))
+            table = config.setdefault(section, copy.copy(self.random.choice([{}, {}, self.random.choice(ANYTHING)])))
             if isinstance(table, dict) and self.random.random() < 0.5:
                 table[name] = self.random.choice(ANYTHING)
         return config

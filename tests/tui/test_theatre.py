@@ -144,6 +144,15 @@ async def test_it_fits_a_small_screen_and_says_how_it_ends():
     assert it.app.return_code == 0
 
 
+async def test_a_window_without_room_shows_nothing():
+    async with theatre() as it:
+        await it.say(started(), playing("step-2"), clip(3))
+        for size in ((1, 1), (2, 30), (3, 2), (120, 40)):
+            await it.pilot.resize_terminal(*size)
+            shown = await it.say()
+        assert "checkpoint 120,064" in shown
+
+
 async def test_a_policy_that_cannot_be_watched_is_told():
     session = FakeTheatre()
     app = TheatreApp(session, clock=lambda: 0.0, fps=15.0)

@@ -111,7 +111,7 @@ class Panel(Plain, Widget):
     def _line(self, y: int, width: int) -> Strip:
         """The strip of a line, made once."""
         if y not in self._strips:
-            line = self._shown[y] if y < len(self._shown) else _BLANK
+            line = self._shown[y] if y < len(self._shown) and width > 0 else _BLANK  # of no width Textual makes none
             if self._line_strips is None:
                 self._line_strips = LineStrips(self.visual_style)
             if line.cell_length <= width and "\t" not in line.plain:

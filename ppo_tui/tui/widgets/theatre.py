@@ -51,7 +51,9 @@ class TheatreHeader(Panel):
         while len(parts) > 1 and left.cell_length > width - len(state):
             parts.pop()
             left = Content(" · ").join([name, *map(Content, parts)])
-        return fit(left, max(0, width - len(state))) + Content.assemble((state[-width:], "$warning"))
+        return fit(left, max(0, width - len(state))) + Content.assemble(
+            (state[max(0, len(state) - width) :], "$warning")
+        )
 
 
 class ScoreBars(Panel):
