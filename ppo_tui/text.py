@@ -35,6 +35,11 @@ _FORMULA = "=+-@\t\r\n＝＋－＠"
 """Characters at whose sight a spreadsheet takes a text for a formula."""
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: 1 worker, 8 workers."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def spreadsheet_cell(text: str) -> str:
     """`text` for a cell of a CSV file, never a formula."""
     formula = text.lstrip(" ").startswith(tuple(_FORMULA))

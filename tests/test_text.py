@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ppo_tui.text import printable
+from ppo_tui.text import counted, printable
 
 
 @given(st.text(st.characters()))
@@ -21,3 +21,12 @@ def test_escape_c1_bidi_and_line_feeds_are_replaced_and_words_stay():
 
 def test_line_feeds_and_tabs_may_stay():
     assert printable("a\n\tb\r", lines=True) == "a\n\tb�"
+
+
+def test_one_is_no_plural():
+    assert [counted(number, "worker") for number in (0, 1, 2, 1200)] == [
+        "0 workers",
+        "1 worker",
+        "2 workers",
+        "1,200 workers",
+    ]

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..machine import available_cores, available_memory, cpu_quota, memory_limit
 from ..system.paths import SHARED_MEMORY
 from ..system.sockets import MAX_PATH_BYTES
+from ..text import counted
 from .finding import Finding, Status
 
 BUSY = 0.5
@@ -41,7 +42,7 @@ def check_cores() -> Finding:
     workers, groups = resolve_workers("auto", "auto", config.rollout.num_envs)
     granted = "" if quota is None else f" (a control group's quota grants {quota:g})"
     found = f"{cores} of {os.cpu_count()}{granted}; "
-    found += f"breakout gets {workers} workers in {groups} groups and learns on {cores}"
+    found += f"breakout gets {counted(workers, 'worker')} in {counted(groups, 'group')} and learns on {cores}"
     load = os.getloadavg()[0]
     if load > BUSY * cores:
         remedy = f"other processes use {load:.1f} cores: training will be slower by that much"
@@ -55,7 +56,7 @@ def check_torch() -> Finding:
     """Load PyTorch and count its threads."""
     import torch
 
-    found = f"{torch.__version__}, {torch.get_num_threads()} threads"
+    found = f"{torch.__version__}, {counted(torch.get_num_threads(), 'thread')}"
     limit = os.environ.get("OMP_NUM_THREADS")
     if limit is not None and _SMALL.fullmatch(limit) and int(limit) < available_cores():
         remedy = "unset OMP_NUM_THREADS: ppo-tui sets the threads for each phase of training"

@@ -15,6 +15,7 @@ from ..runs.history import rebuilt_facts, set_aside_after
 from ..runs.registry import LATEST
 from ..runs.signals import HeldSignals
 from ..sinks.tracker import check_tracking
+from ..text import counted
 from ..training import examine
 from ..training.checkpoint.resume import ResumePoint, changed_settings
 from ..training.stopping import settle_stop
@@ -112,7 +113,8 @@ def _reopen(
         directory.reopen(config)
     if abandoned:
         notes.append(
-            f"{abandoned} updates after the checkpoint at step {point.state.step:,} are trained again; "
+            f"{counted(abandoned, 'update')} after the checkpoint at step {point.state.step:,} "
+            f"{'is' if abandoned == 1 else 'are'} trained again; "
             "their record is in metrics.abandoned.jsonl and events.abandoned.jsonl"
         )
 

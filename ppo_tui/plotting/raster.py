@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -174,14 +174,13 @@ class _Painter:
         """
         inside = (rows >= 0) & (rows < self._height) & (columns >= 0) & (columns < self._width)
         at = rows[inside], columns[inside]
-        if not isinstance(share, float):
+        if isinstance(share, np.ndarray):
             share = np.rint(share[inside, None] * _SHADES) / _SHADES
         before = self._pixels[at]
         self._pixels[at] = before + (np.array(self._colours[style]) - before) * share
 
 
-def _box(top: int, left: int, height: int, width: int) -> Iterator[np.ndarray]:
+def _box(top: int, left: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of a box of pixels."""
     rows, columns = np.mgrid[top : top + height, left : left + width]
-    yield rows.ravel()
-    yield columns.ravel()
+    return rows.ravel(), columns.ravel()

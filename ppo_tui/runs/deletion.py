@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ..directories import Directory
 from ..errors import UsageError
 from ..files import RefusedFileError
-from ..text import printable
+from ..text import counted, printable
 from .entries import CHECKPOINTS, LOCK_FILE, is_run
 from .facts import JSON_FILE
 from .lock import DirectoryLock, pid_in
@@ -33,9 +33,8 @@ class Weight(NamedTuple):
     @property
     def words(self) -> str:
         """Such as "1.2 MB in 34 files, with 5 checkpoints"."""
-        saved = f"{self.checkpoints} checkpoint{'' if self.checkpoints == 1 else 's'}"
         size = f"{self.size / 1e6:,.1f} MB" if self.size >= 1e6 else f"{self.size / 1e3:,.0f} KB"
-        return f"{size} in {self.files:,} files, with {saved}"
+        return f"{size} in {counted(self.files, 'file')}, with {counted(self.checkpoints, 'checkpoint')}"
 
 
 def weigh(path: Path) -> Weight:

@@ -29,7 +29,7 @@ from ..protocol import (
     UpdateFinished,
     WeightsTaken,
 )
-from ..text import printable
+from ..text import counted, printable
 
 
 def describe(event: Event, *, brief: bool = False) -> str | None:
@@ -103,7 +103,7 @@ def _describe_start(event: RunStarted) -> str:
     env = event.config.get("env")
     return (
         f"run {event.run}: {env.get('id') if isinstance(env, dict) else formats.NOTHING}, {event.total_steps:,} steps, "
-        f"seed {event.seed}, {event.num_envs} environments in {event.num_workers} workers, "
+        f"seed {event.seed}, {counted(event.num_envs, 'environment')} in {counted(event.num_workers, 'worker')}, "
         f"{event.parameters:,} parameters on {event.device}"
     )
 
@@ -206,7 +206,8 @@ def _describe_resumed(event: RunResumed, brief: bool) -> str:
         return f"{text}: bit for bit as if it had never stopped"
     changed = [*event.differences]
     if event.restarted_envs:
-        changed.append(f"{len(event.restarted_envs)} environments begin new episodes")
+        envs = counted(len(event.restarted_envs), "environment")
+        changed.append(f"{envs} {'begins a new episode' if len(event.restarted_envs) == 1 else 'begin new episodes'}")
     return f"{text}; not bit for bit: {'; '.join(changed)}"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ from ppo_tui.tui.terminal import ask_for_pixels
 from ppo_tui.tui.widgets.chart import Chart
 from tests.tui.desk import Desk, desk
 from tests.tui.fake import recorded
-from tests.tui.pixel_terminals import PixelCanvas, kitty_pictures, sixel_picture
+from tests.tui.pixel_terminals import ANSWERS, PixelCanvas, kitty_pictures, sixel_picture
 from tests.tui.test_charts import updates
+from tests.tui.test_terminal import DEADLINE, LEAVES_ALTERNATE_SCREEN, Terminal
 
 pytest.importorskip("textual_image", reason="it draws pixels: pip install 'ppo-tui[pixels]'")
 
@@ -157,3 +160,47 @@ def test_the_reason_for_characters_is_known_and_told_to_those_who_wanted_pixels(
     assert words in answer.reason
     assert not answer.charts
     assert len(messages) == (options.pixels == "charts")
+
+
+PROGRAM = """
+import sys
+from ppo_tui.protocol import RunFinished, RunState, Stop
+from ppo_tui.tui.screen_options import ScreenOptions
+from ppo_tui.tui.terminal import run_screen
+from tests.tui.fake import fake_session, recorded
+
+class Engine:
+    def __init__(self, emit, inbox):
+        self.emit, self.inbox = emit, inbox
+
+    def run(self):
+        for event in recorded(30):
+            self.emit(event)
+        while not isinstance(command := self.inbox.receive(wait=True), Stop):
+            pass
+        self.emit(RunFinished(state=RunState.STOPPED, exit_code=command.exit_code, reason="", step=0, update=0))
+
+sys.exit(run_screen(fake_session(Engine), ScreenOptions(fps=0.0, pixels="charts")).exit_code)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "begins"), [("kitty", b"a=T,U=1,"), ("sixel", b"\x1bP0;0;0q")])
+def test_a_terminal_that_answers_gets_charts_from_the_start_and_keeps_none(kind, begins, monkeypatch):
+    for name in ("TMUX", "STY", "NO_COLOR", "TEXTUAL_DRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSH_CONNECTION", "a slow line, but asked for")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    terminal = Terminal("-c", PROGRAM, size=(40, 120, 1200, 800))
+    try:
+        terminal.read_until(b"\x1b[c")
+        os.write(terminal.master, ANSWERS[kind])
+        terminal.read_until(begins)
+        terminal.read_until(b"\x1b\\")
+        terminal.process.send_signal(signal.SIGTERM)
+        terminal.read_until(LEAVES_ALTERNATE_SCREEN)
+        assert terminal.process.wait(DEADLINE) == 143
+    finally:
+        terminal.close()
+    if kind == "kitty":
+        assert b"\x1b_Ga=d,d=I,i=" in terminal.output

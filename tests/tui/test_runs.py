@@ -220,8 +220,13 @@ async def test_runs_are_stopped_and_deleted_after_a_question(box, tmp_path):
     folder = tmp_path / "runs"
     other = ServedRun(folder / "other")
     other.train()
+    make_ended(folder / "newest", begun=NOW + 9, run__total_steps=3072)
     async with desk(started(), notifications=True) as it:
         await open_runs(it)
+        await choose(it, "newest")
+        await it.press("R")
+        assert "newest has done all of its 3,072 steps" in told(it)
+        assert "ppo-tui resume newest --total-steps 6144" in told(it)
         await choose(it, "alpha")
         await it.press("X")
         assert "alpha is not running: finished" in told(it)
@@ -268,7 +273,7 @@ async def test_runs_are_stopped_and_deleted_after_a_question(box, tmp_path):
         (folder / "beta").rename(tmp_path / "moved")
         await it.press("y")
         await until(it, lambda: "beta is gone already" in told(it))
-        assert sorted(os.listdir(folder)) == ["broken", "linked", "live", "other", "search"]
+        assert sorted(os.listdir(folder)) == ["broken", "linked", "live", "newest", "other", "search"]
 
 
 async def test_a_screen_that_only_watches_looks_and_changes_nothing(box):

@@ -45,6 +45,11 @@ class RunChanges:
         if run.under_way:
             self._notify(f"{one_line(run.name)} is running already")
             return
+        if run.state == "finished" and run.total_steps and run.step >= run.total_steps:
+            name = one_line(run.name)
+            command = f"ppo-tui resume {name} --total-steps {2 * run.total_steps}"
+            self._notify(f"{name} has done all of its {run.total_steps:,} steps; to extend it: {command}")
+            return
         self._notify(f"resuming {one_line(run.name)} in the background …")
         self._do(run_actions.resume, run)
 

@@ -7,7 +7,7 @@ from textual.content import Content
 from ...expectations import MEAN_RETURN
 from ...plotting import formats
 from ...protocol import RunState
-from ...text import one_line
+from ...text import counted, one_line
 from .header import STATES
 from .panel import Panel, fit
 
@@ -47,8 +47,8 @@ class Banner(Panel):
         facts += [
             f"mean return {formats.number(mean)} over {formats.count(view.episodes)} episodes",
             f"{formats.count(view.step / view.elapsed if view.elapsed else 0)} steps/s",
-            f"{view.update:,} updates",
-            f"{len(view.changes)} edits",
+            counted(view.update, "update"),
+            counted(len(view.changes), "edit"),
         ]
         if view.started and view.started.run_dir:
             facts.append(view.started.run_dir)

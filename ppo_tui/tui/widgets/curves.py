@@ -257,7 +257,7 @@ class CurvesWidget(Plain, Widget):
         if self._pixels.area and self._plotted and (cell := self._pixels.cell):
             styles = {name: style.color for name, style in self._styles_by_name().items()}
             styles["background"] = self.rich_style.bgcolor
-            colours = {name: tuple(color.get_truecolor()) for name, color in styles.items() if color}
+            colours = {name: color.get_truecolor() for name, color in styles.items() if color}
             cursor = self.chart_view.cursor
             self._pixels.draw(raster.paint(self._plotted, cell, colours, marks=self.marks(), cursor=cursor))
 

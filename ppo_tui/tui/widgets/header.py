@@ -10,6 +10,7 @@ from ...expectations import MEAN_RETURN
 from ...plotting import formats
 from ...protocol import RunState
 from ...sinks.wording import describe_distance, describe_forecast
+from ...text import counted
 from ..controller import Controller
 from ..metrics import PHASES
 from ..topics import HEADER_TOPICS, Topic, of_header
@@ -141,7 +142,7 @@ class Header(LinedPanel):
             env_id = started.config.get("env", {}).get("id", "")
             facts = [
                 env_id,
-                f"{started.num_envs} envs in {started.num_workers} workers",
+                f"{counted(started.num_envs, 'env')} in {counted(started.num_workers, 'worker')}",
                 started.device,
                 f"{formats.count(started.parameters)} weights",
                 f"seed {started.seed}",
