@@ -59,7 +59,7 @@ def cost(effort: Effort, arms: tuple[str, ...] = SCREEN) -> dict[str, float]:
         command = [sys.executable, "-m", "benchmarks.dimmed", ",".join(arms), str(times)]
         command += ["--preset", "breakout", "--device", "cpu", "--run-dir", str(run)]
         with Terminal(command) as terminal:
-            terminal.read_until(lambda: len(update_times(run)) >= updates, timeout=TIMEOUT_SECONDS)
+            terminal.read_until(lambda: len(update_times(run)) >= updates, timeout=2 * TIMEOUT_SECONDS)
             terminal.type("qn")
             terminal.read_to_end(timeout=TIMEOUT_SECONDS)
         ends = [json.loads(line) for line in times.read_text().splitlines()][: updates + 1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, work
 from textual.await_complete import AwaitComplete
@@ -31,13 +31,15 @@ from .screens.main import MainScreen
 from .screens.microscope import MicroscopeScreen
 from .screens.replay import ReplayScreen
 from .screens.run_screen import RunScreen
-from .screens.runs import RunsScreen
 from .screens.visit import visit_of
 from .session import ReplaySession, Session
 from .session_app import Departure, SessionApp
 from .topics import Explains, Topic
 from .widgets.game import Game
 from .widgets.mosaic import Mosaic
+
+if TYPE_CHECKING:
+    from .screens.runs import RunsScreen
 
 _ACTIONS = {key.action.partition("(")[0] for key in keys.KEYS if keys.APP in key.contexts}
 _NEED_A_LIVE_RUN = {"pause", "step", "step_many", "save", "undo", "redo"}
@@ -330,6 +332,8 @@ class PpoTuiApp(SessionApp):
         if self.is_visiting:  # it lies below
             self.come_home()
         else:
+            from .screens.runs import RunsScreen  # not at each start: with all that reads and steers runs
+
             self._go_to(RunsScreen, ascii=self.look.ascii)
 
     def action_microscope(self) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich.console import Console, RenderableType
-from rich.traceback import Traceback
 from textual.app import App
 from textual.message import Message
 from textual.screen import Screen
@@ -159,6 +158,8 @@ class ReportingApp(App[None]):
         return self._failure
 
     def panic(self, *renderables: RenderableType) -> None:
+        from rich.traceback import Traceback  # not at each start: with all that draws code in colours
+
         for each in renderables:
             if isinstance(each, Traceback) and self._failure is None:  # of the thread that reads keys
                 stack = each.trace.stacks[-1]

@@ -127,7 +127,7 @@ class SessionApp(TerminalApp):
         self.departure = Departure.LOST
         self.handing_over = False
         self.clock = clock
-        self._beats = itertools.count()
+        self._beats = itertools.count(1)
         self._rhythm = Rhythm.of(fps, poll_hz)
         self._leaving: Leaving | None = None
 

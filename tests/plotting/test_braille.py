@@ -128,6 +128,8 @@ def test_the_curve_in_front_hides_its_shadow_and_keeps_its_style(glyphs, drawn):
     picture = plot([behind, front], 20, 3, glyphs=glyphs).picture
     assert picture.row(1) == [(f"5{glyphs.tick}" + drawn * 18, "curve-1")]
     assert any(style == "shadow" for _, style in picture.row(0))
+    cells = [(char, style) for piece, style in picture.row(1) for char in piece]
+    assert [(char, style) for piece, style in picture.row(1, 3, 9) for char in piece] == cells[3:9]
 
 
 def test_curves_of_different_units_have_panes_of_their_own():
