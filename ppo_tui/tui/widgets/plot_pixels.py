@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from textual.geometry import Region
 from textual.strip import Strip
-from textual.widget import Widget
 
 from ..pixels import Graphics
 from .game_pixels import PixelPicture, PixelTerminal
 from .painting import PAINTS_DIRECTLY, is_uncovered
+from .plain import Plain
 
 _USUAL_CELL = 10, 20
 """Width and height of a cell that Kitty's protocol scales a picture to."""
@@ -25,7 +25,7 @@ class PlotPixels:
         is_stale: the newest picture is yet to be drawn: something covers a part of the chart.
     """
 
-    def __init__(self, chart: Widget) -> None:
+    def __init__(self, chart: Plain) -> None:
         self._chart = chart
         self._picture: PixelPicture | None = None
         self.area = Region()
