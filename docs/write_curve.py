@@ -25,7 +25,8 @@ from ppo_tui.expectations.reference import MOST_ROWS
 from ppo_tui.machine import available_cores
 from ppo_tui.plotting.formats import date
 from ppo_tui.runs import RunDirectory, find_run
-from ppo_tui.training.checkpoint.resume import changed_experiment, cpu_model
+from ppo_tui.system.processor import cpu_model
+from ppo_tui.training.checkpoint.resume import changed_experiment
 
 _TIME = "time/time_elapsed"
 

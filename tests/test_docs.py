@@ -28,6 +28,11 @@ def test_a_generated_page_is_up_to_date(name: str):
     assert (DOCS / f"{name}.md").read_text("utf-8") == done.stdout, f"run python docs/write_{name}.py\n{done.stderr}"
 
 
+def test_the_programs_for_pictures_and_curves_fit_the_package():
+    done = python("-c", "import take_picture, take_session, write_curve", cwd=DOCS)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_table_of_healthy_values_in_the_mathematics_is_that_of_the_cards():
     code = "import write_metrics; print(write_metrics.with_table(write_metrics.MATHEMATICS.read_text('utf-8')), end='')"
     assert (DOCS / "mathematics.md").read_text("utf-8") == python("-c", code, cwd=DOCS).stdout
