@@ -164,6 +164,8 @@ def convert_field(dotted: str, value: Any, field_type: Any) -> Any:
         raise ConfigError(f"{dotted} = {show(value)}: {rule}") from None
     except RecursionError:
         raise ConfigError(f"{dotted}: nested too deeply") from None
+    except UnicodeEncodeError:
+        raise ConfigError(f"{dotted} = {show(value)}: expected text that is Unicode") from None
     if any(isinstance(number, float) and not math.isfinite(number) for number in _numbers(converted)):
         raise ConfigError(f"{dotted} = {show(value)}: expected a finite number")
     return converted

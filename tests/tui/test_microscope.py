@@ -85,6 +85,12 @@ def seen(**changes) -> UpdateInspected:
     return msgspec.structs.replace(EVENT, **changes)
 
 
+def first_columns(count: int, **changes) -> MinibatchColumns:
+    """Those of the first minibatches, with changes."""
+    cut = {name: getattr(EVENT.columns, name)[:count] for name in MinibatchColumns.__struct_fields__}
+    return MinibatchColumns(**cut | changes)
+
+
 # ── Sentences ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -119,10 +125,11 @@ def test_the_other_sentences_tell_their_cases_apart():
     for nothing in (None, math.nan):
         assert captions.on_values(seen(explained_variance=nothing)).startswith("All returns are equal")
     assert "KL went from 0.00 to 0.0120, clipped from 0 % to 6.0 %" in captions.on_divergence(EVENT)
-    one = MinibatchColumns(epoch=(1,), approx_kl=(0.0,), clip_fraction=(0.0,))
+    one = first_columns(1)
     assert "before the only step" in captions.on_divergence(seen(columns=one, epochs=1, minibatches=1))
     assert "before the first step" in captions.on_divergence(seen(columns=one))
-    skipped = MinibatchColumns(epoch=(1, 1), approx_kl=(None, math.nan), clip_fraction=(None, None))
+    nothing = {name: (None, None) for name in MinibatchColumns.__struct_fields__ if name != "epoch"}
+    skipped = first_columns(2, **nothing | {"approx_kl": (None, math.nan)})
     for caption in (captions.on_divergence, captions.on_losses):
         assert caption(seen(columns=skipped)) == "No minibatch was finite."
     assert "policy loss 0.00 → -0.0200" in captions.on_losses(EVENT)
@@ -319,8 +326,5 @@ async def test_layers_and_actions_have_their_whole_names():
 
 
 def test_a_policy_at_rest_has_no_divergence_but_rounding():
-    still = msgspec.structs.replace(EVENT.columns, approx_kl=(1.6e-15, 0.004))
-    said = captions.on_divergence(
-        msgspec.structs.replace(EVENT, columns=msgspec.structs.replace(still, epoch=(1, 1), clip_fraction=(0.0, 0.02)))
-    )
+    said = captions.on_divergence(seen(columns=first_columns(2, approx_kl=(1.6e-15, 0.004))))
     assert "from 0.00 to 0.00400" in said
