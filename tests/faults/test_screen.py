@@ -1,4 +1,4 @@
-"""Random keys, bytes, pastes, clicks and sizes, on every screen: of a live run, a record, the theatre."""
+"""Random keys, bytes, pastes, clicks and sizes, on every screen: of a live run, a record, the theatre, the start."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def test_a_live_run_trains_on_whatever_is_typed(run: RunDirectory, tmp_path: Pat
         program.close()
 
 
-@pytest.mark.parametrize("arguments", [("replay", "./run"), ("watch", "./run")], ids=["replay", "watch"])
+@pytest.mark.parametrize(
+    "arguments", [(), ("replay", "./run"), ("watch", "./run")], ids=["start screen", "replay", "watch"]
+)
 def test_the_other_screens_bear_whatever_is_typed(arguments: tuple[str, ...], tmp_path: Path, size):
     training = ["--preset", "cartpole", "--workers", "2", "--total-steps", "16384", "--run-dir", "run", "--headless"]
     subprocess.run(
