@@ -359,8 +359,9 @@ class PpoTuiApp(SessionApp):
             self._show_page(kind.__name__, lambda: kind(self.controller, **options))
 
     def pop_screen(self) -> AwaitComplete:
-        """Leave the topmost screen, but never a main one."""
-        return AwaitComplete.nothing() if isinstance(self.screen, MainScreen) else super().pop_screen()
+        """Leave the topmost screen, but never a main one or the lowest."""
+        stays = isinstance(self.screen, MainScreen) or len(self.screen_stack) == 1
+        return AwaitComplete.nothing() if stays else super().pop_screen()
 
     def action_traceback(self) -> None:
         if finished := self.controller.view.finished:

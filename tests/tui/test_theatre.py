@@ -189,3 +189,10 @@ def test_speed_and_hold_take_effect_at_once():
     player.pace = 1.0
     player.advance()
     assert player.frame.score == 7.0, "a new scene begins at once"
+
+
+async def test_the_theatre_itself_is_never_left_for_the_screen_below():
+    async with theatre() as it:
+        lowest = it.app.screen
+        await it.app.pop_screen()
+        assert it.app.screen is lowest
