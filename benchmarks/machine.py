@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from importlib import metadata
-from pathlib import Path
 
 import psutil
 
 import ppo_tui
+from ppo_tui.system.processor import cpu_model
 from ppo_tui.workers import available_cores
 
 _PACKAGES = ("torch", "numpy", "gymnasium", "ale-py", "opencv-python-headless", "textual")
@@ -33,14 +33,3 @@ def machine_facts() -> dict[str, str | int | float]:
         except metadata.PackageNotFoundError:
             facts[package] = "not installed"
     return facts
-
-
-def cpu_model() -> str:
-    """The processor's name, as far as the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text("utf-8").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..machine import available_cores, available_memory, cpu_quota, memory_limit
 from ..system.paths import SHARED_MEMORY
-from ..system.sockets import MAX_PATH_BYTES
+from ..system.sockets import MAX_PATH_BYTES, short_temporary_directory
 from ..text import counted
 from .finding import Finding, Status
 
@@ -164,7 +164,7 @@ def check_sockets() -> Finding:
     """
     from ..runs import RUNS_DIR
 
-    parent = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else None  # as TMPDIR may be too long a path
+    parent = short_temporary_directory()
     with (
         tempfile.TemporaryDirectory(dir=parent) as directory,
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 
@@ -10,6 +11,14 @@ from .library import c_function, user_of_peer
 
 MAX_PATH_BYTES = 103
 """Limit of a Unix socket's path on every platform: 108 bytes on Linux, 104 on macOS, with a zero at the end."""
+
+
+def short_temporary_directory() -> str | None:
+    """``/tmp``, if it can be used.
+
+    A TMPDIR may be too long for the path of a socket.
+    """
+    return "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else None
 
 
 def peer_credentials(connection: socket.socket) -> tuple[int, int | None]:

@@ -15,7 +15,7 @@ from ..protocol import RunState
 from ..runs import RunSummary
 from ..runs.progress import Point
 from ..runs.registry import CRASHED, DAMAGED, PAUSED, PRUNED
-from ..text import one_line
+from ..text import counted, one_line
 from .metrics import sparkline
 from .widgets.filter_line import matches
 from .widgets.header import STATES
@@ -174,7 +174,7 @@ def sweep_row(sweep: Sweep, columns: Columns, curve: Sequence[Point]) -> Content
     numbers = f"{formats.number(score_of(best)):>7} {formats.number(best.best_return):>7}"
     youngest = min((trial.age_seconds for trial in sweep.trials if trial.started), default=None)
     title = (f"{_cut(name, columns.name)} ", "bold")
-    trials = f"{_count(len(sweep.trials), 'trial'):<11} {'':>7} {numbers}"
+    trials = f"{counted(len(sweep.trials), 'trial'):<11} {'':>7} {numbers}"
     return Content.assemble(" " * _SIGNS, title, trials, *_tail(columns, curve, best.env, youngest))
 
 
@@ -198,10 +198,6 @@ def _state(state: str) -> Content:
 def _cut(text: str, width: int) -> str:
     text = one_line(text)
     return f"{text if len(text) <= width else text[: width - 1] + '…':<{width}}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 _NEWLINE = "\n"
@@ -241,7 +237,7 @@ def describe_sweep(sweep: Sweep) -> str:
     best = sweep.best
     score = score_of(best)
     best_words = "" if score is None else f" · best {formats.number(score)} by {best.name.rpartition('/')[2]}"
-    return one_line(f"{_count(len(sweep.trials), 'trial')}: {', '.join(counts)}{best_words}")
+    return one_line(f"{counted(len(sweep.trials), 'trial')}: {', '.join(counts)}{best_words}")
 
 
 def _rank(state: str) -> int:

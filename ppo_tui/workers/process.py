@@ -29,7 +29,7 @@ from typing import Any
 
 from ..errors import WorkerError
 from ..system.processes import has_fork_server, signal_when_parent_dies
-from ..system.sockets import MAX_PATH_BYTES
+from ..system.sockets import MAX_PATH_BYTES, short_temporary_directory
 
 WorkerContext = ForkServerContext | SpawnContext
 """How worker processes are started."""
@@ -297,8 +297,8 @@ def _short_temporary_path() -> Iterator[None]:
     """Keep multiprocessing's sockets in ``/tmp`` if TMPDIR is too long."""
     before = tempfile.gettempdir()
     too_long = len(os.fsencode(f"{before}/pymp-12345678/listener-12345678")) > MAX_PATH_BYTES
-    if too_long and os.access("/tmp", os.W_OK | os.X_OK):
-        tempfile.tempdir = "/tmp"
+    if too_long and (short := short_temporary_directory()):
+        tempfile.tempdir = short
     try:
         yield
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from tests.tui.desk import Desk, desk
 from tests.tui.fake import recorded
 from tests.tui.pixel_terminals import ANSWERS, PixelCanvas, kitty_pictures, sixel_picture
 from tests.tui.test_charts import updates
-from tests.tui.test_terminal import DEADLINE, LEAVES_ALTERNATE_SCREEN, Terminal
+from tests.tui.test_terminal import Terminal
 
 pytest.importorskip("textual_image", reason="it draws pixels: pip install 'ppo-tui[pixels]'")
 
@@ -197,9 +196,7 @@ def test_a_terminal_that_answers_gets_charts_from_the_start_and_keeps_none(kind,
         os.write(terminal.master, ANSWERS[kind])
         terminal.read_until(begins)
         terminal.read_until(b"\x1b\\")
-        terminal.process.send_signal(signal.SIGTERM)
-        terminal.read_until(LEAVES_ALTERNATE_SCREEN)
-        assert terminal.process.wait(DEADLINE) == 143
+        terminal.end_by_sigterm()
     finally:
         terminal.close()
     if kind == "kitty":

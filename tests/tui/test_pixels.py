@@ -317,9 +317,7 @@ def test_a_terminal_draws_the_frames_and_keeps_nothing(kind, monkeypatch):
         else:
             terminal.read_until("▀".encode())
         terminal.output = b"" if kind == "kitty" else terminal.output
-        terminal.process.send_signal(signal.SIGTERM)
-        terminal.read_until(LEAVES_ALTERNATE_SCREEN)
-        assert terminal.process.wait(DEADLINE) == 143
+        terminal.end_by_sigterm()
     finally:
         terminal.close()
     if kind == "kitty":

@@ -69,6 +69,12 @@ class Terminal:
             if select.select([self.master], [], [], 0.2)[0]:
                 self.output += os.read(self.master, 65536)
 
+    def end_by_sigterm(self) -> None:
+        """End the program by SIGTERM; it gives the terminal back."""
+        self.process.send_signal(signal.SIGTERM)
+        self.read_until(LEAVES_ALTERNATE_SCREEN)
+        assert self.process.wait(DEADLINE) == 143
+
     def hang_up(self) -> None:
         os.close(self.slave)
         os.close(self.master)
@@ -176,9 +182,7 @@ def test_what_libraries_write_becomes_events_and_never_reaches_the_terminal():
     for text in (b"on stdout", b"on stderr", b"printed", b"TRAINING"):
         terminal.read_until(text)
     assert b"\x1b]0;" not in terminal.output
-    terminal.process.send_signal(signal.SIGTERM)
-    terminal.read_until(LEAVES_ALTERNATE_SCREEN)
-    assert terminal.process.wait(DEADLINE) == 143
+    terminal.end_by_sigterm()
 
 
 def test_quitting_while_the_engine_starts_gives_the_terminal_back():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import threading
 from collections.abc import Callable
 
@@ -47,7 +48,7 @@ class RunChanges:
             return
         if run.state == "finished" and run.total_steps and run.step >= run.total_steps:
             name = one_line(run.name)
-            command = f"ppo-tui resume {name} --total-steps {2 * run.total_steps}"
+            command = f"ppo-tui resume {shlex.quote(name)} --total-steps {2 * run.total_steps}"
             self._notify(f"{name} has done all of its {run.total_steps:,} steps; to extend it: {command}")
             return
         self._notify(f"resuming {one_line(run.name)} in the background …")
