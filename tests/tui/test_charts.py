@@ -151,8 +151,8 @@ async def test_a_chart_has_a_screen_of_its_own_that_goes_on():
         assert list(pictures(it)) == ["kl"]
         assert it.app.screen.query_one(Chart).region.width == 120
         before = pictures(it)["kl"]
-        await it.pass_time(1.0)
         await it.say(*updates(201, **{"train/approx_kl": 0.5}))
+        await it.pass_time(1.0)
         assert pictures(it)["kl"] != before
         await it.press("tab")
         assert list(pictures(it)) == ["entropy"]
@@ -236,8 +236,8 @@ async def test_numbers_of_the_environment_have_charts_by_themselves():
     """The ends of episodes join below, once there are any; a chart taken away stays away."""
     async with desk(*recorded(30)) as it:
         await it.pilot.resize_terminal(200, 60)
-        await it.pass_time(1.0)
         await it.say(*updates(31, **{"env/reward/ctrl": -0.25}))
+        await it.pass_time(1.0)
         await it.pilot.pause()
         assert "-0.250" in pictures(it)["metric:env/reward/ctrl"][0]
         success = {"env/reward/ctrl": -0.5, "env/end/reward/ctrl": -7.0, "env/end/is_success": 0.5}
@@ -350,8 +350,8 @@ async def test_all_steps_are_shown_to_the_edge_once_the_run_has_ended():
 
 async def test_an_abandoned_branch_stays_as_a_shadow():
     async with desk(*recorded(200)) as it:
-        await it.pass_time(1.0)
         await it.say(Rewound(path="p", step=100 * BATCH, update=100), *updates(101, **{"train/entropy_loss": -1.3}))
+        await it.pass_time(1.0)
         chart = it.app.screen.query_one("#chart-entropy", Chart)
         styles = {style for row in chart._picture.rows() for _, style in row}
         assert "abandoned" in styles
@@ -414,3 +414,11 @@ async def test_several_runs_are_told_apart_by_letters_and_patterns(tmp_path):
         assert f"step {29 * BATCH:,}" in overlay._picture.text()[-1]
         overlay.show(runs, Metric("unheard", "unheard"))
         assert "no data yet" in "".join(overlay._picture.text())
+
+
+async def test_the_last_news_before_a_silence_reach_the_charts():
+    first, *others = recorded(30)
+    async with desk(first) as it:
+        await it.say(*others)
+        await it.pass_time(1.0)
+        assert "mean of 100 games –" not in it.picture

@@ -276,8 +276,8 @@ async def test_charts_on_the_main_screen_go_on_after_one_had_a_screen_of_its_own
         for _ in range(2):
             await it.press("m")
             zoomed, below = it.app.screen.chart, it.app.main.charts.chosen
-            await it.pass_time(1.0)
             await it.say(next(later))
+            await it.pass_time(1.0)
             assert is_up_to_date(zoomed)
             assert not is_up_to_date(below), "nobody sees it: nothing is painted"
             await it.press("m")

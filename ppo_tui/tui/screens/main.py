@@ -89,7 +89,7 @@ class MainScreen(Explains, ChartActions, Screen[None]):
         super().__init__()
         self._controller = controller
         self._clock = clock
-        self._charts_at = float("-inf")
+        self._charts_at, self._charts_due = float("-inf"), False
         self._panel = PANELS[0]
         self._pointed: tuple[str, Topic] | None = None  # the panel and the thing that were clicked last
         self._header = Header(controller, id="header")
@@ -155,9 +155,14 @@ class MainScreen(Explains, ChartActions, Screen[None]):
                 *self._text_panels.values(),
             ):
                 panel.renew()
+        self._charts_due = True
+        self._renew_charts_in_time(at_once=finished is not None)
+
+    def _renew_charts_in_time(self, *, at_once: bool = False) -> None:
+        """Paint news in the charts, the last ones before a silence too."""
         now = self._clock()
-        if finished or now - self._charts_at >= CHART_SECONDS:
-            self._charts_at = now
+        if self._charts_due and (at_once or now - self._charts_at >= CHART_SECONDS):
+            self._charts_due, self._charts_at = False, now
             if isinstance(self.app.screen, ChartScreen):  # over the whole screen
                 self.app.screen.renew_charts()
             elif not self._is_hidden:
@@ -200,6 +205,7 @@ class MainScreen(Explains, ChartActions, Screen[None]):
         if not self._is_hidden:
             self._header.renew()
             self._status.renew()
+        self._renew_charts_in_time()
 
     # ── Keys ────────────────────────────────────────────────────────────────────────────────────────────────
 
