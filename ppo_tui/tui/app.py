@@ -210,7 +210,7 @@ class PpoTuiApp(SessionApp):
 
     def show_metric(self, key: str) -> None:
         """Go to the chart of a metric; for the palette."""
-        while len(self.screen_stack) > 1:
+        while not isinstance(self.screen, MainScreen):
             self.pop_screen()
         self.main.show_metric(key)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -11,7 +11,7 @@ from textual.screen import Screen
 
 from . import keys
 from .app import PpoTuiApp
-from .palette import RunCommands
+from .palette import RunCommands, Target
 from .screens.help import HelpScreen
 from .screens.theatre import TheatreScreen
 from .session import WatchSession
@@ -19,11 +19,14 @@ from .theatre import TheatreController
 
 
 class TheatreCommands(RunCommands):
-    """The commands of the palette: there is no setting to change."""
+    """The commands of the palette, without settings and charts."""
 
     async def search(self, query: str) -> Hits:
         async for hit in super().search(query if query.strip().isalpha() else "".join(filter(str.isalpha, query))):
             yield hit
+
+    def _metrics(self) -> Iterator[Target]:
+        return iter(())
 
 
 _ACTIONS = {key.action.partition("(")[0] for key in keys.THEATRE}

@@ -171,6 +171,8 @@ async def test_other_runs_are_visited_and_the_own_run_goes_on_meanwhile(box):
         assert "esc Back" in it.picture
         await it.press("end")
         await until(it, lambda: "FINISHED" in it.picture)
+        it.app.show_metric("time/fps")
+        assert isinstance(it.app.screen, ReplayVisitScreen), "the chart of the visited run"
         await it.press("ctrl+c")
         assert isinstance(it.app.screen, RunsScreen)
         await it.press("escape")

@@ -10,9 +10,9 @@ from ppo_tui.protocol import Alarm, EpisodeFinished, Event, Gaze, Level, RunFini
 from ppo_tui.training.evaluation.programme import AS_FAST_AS_IT_GOES, UNTRAINED, Choice, NowPlaying, Programme
 from ppo_tui.tui.clip_player import ClipPlayer
 from ppo_tui.tui.theatre import cast_of
-from ppo_tui.tui.theatre_app import TheatreApp
+from ppo_tui.tui.theatre_app import TheatreApp, TheatreCommands
 from tests.tui.clips import clip
-from tests.tui.fake import FakeSession, started
+from tests.tui.fake import FakeSession, recorded, started
 
 CHOICES = (
     Choice(UNTRAINED),
@@ -196,3 +196,12 @@ async def test_the_theatre_itself_is_never_left_for_the_screen_below():
         lowest = it.app.screen
         await it.app.pop_screen()
         assert it.app.screen is lowest
+
+
+async def test_the_palette_offers_no_charts_where_there_are_none():
+    async with theatre() as it:
+        await it.say(*recorded(3), playing("step-2"))
+        commands = TheatreCommands(it.app.screen)
+        commands._post_init()
+        names = [str(hit.text) async for hit in commands.search("time")]
+        assert not [name for name in names if name.startswith("Chart")]
