@@ -87,6 +87,36 @@ def core_seconds_if_ready(pid: int) -> float | None:
     return None
 
 
+class CoreWaits:
+    """The time of processes that are ready to run and have no core.
+
+    On a busy machine they are slow, and do not hang.
+    """
+
+    def __init__(self) -> None:
+        self._on_core: dict[int, float] = {}
+
+    def within(self, pid: int, seconds: float) -> float:
+        """Of the last `seconds`, those for which a process waited for a core.
+
+        None of them at the first look, and unless it is ready to run at both ends of that time.
+        """
+        before, now = self._on_core.pop(pid, None), core_seconds_if_ready(pid)
+        if now is None:
+            return 0.0
+        self._on_core[pid] = now
+        return 0.0 if before is None else max(0.0, seconds - (now - before))
+
+
+def family(pid: int) -> list[int]:
+    """Pids of a process and of all that it has started, directly or not."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    return []
+
+
 def children() -> list[int]:
     """Pids of this process's children."""
     with contextlib.suppress(OSError):

@@ -19,7 +19,7 @@ from typing import Any
 import gymnasium
 
 from ..errors import WorkerError, WorkerFailedError
-from ..system.processes import core_seconds_if_ready, is_stopped
+from ..system.processes import CoreWaits, is_stopped
 from . import wire
 from .process import kill_children, kill_fork_server, kill_worker
 from .wire import Reply
@@ -268,7 +268,7 @@ class _Silence:
     def __init__(self) -> None:
         self._waited = 0.0
         self._starved: defaultdict[int, float] = defaultdict(float)
-        self._before: dict[int, float] = {}
+        self._core_waits = CoreWaits()
 
     def waited(self, seconds: float) -> None:
         self._waited += seconds
@@ -286,12 +286,7 @@ class _Silence:
             seconds: since the last call.
         """
         for handle in missing:
-            before, now = self._before.pop(handle.index, None), core_seconds_if_ready(handle.pid)
-            if now is None:
-                continue
-            self._before[handle.index] = now
-            if before is not None:
-                self._starved[handle.index] += max(0.0, seconds - (now - before))
+            self._starved[handle.index] += self._core_waits.within(handle.pid, seconds)
 
 
 class ReplyWaiter:

@@ -7,8 +7,6 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +30,7 @@ from ppo_tui.workers import WorkerPool, pipes
 from tests.conftest import linux_alone
 from tests.faults.conftest import UPDATES, faulty, train
 from tests.faults.envs import FaultyCartPole
+from tests.processes import can_be_starved, starved
 from tests.training.checkpoint.test_resume import same_state
 
 
@@ -252,24 +251,18 @@ def test_a_new_worker_that_dies_before_it_is_ready_costs_no_bit(tmp_path: Path):
 
 
 @pytest.mark.faults
-@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="no classes of processes to starve one with")
+@can_be_starved
 def test_a_worker_without_a_core_to_run_on_does_not_hang():
     """Another process hardly leaves a core for its step."""
-    core = min(os.sched_getaffinity(0))
     pool = WorkerPool([FaultyCartPole], num_workers=1, step_timeout=1.5, infos=False)
-    hog = subprocess.Popen([sys.executable, "-c", f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"])
     try:
         pool.reset(seed=1)
-        worker = pool.workers[0].pid
         pool.set_attr("seconds", 0.02)
-        os.sched_setaffinity(worker, {core})
-        os.sched_setscheduler(worker, os.SCHED_IDLE, os.sched_param(0))
-        began = time.monotonic()
-        pool.step([0])
+        with starved(pool.workers[0].pid):
+            began = time.monotonic()
+            pool.step([0])
         assert time.monotonic() - began > pool.step_timeout, "it was not starved: nothing was tested"
     finally:
-        hog.kill()
-        hog.wait()
         pool.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import multiprocessing
@@ -9,6 +10,7 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import gymnasium
@@ -57,6 +59,7 @@ from ppo_tui.training.start import boot_workers
 from ppo_tui.workers import by_value
 from ppo_tui.workers.process import kill_fork_server
 from ppo_tui.workers.shared_memory import allocate_private
+from tests.processes import can_be_starved, starved
 from tests.training.test_trainer import Recorder
 
 
@@ -295,6 +298,27 @@ class TestRun:
         }
         assert len(seeds) == 6
         assert not before[0].equal(trainer.engine.pool.shared.weights)
+
+    @pytest.mark.faults
+    @can_be_starved
+    def test_a_worker_without_a_core_to_run_on_does_not_hang(self):
+        timeout = 1.5
+
+        def react(trainer, event):
+            if not isinstance(event, UpdateFinished):
+                return
+            if event.update == 3:
+                shortage.enter_context(starved(trainer.engine.pool.workers[1].process.pid))
+                began.append(time.monotonic())
+            elif began and time.monotonic() - began[0] > 3 * timeout:
+                trainer.send(Stop())
+
+        began = []
+        with contextlib.ExitStack() as shortage:
+            config = cartpole(f"workers.step_timeout={timeout}", steps=10_000_000)
+            _, result, record = run(config, react)
+        assert result.state is RunState.STOPPED, result.reason
+        assert not record.of(Alarm)
 
     def test_a_worker_lost_too_often_ends_the_run_and_what_was_learnt_is_kept(self, tmp_path):
         def kill(trainer, event):

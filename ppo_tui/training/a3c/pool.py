@@ -17,6 +17,7 @@ from ...config import Config
 from ...envs import EnvInfo, make_env
 from ...errors import WorkerError, WorkerFailedError
 from ...protocol import WatchGame
+from ...system.processes import CoreWaits
 from ...workers import StartFailure, by_value, wire
 from ...workers.pipes import SLICE_SECONDS, ReplyWaiter, WorkerHandle
 from ...workers.pool import CLOSE_SECONDS
@@ -66,6 +67,8 @@ class ActorLearners:
         self._poll = select.poll()
         self._by_descriptor: dict[int, WorkerHandle] = {}
         self._silent = [0.0] * self.num_workers
+        self._core_waits = CoreWaits()
+        self._unseen = 0.0  # seconds since the last look at who waits for a core
         self._asked_at = time.monotonic()
         self._watched: WatchGame | None = None
         try:
@@ -131,6 +134,11 @@ class ActorLearners:
                 yield handle.index, payload
         now = time.monotonic()
         elapsed, self._asked_at = min(now - self._asked_at, SLICE_SECONDS), now
+        self._unseen += elapsed
+        if self._unseen >= SLICE_SECONDS:
+            for handle in self.workers:
+                self._silent[handle.index] -= self._core_waits.within(handle.pid, self._unseen)
+            self._unseen = 0.0
         for handle in list(self.workers):
             self._silent[handle.index] += elapsed
             if self._silent[handle.index] > self._timeout:

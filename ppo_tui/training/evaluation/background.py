@@ -20,13 +20,16 @@ import msgspec
 
 from ...errors import RunFailedError
 from ...protocol import Alarm, CheckpointSaved, Evaluated, Level
-from ...system.processes import own_command
+from ...system.processes import CoreWaits, family, own_command
 from ..hub import RunContext
 from .evaluate import Evaluation
 from .process import Request
 
 SLACK_SECONDS = 60.0
 """Time without a sign of life, beyond the timeouts of its workers, that ends an evaluation."""
+
+LOOK_SECONDS = 1.0
+"""Least time between two looks at an evaluation's silence."""
 
 WAIT_SECONDS = 0.1
 """How long the training waits for an evaluation between two checks for commands."""
@@ -51,8 +54,9 @@ class Job:
         lifeline: the descriptor whose closing ends the process.
         errors: the process's stderr.
         outcome: the evaluation, or an `EvaluationFailed`; cancelled if it is not wanted any more.
-        heard_at: time of the last sign of life.
+        heard_at: time of the last sign of life, later by what the evaluation has waited for a core since.
         checked_at: time of the last look for one.
+        core_waits: those of its processes.
         silence: seconds without one that ended the process, or None.
     """
 
@@ -63,6 +67,7 @@ class Job:
     outcome: Future[Evaluation] = field(default_factory=Future)
     heard_at: float = field(default_factory=time.monotonic)
     checked_at: float = field(default_factory=time.monotonic)
+    core_waits: CoreWaits = field(default_factory=CoreWaits)
     silence: float | None = None
 
     def await_process(self) -> None:
@@ -95,11 +100,20 @@ class Job:
         return lines[-1] if lines else f"exit code {self.process.returncode}"
 
     def end_if_silent(self, seconds: float) -> None:
-        """End the process after so long without a sign of life."""
+        """End the process after so long without a sign of life.
+
+        What it waits for a core does not count: the training may leave it none for long.
+        """
         now = time.monotonic()
-        if now - self.checked_at > seconds:  # this process has slept, and the other perhaps, too
-            self.heard_at = now
+        elapsed = now - self.checked_at
+        if elapsed < LOOK_SECONDS:
+            return
         self.checked_at = now
+        if elapsed > seconds:  # this process has slept, and the other perhaps, too
+            self.heard_at = now
+        elif now - self.heard_at > LOOK_SECONDS:
+            waits = [self.core_waits.within(pid, elapsed) for pid in family(self.process.pid)]
+            self.heard_at = min(now, self.heard_at + max(waits, default=0.0))
         if self.silence is None and now - self.heard_at > seconds:
             self.silence = seconds
             self.process.kill()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psutil
@@ -34,6 +36,7 @@ from ppo_tui.training.evaluation import background
 from ppo_tui.training.evaluation.evaluate import evaluate
 from ppo_tui.training.evaluation.process import LOWEST_PRIORITY, SELECTION_SEED
 from tests.conftest import ROOT
+from tests.processes import can_be_starved, starved
 from tests.training.checkpoint.test_resume import run, same_state, small
 from tests.waiting import still_running, wait_until
 
@@ -173,6 +176,31 @@ def test_the_end_of_a_run_waits_for_no_evaluation_without_a_sign_of_life(tmp_pat
     assert stopped
     assert "no sign of life for 5 s" in record.of(Alarm)[-1].message
     assert not record.of(Evaluated)
+
+
+@pytest.mark.faults
+@can_be_starved
+def test_what_an_evaluation_waits_for_a_core_is_no_silence(tmp_path, monkeypatch):
+    patience = 5.0
+    config = evaluating(6 * BATCH, updates=2)
+    monkeypatch.setattr(
+        background, "SLACK_SECONDS", patience - config.workers.start_timeout - config.workers.step_timeout
+    )
+
+    def react(trainer: Trainer, event) -> None:
+        if isinstance(event, StateChanged) and "is awaited" in event.reason:
+            shortage.enter_context(
+                starved(*(child.pid for child in filter(_is_evaluator, psutil.Process().children())))
+            )
+            enough = threading.Timer(3 * patience, shortage.close)
+            shortage.callback(enough.cancel)
+            enough.start()
+
+    with contextlib.ExitStack() as shortage:
+        _, result, record = run(lambda **kw: Trainer(config, checkpoint_dir=tmp_path, **kw), react)
+    assert result.state is RunState.FINISHED
+    assert not record.of(Alarm)
+    assert len(record.of(Evaluated)) == 1
 
 
 def test_going_back_ends_the_evaluation_of_what_is_abandoned(tmp_path):
