@@ -88,7 +88,7 @@ def core_seconds_if_ready(pid: int) -> float | None:
 
 
 class CoreWaits:
-    """The time of processes that are ready to run and have no core.
+    """The time of processes ready to run, but without a core.
 
     On a busy machine they are slow, and do not hang.
     """
@@ -97,7 +97,7 @@ class CoreWaits:
         self._on_core: dict[int, float] = {}
 
     def within(self, pid: int, seconds: float) -> float:
-        """Of the last `seconds`, those for which a process waited for a core.
+        """The wait for a core in the last `seconds`.
 
         None of them at the first look, and unless it is ready to run at both ends of that time.
         """
@@ -109,7 +109,7 @@ class CoreWaits:
 
 
 def family(pid: int) -> list[int]:
-    """Pids of a process and of all that it has started, directly or not."""
+    """Pids of a process and all its descendants."""
     import psutil
 
     with contextlib.suppress(psutil.Error):
