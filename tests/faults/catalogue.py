@@ -202,6 +202,12 @@ CATALOGUE: dict[int, Fault] = {
         "a foreign preset or run names code, a command or an address", "named, and refused without consent",
         ("tests/config/test_consent.py", "tests/commands/test_consent.py"),
     ),
+    41: Fault(
+        "no core for a worker or an evaluation, on a machine under load", "slow, and never taken for hung",
+        (f"{WORKERS}::test_a_worker_without_a_core_to_run_on_does_not_hang",
+         f"{A3C}::test_a_worker_without_a_core_to_run_on_does_not_hang",
+         "tests/training/evaluation/test_background.py::test_what_an_evaluation_waits_for_a_core_is_no_silence"),
+    ),
 }  # fmt: skip
 """By number."""
 
