@@ -18,7 +18,7 @@ from rich.console import Console
 
 import ppo_tui
 from ppo_tui import Trainer, load_policy, load_preset, open_run
-from ppo_tui.errors import DamagedRunError, UsageError
+from ppo_tui.errors import ConfigError, DamagedRunError, UsageError
 from ppo_tui.protocol import EpisodeFinished, Rewound, RunFinished, RunState, UpdateFinished, encode
 from ppo_tui.runs import RunDirectory
 from ppo_tui.runs.entries import CHECKPOINTS
@@ -93,6 +93,42 @@ def test_the_help_of_the_package_names_everything_public():
     assert all(f"`{name}`" in ppo_tui.__doc__ for name in ppo_tui.__all__ if name != "__version__")
     for name in ppo_tui.__all__:
         assert getattr(ppo_tui, name) is not None
+
+
+# ── A trainer ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+REFUSED_PLACES = {
+    "work": "holds thesis.txt",
+    "work/thesis.txt": "is a file",
+    "link": "a symbolic link",
+    "run": "holds checkpoints",
+    "run/checkpoints/latest": "a symbolic link",
+}
+
+
+def test_a_trainer_runs_once_and_its_checkpoints_replace_no_work_of_others(first: Path, tmp_path: Path):
+    thesis = tmp_path / "work" / "thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("42")
+    (tmp_path / "link").symlink_to(thesis.parent)
+    (tmp_path / "empty").mkdir()
+    run = shutil.copytree(first, tmp_path / "run", symlinks=True)
+    before = everything_below(tmp_path)
+    with Trainer(load_preset("cartpole", overrides=SMALL)) as trainer:
+        for place, problem in REFUSED_PLACES.items():
+            with pytest.raises(UsageError, match=f"{problem}.*\n.*name a new directory"):
+                trainer.save(tmp_path / place)
+        assert everything_below(tmp_path) == before
+        for place in ("new", "new", "empty"):
+            assert load_policy(trainer.save(tmp_path / place)).act(np.zeros(4)) in (0, 1)
+        damaged = tmp_path / "new" / "manifest.json"
+        damaged.write_text("{")
+        with pytest.raises(UsageError, match="of no checkpoint"):
+            trainer.save(tmp_path / "new")
+    with pytest.raises(UsageError, match="for one run\n.*make another one"):
+        trainer.run()
+    assert open_run(run).summary.state == "finished"
 
 
 # ── open_run ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -183,6 +219,13 @@ def test_wrong_names_are_answered_with_the_nearest(first: Path):
     assert run.metrics.get("nothing") is None
     with pytest.raises(UsageError, match="no such checkpoint"):
         run.policy("step-1")
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "cpu:x"])
+def test_a_device_that_is_not_there_is_refused(first: Path, device: str):
+    for load in (load_policy, lambda path, device: open_run(path).policy(device=device)):
+        with pytest.raises(ConfigError, match=f"run.device = '{device}'"):
+            load(first, device=device)
 
 
 def test_metrics_become_a_data_frame_where_pandas_is(first: Path):

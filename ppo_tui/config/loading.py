@@ -36,10 +36,16 @@ _RENAMED = {"run.doctor": "run.diagnostics"}
 _NONE_WORDS = ("none", "off")
 """Texts for None, which TOML has not, where a setting may have it and takes no other text."""
 
+_FLOAT = re.compile(r"-?\d+\.\d+")
+"""A bound in a message of msgspec's."""
+
 _PLAIN_TYPES = {
     "`int | str`": "a whole number or a name",
     "`bool | str`": "true, false or a name",
+    "`int | null`": "a whole number",
     "`float | null`": "a number",
+    "`float | str | null`": "a number or a name",
+    "`str | null`": "a text",
     "`int`": "a whole number",
     "`float`": "a number",
     "`bool`": "true or false",
@@ -157,6 +163,9 @@ def convert_field(dotted: str, value: Any, field_type: Any) -> Any:
         rule = rule[0].lower() + rule[1:]
         for sign, plain in ((">=", "of at least"), ("<=", "of at most"), (">", "above"), ("<", "below")):
             rule = rule.replace(f"number {sign} ", f"number {plain} ")
+        rule = _FLOAT.sub(lambda bound: f"{float(bound[0]):g}".replace("e+", "e").replace("e0", "e"), rule)
+        if isinstance(value, float) and not math.isfinite(value) and "expected a number" in rule:
+            rule = "expected a finite number"
         if options and rule.startswith("invalid enum value"):
             rule = f"expected {allowed}"
         if "matching regex" in rule:

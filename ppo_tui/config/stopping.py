@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -175,11 +176,11 @@ def _read_until(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _is_number(text: str) -> bool:
+    """Whether this is a number, and a finite one."""
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True
 
 
 def check_duration(dotted: str, text: str) -> float:

@@ -13,7 +13,7 @@ from types import TracebackType
 
 import msgspec
 
-from ..config.live import find_live_key, typed_value
+from ..config.live import find_live_key, parse_live_value, typed_value
 from ..errors import RunFailedError, UsageError, did_you_mean
 from ..protocol import (
     Alarm,
@@ -35,6 +35,7 @@ from ..protocol import (
     StateChanged,
     StepUpdates,
     Stop,
+    UpdateFinished,
     encode,
 )
 from .address import connect
@@ -49,6 +50,9 @@ LOOK_SECONDS = 1.0
 """The same for a list of runs, which is not to wait for one that hangs."""
 
 _MOST_ASKED_AT_ONCE = 16
+
+_SILENT_UPDATES = 2
+"""Updates after which a new value without any answer is known to be in force already."""
 
 USAGE = {
     "pause": "pause",
@@ -209,7 +213,9 @@ def command_from(action: str, arguments: Sequence[str]) -> Command:
         case ["stop"]:
             return Stop(reason="stopped by ctl")
         case ["set", key, value]:
-            return SetValue(key=find_live_key(key), value=typed_value(value))
+            key = find_live_key(key)
+            # Checked here too, as JSON would send NaN and infinities as null, which takes a setting away.
+            return SetValue(key=key, value=parse_live_value(key, typed_value(value)))
         case ["rewind", path]:
             # Absolute, as the run's working directory may differ; a bare name is one of its own checkpoints.
             return Rewind(path=str(Path(path).absolute()) if Path(path).exists() else path)
@@ -268,7 +274,7 @@ def steer(run_dir: RunDirectory, command: Command, *, wait: bool = True) -> str:
         client.subscribe(client="ctl", wish="script", history=False)
         sent = client.send(command)
         paused = client.hello.state is RunState.PAUSED
-        me, accepted = "", False
+        me, accepted, updates = "", False, 0
         for message in client.messages():
             outcome = None
             match message:
@@ -280,7 +286,10 @@ def steer(run_dir: RunDirectory, command: Command, *, wait: bool = True) -> str:
                     accepted = True
                     outcome = _immediate_outcome(command, paused) if wait else "accepted"
                 case Event() if accepted:
+                    updates += isinstance(message, UpdateFinished)
                     outcome = _outcome(command, message, me, paused=paused)
+            if outcome is None and isinstance(command, SetValue) and updates == _SILENT_UPDATES:
+                outcome = f"{command.key} is {command.value} already"
             if outcome is not None:
                 return outcome
     name = run_dir.path.name

@@ -261,13 +261,13 @@ class Run:
 
         Args:
             checkpoint: ``latest`` for the newest whole one, ``best``, a step, or a name among `checkpoints`.
-            device: of the networks, as in PyTorch.
+            device: of the networks, as in ``run.device``.
             allow_import: as for `load_policy`.
 
         Raises:
             UsageError: the run has no such checkpoint, or it is damaged.
             RunFailedError: no checkpoint of the run is whole.
-            ConfigError: its environment is not installed here.
+            ConfigError: its environment is not installed here, or there is no such device.
         """
         from ..training.checkpoint.snapshot import policy_of
 

@@ -82,17 +82,18 @@ class StartWatch:
 
     def _watch(self) -> None:
         while True:
+            asked = time.time()  # before the beginning, whenever the progress is published
             try:
                 stop = self._inbox.await_start(TICK_SECONDS)
             except TimeoutError:
-                self._report()
+                self._report(asked)
                 continue
             if stop is not None:
                 self._end(stop)
             return
 
-    def _report(self) -> None:
-        """Publish the progress, if it is another one."""
+    def _report(self, asked: float) -> None:
+        """Publish the progress as of `asked`, if it is another one."""
         workers = self._workers
         progress = StartProgress(
             doing=self.doing,
@@ -102,7 +103,7 @@ class StartWatch:
         )
         if progress != self._published:
             self._published = progress
-            self._publish(msgspec.structs.replace(progress, time=time.time()))
+            self._publish(msgspec.structs.replace(progress, time=asked))
 
     def _end(self, stop: Stop) -> None:
         finished = RunFinished(

@@ -14,7 +14,7 @@ from ..config import Config, build_config, is_rule, refuse_outsiders
 from ..directories import Place
 from ..distributed.ranks import ALONE, Ranks
 from ..envs import EnvInfo
-from ..errors import ConfigError, DivergedError, PPOTuiError
+from ..errors import ConfigError, DivergedError, PPOTuiError, UsageError
 from ..expectations import Reference
 from ..ppo import ActorCritic, Hyperparameters
 from ..protocol import (
@@ -36,7 +36,7 @@ from ..protocol import (
 from ..system.library import keep_freed_memory
 from ..workers import WorkerPool
 from .algorithms import make_engine
-from .checkpoint.files import CheckpointState, OpenedCheckpoint
+from .checkpoint.files import CheckpointState, OpenedCheckpoint, refuse_to_replace
 from .checkpoint.initial import agreed_source, begin_with
 from .checkpoint.manager import CheckpointManager
 from .checkpoint.resume import Abandoned, ResumePoint, live_changes
@@ -139,6 +139,7 @@ class Trainer:
         self._settings = LiveSettings(config)
         self._position = Position(0, 0, {})
         self._rule = ""  # which has ended the run, in words
+        self._spent = False  # its workers serve one run
         keep_freed_memory()
         origin = self._resumed.state.origin if self._resumed else None
         self._reward_threshold = info.reward_threshold
@@ -208,16 +209,22 @@ class Trainer:
         self._inbox.call_soon(lambda: self._context.publish(event))
 
     def save(self, path: str | Path) -> Path:
-        """Write a checkpoint directory at `path`.
+        """Write a checkpoint directory at `path`, in place of a former one.
 
         Not while `run` runs in another thread: send `SaveCheckpoint` then.
+
+        Raises:
+            UsageError: a file, a link or a directory of something else is in its place.
+            OSError: it cannot be written.
         """
+        refuse_to_replace(Path(path))
         if snapshot := self._checkpoints.take(self._position):
             write_checkpoint(Path(path), snapshot)
         return Path(path)
 
     def close(self) -> None:
         """End the workers. `run` does so itself."""
+        self._spent = True
         self.engine.pool.close()
 
     @classmethod
@@ -260,8 +267,12 @@ class Trainer:
                 notebook's cell; nothing elsewhere.
 
         Raises:
+            UsageError: it has run already, or is closed.
             KeyboardInterrupt: a second Ctrl+C, before the first one has stopped the run.
         """
+        if self._spent:
+            raise UsageError("this Trainer has run, or is closed: it is for one run", hint="make another one")
+        self._spent = True
         with contextlib.ExitStack() as stack:
             if progress and self._context.ranks.leads:
                 from .progress import progress_sink

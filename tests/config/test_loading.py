@@ -154,6 +154,13 @@ def test_a_live_setting_is_refused_for_its_true_reason(key, words):
             refused()
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-1e400", "words"])
+def test_what_is_no_value_never_leaves_for_the_run(value):
+    """In JSON, NaN and infinities are null, which takes a stop rule away."""
+    with pytest.raises(ConfigError, match="expected a"):
+        command_from("set", ["until", value])
+
+
 def test_overrides_take_toml_values_and_bare_words():
     data = apply_overrides(
         {"a": {"b": 1}},

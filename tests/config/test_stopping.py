@@ -37,7 +37,9 @@ def test_until_is_short_for_the_settings(texts, expected):
     assert {name: getattr(stop, name) for name in expected} == expected
 
 
-@pytest.mark.parametrize("text", ["", "soon", "2 parsecs", "2h1d", "475=", "metric=1", "eval/x=high"])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "2 parsecs", "2h1d", "475=", "metric=1", "eval/x=high", "nan", "1e400", "eval/x=-inf"]
+)
 def test_what_is_no_goal_is_refused_with_examples(text):
     with pytest.raises(UsageError, match="expected a return such as 475, KEY=VALUE, solved, a time such as 2h, or off"):
         until_overrides([text])
@@ -64,8 +66,9 @@ def test_times_are_read_as_written(days, hours, minutes, seconds):
         (["stop.at=1", "stop.metric=eval/ep_rew_mean", "eval.every=999", "stop.window=7"], "eval.episodes"),
         (["stop.plateau=100"], "256 steps between two updates"),
         (["stop.plateau=500", "stop.metric=eval/ep_rew_mean", "eval.every=999"], "999 steps between two evaluations"),
-        (["stop.at=inf"], "stop.at = inf"),
-        (["stop.at=nan"], "stop.at = nan"),
+        (["stop.at=inf"], "stop.at = inf: expected a finite number"),
+        (["stop.at=nan"], "stop.at = nan: expected a finite number"),
+        (["stop.at=-1e13"], "of at least -1e12"),
         (["stop.at=good"], "expected a number or 'solved'"),
         (["stop.held=0"], "at least 1"),
         (["stop.window=101"], "at most 100"),

@@ -34,7 +34,7 @@ from ppo_tui.protocol import (
     WatchGame,
 )
 from ppo_tui.runs import peer as peer_module
-from ppo_tui.runs.client import ControlClient
+from ppo_tui.runs.client import ControlClient, steer
 from ppo_tui.runs.messages import MAX_LINE_BYTES, Claim, Reply, Role, Subscribe
 from ppo_tui.runs.server import MAX_CLIENTS
 from tests.conftest import ROOT, linux_alone
@@ -227,6 +227,19 @@ def test_what_the_engine_could_not_obey_is_refused_at_once(served):
         served.emit(StateChanged(state=RunState.FINISHED))
         assert answers(client, Pause()) == ["the run has ended (finished)"]
     assert served.commands == []
+
+
+def test_a_value_that_is_in_force_already_is_answered_after_two_updates(served):
+    served.train()
+    outcomes: list[str] = []
+    thread = threading.Thread(
+        target=lambda: outcomes.append(steer(served.directory, SetValue(key="ppo.gamma", value=0.98)))
+    )
+    thread.start()
+    wait_until(lambda: bool(served.commands))
+    served.emit(update(1), update(2))
+    thread.join(60)
+    assert outcomes == ["ppo.gamma is 0.98 already"]
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
-from ppo_tui.protocol import Event, RunFinished, RunState, StartProgress, Stop
+from ppo_tui.protocol import Event, RunFinished, RunState, StartProgress, StateChanged, Stop
 from ppo_tui.sinks.starting import NOT_STARTED, StartWatch
 from ppo_tui.sinks.wording import describe
 from ppo_tui.training.hub import FunctionSink
 from ppo_tui.training.inbox import Forestalled, Inbox
+from ppo_tui.tui.view import RunView
 from tests.waiting import wait_until
 
 
@@ -87,3 +89,31 @@ def test_the_start_says_what_it_does_and_how_many_workers_are_ready():
     assert isinstance(progress, StartProgress)
     assert progress.text == "loading PyTorch … · starting 4 workers (2 ready)"
     inbox.begin()
+
+
+def test_progress_that_is_published_late_does_not_take_a_training_run_back_to_its_start():
+    """On a busy machine the watcher waits for its turn between looking and publishing."""
+    inbox, events, published = Inbox(start_watched=True), [], threading.Event()
+
+    class Overtaken:
+        """Workers that are looked at while the training begins."""
+
+        num_workers = 4
+
+        @property
+        def ready(self) -> int:
+            inbox.begin()
+            events.append(StateChanged(time=time.time(), state=RunState.TRAINING))
+            return 4
+
+    def emit(event: Event) -> None:
+        events.append(event)
+        published.set()
+
+    StartWatch(inbox, [FunctionSink(emit)], workers=Overtaken()).start()
+    assert published.wait(60)
+    assert [type(event) for event in events] == [StateChanged, StartProgress]
+    view = RunView()
+    for event in events:
+        view.apply(event)
+    assert view.state is RunState.TRAINING

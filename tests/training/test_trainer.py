@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 
@@ -121,7 +122,8 @@ def test_the_stream_of_events_tells_the_whole_run():
     assert [event.step for event in recorder.of(UpdateFinished)] == [256, 512, 768, 1024]
     assert [event.step for event in recorder.of(RolloutProgress)] == list(range(8, 1025, 8))
     assert len(recorder.of(UpdateProgress)) == 4 * 4
-    assert [event.workers[0].state for event in recorder.of(WorkersStatus)] == ["stepping", "waiting"] * 4
+    states = [event.workers[0].state for event in recorder.of(WorkersStatus)]  # on a busy machine more than these
+    assert [state for state, _ in itertools.groupby(states)] == ["stepping", "waiting"] * 4
     episodes = recorder.of(EpisodeFinished)
     assert sum(worker.episodes for worker in recorder.of(WorkersStatus)[-1].workers) == len(episodes)
     for event in episodes:

@@ -25,6 +25,7 @@ from ...directories import Directory, Place, is_plain, opened, path_of
 from ...errors import RunFailedError, UsageError
 from ...files import RefusedFileError
 from ...system.paths import exchange_paths
+from ...text import printable
 from ..stopping import StopState
 
 FORMAT_VERSION = 2
@@ -205,6 +206,28 @@ def write_checkpoint_files(place: Place, files: Mapping[str, bytes], **facts: An
     finally:
         directory.remove_tree(temporary)
     return manifest
+
+
+def refuse_to_replace(path: Path) -> None:
+    """Refuse to write a checkpoint over anything but another one.
+
+    Raises:
+        UsageError: naming what is there.
+    """
+    there = ""
+    if path.is_symlink():
+        there = "it is a symbolic link"
+    elif path.is_dir():
+        own = {MANIFEST_FILE}
+        with contextlib.suppress(UsageError):
+            own |= read_manifest(path).files.keys()
+        with Directory.open(path) as directory:
+            if others := [name for name in directory.names() if name not in own]:
+                there = f"it holds {printable(others[0])}, which is of no checkpoint"
+    elif path.exists():
+        there = "it is a file"
+    if there:
+        raise UsageError(f"{printable(str(path))}: {there}", hint="name a new directory, or a checkpoint to replace")
 
 
 def read_manifest(place: Place) -> Manifest:

@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from ...config import Config, build_config, refuse_outsiders, to_tables
+from ...config import Config, build_config, refuse_outsiders, replace_value, to_tables
 from ...directories import Directory, Place
 from ...distributed.ranks import ALONE, Ranks
 from ...envs import EnvInfo
@@ -26,7 +26,7 @@ from ...errors import UsageError
 from ...ppo import ActorCritic, Interface, build_policy
 from ...system.processor import cpu_model
 from ..collect import CollectorState
-from ..device import Threads
+from ..device import Threads, device_of
 from ..env_metrics import EnvMetrics
 from ..hub import RunContext
 from ..live_settings import LiveSettings
@@ -259,7 +259,7 @@ def load_policy(path: str | Path, *, device: str = "cpu", allow_import: bool = F
     Raises:
         UsageError: there is no checkpoint at `path`, or it is damaged.
         RunFailedError: the run directory holds no whole checkpoint.
-        ConfigError: its environment is not installed here.
+        ConfigError: its environment is not installed here, or there is no such device.
     """
     path = Path(path)
     if (path / "checkpoints").is_dir():
@@ -277,8 +277,8 @@ def policy_of(checkpoint: OpenedCheckpoint, *, device: str, allow_import: bool) 
     snapshot = read_checkpoint(checkpoint)
     if not allow_import:
         refuse_outsiders(snapshot.state.config, "the checkpoint", parties=("code",))
-    config = build_config(snapshot.state.config)
-    return build_saved_policy(snapshot, config, examine_env_of(config), torch.device(device))
+    config = replace_value(build_config(snapshot.state.config), "run.device", str(device))
+    return build_saved_policy(snapshot, config, examine_env_of(config), device_of(config))
 
 
 def build_saved_policy(snapshot: Snapshot, config: Config, info: EnvInfo, device: torch.device) -> ActorCritic:
