@@ -23,6 +23,7 @@ from ..runs.history import recorded_metrics
 from ..runs.select import saved_config
 from ..text import one_line
 from ..training.checkpoint.resume import changed_settings
+from .cells import padded
 from .run_list import score_of
 from .session import AttachedSession, ReplaySession, Session
 
@@ -122,7 +123,9 @@ def settings_table(runs: Mapping[str, RunSummary]) -> Content:
         values = [old, *(changed[key][1] if key in changed else old for changed in changes.values())]
         shown = [_written(value) for value in values]
         if table:
-            lines.append(Content(f"{key:<{width}}" + "".join(f" {_cut(text):>{_VALUE - 1}}" for text in shown)))
+            lines.append(
+                Content(f"{key:<{width}}" + "".join(f" {padded(text, _VALUE - 1, right=True)}" for text in shown))
+            )
         else:
             pairs = " · ".join(f"{letter} {text}" for letter, text in zip(configs, shown, strict=True))
             lines.append(Content(f"{key:<{width}}  {pairs}"))
@@ -132,10 +135,6 @@ def settings_table(runs: Mapping[str, RunSummary]) -> Content:
 def _written(value: object) -> str:
     whole = isinstance(value, int) and not isinstance(value, bool)
     return f"{value:,}" if whole else one_line(formats.setting(value))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) < _VALUE else f"{text[: _VALUE - 2]}…"
 
 
 def comparison_table(runs: Mapping[str, RunSummary]) -> Content:
@@ -150,7 +149,7 @@ def comparison_table(runs: Mapping[str, RunSummary]) -> Content:
         lines.append(
             Content.assemble(
                 (f"{letter:<3}", "bold $primary"),
-                f"{one_line(run.name):<24.24} ",
+                f"{padded(one_line(run.name), 24)} ",
                 " ".join(f"{number:>8}" for number in numbers),
                 f"  {one_line(run.state)}",
             )
