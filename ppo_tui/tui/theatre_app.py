@@ -28,6 +28,9 @@ class TheatreCommands(RunCommands):
     def _metrics(self) -> Iterator[Target]:
         return iter(())
 
+    def _settings(self) -> Iterator[Target]:
+        return iter(())
+
 
 _ACTIONS = {key.action.partition("(")[0] for key in keys.THEATRE}
 

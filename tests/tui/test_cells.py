@@ -47,6 +47,7 @@ def test_numbers_of_the_list_and_of_a_comparison_stand_below_one_another(width):
     assert len({cell_len(row.plain.partition("✓")[0]) for row in rows}) == 1
     _, *rows = comparison_table({str(index): run for index, run in enumerate(runs)}).split("\n")
     assert len({cell_len(row.plain.partition(" 482")[0]) for row in rows}) == 1
+    assert max(row.cell_length for row in rows) <= 76, "one line each in a small terminal"
 
 
 async def test_values_of_the_table_of_metrics_stand_below_one_another():

@@ -27,7 +27,10 @@ class Banner(Panel):
         if finished.state is RunState.FAILED:
             second += f"   exit code {finished.exit_code}"
         facts = self._facts()
-        lines = [first, f"{second}   {' · '.join(facts[:3])}"]
+        shown = facts[:3]
+        while len(shown) > 1 and len(second) + 3 + len(" · ".join(shown)) > width:
+            shown.pop()
+        lines = [first, f"{second}   {' · '.join(shown)}"]
         if height > len(lines):
             lines = [first, f" {' · '.join(facts[:3])}", f" {' · '.join(facts[3:])}", second]
         contents = [Content.assemble((lines[0], "bold")), *map(Content, lines[1:])]
