@@ -121,7 +121,7 @@ class Game(Container):
 
 
 def _joined(parts: list[str], room: int) -> str:
-    """The first parts that have room in a border; all of them before it is laid out."""
+    """The first parts with room in a border; all without a layout."""
     while len(parts) > 1 and 0 < room < len(" · ".join(parts)):
         parts = parts[:-1]
     return " · ".join(parts)
