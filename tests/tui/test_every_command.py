@@ -13,7 +13,6 @@ from textual.pilot import Pilot
 
 from ppo_tui.protocol import TRANSIENT, RunFinished, RunState, StateChanged, encode
 from ppo_tui.tui.app import PpoTuiApp
-from ppo_tui.tui.palette import RunCommands
 from ppo_tui.tui.session import ReplaySession
 from ppo_tui.tui.session.idle import StartSession
 from ppo_tui.tui.start_app import StartApp
@@ -23,7 +22,7 @@ from tests.tui.fake import FakeSession, recorded, started
 from tests.tui.test_runs import make_ended
 from tests.tui.test_theatre import FakeTheatre, playing, returned
 
-LEAVING = ("Quit", "Detach", "Leave", "Open", "Start")
+LEAVING = ("Quit", "Detach", "Leave", "Open", "Start", "Watch leave")
 """Commands that are meant to leave the screen, or to ask whether to."""
 
 
@@ -111,7 +110,8 @@ class Page:
         return True
 
     async def commands(self) -> list[tuple[str, Callable[[], object]]]:
-        provider = RunCommands(self.app.screen)
+        (kind,) = self.app.COMMANDS
+        provider = kind(self.app.screen)
         provider._post_init()
         hits = [hit async for hit in provider.discover()] + [hit async for hit in provider.search("chart")]
         return [(str(hit.text), hit.command) for hit in hits]

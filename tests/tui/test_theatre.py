@@ -72,6 +72,10 @@ async def theatre(size: tuple[int, int] = (120, 40)) -> AsyncIterator[Theatre]:
 async def test_the_palette_of_the_theatre_offers_no_settings():
     async with theatre() as it:
         await it.say(started(), playing("step-2"))
+        shown = await it.press("ctrl+p", *"slower")
+        assert "Watch slower" in shown
+        assert "Replay" not in shown
+        await it.press("escape")
         await it.press("ctrl+p", *"gamma")
         await it.press("enter")
         assert it.app.screen_stack[0] is it.app.theatre_screen
