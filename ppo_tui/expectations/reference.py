@@ -23,6 +23,9 @@ MOST_CHARACTERS = 300
 _LARGEST = 1e15
 """Limit of any number of a curve: differences and products stay finite."""
 
+_LATE = 2.0
+"""Times the steps of the slowest measured run beyond which a run is not taken for one like it."""
+
 Text = Annotated[str, msgspec.Meta(max_length=MOST_CHARACTERS)]
 Column = Annotated[tuple[float, ...], msgspec.Meta(min_length=2, max_length=MOST_ROWS)]
 
@@ -84,7 +87,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
         """
         for index, mean in enumerate(self.mean):
             if mean >= score:
-                return self._crossing(index - 1, score) if index else self.steps[0]
+                return self._crossing(index - 1, score, self.mean) if index else self.steps[0]
         return None
 
     def steps_left(self, milestone: float, step: float, score: float) -> float | None:
@@ -106,23 +109,30 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
         goal, first = self.reached(milestone), self.reached(score)
         if goal is None or first is None:
             return None
-        return max(0.0, goal - min(max(step, first), self._last_at_most(score)))
+        return max(0.0, goal - min(max(step, first), self._last_at_most(score, self.mean)))
+
+    def lags(self, step: float, score: float) -> bool:
+        """Whether the slowest measured run was far ahead of a run.
+
+        It had the score after less than half the steps. In the first tenth of the curve it is too early to tell.
+        """
+        return step > max(_LATE * self._last_at_most(score, self.low), self.steps[-1] / 10)
 
     def at(self, column: Sequence[float], step: float) -> float:
         """The value of a column at `step`; NaN beyond the curve."""
         return float(np.interp(step, self.steps, column, left=math.nan, right=math.nan))
 
-    def _last_at_most(self, score: float) -> float:
-        """The last step of the mean at or below `score`."""
-        last = len(self.mean) - 1
+    def _last_at_most(self, score: float, column: Column) -> float:
+        """The last step of a column at or below `score`."""
+        last = len(column) - 1
         for index in range(last, -1, -1):
-            if self.mean[index] <= score:
-                return self._crossing(index, score) if index < last else self.steps[last]
+            if column[index] <= score:
+                return self._crossing(index, score, column) if index < last else self.steps[last]
         return self.steps[0]
 
-    def _crossing(self, index: int, score: float) -> float:
+    def _crossing(self, index: int, score: float, column: Column) -> float:
         """The step of `score` between a row and the next."""
-        before, after = self.mean[index : index + 2]
+        before, after = column[index : index + 2]
         share = min(1.0, (score - before) / (after - before))
         return self.steps[index] + share * (self.steps[index + 1] - self.steps[index])
 

@@ -16,6 +16,9 @@ MEAN_RETURN = "rollout/ep_rew_mean"
 SOLVING_EPISODES = 100
 """Episodes whose mean return must reach the threshold: a few lucky ones solve nothing."""
 
+MOST_LOST = 0.25
+"""Share of its gain since the start that a return may lose and still count as rising."""
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -121,7 +124,8 @@ class Standing:
     def forecast(self, steps_per_second: float) -> Forecast | None:
         """The next milestone, if the run goes on as the reference did.
 
-        None without a reference, with other settings, beyond the last milestone, and where the reference says nothing.
+        None without a reference, with other settings, beyond the last milestone, where the reference says nothing, and
+        for a run that does not go on as the reference did: one that has fallen, or lags far behind.
 
         Args:
             steps_per_second: of the run itself.
@@ -143,5 +147,14 @@ class Standing:
         reference = self.reference
         if reference is None or not steps_per_second > 0 or math.isnan(self.score):
             return None
+        if self._has_fallen(reference) or reference.lags(self.step, self.score):
+            return None
         left = reference.steps_left(goal, self.step, self.score)
         return None if left is None else Forecast(goal, left / steps_per_second)
+
+    def _has_fallen(self, reference: Reference) -> bool:
+        """Whether the return has lost a good part of its gain."""
+        if self.best is None:
+            return False
+        highest, start = self.best[0], min(reference.low)
+        return highest - self.score > MOST_LOST * max(0.0, highest - start)

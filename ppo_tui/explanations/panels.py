@@ -83,7 +83,11 @@ HEADER = (
         "updates × environments × steps of a rollout",
         link="settings.md#run",
     ),
-    _field("header/speed", "steps/s", "Environment steps a second over the last 20 updates, pauses left out."),
+    _field(
+        "header/speed",
+        "steps/s",
+        "Environment steps a second over the last 20 updates, or 5 seconds if these are longer. Pauses are left out.",
+    ),
     _field("header/elapsed", "elapsed", "The time that the run has taken so far, pauses included."),
     _field("header/left", "left", "The time that the rest takes at the present speed.", "steps left / steps a second"),
     _field(

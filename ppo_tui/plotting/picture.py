@@ -38,6 +38,10 @@ Row = list[tuple[str, str]]
 """Pieces of a line, each with the name of its style."""
 
 
+_SHORTEST_TITLE = 8
+"""Cells of a title that is cut."""
+
+
 class Picture:
     """`height` rows of `width` cells, blank to begin with.
 
@@ -167,16 +171,20 @@ def write_legend(picture: Picture, glyphs: Glyphs, title: Pieces, entries: Seque
     In full, or the last entries shorter, or without labels, or as much as there is room for. Values have room for their
     longest, so that nothing moves while they change.
 
-    Without a title, names matter more than values, and are left out last.
+    Without a title, names matter more than values, and are left out last. Of a long title above several curves its end
+    is left out.
     """
     titled = any(text.strip() for text, _ in title)
     room = picture.width - 4 - titled
-    pieces = [*title]
+    shown, pieces, left = entries, Pieces(), room
     for shown in _shorter_and_shorter(list(entries), titled):
-        pieces = title + [piece for entry in shown for piece in _pieces(entry, glyphs)]
-        if _width(pieces, glyphs) <= room:
+        pieces = [piece for entry in shown for piece in _pieces(entry, glyphs)]
+        left = room - _width(pieces, glyphs)
+        if _width(title, glyphs) <= left:
             break
-    _write(picture, 0, pieces, glyphs)
+    if len(shown) > 1 and _SHORTEST_TITLE <= left < _width(title, glyphs):
+        title = [("".join(text for text, _ in title)[: left - 1] + "…", "title")]
+    _write(picture, 0, title + pieces, glyphs)
 
 
 def _shorter_and_shorter(entries: list[Entry], titled: bool) -> Iterator[list[Entry]]:
@@ -192,8 +200,10 @@ def _shorter_and_shorter(entries: list[Entry], titled: bool) -> Iterator[list[En
                 entry.shorter if place in alike and entry.shorter else entry for place, entry in enumerate(entries)
             ]
             yield entries
-    valued = [entry for entry in entries if entry.value]
-    yield [replace(entry, label="") for entry in valued] if titled else [replace(entry, value="") for entry in entries]
+    if titled and (valued := [entry for entry in entries if entry.value]):
+        yield [replace(entry, label="") for entry in valued]
+    else:
+        yield [replace(entry, value="") for entry in entries]
 
 
 def write_foot(picture: Picture, glyphs: Glyphs, left: str, right: str) -> None:

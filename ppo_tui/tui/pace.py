@@ -6,8 +6,13 @@ from collections import deque
 
 from ..protocol import RunState
 
-_UPDATES = 20
-"""Updates in the pace."""
+_UPDATES, _SECONDS = 20, 5.0
+"""The pace is that of so many updates, or of so many seconds if these are longer.
+
+On a busy machine the updates of A3C, whose workers never wait, end in bursts.
+"""
+
+_LEAST_SECONDS = 1.0
 
 
 class Pace:
@@ -20,7 +25,7 @@ class Pace:
         self._paused_since: float | None = None
         self._paused_seconds = 0.0
         self._began: tuple[int, float] | None = None  # (step, seconds at work) when this process began to train
-        self._updates: deque[tuple[int, float]] = deque(maxlen=_UPDATES + 1)  # (step, seconds at work)
+        self._updates: deque[tuple[int, float]] = deque()  # (step, seconds at work)
 
     def enter(self, state: RunState, elapsed: float) -> None:
         """Count the seconds between entering and leaving the paused state."""
@@ -35,7 +40,10 @@ class Pace:
 
     def add(self, step: int, elapsed: float) -> None:
         """Note the end of an update."""
-        self._updates.append((step, elapsed - self._paused_seconds))
+        now = elapsed - self._paused_seconds
+        self._updates.append((step, now))
+        while len(self._updates) > _UPDATES + 1 and now - self._updates[1][1] >= _SECONDS:
+            self._updates.popleft()
 
     def restart(self) -> None:
         """Forget the updates: the run goes on from another step."""
@@ -53,10 +61,10 @@ class Pace:
 
     @property
     def fps(self) -> float | None:
-        """Steps per second over the last updates; None before the second."""
+        """Steps per second over the last updates; None within a second."""
         if len(self._updates) >= 2:
             (step, seconds), (last_step, last_seconds) = self._updates[0], self._updates[-1]
-            if last_seconds > seconds:
+            if last_seconds - seconds >= _LEAST_SECONDS:
                 return (last_step - step) / (last_seconds - seconds)
         return None
 

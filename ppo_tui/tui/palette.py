@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, cast
 
@@ -120,7 +120,12 @@ class RunCommands(Provider):
     """The commands of the palette.
 
     Textual takes the help of each for markup.
+
+    Attributes:
+        KEYS: those whose actions are commands, where they can be used.
     """
+
+    KEYS: ClassVar[Sequence[keys.Key]] = keys.KEYS
 
     @property
     def _commander(self) -> Commander:
@@ -171,7 +176,7 @@ class RunCommands(Provider):
 
     def _commands(self, *groups: str) -> Iterator[Target]:
         """Every usable key of these groups."""
-        for key in (key for group in groups for key in keys.KEYS if key.group == group):
+        for key in (key for group in groups for key in self.KEYS if key.group == group):
             owner = self.app if keys.APP in key.contexts else self.screen
             name = key.action.partition("(")[0]
             useful = key.help and name != "command_palette"
@@ -181,7 +186,7 @@ class RunCommands(Provider):
                 yield Target(key.name, f"({written})", key.help, do)
 
     def _other_commands(self) -> Iterator[Target]:
-        groups = dict.fromkeys(key.group for key in keys.KEYS if key.group not in (*_FIRST_GROUPS, *_LAST_GROUPS))
+        groups = dict.fromkeys(key.group for key in self.KEYS if key.group not in (*_FIRST_GROUPS, *_LAST_GROUPS))
         yield from self._commands(*groups, *_LAST_GROUPS)
 
     def _settings(self) -> Iterator[Target]:

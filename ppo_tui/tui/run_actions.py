@@ -23,6 +23,7 @@ from ..runs.history import recorded_metrics
 from ..runs.select import saved_config
 from ..text import one_line
 from ..training.checkpoint.resume import changed_settings
+from .cells import longest, padded
 from .run_list import score_of
 from .session import AttachedSession, ReplaySession, Session
 
@@ -87,6 +88,9 @@ def delete(path: str) -> str:
 # ── Comparing ───────────────────────────────────────────────────────────────────────────────────────────────
 
 _VALUE = 14
+_NAME = 22
+"""Cells of the name in a comparison, which with its numbers and its state has room in 76."""
+
 _MOST_COLUMNS = 4
 
 
@@ -122,7 +126,9 @@ def settings_table(runs: Mapping[str, RunSummary]) -> Content:
         values = [old, *(changed[key][1] if key in changed else old for changed in changes.values())]
         shown = [_written(value) for value in values]
         if table:
-            lines.append(Content(f"{key:<{width}}" + "".join(f" {_cut(text):>{_VALUE - 1}}" for text in shown)))
+            lines.append(
+                Content(f"{key:<{width}}" + "".join(f" {padded(text, _VALUE - 1, right=True)}" for text in shown))
+            )
         else:
             pairs = " · ".join(f"{letter} {text}" for letter, text in zip(configs, shown, strict=True))
             lines.append(Content(f"{key:<{width}}  {pairs}"))
@@ -134,13 +140,11 @@ def _written(value: object) -> str:
     return f"{value:,}" if whole else one_line(formats.setting(value))
 
 
-def _cut(text: str) -> str:
-    return text if len(text) < _VALUE else f"{text[: _VALUE - 2]}…"
-
-
 def comparison_table(runs: Mapping[str, RunSummary]) -> Content:
     """Returns, steps and time of runs, the best on top."""
-    heading = f"   {'name':<24} {'return':>8} {'best':>8} {'steps':>8} {'time':>8} {'steps/s':>8}  state"
+    width = min(_NAME, max(len("name"), longest(one_line(run.name) for run in runs.values())))
+    words = ("return", "best", "steps", "time", "steps/s")
+    heading = f"   {'name':<{width}} {' '.join(f'{word:>7}' for word in words)}  state"
     lines = [Content.assemble((heading, "$quiet"))]
     ranked = sorted(runs.items(), key=lambda pair: -(score if (score := score_of(pair[1])) is not None else -1e300))
     for letter, run in ranked:
@@ -150,8 +154,8 @@ def comparison_table(runs: Mapping[str, RunSummary]) -> Content:
         lines.append(
             Content.assemble(
                 (f"{letter:<3}", "bold $primary"),
-                f"{one_line(run.name):<24.24} ",
-                " ".join(f"{number:>8}" for number in numbers),
+                f"{padded(one_line(run.name), width)} ",
+                " ".join(f"{number:>7}" for number in numbers),
                 f"  {one_line(run.state)}",
             )
         )

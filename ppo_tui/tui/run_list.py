@@ -16,6 +16,7 @@ from ..runs import RunSummary
 from ..runs.progress import Point
 from ..runs.registry import CRASHED, DAMAGED, PAUSED, PRUNED
 from ..text import counted, one_line
+from .cells import longest, padded
 from .metrics import sparkline
 from .widgets.filter_line import matches
 from .widgets.header import STATES
@@ -136,7 +137,7 @@ class Columns:
     def of(cls, width: int, names: Iterable[str]) -> Columns:
         """Share out `width` cells."""
         left = width - _SIGNS - sum(abs(size) + 1 for _, size in _FIXED)
-        name = min(max([_SHORTEST_NAME, *map(len, names)]), _LONGEST_NAME, max(_SHORTEST_NAME, left - 20))
+        name = min(max(_SHORTEST_NAME, longest(names)), _LONGEST_NAME, max(_SHORTEST_NAME, left - 20))
         left -= name
         age = _AGE if left >= _AGE + 10 else 0
         left -= age + bool(age)
@@ -159,7 +160,8 @@ def run_row(run: RunSummary, columns: Columns, sign: Content, curve: Sequence[Po
         sign: its letter in the charts, and the dot of this screen's run.
         curve: its return so far.
     """
-    name = f"  {_cut(run.name.rpartition('/')[2], columns.name - 2)}" if run.sweep else _cut(run.name, columns.name)
+    own = one_line(run.name)
+    name = f"  {padded(own.rpartition('/')[2], columns.name - 2)}" if run.sweep else padded(own, columns.name)
     numbers = f"{formats.count(run.step):>7} {formats.number(score_of(run)):>7} {formats.number(run.best_return):>7}"
     return Content.assemble(
         sign.pad_right(_SIGNS - sign.cell_length), f"{name} ", _state(run.state), f" {numbers}",
@@ -170,10 +172,10 @@ def run_row(run: RunSummary, columns: Columns, sign: Content, curve: Sequence[Po
 def sweep_row(sweep: Sweep, columns: Columns, curve: Sequence[Point]) -> Content:
     """The row of a sweep, with numbers and curve of its best."""
     best = sweep.best
-    name = f"{'▸' if sweep.folded else '▾'} {sweep.name}"
+    name = f"{'▸' if sweep.folded else '▾'} {one_line(sweep.name)}"
     numbers = f"{formats.number(score_of(best)):>7} {formats.number(best.best_return):>7}"
     youngest = min((trial.age_seconds for trial in sweep.trials if trial.started), default=None)
-    title = (f"{_cut(name, columns.name)} ", "bold")
+    title = (f"{padded(name, columns.name)} ", "bold")
     trials = f"{counted(len(sweep.trials), 'trial'):<11} {'':>7} {numbers}"
     return Content.assemble(" " * _SIGNS, title, trials, *_tail(columns, curve, best.env, youngest))
 
@@ -184,7 +186,7 @@ def _tail(columns: Columns, curve: Sequence[Point], env: str, age: float | None)
         values = np.array([point.mean_return for point in curve])
         parts.append((f" {sparkline(bucket_means(values, columns.curve)):<{columns.curve}}", "$curve-1"))
     if columns.env:
-        parts.append((f" {_cut(env, columns.env)}", "$quiet"))
+        parts.append((f" {padded(one_line(env), columns.env)}", "$quiet"))
     if columns.age:
         parts.append((f" {formats.span(age):>{columns.age}}", "$quiet"))
     return parts
@@ -193,11 +195,6 @@ def _tail(columns: Columns, curve: Sequence[Point], env: str, age: float | None)
 def _state(state: str) -> Content:
     sign, style = _STATES.get(state, ("•", "$quiet"))
     return Content.assemble((f"{sign} {one_line(state):<9.9}", style))
-
-
-def _cut(text: str, width: int) -> str:
-    text = one_line(text)
-    return f"{text if len(text) <= width else text[: width - 1] + '…':<{width}}"
 
 
 _NEWLINE = "\n"

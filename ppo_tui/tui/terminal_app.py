@@ -141,9 +141,24 @@ class TerminalApp(ReportingApp):
         display = super().get_key_display(binding)
         return keys.in_ascii(display) if self.look.ascii else display
 
+    def deliver_screenshot(
+        self, filename: str | None = None, path: str | None = None, time_format: str | None = None
+    ) -> str | None:
+        """Save a picture of the screen, in the current directory.
+
+        Textual would take a folder for downloads, which a server has none of.
+        """
+        if not self.screen_stack:  # the app is closing
+            return None
+        return super().deliver_screenshot(filename, path or ".", time_format)
+
     def on_delivery_complete(self, event: events.DeliveryComplete) -> None:
         event.prevent_default()  # Textual would say it in markup
         self.notify(f"Saved screenshot to {event.path}", title="Screenshot")
+
+    def on_delivery_failed(self, event: events.DeliveryFailed) -> None:
+        event.prevent_default()  # Textual would not say why
+        self.notify(f"The screenshot was not saved: {event.exception}", title="Screenshot", severity="error")
 
     def copy_to_clipboard(self, text: str) -> None:
         super().copy_to_clipboard(printable(text, lines=True))

@@ -64,6 +64,8 @@ class TheatreController(Controller):
         self.scores.apply(event)
         match event:
             case NowPlaying():
+                if (before := self.playing) is not None and _cast(before) != _cast(event):
+                    self.view.last_returns.clear()  # of the policies that stood there before
                 self.playing = event
                 self.returned = {}
                 if event.scene == self.programme.scene:
@@ -129,6 +131,11 @@ class TheatreController(Controller):
         for player in self.players:
             player.pace = speed * GAME_FPS / fps if fps > 0 and math.isfinite(speed) else speed
             player.held = self.programme.held
+
+
+def _cast(playing: NowPlaying) -> tuple[object, ...]:
+    """The policies on the stages, and how they choose."""
+    return playing.checkpoints, playing.greedy
 
 
 def cast_of(choices: tuple[Choice, ...], count: int) -> tuple[str, ...]:

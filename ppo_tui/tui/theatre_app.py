@@ -21,11 +21,16 @@ from .theatre import TheatreController
 class TheatreCommands(RunCommands):
     """The commands of the palette, without settings and charts."""
 
+    KEYS = keys.THEATRE
+
     async def search(self, query: str) -> Hits:
         async for hit in super().search(query if query.strip().isalpha() else "".join(filter(str.isalpha, query))):
             yield hit
 
     def _metrics(self) -> Iterator[Target]:
+        return iter(())
+
+    def _settings(self) -> Iterator[Target]:
         return iter(())
 
 

@@ -96,6 +96,27 @@ def test_other_settings_give_no_time_until_they_are_undone():
     assert edited.forecast(500.0) is not None
 
 
+def test_a_return_that_falls_gets_no_time_until_it_is_back():
+    standing = folded(start(), *games(100), update(3, 26.0))
+    assert standing.forecast(500.0) is not None
+    standing.apply(update(4, 22.0))  # an ordinary dip
+    assert standing.forecast(500.0) is not None
+    standing.apply(update(5, 13.0))
+    assert standing.forecast(500.0) is None
+    standing.apply(update(6, 25.0))
+    assert standing.forecast(500.0) is not None
+
+
+def test_a_run_far_behind_the_slowest_measured_one_gets_no_time():
+    early, score = REFERENCE.steps[9], REFERENCE.low[20]  # the slowest run has this score at the 21st step
+    on_time, slow, lost = REFERENCE.steps[20], 1.9 * REFERENCE.steps[20], 2.1 * REFERENCE.steps[20]
+    for step, said in ((early, True), (on_time, True), (slow, True), (lost, False)):
+        standing = folded(start(), UpdateFinished(update=1, step=int(step), metrics={"rollout/ep_rew_mean": score}))
+        assert (standing.forecast(500.0) is not None) is said, step
+    chance = UpdateFinished(update=1, step=900_000, metrics={"rollout/ep_rew_mean": 5.0})
+    assert folded(start(), chance).forecast(500.0) is not None  # the first tenth is too early to tell
+
+
 def test_a_rewind_takes_milestones_back():
     standing = folded(start(), update(1, 12.0), update(2, 40.0), update(3, 3.0))
     assert standing.reached == [(10.0, 100_000), (30.0, 200_000)]  # a drop takes nothing back

@@ -158,6 +158,11 @@ async def test_after_the_end_the_screen_stays_and_q_leaves_at_once():
     async with desk(*recorded(3), DONE) as it:
         assert "✓ FINISHED" in it.text(Banner)
         assert "10.0M steps in 4:24:08" in it.text(Banner)
+        assert "mean of " in it.text(Banner), "the return is not of all episodes"
+        await it.pilot.resize_terminal(80, 24)
+        await it.pilot.pause()
+        assert "10.0M steps in 4:24:08" in it.text(Banner)
+        assert "…" not in it.text(Banner), "facts without room are left out whole"
         await it.press("p", "s", "c", "plus", "u", "ctrl+r")
         assert it.session.sent == []
         await it.press("e", "plus", "a", "escape", "escape", "C", "enter", "escape")

@@ -255,6 +255,23 @@ async def test_numbers_of_the_environment_have_charts_by_themselves():
         assert "metric:env/is_success" not in it.charts_shown()
 
 
+@pytest.mark.parametrize("size", [(120, 40), (100, 30), (80, 24)])
+async def test_a_narrow_chart_of_the_environment_says_which_curve_is_which(size):
+    """Values are left out before the names of the curves, and of a long title its end."""
+    names = ("reward/ctrl", "reward_linup", "reward_of_a_very_long_name_indeed")
+    numbers = {f"env/{end}{name}": -0.254 for name in names for end in ("", "end/")}
+    async with desk(*recorded(30), *updates(31, **numbers), size=size) as it:
+        seen = {}
+        for _ in range(12):
+            seen |= {name: rows[0] for name, rows in pictures(it).items() if name.startswith("metric:env/")}
+            await it.press("down")
+        assert len(seen) == len(names)
+        for name, head in seen.items():
+            assert "mean" in head, head
+            assert "ends" in head, head
+            assert name.removeprefix("metric:env/")[:8] in head
+
+
 async def test_only_the_first_numbers_have_charts_by_themselves():
     numbers = {f"env/n{index}": float(index) for index in range(MOST_ENVIRONMENT_CHARTS + 5)}
     async with desk(*recorded(30), *updates(31, **numbers)) as it:

@@ -54,6 +54,18 @@ def test_returns_length_pace_and_time_left_come_from_the_rollout_under_way():
     assert view.first_update_left is None
 
 
+def test_updates_that_end_in_a_burst_do_not_make_the_pace():
+    """Those of A3C do on a busy machine: a hundred in some milliseconds, then none for a while."""
+    view = view_of(started(), TRAINING)
+    paces = []
+    for number in range(1, 601):
+        seconds = 4.0 + 2.0 * ((number - 1) // 100) + 1e-4 * number  # a burst of 100 updates every two seconds
+        view.apply(UpdateFinished(update=number, step=20 * number, metrics={}, elapsed=seconds))
+        paces.append(view.fps)
+    assert 0 < max(paces) < 2_100, "1,000 a second"
+    assert min(paces[300:]) > 500
+
+
 def test_a_record_alone_shows_the_first_minute_too():
     view = view_of(started(), TRAINING, *EPISODES)
     assert (view.series[MEAN_RETURN].last, view.step) == (4.0, 400)

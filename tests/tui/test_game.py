@@ -185,6 +185,15 @@ async def test_brackets_choose_the_environment():
         assert it.session.watched[-1] == WatchGame(env=7, fps=SLOW)
 
 
+async def test_in_a_narrow_border_words_are_left_out_whole():
+    async with desk(size=(60, 16)) as it:
+        await it.press("v", "g")
+        await it.say(clip())
+        border = [row for row in screen_text(it).splitlines() if "Game · env" in row or "g gaze" in row]
+        assert len(border) == 2
+        assert not [row for row in border if "…" in row.partition("┓")[2]], border
+
+
 @pytest.mark.parametrize("key", ["escape", "m", "V", "v"])
 async def test_the_game_can_have_the_whole_screen(key):
     async with desk() as it:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -245,6 +246,18 @@ async def test_the_place_of_a_screenshot_is_told_as_it_is(tmp_path: Path):
         await it.pilot.pause(0.2)
         assert "Saved screenshot to" in it.picture
         assert "[red]" in it.picture
+
+
+async def test_a_screenshot_is_saved_here_or_it_is_told_why_not(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    async with desk(notifications=True, size=(200, 40)) as it:
+        for name, said in (("here.svg", "Saved screenshot to here.svg"), ("gone/there.svg", "No such file")):
+            it.app.deliver_screenshot(name)
+            async with asyncio.timeout(60):
+                while said not in it.picture:
+                    await it.pilot.pause(0.05)
+        assert (tmp_path / "here.svg").read_text().startswith("<svg")
+    assert it.app.deliver_screenshot() is None, "chosen at the very end"
 
 
 async def test_drafts_end_with_the_history_that_they_belong_to():

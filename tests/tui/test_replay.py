@@ -96,6 +96,7 @@ def test_holding_stops_the_time_and_speed_doubles(record):
     replay.session.change_speed(1)
     replay.session.change_speed(1)
     assert replay.session.status == "replay ×4"
+    assert Replay(record, speed=1.66612).session.status == "replay ×1.67"
     replay.wait(5)
     assert replay.view.elapsed == pytest.approx(25, abs=SECONDS_PER_UPDATE)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from rich.cells import cell_len
 
 from ppo_tui.config import load_preset
 from ppo_tui.protocol import RunFinished, RunState, UpdateFinished
@@ -48,6 +49,22 @@ async def test_presets_and_runs_stand_side_by_side(ended_run, size):
         assert "▁" in shown, "the course of its return"
         assert "enter starts it: ppo-tui --preset" in shown
         assert "…" not in "".join(row for row in shown.splitlines() if " steps · " in row), "where it was measured"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_wide_names_of_runs_push_nothing_aside(ended_run, size):
+    for number, name in enumerate(("学习-平衡杆-一", "🚀rocket-🚀🚀-run", "plain")):
+        directory = RunDirectory.create(load_preset("cartpole"), label="cartpole", name=f"run-{number}")
+        directory.update(name=name, status="finished")
+        directory.metrics.write_text('{"time/total_timesteps": 100, "rollout/ep_rew_mean": 482.5}\n')
+        directory.release()
+    app = StartApp(StartSession())
+    async with app.run_test(size=size) as pilot:
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        rows = [row.partition(" 482")[0] for row in picture(app).splitlines() if " 482" in row]
+        assert len(rows) == 3
+        assert len({cell_len(row) for row in rows}) == 1
 
 
 async def test_keys_choose_filter_and_change_the_side(ended_run):

@@ -9,6 +9,7 @@ from pathlib import Path
 from ppo_tui.protocol import Alarm, EpisodeFinished, Event, Gaze, Level, RunFinished, RunState
 from ppo_tui.training.evaluation.programme import AS_FAST_AS_IT_GOES, UNTRAINED, Choice, NowPlaying, Programme
 from ppo_tui.tui.clip_player import ClipPlayer
+from ppo_tui.tui.screens.edit import EditScreen
 from ppo_tui.tui.theatre import cast_of
 from ppo_tui.tui.theatre_app import TheatreApp, TheatreCommands
 from tests.tui.clips import clip
@@ -68,6 +69,19 @@ async def theatre(size: tuple[int, int] = (120, 40)) -> AsyncIterator[Theatre]:
         yield Theatre(app, pilot, session)
 
 
+async def test_the_palette_of_the_theatre_offers_no_settings():
+    async with theatre() as it:
+        await it.say(started(), playing("step-2"))
+        shown = await it.press("ctrl+p", *"slower")
+        assert "Watch slower" in shown
+        assert "Replay" not in shown
+        await it.press("escape")
+        await it.press("ctrl+p", *"gamma")
+        await it.press("enter")
+        assert it.app.screen_stack[0] is it.app.theatre_screen
+        assert not [screen for screen in it.app.screen_stack if isinstance(screen, EditScreen)]
+
+
 async def test_a_visit_to_the_theatre():
     async with theatre() as it:
         assert "loading PyTorch" in await it.say()
@@ -82,6 +96,10 @@ async def test_a_visit_to_the_theatre():
         assert "91.0" in shown
         assert "in training" in shown
         assert "2 games" in shown
+
+        shown = await it.say(playing("step-1", "step-2", game=3))
+        assert "games 500" not in shown, "those games were of the policy that stood there before"
+        await it.say(playing("step-2", game=3))
 
         await it.press("n")
         assert (it.session.wish.game, it.session.wish.scene) == (4, 1)

@@ -47,6 +47,10 @@ def layout_for(size: Size) -> Layout:
     return Layout(across, math.ceil(math.ceil(len(PANES) / pages) / across), pages)
 
 
+_HINTS = (" · n next, esc finishes it", " · n next, esc ends it", " · n next")
+"""What to do with an update that has not ended, the longest that has room."""
+
+
 class Place(Panel):
     """The inspected minibatch, and the page."""
 
@@ -60,8 +64,9 @@ class Place(Panel):
         if event:
             text = f"update {event.update:,} · epoch {event.epoch} of {event.epochs} · "
             text += f"minibatch {event.minibatch} of {event.minibatches}"
-            stepping = not event.done and view.state is RunState.PAUSED
-            text += " · n next, esc finishes it" if stepping else ""
+            if not event.done and view.state is RunState.PAUSED:
+                room = width - len(self.where) - len(text) - 3
+                text += next((hint for hint in _HINTS if len(hint) <= room), "")
         return fit(Content.assemble((f"{self.where}   " if self.where else "", "bold"), text), width)
 
 

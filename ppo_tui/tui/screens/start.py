@@ -22,6 +22,7 @@ from ...plotting.series import bucket_means
 from ...runs.registry import RunSummary, list_runs
 from ...text import one_line
 from .. import keys
+from ..cells import longest, padded
 from ..controller import Controller
 from ..metrics import sparkline
 from ..overview import NO_COURSE, PresetFacts, RunCourse, courses, duration, preset_facts
@@ -169,7 +170,7 @@ class StartScreen(Screen[None]):
             takes, style = "not installed", "$warning"
         elif not takes and preset.steps:
             takes, style = f"{formats.count(preset.steps)} steps", "$quiet"
-        name, width = f"{preset.name:<{_NAME}}", self._sides[0].content_size.width
+        name, width = padded(preset.name, _NAME - 1) + " ", self._sides[0].content_size.width
         if width < _TIME_FROM:
             return Content.styled(name, "" if not preset.install else style)
         if width < _SENTENCE_FROM:
@@ -185,10 +186,10 @@ class StartScreen(Screen[None]):
         """A row of a run, and the cells left for its curve."""
         width = self._sides[1].content_size.width - 4
         cells = f" {state:<9}" * (width >= _STATE_FROM) + f" {steps:>6}" * (width >= _STEPS_FROM) + f" {score:>7} "
-        longest = max((len(one_line(run.name)) for run in self._shown_runs), default=0)
-        spark = max(0, min(24, (width - len(cells)) // 3, width - len(cells) - min(longest, 32)))
+        longest_name = longest(one_line(run.name) for run in self._shown_runs)
+        spark = max(0, min(24, (width - len(cells)) // 3, width - len(cells) - min(longest_name, 32)))
         room = max(8, min(32, width - len(cells) - spark))
-        return f"{name:<{room}.{room}}{cells}", spark
+        return padded(name, room) + cells, spark
 
     def _run_heading(self) -> Content:
         return Content("  " + self._run_cells("run", "state", "steps", "return")[0])

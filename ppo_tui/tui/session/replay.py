@@ -12,6 +12,7 @@ import msgspec
 
 from ...errors import UsageError
 from ...files import read_lines
+from ...plotting import formats
 from ...protocol import Command, Event, decode_event
 from .base import HistoryRestarted, Session
 
@@ -68,8 +69,8 @@ class ReplaySession(Session):
 
     @property
     def status(self) -> str:
-        pace = "paused" if self.paused else "at the end" if self.at_end else f"×{self.speed:.4g}"
-        return f"replay {pace}"
+        speed = formats.setting(float(f"{self.speed:.3g}"))
+        return f"replay {'paused' if self.paused else 'at the end' if self.at_end else f'×{speed}'}"
 
     def poll(self) -> list[Event]:
         if self._looked_at is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from ...expectations import MEAN_RETURN
+from ...expectations import MEAN_RETURN, SOLVING_EPISODES
 from ...plotting import formats
 from ...protocol import RunState
 from ...text import counted, one_line
@@ -27,7 +27,10 @@ class Banner(Panel):
         if finished.state is RunState.FAILED:
             second += f"   exit code {finished.exit_code}"
         facts = self._facts()
-        lines = [first, f"{second}   {' · '.join(facts[:3])}"]
+        shown = facts[:3]
+        while len(shown) > 1 and len(second) + 3 + len(" · ".join(shown)) > width:
+            shown.pop()
+        lines = [first, f"{second}   {' · '.join(shown)}"]
         if height > len(lines):
             lines = [first, f" {' · '.join(facts[:3])}", f" {' · '.join(facts[3:])}", second]
         contents = [Content.assemble((lines[0], "bold")), *map(Content, lines[1:])]
@@ -45,7 +48,7 @@ class Banner(Panel):
         else:
             facts.append("no checkpoint")
         facts += [
-            f"mean return {formats.number(mean)} over {formats.count(view.episodes)} episodes",
+            f"return {formats.number(mean)}, {_episodes(view.episodes)}",
             f"{formats.count(view.step / view.elapsed if view.elapsed else 0)} steps/s",
             counted(view.update, "update"),
             counted(len(view.changes), "edit"),
@@ -53,3 +56,9 @@ class Banner(Panel):
         if view.started and view.started.run_dir:
             facts.append(view.started.run_dir)
         return facts
+
+
+def _episodes(count: int) -> str:
+    """The episodes behind the mean return, and all of them."""
+    mean_of = f"mean of the last {SOLVING_EPISODES} of " if count > SOLVING_EPISODES else "mean of "
+    return mean_of + counted(count, "episode")

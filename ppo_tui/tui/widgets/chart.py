@@ -119,7 +119,8 @@ class Chart(CurvesWidget):
 
     def _entry(self, curve: Curve, value: str, index: int) -> Entry:
         sample, style, here = self.glyphs.samples[curve.pattern], _style(index), self.at_cursor
-        shorter = Entry(sample, curve.short, value, style, here=here) if curve.short else None
+        named = Entry(sample, curve.short, "", style) if len(self.spec.curves) > 1 else None
+        shorter = Entry(sample, curve.short, value, style, named, here=here) if curve.short else None
         return Entry(sample, curve.label, value, style, shorter, here=here)
 
     def _legend_of_the_return(self) -> list[Entry]:

@@ -19,6 +19,10 @@ _UNDER_HEIGHT = 30
 """Lines from which on all facts have room below the picture of a panel that is higher than wide."""
 
 
+_EDGES = 6
+"""Cells of a border beside its title."""
+
+
 class Game(Container):
     """The Game panel: shows clips while visible.
 
@@ -65,13 +69,14 @@ class Game(Container):
             return
         started, session = self.controller.view.started, self.controller.session
         count = started.num_envs if started else 1
-        title = f"6 Game · env {self._player.env}" + (f" of {count}" if started else "")
+        title = ["6 Game", f"env {self._player.env}" + (f" of {count}" if started else "")]
         if self._player.gaze is not Gaze.NONE:
-            title += f" · gaze: {self._player.gaze}"
+            title.append(f"gaze: {self._player.gaze}")
         keys = ["[ ] env"] if count > 1 else []
         if session.shows_game:
             keys = ["g gaze", *keys, "V zoom"]
-        self.entitle(title, " · ".join([*keys, "v hide"]))
+        room = self.size.width - _EDGES
+        self.entitle(_joined(title, room), _joined([*keys, "v hide"], room))
 
     def renew(self) -> None:
         """Show the present frame, or a waiting line."""
@@ -113,3 +118,10 @@ class Game(Container):
     @property
     def _is_picture(self) -> bool:
         return self._player.frame is None or self._player.frame.picture is not None
+
+
+def _joined(parts: list[str], room: int) -> str:
+    """The first parts with room in a border; all without a layout."""
+    while len(parts) > 1 and 0 < room < len(" · ".join(parts)):
+        parts = parts[:-1]
+    return " · ".join(parts)

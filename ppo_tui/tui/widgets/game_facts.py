@@ -15,6 +15,7 @@ from ...env_names import NO_NAMES, EnvNames, Number, names_of
 from ...plotting import formats
 from ...plotting.series import bucket_means
 from ...protocol import GameClip, GameFrame, Gaze
+from ..cells import longest, padded
 from ..clip_player import ClipPlayer
 from ..controller import Controller
 from ..metrics import sparkline
@@ -207,7 +208,7 @@ def _choices(clip: GameClip, frame: GameFrame, width: int, names: EnvNames) -> l
     count = len(frame.probabilities)
     known = names.actions if len(names.actions) == count else tuple(f"action {index}" for index in range(count))
     texts = clip.action_names or known
-    name_width = min(max(map(len, texts)), max(3, width - 11))
+    name_width = min(longest(texts), max(3, width - 11))
     room = max(0, width - name_width - 7)
     lines = []
     for index, (name, probability) in enumerate(zip(texts, frame.probabilities, strict=False)):
@@ -223,7 +224,7 @@ def _choice(name: str, name_width: int, bars: tuple[int, int], percent: str, wid
     full, room = bars
     line = Content.assemble(
         ("▸" if chosen else " ", "bold $warning"),
-        (fit(Content(name), name_width).plain, "bold" if chosen else ""),
+        (padded(name, name_width), "bold" if chosen else ""),
         " ",
         ("━" * full, "$warning" if chosen else "$primary"),
         " " * (room - full),

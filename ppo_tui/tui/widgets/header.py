@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from ...expectations import MEAN_RETURN
@@ -77,7 +78,7 @@ class StatusLine(Panel):
         facts = f" {formats.number(score)} {formats.percent(view.share_done).strip()}"
         room = width - len(symbol) - len(facts) - len(_STATUS_KEYS)
         name = view.started.run if view.started else "ppo-tui"
-        hint = _ENLARGE if room > len(_ENLARGE) + min(len(name), _NAME) else ""
+        hint = _ENLARGE if room > len(_ENLARGE) + min(cell_len(name), _NAME) else ""
         shown = Content(name).truncate(max(1, room - len(hint) - 1), ellipsis=True)
         parts = (shown.stylize("bold"), (f" {symbol}", f"bold {style}"), facts, (hint + _STATUS_KEYS, "$quiet"))
         return fit(Content.assemble(*parts), width)

@@ -18,6 +18,7 @@ from ...plotting.samples import Bars, histogram_picture, scatter_picture
 from ...plotting.series import bucket_means
 from ...protocol import Histogram, RunState, UpdateInspected
 from .. import captions
+from ..cells import cut, longest
 from ..controller import Controller
 from ..metrics import CLIPPED, ENTROPY, EXPLAINED, KL, Metric, sparkline
 from .game_facts import env_names
@@ -235,7 +236,7 @@ class Layers(Pane):
     def figure(self, event: UpdateInspected, width: int, height: int) -> Content:
         norms = _numbers([layer.grad_norm for layer in event.layers])
         most = float(np.nanmax(norms)) if np.isfinite(norms).any() else 0.0
-        name_width = min(_NAME, width // 2, max((len(layer.name) for layer in event.layers), default=1))
+        name_width = min(_NAME, width // 2, longest(layer.name for layer in event.layers))
         room = max(0, width - name_width - 25)
         rows = []
         for layer, norm in zip(event.layers, norms.tolist(), strict=True):
@@ -278,7 +279,7 @@ class Actions(Pane):
             for choice, shares in enumerate(event.choices)
             for action, share in enumerate(shares)
         ]
-        name_width = min(_NAME, width // 3, max((len(name) for name, _ in names), default=1))
+        name_width = min(_NAME, width // 3, longest(name for name, _ in names))
         room = max(4, (width - name_width - 8) // 2)
         rows = [
             Content.assemble(
@@ -350,7 +351,7 @@ def _cut(rows: list[Content], width: int, height: int) -> Content:
 
 def _end_of(name: str, width: int) -> str:
     """The last characters of a layer's name: they identify it."""
-    return name if len(name) <= width else f"…{name[len(name) - width + 1 :]}"
+    return cut(name[::-1], width)[::-1]
 
 
 def _course(values: FloatArray, room: int) -> str:

@@ -7,6 +7,7 @@ from textual.content import Content
 
 from ...plotting import formats
 from ...plotting.series import bucket_means
+from ..cells import longest, padded
 from ..controller import Controller
 from ..metrics import sparkline
 from ..topics import Topic
@@ -75,16 +76,16 @@ class MetricsTable(Panel):
         if not names:
             text = f"no metric has {self.filter!r}" if self.filter else "metrics come with the first update"
             return fit(Content.assemble((text, "$quiet")), width)
-        longest = max(map(len, self._names("")))
-        numbers = 3 if width >= longest + 3 * _NUMBERS + 4 else 1
+        names_width = longest(self._names(""))
+        numbers = 3 if width >= names_width + 3 * _NUMBERS + 4 else 1
         heading = "".join(f"{word:>{_NUMBERS}}" for word in _COLUMNS[:numbers])
-        lines = [fit(Content.assemble((f"  {'metric':<{longest}}{heading}", "$quiet")), width)]
+        lines = [fit(Content.assemble((f"  {'metric':<{names_width}}{heading}", "$quiet")), width)]
         cursor = self._cursor(names)
         self._chosen = names[cursor]
         lowest = max(0, min(cursor, len(names) - height + 1))
         self._first = min(lowest, max(cursor - height + 2, self._first))
         lines += [
-            self._row(name, longest, numbers, width, here=index == cursor)
+            self._row(name, names_width, numbers, width, here=index == cursor)
             for index, name in list(enumerate(names))[self._first : self._first + height - 1]
         ]
         return Content("\n").join(lines)
@@ -95,18 +96,18 @@ class MetricsTable(Panel):
         names = (name for name in series if len(series[name]) and matches(wanted, name))
         return sorted(names, key=lambda name: (name.startswith("time/"), name))
 
-    def _row(self, name: str, longest: int, numbers: int, width: int, *, here: bool) -> Content:
+    def _row(self, name: str, name_width: int, numbers: int, width: int, *, here: bool) -> Content:
         values = self.controller.view.series[name].values
         finite = values[np.isfinite(values)]
         ends = (float(finite.min()), float(finite.max())) if len(finite) else (None, None)
         now, *others = (f"{formats.number(each):>{_NUMBERS}}" for each in (float(values[-1]), *ends)[:numbers])
-        room = width - longest - numbers * _NUMBERS - 6
+        room = width - name_width - numbers * _NUMBERS - 6
         spark = sparkline(bucket_means(values, room)) if room > 3 else ""
         verdict = judge(self.controller.view, name)
         return fit(
             Content.assemble(
                 ("▸ " if here else "  ", "bold $primary"),
-                (f"{name:<{longest}}", "bold" if here else ""),
+                (padded(name, name_width), "bold" if here else ""),
                 (now, "bold"),
                 " ",
                 sign(verdict) if verdict else " ",

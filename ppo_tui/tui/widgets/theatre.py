@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from ...plotting import formats
 from ...text import one_line
 from ...training.evaluation.programme import AS_FAST_AS_IT_GOES, Choice, returns_text
+from ..cells import cut, longest, padded
 from ..theatre import TheatreController
 from .panel import Panel, fit
 
@@ -46,14 +48,13 @@ class TheatreHeader(Panel):
             parts.append("the next scene …")
         elif len(names) == 1 and (returns := theatre.scores.of(names[0], playing.greedy)):
             parts.append(f"returns {returns_text(returns, _RETURNS)}")
-        state = f" {one_line(finished.reason)}" if finished else f" {speed_text(theatre)}"
+        state = cut(f" {one_line(finished.reason)}" if finished else f" {speed_text(theatre)}", width)
+        room = width - cell_len(state)
         left = Content(" · ").join([name, *map(Content, parts)])
-        while len(parts) > 1 and left.cell_length > width - len(state):
+        while len(parts) > 1 and left.cell_length > room:
             parts.pop()
             left = Content(" · ").join([name, *map(Content, parts)])
-        return fit(left, max(0, width - len(state))) + Content.assemble(
-            (state[max(0, len(state) - width) :], "$warning")
-        )
+        return fit(left, room) + Content.styled(state, "$warning")
 
 
 class ScoreBars(Panel):
@@ -83,7 +84,7 @@ class ScoreBars(Panel):
         low, high = min([0.0, *known]), max([0.0, *known])
         if known and max(known) < 0:
             low, high = min(known), max(known)
-        name_width = min(max(len(choice.title) for choice in theatre.choices), max(9, width - 30))
+        name_width = min(longest(choice.title for choice in theatre.choices), max(9, width - 30))
         room = max(0, width - name_width - 27)
         lines = []
         for choice in choices:
@@ -96,7 +97,7 @@ class ScoreBars(Panel):
                 fit(
                     Content.assemble(
                         ("▸ " if shown else "  ", "bold $warning"),
-                        (fit(Content(choice.title), name_width).plain, "bold" if shown else ""),
+                        (padded(choice.title, name_width), "bold" if shown else ""),
                         f" {formats.number(mean):>7} ",
                         ("━" * full, "$warning" if shown else "$primary"),
                         ("─" * (room - full), "$shadow"),
