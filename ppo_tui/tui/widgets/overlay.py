@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -116,11 +115,6 @@ def line_of(run: RunCurves, index: int, metric: Metric) -> Line:
 
 def _line(run: RunCurves, index: int, steps: FloatArray, values: FloatArray) -> Line:
     return Line(steps, values, run.style, _PATTERNS[index % len(_PATTERNS)], letter=run.letter)
-
-
-def run_letter(index: int) -> str:
-    """The letter of the run of this index in chart and legend."""
-    return string.ascii_uppercase[index % len(string.ascii_uppercase)]
 
 
 def letter_style(index: int) -> str:
