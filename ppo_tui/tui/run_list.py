@@ -36,7 +36,7 @@ REFRESH_SECONDS = 5.0
 
 
 def state_look(state: str) -> tuple[str, str]:
-    """Sign and colour of a run's state; the word always stands beside them."""
+    """Sign and colour of a run's state, beside its word."""
     return _STATES.get(state, ("•", "$quiet"))
 
 

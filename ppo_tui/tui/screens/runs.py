@@ -94,7 +94,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
         self._sorting = 0
         self._columns = Columns.of(100, ())
         self._is_read = self._is_reading = self._read_again = False
-        self._overlay = Overlay(ChartView(ascii=ascii), id="overlay")
+        self._overlay = Overlay(ChartView(ascii=ascii))
         self._overlay.display = False
         self._reading: Timer | None = None
         self._changes = RunChanges(self, self._read)

@@ -44,8 +44,8 @@ class RunCurves:
 class Overlay(CurvesWidget):
     """One metric of several runs, each with letter, pattern and colour."""
 
-    def __init__(self, chart_view: ChartView, *, id: str | None = None) -> None:
-        super().__init__(chart_view, CurveOptions(), id=id)
+    def __init__(self, chart_view: ChartView) -> None:
+        super().__init__(chart_view, CurveOptions())
         self.chosen = self.active = True
         self.metric = RETURN
         self._runs: tuple[RunCurves, ...] = ()
