@@ -12,7 +12,7 @@ from ppo_tui.tui.overview import NO_COURSE, PresetFacts, RunCourse, duration, mi
 from ppo_tui.tui.screens.start import StartScreen
 from ppo_tui.tui.session.idle import Choice, StartSession
 from ppo_tui.tui.start_app import StartApp
-from tests.tui.desk import characters
+from tests.tui.desk import characters as picture
 from tests.tui.fake import started
 
 
@@ -37,7 +37,7 @@ async def test_presets_and_runs_stand_side_by_side(ended_run, size):
     async with app.run_test(size=size) as pilot:
         await app.workers.wait_for_complete()
         await pilot.pause()
-        shown = characters(app)
+        shown = picture(app)
         assert "Presets · 29" in shown
         assert "Runs here · 1" in shown
         assert "cartpole-fast" in shown
@@ -53,14 +53,14 @@ async def test_keys_choose_filter_and_change_the_side(ended_run):
     async with app.run_test(size=(120, 40)) as pilot:
         await app.workers.wait_for_complete()
         await pilot.press("slash", *"cartpole-fast", "enter")
-        assert "Presets · 1 of 29" in characters(app)
+        assert "Presets · 1 of 29" in picture(app)
         await pilot.press("escape", "question_mark")
         await pilot.pause()
         assert not isinstance(app.screen, StartScreen)
         await pilot.press("escape", "p", "e", "tab")
         assert isinstance(app.screen, StartScreen), "keys of a run do nothing here"
         await pilot.pause()
-        assert "enter replays it: ppo-tui replay first" in characters(app)
+        assert "enter replays it: ppo-tui replay first" in picture(app)
         await pilot.press("enter")
     assert session.choice == Choice("replay", str(ended_run.path))
 
@@ -75,8 +75,8 @@ async def test_enter_starts_a_preset_and_names_a_missing_extra_instead(tmp_path,
     async with app.run_test(size=(80, 24)) as pilot:
         await app.workers.wait_for_complete()
         await pilot.pause()
-        assert "pip install 'ppo-tui[mujoco]'" in characters(app)
-        assert "none yet" in characters(app)
+        assert "pip install 'ppo-tui[mujoco]'" in picture(app)
+        assert "none yet" in picture(app)
         await pilot.press("enter")
         assert session.choice is None
         await pilot.press("down", "enter")
