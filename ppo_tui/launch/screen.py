@@ -95,7 +95,7 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
 
 
 def _print_end(session: LocalSession, directory: RunDirectory, failure: Failure | None) -> None:
-    """Print how the run ended, its files, and what comes next."""
+    """Print the end of the run, its files, and the next commands."""
     from ..sinks.console import guest_stdout, print_next
 
     finished = session.finished
