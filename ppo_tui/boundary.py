@@ -27,6 +27,7 @@ from .text import printable
 _log = logging.getLogger(__name__)
 
 INTERRUPTED = 128 + signal.SIGINT
+"""Exit code after Ctrl+C."""
 
 _MOST_CHARACTERS = 2_000
 """Limit of a message; an exception may quote a whole file."""

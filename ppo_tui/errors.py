@@ -1,7 +1,7 @@
 """The family of errors, each with its exit code.
 
-Exit codes: 0 finished, 1 the screen of another run failed, 2 bad usage or configuration, 3 the run failed, 4 the
-training diverged, 130 and 143 after SIGINT and SIGTERM.
+Exit codes: 0 finished, 2 bad usage or configuration, 3 the run or the machine failed, 4 the training diverged, 130 and
+143 after SIGINT and SIGTERM.
 """
 
 from __future__ import annotations

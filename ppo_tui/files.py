@@ -42,14 +42,12 @@ class RefusedFileError(UsageError):
     """A file of another kind, size or content than expected."""
 
 
-def open_regular(path: Path | str, *, dir_fd: int | None = None, follow: bool = True) -> int:
+def open_regular(path: Path | str, *, follow: bool = True) -> int:
     """Open a regular file for reading and return its descriptor.
 
     A FIFO or a device is refused, and never waited for.
 
     Args:
-        path: of the file; relative to `dir_fd` where that is given.
-        dir_fd: descriptor of an open directory.
         follow: whether the last part of the path may be a symbolic link.
 
     Raises:
@@ -58,7 +56,7 @@ def open_regular(path: Path | str, *, dir_fd: int | None = None, follow: bool = 
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     try:
-        descriptor = os.open(path, flags, dir_fd=dir_fd)
+        descriptor = os.open(path, flags)
     except ValueError:
         raise RefusedFileError(f"{str(path)!r} is not a path: it contains a null byte") from None
     mode = os.fstat(descriptor).st_mode
@@ -68,15 +66,15 @@ def open_regular(path: Path | str, *, dir_fd: int | None = None, follow: bool = 
     raise RefusedFileError(f"{path} is {'a directory' if stat.S_ISDIR(mode) else 'not a regular file'}")
 
 
-def read_file(path: Path | str, most_bytes: int, *, dir_fd: int | None = None, follow: bool = True) -> bytes:
-    """Read a regular file whole; arguments as for `open_regular`.
+def read_file(path: Path | str, most_bytes: int) -> bytes:
+    """Read a regular file whole.
 
     Raises:
         RefusedFileError: it is no regular file, or larger than `most_bytes`.
         OSError: it cannot be read.
     """
     content = b""
-    with os.fdopen(open_regular(path, dir_fd=dir_fd, follow=follow), "rb") as file:
+    with os.fdopen(open_regular(path), "rb") as file:
         too_large = os.fstat(file.fileno()).st_size > most_bytes
         if not too_large:
             content = file.read(most_bytes + 1)  # of a file that grows, or of one in /proc, without a size

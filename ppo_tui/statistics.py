@@ -60,12 +60,11 @@ def bootstrap(
     *,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> Estimate:
     """Compute a statistic and its stratified percentile bootstrap interval.
 
     Each stratum (the runs of one task) is resampled from itself, so that every resample has the same number of scores
-    of each. The generator is seeded: the same scores have the same interval.
+    of each. The generator has one seed: the same scores have the same interval.
 
     Args:
         strata: arrays `[n_s, ...]` of finite numbers, a score or a curve in each row; n rows together.
@@ -80,7 +79,7 @@ def bootstrap(
         nothing = np.full_like(value, np.nan)
         return Estimate(value, nothing, nothing)
     starts = np.cumsum([0, *(len(stratum) for stratum in strata)])
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     found, left = [], resamples
     while left > 0:
         block = max(1, min(left, _BLOCK // max(rows.size, 1)))

@@ -11,9 +11,9 @@ from ppo_tui.expectations import Reference
 from ppo_tui.protocol import Event, RunStarted
 
 
-def breakout_reference(*, same: bool = True, rows: int = 100) -> Reference:
+def breakout_reference() -> Reference:
     """A plausible curve of Breakout: it learns somewhat earlier than the fake run."""
-    steps = tuple(1_024.0 + round(index * 9_998_976 / (rows - 1)) for index in range(rows))
+    steps = tuple(1_024.0 + round(index * 9_998_976 / 99) for index in range(100))
     mean = tuple(round(420 / (1 + math.exp(-9 * (step / 10_000_000 - 0.40))), 3) for step in steps)
     return Reference(
         preset="breakout",
@@ -28,7 +28,6 @@ def breakout_reference(*, same: bool = True, rows: int = 100) -> Reference:
         low=tuple(0.8 * value for value in mean),
         high=tuple(1.2 * value for value in mean),
         seconds=tuple(step / 450 for step in steps),
-        same=same,
     )
 
 

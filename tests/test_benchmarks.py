@@ -287,9 +287,9 @@ def test_one_command_measures_prints_a_table_and_writes_json(tmp_path):
 # ── Results ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def scored(preset: str, seed: int, returns: Sequence[float], actions: str = "greedy", step: int = 1000) -> Score:
+def scored(preset: str, seed: int, returns: Sequence[float], actions: str = "greedy") -> Score:
     (experiment,) = find_experiments([preset])
-    return Score(experiment, seed, actions, step, tuple(returns), tuple(1 for _ in returns))
+    return Score(experiment, seed, actions, 1000, tuple(returns), tuple(1 for _ in returns))
 
 
 def test_the_interval_of_a_score_is_that_of_the_seeds_and_not_of_their_games():

@@ -322,7 +322,7 @@ gc.collect()
 """
 
 
-def test_cells_of_a_notebook_train_one_after_the_other(monkeypatch):
+def test_cells_of_a_notebook_train_one_after_the_other():
     """A ``__main__`` without a file, an environment of its own, a running loop; all is freed afterwards."""
     threads = set(threading.enumerate())
     console = code.InteractiveInterpreter({"__name__": "__main__", "SMALL": SMALL})

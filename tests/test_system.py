@@ -200,7 +200,7 @@ def test_a_system_that_tells_the_path_of_a_file_is_asked(tmp_path, monkeypatch):
     assert paths.present_path(3) is None
 
 
-def test_a_file_is_flushed_through_the_disks_own_memory_where_that_can_be_asked_for(tmp_path, monkeypatch):
+def test_a_file_is_flushed_through_the_disks_own_memory_where_that_can_be_asked_for(monkeypatch):
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
     monkeypatch.setattr(fcntl, "fcntl", lambda *arguments: asked.append(arguments))

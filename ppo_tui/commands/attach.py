@@ -123,4 +123,4 @@ def _await_hang_up() -> None:
     stdin.register(0, 0)  # a hang-up is reported in any case
     if any(seen & select.POLLHUP for _, seen in stdin.poll()):
         time.sleep(LEAVING_SECONDS)
-        os._exit(1)
+        os._exit(0)

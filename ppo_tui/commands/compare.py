@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import string
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -95,7 +94,7 @@ def _chart(curves: Sequence[GroupCurve], statistic: str, width: int, *, ascii: b
     from rich.text import Text
 
     from ..plotting.braille import ASCII, BRAILLE, Pattern
-    from ..plotting.plot import Line, plot
+    from ..plotting.plot import Line, curve_letter, plot
 
     patterns = (Pattern.SOLID, Pattern.DASHED, Pattern.DASH_DOT)
     lines = []
@@ -103,7 +102,9 @@ def _chart(curves: Sequence[GroupCurve], statistic: str, width: int, *, ascii: b
         estimate, style = curve.estimates[statistic], f"curve-{index % len(_COLOURS) + 1}"
         ends = (estimate.low, estimate.high) if len(curve.group.runs) > 1 else ()
         lines += [Line(curve.steps, end, style, Pattern.DOTTED) for end in ends]
-        lines.append(Line(curve.steps, estimate.value, style, patterns[index % len(patterns)], letter=_letter(index)))
+        lines.append(
+            Line(curve.steps, estimate.value, style, patterns[index % len(patterns)], letter=curve_letter(index))
+        )
     picture = plot(lines, width, CHART_HEIGHT, glyphs=ASCII if ascii else BRAILLE).picture
     colours = {f"curve-{number}": colour for number, colour in enumerate(_COLOURS, start=1)}
     rows = [Text.assemble(*((text, colours.get(name, "")) for text, name in row)) for row in picture.rows()]
@@ -115,6 +116,7 @@ def _table(curves: Sequence[GroupCurve], metric: str, width: int) -> Table:
     from rich.table import Table
 
     from ..comparison.curves import STATISTICS
+    from ..plotting.plot import curve_letter
     from .output import cell, metric_value
 
     envs = list(dict.fromkeys(curve.group.env for curve in curves))
@@ -131,7 +133,7 @@ def _table(curves: Sequence[GroupCurve], metric: str, width: int) -> Table:
     for index, curve in enumerate(curves):
         last = curve.values[:, -1]
         cells = [
-            cell(_letter(index), _COLOURS[index % len(_COLOURS)]),
+            cell(curve_letter(index), _COLOURS[index % len(_COLOURS)]),
             cell(curve.group.label),
             *([cell(curve.group.env)] if len(envs) > 1 else []),
             f"{len(curve.group.runs)}",
@@ -157,10 +159,6 @@ def _notes(curves: Sequence[GroupCurve]) -> list[str]:
     if few := [curve.group.label for curve in curves if 1 < len(curve.group.runs) < _FEW_RUNS]:
         notes.append(f"bootstrap intervals of fewer than {_FEW_RUNS} runs are too narrow: {', '.join(few)}")
     return notes
-
-
-def _letter(index: int) -> str:
-    return string.ascii_uppercase[index % len(string.ascii_uppercase)]
 
 
 def _with_interval(estimate: Estimate) -> tuple[str, str]:

@@ -26,9 +26,6 @@ from .options import (
 if TYPE_CHECKING:
     from ..training.evaluation.evaluate import Evaluation, Summary
 
-LINE_SECONDS = 5.0
-"""Least time between two lines of progress where stderr is no terminal."""
-
 _LABELS = {"games": "episodes"}
 """Names in the text for keys of the JSON's protocol."""
 
@@ -70,6 +67,7 @@ def _progress(episodes: int) -> Iterator[Callable[[int, float, int], None]]:
     """Show progress on stderr: one changing line, or lines without a terminal."""
     from ..console import PrintableConsole
     from ..plotting.formats import score
+    from .output import LINE_SECONDS
 
     def text(done: int, mean: float, steps: int) -> str:
         return f"{done} of {episodes} episodes, " + (f"mean return {score(mean)}" if done else f"{steps:,} steps")

@@ -21,6 +21,9 @@ from ..runs import RunDirectory
 
 Read = TypeVar("Read")
 
+LINE_SECONDS = 5.0
+"""Least time between two lines of progress where stderr is no terminal."""
+
 
 def print_json(content: Any) -> None:
     """Print whatever msgspec can encode, indented, as one JSON value.

@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from ..training.evaluation.watch import WatchEngine
     from ..tui.screen_options import ScreenOptions
 
-LINE_SECONDS = 5.0
-"""Least time between two lines of progress."""
-
 SEEDED_EPISODES = 1_000
 """Episodes with a seed of their own where there is no last one; later ones follow from the last seed."""
 
@@ -260,6 +257,7 @@ def _watch_headless(setup: EvaluationSetup, *, name: str, episodes: int, record_
     """Play as fast as possible and print each return on stderr."""
     from ..protocol import Alarm, EpisodeFinished, GameClip
     from ..training.evaluation.watch import WatchEngine
+    from .output import LINE_SECONDS
 
     frames, last = 0, time.monotonic()
 

@@ -39,7 +39,6 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
 
     The workers have been started before: Textual redirects stderr, after which no process can be started.
     """
-    from ..sinks.console import guest_stdout, print_next
     from ..training.hub import FunctionSink
     from ..tui.session import LocalSession
     from ..tui.session_app import Departure
@@ -89,22 +88,30 @@ def run_with_screen(prepared: PreparedRun, options: ScreenOptions | None = None)
         left = prepared.resume is not None and prepared.resume.abandoned is not None and not_started
         checkpoint = prepared.resume.path.name if prepared.resume and left else LATEST
         return hand_over(directory, allow_import=names_outsiders(prepared.config), checkpoint=checkpoint)
-    with guest_stdout():  # the terminal may be gone by now
-        if session.finished is not None:
-            print(printable(f"{directory.name}: {describe(session.finished)}", lines=True))
-        if outcome.failure:
-            print(printable(f"its screen failed ({outcome.failure.summary}); the traceback is in {directory.log}"))
-        print(printable(f"its files are in {directory.path}"))
-        if session.finished is not None:
-            print_next(directory.argument, session.finished.state, session.finished.update)
+    _print_end(session, directory, outcome.failure)
     if session.at_work:
         prepared.leave_at_once(exit_code)
     return exit_code
 
 
+def _print_end(session: LocalSession, directory: RunDirectory, failure: Failure | None) -> None:
+    """Print the end of the run, its files, and the next commands."""
+    from ..sinks.console import guest_stdout, print_next
+
+    finished = session.finished
+    with guest_stdout():  # the terminal may be gone by now
+        if finished is not None:
+            print(printable(f"{directory.name}: {describe(finished)}", lines=True))
+        if failure:
+            print(printable(f"its screen failed ({failure.summary}); the traceback is in {directory.log}"))
+        print(printable(f"its files are in {directory.path}"))
+        if finished is not None:
+            print_next(directory.argument, finished.state, finished.update)
+
+
 def _say(text: str) -> None:
     """Print a line on stderr, if somebody can still read it."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError):  # the terminal may be gone, or have gone with the screen
         print(text, file=sys.stderr, flush=True)
 
 
@@ -129,8 +136,7 @@ def _continue_without_screen(
             f"ppo-tui: the screen failed ({failure.summary}); the run continues here without it. The traceback is in "
             f"{directory.log}; see the run again: {attach}; Ctrl+C saves and stops it"
         )
-        with contextlib.suppress(OSError, ValueError):  # the terminal may have gone with the screen
-            print(text, file=sys.stderr, flush=True)
+        _say(text)
     session.start()  # the screen may have gone before it did
     session.wait()
     return session.exit_code or 0

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from .series import FloatArray
+
 Dots = npt.NDArray[np.bool_]
 """Lit dots, [rows of dots, columns of dots], the first row on top."""
 

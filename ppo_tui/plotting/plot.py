@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -44,6 +45,11 @@ class Line:
     points: bool = False
     sign: str = ""
     guide: bool = False
+
+
+def curve_letter(index: int) -> str:
+    """The letter of one curve among several, in chart and legend."""
+    return string.ascii_uppercase[index % len(string.ascii_uppercase)]
 
 
 @dataclass(frozen=True)

@@ -89,9 +89,7 @@ def _draw_bars(
     picture.fill(drawn & loose_cells, chars, bars.loose_style)
 
 
-def scatter_picture(
-    width: int, height: int, x: FloatArray, y: FloatArray, *, style: str = "curve-1", glyphs: Glyphs = BRAILLE
-) -> Picture:
+def scatter_picture(width: int, height: int, x: FloatArray, y: FloatArray, *, glyphs: Glyphs = BRAILLE) -> Picture:
     """Points on two axes of one range, before their diagonal.
 
     Points that are not finite are left out.
@@ -119,7 +117,7 @@ def scatter_picture(
     inner = Picture(cells, rows)
     behind, front = braille.pack(diagonal, glyphs), braille.pack(points, glyphs)
     inner.fill(behind > 0, glyphs.table[behind], _DIAGONAL)
-    inner.fill(front > 0, glyphs.table[behind | front if glyphs.merges else front], style)
+    inner.fill(front > 0, glyphs.table[behind | front if glyphs.merges else front], "curve-1")
     picture.paste(inner, 0, gutter)
     rows_of_ticks = braille.rows_of(np.array(ticks), (low, high), rows).astype(int).tolist() if ticks else []
     names = dict(zip(rows_of_ticks, texts, strict=True))

@@ -125,18 +125,18 @@ def find_run(text: str | Path, *, runs_dir: Path = RUNS_DIR, wanted: Wanted = "a
     )
 
 
-def find_runs(text: str | Path, *, runs_dir: Path = RUNS_DIR) -> list[RunDirectory]:
+def find_runs(text: str | Path) -> list[RunDirectory]:
     """The run, or the trials of the sweep, named `text`.
 
     Raises:
         UsageError: there is neither, or the sweep has no trial yet.
     """
-    for path in (runs_dir / text, Path(text)) if str(text) not in ("", LATEST) else ():
+    for path in (RUNS_DIR / text, Path(text)) if str(text) not in ("", LATEST) else ():
         if holds_sweep(path) and not holds_run(path):
             if trials := [RunDirectory(trial) for trial in _paths(path) if holds_run(trial)]:
                 return trials
             raise UsageError(f"the sweep {printable(str(text))} has no trial yet", hint="wait until one has begun")
-    return [find_run(text, runs_dir=runs_dir)]
+    return [find_run(text)]
 
 
 def _latest(runs_dir: Path, wanted: Wanted) -> RunDirectory:

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..directories import Directory
+from ..expectations import MEAN_RETURN
 from ..extras import is_installed
 from ..runs import RunDirectory
 from ..runs.entries import TENSORBOARD
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-SCORE = "rollout/ep_rew_mean"
-"""The metric of the page of hyper-parameters."""
 
 FLUSH_SECONDS = 10
 
@@ -37,7 +35,7 @@ class TensorBoard:
     def begin(self, name: str, settings: dict[str, Any]) -> dict[str, str]:
         from torch.utils.tensorboard.summary import hparams
 
-        for summary in hparams(settings, {SCORE: 0.0}):
+        for summary in hparams(settings, {MEAN_RETURN: 0.0}):
             _add_summary(self._open(), summary)
         return {}
 

@@ -18,7 +18,7 @@ from ..workers.sizing import env_slices
 from .checkpoint.files import SavedEnvMetrics
 
 EPISODE_WINDOW = 100
-"""Episodes in the mean of a number at their ends, as for the return."""
+"""Episodes in the means of returns, lengths and numbers at their ends, as in Stable-Baselines3."""
 
 SUCCESS = "is_success"
 """The number that Stable-Baselines3 averages as ``rollout/success_rate``."""

@@ -21,14 +21,10 @@ from ..expectations import Reference
 from ..ppo import ActorCritic
 from ..protocol import Alarm, EpisodeFinished, InterimMetrics, Level, RolloutProgress, RunStarted
 from .checkpoint.resume import versions
-from .env_metrics import EnvMetrics, RolloutNumbers, merged
+from .env_metrics import EPISODE_WINDOW, EnvMetrics, RolloutNumbers, merged
 from .hub import RankEvent, RunContext, TrainingClock
 from .machine_usage import MachineUsage
 from .workers_view import Workers, WorkersView
-
-EPISODE_WINDOW = 100
-"""Episodes in the mean ``rollout/ep_rew_mean``, as in Stable-Baselines3."""
-
 
 INTERIM_SECONDS = 0.5
 """Shortest time between two reports of what is known during a rollout."""

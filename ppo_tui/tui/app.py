@@ -312,7 +312,7 @@ class PpoTuiApp(SessionApp):
         """Draft the most severe alarm's edit, and show it in the settings."""
         if self.controller.draft_advice():
             if isinstance(self.screen, EditScreen):
-                self.screen.show_draft()
+                self.screen.show_chosen()
             else:
                 self._go_to(EditScreen)
 

@@ -15,7 +15,8 @@ from .session import Session
 DEFAULT_FPS, REMOTE_FPS = 15.0, 4.0
 """Frames a second on a terminal of this machine, and on one behind an ssh connection."""
 
-_RENEW_SECONDS = WATCH_SECONDS / 3
+RENEW_SECONDS = WATCH_SECONDS / 3
+"""Time after which a wish to watch is repeated, well before the engine forgets it."""
 
 _MOST_VALUES = 10_000
 """Values of an episode that are kept, for its curve."""
@@ -95,7 +96,7 @@ class ClipPlayer:
         asked, at = self._asked
         if asked is None and wish.env is None:
             return
-        if wish != asked or (wish.env is not None and self._clock() - at >= _RENEW_SECONDS):
+        if wish != asked or (wish.env is not None and self._clock() - at >= RENEW_SECONDS):
             self._asked = wish, self._clock()
             self._session.send(wish)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ..protocol import (
-    WATCH_SECONDS,
     CheckpointSaved,
     Command,
     CommandRefused,
@@ -28,13 +27,11 @@ from ..protocol import (
     UpdateInspected,
     WatchUpdate,
 )
-from .clip_player import DEFAULT_FPS, ClipPlayer
+from .clip_player import DEFAULT_FPS, RENEW_SECONDS, ClipPlayer
 from .editor import Editor
 from .log_entries import Kind
 from .session import HistoryRestarted, Session
 from .view import RunView
-
-_RENEW_SECONDS = WATCH_SECONDS / 3
 
 READ_ONLY = "read-only: this screen only watches"
 
@@ -172,7 +169,7 @@ class Controller:
         if self.session.only_watches or not self.view.started or self.view.finished:
             return
         now, since = self.clock(), self._watching_since
-        if looking and (since is None or now - since >= _RENEW_SECONDS):
+        if looking and (since is None or now - since >= RENEW_SECONDS):
             self._watching_since = now
             self.session.send(WatchUpdate())
         elif not looking and since is not None:

@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from textual.app import App, SuspendNotSupported
 
+from ..boundary import INTERRUPTED
 from ..system.processes import own_command
-
-_INTERRUPTED = 130
-"""Exit code of a program that was ended by Ctrl+C."""
 
 
 class Lending:
@@ -60,7 +58,7 @@ class Lending:
             *own_command("ppo_tui", *arguments), stdout=terminal.fileno(), stderr=terminal.fileno()
         )
         try:
-            if await self._process.wait() not in (0, _INTERRUPTED):
+            if await self._process.wait() not in (0, INTERRUPTED):
                 await _read_line(terminal.fileno())  # what it printed would be gone otherwise
         finally:
             self._process = None

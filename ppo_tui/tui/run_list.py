@@ -29,9 +29,16 @@ _STATES: Mapping[str, tuple[str, str]] = {
     CRASHED: STATES[RunState.FAILED],
     DAMAGED: STATES[RunState.LOST],
 }
-"""Sign and colour of each state; the word always stands beside them."""
 
 _STATE_ORDER = ("starting", "running", PAUSED, "failed", CRASHED, DAMAGED, "stopped", PRUNED, "finished")
+
+REFRESH_SECONDS = 5.0
+"""How often a list of runs is read again."""
+
+
+def state_look(state: str) -> tuple[str, str]:
+    """Sign and colour of a run's state, beside its word."""
+    return _STATES.get(state, ("•", "$quiet"))
 
 
 @dataclass(frozen=True)
@@ -193,7 +200,7 @@ def _tail(columns: Columns, curve: Sequence[Point], env: str, age: float | None)
 
 
 def _state(state: str) -> Content:
-    sign, style = _STATES.get(state, ("•", "$quiet"))
+    sign, style = state_look(state)
     return Content.assemble((f"{sign} {one_line(state):<9.9}", style))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from textual import events
 
+from ..boundary import INTERRUPTED
 from ..errors import RunFailedError
 from ..protocol import RunState, Stop
 from .clip_player import DEFAULT_FPS
@@ -215,7 +216,7 @@ class SessionApp(TerminalApp):
                 return
             if isinstance(self.screen, LeaveDialog):
                 self.pop_screen()
-            self._leave_as_chosen(Leave.NOW, exit_code=130)
+            self._leave_as_chosen(Leave.NOW, exit_code=INTERRUPTED)
         else:
             await self.action_quit()
 

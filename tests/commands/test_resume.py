@@ -107,7 +107,7 @@ def check_record(run: Path, done_before: int, *, lost: bool) -> None:
     assert (facts["status"], facts["exit_code"]) == ("finished", 0)
 
 
-def test_what_was_damaged_is_passed_over_aloud_and_nothing_starts_from_scratch(ppo_tui, tmp_path, whole):
+def test_what_was_damaged_is_passed_over_aloud_and_nothing_starts_from_scratch(ppo_tui, whole):
     checkpoints = whole / "checkpoints"
     newest = newest_checkpoint(checkpoints)[0].path
     (newest / "policy.safetensors").write_bytes(b"")
@@ -125,7 +125,7 @@ def test_what_was_damaged_is_passed_over_aloud_and_nothing_starts_from_scratch(p
     assert len(lines(whole / "metrics.jsonl")) == 16
 
 
-def test_what_cannot_be_resumed_is_refused_in_words(ppo_tui, tmp_path, whole):
+def test_what_cannot_be_resumed_is_refused_in_words(ppo_tui, whole):
     for arguments, message in (
         (["whole"], "has done 4,096 steps of 4,096"),
         (["whoel"], "did you mean 'whole'?"),
@@ -137,7 +137,7 @@ def test_what_cannot_be_resumed_is_refused_in_words(ppo_tui, tmp_path, whole):
         assert "Traceback" not in done.stderr
 
 
-def test_a_changed_config_file_is_refused_unless_forced_and_a_set_is_kept(ppo_tui, tmp_path, whole):
+def test_a_changed_config_file_is_refused_unless_forced_and_a_set_is_kept(ppo_tui, whole):
     config = whole / "config.toml"
     config.write_text(config.read_text().replace("epochs = 2", "epochs = 3"))
     done = ppo_tui("resume", "whole", "--total-steps", "4352")
@@ -154,7 +154,7 @@ def test_a_changed_config_file_is_refused_unless_forced_and_a_set_is_kept(ppo_tu
     assert lines(whole / "metrics.jsonl")[-1]["train/n_updates"] == 16 * 2 + 3 + 3
 
 
-def test_an_environment_that_names_a_module_needs_a_word_before_it_is_imported(ppo_tui, tmp_path, whole):
+def test_an_environment_that_names_a_module_needs_a_word_before_it_is_imported(ppo_tui, whole):
     config = whole / "config.toml"
     config.write_text(config.read_text().replace('"CartPole-v1"', '"antigravity:CartPole-v1"'))
     done = ppo_tui("resume", "whole", "--total-steps", "9000", "--force")

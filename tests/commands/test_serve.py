@@ -270,8 +270,8 @@ def test_the_screen_in_a_browser(address, chromium):  # noqa: F811
     wait_on_page(page, lambda: b"Run one update, then pause" in drawn[before:])
 
 
-def wait_on_page(page, condition, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
+def wait_on_page(page, condition) -> None:
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         page.wait_for_timeout(50)

@@ -32,7 +32,7 @@ def results(done: subprocess.CompletedProcess[str]) -> list[dict]:
     return json.loads(done.stdout)
 
 
-def test_seeds_are_runs_that_compare_averages(ppo_tui, tmp_path):
+def test_seeds_are_runs_that_compare_averages(ppo_tui):
     done = ppo_tui(*TINY, "--seeds", "1,2", "--name", "pair", "--json")
     (result,) = results(done)
     assert result["state"] == "complete"

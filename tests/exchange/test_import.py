@@ -20,6 +20,7 @@ from ppo_tui.config import build_config
 from ppo_tui.errors import UsageError
 from ppo_tui.exchange.initial import find_source
 from ppo_tui.exchange.sb3 import check_observations, config_for, load_into, read_model
+from tests.training.checkpoint.test_files import Canary
 
 sb3 = pytest.importorskip("stable_baselines3", reason="what is imported is made by it: pip install stable-baselines3")
 from stable_baselines3.common.policies import ActorCriticPolicy  # noqa: E402
@@ -293,16 +294,6 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
     for path in (tmp_path / "fifo.zip", Path("/dev/zero"), tmp_path):
         with pytest.raises(UsageError, match="regular file|is a directory"):
             read_model(path)
-
-
-class Canary:
-    """Its unpickling leaves a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return (Path.touch, (self.path,))
 
 
 def test_nothing_in_a_zip_is_unpickled(ppo_tui, models, tmp_path):

@@ -222,12 +222,12 @@ def test_a_low_chart_has_two_labels_at_least():
 # ── The legend ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def legend(width: int, *values: str, glyphs=BRAILLE) -> str:
+def legend(width: int, *values: str) -> str:
     picture = Picture(width, 3)
     short = Entry("╌", "as shipped", "", "reference")
     longer = Entry("╌", "breakout as shipped", values[-1], "reference", short)
     entries = [Entry("━", "mean of 100 games", value, "curve-1") for value in values[:-1]]
-    write_legend(picture, glyphs, [("Return", "title")], [*entries, longer])
+    write_legend(picture, BRAILLE, [("Return", "title")], [*entries, longer])
     return picture.text()[0].strip()
 
 

@@ -24,9 +24,9 @@ def build(space: PackedBox = SPACE, *, frame_stack: int = 1, **policy):
     return build_policy(space, ACTIONS, PolicyConfig(**policy), frame_stack=frame_stack, seed=3)
 
 
-def packed(*lead: int, seed: int = 0) -> torch.Tensor:
+def packed(*lead: int) -> torch.Tensor:
     """Random observations `[*lead, P]`."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     rows = [
         SPACE.pack(
             np.concatenate([np.eye(2)[random.integers(2)], random.normal(5, 3, 3)]).astype(np.float32),

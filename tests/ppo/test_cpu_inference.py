@@ -33,8 +33,8 @@ def frames(batch: int) -> torch.Tensor:
     return torch.randint(0, 256, (batch, 4, 84, 84), dtype=torch.uint8, generator=torch.Generator().manual_seed(batch))
 
 
-def values(policy: ActorCritic, batch: int = 3) -> torch.Tensor:
-    return policy.value(frames(batch)).clone()
+def values(policy: ActorCritic) -> torch.Tensor:
+    return policy.value(frames(3)).clone()
 
 
 @pytest.fixture(autouse=True)

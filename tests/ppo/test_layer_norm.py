@@ -25,8 +25,8 @@ def build(space: spaces.Box, **policy) -> ActorCritic:
     return built.to(memory_format=torch.channels_last)
 
 
-def screens(batch: int = 6) -> torch.Tensor:
-    return torch.randint(0, 256, (batch, 4, 42, 42), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+def screens() -> torch.Tensor:
+    return torch.randint(0, 256, (6, 4, 42, 42), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def normalized(x: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:

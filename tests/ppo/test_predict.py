@@ -33,10 +33,8 @@ def built(config, info: EnvInfo) -> ActorCritic:
 
 
 @functools.cache
-def of_spaces(name: str, masks: bool | str = "auto"):
-    config = build_config(
-        {"env": {"id": "tests.exchange.envs:Spaces-v0", "kwargs": {"name": name}, "action_masks": masks}}
-    )
+def of_spaces(name: str):
+    config = build_config({"env": {"id": "tests.exchange.envs:Spaces-v0", "kwargs": {"name": name}}})
     info = probe_env(config.env)
     return config, info, built(config, info)
 

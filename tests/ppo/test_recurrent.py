@@ -34,7 +34,7 @@ def make_policy(config, space=VECTOR, actions=None):
     return build_policy(space, actions or spaces.Discrete(3), config.policy, frame_stack=1)
 
 
-def played(policy, config, space=VECTOR, seed=0, ends=0.2):
+def played(policy, config, space=VECTOR, seed=0):
     """A rollout of random observations with random episode ends.
 
     Acted in step by step.
@@ -54,7 +54,7 @@ def played(policy, config, space=VECTOR, seed=0, ends=0.2):
     rollout.frames.copy_(torch.from_numpy(random.uniform(0, 200, rollout.frames.shape) / 100))
     rollout.states[0].copy_(torch.from_numpy(random.normal(size=rollout.states[0].shape)))
     rollout.rewards.copy_(torch.from_numpy(random.normal(size=rollout.rewards.shape)))
-    ended = torch.from_numpy(random.random(rollout.rewards.shape) < ends)
+    ended = torch.from_numpy(random.random(rollout.rewards.shape) < 0.2)
     rollout.terminations.copy_(ended & torch.from_numpy(random.random(ended.shape) < 0.5))
     rollout.truncations.copy_(ended & ~rollout.terminations)
     for t in range(rollout.num_steps):

@@ -42,9 +42,9 @@ def runs(trained: Path, tmp_path: Path) -> Path:  # noqa: F811
     return tmp_path / "runs"
 
 
-def open_page(browser, path: Path, scheme: str = "light"):
+def open_page(browser, path: Path):
     """The page, and the browser's complaints and requests to the network."""
-    context = browser.new_context(color_scheme=scheme, viewport={"width": 1200, "height": 900})
+    context = browser.new_context(color_scheme="light", viewport={"width": 1200, "height": 900})
     page, complaints = context.new_page(), []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None)

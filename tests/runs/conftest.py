@@ -11,6 +11,7 @@ import pytest
 from ppo_tui.config import Config, load_preset
 from ppo_tui.protocol import Command, Event, RunStarted, RunState, StateChanged
 from ppo_tui.runs import RunDirectory
+from ppo_tui.runs.peer import Peer
 from ppo_tui.runs.server import ControlServer
 from ppo_tui.sinks import EventLog
 
@@ -45,6 +46,11 @@ class ServedRun:
     @property
     def serves(self) -> bool:
         return any(thread is self.server._thread for thread in threading.enumerate())
+
+    @property
+    def peers(self) -> list[Peer]:
+        """The clients of its socket."""
+        return self.server._peers
 
     def close(self) -> None:
         self.server.close()

@@ -17,16 +17,16 @@ from tests.runs.conftest import ServedRun
 from tests.runs.test_registry import make, update
 
 
-def make_sweep(runs_dir, name="search"):
+def make_sweep(runs_dir):
     """A sweep with a pruned trial and a complete one."""
-    make(runs_dir / name, "trial-000", started=20.0, status="stopped", metrics=[update(256, 10.0)])
-    make(runs_dir / name, "trial-001", started=30.0, metrics=[update(256, 90.0), update(512, 80.0)])
-    (runs_dir / name / "sweep.json").write_text("{}")
+    make(runs_dir / "search", "trial-000", started=20.0, status="stopped", metrics=[update(256, 10.0)])
+    make(runs_dir / "search", "trial-001", started=30.0, metrics=[update(256, 90.0), update(512, 80.0)])
+    (runs_dir / "search" / "sweep.json").write_text("{}")
     results = [
         {"trial": 1, "score": 80.0, "state": "complete", "settings": {}, "runs": ["/elsewhere/trial-001"]},
         {"trial": 0, "score": 10.0, "state": "pruned", "settings": {}, "runs": ["/elsewhere/trial-000"]},
     ]
-    (runs_dir / name / "results.json").write_text(json.dumps(results))
+    (runs_dir / "search" / "results.json").write_text(json.dumps(results))
 
 
 def test_a_catalogue_looks_first_and_reads_what_has_grown(tmp_path):

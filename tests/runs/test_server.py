@@ -159,7 +159,7 @@ def test_a_server_whose_thread_ends_before_it_is_woken_closes_quietly(served):
 
     with ControlClient(served.directory) as client:
         client.subscribe(client="test", wish="watch", history=True)
-        wait_until(lambda: any(each.subscribed for each in served.server._peers))
+        wait_until(lambda: any(each.subscribed for each in served.peers))
         served.server._wake_up = AfterTheThread(served.server._wake_up)
         served.server.close()
         assert not served.serves
@@ -169,8 +169,8 @@ def test_a_reader_that_stops_reading_is_dropped_and_costs_neither_the_run_nor_th
     monkeypatch.setattr(peer_module, "STALL_SECONDS", 0.3)
     idle = raw(served)
     idle.sendall(b'{"request":"subscribe"}\n')
-    wait_until(lambda: any(each.subscribed for each in served.server._peers))
-    (slow,) = served.server._peers
+    wait_until(lambda: any(each.subscribed for each in served.peers))
+    (slow,) = served.peers
     long = Alarm(level=Level.INFO, message="x" * 10_000)
     served.emit(*[long] * 500)
     wait_until(lambda: slow.has_unsent)
@@ -179,7 +179,7 @@ def test_a_reader_that_stops_reading_is_dropped_and_costs_neither_the_run_nor_th
         client.subscribe(client="test", wish="watch", history=True)
         served.emit(update(1), end())
         assert updates_until_the_end(client) == [1]
-    wait_until(lambda: slow not in served.server._peers)
+    wait_until(lambda: slow not in served.peers)
     idle.close()
 
 
@@ -274,7 +274,7 @@ def test_commands_by_the_thousand_are_too_many(served):
     with raw(served) as connection:
         with contextlib.suppress(ConnectionError):
             connection.sendall(b'{"command":"pause"}\n' * 10_000)
-        wait_until(lambda: not served.server._peers)
+        wait_until(lambda: not served.peers)
     assert len(served.commands) <= 2 * peer_module.COMMANDS_PER_SECOND
     assert_serves(served)
 
@@ -310,7 +310,7 @@ def test_one_screen_steers_and_the_others_watch_or_take_over(served):
     second.client.close()
     assert first.control()  # it inherits; whoever only watches does not
     first.client.close()
-    wait_until(lambda: len(served.server._peers) == 1)
+    wait_until(lambda: len(served.peers) == 1)
     assert "only watches" in watcher.pause()
     watcher.client.close()
 
@@ -454,7 +454,7 @@ def test_of_two_hundred_clients_as_many_are_served_as_there_are_places(served):
     assert all("try again later" in line["error"] for line in first_lines if line["message"] == "reply")
     for connection in connections:
         connection.close()
-    wait_until(lambda: not served.server._peers)
+    wait_until(lambda: not served.peers)
     assert_serves(served)
 
 
@@ -529,5 +529,5 @@ def test_a_client_that_vanishes_mid_stream_is_forgotten(served):
         's.sendall(b\'{"request":"subscribe"}\\n\'); s.recv(100_000); os.kill(os.getpid(), 9)'
     )
     subprocess.run([sys.executable, "-c", code, str(served.directory.socket)], cwd=ROOT, timeout=30)
-    wait_until(lambda: not served.server._peers)
+    wait_until(lambda: not served.peers)
     assert_serves(served)

@@ -35,8 +35,8 @@ from tests.training.test_trainer import Recorder, cartpole
 OVERLAP = "run.overlap=true"
 
 
-def overlapped(*overrides: str, react=lambda trainer, event: None, steps: int = 1024, **arguments):
-    return run(lambda **kw: Trainer(cartpole(OVERLAP, *overrides, steps=steps), **kw, **arguments), react)
+def overlapped(*overrides: str, react=lambda trainer, event: None, **arguments):
+    return run(lambda **kw: Trainer(cartpole(OVERLAP, *overrides), **kw, **arguments), react)
 
 
 def test_each_rollout_after_the_first_was_collected_with_the_weights_of_one_update_before():

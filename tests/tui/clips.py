@@ -10,11 +10,11 @@ from ppo_tui.protocol import GameClip, GameFrame, Gaze
 NAMES = ("NOOP", "FIRE", "RIGHT", "LEFT")
 
 
-def pong(t: int, height: int = 210, width: int = 160) -> np.ndarray:
+def pong(t: int) -> np.ndarray:
     """A white ball on its way across a dark field, uint8 `[H, W, 3]`."""
-    picture = np.full((height, width, 3), 16, np.uint8)
+    picture = np.full((210, 160, 3), 16, np.uint8)
     picture[:10] = 120
-    row, column = 40 + 2 * t % (height - 60), 20 + 3 * t % (width - 40)
+    row, column = 40 + 2 * t % 150, 20 + 3 * t % 120
     picture[row : row + 4, column : column + 4] = 240
     return picture
 
@@ -51,7 +51,7 @@ def clip(frames: int = 30, *, env: int = 0, first: int = 0, gaze: Gaze = Gaze.NO
     )
 
 
-def numbers_clip(frames: int = 5) -> GameClip:
+def numbers_clip() -> GameClip:
     """Of an environment without pictures and with continuous actions."""
     return GameClip(
         env=0,
@@ -67,6 +67,6 @@ def numbers_clip(frames: int = 5) -> GameClip:
                 entropy=0.72,
                 score=-10.0,
             )
-            for _ in range(frames)
+            for _ in range(5)
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from textual.app import App
 from textual.pilot import Pilot
 from textual.widget import Widget
 from textual.widgets import Static
@@ -25,6 +26,11 @@ FAILURE = RunFinished(
     details="Traceback (most recent call last):\n  …\nBrokenPipeError: pipe",
 )
 DONE = RunFinished(state=RunState.FINISHED, exit_code=0, reason="", step=10_000_000, update=9766, elapsed=15_848.0)
+
+
+def characters(app: App[None]) -> str:
+    """The characters of the whole screen."""
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
 
 
 class Desk:
@@ -69,8 +75,7 @@ class Desk:
 
     @property
     def picture(self) -> str:
-        """The characters of the whole screen."""
-        return "\n".join(strip.text for strip in self.app.screen._compositor.render_strips())
+        return characters(self.app)
 
 
 @asynccontextmanager

@@ -43,6 +43,7 @@ from ppo_tui.tui.session import LocalSession, Session
 
 NUM_ENVS, ROLLOUT, BATCH, TOTAL, WORKERS = 8, 128, 1024, 10_000_000, 8
 SECONDS_PER_UPDATE = BATCH / 631
+UPDATES = -(-TOTAL // BATCH)
 
 
 def started() -> RunStarted:
@@ -85,14 +86,14 @@ def metrics(share: float, mean: float, rng: np.random.Generator) -> dict[str, fl
     }
 
 
-def recorded(updates: int, *, of: int = 9766, seed: int = 0) -> Iterator[Event]:
-    """The first `updates` updates of a run of `of`, as events."""
-    rng = np.random.default_rng(seed)
+def recorded(updates: int) -> Iterator[Event]:
+    """The first `updates` updates of a run, as events."""
+    rng = np.random.default_rng(0)
     yield started()
     yield StateChanged(state=RunState.TRAINING, elapsed=1.5)
     returns: list[float] = []
     for update in range(1, updates + 1):
-        share, step, elapsed = update / of, update * BATCH, 1.5 + update * SECONDS_PER_UPDATE
+        share, step, elapsed = update / UPDATES, update * BATCH, 1.5 + update * SECONDS_PER_UPDATE
         yield from _progress(update, elapsed)
         for env in range(int(rng.integers(0, 4))):
             score = float(max(0, round(420 / (1 + math.exp(-9 * (share - 0.45))) * rng.uniform(0.4, 1.4))))
@@ -189,7 +190,7 @@ def fake_session(engine: type[PlayingEngine] | None = None) -> LocalSession:
 class PlayingEngine:
     """An engine that plays the recorded run and obeys commands."""
 
-    def __init__(self, emit, inbox: Inbox, *, updates: int = 9766, speed: float = 100.0) -> None:
+    def __init__(self, emit, inbox: Inbox, *, updates: int = UPDATES, speed: float = 100.0) -> None:
         self._emit, self._inbox = emit, inbox
         self._events = recorded(updates)
         self._speed = speed

@@ -119,16 +119,16 @@ async def test_the_axis_of_the_chosen_chart_can_be_logarithmic():
 async def test_charts_are_painted_at_most_twice_a_second_and_only_for_new_data():
     async with desk() as it:
         chart = it.app.screen.query_one("#chart-kl", Chart)
-        painted = chart._picture
+        painted = chart.picture
         more = UpdateFinished(update=31, step=31 * 1024, metrics={"train/approx_kl": 0.5})
         await it.say(more)
-        assert chart._picture is painted
+        assert chart.picture is painted
         await it.pass_time(0.6)
-        assert chart._picture is not painted  # the last news before a silence
-        painted = chart._picture
+        assert chart.picture is not painted  # the last news before a silence
+        painted = chart.picture
         await it.pass_time(0.6)
         await it.say(RolloutProgress(step=32 * 1024, update=32, t=1, length=128, fps=1.0))
-        assert chart._picture is painted
+        assert chart.picture is painted
 
 
 async def test_help_lists_every_key():

@@ -29,7 +29,7 @@ from tests.tui.fake import BATCH, recorded
 def pictures(it: Desk) -> dict[str, list[str]]:
     """What stands on each chart that is to be seen."""
     charts = it.app.screen.query(Chart)
-    return {chart.spec.id: chart._picture.text() for chart in charts if chart.region.area and chart._picture}
+    return {chart.spec.id: chart.picture.text() for chart in charts if chart.region.area and chart.picture}
 
 
 def view_of(it: Desk) -> ChartView:
@@ -131,8 +131,8 @@ async def test_smoothing_can_be_changed_chart_by_chart():
 async def test_the_mouse_wheel_zooms_about_the_pointer():
     async with desk(*recorded(200)) as it:
         chart = it.app.screen.query_one("#chart-fps", Chart)
-        x = chart.region.x + chart._plotted.left + 1
-        about = chart._plotted.position(chart._plotted.left)
+        x = chart.region.x + chart.plotted.left + 1
+        about = chart.plotted.position(chart.plotted.left)
         offset = (x, chart.region.y + 3)
         await it.pilot._post_mouse_events([events.MouseScrollUp], offset=offset)
         await it.pilot.pause()
@@ -360,9 +360,9 @@ async def test_a_new_point_paints_a_few_cells_and_nothing_is_painted_twice(monke
 async def test_all_steps_are_shown_to_the_edge_once_the_run_has_ended():
     async with desk(*recorded(600)) as it:
         chart = it.app.screen.query_one("#chart-return", Chart)
-        assert chart._plotted.x_range[1] > 600 * BATCH
+        assert chart.plotted.x_range[1] > 600 * BATCH
         await it.say(DONE)
-        assert chart._plotted.x_range[1] == 600 * BATCH
+        assert chart.plotted.x_range[1] == 600 * BATCH
 
 
 async def test_an_abandoned_branch_stays_as_a_shadow():
@@ -370,10 +370,10 @@ async def test_an_abandoned_branch_stays_as_a_shadow():
         await it.say(Rewound(path="p", step=100 * BATCH, update=100), *updates(101, **{"train/entropy_loss": -1.3}))
         await it.pass_time(1.0)
         chart = it.app.screen.query_one("#chart-entropy", Chart)
-        styles = {style for row in chart._picture.rows() for _, style in row}
+        styles = {style for row in chart.picture.rows() for _, style in row}
         assert "abandoned" in styles
-        assert any("↶" in row for row in chart._picture.text())
-        assert chart._plotted.x_range[1] >= 200 * BATCH
+        assert any("↶" in row for row in chart.picture.text())
+        assert chart.plotted.x_range[1] >= 200 * BATCH
 
 
 async def test_plain_characters_on_request():
@@ -418,9 +418,9 @@ async def test_several_runs_are_told_apart_by_letters_and_patterns(tmp_path):
     async with OverlayApp().run_test(size=(100, 20)) as pilot:
         overlay = pilot.app.query_one(Overlay)
         overlay.renew()
-        assert "no data yet" in "".join(overlay._picture.text())
+        assert "no data yet" in "".join(overlay.picture.text())
         overlay.show(runs)
-        rows = overlay._picture.text()
+        rows = overlay.picture.text()
         assert "A first 29.0" in rows[0]
         assert "B second 31.0" in rows[0]
         assert "C empty –" in rows[0]
@@ -428,9 +428,9 @@ async def test_several_runs_are_told_apart_by_letters_and_patterns(tmp_path):
         overlay.move_cursor(-1)
         overlay.options.next_smoothing()
         overlay.renew()
-        assert f"step {29 * BATCH:,}" in overlay._picture.text()[-1]
+        assert f"step {29 * BATCH:,}" in overlay.picture.text()[-1]
         overlay.show(runs, Metric("unheard", "unheard"))
-        assert "no data yet" in "".join(overlay._picture.text())
+        assert "no data yet" in "".join(overlay.picture.text())
 
 
 async def test_the_last_news_before_a_silence_reach_the_charts():

@@ -15,12 +15,13 @@ from ppo_tui.protocol import (
     UpdateProgress,
 )
 from ppo_tui.training import metrics
-from ppo_tui.tui.view import MEAN_LENGTH, RunView
+from ppo_tui.tui.view import MEAN_LENGTH
 from ppo_tui.tui.widgets.header import Header
 from ppo_tui.tui.widgets.tiles import Tiles
 from tests.training.test_trainer import Recorder
 from tests.tui.desk import desk
 from tests.tui.fake import started
+from tests.tui.test_view import view_of
 
 TRAINING = StateChanged(state=RunState.TRAINING, elapsed=2.0, time=2.0)
 ROLLOUT = RolloutProgress(step=512, update=1, t=64, length=128, fps=0.0, elapsed=6.0)
@@ -28,13 +29,6 @@ EPISODES = [
     EpisodeFinished(env=0, episode_return=3.0, length=20, step=80, elapsed=3.0),
     EpisodeFinished(env=1, episode_return=5.0, length=40, step=400, elapsed=5.0),
 ]
-
-
-def view_of(*events) -> RunView:
-    view = RunView()
-    for event in events:
-        view.apply(event)
-    return view
 
 
 def test_returns_length_pace_and_time_left_come_from_the_rollout_under_way():

@@ -130,10 +130,6 @@ async def play(it: Desk, frames: int = 1) -> None:
         await it.pilot.pause()
 
 
-def screen_text(it: Desk) -> str:
-    return "\n".join(strip.text for strip in it.app.screen._compositor.render_strips())
-
-
 def text_of_picture(it: Desk) -> str:
     picture = it.app.screen.query_one(GamePicture)
     return "".join(picture.render_line(y).text for y in range(picture.size.height))
@@ -145,7 +141,7 @@ async def test_the_game_plays_beside_the_charts_with_the_policys_mind():
         assert "waiting for a" in it.text(GameFacts)
         await it.say(clip())
         await play(it)
-        assert "▀" in screen_text(it)
+        assert "▀" in it.picture
         facts = it.text(GameFacts)
         assert "score       0.00" in facts
         assert "lives          5" in facts
@@ -173,7 +169,7 @@ async def test_on_a_small_screen_v_shows_it():
         await it.say(clip())
         assert it.session.watched == [WatchGame(env=0, fps=SLOW)]
         await play(it)
-        assert "▀" in screen_text(it)
+        assert "▀" in it.picture
 
 
 async def test_brackets_choose_the_environment():
@@ -358,7 +354,7 @@ async def test_without_colours_it_is_drawn_in_characters(without_colour, monkeyp
             it.app.theme = "ansi-dark"
         await it.say(clip())
         await play(it)
-        text = screen_text(it)
+        text = it.picture
         assert "▀" not in text
         assert "*" in text_of_picture(it), "the ball"
 
@@ -370,7 +366,7 @@ async def test_a_terminal_of_16_colours_gets_half_blocks_in_them(monkeypatch):
             terminal.setattr(it.app, "console", Console(force_terminal=True, color_system="standard"))
             await it.say(clip())
             await play(it)
-            assert "▀" in screen_text(it)
+            assert "▀" in it.picture
 
 
 async def test_a_clip_costs_few_bytes_and_a_still_picture_none():

@@ -81,7 +81,7 @@ async def test_chosen_keys_work_and_help_and_footer_say_so():
         assert "f5        Run one update, then pause." in it.said("#help-text")
 
 
-def test_a_bad_file_stops_the_start(tmp_path, ppo_tui):
+def test_a_bad_file_stops_the_start(ppo_tui):
     done = ppo_tui("--preset", "cartpole", "--theme", "drak")
     assert done.returncode == 2
     assert "did you mean 'dark'" in done.stderr

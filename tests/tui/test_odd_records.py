@@ -27,7 +27,7 @@ from ppo_tui.protocol import (
 from ppo_tui.tui.session import ReplaySession
 from ppo_tui.tui.session.idle import StartSession
 from ppo_tui.tui.start_app import StartApp
-from tests.tui.desk import desk
+from tests.tui.desk import characters, desk
 from tests.tui.fake import recorded, started
 from tests.tui.odd_events import OddEvents
 from tests.tui.test_guest import steers_a_terminal
@@ -210,7 +210,7 @@ async def test_odd_runs_stand_in_one_row_each_on_the_start_screen(odd_runs):
         seen: list[str] = []
         for _ in range(odd_runs):
             await pilot.pause()
-            shown = rows("\n".join(strip.text for strip in app.screen._compositor.render_strips()))
+            shown = rows(characters(app))
             assert len(shown) == 40
             assert f"Runs here · {odd_runs}" in "".join(shown)
             assert sum("enter attaches" in line or "enter replays it" in line for line in shown) == 1

@@ -12,6 +12,7 @@ from ppo_tui.tui.app import PpoTuiApp
 from ppo_tui.tui.controller import Controller
 from ppo_tui.tui.screens.replay import ReplayScreen
 from ppo_tui.tui.session import ReplaySession
+from tests.tui.desk import characters
 from tests.tui.fake import SECONDS_PER_UPDATE, recorded
 
 UPDATES = 30
@@ -144,7 +145,7 @@ async def test_a_record_says_what_it_has_not_and_its_banner_is_readable_after_ev
                 await pilot.press(key)
                 app.tick()
                 await pilot.pause()
-            return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+            return characters(app)
 
         assert "■ STOPPED: done" in await press("end")
         assert "a record has no workers" in await press("home")
@@ -182,7 +183,7 @@ async def test_the_keys_of_a_replay_move_in_time_and_steer_nothing(record):
         assert session.speed == 2
         await press("space")
         assert session.paused
-        assert "p Resume" in "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+        assert "p Resume" in characters(app)
         assert "replay paused" in app.screen.query_one("#header").render().plain
         await press("question_mark")
         assert "Play twice as fast" in app.screen.query_one("TextScreen Static, Static").render().plain

@@ -29,13 +29,11 @@ from tests.tui.fake import recorded, started
 NOW = 1.7e9
 
 
-def make_ended(
-    path: Path, *, begun: float, state: str = "finished", returns=(5.0, 90.0, 60.0), **settings
-) -> RunDirectory:
+def make_ended(path: Path, *, begun: float, returns=(5.0, 90.0, 60.0), **settings) -> RunDirectory:
     """A run with a record, as a short training leaves it."""
     overrides = [f"{key.replace('__', '.')}={value}" for key, value in settings.items()]
     run = RunDirectory.create(load_preset("cartpole", overrides=overrides), label="cartpole", path=path)
-    run.update(started=begun, status=state)
+    run.update(started=begun, status="finished")
     events = [event for event in recorded(3) if not isinstance(event, TRANSIENT)]
     end = RunFinished(state=RunState.FINISHED, exit_code=0, reason="3,072 steps done", step=3072, update=3, elapsed=9.0)
     run.events.write_bytes(b"".join(encode(event) + b"\n" for event in [*events, end]))
@@ -76,9 +74,9 @@ async def until(it: Desk, condition: Callable[[], object]) -> None:
         await it.pilot.pause(0.1)
 
 
-async def open_runs(it: Desk, *, seen: str = "‖ paused") -> None:
+async def open_runs(it: Desk) -> None:
     await it.press("r")
-    await until(it, lambda: seen in it.picture and "300" in it.picture)
+    await until(it, lambda: "‖ paused" in it.picture and "300" in it.picture)
 
 
 def names(it: Desk) -> list[str]:

@@ -13,6 +13,7 @@ from ppo_tui.tui.overview import NO_COURSE, PresetFacts, RunCourse, duration, mi
 from ppo_tui.tui.screens.start import StartScreen
 from ppo_tui.tui.session.idle import Choice, StartSession
 from ppo_tui.tui.start_app import StartApp
+from tests.tui.desk import characters as picture
 from tests.tui.fake import started
 
 
@@ -29,10 +30,6 @@ def ended_run(tmp_path, monkeypatch) -> RunDirectory:
     log.close()
     directory.release()
     return directory
-
-
-def picture(app: StartApp) -> str:
-    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])

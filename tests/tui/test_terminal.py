@@ -69,6 +69,15 @@ class Terminal:
             if select.select([self.master], [], [], 0.2)[0]:
                 self.output += os.read(self.master, 65536)
 
+    def leave_by_ctrl_c(self, answer: bytes, code: int) -> None:
+        """Press Ctrl+C and answer; the program leaves with `code` and gives the terminal back."""
+        os.write(self.master, b"\x03")
+        self.read_until(b"Leave the run?")
+        os.write(self.master, answer)
+        self.read_until(LEAVES_ALTERNATE_SCREEN)
+        assert self.process.wait(DEADLINE) == code
+        assert termios.tcgetattr(self.slave) == self.before
+
     def end_by_sigterm(self) -> None:
         """End the program by SIGTERM; it gives the terminal back."""
         self.process.send_signal(signal.SIGTERM)
@@ -145,12 +154,7 @@ os.write(1, b"into nothing")
 
 def test_ctrl_c_twice_gives_the_terminal_back(terminal):
     terminal.read_until(b"TRAINING")
-    os.write(terminal.master, b"\x03")
-    terminal.read_until(b"Leave the run?")
-    os.write(terminal.master, b"\x03")
-    terminal.read_until(LEAVES_ALTERNATE_SCREEN)
-    assert terminal.process.wait(DEADLINE) == 130
-    assert termios.tcgetattr(terminal.slave) == terminal.before
+    terminal.leave_by_ctrl_c(b"\x03", 130)
 
 
 ENGINE = """
@@ -188,12 +192,7 @@ def test_what_libraries_write_becomes_events_and_never_reaches_the_terminal():
 def test_quitting_while_the_engine_starts_gives_the_terminal_back():
     terminal = screen_with("__import__('threading').Event().wait(1000)")
     terminal.read_until(b"STARTING")
-    os.write(terminal.master, b"\x03")
-    terminal.read_until(b"Leave the run?")
-    os.write(terminal.master, b"\x03")
-    terminal.read_until(LEAVES_ALTERNATE_SCREEN)
-    assert terminal.process.wait(DEADLINE) == 130
-    assert termios.tcgetattr(terminal.slave) == terminal.before
+    terminal.leave_by_ctrl_c(b"\x03", 130)
 
 
 def test_an_error_in_the_screen_itself_gives_the_terminal_back():
@@ -227,12 +226,7 @@ def test_the_learner_goes_on_while_the_terminal_does_not_read(tmp_path):
         assert time.monotonic() < give_up, f"the learner stands at {now:.1f} s of the run"
         time.sleep(0.1)
     terminal.output = b""
-    os.write(terminal.master, b"\x03")
-    terminal.read_until(b"Leave the run?")
-    os.write(terminal.master, b"n")
-    terminal.read_until(LEAVES_ALTERNATE_SCREEN)
-    assert terminal.process.wait(DEADLINE) == 0
-    assert termios.tcgetattr(terminal.slave) == terminal.before
+    terminal.leave_by_ctrl_c(b"n", 0)
 
 
 def seconds_trained(run: Path) -> float:

@@ -13,6 +13,7 @@ from ppo_tui.tui.screens.edit import EditScreen
 from ppo_tui.tui.theatre import cast_of
 from ppo_tui.tui.theatre_app import TheatreApp, TheatreCommands
 from tests.tui.clips import clip
+from tests.tui.desk import characters
 from tests.tui.fake import FakeSession, recorded, started
 
 CHOICES = (
@@ -54,7 +55,7 @@ class Theatre:
         self.session.put(*events)
         self.app.tick()
         await self.pilot.pause()
-        return "\n".join(strip.text for strip in self.app.screen._compositor.render_strips())
+        return characters(self.app)
 
     async def press(self, *keys: str) -> str:
         await self.pilot.press(*keys)

@@ -62,11 +62,6 @@ class EditScreen(Explains, RunScreen):
             return None
         return super().check_action(action, parameters)
 
-    def show_draft(self) -> None:
-        """Go to the setting drafted last."""
-        self._listing.cursor = self.controller.editor.position
-        self.renew()
-
     def topics(self) -> tuple[list[Topic], int]:
         keys = self.controller.editor.keys
         return [Topic(key) for key in keys] or [Topic("panel/settings")], self.controller.editor.position

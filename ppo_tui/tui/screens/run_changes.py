@@ -39,7 +39,7 @@ class RunChanges:
             f"Stop {one_line(run.name)}?",
             f"It saves a checkpoint at step {run.step:,} or soon after, and ends; R resumes it from there.{also}",
             "Stop",
-            functools.partial(self._do, run_actions.stop, run),
+            functools.partial(self._begin, run_actions.stop, run),
         )
 
     def resume(self, run: RunSummary) -> None:
@@ -52,7 +52,7 @@ class RunChanges:
             self._notify(f"{name} has done all of its {run.total_steps:,} steps; to extend it: {command}")
             return
         self._notify(f"resuming {one_line(run.name)} in the background …")
-        self._do(run_actions.resume, run)
+        self._begin(run_actions.resume, run)
 
     def delete(self, run: RunSummary) -> None:
         if run.under_way:
@@ -67,17 +67,17 @@ class RunChanges:
             self._report(str(error), wrong=True)
             return
         question = f"Delete {one_line(run.name)} for good?"
-        do = functools.partial(self._do, run_actions.delete, run)
-        self._screen.call_later(self._ask, question, f"Lost are {loss}, and its record.", "Delete", do)
+        begin = functools.partial(self._begin, run_actions.delete, run)
+        self._screen.call_later(self._ask, question, f"Lost are {loss}, and its record.", "Delete", begin)
 
-    def _ask(self, question: str, text: str, yes: str, do: Callable[[], object]) -> None:
+    def _ask(self, question: str, text: str, yes: str, begin: Callable[[], object]) -> None:
         def answered(agreed: bool | None) -> None:
             if agreed:
-                do()
+                begin()
 
         self._screen.app.push_screen(ConfirmDialog(question, text, yes), answered)
 
-    def _do(self, act: Callable[[str], str], run: RunSummary) -> None:
+    def _begin(self, act: Callable[[str], str], run: RunSummary) -> None:
         """Act on a run in a thread, without delaying the exit."""
         threading.Thread(target=self._act, args=(act, run), name="acting", daemon=True).start()
 

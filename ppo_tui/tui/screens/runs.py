@@ -18,6 +18,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from ...errors import PPOTuiError
+from ...plotting.plot import curve_letter
 from ...runs import RunSummary
 from ...runs.catalogue import Catalogue
 from ...runs.client import ask_runs
@@ -27,16 +28,25 @@ from .. import keys, run_actions
 from ..chart_view import ChartView
 from ..controller import READ_ONLY, Controller
 from ..run_actions import Curves
-from ..run_list import SORTINGS, Columns, Item, Sweep, arrange, describe_item, is_run, key_of, run_row, sweep_row
+from ..run_list import (
+    REFRESH_SECONDS,
+    SORTINGS,
+    Columns,
+    Item,
+    Sweep,
+    arrange,
+    describe_item,
+    is_run,
+    key_of,
+    run_row,
+    sweep_row,
+)
 from ..session import Session
-from ..widgets.overlay import Overlay, RunCurves, letter_style, run_letter
+from ..widgets.overlay import Overlay, RunCurves, letter_style
 from .charts import ChartActions
 from .dialogs import TextScreen
 from .run_changes import RunChanges
 from .run_screen import ListScreen
-
-REFRESH_SECONDS = 5.0
-"""How often the runs are looked at again while the screen shows them."""
 
 _SHOW_SECONDS = 0.5
 """Least time between two fillings of the list while metrics are being read."""
@@ -84,7 +94,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
         self._sorting = 0
         self._columns = Columns.of(100, ())
         self._is_read = self._is_reading = self._read_again = False
-        self._overlay = Overlay(ChartView(ascii=ascii), id="overlay")
+        self._overlay = Overlay(ChartView(ascii=ascii))
         self._overlay.display = False
         self._reading: Timer | None = None
         self._changes = RunChanges(self, self._read)
@@ -155,7 +165,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
             path: RunCurves(
                 one_line(self._runs[path].name),
                 self._curves.get(path, Curves()).series,
-                run_letter(index),
+                curve_letter(index),
                 None if self._is_own(path) else index,
             )
             for index, path in enumerate(self._marked)
@@ -214,7 +224,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
         letter, style = "", "primary"
         if run.path in self._marked:
             index = self._marked.index(run.path)
-            letter, style = run_letter(index), "curve-1" if own else letter_style(index)
+            letter, style = curve_letter(index), "curve-1" if own else letter_style(index)
         return Content.assemble((letter + ("•" if own else ""), f"bold ${style}"))
 
     def _is_own(self, path: str) -> bool:
@@ -329,7 +339,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
         if len(paths) < 2:
             self.app.notify(f"mark two runs or more with space to see how they {what}", timeout=4)
             return {}
-        return {run_letter(index): self._runs[path] for index, path in enumerate(paths)}
+        return {curve_letter(index): self._runs[path] for index, path in enumerate(paths)}
 
     # ── Acting ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -26,15 +26,13 @@ from ..cells import longest, padded
 from ..controller import Controller
 from ..metrics import sparkline
 from ..overview import NO_COURSE, PresetFacts, RunCourse, courses, duration, preset_facts
+from ..run_list import REFRESH_SECONDS, state_look
 from ..session.idle import Choice, StartSession
 from ..widgets.filter_line import FilterLine, matches
 from ..widgets.key_line import KeyLine
 from ..widgets.listing import Listing
 from ..widgets.panel import fit
 from ..widgets.plain import Horizontal, Static
-
-REFRESH_SECONDS = 5.0
-"""How often the runs are looked at again."""
 
 _NAME, _TIME = 23, 18
 """Cells for the name of a preset, and for how long it takes."""
@@ -47,17 +45,6 @@ _SENTENCE_FROM = _NAME + _TIME + 20
 
 _STATE_FROM, _STEPS_FROM = 48, 60
 """Widths from which on a row of a run has its state in words, and its steps."""
-
-_SIGNS = {
-    "starting": ("○", "$quiet"),
-    "running": ("▸", "$success"),
-    "paused": ("‖", "$warning"),
-    "finished": ("✓", "$success"),
-    "stopped": ("■", "$warning"),
-    "failed": ("✗", "$error"),
-    "crashed": ("✗", "$error"),
-    "damaged": ("✗", "$error"),
-}
 
 
 class StartScreen(Screen[None]):
@@ -195,7 +182,7 @@ class StartScreen(Screen[None]):
         return Content("  " + self._run_cells("run", "state", "steps", "return")[0])
 
     def _run_row(self, run: RunSummary) -> Content:
-        sign, style = _SIGNS.get(run.state, ("?", "$quiet"))
+        sign, style = state_look(run.state)
         returns = self._courses.get(run.path, NO_COURSE).returns
         score = formats.number(run.last_return)
         cells, spark = self._run_cells(one_line(run.name), f"{one_line(run.state):.9}", formats.count(run.step), score)

@@ -57,6 +57,8 @@ class CurvesWidget(Plain, Widget):
         options: axes and smoothing, of this chart alone.
         chosen: whether keys would go to it among its kind; it then shows the step under the cursor.
         active: whether keys go to it now; its frame is then heavy.
+        picture: the newest, of all its cells; None before the first.
+        plotted: the curves in it, with their axes, likewise.
     """
 
     DEFAULT_CSS = """
@@ -98,8 +100,8 @@ class CurvesWidget(Plain, Widget):
         # Not style classes: each change of one would style all of the widget's components anew.
         self.chosen = self.active = False
         self._shown: tuple[object, ...] = ()
-        self._picture: Picture | None = None
-        self._plotted: Plotted | None = None
+        self.picture: Picture | None = None
+        self.plotted: Plotted | None = None
         self._front: list[Line] = []  # the curves of the newest picture, without their shadows
         self._cell_styles: dict[str, Style] | None = None
         self._filters: Filters | None = None
@@ -185,7 +187,7 @@ class CurvesWidget(Plain, Widget):
 
     def move_cursor(self, cells: int) -> None:
         """Move the cursor by cells, to a point of the curve."""
-        width = self._plotted.width if self._plotted else self.size.width
+        width = self.plotted.width if self.plotted else self.size.width
         self.chart_view.move_cursor(cells, width, self.points(), self.extent())
 
     def zoom(self, factor: float, about: float | None = None) -> None:
@@ -196,7 +198,7 @@ class CurvesWidget(Plain, Widget):
 
     def on_click(self, event: events.Click) -> None:
         self.post_message(self.Chosen(self))
-        if self._plotted and (step := self._plotted.position(event.x - self._inset)) is not None:
+        if self.plotted and (step := self.plotted.position(event.x - self._inset)) is not None:
             self.chart_view.put_cursor(step, self.points(), self.extent())
             self.post_message(self.CursorPut())
 
@@ -208,7 +210,7 @@ class CurvesWidget(Plain, Widget):
 
     def _zoom_at(self, event: events.MouseEvent, factor: float) -> None:
         event.stop()
-        about = self._plotted.position(event.x - self._inset) if self._plotted else None
+        about = self.plotted.position(event.x - self._inset) if self.plotted else None
         self.zoom(factor, about)
         self.post_message(self.CursorPut())
 
@@ -217,7 +219,7 @@ class CurvesWidget(Plain, Widget):
     def renew(self) -> None:
         """Paint the changes; nothing while the chart is invisible."""
         if not self.display or not self.size.area:
-            self._picture = None
+            self.picture = None
             return
         cell = self._pixels.cell
         shown = (
@@ -230,17 +232,17 @@ class CurvesWidget(Plain, Widget):
             self.active,
             *self.fingerprint(),
         )
-        if self._picture is not None and shown == self._shown:
+        if self.picture is not None and shown == self._shown:
             if self._pixels.is_stale:
                 self._draw_pixels()
             return
-        before, self._picture, self._shown = self._picture, self._paint(*self.size), shown
+        before, self.picture, self._shown = self.picture, self._paint(*self.size), shown
         moved = self._pixels.place(self._plot_area if cell else Region())
         if moved or before is None or (before.width, before.height) != self.size:
             self.refresh()
             return
         area = self._pixels.area
-        if spans := self._picture.changes(before, (area.line_range, area.column_range)):
+        if spans := self.picture.changes(before, (area.line_range, area.column_range)):
             repaint(self, [(row, at, self._filtered_piece(row, at, at + width)) for row, at, width in spans])
         if any(area.overlaps(Region(at, row, width, 1)) for row, at, width in spans):
             paint_now(self)
@@ -250,16 +252,16 @@ class CurvesWidget(Plain, Widget):
     @property
     def _plot_area(self) -> Region:
         """The cells of the curves, as long as there are any."""
-        plotted = self._plotted
+        plotted = self.plotted
         return Region(self._inset + plotted.left, self._inset, plotted.width, plotted.height) if plotted else Region()
 
     def _draw_pixels(self) -> None:
-        if self._pixels.area and self._plotted and (cell := self._pixels.cell):
+        if self._pixels.area and self.plotted and (cell := self._pixels.cell):
             styles = {name: style.color for name, style in self._styles_by_name().items()}
             styles["background"] = self.rich_style.bgcolor
             colours = {name: color.get_truecolor() for name, color in styles.items() if color}
             cursor = self.chart_view.cursor
-            self._pixels.draw(raster.paint(self._plotted, cell, colours, marks=self.marks(), cursor=cursor))
+            self._pixels.draw(raster.paint(self.plotted, cell, colours, marks=self.marks(), cursor=cursor))
 
     def _restore_pixels(self) -> None:
         """Draw the pixels again, over newly painted cells."""
@@ -281,9 +283,9 @@ class CurvesWidget(Plain, Widget):
         return [self._filtered_line(y).crop(crop.x, crop.right) for y in range(crop.y, crop.bottom)]
 
     def _filtered_piece(self, y: int, start: int, stop: int) -> Strip:
-        if self._pixels.wanted or self._picture is None:
+        if self._pixels.wanted or self.picture is None:
             return self._filtered_line(y).crop(start, stop)
-        return self._filtered(self._strip(self._picture.row(y, start, stop)))
+        return self._filtered(self._strip(self.picture.row(y, start, stop)))
 
     def _filtered_line(self, y: int) -> Strip:
         return self._pixels.splice(y, self._filtered(self.render_line(y)))
@@ -295,11 +297,11 @@ class CurvesWidget(Plain, Widget):
 
     def render_line(self, y: int) -> Strip:
         width, height = self.size
-        if self._picture is None or (self._picture.width, self._picture.height) != (width, height):
+        if self.picture is None or (self.picture.width, self.picture.height) != (width, height):
             self.renew()
-        if self._picture is None or y >= self._picture.height:
+        if self.picture is None or y >= self.picture.height:
             return Strip.blank(width, self.rich_style)
-        return self._strip(self._picture.row(y))
+        return self._strip(self.picture.row(y))
 
     def _strip(self, row: Row) -> Strip:
         styles = self._styles_by_name()
@@ -332,7 +334,7 @@ class CurvesWidget(Plain, Widget):
         window = self.chart_view.window(self.extent(), grows=self.grows)
         lines = self.lines(self.glyphs.columns * inner_width, window)
         self._front = [line for line in lines if not line.shadow]
-        plotted = self._plotted = plot(
+        plotted = self.plotted = plot(
             lines,
             inner_width,
             inner_height,
@@ -355,10 +357,10 @@ class CurvesWidget(Plain, Widget):
     @property
     def marks_at_cursor(self) -> list[Mark]:
         """The marks under the cursor, or beside it, the most telling first."""
-        if self.chart_view.cursor is None or self._plotted is None:
+        if self.chart_view.cursor is None or self.plotted is None:
             return []
-        start, stop = self._plotted.x_range
-        return marks_near(self.marks(), self.chart_view.cursor, 1.5 * (stop - start) / max(self._plotted.width, 1))
+        start, stop = self.plotted.x_range
+        return marks_near(self.marks(), self.chart_view.cursor, 1.5 * (stop - start) / max(self.plotted.width, 1))
 
     def _at_the_cursor(self) -> str:
         """The step under the cursor, and its marks."""

@@ -41,9 +41,9 @@ class Game(Container):
         self.controller = controller
         self._player = player or controller.clip_player
         self.title = title
-        self._picture = GamePicture(self._player, id="game-picture")
-        self._observation = GameObservation(controller, self._player, id="game-observation")
-        self._facts = GameFacts(controller, self._player, id="game-facts")
+        self._picture = GamePicture(self._player)
+        self._observation = GameObservation(controller, self._player)
+        self._facts = GameFacts(controller, self._player)
 
     def compose(self) -> ComposeResult:
         yield self._picture
@@ -56,11 +56,6 @@ class Game(Container):
 
     def on_click(self) -> None:
         self.post_message(self.Zoomed())
-
-    @property
-    def to_be_seen(self) -> bool:
-        """Tell whether it is visible: displayed, and on the active screen."""
-        return self.display and self.is_attached and self.screen.is_active
 
     def name_env(self) -> None:
         """Name the environment in the border, and its keys."""

@@ -44,8 +44,8 @@ class GameFacts(LinedPanel):
     A bar for each action, the chosen one marked. What has no room is left out: the least important first.
     """
 
-    def __init__(self, controller: Controller, player: ClipPlayer, *, id: str | None = None) -> None:
-        super().__init__(controller, id=id)
+    def __init__(self, controller: Controller, player: ClipPlayer) -> None:
+        super().__init__(controller)
         self._player = player
 
     def drawn_from(self) -> object:
@@ -136,8 +136,8 @@ class GameObservation(Panel):
     Its length is the number's size within its clip, or within the known range.
     """
 
-    def __init__(self, controller: Controller, player: ClipPlayer, *, id: str | None = None) -> None:
-        super().__init__(controller, id=id)
+    def __init__(self, controller: Controller, player: ClipPlayer) -> None:
+        super().__init__(controller)
         self._player = player
 
     def draw(self, width: int, height: int) -> Content:

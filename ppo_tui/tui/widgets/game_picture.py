@@ -144,18 +144,20 @@ def ramp_cells(pixels: np.ndarray) -> np.ndarray:
     return (luminance * (len(RAMP) / 256)).astype(np.uint64)
 
 
-def changed_spans(before: np.ndarray, after: np.ndarray, *, join: int = 3) -> list[tuple[int, int, int]]:
+_JOINED = 3
+"""Unchanged cells between two changed ones that are written again: to move the cursor costs as many bytes."""
+
+
+def changed_spans(before: np.ndarray, after: np.ndarray) -> list[tuple[int, int, int]]:
     """The differences of two fields of cells `[lines, columns]`.
 
-    As (line, first column, last column + 1).
-
-    Spans that lie at most `join` cells apart are one: to move the cursor costs as many bytes.
+    As (line, first column, last column + 1). Spans that lie at most `_JOINED` cells apart are one.
     """
     lines, columns = np.nonzero(before != after)
     if not lines.size:
         return []
-    places = lines * (before.shape[1] + join + 1) + columns  # those of two lines are never near
-    lasts = [*np.flatnonzero(places[1:] - places[:-1] > join + 1).tolist(), lines.size - 1]
+    places = lines * (before.shape[1] + _JOINED + 1) + columns  # those of two lines are never near
+    lasts = [*np.flatnonzero(places[1:] - places[:-1] > _JOINED + 1).tolist(), lines.size - 1]
     firsts = [0, *(last + 1 for last in lasts[:-1])]
     ends = zip(lines[firsts].tolist(), columns[firsts].tolist(), columns[lasts].tolist(), strict=True)
     return [(line, first, last + 1) for line, first, last in ends]
@@ -175,8 +177,8 @@ class GamePicture(Plain, Widget):
     like all others. Sixels lie over the half blocks; those are seen where a dialog or a notification covers a part.
     """
 
-    def __init__(self, player: ClipPlayer, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, player: ClipPlayer) -> None:
+        super().__init__()
         self._player = player
         self._shrinker: Shrinker | None = None
         self._pixels = np.zeros((0, 0, 3), dtype=np.uint8)

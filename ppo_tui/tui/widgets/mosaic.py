@@ -107,11 +107,6 @@ class Mosaic(Container):
     def tiles(self) -> list[MosaicTile]:
         return [child for child in self.children if isinstance(child, MosaicTile)]
 
-    @property
-    def to_be_seen(self) -> bool:
-        """Tell whether it is visible: displayed, and on the active screen."""
-        return self.display and self.is_attached and self.screen.is_active
-
     def play(self) -> None:
         """Move the next tile on by a frame."""
         if self.to_be_seen and (tiles := self.tiles):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,8 +44,8 @@ class RunCurves:
 class Overlay(CurvesWidget):
     """One metric of several runs, each with letter, pattern and colour."""
 
-    def __init__(self, chart_view: ChartView, *, id: str | None = None) -> None:
-        super().__init__(chart_view, CurveOptions(), id=id)
+    def __init__(self, chart_view: ChartView) -> None:
+        super().__init__(chart_view, CurveOptions())
         self.chosen = self.active = True
         self.metric = RETURN
         self._runs: tuple[RunCurves, ...] = ()
@@ -116,11 +115,6 @@ def line_of(run: RunCurves, index: int, metric: Metric) -> Line:
 
 def _line(run: RunCurves, index: int, steps: FloatArray, values: FloatArray) -> Line:
     return Line(steps, values, run.style, _PATTERNS[index % len(_PATTERNS)], letter=run.letter)
-
-
-def run_letter(index: int) -> str:
-    """The letter of the run of this index in chart and legend."""
-    return string.ascii_uppercase[index % len(string.ascii_uppercase)]
 
 
 def letter_style(index: int) -> str:

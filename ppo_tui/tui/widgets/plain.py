@@ -76,6 +76,11 @@ def has_lines(options: widgets.OptionList) -> bool:
 class Container(Plain, containers.Container):
     """A box of widgets."""
 
+    @property
+    def to_be_seen(self) -> bool:
+        """Tell whether it is visible: displayed, and on the active screen."""
+        return self.display and self.is_attached and self.screen.is_active
+
 
 class Horizontal(Plain, containers.Horizontal):
     """Widgets side by side."""

@@ -32,7 +32,7 @@ class ValueInput(Vertical):
     def __init__(self, controller: Controller, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._controller = controller
-        self._heading = Static(id="value-name")
+        self._heading = Static()
         self._entry = Input(compact=True, id="value-input")
         self._hint = Static(id="value-error")
 
