@@ -37,7 +37,8 @@ def bench(
     from ..config import load_preset
     from ..training.start import examine
 
-    config = load_preset(chosen_preset(word, option) or "breakout", overrides=overrides_of(settings, {}))
+    preset = chosen_preset(word, option)
+    config = load_preset("breakout" if preset is None else preset, overrides=overrides_of(settings, {}))
     examine(config)
     from ..training.bench import bench as measure
 

@@ -54,7 +54,7 @@ def preset_path(name: str) -> Path:
     path = Path(name)
     try:
         path = path.expanduser()
-        exists = path.exists()
+        exists = name != "" and path.exists()  # the path of nothing would be this directory
     except PermissionError:  # whoever reads it says so
         exists = True
     except (OSError, ValueError, RuntimeError):  # no path at all, or ~ of nobody

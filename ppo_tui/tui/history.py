@@ -25,16 +25,20 @@ class History:
     def apply(self, change: SettingChanged) -> None:
         """Fold in a change.
 
-        One that undoes or redoes several edits of its setting at once counts for all of them.
+        One that undoes or redoes several edits of its setting at once counts for all of them. Its cause is the last
+        that was asked for: two edits undone and one of them redone before a change took effect have undone the other.
         """
         self.applied.append(change)
-        if change.cause is Cause.UNDO:
-            _move(self.undoable, self.redoable, change.key, lambda edit: edit.old == change.new)
-        elif change.cause is Cause.REDO:
-            _move(self.redoable, self.undoable, change.key, lambda edit: edit.new == change.new)
-        else:
+        if change.cause is Cause.EDIT:
             self.undoable.append(change)
             self.redoable.clear()
+            return
+        undone = _edits_until(self.undoable, change.key, lambda edit: edit.old == change.new)
+        redone = _edits_until(self.redoable, change.key, lambda edit: edit.new == change.new)
+        if undone and (change.cause is Cause.UNDO or not redone):
+            _move(undone, self.undoable, self.redoable)
+        else:
+            _move(redone, self.redoable, self.undoable)
 
     def rewind(self, update: int) -> list[SettingChanged]:
         """Forget changes after `update`, and return them, newest first."""
@@ -44,15 +48,19 @@ class History:
         return gone
 
 
-def _move(
-    source: list[SettingChanged], target: list[SettingChanged], key: str, is_last: Callable[[SettingChanged], bool]
-) -> None:
-    """Move the edits of `key` from the end of `source` to `target`.
+def _edits_until(
+    edits: list[SettingChanged], key: str, is_last: Callable[[SettingChanged], bool]
+) -> list[SettingChanged]:
+    """The edits of `key` from the newest to the first `is_last`.
 
-    It moves those up to the one that `is_last`; just one if none is.
+    None of them without such an edit.
     """
-    newest_first = [edit for edit in reversed(source) if edit.key == key]
-    count = next((number for number, edit in enumerate(newest_first, start=1) if is_last(edit)), 1)
-    for edit in newest_first[:count]:
+    newest_first = [edit for edit in reversed(edits) if edit.key == key]
+    count = next((number for number, edit in enumerate(newest_first, start=1) if is_last(edit)), 0)
+    return newest_first[:count]
+
+
+def _move(edits: list[SettingChanged], source: list[SettingChanged], target: list[SettingChanged]) -> None:
+    for edit in edits:
         source.remove(edit)
         target.append(edit)

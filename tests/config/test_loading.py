@@ -216,6 +216,8 @@ def test_a_directory_a_device_and_a_missing_file_are_no_presets(tmp_path):
         load_preset("x" * 5000)
     with pytest.raises(UsageError, match="unknown preset"):
         load_preset("nul\0byte")
+    with pytest.raises(UsageError, match="unknown preset ''"):
+        load_preset("")
 
 
 def test_a_byte_order_mark_and_windows_lines_are_fine(tmp_path):

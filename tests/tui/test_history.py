@@ -85,6 +85,35 @@ def test_undoing_three_times_within_one_update_undoes_all_three():
     assert len(engine.view.history.redoable) == 3
 
 
+def test_undoing_twice_and_redoing_once_within_one_update_undoes_one():
+    engine = Engine()
+    engine.edit(GAMMA, 0.9)
+    engine.edit(GAMMA, 0.8)
+    for press in (engine.editor.undo, engine.editor.undo, engine.editor.redo):
+        engine.take(press())
+    engine.boundary()
+    assert engine.view.settings[GAMMA] == 0.9
+    assert [edit.new for edit in engine.view.history.undoable] == [0.9]
+    assert [edit.new for edit in engine.view.history.redoable] == [0.8]
+    engine.take(engine.editor.undo())
+    engine.boundary()
+    assert engine.view.settings[GAMMA] == 0.99
+
+
+def test_redoing_twice_and_undoing_once_within_one_update_redoes_one():
+    engine = Engine()
+    for value in (0.9, 0.8):
+        engine.edit(GAMMA, value)
+    for _ in range(2):
+        engine.take(engine.editor.undo())
+        engine.boundary()
+    for press in (engine.editor.redo, engine.editor.redo, engine.editor.undo):
+        engine.take(press())
+    engine.boundary()
+    assert engine.view.settings[GAMMA] == 0.9
+    assert [edit.new for edit in engine.view.history.redoable] == [0.8]
+
+
 def test_a_new_edit_ends_what_could_be_redone():
     engine = edited()
     engine.take(engine.editor.undo())
@@ -142,9 +171,10 @@ def test_a_second_screen_agrees_whatever_was_pressed(actions):
     assert other.history.undoable == engine.view.history.undoable
     assert other.history.redoable == engine.view.history.redoable
     original = dict(other.settings)
-    while command := engine.editor.undo():
-        engine.take(command)
+    for _ in actions:
+        engine.take(engine.editor.undo())
         engine.boundary()
+    assert engine.editor.undo() is None
     defaults = RunView()
     defaults.apply(started())
     assert engine.view.settings == defaults.settings, original

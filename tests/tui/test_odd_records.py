@@ -217,7 +217,7 @@ async def test_odd_runs_stand_in_one_row_each_on_the_start_screen(odd_runs):
             seen += shown
             await pilot.press("down")
         listed = [line.partition("┃")[2].lstrip("▸ ")[:2] for line in shown]
-        assert sum(sign in ("✗ ", "? ", "■ ") for sign in listed) == odd_runs
+        assert sum(sign in ("✗ ", "? ", "■ ", "• ") for sign in listed) == odd_runs
         assert any("ppo-tui replay '$(touch PWNED)'" in line for line in seen), "to be copied into a shell"
         assert app.is_running
 
