@@ -17,6 +17,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import random
 import statistics
 import sys
 import tempfile
@@ -105,7 +106,15 @@ class Arms:
 
     @property
     def name(self) -> str:
-        return self._names[self._update % len(self._names)] if self._update else "whole"
+        """The arm of the update under way.
+
+        Each round has an order of its own: an arm after always the same one, or at the pace of something that happens
+        every ten seconds, would be measured with it.
+        """
+        if not self._update:
+            return "whole"
+        number, place = divmod(self._update, len(self._names))
+        return random.Random(number).sample(self._names, len(self._names))[place]
 
     def take(self, event: Event) -> None:
         """Begin the next arm at the end of an update."""
