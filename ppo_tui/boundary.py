@@ -178,7 +178,7 @@ def explain(error: BaseException) -> tuple[str, int]:
     2 is for the user's input, 3 for the machine and the run.
     """
     if (message := getattr(error, "format_message", None)) is not None:  # Typer's too
-        return _usage(error, message())
+        return _usage(error, _refused_value(error) or message())
     code = getattr(error, "exit_code", None)
     if isinstance(code, int):  # of the program's own family
         return _text(error), _exit_code(code)
@@ -205,6 +205,17 @@ def explain(error: BaseException) -> tuple[str, int]:
             return _out_of_memory(_text(error))
     hint = "" if _debugging() else "; --debug shows its traceback"
     return f"{_named(error)}\n  this is a bug of ppo-tui{hint}", _MACHINE
+
+
+def _refused_value(error: BaseException) -> str:
+    """Option, value and rule of a value refused by pydantic, for Typer."""
+    option, details = getattr(error, "param", None), getattr(error.__cause__, "errors", None)
+    if option is None or details is None:
+        return ""
+    refused = details()[0]
+    rule = refused["msg"].partition(", unable to parse")[0].removeprefix("Input ")
+    rule = rule.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
+    return f"{option.opts[0]} {refused['input']}: it {rule}"
 
 
 def _usage(error: BaseException, message: str) -> tuple[str, int]:

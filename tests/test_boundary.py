@@ -12,6 +12,7 @@ import click
 import pytest
 import typer
 
+from ppo_tui import cli
 from ppo_tui.boundary import guarded
 from ppo_tui.errors import DivergedError, PPOTuiError, UsageError
 from tests.conftest import ROOT
@@ -84,6 +85,21 @@ def test_every_exception_is_words_and_a_code(error: BaseException, code: int, wo
 def test_exceptions_as_they_come(command, code: int, capsys):
     assert guarded(command) == code
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["bench", "--updates", "0"], "--updates 0: it should be at least 1"),
+        (["serve", "--port", "99999"], "--port 99999: it should be at most 65535"),
+        (["--fps", "inf"], "--fps inf: it should be at most 60"),
+        (["eval", "run", "--episodes", "\x1b[31mfew"], "--episodes \ufffd[31mfew: it should be a valid integer"),
+    ],
+)
+def test_a_refused_value_is_named_with_its_option_and_rule(words: list[str], told: str, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["ppo-tui", *words])
+    assert cli.run() == 2
+    assert told in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback_and_changes_no_code(capsys, monkeypatch):
