@@ -99,7 +99,7 @@ class CoreWaits:
     def within(self, pid: int, seconds: float) -> float:
         """The wait for a core in the last `seconds`.
 
-        None of them at the first look, and unless it is ready to run at both ends of that time.
+        0 at the first look, and of a process that is not ready to run at both ends of that time.
         """
         before, now = self._on_core.pop(pid, None), core_seconds_if_ready(pid)
         if now is None:
