@@ -11,7 +11,7 @@ from .card import Explanation
 from .collecting import COLLECTING
 from .environment import ENVIRONMENT, of_environment
 from .learning import LEARNING
-from .panels import EVENTS, GAME, HEADER, MARKS, PANELS, WORKERS
+from .panels import EVENTS, GAME, HEADER, MARKS, MICROSCOPE, PANELS, WORKERS
 from .settings import setting_explanations
 
 METRICS: Mapping[str, Explanation] = {
@@ -49,6 +49,7 @@ def groups() -> Mapping[str, Sequence[Explanation]]:
         "alarms": tuple(map(_of_alarm, ALARMS.values())),
         "marks": MARKS,
         "game": GAME,
+        "microscope": MICROSCOPE,
     }
 
 

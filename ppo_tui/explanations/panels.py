@@ -37,7 +37,7 @@ PANELS = (
     _panel(
         "game",
         "Game",
-        "One environment, live at its own speed, with what the policy makes of each step.",
+        "One environment, live and step by step, with what the policy makes of each.",
         advice="[ and ] choose the environment, V gives it the whole screen.",
     ),
     _panel(
@@ -165,6 +165,79 @@ GAME = (
         "mathematics.md",
     ),
     _field("game/observation", "observation", "The numbers that the policy sees, where there is no picture."),
+)
+
+MICROSCOPE = (
+    _field(
+        "microscope/ratios",
+        "Ratio r · better than expected ▲  worse ▼",
+        "How much likelier the policy now makes the actions of the rollout, those with a positive advantage upwards. "
+        "Orange ones are beyond the clip bound and no longer push.",
+        "r = π_new(a|s) / π_old(a|s)",
+        "1 before the first step; then a narrow heap around 1, wider from epoch to epoch",
+        "mathematics.md#clip-a-pessimistic-bound",
+    ),
+    _field(
+        "microscope/values",
+        "Return (up) against value (across)",
+        "A dot for each step: the critic's value across, the return that came of it upwards; exact on the diagonal.",
+        "explained variance = 1 − Var(return − value) / Var(return)",
+        "a cloud at first, then a band along the diagonal",
+        "mathematics.md#the-critic",
+    ),
+    _field(
+        "microscope/divergence",
+        "KL (above), clipped (below) by minibatch",
+        "How far the policy has moved, and the share of clipped steps, at each minibatch of the update.",
+        "KL ≈ mean(r − 1 − ln r); clipped: |r − 1| > clip range",
+        "0 at the first minibatch, then rising; a jump means that a step was too large",
+        "mathematics.md#what-to-look-at",
+    ),
+    _field(
+        "microscope/advantages",
+        "Advantages",
+        "How much better or worse than the critic expected each step went, before any normalisation.",
+        "A = Σ (γλ)ᵏ δ,  δ = r + γ V(s') − V(s)",
+        "around 0; rare rewards make a long tail",
+        "mathematics.md#advantages",
+    ),
+    _field(
+        "microscope/log-probs",
+        "Log-probability of the action taken",
+        "How sure the policy is of the actions that it took: 0 is certain, −2.3 is one in ten.",
+        "ln π(a|s)",
+        "all near −ln(number of actions) at first, then a heap at 0",
+        "mathematics.md#what-to-look-at",
+    ),
+    _field(
+        "microscope/losses",
+        "Policy loss, value loss, entropy by minibatch",
+        "The three terms of the objective at each minibatch of the update.",
+        "loss = policy loss + value coef · value loss − entropy coef · entropy",
+        "the value loss falls; the policy loss is small and noisy; the entropy hardly moves within an update",
+        "mathematics.md#all-together",
+    ),
+    _field(
+        "microscope/layers",
+        "Gradient norm and dead units by layer",
+        "How strongly the newest minibatch pulls at each layer, and how many of its units are dead.",
+        "‖∂loss/∂weights‖; units dead on every sample / all units",
+        "of like size in all layers, and few dead units",
+        "diagnostics.md#dead-units",
+    ),
+    _field(
+        "microscope/actions",
+        "Actions taken, and their course over updates",
+        "The share of each action in the rollout; of continuous ones mean ± standard deviation.",
+        usual="even at first; one near 100 % leaves nothing to explore",
+        link="mathematics.md#what-to-look-at",
+    ),
+    _field(
+        "microscope/over-updates",
+        "Over all updates",
+        "Approximate KL, clipped share, explained variance and entropy of every update so far.",
+        link="metrics.md",
+    ),
 )
 
 MARKS = (

@@ -10,6 +10,7 @@ import pytest
 from textual.geometry import Size
 
 from ppo_tui.config import load_preset
+from ppo_tui.explanations import explain
 from ppo_tui.plotting.braille import ASCII
 from ppo_tui.plotting.samples import Bars, histogram_picture, scatter_picture
 from ppo_tui.protocol import (
@@ -32,6 +33,7 @@ from ppo_tui.sinks.event_log import MOST_INSPECTIONS, EventLog
 from ppo_tui.tui import captions
 from ppo_tui.tui.inspections import Inspections
 from ppo_tui.tui.screen_options import Look
+from ppo_tui.tui.screens.card import CardScreen
 from ppo_tui.tui.screens.main import MainScreen
 from ppo_tui.tui.screens.microscope import MicroscopeScreen, layout_for
 from ppo_tui.tui.session import ReplaySession
@@ -182,7 +184,7 @@ def test_as_many_panes_as_fit(size, across, down, pages):
 
 def titles(made: Desk) -> list[str]:
     screen = made.app.screen
-    return [pane.TITLE.split(" ")[0] for kind in PANES for pane in screen.query(kind) if pane.region.area]
+    return [pane.title.split(" ")[0] for kind in PANES for pane in screen.query(kind) if pane.region.area]
 
 
 async def test_it_asks_while_it_is_open_shows_all_and_steps():
@@ -227,7 +229,7 @@ async def test_pages_of_a_small_terminal(ascii_look):
             if ascii_look:
                 assert made.picture.isascii()
             await made.press("right")
-        assert pages == [kind.TITLE.split(" ")[0] for kind in PANES]
+        assert pages == [explain(kind.KEY).name.split(" ")[0] for kind in PANES]
         assert titles(made) == pages[:1], "after the last page comes the first"
         await made.press("left", "x")
         assert isinstance(made.app.screen, MainScreen)
@@ -238,6 +240,21 @@ async def test_pages_of_a_small_terminal(ascii_look):
         await made.pilot.pause()
         assert "page 3 of 3" in made.picture
         assert titles(made) == ["Gradient", "Actions", "Over"]
+
+
+async def test_each_picture_has_a_card_that_begins_with_the_one_on_the_page():
+    async with desk(*recorded(30), EVENT, size=(80, 24)) as made:
+        await made.press("x", "right", "i")
+        first = made.app.screen
+        assert isinstance(first, CardScreen)
+        assert first.topic.key == "microscope/values", "the second page of one picture each"
+        assert "worse than a constant guess" in made.picture or "explains" in made.picture, "what it says now"
+        for _ in PANES:
+            assert "without a description" not in made.picture
+            await made.press("right")
+        assert first.topic.key == "microscope/values", "around all of them"
+        await made.press("escape")
+        assert isinstance(made.app.screen, MicroscopeScreen)
 
 
 async def test_what_cannot_be_seen_is_said():

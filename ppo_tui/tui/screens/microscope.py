@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from textual import events
@@ -14,6 +15,7 @@ from textual.geometry import Size
 from ...protocol import RunState
 from .. import keys
 from ..controller import Controller
+from ..topics import Explains, Topic
 from ..widgets.inspected import PANES
 from ..widgets.key_line import KeyLine
 from ..widgets.panel import Panel, fit
@@ -70,7 +72,7 @@ class Place(Panel):
         return fit(Content.assemble((f"{self.where}   " if self.where else "", "bold"), text), width)
 
 
-class MicroscopeScreen(RunScreen):
+class MicroscopeScreen(Explains, RunScreen):
     """The learner's newest update, in pictures.
 
     It is measured while this screen is open, and in a replay as far as the record goes.
@@ -83,13 +85,17 @@ class MicroscopeScreen(RunScreen):
         self._place = Place(controller, id="place")
         self._panes = [kind(controller, ascii=ascii) for kind in PANES]
         self._grid = Container(*self._panes, id="panes")
-        self._page = 0
+        self._page = self._first = 0  # the page, and its first pane
 
     def compose(self) -> ComposeResult:
         yield self.header
         yield self._place
         yield self._grid
         yield KeyLine()
+
+    def topics(self) -> tuple[Sequence[Topic], int]:
+        """All panes, the first one of this page chosen."""
+        return [topic for pane in self._panes for topic in pane.topics()], self._first
 
     def on_mount(self) -> None:
         if self.controller.session.is_record and not self.controller.view.inspections.newest:
@@ -109,8 +115,8 @@ class MicroscopeScreen(RunScreen):
         """Show the panes of the page."""
         layout = layout_for(Size(self.size.width, self.size.height - 3))
         self._page = min(self._page, layout.pages - 1)
-        first = self._page * layout.on_page
-        shown = self._panes[first : first + layout.on_page]
+        self._first = self._page * layout.on_page
+        shown = self._panes[self._first : self._first + layout.on_page]
         self._grid.styles.grid_size_columns = layout.across
         self._grid.styles.grid_size_rows = max(1, math.ceil(len(shown) / layout.across))
         for pane in self._panes:

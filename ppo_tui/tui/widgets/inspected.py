@@ -10,17 +10,19 @@ import msgspec
 import numpy as np
 from textual.content import Content
 
+from ...explanations import explain
 from ...plotting import formats
 from ...plotting.braille import ASCII, BRAILLE, FloatArray, Glyphs
 from ...plotting.picture import Picture
 from ...plotting.plot import Line, plot
 from ...plotting.samples import Bars, histogram_picture, scatter_picture
-from ...plotting.series import bucket_means
+from ...plotting.series import Series, bucket_means
 from ...protocol import Histogram, RunState, UpdateInspected
 from .. import captions
 from ..cells import cut, longest
 from ..controller import Controller
 from ..metrics import CLIPPED, ENTROPY, EXPLAINED, KL, Metric, sparkline
+from ..topics import Topic
 from .game_facts import env_names
 from .panel import Panel, bar, fit
 
@@ -36,12 +38,17 @@ class Pane(Panel):
         ascii: draw with plain characters.
     """
 
-    TITLE = ""
+    KEY = ""
+    """Of its explanation, which has its title."""
 
     def __init__(self, controller: Controller, *, ascii: bool) -> None:
         super().__init__(controller)
         self.glyphs: Glyphs = ASCII if ascii else BRAILLE
-        self.entitle(self.TITLE)
+        self.title = explain(self.KEY).name
+        self.entitle(self.title)
+
+    def topics(self) -> Sequence[Topic]:
+        return [Topic(self.KEY, self.sentence())]
 
     # For subclasses:
 
@@ -57,11 +64,15 @@ class Pane(Panel):
         event = self.controller.view.inspections.newest
         return id(event) if event else self._missing()
 
-    def draw(self, width: int, height: int) -> Content:
+    def sentence(self) -> str:
+        """The caption, or the reason why there is none."""
         event = self.controller.view.inspections.newest
+        return self.caption(event) if event else self._missing()
+
+    def draw(self, width: int, height: int) -> Content:
+        event, caption = self.controller.view.inspections.newest, self.sentence()
         if event is None:
-            return self._below(Content(""), self._missing(), width, height)
-        caption = self.caption(event)
+            return self._below(Content(""), caption, width, height)
         room = self._room(caption, width, height)
         figure = self.figure(event, width, room) if _fits(width, room) else Content("")
         return self._below(figure, caption, width, height)
@@ -123,13 +134,13 @@ def _content(picture: Picture) -> Content:
 class Ratios(Pane):
     """Ratios, those with a positive advantage upwards; clipped ones loose."""
 
-    TITLE = "Ratio r · better than expected ▲  worse ▼"
+    KEY = "microscope/ratios"
 
     def caption(self, event: UpdateInspected) -> str:
         return captions.on_ratios(event)
 
     def figure(self, event: UpdateInspected, width: int, height: int) -> Content:
-        self.entitle(self.TITLE, f"epoch {event.epoch} of {event.epochs}")
+        self.entitle(self.title, f"epoch {event.epoch} of {event.epochs}")
         up, down = event.ratio_up, event.ratio_down
         middles = up.low + (np.arange(len(up.counts)) + 0.5) / len(up.counts) * (up.high - up.low)
         marks, risen, fallen = [(1.0, "1")], None, None
@@ -148,7 +159,7 @@ class Ratios(Pane):
 class Advantages(Pane):
     """Advantages, before any normalisation."""
 
-    TITLE = "Advantages"
+    KEY = "microscope/advantages"
 
     def caption(self, event: UpdateInspected) -> str:
         return captions.on_advantages(event)
@@ -160,7 +171,7 @@ class Advantages(Pane):
 class LogProbs(Pane):
     """Log-probabilities of the actions taken."""
 
-    TITLE = "Log-probability of the action taken"
+    KEY = "microscope/log-probs"
 
     def caption(self, event: UpdateInspected) -> str:
         return captions.on_log_probs(event)
@@ -179,7 +190,7 @@ def _single(counted: Histogram, width: int, height: int, glyphs: Glyphs, *, zero
 class Values(Pane):
     """Value against return."""
 
-    TITLE = "Return (up) against value (across)"
+    KEY = "microscope/values"
 
     def caption(self, event: UpdateInspected) -> str:
         return captions.on_values(event)
@@ -208,7 +219,7 @@ class _Minibatches(Pane):
 class Divergence(_Minibatches):
     """KL and clip fraction, minibatch by minibatch."""
 
-    TITLE = "KL (above), clipped (below) by minibatch"
+    KEY = "microscope/divergence"
     COLUMNS = ("approx_kl", "clip_fraction")
 
     def caption(self, event: UpdateInspected) -> str:
@@ -218,7 +229,7 @@ class Divergence(_Minibatches):
 class Losses(_Minibatches):
     """The three losses, minibatch by minibatch."""
 
-    TITLE = "Policy loss, value loss, entropy by minibatch"
+    KEY = "microscope/losses"
     COLUMNS = ("policy_loss", "value_loss", "entropy")
 
     def caption(self, event: UpdateInspected) -> str:
@@ -228,7 +239,7 @@ class Losses(_Minibatches):
 class Layers(Pane):
     """The gradient norm and the dead units of each layer."""
 
-    TITLE = "Gradient norm and dead units by layer"
+    KEY = "microscope/layers"
 
     def caption(self, event: UpdateInspected) -> str:
         return captions.on_layers(event)
@@ -257,7 +268,7 @@ class Layers(Pane):
 class Actions(Pane):
     """The actions taken, and their course over the inspected updates."""
 
-    TITLE = "Actions taken, and their course over updates"
+    KEY = "microscope/actions"
 
     def _named(self, event: UpdateInspected) -> UpdateInspected:
         """`event`, with the names of classic environments' actions."""
@@ -306,17 +317,24 @@ class Actions(Pane):
 class OverUpdates(Pane):
     """The metrics of all updates, as every record has them."""
 
-    TITLE = "Over all updates"
+    KEY = "microscope/over-updates"
     METRICS: ClassVar[tuple[Metric, ...]] = (KL, CLIPPED, EXPLAINED, ENTROPY)
 
     def drawn_from(self) -> object:
         return tuple(self.controller.view.series[metric.key].version for metric in self.METRICS)
 
-    def draw(self, width: int, height: int) -> Content:
+    @property
+    def _known(self) -> list[tuple[Metric, Series]]:
+        """The metrics with a number so far."""
         series = [(metric, self.controller.view.series[metric.key]) for metric in self.METRICS]
-        known = [(metric, each) for metric, each in series if np.isfinite(each.values).any()]
-        parts = [f"{metric.label} {formats.number(metric.sign * each.last)}" for metric, each in known]
-        caption = f"From top to bottom: {', '.join(parts)}." if parts else "Known after the first update."
+        return [(metric, each) for metric, each in series if np.isfinite(each.values).any()]
+
+    def sentence(self) -> str:
+        parts = [f"{metric.label} {formats.number(metric.sign * each.last)}" for metric, each in self._known]
+        return f"From top to bottom: {', '.join(parts)}." if parts else "Known after the first update."
+
+    def draw(self, width: int, height: int) -> Content:
+        known, caption = self._known, self.sentence()
         lines = [
             Line(each.steps, metric.values(each), f"curve-{number}", pane=number - 1)
             for number, (metric, each) in enumerate(known, start=1)
