@@ -312,7 +312,8 @@ class RunView:
 
     @_on.register
     def _(self, event: UpdateProgress) -> None:
-        if event.update > self.update:
+        shown = self.learning is not None and self.learning.update == event.update  # its end may come before its last
+        if event.update > self.update or shown:
             if self.learning is None:
                 self._learning_since = event.elapsed
             self.learning = event

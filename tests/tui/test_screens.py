@@ -21,6 +21,7 @@ from ppo_tui.protocol import (
     UpdateFinished,
 )
 from ppo_tui.tui.screens.charts import ChartScreen
+from ppo_tui.tui.screens.checkpoints import CheckpointScreen
 from ppo_tui.tui.screens.dialogs import ConfirmDialog, LeaveDialog
 from ppo_tui.tui.screens.edit import EditScreen
 from ppo_tui.tui.screens.game import GameScreen
@@ -327,9 +328,14 @@ async def test_the_best_checkpoint_is_the_best_evaluated_where_there_are_evaluat
 
 
 async def test_a_checkpoint_that_made_room_for_newer_ones_says_so(tmp_path):
-    async with desk(*recorded(1), saved(1024, path=str(tmp_path / "old")), saved(2048, path=str(tmp_path))) as it:
+    events = [*recorded(1), saved(1024, path=str(tmp_path / "old")), saved(2048, path=str(tmp_path))]
+    async with desk(*events, size=(60, 16)) as it:
         await it.press("C")
-        assert [("gone" in line) for line in it.picture.splitlines() if "manual" in line] == [False, True]
+        rows = [line for line in it.picture.splitlines() if "1,024" in line or "2,048" in line]
+        assert [("gone" in line, "manual" in line) for line in rows] == [(False, True), (True, False)]
+        await it.press("down", "enter")
+        assert isinstance(it.app.screen, CheckpointScreen), "there is nothing to go back to"
+        assert not it.session.sent
 
 
 # ── Runs ────────────────────────────────────────────────────────────────────────────────────────────────────

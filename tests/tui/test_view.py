@@ -85,6 +85,12 @@ def test_progress_that_comes_late_changes_nothing():
     assert view.learning is None
 
 
+def test_the_last_minibatch_may_come_after_the_end_of_its_update():
+    parts = [UpdateProgress(update=1, epoch=epoch, epochs=20, minibatch=4, minibatches=4) for epoch in (15, 20)]
+    view = view_of(started(), parts[0], update(1, 1.0), parts[1])
+    assert view.learning is parts[1], "not 15 of 20, until the next rollout or for good"
+
+
 def test_a_new_rollout_clears_the_bar_of_the_last_update():
     view = view_of(
         started(),

@@ -16,6 +16,9 @@ from ..view import Checkpoint
 from .dialogs import ConfirmDialog
 from .run_screen import ListScreen
 
+_GONE, _WHY_GONE = "gone", "old ones make room for newer ones (run.keep_checkpoints), and its files may be deleted"
+"""The reason's place shows it, as it has room in the smallest terminal."""
+
 
 class CheckpointScreen(ListScreen[Checkpoint]):
     """The checkpoints, newest first, each with its two scores.
@@ -39,8 +42,8 @@ class CheckpointScreen(ListScreen[Checkpoint]):
             f"{formats.count(saved.step):>8} {saved.update:>7,} ",
             f"{formats.number(item.score):>8} {formats.number(item.evaluated):>8} ",
             ("★ " if item is self._best() else "  ", "$primary"),
-            f"{one_line(saved.reason):<10} {formats.span(saved.seconds):>7}",
-            ("" if _is_there(saved.path) else "  gone", "$warning"),
+            f"{one_line(saved.reason):<10}" if _is_there(saved.path) else (f"{_GONE:<10}", "$warning"),
+            f" {formats.span(saved.seconds):>7}",
         )
 
     def _best(self) -> Checkpoint | None:
@@ -58,6 +61,8 @@ class CheckpointScreen(ListScreen[Checkpoint]):
         return item.saved.path
 
     def describe(self, item: Checkpoint) -> Content:
+        if not _is_there(item.saved.path):
+            return Content.assemble((one_line(item.saved.path), "bold"), f"\nis gone: {_WHY_GONE}.")
         return Content.assemble(
             (one_line(item.saved.path), "bold"),
             "\nenter goes back to it: weights, optimiser, settings and environments as they were. "
@@ -68,6 +73,9 @@ class CheckpointScreen(ListScreen[Checkpoint]):
         view = self.controller.view
         if view.finished:
             self.app.notify("the run has ended: resume it from the command line", timeout=4)
+            return
+        if not _is_there(item.saved.path):
+            self.app.notify(f"this checkpoint is gone: {_WHY_GONE}", timeout=4)
             return
         lost = formats.count(max(0, view.step - item.saved.step))
         question = f"Go back to step {item.saved.step:,}?"
@@ -82,10 +90,7 @@ class CheckpointScreen(ListScreen[Checkpoint]):
 
 
 def _is_there(path: str) -> bool:
-    """Tell whether the checkpoint still exists.
-
-    Old ones make room for newer ones.
-    """
+    """Tell whether the checkpoint still exists."""
     return not Path(path).is_absolute() or Path(path).exists()
 
 
