@@ -214,7 +214,7 @@ HeadlessOption = Annotated[bool, typer.Option("--headless", help="Show no screen
 FpsOption = Annotated[
     float | None,
     typer.Option(
-        "--fps", min=0, max=60, metavar="N", help="Frames a second of the live game (15, over ssh 4); 0 for none."
+        "--fps", min=0, max=60, metavar="N", help="Frames a second of the live game (10, over ssh 4); 0 for none."
     ),
 ]
 ThemeOption = Annotated[

@@ -1,4 +1,4 @@
-"""Watch an environment: request clips and play them at its own speed."""
+"""Watch an environment: request clips and play them frame by frame."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from ..pictures import PictureDecoder
 from ..protocol import WATCH_SECONDS, GameClip, GameFrame, Gaze, WatchGame
 from .session import Session
 
-DEFAULT_FPS, REMOTE_FPS = 15.0, 4.0
-"""Frames a second on a terminal of this machine, and on one behind an ssh connection."""
+DEFAULT_FPS, REMOTE_FPS = 10.0, 4.0
+"""Frames a second on a terminal of this machine, and on one behind an ssh connection.
+
+Each takes a core from the training for a moment.
+"""
 
 RENEW_SECONDS = WATCH_SECONDS / 3
 """Time after which a wish to watch is repeated, well before the engine forgets it."""

@@ -24,6 +24,9 @@ from .session import Session
 from .terminal_app import TerminalApp
 from .widgets.painting import painting_together
 
+POLL_HZ = 2.0
+"""News a second that a screen takes in, at most."""
+
 SAVE_SECONDS = 60.0
 """Longest wait for a stop with a checkpoint before the screen is left."""
 
@@ -116,7 +119,7 @@ class SessionApp(TerminalApp):
         session: Session,
         *,
         clock: Callable[[], float] = time.monotonic,
-        poll_hz: float = 4.0,
+        poll_hz: float = POLL_HZ,
         fps: float = DEFAULT_FPS,
         look: Look | None = None,
         keymap: Mapping[str, str] | None = None,

@@ -108,7 +108,7 @@ def test_a_clip_survives_the_journey_over_a_socket():
 
 
 def test_a_terminal_behind_ssh_gets_fewer_frames():
-    assert default_fps({}) == 15
+    assert default_fps({}) == 10
     assert default_fps({"SSH_CONNECTION": "10.0.0.1 50000 10.0.0.2 22"}) == 4
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ppo_tui.protocol import Alarm, Level, RolloutProgress
-from ppo_tui.tui.session_app import Rhythm
+from ppo_tui.tui.session_app import POLL_HZ, Rhythm
 from ppo_tui.tui.terminal_diff import SYNC_START
 from tests.tui.clips import clip
 from tests.tui.desk import desk
@@ -41,7 +41,7 @@ async def test_a_beat_shows_a_frame_and_some_of_them_take_in_news(fps: float, mo
         shown = -1 if player.frame is None else player.frame.t
         for _ in range(8):
             it.app.beat()
-        assert len(polls) == 8 // Rhythm.of(fps, 4.0).beats_per_tick
+        assert len(polls) == 8 // Rhythm.of(fps, POLL_HZ).beats_per_tick
         assert (player.frame.t if player.frame else -1) == shown + 8 * (fps > 0)
 
 
@@ -55,7 +55,7 @@ async def test_all_that_a_beat_changes_is_painted_in_one_piece(monkeypatch):
             Alarm(level=Level.WARNING, message="something for the events"),
         )
         monkeypatch.setattr(it.app, "_display", lambda screen, update: painted.append(update))
-        beats = Rhythm.of(FPS, 4.0).beats_per_tick
+        beats = Rhythm.of(FPS, POLL_HZ).beats_per_tick
         for _ in range(beats):
             it.app.beat()
         assert view.step == step

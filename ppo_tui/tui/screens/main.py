@@ -36,8 +36,11 @@ from ..widgets.workers import Workers
 from .charts import ChartActions, ChartScreen, MetricPicker
 from .game import GameScreen
 
-CHART_SECONDS = 0.5
-"""Shortest time between two repaints of the charts."""
+_DOTS = 100
+"""Of a curve's width, about: in a hundredth of the time that it shows, it grows by one."""
+
+CHART_SECONDS = 1.0, 5.0
+"""Shortest time between two repaints of the charts, at the beginning of a run and long after it."""
 
 PANELS = ("charts", "workers", "settings", "events", "metrics", "game")
 """The panels of the keys 1, 2, 3 …"""
@@ -89,7 +92,7 @@ class MainScreen(Explains, ChartActions, Screen[None]):
         super().__init__()
         self._controller = controller
         self._clock = clock
-        self._charts_at, self._charts_due = float("-inf"), False
+        self._charts_at, self._charts_due, self._charts_marks = float("-inf"), False, 0
         self._panel = PANELS[0]
         self._pointed: tuple[str, Topic] | None = None  # the panel and the thing that were clicked last
         self._header = Header(controller, id="header")
@@ -138,7 +141,7 @@ class MainScreen(Explains, ChartActions, Screen[None]):
     def renew(self) -> None:
         """Bring the panels up to date.
 
-        Each repaints only if it reads differently, charts at most twice a second.
+        Each repaints only if it reads differently, charts no oftener than they grow by a dot.
         """
         finished = None if self._controller.session.reading_history else self._controller.view.finished
         if finished and not self._banner.display:
@@ -161,12 +164,24 @@ class MainScreen(Explains, ChartActions, Screen[None]):
     def _renew_charts_in_time(self, *, at_once: bool = False) -> None:
         """Paint news in the charts, the last ones before a silence too."""
         now = self._clock()
-        if self._charts_due and (at_once or now - self._charts_at >= CHART_SECONDS):
-            self._charts_due, self._charts_at = False, now
+        if self._charts_due and (at_once or now - self._charts_at >= self._charts_pause):
+            self._charts_due, self._charts_at, self._charts_marks = False, now, len(self._controller.view.marks)
             if isinstance(self.app.screen, ChartScreen):  # over the whole screen
                 self.app.screen.renew_charts()
             elif not self._is_hidden:
                 self.renew_charts()
+
+    @property
+    def _charts_pause(self) -> float:
+        """Seconds between two repaints.
+
+        They are few where somebody looks closely, and after an edit or a rewind.
+        """
+        least, most = CHART_SECONDS
+        is_close = isinstance(self.app.screen, ChartScreen) or self.charts.chart_view.span is not None
+        if is_close or self._charts_marks != len(self._controller.view.marks):
+            return least
+        return min(most, max(least, self._controller.elapsed / _DOTS))
 
     @property
     def _is_hidden(self) -> bool:
