@@ -195,18 +195,17 @@ def memory(directory: Path, minutes: int) -> str:
     return f"{minutes} minutes and {updates:,} updates of CartPole: {growth}"
 
 
-def _growth(pid: int, minutes: float, between: Callable[[], None] = lambda: None) -> str:
+def _growth(pid: int, minutes: float, between: Callable[[], None] = lambda: time.sleep(SAMPLE_SECONDS)) -> str:
     """The memory of a process and its children over some minutes, in words.
 
     Args:
-        between: called between two samples.
+        between: called between two samples; by default it waits.
     """
     taken: list[tuple[float, float]] = []
     began = time.monotonic()
     while (elapsed := time.monotonic() - began) < 60 * minutes:
         taken.append((elapsed / 3600, _megabytes(pid)))
         between()
-        time.sleep(SAMPLE_SECONDS)
     hours, megabytes = np.array(taken[len(taken) // 3 :]).T
     slope = np.polyfit(hours, megabytes, 1)[0]
     return (
@@ -372,7 +371,7 @@ def parents(directory: Path, count: int) -> str:
 
 FIGURES = {"recovery": (recovery, 20), "save": (save, 20), "kills": (kills, 1000), "corruptions": (corruptions, 10_000),
            "parents": (parents, 100), "resume": (resume, 5), "lost": (lost, 10), "memory": (memory, 20),
-           "pages": (pages, 25), "evaluations": (evaluations, 200), "attachments": (attachments, 200)}  # fmt: skip
+           "pages": (pages, 15), "evaluations": (evaluations, 200), "attachments": (attachments, 200)}  # fmt: skip
 """Each with how often, or how many minutes, it is measured for the documentation."""
 
 
