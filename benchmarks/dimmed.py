@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -26,16 +27,22 @@ import time
 from multiprocessing.synchronize import Event as Flag
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.effort import Effort
 from benchmarks.screen import TIMEOUT_SECONDS, update_times
 from benchmarks.terminal import Terminal
 from ppo_tui.protocol import Event, UpdateFinished
+from ppo_tui.statistics import bootstrap, interquartile_mean
 
 ROUNDS_PER_UPDATE = 3
 """Rounds of all arms for each update of other suites: a percent is hard to measure."""
 
 WARM_UP = 2
-"""Updates before the first round."""
+"""Updates before the first round, at least."""
+
+UPDATE_SECONDS = 10.0
+"""Longest mean time of an update."""
 
 BURN_SECONDS = 0.0015
 """CPU seconds that are burnt at each beat of the screen, which has 15 a second: about what a screen takes."""
@@ -49,33 +56,42 @@ another process does; a working screen whose thread waits for a free core, or is
 
 
 def cost(effort: Effort, arms: tuple[str, ...] = SCREEN) -> dict[str, float]:
-    """The cost of each arm in percent of an update.
+    """The cost of each arm in percent of an update, with its interval of 95 %.
 
-    From medians over the run. And the CPU milliseconds a second of the screen's thread.
+    The interquartile mean of the ratios within rounds. And the CPU milliseconds a second of the screen's thread.
     """
     rounds = 1 + ROUNDS_PER_UPDATE * effort.updates
-    updates = WARM_UP + len(arms) * rounds
+    before = len(arms) * math.ceil(WARM_UP / len(arms))
+    updates = before + len(arms) * rounds
     with tempfile.TemporaryDirectory() as directory:
         run, times = Path(directory) / "run", Path(directory) / "times.jsonl"
         command = [sys.executable, "-m", "benchmarks.dimmed", ",".join(arms), str(times)]
         command += ["--preset", "breakout", "--device", "cpu", "--run-dir", str(run)]
         with Terminal(command) as terminal:
-            terminal.read_until(lambda: len(update_times(run)) >= updates, timeout=2 * TIMEOUT_SECONDS)
+            terminal.read_until(
+                lambda: len(update_times(run)) >= updates, timeout=TIMEOUT_SECONDS + updates * UPDATE_SECONDS
+            )
             terminal.type("qn")
             terminal.read_to_end(timeout=TIMEOUT_SECONDS)
-        ends = [json.loads(line) for line in times.read_text().splitlines()][: updates + 1]
+        ends = [json.loads(line) for line in times.read_text().splitlines()][before - 1 : updates]
     seconds: dict[str, list[float]] = {arm: [] for arm in arms}
     shares: dict[str, list[float]] = {arm: [] for arm in arms}
-    for (began, cpu_before, arm), (ended, cpu, _) in itertools.pairwise(ends[WARM_UP:]):
+    for (began, cpu_before, arm), (ended, cpu, _) in itertools.pairwise(ends):
         seconds[arm].append(ended - began)
         shares[arm].append(1000 * (cpu - cpu_before) / (ended - began))
-    reference = statistics.median(seconds[arms[0]])
-    figures = {"seconds_per_update": reference}
+    reference = np.array(seconds[arms[0]])
+    figures = {"seconds_per_update": float(np.median(reference))}
     for arm in arms[1:]:
-        figures[f"{arm}_cost_percent"] = 100 * (statistics.median(seconds[arm]) / reference - 1)
+        estimate = bootstrap([100 * (np.array(seconds[arm]) / reference - 1)], interquartile_mean)
+        figures |= dict(zip(_names(arm), map(float, estimate), strict=True))
     for arm in arms:
         figures[f"{arm}_thread_ms_per_second"] = statistics.median(shares[arm])
     return figures
+
+
+def _names(arm: str) -> tuple[str, str, str]:
+    """The figures of an arm's cost, and of the ends of its interval."""
+    return f"{arm}_cost_percent", f"{arm}_cost_percent_low", f"{arm}_cost_percent_high"
 
 
 def mechanisms(effort: Effort) -> dict[str, float]:
