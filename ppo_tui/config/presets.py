@@ -112,7 +112,7 @@ def load_preset(name: str, *, overrides: Iterable[str] = (), allow_import: bool 
 
     Args:
         name: one of `list_presets`, or the path of a file.
-        overrides: settings as on the command line, such as ``"optim.learning_rate=1e-4"``.
+        overrides: settings as on the command line, such as ``"optim.learning_rate=1e-4"``; one, or several in a list.
         allow_import: accept outside parties named in the file: code to import (``env.id = "module:Env-v0"``,
             ``policy.network = "module:Class"``), a command to run, an address to send or write to.
 
@@ -122,8 +122,9 @@ def load_preset(name: str, *, overrides: Iterable[str] = (), allow_import: bool 
     """
     path = preset_path(name)
     data = read_preset(path)
+    overrides = (overrides,) if isinstance(overrides, str) else tuple(overrides)
     if not allow_import:
-        refuse_outsiders(data, f"the preset {path.name}", overrides=(overrides := tuple(overrides)))
+        refuse_outsiders(data, f"the preset {path.name}", overrides=overrides)
     return build_config(apply_overrides(data, overrides))
 
 

@@ -161,6 +161,11 @@ def test_what_is_no_value_never_leaves_for_the_run(value):
         command_from("set", ["until", value])
 
 
+def test_a_single_override_needs_no_list():
+    for allow in (False, True):
+        assert load_preset("cartpole", overrides="run.seed=7", allow_import=allow).run.seed == 7
+
+
 def test_overrides_take_toml_values_and_bare_words():
     data = apply_overrides(
         {"a": {"b": 1}},
