@@ -20,7 +20,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ppo_tui.errors import ConfigError, WorkerError
 from ppo_tui.workers import WorkerPool
-from tests.conftest import ROOT
+from tests.conftest import ROOT, linux_alone
 from tests.waiting import still_running
 from tests.workers.envs import Counter, Misbehaving
 
@@ -313,14 +313,16 @@ PARENT = """
 """
 
 
-def test_no_worker_survives_a_killed_parent_not_even_a_hung_one():
+@pytest.mark.parametrize("stopped", [False, pytest.param(True, marks=linux_alone)])
+def test_no_worker_survives_a_killed_parent_not_even_a_hung_or_stopped_one(stopped: bool):
     parent = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(PARENT)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     workers = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
     assert len(workers) == 2
     server = workers[0].parent()
-    os.kill(workers[0].pid, signal.SIGSTOP)
+    if stopped:
+        os.kill(workers[0].pid, signal.SIGSTOP)
     parent.kill()
     parent.wait()
     assert not still_running([*workers, server], seconds=5)

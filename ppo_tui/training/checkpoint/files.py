@@ -392,6 +392,18 @@ def remove_unfinished(directory: Directory) -> None:
             directory.remove_tree(name)
 
 
+def remove_checkpoint(directory: Directory, name: str) -> None:
+    """Remove a checkpoint, if it is there.
+
+    It gets another name first: a half-removed one must not look like a checkpoint.
+    """
+    gone = f".{name.lstrip('.')}.deleted.tmp"
+    directory.remove_tree(gone)
+    if directory.stat(name) is not None:
+        directory.rename(name, gone)
+        directory.remove_tree(gone)
+
+
 def _seal(manifest: Manifest) -> bytes:
     body = msgspec.json.encode(manifest)
     return json.dumps({"manifest": json.loads(body), "sha256": _sha256(body)}, indent=1).encode()
@@ -420,7 +432,7 @@ def _move_into_place(directory: Directory, temporary: str, name: str) -> None:
         directory.rename(temporary, name)
     elif not exchange_paths(path / temporary, path / name):
         aside = f".{name}.old"
-        directory.remove_tree(aside)
+        remove_checkpoint(directory, aside)
         directory.rename(name, aside)
         directory.rename(temporary, name)
-        directory.remove_tree(aside)
+        directory.rename(aside, temporary)

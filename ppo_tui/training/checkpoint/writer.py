@@ -19,7 +19,7 @@ from ...directories import Directory, Place, opened
 from ...errors import UsageError
 from ...protocol import Alarm, CheckpointSaved, Level
 from ..inbox import Inbox
-from .files import checkpoint_name, list_checkpoints, remove_unfinished
+from .files import checkpoint_name, list_checkpoints, remove_checkpoint, remove_unfinished
 from .snapshot import Snapshot, write_checkpoint
 
 BEST_SHARE = 0.01
@@ -219,8 +219,4 @@ class CheckpointWriter:
         automatic = [path.name for path, manifest in checkpoints if manifest.reason != "manual"]
         for name in automatic[self._keep_newest :]:
             if name not in kept:
-                # Under another name first: a half-deleted one must not look like a checkpoint.
-                gone = f".{name}.deleted.tmp"
-                directory.remove_tree(gone)
-                directory.rename(name, gone)
-                directory.remove_tree(gone)
+                remove_checkpoint(directory, name)

@@ -195,22 +195,29 @@ def test_another_versions_format_is_refused_by_name(version: int, written: Path,
 
 @pytest.mark.parametrize("exchange", [True, False])
 def test_a_checkpoint_is_replaced_without_a_moment_without_one(exchange: bool, tmp_path, monkeypatch):
-    """Every system call that changes a name leaves a whole checkpoint behind, the old one or the new one."""
+    """Every system call that changes a name leaves a whole checkpoint behind, the old one or the new one.
+
+    And nothing that looks like a damaged one, whenever the process is killed.
+    """
     if not exchange:  # as on systems that cannot swap two names
         monkeypatch.setattr(checkpoint_files, "exchange_paths", lambda one, other: False)
     write_checkpoint(tmp_path / "step", snapshot(1), serial=1)
     steps: list[int] = []
+    damaged: list[str] = []
 
     def watch(event: str, arguments: tuple) -> None:
         if watching and event in ("os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "os.mkdir", "open"):
             watching.clear()
-            steps.append(read_checkpoint(newest_checkpoint(tmp_path)[0]).state.step)
+            newest, problems = newest_checkpoint(tmp_path)
+            steps.append(read_checkpoint(newest).state.step)
+            damaged.extend(problems)
             watching.append(True)
 
     watching = [True]
     sys.addaudithook(watch)
     write_checkpoint(tmp_path / "step", snapshot(2), serial=2)
     watching.clear()
+    assert not damaged
     assert set(steps) == {1, 2}
     assert steps == sorted(steps)
     assert [path.name for path in tmp_path.iterdir()] == ["step"]
