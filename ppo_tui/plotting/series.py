@@ -43,8 +43,8 @@ class Series:
         self.branches: list[tuple[FloatArray, FloatArray]] = []
         self.version = 0
         room = most_points or 64
-        self._steps = np.zeros(room)
-        self._values = np.zeros(room)
+        self._steps = np.full(room, np.nan)  # written, as the system gives pages of memory only then
+        self._values = np.full(room, np.nan)
         self._length = 0
         self._first = np.inf
         self._furthest = -np.inf
