@@ -207,11 +207,20 @@ def _growth(pid: int, minutes: float, between: Callable[[], None] = lambda: time
         taken.append((elapsed / 3600, _megabytes(pid)))
         between()
     hours, megabytes = np.array(taken[len(taken) // 3 :]).T
-    slope = np.polyfit(hours, megabytes, 1)[0]
+    slope = _slope(hours, megabytes)
     return (
         f"{megabytes.mean():.1f} MB in all processes, growing by {slope:.1f} MB an hour after the first third "
         f"({megabytes[-1] - megabytes[0]:+.2f} MB)"
     )
+
+
+def _slope(x: np.ndarray, y: np.ndarray) -> float:
+    """The slope of Theil and Sen: the median of those between all pairs.
+
+    A line of least squares leans towards a single sample between two collections of garbage.
+    """
+    first, second = np.triu_indices(len(x), k=1)
+    return float(np.median((y[second] - y[first]) / (x[second] - x[first])))
 
 
 def _family(pid: int) -> list[psutil.Process]:
