@@ -56,9 +56,10 @@ another process does; a working screen whose thread waits for a free core, or is
 
 
 def cost(effort: Effort, arms: tuple[str, ...] = SCREEN) -> dict[str, float]:
-    """The cost of each arm in percent of an update, with its interval of 95 %.
+    """The cost of each arm in percent of an update.
 
-    The interquartile mean of the ratios within rounds. And the CPU milliseconds a second of the screen's thread.
+    The interquartile mean of the ratios within rounds, with its interval of 95 %. And the CPU milliseconds a second of
+    the screen's thread.
     """
     rounds = 1 + ROUNDS_PER_UPDATE * effort.updates
     before = len(arms) * math.ceil(WARM_UP / len(arms))
@@ -90,7 +91,7 @@ def cost(effort: Effort, arms: tuple[str, ...] = SCREEN) -> dict[str, float]:
 
 
 def _names(arm: str) -> tuple[str, str, str]:
-    """The figures of an arm's cost, and of the ends of its interval."""
+    """The figures of an arm: its cost, and the interval's ends."""
     return f"{arm}_cost_percent", f"{arm}_cost_percent_low", f"{arm}_cost_percent_high"
 
 
