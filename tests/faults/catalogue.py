@@ -71,7 +71,7 @@ CATALOGUE: dict[int, Fault] = {
         "no process two seconds later, no shared memory; it can be resumed",
         (PROCESSES,
          f"{RESUME}::test_a_run_goes_on_after_sigterm_and_after_sigkill_with_the_numbers_of_one_that_was_left_alone",
-         "tests/workers/test_pool.py::test_no_worker_survives_a_killed_parent_not_even_a_hung_one"),
+         "tests/workers/test_pool.py::test_no_worker_survives_a_killed_parent_not_even_a_hung_or_stopped_one"),
     ),
     9: Fault(
         "kill -9 of the whole group, as when memory runs out", "listed as crashed, and resumed",
