@@ -34,6 +34,7 @@ from benchmarks.screen import TIMEOUT_SECONDS, update_times
 from benchmarks.terminal import Terminal
 from ppo_tui.protocol import Event, UpdateFinished
 from ppo_tui.statistics import bootstrap, interquartile_mean
+from ppo_tui.tui.clip_player import DEFAULT_FPS
 
 ROUNDS_PER_UPDATE = 3
 """Rounds of all arms for each update of other suites: a percent is hard to measure."""
@@ -44,8 +45,8 @@ WARM_UP = 2
 UPDATE_SECONDS = 10.0
 """Longest mean time of an update."""
 
-BURN_SECONDS = 0.0015
-"""CPU seconds that are burnt at each beat of the screen, which has 15 a second: about what a screen takes."""
+BURN_SECONDS = 0.002
+"""CPU seconds that are burnt at each beat of the screen, which has 10 a second: about what a screen takes."""
 
 SCREEN = ("still", "whole", "without-motion")
 """The work of the screen: none; all; all but the frames of the Game panel. The first arm is the reference."""
@@ -163,7 +164,7 @@ def _burn_unlocked() -> None:
 def _burn_while(burns: Flag) -> None:
     while burns.wait():
         _burn()
-        time.sleep(1 / 15)
+        time.sleep(1 / DEFAULT_FPS)
 
 
 def main() -> None:

@@ -56,8 +56,8 @@ class GameClip(Event, frozen=True, kw_only=True, tag="game-clip"):
 
     It is published only while somebody watches (see `WatchGame`).
 
-    The frames are consecutive: played at `fps` they show the game at its own speed. They are recorded during rollouts,
-    which are much faster, and last a few seconds: while they are played, the learner learns.
+    The frames are consecutive: played at 15 a second they show the game at its own speed. They are recorded during
+    rollouts, which are much faster, and last a few seconds: while they are played, the learner learns.
 
     Attributes:
         step: environment steps of the run when the recording began.

@@ -250,7 +250,7 @@ class GameClips:
     """Clips of the watched environments, for playback without gaps.
 
     A rollout is over in a fraction of a second, and then the learner learns: single frames of it would jump. So
-    consecutive steps are recorded, which the screen plays at the environment's own speed; nothing is recorded while
+    consecutive steps are recorded, which the screen plays frame by frame; nothing is recorded while
     they last. The worker of the environment makes the pictures; the policy's decisions are recomputed from the rollout,
     for these steps alone. Neither changes anything that the run depends on. Several environments share the frames of
     one: each is recorded less often.
@@ -435,7 +435,7 @@ class Watched(NamedTuple):
 
     Attributes:
         fps: frames a second of each.
-        every: record only each so many-th of its frames, to show it at its own speed.
+        every: record only each so many-th of its frames, as it shares the frames of one.
     """
 
     envs: tuple[int, ...]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import re
 import subprocess
 import sys
@@ -109,8 +108,7 @@ async def test_pages_that_were_closed_leave_no_lines_in_memory():
                 await it.press("ctrl+p", "escape")
             forget_closed_widgets()
             counts.append(lines_in_memory())
-    # Open pages and caches fill at their own pace; closed ones would leave more every time.
-    assert min(after - before for before, after in itertools.pairwise(counts)) <= 0.02 * counts[0], counts
+    assert counts[-1] <= 1.1 * max(counts[:2]), counts  # the first pages fill caches of their own
 
 
 @pytest.mark.parametrize("other", [None, object])

@@ -85,7 +85,7 @@ class MicroscopeScreen(Explains, RunScreen):
         self._place = Place(controller, id="place")
         self._panes = [kind(controller, ascii=ascii) for kind in PANES]
         self._grid = Container(*self._panes, id="panes")
-        self._page = self._first = 0  # the page, and its first pane
+        self._page = 0
 
     def compose(self) -> ComposeResult:
         yield self.header
@@ -95,7 +95,8 @@ class MicroscopeScreen(Explains, RunScreen):
 
     def topics(self) -> tuple[Sequence[Topic], int]:
         """All panes, the first one of this page chosen."""
-        return [topic for pane in self._panes for topic in pane.topics()], self._first
+        first = next((number for number, pane in enumerate(self._panes) if pane.display), 0)
+        return [topic for pane in self._panes for topic in pane.topics()], first
 
     def on_mount(self) -> None:
         if self.controller.session.is_record and not self.controller.view.inspections.newest:
@@ -115,8 +116,8 @@ class MicroscopeScreen(Explains, RunScreen):
         """Show the panes of the page."""
         layout = layout_for(Size(self.size.width, self.size.height - 3))
         self._page = min(self._page, layout.pages - 1)
-        self._first = self._page * layout.on_page
-        shown = self._panes[self._first : self._first + layout.on_page]
+        first = self._page * layout.on_page
+        shown = self._panes[first : first + layout.on_page]
         self._grid.styles.grid_size_columns = layout.across
         self._grid.styles.grid_size_rows = max(1, math.ceil(len(shown) / layout.across))
         for pane in self._panes:
