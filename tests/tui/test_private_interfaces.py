@@ -6,6 +6,7 @@ import gc
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,8 @@ async def test_pages_that_were_closed_leave_no_lines_in_memory():
                 await it.press("ctrl+p", "escape")
             forget_closed_widgets()
             counts.append(lines_in_memory())
-    assert counts[-1] <= 1.1 * max(counts[:2]), counts  # the first pages fill caches of their own
+    growth = [after - before for before, after in pairwise(counts)]
+    assert min(growth) < 5, counts  # pages that stay leave a line each, and more, in every round
 
 
 @pytest.mark.parametrize("other", [None, object])
