@@ -47,6 +47,8 @@ def shown(value: Any) -> str:
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and type {value.dtype}"
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"an integer of {value.bit_length():,} bits"
     if value is None or isinstance(value, bool | int | float | complex | str):
         return repr(value)[:60]
     return f"an object of type {type(value).__module__}.{type(value).__qualname__}"
@@ -80,14 +82,14 @@ class CheckedEnv(gymnasium.Wrapper):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         result = self.env.reset(seed=seed, options=options)
         if not _ends_with_info(result, 2):
-            raise ApiError("reset", f"it returned {shown(result)}")
+            raise ApiError("reset", f"it returned {_shown_result(result)}")
         observation, info = result
         return observation, info if type(info) is dict else dict(info)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         result = self.env.step(action)
         if not _ends_with_info(result, 5):
-            raise ApiError("step", f"it returned {shown(result)}")
+            raise ApiError("step", f"it returned {_shown_result(result)}")
         observation, reward, terminated, truncated, info = result
         if type(reward) is not float:
             reward = _checked_reward(reward)
@@ -128,8 +130,17 @@ def _ends_with_info(result: Any, length: int) -> bool:
     return isinstance(result, tuple | list) and len(result) == length and isinstance(result[-1], Mapping)
 
 
+def _shown_result(result: Any) -> str:
+    ending = f" that ends with {shown(result[-1])}" if isinstance(result, tuple | list) and result else ""
+    return f"{shown(result)}{ending}"
+
+
 def _checked_reward(reward: Any) -> Any:
     if isinstance(reward, int | float | np.floating | np.integer | np.bool_):
+        try:
+            float(reward)
+        except OverflowError:  # an integer beyond all floats
+            raise ApiError("reward", f"it was {shown(reward)}") from None
         return reward
     try:
         array = np.asarray(reward)
