@@ -240,11 +240,13 @@ def _width(pieces: Pieces, glyphs: Glyphs) -> int:
     return sum(len(glyphs.plain(text)) for text, _ in pieces)
 
 
-@lru_cache(maxsize=4096)
 def _in_single_cells(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(char if _is_one_cell(char) else "?" for char in text)
 
 
+@lru_cache(maxsize=1024)
 def _is_one_cell(char: str) -> bool:
     """Whether a character takes one cell of a terminal; emoji do not."""
     return (

@@ -1,7 +1,7 @@
-"""Private interfaces of Textual: keys, exceptions, a cache of lines.
+"""Private interfaces of Textual: keys, exceptions, caches of lines.
 
 Those for painting are in `widgets.direct_painting`. Without the parser, bytes that are no UTF-8 cost the screen;
-without the handling, the report of an exception is Textual's own; without the cache, closed pages stay in memory.
+without the handling, the report of an exception is Textual's own; without the caches, closed pages stay in memory.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rich.console import Console, RenderableType
 from textual.app import App
 from textual.message import Message
 from textual.screen import Screen
+from textual.strip import Strip
 from textual.widget import Widget
 from textual.worker import NoActiveWorker, WorkerFailed, get_current_worker
 
@@ -48,13 +49,15 @@ _PASTE_START, _PASTE_END = "\x1b[200~", "\x1b[201~"
 
 
 def forget_closed_widgets() -> None:
-    """Release the lines of widgets no longer on any screen.
+    """Release the lines and styles of widgets no longer on any screen.
 
     Textual computes a widget's two background colours in a method with a cache of 1,024 entries, whose keys are the
-    widgets' own caches of lines.
+    widgets' own caches of lines, and the codes of a style in one of 16,384, whose keys name the style's place on its
+    widget: both would grow for as long as pages are opened.
     """
-    if clear := getattr(getattr(StylesCache, "get_inner_outer", None), "cache_clear", None):
-        clear()
+    for method in (getattr(StylesCache, "get_inner_outer", None), Strip.render_ansi):
+        if clear := getattr(method, "cache_clear", None):
+            clear()
 
 
 class KeyReader:

@@ -266,7 +266,7 @@ ZEROS = np.zeros(2, np.float32)
             {"step": lambda o, r, te, tr, i: (o, r, te, i)},
             "truncated, info), info being a dict; it returned a tuple of 4",
         ),
-        ({"step": stepping(info=None)}, "truncated, info), info being a dict; it returned a tuple of 5 that ends with None"),
+        ({"step": stepping(info=None)}, "it returned a tuple of 5 that ends with None"),
         ({"step": stepping(reward=None)}, "one real number as its reward; it was None"),
         ({"step": stepping(reward="1")}, "reward; it was '1'"),
         ({"step": stepping(reward=10**5000)}, "reward; it was an integer of 16,610 bits"),

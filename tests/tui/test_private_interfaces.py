@@ -10,6 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from rich.color import ColorSystem
+from rich.style import Style
 from textual.strip import Strip
 
 import ppo_tui.tui
@@ -95,10 +97,10 @@ def test_without_a_private_name_the_screen_paints_and_takes_keys(name):
     subprocess.run([sys.executable, "-c", SCREEN, *name], check=True, timeout=120)
 
 
-def lines_in_memory() -> int:
-    """Lines of widgets, the derived ones included."""
+def in_memory(kind: type) -> int:
+    """How many objects of a type are reachable."""
     gc.collect()
-    return sum(type(found) is Strip for found in gc.get_objects())
+    return sum(type(found) is kind for found in gc.get_objects())
 
 
 async def test_pages_that_were_closed_leave_no_lines_in_memory():
@@ -108,9 +110,17 @@ async def test_pages_that_were_closed_leave_no_lines_in_memory():
             for _ in range(5):
                 await it.press("ctrl+p", "escape")
             forget_closed_widgets()
-            counts.append(lines_in_memory())
+            counts.append(in_memory(Strip))
     growth = [after - before for before, after in pairwise(counts)]
     assert min(growth) < 5, counts  # pages that stay leave a line each, and more, in every round
+
+
+def test_the_places_of_what_was_drawn_are_forgotten():
+    before = in_memory(Style)
+    for column in range(1_000):
+        Strip.render_ansi(Style(meta={"offset": (column, 0)}), ColorSystem.TRUECOLOR)
+    forget_closed_widgets()
+    assert in_memory(Style) < before + 100
 
 
 @pytest.mark.parametrize("other", [None, object])

@@ -198,7 +198,6 @@ def _numbers(frame: GameFrame) -> list[tuple[str, str]]:
     return [*numbers, ("entropy", formats.number(frame.entropy))]
 
 
-@lru_cache(maxsize=1024)
 def _number(name: str, text: str, width: int) -> Content:
     return fit(Content.assemble((name, "$quiet"), " ", (f"{text:>{max(0, 15 - len(name))}}", "bold")), width)
 
@@ -218,7 +217,7 @@ def _choices(clip: GameClip, frame: GameFrame, width: int, names: EnvNames) -> l
     return lines
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _choice(name: str, name_width: int, bars: tuple[int, int], percent: str, width: int, chosen: bool) -> Content:
     """An action's name, a bar of some of the cells, and percent."""
     full, room = bars
