@@ -247,27 +247,28 @@ PAGES = [
     "6\r",
     "/x",
     "V",
+    "V\r",
     "v",
     "\x10",
     "m",
     "z",
     "o",
 ]
-"""Keys for every page, panel, filter and palette; escape leaves each."""
+"""Keys for every page, panel, filter and palette, for one game and for all of them; escape leaves each."""
 
 
 def pages(directory: Path, minutes: int) -> str:
     """Open every page of the screen of a CartPole run again and again, and fit a line to its memory as above."""
     options = ["--set", "ppo.epochs=2", "--total-steps", "1_000_000_000", "--run-dir", "mine"]
-    program = TypedInto("--preset", "cartpole", *options, cwd=directory, size=(120, 40), module="ppo_tui")
+    program = TypedInto("--preset", "cartpole", *options, cwd=directory, size=(120, 40))
     opened = 0
 
     def open_page() -> None:
         nonlocal opened
-        program.type(PAGES[opened % len(PAGES)].encode())
-        for _ in range(2):  # a filter, then its page
-            time.sleep(0.5)
-            program.type(b"\x1b")
+        for keys in (PAGES[opened % len(PAGES)].encode(), b"\x1b", b"\x1b"):  # a filter, then its page
+            program.type(keys)
+            time.sleep(0.2)
+            program.catch_up()  # on a busy machine keys would else come to another page, in another order each time
         opened += 1
 
     try:
