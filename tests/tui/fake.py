@@ -216,7 +216,7 @@ class PlayingEngine:
                     case Stop() as stop:
                         if stop.save:
                             self._emit(StateChanged(state=RunState.SAVING, elapsed=elapsed))
-                            time.sleep(0.5)
+                            time.sleep(1.0)  # two looks of the screen
                             self._save(elapsed, "final")
                         self._end(stop, elapsed)
                         return
