@@ -167,7 +167,7 @@ def test_the_end_of_a_run_waits_for_no_evaluation_without_a_sign_of_life(tmp_pat
 
     def react(trainer: Trainer, event) -> None:
         if isinstance(event, StateChanged) and "is awaited" in event.reason:
-            stopped.extend(filter(_is_evaluator, psutil.Process().children()))
+            stopped.extend(_evaluators_that_began())
             for process in stopped:
                 process.suspend()
 
@@ -189,9 +189,7 @@ def test_what_an_evaluation_waits_for_a_core_is_no_silence(tmp_path, monkeypatch
 
     def react(trainer: Trainer, event) -> None:
         if isinstance(event, StateChanged) and "is awaited" in event.reason:
-            shortage.enter_context(
-                starved(*(child.pid for child in filter(_is_evaluator, psutil.Process().children())))
-            )
+            shortage.enter_context(starved(*(process.pid for process in _evaluators_that_began())))
             enough = threading.Timer(3 * patience, shortage.close)
             shortage.callback(enough.cancel)
             enough.start()
@@ -268,6 +266,12 @@ def players(training: psutil.Process) -> list[psutil.Process]:
     return [
         player for child in training.children() if _is_evaluator(child) for player in child.children(recursive=True)
     ]
+
+
+def _evaluators_that_began() -> list[psutil.Process]:
+    """At least one; for a moment after it began, a process has no command line."""
+    wait_until(lambda: any(map(_is_evaluator, psutil.Process().children())))
+    return list(filter(_is_evaluator, psutil.Process().children()))
 
 
 def _is_evaluator(process: psutil.Process) -> bool:
