@@ -197,7 +197,7 @@ def _is_narrow(text: str) -> bool:
     return text.isascii() or all(map(_is_single, set(text)))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _is_single(char: str) -> bool:
     return cell_len(char) == 1
 
@@ -216,7 +216,7 @@ def _stretches(new: list[tuple[str, str]], old: list[tuple[str, str]]) -> Iterat
     yield first, changed[-1] + 1
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _changed(style: Style, parameters: str) -> Style:
     """`style` after an SGR sequence.
 
@@ -253,7 +253,7 @@ def _changed(style: Style, parameters: str) -> Style:
     return Style(attributes, foreground, background)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _on_blank(style: Style) -> Style:
     """The visible part of `style` on a blank cell.
 
@@ -262,13 +262,13 @@ def _on_blank(style: Style) -> Style:
     return style if _SEEN_ON_BLANK.intersection(style.attributes) else Style(background=style.background)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _sgr(style: Style) -> str:
     """The parameters for all of `style`, from plain text."""
     return ";".join(filter(None, (*sorted(style.attributes), style.foreground, style.background)))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=16384)
 def _transition(old: Style, new: Style) -> str:
     """The shortest sequence from `old` to `new`."""
     whole = f"\x1b[0;{_sgr(new)}m" if new != PLAIN else "\x1b[0m"

@@ -345,7 +345,7 @@ class GamePicture(Plain, Widget):
         return self._filters.apply(Strip(segments, len(cells)))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def _half_blocks(cell: int, count: int) -> Segment:
     """`count` cells of the same two colours."""
     upper, lower = divmod(cell, 1 << 24)

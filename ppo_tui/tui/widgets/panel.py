@@ -185,6 +185,6 @@ def bar(share: float, width: int, style: str = "$primary") -> Content:
     return _bar(round(min(max(share, 0.0), 1.0) * width), width, style)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _bar(full: int, width: int, style: str) -> Content:
     return Content.assemble(("━" * full, style), ("─" * (width - full), "$shadow"))
