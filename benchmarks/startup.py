@@ -32,6 +32,7 @@ def workers_ready(_: Effort) -> dict[str, float]:
     config = breakout(num_updates=1)
     began = time.perf_counter()
     with contextlib.closing(start_pool(config)) as pool:
+        pool.wait_until_ready()
         seconds = time.perf_counter() - began
         times = [psutil.Process(worker.process.pid).cpu_times() for worker in pool.workers]
     return {

@@ -91,7 +91,7 @@ def train_together(
 def _lead(place: Place, ranks: ProcessGroup, prepare_run: PrepareRun, lines: LineOptions | None) -> int:
     try:
         prepared = prepare_run(place)
-    except Exception as error:
+    except BaseException as error:
         _, code = explain(error)  # the others would wait for a plan
         ranks.agree(lambda: _Plan(exit_code=code), _Plan)
         raise
@@ -118,7 +118,7 @@ def _follow(place: Place, ranks: ProcessGroup) -> int:
     ignore_hangups()
     config = build_config(plan.config)
     info = examine(config)
-    pool = start_pool(share_of_config(config, place.size, place.local_size), info=info, wait=False, luck=[place.rank])
+    pool = start_pool(share_of_config(config, place.size, place.local_size), info=info, luck=[place.rank])
     inbox = Inbox()
     try:
         _choose_device(place, ranks, config)

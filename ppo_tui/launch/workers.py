@@ -36,4 +36,4 @@ def boot(config: Config, screen: bool) -> None:
 def start(config: Config, env_info: EnvInfo, directory: RunDirectory) -> WorkerPool | None:
     if config.run.algorithm == "a3c":
         return None
-    return start_pool(config, info=env_info, log_path=directory.workers_log, wait=False, luck=[0])
+    return start_pool(config, info=env_info, log_path=directory.workers_log, luck=[0])

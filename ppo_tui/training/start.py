@@ -77,22 +77,19 @@ def start_pool(
     *,
     info: EnvInfo | None = None,
     log_path: Path | None = None,
-    wait: bool = True,
     env_fns: Sequence[Callable[[], gymnasium.Env]] | None = None,
     luck: Sequence[int] = (),
 ) -> WorkerPool:
-    """Start a worker pool; its shared memory holds one rollout.
+    """Start a worker pool, ready or not; its shared memory holds one rollout.
 
     Slots: the K − 1 newest observations of the rollout before, then those of steps 0 to T.
 
     Args:
-        wait: whether to return only when all workers are ready.
         env_fns: constructors of the environments, by default `make_env` for each.
         luck: sets the seeds of the global random generators apart from those of other pools with the same `run.seed`.
 
     Raises:
         ConfigError: as from `examine`, which is called if `info` is not given.
-        WorkerError: a worker could not start.
     """
     info = info or examine(config)
     tolerant = functools.partial(
@@ -117,7 +114,7 @@ def start_pool(
         start_timeout=config.workers.start_timeout,
         max_restarts=config.workers.max_restarts,
         preload=_preload(config),
-        wait=wait,
+        wait=False,
     )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
 import contextlib
-import functools
 import multiprocessing
 import os
 import select
@@ -15,8 +13,6 @@ from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
-
-import gymnasium
 
 from ..errors import WorkerError, WorkerFailedError
 from ..system.processes import CoreWaits, is_stopped
@@ -31,18 +27,16 @@ class WorkerTimeoutError(WorkerFailedError, multiprocessing.TimeoutError):
     """Silence of workers beyond the time limit."""
 
 
-@functools.cache
-def _raised_class(kind: str) -> type[WorkerError]:
-    """A class of `WorkerError` and of the exception `kind` at once."""
-    own = getattr(builtins, kind, None) or getattr(gymnasium.error, kind, None)
-    if own in (None, Exception, BaseException):
-        return WorkerError
-    try:
-        raised = type(f"Worker{kind}", (WorkerError, own), {"__doc__": f"{kind} in a worker."})
-        raised("")
-    except TypeError:  # it wants other arguments, or no class can inherit from both
-        return WorkerError
-    return raised
+class RaisedInWorkerError(WorkerError):
+    """An exception raised in a worker.
+
+    Args:
+        kind: see `wire.RaisedError`.
+    """
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 SLICE_SECONDS = 1.0
@@ -228,7 +222,7 @@ class WorkerHandle:
 
     def _error(self, raised: wire.RaisedError) -> WorkerError:
         where = "while starting" if raised.env is None else f"in environment {raised.env}"
-        error = _raised_class(raised.kind)(f"worker {self.index} failed {where}: {raised.error}")
+        error = RaisedInWorkerError(f"worker {self.index} failed {where}: {raised.error}", raised.kind)
         error.add_note(raised.traceback)
         return error
 

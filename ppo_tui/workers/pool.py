@@ -2,19 +2,63 @@
 
 from __future__ import annotations
 
+import builtins
+import functools
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 import gymnasium
 import numpy as np
 
+from ..errors import WorkerError
 from . import wire
 from .groups import PoolState, WorkerGroups
+from .pipes import RaisedInWorkerError
 from .wire import Request
 
 CLOSE_SECONDS = 2.0
 """Time for workers to end by themselves when the pool closes."""
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _raising_own_types(method: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Raise an environment's exceptions as `WorkerError`s of their own type, too.
+
+    They have it in Gymnasium's methods alone. Elsewhere they are not to be taken for exceptions of this process.
+    """
+
+    @functools.wraps(method)
+    def raising(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return method(*args, **kwargs)
+        except RaisedInWorkerError as error:
+            raise _of_own_type(error) from None
+
+    return raising
+
+
+def _of_own_type(error: RaisedInWorkerError) -> WorkerError:
+    typed = _raised_class(error.kind)(str(error))
+    for note in error.__notes__:
+        typed.add_note(note)
+    return typed
+
+
+@functools.cache
+def _raised_class(kind: str) -> type[WorkerError]:
+    """A class of `WorkerError` and of the exception `kind` at once."""
+    own = getattr(builtins, kind, None) or getattr(gymnasium.error, kind, None)
+    if own in (None, Exception) or not issubclass(own, Exception):  # SystemExit is not to end this process
+        return WorkerError
+    try:
+        raised = type(f"Worker{kind}", (WorkerError, own), {"__doc__": f"{kind} in a worker."})
+        raised("")
+    except TypeError:  # it wants other arguments, or no class can inherit from both
+        return WorkerError
+    return raised
 
 
 class WorkerPool(WorkerGroups):
@@ -58,6 +102,8 @@ class WorkerPool(WorkerGroups):
         WorkerError: a worker died, hung, or an environment could not be made, or has other spaces than the first.
     """
 
+    __init__ = _raising_own_types(WorkerGroups.__init__)
+
     # ── gymnasium.vector.VectorEnv ──────────────────────────────────────────────────────────────────────────
 
     def reset(
@@ -92,6 +138,7 @@ class WorkerPool(WorkerGroups):
         self._send_reset("reset_async", self._slot, seed, mask, options)
         self._awaited = PoolState.RESETTING
 
+    @_raising_own_types
     def reset_wait(self, timeout: float | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """First observations ``[N, *S]`` and infos, after `reset_async`.
 
@@ -119,6 +166,7 @@ class WorkerPool(WorkerGroups):
             self.send_step(group, actions[self.group_envs(group)], self._slot)
         self._awaited = PoolState.STEPPING
 
+    @_raising_own_types
     def step_wait(
         self, timeout: float | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -151,6 +199,7 @@ class WorkerPool(WorkerGroups):
         self._send_all(PoolState.CALLING, "call_async", [message] * self.num_workers)
         self._awaited = PoolState.CALLING
 
+    @_raising_own_types
     def call_wait(self, timeout: float | None = None) -> tuple[Any, ...]:
         """The results asked for by `call_async`; raises as `reset_wait` does."""
         self._expect_all(PoolState.CALLING, "call_wait")
@@ -171,6 +220,7 @@ class WorkerPool(WorkerGroups):
         """``[N]``: a copy of each environment's generator."""
         return self.get_attr("np_random")
 
+    @_raising_own_types
     def set_attr(self, name: str, values: Any) -> None:
         """Set an attribute in each environment, to its own or one value."""
         if not isinstance(values, (list, tuple)):

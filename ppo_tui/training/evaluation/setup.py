@@ -102,11 +102,7 @@ def start_evaluation(
 
 
 def another_pool(setup: EvaluationSetup) -> WorkerPool:
-    """Start workers like those of `setup`, for another policy at play.
-
-    Raises:
-        WorkerError: a worker could not start.
-    """
+    """Start workers like those of `setup`, for another policy at play."""
     return _start_pool(setup.config, setup.info, setup.episode_seeds, setup.seed, setup.max_steps)
 
 
@@ -116,9 +112,7 @@ def _start_pool(config: Config, info: EnvInfo, episode_seeds: Sequence[int], see
         functools.partial(make_seeded_env, config.env, episode_seeds[env::num_envs], max_steps)
         for env in range(num_envs)
     ]
-    return start_pool(
-        config, info=info, log_path=Path(os.devnull), wait=False, env_fns=env_fns, luck=[seed, SEED_STREAM]
-    )
+    return start_pool(config, info=info, log_path=Path(os.devnull), env_fns=env_fns, luck=[seed, SEED_STREAM])
 
 
 def whole_episodes(env: EnvConfig) -> EnvConfig:
