@@ -136,11 +136,13 @@ def _shown_result(result: Any) -> str:
 
 
 def _checked_reward(reward: Any) -> Any:
-    if isinstance(reward, int | float | np.floating | np.integer | np.bool_):
+    if isinstance(reward, int):
         try:
             float(reward)
-        except OverflowError:  # an integer beyond all floats
+        except OverflowError:  # it is beyond all floats
             raise ApiError("reward", f"it was {shown(reward)}") from None
+        return reward
+    if isinstance(reward, float | np.floating | np.integer | np.bool_):
         return reward
     try:
         array = np.asarray(reward)

@@ -303,7 +303,7 @@ class RecordedEpisode(EpisodeReturn):
         except CannotRestoreError:
             self._history = _History(obstacle="it could not be restored")
             raise
-        except Exception as error:
+        except BaseException as error:
             self._history = _History(obstacle="it could not be restored")
             raise CannotRestoreError(f"{type(error).__name__} while restoring it: {error}") from error
 

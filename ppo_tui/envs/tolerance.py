@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import traceback
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, SupportsFloat
@@ -54,6 +55,7 @@ class TolerantEnv(gymnasium.Wrapper):
     Bad are observations and rewards that are NaN, infinite, of a wrong shape or not of their type, and unusable action
     masks. That step then does not count: `step` returns None for the observation, reward 0 and a truncation; the
     caller, which knows the observation before, resets. A reset that fails is tried again on a newly made environment.
+    Any exception is a failure, SystemExit and KeyboardInterrupt too: the user's own interrupts reach no worker.
     `take_failures` returns what happened, `take_remarks` what else there is to say.
 
     Args:
@@ -71,6 +73,7 @@ class TolerantEnv(gymnasium.Wrapper):
     ) -> None:
         super().__init__(make())
         self._make = make
+        self._pid = os.getpid()
         self._on_bad_value = on_bad_value
         self._read_mask = read_mask
         self._failures: list[EnvFailure] = []
@@ -89,7 +92,7 @@ class TolerantEnv(gymnasium.Wrapper):
                 raise BadValueError(f"the reward is {reward}")
             if self._read_mask is not None and not (terminated or truncated):
                 info = {**info, "action_mask": self._read_mask(self.env, info)}
-        except Exception as error:  # whatever third-party code raises
+        except BaseException as error:
             self._record(error)
             return None, 0.0, False, True, {}
         return observation, reward, terminated, truncated, info
@@ -98,7 +101,7 @@ class TolerantEnv(gymnasium.Wrapper):
         """Begin an episode.
 
         Raises:
-            Exception: the environment's own, from the last of `MAX_FAILED_RESETS` attempts.
+            BaseException: the environment's own, from the last of `MAX_FAILED_RESETS` attempts.
         """
         self._episode_step = 0
         self._seed = self._seed if seed is None else seed
@@ -110,7 +113,7 @@ class TolerantEnv(gymnasium.Wrapper):
                 if self._read_mask is not None:
                     info = {**info, "action_mask": self._read_mask(self.env, info)}
                 return observation, info
-            except Exception as error:
+            except BaseException as error:
                 self._record(error)
                 failed += 1
                 if failed == MAX_FAILED_RESETS:
@@ -133,7 +136,7 @@ class TolerantEnv(gymnasium.Wrapper):
 
         The same run with the same failures gets the same seeds.
         """
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(BaseException):
             self.env.close()
         self.env = self._make()
         self._remarks = _remarks_of(self.env)
@@ -141,8 +144,10 @@ class TolerantEnv(gymnasium.Wrapper):
             self._seed = (self._seed + 1) % 2**31
         return self._seed
 
-    def _record(self, error: Exception) -> None:
-        """Record the failure; raise it again if it ends the run."""
+    def _record(self, error: BaseException) -> None:
+        """Record the failure; raise it again if it ends the run or a child."""
+        if os.getpid() != self._pid:  # the environment forked
+            raise error
         if isinstance(error, BadValueError) and self._on_bad_value == "stop":
             error.args = (f"{error} at step {self._episode_step} of its episode (env.on_bad_value = 'stop')",)
             raise error

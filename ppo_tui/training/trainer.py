@@ -47,7 +47,7 @@ from .device import resolve_precision
 from .diagnostics.monitor import Diagnostics, GradientMonitor
 from .engine import Collected
 from .hub import EventHub, RunContext, RunResult, Sink, TrainingClock
-from .inbox import Inbox
+from .inbox import Forestalled, Inbox
 from .live_settings import LiveSettings
 from .metrics import run_started
 from .milestones import MilestoneNews
@@ -317,7 +317,9 @@ class Trainer:
             self._checkpoints.save_after_failure(self._position)
             state, code, reason = RunState.FAILED, error.exit_code, str(error)
             details = "\n".join([*getattr(error, "__notes__", ()), traceback.format_exc()])
-        except Exception as error:
+        except (KeyboardInterrupt, Forestalled):
+            raise
+        except BaseException as error:  # a user's network may call sys.exit
             self._checkpoints.save_after_failure(self._position)
             state, code, reason = RunState.FAILED, 3, f"{type(error).__name__}: {error}"
             details = traceback.format_exc()

@@ -106,7 +106,7 @@ class ClipRecorder:
         try:
             picture = fit_picture(self._env.render())
             encoded = self._encoder.encode(picture)
-        except Exception as error:  # whatever the environment's own rendering raises
+        except BaseException as error:  # whatever the environment's own rendering raises
             print(f"the game is shown without pictures: rendering failed ({type(error).__name__}: {error})")
             self._renders = False
             self._unfetched.pictures.clear()

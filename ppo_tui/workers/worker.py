@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
@@ -87,6 +87,7 @@ def worker_main(pipe: Connection, setup: WorkerSetup, shared_memory: Any) -> Non
 
 
 def _serve(pipe: Connection, host: EnvHost) -> None:
+    pid = os.getpid()
     while True:
         try:
             message = wire.receive(pipe)
@@ -97,7 +98,9 @@ def _serve(pipe: Connection, host: EnvHost) -> None:
             return
         try:
             reply = host.handle(request, message)
-        except Exception as error:
+        except BaseException as error:
+            if os.getpid() != pid:
+                end_child(error)
             reply = error_reply(host.current_env, error)
         if not _send(pipe, reply):
             return
@@ -380,6 +383,17 @@ def error_reply(env: int | None, error: BaseException) -> bytes:
     known = (kind for kind in type(error).__mro__ if kind.__module__ in ("builtins", gymnasium.error.__name__))
     text = f"{type(error).__name__}: {error}"
     return wire.encode(Reply.ERROR, RaisedError(env, text, traceback.format_exc(), next(known).__name__))
+
+
+def end_child(error: BaseException) -> NoReturn:
+    """End a process that an environment has forked.
+
+    It neither speaks to the parent nor cleans up, both of which are the worker's.
+    """
+    code = error.code if isinstance(error, SystemExit) else 1
+    if not isinstance(error, SystemExit):
+        traceback.print_exception(error)
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def become_worker(log_path: str | None) -> None:

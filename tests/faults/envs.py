@@ -67,6 +67,14 @@ class FaultyCartPole(CartPoleEnv):
         match self.what:
             case "raise":
                 raise ValueError("the pole broke")
+            case "leave":
+                raise SystemExit("no licence")
+            case "interrupt":
+                raise KeyboardInterrupt
+            case "child leaves" | "child raises":
+                if (child := os.fork()) == 0:
+                    raise SystemExit if self.what == "child leaves" else ValueError("the child broke")
+                os.waitpid(child, 0)
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "exit":

@@ -37,6 +37,23 @@ def test_an_environment_that_raises_always_ends_the_run_after_five_times(tmp_pat
     assert (tmp_path / "latest").exists()
 
 
+@pytest.mark.parametrize(("what", "told"), [("leave", "SystemExit: no licence"), ("interrupt", "KeyboardInterrupt")])
+def test_an_environment_that_leaves_or_interrupts_itself_loses_its_own_episode_alone(what: str, told: str):
+    _, result, recorder = train(faulty(what=what, at=45))
+    assert result.state is RunState.FINISHED, result.reason
+    messages = [alarm.message for alarm in recorder.of(Alarm)]
+    assert len(messages) == 4, "each environment once, and no worker"
+    assert all(re.search(rf"^environment \d .* failed in step \d+ of its episode: {told}; ", text) for text in messages)
+
+
+@pytest.mark.parametrize("what", ["child leaves", "child raises"])
+def test_a_child_that_an_environment_forks_ends_without_a_trace(what: str):
+    _, result, recorder = train(faulty(what=what, at=45))
+    assert (result.state, recorder.of(Alarm)) == (RunState.FINISHED, [])
+    _, _, childless = train(faulty())
+    assert recorder.metrics == childless.metrics
+
+
 @pytest.mark.parametrize(
     ("what", "words"),
     [

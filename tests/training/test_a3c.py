@@ -59,6 +59,7 @@ from ppo_tui.training.start import boot_workers
 from ppo_tui.workers import by_value
 from ppo_tui.workers.process import kill_fork_server
 from ppo_tui.workers.shared_memory import allocate_private
+from tests.faults.conftest import FAULTY
 from tests.processes import can_be_starved, starved
 from tests.training.test_trainer import Recorder
 
@@ -372,6 +373,11 @@ class TestRun:
         assert "the ball left the table" in result.reason
         assert "the ball left the table" in record.of(Alarm)[0].message
         assert "Traceback" in record.of(Alarm)[0].details
+
+    def test_a_child_that_an_environment_forks_neither_learns_nor_reports(self):
+        child = [f"env.id={FAULTY}", "env.kwargs.what='child raises'", "env.kwargs.at=45"]
+        _, result, record = run(cartpole(*child))
+        assert (result.state, record.of(Alarm)) == (RunState.FINISHED, [])
 
     def test_it_is_paused_and_steered_like_any_run(self):
         def react(trainer, event):

@@ -336,6 +336,12 @@ def test_a_failure_is_a_result_and_the_last_event_with_its_traceback(steered):
     assert "Traceback" in recorder.events[-1].details
 
 
+def test_a_network_that_calls_exit_is_a_failure_of_the_run(steered):
+    result, recorder = steered(lambda trainer, event: None, "policy.network=tests.training.diagnostics.ill:Leaving")
+    assert (result.state, result.exit_code, result.reason) == (RunState.FAILED, 3, "SystemExit: 0")
+    assert isinstance(recorder.events[-1], RunFinished)
+
+
 def test_a_diverging_run_ends_with_code_4(steered):
     def react(trainer: Trainer, event: Event) -> None:
         if isinstance(event, UpdateFinished) and event.update == 1:

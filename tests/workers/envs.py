@@ -56,6 +56,8 @@ class Misbehaving(Counter):
         if self._count == self.at:
             if self.what == "raise":
                 raise ValueError("the ball left the table")
+            if self.what == "leave":
+                raise SystemExit("out of balls")
             if self.what == "exit":
                 os._exit(7)
             if self.what == "kill":

@@ -252,6 +252,28 @@ def test_an_environment_that_cannot_be_made_fails_the_start_and_leaves_nobody():
     assert not [process for process in left if "worker" in " ".join(process.cmdline())]
 
 
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, BrokenPipeError, EOFError, OSError])
+def test_an_exception_of_an_environment_is_not_taken_for_one_of_the_program(kind: type[BaseException]):
+    def broken() -> Counter:
+        raise kind("no such table")
+
+    space = Counter.observation_space, Counter.action_space
+    words = f"worker 0 failed while starting: {kind.__name__}: no such table"
+    pool = WorkerPool([broken], num_workers=1, observation_space=space[0], action_space=space[1], wait=False)
+    with contextlib.closing(pool), pytest.raises(WorkerError, match=words) as caught:
+        pool.wait_until_ready()
+    assert not isinstance(caught.value, kind)
+
+
+def test_an_environment_that_calls_exit_is_an_error_and_does_not_end_its_worker():
+    pool = misbehaving_pool("leave")
+    error = step_until_failure(pool)
+    assert "worker 1 failed in environment 2: SystemExit: out of balls" in str(error)
+    assert not isinstance(error, SystemExit)
+    assert pool.call("add", 0)[0] == 3, "the other environments, and the pool, are usable"
+    pool.close()
+
+
 def test_output_of_workers_goes_to_their_log(tmp_path):
     log = tmp_path / "workers.log"
     pool = misbehaving_pool("print", log_path=log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, cast
@@ -17,7 +18,7 @@ from ...ppo import Hyperparameters, RolloutBuffer, build_policy, losses
 from ...protocol import EpisodeFinished, Event, WatchGame
 from ...workers import WorkerPool, wire
 from ...workers.wire import Reply, Request
-from ...workers.worker import become_worker, error_reply
+from ...workers.worker import become_worker, end_child, error_reply
 from ..collect import Collector, wrap_rollout
 from ..env_metrics import RolloutNumbers
 from ..game_clips import GameClips
@@ -80,16 +81,17 @@ class Progress(NamedTuple):
 def actor_learner(pipe: Connection, setup: A3CSetup, memory: Any) -> None:
     """Learn until the parent asks for the end, or is gone."""
     become_worker(setup.log_path)
+    pid = os.getpid()
     try:
         learner = ActorLearner(setup, SharedMemory(setup.layout, memory), pipe)
         wire.send(pipe, wire.encode(Reply.READY))
         learner.learn()
-    except (BrokenPipeError, ConnectionResetError, EOFError):
-        return  # the parent closed its end or died
     except BaseException as error:
+        if os.getpid() != pid:
+            end_child(error)
         try:
             wire.send(pipe, error_reply(setup.index, error))
-        except OSError:
+        except OSError:  # the parent closed its end or died
             return
 
 

@@ -1,4 +1,4 @@
-"""Environments and a network for ill runs, registered when imported."""
+"""Environments and networks for ill runs, registered when imported."""
 
 from __future__ import annotations
 
@@ -94,6 +94,15 @@ class Dropout(nn.Module):
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         return 10.0 * self.layers(observations)
+
+
+class Leaving(Dropout):
+    """A network that ends Python once it learns."""
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            raise SystemExit(0)
+        return super().forward(observations)
 
 
 for _env in (Constant, Bait, Slow, Biased):
