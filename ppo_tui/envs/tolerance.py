@@ -145,7 +145,7 @@ class TolerantEnv(gymnasium.Wrapper):
         return self._seed
 
     def _record(self, error: BaseException) -> None:
-        """Record the failure; raise it again if it ends the run or a child."""
+        """Record the failure; raise it again if it is final."""
         if os.getpid() != self._pid:  # the environment forked
             raise error
         if isinstance(error, BadValueError) and self._on_bad_value == "stop":

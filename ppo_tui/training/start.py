@@ -80,9 +80,10 @@ def start_pool(
     env_fns: Sequence[Callable[[], gymnasium.Env]] | None = None,
     luck: Sequence[int] = (),
 ) -> WorkerPool:
-    """Start a worker pool, ready or not; its shared memory holds one rollout.
+    """Start a worker pool with shared memory for one rollout.
 
-    Slots: the K − 1 newest observations of the rollout before, then those of steps 0 to T.
+    Slots: the K − 1 newest observations of the rollout before, then those of steps 0 to T. The workers may not be ready
+    yet; `WorkerPool.wait_until_ready` waits for them.
 
     Args:
         env_fns: constructors of the environments, by default `make_env` for each.

@@ -1,25 +1,21 @@
-"""Garbage collected between keys: on a timer, sooner if there is much."""
+"""Garbage collected between keys: on a timer, and after each page."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import sys
-import time
 
-from .private_textual import forget_closed_widgets
+from .private_textual import forget_pictures
+from .terminal_diff import transition
+from .widgets.game_picture import half_block_segment
 
 SECONDS = 10.0
 """Between two collections of all garbage, at most."""
 
-LOOK_SECONDS = 1.0
-"""Between two looks for much of it."""
-
-MANY_COLLECTIONS = 4
-"""Python's own collections of young objects, since the last of all, from which on there is much.
-
-A page that opens and closes makes about so many; Breakout and its panels alone, none in a minute.
-"""
+CLOSING_SECONDS = 0.2
+"""From leaving a page until all of it is garbage; the next page stands by then, too."""
 
 MANY_MODULES = 20
 """New modules from which on their objects are set aside."""
@@ -27,29 +23,37 @@ MANY_MODULES = 20
 _NEVER = 1_000_000_000
 
 
-async def collect_garbage(seconds: float = SECONDS, look_seconds: float = LOOK_SECONDS) -> None:
+async def collect_garbage(
+    page_left: asyncio.Event, seconds: float = SECONDS, closing_seconds: float = CLOSING_SECONDS
+) -> None:
     """Collect all garbage now and then, until cancelled.
 
     The objects of libraries stay for good, and to go through those of torch alone takes 100 ms, in which nobody trains:
     they are set aside whenever many modules have come. Torch loads some of its parts at the first update only.
 
-    Pages that closed are garbage. Were it left for long, the room of many would be taken from the system, and little of
-    it given back, as what is used lies scattered in it.
+    Pages that closed are garbage, and so are the places, colours and texts of what they showed. Were they left for
+    long, the room of many would be taken from the system, and little of it given back, as what is used lies scattered
+    in it.
+
+    Args:
+        page_left: set by the app.
     """
     thresholds, known = gc.get_threshold(), 0
     gc.set_threshold(*thresholds[:2], _NEVER)
     try:
-        collected = time.monotonic()
         while True:
-            await asyncio.sleep(look_seconds)
-            if time.monotonic() - collected < seconds and gc.get_count()[2] < MANY_COLLECTIONS:
-                continue
-            forget_closed_widgets()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await page_left.wait()
+                    await asyncio.sleep(closing_seconds)
+            page_left.clear()
+            forget_pictures()
+            transition.cache_clear()
+            half_block_segment.cache_clear()
             gc.collect()
             if len(sys.modules) - known >= MANY_MODULES:
                 known = len(sys.modules)
                 gc.freeze()
-            collected = time.monotonic()
     finally:
         gc.unfreeze()
         gc.set_threshold(*thresholds)

@@ -14,8 +14,13 @@ import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rich.cells import cached_cell_len
 from rich.console import Console, RenderableType
+from rich.style import Style
 from textual.app import App
+from textual.color import Color
+from textual.filter import ANSIToTruecolor
+from textual.geometry import Region
 from textual.message import Message
 from textual.screen import Screen
 from textual.strip import Strip
@@ -48,14 +53,18 @@ MAX_PASTE = 1 << 20
 _PASTE_START, _PASTE_END = "\x1b[200~", "\x1b[201~"
 
 
-def forget_closed_widgets() -> None:
-    """Release the lines and styles of widgets no longer on any screen.
+def forget_pictures() -> None:
+    """Empty the caches of Textual and Rich about pictures.
 
     Textual computes a widget's two background colours in a method with a cache of 1,024 entries, whose keys are the
     widgets' own caches of lines, and the codes of a style in one of 16,384, whose keys name the style's place on its
-    widget: both would grow for as long as pages are opened.
+    widget. Others have places, colours or texts as keys, few of which come again. All of them would grow for as long
+    as pages are opened.
     """
-    for method in (getattr(StylesCache, "get_inner_outer", None), Strip.render_ansi):
+    private = getattr(StylesCache, "get_inner_outer", None), getattr(Style, "_add", None)
+    of_places = Region.intersection, Region.overlaps, Region.translate
+    of_colours = Strip.render_ansi, ANSIToTruecolor.truecolor_style, Color.blend
+    for method in (*private, *of_places, *of_colours, cached_cell_len):
         if clear := getattr(method, "cache_clear", None):
             clear()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from textual import events, on
 from textual.app import ScreenError, SystemCommand
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding
 from textual.driver import Driver
 from textual.errors import NoWidget
@@ -53,6 +55,7 @@ class TerminalApp(ReportingApp):
 
     Attributes:
         terminal: set by a driver that can give it back.
+        page_left: set whenever a page or dialog is left.
         spans: waiting to be painted together; None where each is painted at once.
     """
 
@@ -66,6 +69,7 @@ class TerminalApp(ReportingApp):
         self.terminal: Terminal | None = None
         self.answer = answer or Answer()
         self.terminal_diff = TerminalDiff()
+        self.page_left = asyncio.Event()
         self.spans: list[tuple[int, int, Strip]] | None = None
         self._own_filters: list[LineFilter] = [SafeCharacters(), *([PlainCharacters()] if self.look.ascii else [])]
         for own in theme.THEMES:
@@ -88,6 +92,10 @@ class TerminalApp(ReportingApp):
             return False
         self.terminal.charts = not self.terminal.charts
         return True
+
+    def pop_screen(self) -> AwaitComplete:
+        self.page_left.set()
+        return super().pop_screen()
 
     def get_css_variables(self) -> dict[str, str]:
         return theme.with_own_colours(super().get_css_variables(), ansi=self.current_theme.ansi)

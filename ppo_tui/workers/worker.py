@@ -386,7 +386,7 @@ def error_reply(env: int | None, error: BaseException) -> bytes:
 
 
 def end_child(error: BaseException) -> NoReturn:
-    """End a process that an environment has forked.
+    """End a process forked by an environment.
 
     It neither speaks to the parent nor cleans up, both of which are the worker's.
     """

@@ -1,4 +1,4 @@
-"""Garbage is collected when there is much of it; the objects of libraries are set aside, whenever these come."""
+"""Garbage is collected when a page was left; the objects of libraries are set aside, whenever these come."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import sys
 import weakref
 from types import ModuleType
 
-from ppo_tui.tui.garbage import MANY_COLLECTIONS, MANY_MODULES, collect_garbage
+from ppo_tui.tui.garbage import MANY_MODULES, collect_garbage
+
+from .desk import desk
+from .fake import recorded
 
 
 async def frozen_objects(more_than: int) -> int:
@@ -21,7 +24,7 @@ async def frozen_objects(more_than: int) -> int:
 
 async def test_modules_that_come_later_are_set_aside_too(monkeypatch):
     before, thresholds = gc.get_freeze_count(), gc.get_threshold()
-    collector = asyncio.create_task(collect_garbage(seconds=0.0, look_seconds=0.0))
+    collector = asyncio.create_task(collect_garbage(asyncio.Event(), seconds=0.0))
     at_first = await frozen_objects(before)
     kept = [[number] for number in range(1_000)]
     for number in range(MANY_MODULES):
@@ -39,9 +42,9 @@ class Page:
         self.itself = self
 
 
-async def test_what_closed_is_collected_before_its_time_if_it_was_much():
-    collector = asyncio.create_task(collect_garbage(seconds=1_000.0, look_seconds=0.0))
-    await asyncio.sleep(0)
+async def test_what_closed_is_collected_once_a_page_was_left():
+    page_left = asyncio.Event()
+    collector = asyncio.create_task(collect_garbage(page_left, seconds=1_000.0))
     page = Page()
     closed = weakref.ref(page)
     gc.collect(1)  # it has grown old
@@ -49,10 +52,18 @@ async def test_what_closed_is_collected_before_its_time_if_it_was_much():
     del page
     gc.collect(1)
     assert closed()
-    for _ in range(MANY_COLLECTIONS):
-        gc.collect(1)
+    page_left.set()
     async with asyncio.timeout(60):
         while closed():
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
     collector.cancel()
     await asyncio.wait([collector])
+
+
+async def test_the_app_tells_when_a_page_or_dialog_was_left():
+    async with desk(*recorded(1)) as it:
+        for opening in ("ctrl+p", "question_mark"):
+            await it.press(opening)
+            it.app.page_left.clear()
+            await it.press("escape")
+            assert it.app.page_left.is_set()

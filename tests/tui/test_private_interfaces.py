@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from rich.color import ColorSystem
 from rich.style import Style
+from textual.geometry import Region
 from textual.strip import Strip
 
 import ppo_tui.tui
-from ppo_tui.tui.private_textual import forget_closed_widgets
+from ppo_tui.tui.private_textual import forget_pictures
 
 from .desk import desk
 from .fake import recorded
@@ -109,24 +110,25 @@ async def test_pages_that_were_closed_leave_no_lines_in_memory():
         for _ in range(4):
             for _ in range(5):
                 await it.press("ctrl+p", "escape")
-            forget_closed_widgets()
+            forget_pictures()
             counts.append(in_memory(Strip))
     growth = [after - before for before, after in pairwise(counts)]
     assert min(growth) < 5, counts  # pages that stay leave a line each, and more, in every round
 
 
 def test_the_places_of_what_was_drawn_are_forgotten():
-    before = in_memory(Style)
+    before = in_memory(Style) + in_memory(Region)
     for column in range(1_000):
         Strip.render_ansi(Style(meta={"offset": (column, 0)}), ColorSystem.TRUECOLOR)
-    forget_closed_widgets()
-    assert in_memory(Style) < before + 100
+        Region(column, 0, 5, 5).intersection(Region(column, 1, 5, 5))
+    forget_pictures()
+    assert in_memory(Style) + in_memory(Region) < before + 100
 
 
 @pytest.mark.parametrize("other", [None, object])
 def test_without_the_cache_of_textual_there_is_nothing_to_forget(monkeypatch: pytest.MonkeyPatch, other: type | None):
     monkeypatch.setattr("ppo_tui.tui.private_textual.StylesCache", other)
-    forget_closed_widgets()
+    forget_pictures()
 
 
 def test_private_interfaces_of_textual_stand_in_three_files():
