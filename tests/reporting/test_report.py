@@ -57,10 +57,7 @@ def open_page(browser, path: Path):
     return page, complaints
 
 
-def axis_colour(page) -> str:
-    return page.evaluate(
-        "[...Bokeh.documents[0].all_models].find((m) => m.type === 'LinearAxis').major_label_text_color"
-    )
+AXIS_COLOUR = "[...Bokeh.documents[0].all_models].find((m) => m.type === 'LinearAxis').major_label_text_color"
 
 
 def test_a_report_of_two_runs_in_a_browser(ppo_tui, runs, tmp_path, chromium):  # noqa: F811
@@ -100,10 +97,10 @@ def test_a_report_of_two_runs_in_a_browser(ppo_tui, runs, tmp_path, chromium):  
     assert page.evaluate(shown) == 0
     assert complaints == []
 
-    light = axis_colour(page)
+    light = page.evaluate(AXIS_COLOUR)
     page.emulate_media(color_scheme="dark")
     page.wait_for_function("getComputedStyle(document.body).backgroundColor === 'rgb(20, 23, 26)'")
-    assert axis_colour(page) != light
+    page.wait_for_function(f"{AXIS_COLOUR} !== '{light}'")  # the page hears of it later than its styles do
 
 
 @pytest.mark.slow
