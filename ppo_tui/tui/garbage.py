@@ -23,9 +23,7 @@ MANY_MODULES = 20
 _NEVER = 1_000_000_000
 
 
-async def collect_garbage(
-    page_left: asyncio.Event, seconds: float = SECONDS, closing_seconds: float = CLOSING_SECONDS
-) -> None:
+async def collect_garbage(page_left: asyncio.Event, seconds: float = SECONDS) -> None:
     """Collect all garbage now and then, until cancelled.
 
     The objects of libraries stay for good, and to go through those of torch alone takes 100 ms, in which nobody trains:
@@ -45,7 +43,7 @@ async def collect_garbage(
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await page_left.wait()
-                    await asyncio.sleep(closing_seconds)
+                    await asyncio.sleep(CLOSING_SECONDS)
             page_left.clear()
             forget_pictures()
             transition.cache_clear()
