@@ -1,7 +1,7 @@
-"""Private interfaces of Textual: keys, exceptions, caches of lines.
+"""Private interfaces of Textual: keys and exceptions.
 
 Those for painting are in `widgets.direct_painting`. Without the parser, bytes that are no UTF-8 cost the screen;
-without the handling, the report of an exception is Textual's own; without the caches, closed pages stay in memory.
+without the handling, the report of an exception is Textual's own.
 """
 
 from __future__ import annotations
@@ -14,16 +14,10 @@ import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rich.cells import cached_cell_len
 from rich.console import Console, RenderableType
-from rich.style import Style
 from textual.app import App
-from textual.color import Color
-from textual.filter import ANSIToTruecolor
-from textual.geometry import Region
 from textual.message import Message
 from textual.screen import Screen
-from textual.strip import Strip
 from textual.widget import Widget
 from textual.worker import NoActiveWorker, WorkerFailed, get_current_worker
 
@@ -37,10 +31,6 @@ try:
     from textual._context import active_message_pump
 except ImportError:
     active_message_pump = None
-try:
-    from textual._styles_cache import StylesCache
-except ImportError:
-    StylesCache = None
 
 _log = logging.getLogger(__name__)
 
@@ -51,22 +41,6 @@ MAX_PASTE = 1 << 20
 """Characters of a paste; the rest of it is dropped."""
 
 _PASTE_START, _PASTE_END = "\x1b[200~", "\x1b[201~"
-
-
-def forget_pictures() -> None:
-    """Empty the caches of Textual and Rich about pictures.
-
-    Textual computes a widget's two background colours in a method with a cache of 1,024 entries, whose keys are the
-    widgets' own caches of lines, and the codes of a style in one of 16,384, whose keys name the style's place on its
-    widget. Others have places, colours or texts as keys, few of which come again. All of them would grow for as long
-    as pages are opened.
-    """
-    private = getattr(StylesCache, "get_inner_outer", None), getattr(Style, "_add", None)
-    of_places = Region.intersection, Region.overlaps, Region.translate
-    of_colours = Strip.render_ansi, ANSIToTruecolor.truecolor_style, Color.blend
-    for method in (*private, *of_places, *of_colours, cached_cell_len):
-        if clear := getattr(method, "cache_clear", None):
-            clear()
 
 
 class KeyReader:

@@ -55,7 +55,7 @@ class TerminalApp(ReportingApp):
 
     Attributes:
         terminal: set by a driver that can give it back.
-        page_left: set whenever a page or dialog is left.
+        garbage_due: set whenever a page or dialog is left, or panels are laid out anew.
         spans: waiting to be painted together; None where each is painted at once.
     """
 
@@ -69,7 +69,7 @@ class TerminalApp(ReportingApp):
         self.terminal: Terminal | None = None
         self.answer = answer or Answer()
         self.terminal_diff = TerminalDiff()
-        self.page_left = asyncio.Event()
+        self.garbage_due = asyncio.Event()
         self.spans: list[tuple[int, int, Strip]] | None = None
         self._own_filters: list[LineFilter] = [SafeCharacters(), *([PlainCharacters()] if self.look.ascii else [])]
         for own in theme.THEMES:
@@ -94,7 +94,7 @@ class TerminalApp(ReportingApp):
         return True
 
     def pop_screen(self) -> AwaitComplete:
-        self.page_left.set()
+        self.garbage_due.set()
         return super().pop_screen()
 
     def get_css_variables(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Garbage is collected when a page was left; the objects of libraries are set aside, whenever these come."""
+"""Garbage and caches after a page was left; the objects of libraries are set aside, whenever these come."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ import asyncio
 import gc
 import sys
 import weakref
+from itertools import pairwise
 from types import ModuleType
 
-from ppo_tui.tui.garbage import MANY_MODULES, collect_garbage
+import pytest
+from rich.color import ColorSystem
+from rich.style import Style
+from textual.geometry import Region
+from textual.strip import Strip
+
+from ppo_tui.config.schema import all_settings
+from ppo_tui.tui.garbage import MANY_MODULES, bounded_caches, collect_garbage
 
 from .desk import desk
 from .fake import recorded
@@ -43,8 +51,8 @@ class Page:
 
 
 async def test_what_closed_is_collected_once_a_page_was_left():
-    page_left = asyncio.Event()
-    collector = asyncio.create_task(collect_garbage(page_left, seconds=1_000.0))
+    garbage_due = asyncio.Event()
+    collector = asyncio.create_task(collect_garbage(garbage_due, seconds=1_000.0))
     page = Page()
     closed = weakref.ref(page)
     gc.collect(1)  # it has grown old
@@ -52,7 +60,7 @@ async def test_what_closed_is_collected_once_a_page_was_left():
     del page
     gc.collect(1)
     assert closed()
-    page_left.set()
+    garbage_due.set()
     async with asyncio.timeout(60):
         while closed():
             await asyncio.sleep(0.01)
@@ -60,10 +68,44 @@ async def test_what_closed_is_collected_once_a_page_was_left():
     await asyncio.wait([collector])
 
 
-async def test_the_app_tells_when_a_page_or_dialog_was_left():
+async def test_what_textual_and_rich_keep_of_pictures_is_forgotten():
+    places = Region.intersection
+    settings = all_settings()
+    for column in range(1_000):
+        Strip.render_ansi(Style(meta={"offset": (column, 0)}), ColorSystem.TRUECOLOR)
+        Region(column, 0, 5, 5).intersection(Region(column, 1, 5, 5))
+    collector = asyncio.create_task(collect_garbage(asyncio.Event(), seconds=0.0))
+    async with asyncio.timeout(60):
+        while Strip.render_ansi.cache_info().currsize or places.cache_info().currsize:
+            await asyncio.sleep(0.01)
+    collector.cancel()
+    await asyncio.wait([collector])
+    assert all_settings() is settings  # computed once, however often garbage is collected
+
+
+def in_memory(kind: type) -> int:
+    """How many objects of a type are reachable."""
+    gc.collect()
+    return sum(type(found) is kind for found in gc.get_objects())
+
+
+async def test_pages_that_were_closed_leave_no_lines_in_memory():
+    async with desk(*recorded(40)) as it:
+        counts = []
+        for _ in range(4):
+            for _ in range(5):
+                await it.press("ctrl+p", "escape")
+            for cache in bounded_caches():
+                cache.cache_clear()
+            counts.append(in_memory(Strip))
+    growth = [after - before for before, after in pairwise(counts)]
+    assert min(growth) < 5, counts  # pages that stay leave a line each, and more, in every round
+
+
+@pytest.mark.parametrize("opening", [["ctrl+p"], ["question_mark"], ["2", "enter"]])
+async def test_the_app_tells_when_a_page_a_dialog_or_a_zoomed_panel_was_left(opening):
     async with desk(*recorded(1)) as it:
-        for opening in ("ctrl+p", "question_mark"):
-            await it.press(opening)
-            it.app.page_left.clear()
-            await it.press("escape")
-            assert it.app.page_left.is_set()
+        await it.press(*opening)
+        it.app.garbage_due.clear()
+        await it.press("escape")
+        assert it.app.garbage_due.is_set()

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import re
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from rich.color import ColorSystem
-from rich.style import Style
-from textual.geometry import Region
-from textual.strip import Strip
 
 import ppo_tui.tui
-from ppo_tui.tui.private_textual import forget_pictures
-
-from .desk import desk
-from .fake import recorded
 
 SCREEN = '''
 import asyncio, importlib, sys, types
@@ -96,39 +86,6 @@ asyncio.run(main())
 )
 def test_without_a_private_name_the_screen_paints_and_takes_keys(name):
     subprocess.run([sys.executable, "-c", SCREEN, *name], check=True, timeout=120)
-
-
-def in_memory(kind: type) -> int:
-    """How many objects of a type are reachable."""
-    gc.collect()
-    return sum(type(found) is kind for found in gc.get_objects())
-
-
-async def test_pages_that_were_closed_leave_no_lines_in_memory():
-    async with desk(*recorded(40)) as it:
-        counts = []
-        for _ in range(4):
-            for _ in range(5):
-                await it.press("ctrl+p", "escape")
-            forget_pictures()
-            counts.append(in_memory(Strip))
-    growth = [after - before for before, after in pairwise(counts)]
-    assert min(growth) < 5, counts  # pages that stay leave a line each, and more, in every round
-
-
-def test_the_places_of_what_was_drawn_are_forgotten():
-    before = in_memory(Style) + in_memory(Region)
-    for column in range(1_000):
-        Strip.render_ansi(Style(meta={"offset": (column, 0)}), ColorSystem.TRUECOLOR)
-        Region(column, 0, 5, 5).intersection(Region(column, 1, 5, 5))
-    forget_pictures()
-    assert in_memory(Style) + in_memory(Region) < before + 100
-
-
-@pytest.mark.parametrize("other", [None, object])
-def test_without_the_cache_of_textual_there_is_nothing_to_forget(monkeypatch: pytest.MonkeyPatch, other: type | None):
-    monkeypatch.setattr("ppo_tui.tui.private_textual.StylesCache", other)
-    forget_pictures()
 
 
 def test_private_interfaces_of_textual_stand_in_three_files():

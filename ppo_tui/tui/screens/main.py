@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -35,6 +35,9 @@ from ..widgets.tiles import Tile, Tiles
 from ..widgets.workers import Workers
 from .charts import ChartActions, ChartScreen, MetricPicker
 from .game import GameScreen
+
+if TYPE_CHECKING:
+    from ..terminal_app import TerminalApp
 
 _DOTS = 100
 """Of a curve's width, about: in a hundredth of the time that it shows, it grows by one."""
@@ -386,6 +389,7 @@ class MainScreen(Explains, ChartActions, Screen[None]):
 
     def _maximise(self, maximised: bool) -> None:
         self.set_class(maximised, "-maximised")
+        cast("TerminalApp", self.app).garbage_due.set()
         if self._panel == "metrics" and not (maximised or self.has_class("-tall")):
             self._panel = "charts"
         self._show_panel()
