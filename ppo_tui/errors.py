@@ -84,6 +84,10 @@ class WorkerFailedError(WorkerError):
         return WorkerFailedError(f"{self.message}, after {count} restarts {period}", self.causes, hint=self.hint)
 
 
+class NetworkError(RunFailedError):
+    """Exception of the user's own network."""
+
+
 class ScreenFailedError(PPOTuiError):
     """Failure of a screen in front of another process's run."""
 

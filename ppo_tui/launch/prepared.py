@@ -135,7 +135,7 @@ class PreparedRun:
             self._record(trainer)
         except BaseException as error:
             self._record_failure(error)
-            raise (unwritable(self.directory, error) if isinstance(error, OSError) else error) from None
+            raise
         self.directory.watch(lambda message: trainer.publish_soon(Alarm(level=Level.ERROR, message=message)))
         if start:
             start.doing = "restoring the environments" if self.resume else "starting the first episodes"
@@ -161,15 +161,15 @@ class PreparedRun:
         """Write the configuration with the decisions of the trainer.
 
         Raises:
-            OSError: the directory cannot be written; the trainer is closed.
+            UsageError: the directory cannot be written; the trainer is closed.
         """
         if trainer.config == self.config:
             return
         try:
             self.directory.write_config(trainer.config)
-        except OSError:
+        except OSError as error:
             trainer.close()
-            raise
+            raise unwritable(self.directory, error) from None
 
     def close(self, *, at_once: bool = False) -> None:
         """End the workers, and the watch on the directory.

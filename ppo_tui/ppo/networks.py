@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ..errors import ConfigError, NetworkError
 from .devices import image_format
 from .observations import ImageLayout
 
@@ -284,5 +284,19 @@ def custom_network(path: str, observation_shape: Sequence[int], example: Tensor)
     return network
 
 
+def is_custom(network: nn.Module) -> bool:
+    """Tell whether a network is the user's own."""
+    return type(network).__module__.partition(".")[0] != __name__.partition(".")[0]
+
+
+def custom_network_error(network: nn.Module, error: BaseException) -> NetworkError:
+    """The error for an exception in the `forward` of the user's network."""
+    kind = type(network)
+    return NetworkError(
+        f"the network {kind.__module__}:{kind.__qualname__} has failed: its forward raised {_brief(error)}",
+        hint="mend it; the command with --debug shows where it raised",
+    )
+
+
 def _brief(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    return f"{type(error).__name__}: {error}".removesuffix(": ").splitlines()[0][:300]

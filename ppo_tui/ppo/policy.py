@@ -20,7 +20,7 @@ from .combined import CombinedNetwork, Parts, PartsNormalizer
 from .cpu_inference import can_pack, pack
 from .distributions import ActionKind, Distribution, action_kind
 from .interface import Interface
-from .networks import CNNS, MLP, custom_network, initialize_orthogonal
+from .networks import CNNS, MLP, custom_network, custom_network_error, initialize_orthogonal, is_custom
 from .normalizers import ObservationNormalizer, ValueNormalizer
 from .observations import check_spaces_of_policy, divides_bytes, has_stack_axis, image_layout, picture_space
 from .recurrent import RecurrentContext, RecurrentLayer
@@ -193,11 +193,19 @@ class ActorCritic(nn.Module):
 
         In mixed precision recurrent layers and heads stay float32: their outputs decide the probability ratio, in which
         the eight bits of a bfloat16 would drown the small steps of an update.
+
+        Raises:
+            NetworkError: the trunk is the user's own, and raised.
         """
         if (packed := self._packed.get(trunk)) is not None and torch.is_inference_mode_enabled():
             return packed(observations).float()
-        with torch.autocast(self.value_head.weight.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision):
-            features = trunk(observations)
+        try:
+            with torch.autocast(self.value_head.weight.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision):
+                features = trunk(observations)
+        except (Exception, SystemExit) as error:
+            if is_custom(trunk):
+                raise custom_network_error(trunk, error) from error
+            raise
         return features.float()
 
     def _distribution(self, scores: Tensor | None, masks: Tensor | None) -> Distribution:

@@ -1,4 +1,4 @@
-"""Garbage collected between keys: on a timer, and after each page or zoom."""
+"""Garbage collected between keys: on a timer, after pages and zooms."""
 
 from __future__ import annotations
 

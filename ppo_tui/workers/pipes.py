@@ -307,8 +307,7 @@ class ReplyWaiter:
             WorkerFailedError: workers died, broke the protocol, or did not reply within `timeout` seconds. It names all
                 of them and holds the replies of the others. Where all were silent it is a `WorkerTimeoutError`, which
                 is `multiprocessing.TimeoutError`, too.
-            WorkerError: a worker raised; the others' replies have been received. It is of the type that the environment
-                raised, too, where that is one of Python's or Gymnasium's.
+            RaisedInWorkerError: an environment raised; the others' replies have been received.
         """
         replies: dict[int, Any] = {}
         first_error: WorkerError | None = None

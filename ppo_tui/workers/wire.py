@@ -13,8 +13,11 @@ import enum
 import os
 import pickle
 import struct
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+_R = TypeVar("_R")
 
 LENGTH = struct.Struct("!i")
 """Before each message: its bytes."""
@@ -63,6 +66,10 @@ class RaisedError(NamedTuple):
     kind: str
 
 
+class ParentGoneError(Exception):
+    """End of the pipe: the parent has closed its own, or died."""
+
+
 _STEP = struct.Struct("<BI")
 
 
@@ -92,23 +99,22 @@ def send(pipe: Connection, message: bytes) -> None:
     """Send a whole message.
 
     Raises:
-        OSError: the parent is gone.
+        ParentGoneError: the parent is gone.
     """
     rest = memoryview(frame(message))
     while rest:
-        rest = rest[os.write(pipe.fileno(), rest) :]
+        rest = rest[_called(os.write, pipe.fileno(), rest) :]
 
 
 def receive(pipe: Connection) -> bytes:
     """Wait for a message and return it.
 
     Raises:
-        EOFError: the parent is gone.
-        OSError: the pipe failed, or what came is no message.
+        ParentGoneError: the parent is gone, or what came is no message.
     """
     (length,) = LENGTH.unpack(_read(pipe, LENGTH.size))
     if not 0 < length <= MAX_MESSAGE_BYTES:
-        raise OSError(f"a message of {length} bytes")
+        raise ParentGoneError(f"a message of {length} bytes")
     return _read(pipe, length)
 
 
@@ -119,13 +125,26 @@ def frame(message: bytes) -> bytes:
 
 def _read(pipe: Connection, size: int) -> bytes:
     """Exactly `size` bytes."""
-    chunk = os.read(pipe.fileno(), size)
+    chunk = _called(os.read, pipe.fileno(), size)
     if len(chunk) == size:
         return chunk
     content = bytearray(chunk)
     while len(content) < size:
         if not chunk:
-            raise EOFError
-        chunk = os.read(pipe.fileno(), size - len(content))
+            raise ParentGoneError
+        chunk = _called(os.read, pipe.fileno(), size - len(content))
         content += chunk
     return bytes(content)
+
+
+def _called(function: Callable[..., _R], *arguments: Any) -> _R:
+    """Read or write, with errors of the system as the parent's end.
+
+    Those without a number are of a signal's handler, which runs in between.
+    """
+    try:
+        return function(*arguments)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise ParentGoneError from error

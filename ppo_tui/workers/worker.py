@@ -36,7 +36,7 @@ from . import wire
 from .clip_recorder import ClipRecorder
 from .process import end_own_group, leave_signals_to_parent, release_fork_server
 from .shared_memory import Layout, SharedArrays, map_arrays
-from .wire import RaisedError, Reply, Request
+from .wire import ParentGoneError, RaisedError, Reply, Request
 
 FAILURES = "ppo_tui.failures"
 """Key of the list of `EnvFailure`s in an environment's info."""
@@ -89,18 +89,21 @@ def worker_main(pipe: Connection, setup: WorkerSetup, shared_memory: Any) -> Non
 def _serve(pipe: Connection, host: EnvHost) -> None:
     pid = os.getpid()
     while True:
+        request = None
         try:
             message = wire.receive(pipe)
-        except (EOFError, OSError):
-            return  # the parent closed its end or died
-        request = message[0]
-        if request == Request.CLOSE:
-            return
-        try:
+            request = message[0]
+            if request == Request.CLOSE:
+                return
             reply = host.handle(request, message)
+        except ParentGoneError:
+            return
         except BaseException as error:
             if os.getpid() != pid:
                 end_child(error)
+            if request is None:  # raised by a handler of signals, which an environment has left behind
+                traceback.print_exc()
+                continue
             reply = error_reply(host.current_env, error)
         if not _send(pipe, reply):
             return
@@ -369,7 +372,7 @@ def _send(pipe: Connection, message: bytes) -> bool:
     """Send a message; returns whether the parent was still there."""
     try:
         wire.send(pipe, message)
-    except OSError:
+    except ParentGoneError:
         return False
     return True
 

@@ -82,6 +82,62 @@ def test_a_run_without_a_whole_checkpoint_fails(ppo_tui, few):
     assert "no whole checkpoint" in done.stderr
 
 
+NETWORK = """
+import os
+from torch import nn
+
+class Fragile(nn.Module):
+    num_features = 8
+
+    def __init__(self, observation_shape):
+        super().__init__()
+        self.layers = nn.Linear(observation_shape[0], 8)
+        self.calls = 0
+
+    def forward(self, observations):
+        self.calls += 1
+        if self.calls > 1:  # the first one tries the network
+            exec(os.environ.get("FAILING", ""))
+        return self.layers(observations)
+"""
+FAILURES = {
+    "raise ValueError('no such layer')": "ValueError: no such layer",
+    "raise SystemExit": "SystemExit",
+    "raise BrokenPipeError(32, 'no licence server')": "BrokenPipeError: [Errno 32] no licence server",
+    "observations @ observations": "RuntimeError: mat1 and mat2 shapes cannot be multiplied",
+}
+
+
+@pytest.fixture(scope="module")
+def fragile(tmp_path_factory) -> Path:
+    """A run whose network raises as `FAILURES` say."""
+    directory = tmp_path_factory.mktemp("fragile")
+    (directory / "fragile.py").write_text(NETWORK)
+    command = [sys.executable, "-m", "ppo_tui", "--preset", "cartpole", "--headless", "--total-steps", "1024"]
+    command += ["--set", "policy.network=fragile:Fragile", "--run-dir", "run"]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{directory}"}
+    subprocess.run(command, cwd=directory, env=environment, check=True, timeout=120)
+    return directory / "run"
+
+
+@pytest.mark.parametrize(
+    ("command", "failing"),
+    [
+        *(("eval --episodes 2", failing) for failing in FAILURES),
+        ("export --output exported", "raise SystemExit"),
+        ("watch --record game.gif", "raise BrokenPipeError(32, 'no licence server')"),
+    ],
+)
+def test_a_network_that_fails_is_told_and_is_no_bug_of_the_program(ppo_tui, fragile, command, failing):
+    name, *options = command.split()
+    path = {"PYTHONPATH": f"{ROOT}:{fragile.parent}"}
+    done = ppo_tui(name, str(fragile), "--allow-import", *options, FAILING=failing, **path)
+    assert done.returncode == 3, done.stderr
+    assert f"the network fragile:Fragile has failed: its forward raised {FAILURES[failing]}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "bug of ppo-tui" not in done.stderr
+
+
 def test_watch_records_without_a_terminal(ppo_tui, few, tmp_path):
     pytest.importorskip("PIL")
     done = ppo_tui("watch", "few", "--record", "game.gif", "--episodes", "2")

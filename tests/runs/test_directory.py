@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import queue
+import resource
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from ppo_tui.runs.history import recorded_events, recorded_metrics, set_aside_af
 from ppo_tui.runs.registry import RunSummary
 from ppo_tui.sinks import EventLog
 from ppo_tui.training import Trainer
+from ppo_tui.training.inbox import Inbox
 from tests.conftest import linux_alone
 
 PRECIOUS = "precious = 1\n"
@@ -215,6 +217,19 @@ def test_a_closed_directory_leads_to_no_other_file(tmp_path: Path):
 
 
 # ── Where a new run may begin ───────────────────────────────────────────────────────────────────────────────
+
+
+@linux_alone
+def test_too_many_open_files_are_no_directory_that_cannot_be_written(tmp_path: Path):
+    prepared = prepare(request(tmp_path / "run"))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            prepared.trainer([], Inbox())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        prepared.close()
 
 
 def begin(path: Path) -> None:

@@ -44,6 +44,18 @@ class Counter(gymnasium.Env):
         return self._count + number * (2 if twice else 1)
 
 
+class Alarming(Counter):
+    """Leaves a handler of SIGALRM that raises `error`."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self._error = error
+        signal.signal(signal.SIGALRM, self._ring)
+
+    def _ring(self, *_: object) -> None:
+        raise self._error
+
+
 class Misbehaving(Counter):
     """Does `what` at step `at`."""
 

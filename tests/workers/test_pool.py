@@ -21,8 +21,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from ppo_tui.errors import ConfigError, WorkerError
 from ppo_tui.workers import WorkerPool
 from tests.conftest import ROOT, linux_alone
-from tests.waiting import still_running
-from tests.workers.envs import Counter, Misbehaving
+from tests.waiting import still_running, wait_until
+from tests.workers.envs import Alarming, Counter, Misbehaving
 
 
 def counters(n: int, **kwargs) -> list:
@@ -293,6 +293,21 @@ def test_workers_ignore_an_interrupt_meant_for_the_parent():
     pool.close()
 
 
+@pytest.mark.parametrize("error", [TimeoutError("late"), ValueError("late"), EOFError("late"), SystemExit("late")])
+def test_a_worker_outlives_a_signal_handler_that_an_environment_has_left(tmp_path, error):
+    log = tmp_path / "workers.log"
+    pool = WorkerPool([functools.partial(Alarming, error)], log_path=log)
+    pool.reset(seed=0)
+    pool.step([0])
+    words, worker = f"{type(error).__name__}: late", psutil.Process(pool.workers[0].pid)
+    for number in (1, 2):
+        wait_until(lambda: worker.status() == psutil.STATUS_SLEEPING)  # it has sent its reply
+        worker.send_signal(signal.SIGALRM)
+        wait_until(lambda count=number: log.exists() and log.read_text().count(words) == count)
+        assert pool.step([0])[0][:, 0].tolist() == [number + 1]
+    pool.close()
+
+
 STARTING = """
     import signal
     import psutil
@@ -326,7 +341,7 @@ def test_workers_and_their_server_ignore_it_while_they_start_too():
 PARENT = """
     import sys, time, functools
     from ppo_tui.workers import WorkerPool
-    from tests.workers.envs import Counter, Misbehaving
+    from tests.workers.envs import Alarming, Counter, Misbehaving
     pool = WorkerPool([Counter, functools.partial(Misbehaving, "hang", 1)], num_workers=2, step_timeout=100)
     pool.reset(seed=0)
     pool.step_async([0, 0])

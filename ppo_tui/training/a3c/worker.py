@@ -17,7 +17,7 @@ from ...envs.tolerance import Remark
 from ...ppo import Hyperparameters, RolloutBuffer, build_policy, losses
 from ...protocol import EpisodeFinished, Event, WatchGame
 from ...workers import WorkerPool, wire
-from ...workers.wire import Reply, Request
+from ...workers.wire import ParentGoneError, Reply, Request
 from ...workers.worker import become_worker, end_child, error_reply
 from ..collect import Collector, wrap_rollout
 from ..env_metrics import RolloutNumbers
@@ -91,7 +91,7 @@ def actor_learner(pipe: Connection, setup: A3CSetup, memory: Any) -> None:
             end_child(error)
         try:
             wire.send(pipe, error_reply(setup.index, error))
-        except OSError:  # the parent closed its end or died
+        except ParentGoneError:
             return
 
 
@@ -137,7 +137,7 @@ class ActorLearner:
         """Apply one gradient after another until the parent ends it.
 
         Raises:
-            OSError, EOFError: the parent is gone.
+            ParentGoneError: the parent is gone.
         """
         self._collector.reset()
         total = 0

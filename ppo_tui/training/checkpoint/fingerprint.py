@@ -33,19 +33,20 @@ NUMERIC_MODULES = (
 """Modules and packages of this program that step environments, choose actions and learn."""
 
 SAME_NUMBERS = {
-    "120c5f020285": "966aeee966a7",  # the last version whose fingerprint was one of whole files
-    "a24975b8206a": "966aeee966a7",
-    "107d759ea1b4": "966aeee966a7",
-    "fc230a0c5164": "966aeee966a7",
-    "33fd8015a082": "966aeee966a7",
-    "ad4c2b5e1d68": "966aeee966a7",
-    "6aa84620fe87": "966aeee966a7",
-    "e1436bbb8642": "966aeee966a7",
-    "9c883235669e": "966aeee966a7",
-    "aa1aa9f3adbd": "966aeee966a7",
-    "1964e754bd12": "966aeee966a7",
-    "4aaa5588c1d9": "966aeee966a7",
-    "9661338dd033": "966aeee966a7",
+    "120c5f020285": "5648bfa9ee6b",  # the last version whose fingerprint was one of whole files
+    "a24975b8206a": "5648bfa9ee6b",
+    "107d759ea1b4": "5648bfa9ee6b",
+    "fc230a0c5164": "5648bfa9ee6b",
+    "33fd8015a082": "5648bfa9ee6b",
+    "ad4c2b5e1d68": "5648bfa9ee6b",
+    "6aa84620fe87": "5648bfa9ee6b",
+    "e1436bbb8642": "5648bfa9ee6b",
+    "9c883235669e": "5648bfa9ee6b",
+    "aa1aa9f3adbd": "5648bfa9ee6b",
+    "1964e754bd12": "5648bfa9ee6b",
+    "4aaa5588c1d9": "5648bfa9ee6b",
+    "9661338dd033": "5648bfa9ee6b",
+    "966aeee966a7": "5648bfa9ee6b",
 }
 """Former fingerprint → today's, of versions whose numbers are the same, bit for bit.
 
