@@ -30,7 +30,7 @@ def bounded_caches() -> list[Any]:
     As any entry may be dropped for another, all of them may be. Objects that are set aside are not looked through.
     """
     caches = [thing for thing in gc.get_objects() if type(thing) is _Cache and thing.cache_info().maxsize]
-    return [cache for cache in caches if cache.__module__.partition(".")[0] in _PACKAGES]
+    return [cache for cache in caches if str(cache.__module__).partition(".")[0] in _PACKAGES]
 
 
 async def collect_garbage(garbage_due: asyncio.Event, seconds: float = SECONDS) -> None:
