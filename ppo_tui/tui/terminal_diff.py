@@ -146,7 +146,7 @@ class TerminalDiff:
         if position < len(data):
             raise NotUnderstoodError(repr(data[position : position + 20]))
         if style != self._style:
-            out.append(transition(self._style, style))
+            out.append(_transition(self._style, style))
             self._style = style
         if at is not None and at != self._at:
             out.append(f"\x1b[{at[0]};{at[1]}H")
@@ -184,7 +184,7 @@ class TerminalDiff:
         if at != self._at:
             out.append(f"\x1b[{at[0]};{at[1]}H")
         if style != self._style and (text.strip(" ") or _on_blank(style) != _on_blank(self._style)):
-            out.append(transition(self._style, style))
+            out.append(_transition(self._style, style))
             self._style = style
         out.append(text)
 
@@ -269,7 +269,7 @@ def _sgr(style: Style) -> str:
 
 
 @lru_cache(maxsize=16384)
-def transition(old: Style, new: Style) -> str:
+def _transition(old: Style, new: Style) -> str:
     """The shortest sequence from `old` to `new`."""
     whole = f"\x1b[0;{_sgr(new)}m" if new != PLAIN else "\x1b[0m"
     if set(old.attributes) - set(new.attributes):

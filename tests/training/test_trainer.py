@@ -339,7 +339,8 @@ def test_a_failure_is_a_result_and_the_last_event_with_its_traceback(steered):
 def test_a_network_that_calls_exit_is_a_failure_of_the_run(steered):
     result, recorder = steered(lambda trainer, event: None, "policy.network=tests.training.diagnostics.ill:Leaving")
     assert (result.state, result.exit_code) == (RunState.FAILED, 3)
-    assert "ill:Leaving has failed: its forward raised SystemExit: 0" in result.reason
+    raised = "the network tests.training.diagnostics.ill:Leaving has failed: its forward raised SystemExit: 0"
+    assert result.reason.splitlines()[0] == raised
     assert isinstance(recorder.events[-1], RunFinished)
 
 

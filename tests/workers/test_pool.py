@@ -341,7 +341,7 @@ def test_workers_and_their_server_ignore_it_while_they_start_too():
 PARENT = """
     import sys, time, functools
     from ppo_tui.workers import WorkerPool
-    from tests.workers.envs import Alarming, Counter, Misbehaving
+    from tests.workers.envs import Counter, Misbehaving
     pool = WorkerPool([Counter, functools.partial(Misbehaving, "hang", 1)], num_workers=2, step_timeout=100)
     pool.reset(seed=0)
     pool.step_async([0, 0])

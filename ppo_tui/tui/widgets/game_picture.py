@@ -339,14 +339,14 @@ class GamePicture(Plain, Widget):
         if not self._in_half_blocks:
             segments = [Segment("".join(RAMP[int(cell)] for cell in cells), self.rich_style)]
         else:
-            segments = [half_block_segment(cell, len(list(equal))) for cell, equal in itertools.groupby(cells.tolist())]
+            segments = [_half_blocks(cell, len(list(equal))) for cell, equal in itertools.groupby(cells.tolist())]
         if self._filters is None:
             self._filters = Filters(self)
         return self._filters.apply(Strip(segments, len(cells)))
 
 
 @lru_cache(maxsize=16_384)
-def half_block_segment(cell: int, count: int) -> Segment:
+def _half_blocks(cell: int, count: int) -> Segment:
     """`count` cells of the same two colours."""
     upper, lower = divmod(cell, 1 << 24)
     if upper == lower:
