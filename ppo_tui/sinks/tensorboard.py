@@ -44,9 +44,15 @@ class TensorBoard:
         self._purge_step = step + 1
 
     def log(self, metrics: dict[str, float], step: int, time: float) -> None:
-        writer = self._open()
+        """Add one event with all of an update's metrics.
+
+        With an event for each, protobuf gave free memory back to the system every few seconds, for it counts messages,
+        and the training had to take it anew.
+        """
+        writer, summary = self._open(), _summary()
         for key, value in metrics.items():
-            writer.add_scalar(key, value, step, walltime=time)
+            summary.value.add(tag=key, simple_value=value)
+        _add_summary(writer, summary, step, time)
 
     def log_setting(self, text: str, step: int, time: float) -> None:
         self._open().add_text("settings", text, step, walltime=time)
@@ -92,14 +98,21 @@ def add_recording(run_dir: RunDirectory, gif: Path, step: int) -> None:
 
 
 def _add_picture(directory: Path, gif: Path, step: int) -> None:
-    from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue] # generated
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(directory)) as writer:
-        image = Summary.Image(encoded_image_string=gif.read_bytes())
-        _add_summary(writer, Summary(value=[Summary.Value(tag="eval/game", image=image)]), step)
+        summary = _summary()
+        summary.value.add(tag="eval/game").image.encoded_image_string = gif.read_bytes()
+        _add_summary(writer, summary, step)
 
 
-def _add_summary(writer: SummaryWriter, summary: Any, step: int | None = None) -> None:
+def _summary() -> Any:
+    """An empty message of TensorBoard's, for values."""
+    from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue] # generated
+
+    return Summary()
+
+
+def _add_summary(writer: SummaryWriter, summary: Any, step: int | None = None, time: float | None = None) -> None:
     assert writer.file_writer is not None, "it is open"
-    writer.file_writer.add_summary(summary, step)
+    writer.file_writer.add_summary(summary, step, time)

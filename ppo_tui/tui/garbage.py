@@ -7,7 +7,12 @@ import contextlib
 import gc
 import sys
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from .private_textual import forget_sizes
+
+if TYPE_CHECKING:
+    from .terminal_app import TerminalApp
 
 SECONDS = 10.0
 """Between two collections of all garbage, at most."""
@@ -33,8 +38,8 @@ def bounded_caches() -> list[Any]:
     return [cache for cache in caches if str(cache.__module__).partition(".")[0] in _PACKAGES]
 
 
-async def collect_garbage(garbage_due: asyncio.Event, seconds: float = SECONDS) -> None:
-    """Collect all garbage now and then, until cancelled.
+async def collect_garbage(app: TerminalApp, seconds: float = SECONDS) -> None:
+    """Collect all garbage of the screen now and then, until cancelled.
 
     The objects of libraries stay for good, and to go through those of torch alone takes 100 ms, in which nobody trains:
     they are set aside whenever many modules have come. Torch loads some of its parts at the first update only.
@@ -42,9 +47,6 @@ async def collect_garbage(garbage_due: asyncio.Event, seconds: float = SECONDS) 
     Pages that closed and the former places of panels are garbage, and so are the places, colours and texts of what they
     showed, with which Textual, Rich and this screen fill their caches. Were they left for long, the room of many would
     be taken from the system, and little of it given back, as what is used lies scattered in it.
-
-    Args:
-        garbage_due: set by the app.
     """
     thresholds, known, caches = gc.get_threshold(), 0, []
     gc.set_threshold(*thresholds[:2], _NEVER)
@@ -52,11 +54,12 @@ async def collect_garbage(garbage_due: asyncio.Event, seconds: float = SECONDS) 
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await garbage_due.wait()
+                    await app.garbage_due.wait()
                     await asyncio.sleep(CLOSING_SECONDS)
-            garbage_due.clear()
+            app.garbage_due.clear()
             for cache in caches:
                 cache.cache_clear()
+            forget_sizes(app)
             gc.collect()
             if len(sys.modules) - known >= MANY_MODULES:
                 known = len(sys.modules)

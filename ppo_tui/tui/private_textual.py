@@ -1,7 +1,7 @@
-"""Private interfaces of Textual: keys and exceptions.
+"""Private interfaces of Textual: keys, exceptions and former sizes.
 
 Those for painting are in `widgets.direct_painting`. Without the parser, bytes that are no UTF-8 cost the screen;
-without the handling, the report of an exception is Textual's own.
+without the handling, the report of an exception is Textual's own; without the sizes, some memory stays taken.
 """
 
 from __future__ import annotations
@@ -178,3 +178,14 @@ class ReportingApp(App[None]):
             return False
         screen = next((each for each in source.ancestors_with_self if isinstance(each, Screen)), None)
         return screen is None or not (screen in self.screen_stack or self.is_screen_installed(screen))
+
+
+def forget_sizes(app: App[None]) -> None:
+    """Empty each widget's cache of its last sizes.
+
+    Each keeps up to 16, under keys that a zoom makes new.
+    """
+    for widget in list(getattr(app, "_registry", ())):
+        sizes = getattr(widget, "_box_model_cache", None)
+        if sizes is not None:
+            sizes.clear()

@@ -193,7 +193,7 @@ async def _run(app: PpoTuiApp) -> None:
     for number in _ENDS:
         signal.signal(number, on_end)
     signal.signal(signal.SIGHUP, on_hang_up)  # a terminal that closes may hang up several times
-    collector = asyncio.create_task(collect_garbage(app.garbage_due))
+    collector = asyncio.create_task(collect_garbage(app))
     try:
         with sighup_when_terminal_closes():
             await app.run_async()

@@ -89,6 +89,16 @@ def test_tensorboard_has_the_metrics_under_their_names(story):
     assert alarms == []
 
 
+def test_tensorboard_gets_one_event_for_an_update(story):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    run, _ = story(events=(update(1, 10.0), update(2, 20.0), END))
+    (file,) = run.tensorboard.iterdir()
+    tags = [[value.tag for value in event.summary.value] for event in EventFileLoader(str(file)).Load() if event.step]
+    assert tags == [["rollout/ep_rew_mean", "time/total_timesteps"]] * 2
+
+
 def test_tensorboard_has_settings_and_their_changes(story):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -7,19 +7,28 @@ import gc
 import sys
 import weakref
 from itertools import pairwise
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from rich.color import ColorSystem
 from rich.style import Style
+from textual.box_model import BoxModel
 from textual.geometry import Region
 from textual.strip import Strip
 
 from ppo_tui.config.schema import all_settings
 from ppo_tui.tui.garbage import MANY_MODULES, bounded_caches, collect_garbage
+from ppo_tui.tui.private_textual import forget_sizes
+from ppo_tui.tui.terminal_app import TerminalApp
 
 from .desk import desk
 from .fake import recorded
+
+
+@pytest.fixture
+def app() -> TerminalApp:
+    """An app that nobody runs, with nothing but what is due."""
+    return TerminalApp(None, None, None)
 
 
 def is_set_aside(thing: object) -> bool:
@@ -27,9 +36,9 @@ def is_set_aside(thing: object) -> bool:
     return not any(tracked is thing for tracked in gc.get_objects())
 
 
-async def test_modules_that_come_later_are_set_aside_too(monkeypatch):
+async def test_modules_that_come_later_are_set_aside_too(app, monkeypatch):
     thresholds, before = gc.get_threshold(), [[]]
-    collector = asyncio.create_task(collect_garbage(asyncio.Event(), seconds=0.0))
+    collector = asyncio.create_task(collect_garbage(app, seconds=0.0))
     async with asyncio.timeout(60):
         while not is_set_aside(before):
             await asyncio.sleep(0.01)
@@ -50,9 +59,8 @@ class Page:
         self.itself = self
 
 
-async def test_what_closed_is_collected_once_a_page_was_left():
-    garbage_due = asyncio.Event()
-    collector = asyncio.create_task(collect_garbage(garbage_due, seconds=1_000.0))
+async def test_what_closed_is_collected_once_a_page_was_left(app):
+    collector = asyncio.create_task(collect_garbage(app, seconds=1_000.0))
     page = Page()
     closed = weakref.ref(page)
     gc.collect(1)  # it has grown old
@@ -60,7 +68,7 @@ async def test_what_closed_is_collected_once_a_page_was_left():
     del page
     gc.collect(1)
     assert closed()
-    garbage_due.set()
+    app.garbage_due.set()
     async with asyncio.timeout(60):
         while closed():
             await asyncio.sleep(0.01)
@@ -68,13 +76,13 @@ async def test_what_closed_is_collected_once_a_page_was_left():
     await asyncio.wait([collector])
 
 
-async def test_what_textual_and_rich_keep_of_pictures_is_forgotten():
+async def test_what_textual_and_rich_keep_of_pictures_is_forgotten(app):
     places = Region.intersection
     settings = all_settings()
     for column in range(1_000):
         Strip.render_ansi(Style(meta={"offset": (column, 0)}), ColorSystem.TRUECOLOR)
         Region(column, 0, 5, 5).intersection(Region(column, 1, 5, 5))
-    collector = asyncio.create_task(collect_garbage(asyncio.Event(), seconds=0.0))
+    collector = asyncio.create_task(collect_garbage(app, seconds=0.0))
     async with asyncio.timeout(60):
         while Strip.render_ansi.cache_info().currsize or places.cache_info().currsize:
             await asyncio.sleep(0.01)
@@ -100,6 +108,21 @@ async def test_pages_that_were_closed_leave_no_lines_in_memory():
             counts.append(in_memory(Strip))
     growth = [after - before for before, after in pairwise(counts)]
     assert min(growth) < 5, counts  # pages that stay leave a line each, and more, in every round
+
+
+async def test_the_former_sizes_of_widgets_are_forgotten():
+    async with desk(*recorded(1)) as it:
+        counts = []
+        for _ in range(4):
+            for _ in range(4):
+                await it.press("2", "enter", "escape")
+            forget_sizes(it.app)
+            counts.append(in_memory(BoxModel))
+    assert max(counts) <= counts[0], counts  # a zoom makes new ones, and each widget keeps 16
+
+
+def test_without_the_registry_of_textual_its_sizes_stay():
+    forget_sizes(SimpleNamespace())
 
 
 @pytest.mark.parametrize("opening", [["ctrl+p"], ["question_mark"], ["2", "enter"]])
