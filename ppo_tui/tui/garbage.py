@@ -64,12 +64,12 @@ async def collect_garbage(app: TerminalApp, seconds: float = SECONDS) -> None:
                 cache.cache_clear()
             forget_sizes(app)
             gc.collect()
-            if page_left:
-                give_freed_memory_back()
             if len(sys.modules) - known >= MANY_MODULES:
                 known = len(sys.modules)
                 caches += bounded_caches()
                 gc.freeze()
+            if page_left:
+                give_freed_memory_back()
     finally:
         gc.unfreeze()
         gc.set_threshold(*thresholds)
