@@ -44,7 +44,7 @@ class TensorBoard:
         self._purge_step = step + 1
 
     def log(self, metrics: dict[str, float], step: int, time: float) -> None:
-        """Add one event with all of an update's metrics.
+        """Add one event with all metrics of an update or evaluation.
 
         With an event for each, protobuf gave free memory back to the system every few seconds, for it counts messages,
         and the training had to take it anew.

@@ -58,8 +58,6 @@ async def collect_garbage(app: TerminalApp, seconds: float = SECONDS) -> None:
                 async with asyncio.timeout(seconds):
                     await app.garbage_due.wait()
                     await asyncio.sleep(CLOSING_SECONDS)
-            page_left = app.garbage_due.is_set()
-            app.garbage_due.clear()
             for cache in caches:
                 cache.cache_clear()
             forget_sizes(app)
@@ -68,7 +66,8 @@ async def collect_garbage(app: TerminalApp, seconds: float = SECONDS) -> None:
                 known = len(sys.modules)
                 caches += bounded_caches()
                 gc.freeze()
-            if page_left:
+            if app.garbage_due.is_set():
+                app.garbage_due.clear()
                 give_freed_memory_back()
     finally:
         gc.unfreeze()

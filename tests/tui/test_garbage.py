@@ -142,6 +142,7 @@ async def test_the_former_sizes_of_widgets_are_forgotten():
 
 def test_without_the_registry_of_textual_its_sizes_stay():
     forget_sizes(SimpleNamespace())
+    forget_sizes(SimpleNamespace(_registry=[SimpleNamespace()]))
 
 
 @pytest.mark.parametrize("opening", [["ctrl+p"], ["question_mark"], ["2", "enter"]])
