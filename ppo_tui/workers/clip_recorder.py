@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -20,26 +21,27 @@ MAX_BYTES = 256 * 1024
 """Encoded pictures of one recording; a game whose picture changes all over gets a shorter one."""
 
 
-class RecordedFrames(NamedTuple):
+@dataclass
+class RecordedFrames:
     """F recorded frames, each taken before a step.
 
     Attributes:
         steps: which steps, counted from 0 since the last fetch (or the start).
         pictures: as a `PictureEncoder` gives them; empty where the environment renders none.
-        shape: `[H, W, C]` of the pictures.
+        shape: `[H, W, C]` of the pictures; None without any.
         scores: raw return so far; None where the environment keeps none.
         lives: None where the environment has none.
         times: the agent's steps of the episode so far; None where the environment counts none.
         full: the recording has reached its limit and takes no more frames.
     """
 
-    steps: list[int]
-    pictures: list[bytes]
-    shape: tuple[int, int, int] | None
-    scores: list[float | None]
-    lives: list[int | None]
-    times: list[int | None]
-    full: bool
+    steps: list[int] = field(default_factory=list)
+    pictures: list[bytes] = field(default_factory=list)
+    shape: tuple[int, int, int] | None = None
+    scores: list[float | None] = field(default_factory=list)
+    lives: list[int | None] = field(default_factory=list)
+    times: list[int | None] = field(default_factory=list)
+    full: bool = False
 
 
 class ClipRecorder:
@@ -65,11 +67,10 @@ class ClipRecorder:
             self._set_mode("rgb_array")
         self._stride = every * max(1, round((env.metadata.get("render_fps") or GAME_FPS) / GAME_FPS))
         self._encoder = PictureEncoder()
-        self._shape: tuple[int, int, int] | None = None
         self._taken = 0
         self._step = 0
         self._fetched_step = 0
-        self._unfetched = _no_frames()
+        self._unfetched = RecordedFrames()
 
     @property
     def full(self) -> bool:
@@ -89,9 +90,9 @@ class ClipRecorder:
 
     def fetch_recording(self) -> RecordedFrames:
         """The frames since the last call."""
-        recorded = self._unfetched._replace(shape=self._shape, full=self.full)
+        recorded, self._unfetched = self._unfetched, RecordedFrames()
+        recorded.full = self.full
         self._fetched_step = self._step
-        self._unfetched = _no_frames()
         return recorded
 
     def close(self) -> None:
@@ -110,20 +111,15 @@ class ClipRecorder:
             print(f"the game is shown without pictures: rendering failed ({type(error).__name__}: {error})")
             self._renders = False
             self._unfetched.pictures.clear()
-            self._shape = None
             return
         height, width, channels = picture.shape
-        self._shape = height, width, channels
+        self._unfetched.shape = height, width, channels
         self._unfetched.pictures.append(encoded)
 
     def _attribute(self, name: str) -> Any:
         with contextlib.suppress(AttributeError):
             return self._env.get_wrapper_attr(name)
         return None
-
-
-def _no_frames() -> RecordedFrames:
-    return RecordedFrames(steps=[], pictures=[], shape=None, scores=[], lives=[], times=[], full=False)
 
 
 def fit_picture(picture: Any) -> np.ndarray:
