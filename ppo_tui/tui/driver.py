@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -44,7 +45,9 @@ class LastingDriver(LinuxDriver):
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         self._difference = app.terminal_diff
+        self._refresh = functools.partial(app.refresh, layout=True)
         self._stopped = self._closed = True
+        self._suspended = False
         self._unsent: list[str] = []
         self.graphics = app.answer.graphics
         self.cell = app.answer.cell
@@ -63,6 +66,32 @@ class LastingDriver(LinuxDriver):
             self._put("".join(map(kitty_deletion, sorted(self.pictures))))
         super().stop_application_mode()
         self._send()
+
+    def suspend_application_mode(self) -> None:
+        super().suspend_application_mode()
+        self._suspended = True
+
+    def resume_application_mode(self) -> None:
+        """Start again after a suspension, or take the terminal anew.
+
+        A process that others have stopped continues without having been suspended, and a shell may have used the
+        terminal meanwhile.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # the screen has ended
+            return
+        if self._suspended:
+            self._suspended = False
+            super().resume_application_mode()
+        else:  # later, as the signal may come in the middle of anything, of this too
+            loop.call_soon_threadsafe(self._take_anew)
+
+    def _take_anew(self) -> None:
+        if not self._stopped:
+            super().suspend_application_mode()
+            super().resume_application_mode()
+            self._refresh()
 
     def close(self) -> None:
         if not self._closed:  # a second time it would wait for a thread that is gone

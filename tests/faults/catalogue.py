@@ -208,6 +208,10 @@ CATALOGUE: dict[int, Fault] = {
          f"{A3C}::test_a_worker_without_a_core_to_run_on_does_not_hang",
          "tests/training/evaluation/test_background.py::test_what_an_evaluation_waits_for_a_core_is_no_silence"),
     ),
+    42: Fault(
+        "the process stopped and continued, with a shell between", "the screen drawn anew, the terminal given back",
+        ("tests/tui/test_terminal.py::test_a_process_stopped_and_continued_by_others_takes_its_terminal_anew",),
+    ),
 }  # fmt: skip
 """By number."""
 

@@ -304,13 +304,15 @@ def test_a_terminal_draws_the_frames_and_keeps_nothing(kind, monkeypatch):
             last = kitty_picture(pong(5), 16, 1, 1).split(";")[-1]
             terminal.read_until(last.encode())
             assert [next((t for t in range(6) if (pong(t) == each).all()), None) for each in shown(terminal)][-1] == 5
-            terminal.output = b""
-            terminal.process.send_signal(signal.SIGTSTP)
-            terminal.read_until(LEAVES_ALTERNATE_SCREEN)
-            assert b"\x1b_Ga=d,d=I,i=16,q=2\x1b\\" in terminal.output
-            assert os.waitpid(terminal.process.pid, os.WUNTRACED)[1]
-            terminal.process.send_signal(signal.SIGCONT)
-            terminal.read_until(last.encode())
+            for number in (signal.SIGTSTP, signal.SIGSTOP):
+                terminal.output = b""
+                terminal.process.send_signal(number)
+                if number == signal.SIGTSTP:
+                    terminal.read_until(LEAVES_ALTERNATE_SCREEN)
+                    assert b"\x1b_Ga=d,d=I,i=16,q=2\x1b\\" in terminal.output
+                assert os.waitpid(terminal.process.pid, os.WUNTRACED)[1]
+                terminal.process.send_signal(signal.SIGCONT)
+                terminal.read_until(last.encode())
         elif kind == "sixel":
             terminal.read_until(b"\x1bP0;0;0q")
             terminal.read_until(b"\x1b\\")

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ppo_tui.tui.controller import Controller
@@ -27,6 +28,7 @@ from tests.tui.fake import FakeSession
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 60.0
+ENTERS_ALTERNATE_SCREEN = b"\x1b[?1049h"
 LEAVES_ALTERNATE_SCREEN = b"\x1b[?1049l"
 
 
@@ -112,6 +114,23 @@ def test_a_signal_saves_shows_it_and_gives_the_terminal_back(terminal, number, c
     assert terminal.process.wait(DEADLINE) == code
     assert termios.tcgetattr(terminal.slave) == terminal.before
     assert b"Traceback" not in terminal.output
+
+
+def test_a_process_stopped_and_continued_by_others_takes_its_terminal_anew(terminal):
+    terminal.read_until(b"TRAINING")
+    process = psutil.Process(terminal.process.pid)
+    threads = process.num_threads()
+    for _ in range(3):
+        process.send_signal(signal.SIGSTOP)
+        assert os.waitpid(process.pid, os.WUNTRACED)[1]
+        termios.tcsetattr(terminal.slave, termios.TCSANOW, terminal.before)  # as a shell does
+        terminal.output = b""
+        process.send_signal(signal.SIGCONT)
+        terminal.read_until(ENTERS_ALTERNATE_SCREEN)
+        terminal.output = terminal.output.partition(ENTERS_ALTERNATE_SCREEN)[2]
+        terminal.read_until(b"TRAINING")
+    assert process.num_threads() == threads
+    terminal.leave_by_ctrl_c(b"s", 0)
 
 
 def test_a_terminal_that_goes_away_takes_the_screen_with_it_and_not_the_run(terminal, tmp_path):
