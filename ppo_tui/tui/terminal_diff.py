@@ -29,7 +29,13 @@ SYNC_START, SYNC_END = "\x1b[?2026h", "\x1b[?2026l"
 _GAP = 8
 """So many unchanged cells are skipped by a move, which takes about as many bytes; fewer are written again."""
 
-_UNKNOWN = ("", "")
+_MOST_KEPT = 16_384
+"""Different cells that are kept for later."""
+
+Cell = tuple[str, str]
+"""A character, and the parameters of its style."""
+
+_UNKNOWN: Cell = ("", "")
 """An unknown cell: it equals no cell to be written."""
 
 
@@ -68,7 +74,8 @@ class TerminalDiff:
     def __init__(self) -> None:
         self._began = False
         self._doubtful = False
-        self._rows: dict[int, list[tuple[str, str]]] = {}
+        self._rows: dict[int, list[Cell]] = {}
+        self._kept: dict[Cell, Cell] = {}
         self._at: tuple[int, int] | None = None
         self._style: Style | None = None
 
@@ -174,11 +181,20 @@ class TerminalDiff:
         new = [(char, blank if char == " " else look) for char in text]
         old = cells[column:end]
         if new != old:
-            cells[column:end] = new
+            cells[column:end] = self._shared(new)
             for first, last in _stretches(new, old):
                 self._emit(out, text[first:last], (row, column + first), style)
                 self._at = (row, column + last)
         return row, end
+
+    def _shared(self, cells: list[Cell]) -> list[Cell]:
+        """The same cells, each kept once for all places of the screen.
+
+        As objects of their own they would be made while a page is open and outlive it, scattered over its memory.
+        """
+        if len(self._kept) > _MOST_KEPT:  # pictures have ever new colours
+            self._kept.clear()
+        return [self._kept.setdefault(cell, cell) for cell in cells]
 
     def _emit(self, out: list[str], text: str, at: tuple[int, int], style: Style) -> None:
         if at != self._at:
@@ -202,7 +218,7 @@ def _is_single(char: str) -> bool:
     return cell_len(char) == 1
 
 
-def _stretches(new: list[tuple[str, str]], old: list[tuple[str, str]]) -> Iterator[tuple[int, int]]:
+def _stretches(new: list[Cell], old: list[Cell]) -> Iterator[tuple[int, int]]:
     """The stretches (first, end) of cells to write.
 
     They hold all cells that differ, and gaps too short to be skipped.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+
 import pyte
 import pytest
 from hypothesis import given, settings
@@ -174,3 +177,13 @@ def test_news_of_another_size_may_come_from_another_thread_in_the_middle_of_an_u
         assert "progress" in difference.reduce(news)
     assert difference.reduce(SYNC_START) == ""
     assert "progress" in difference.reduce(news)
+
+
+def test_a_screen_keeps_each_kind_of_cell_once():
+    lines = [f"\x1b[{row};1H\x1b[38;5;{row % 7}m{'abc de ' * 17}\x1b[0m" for row in range(1, 41)]
+    difference = TerminalDiff()
+    gc.collect()
+    before = sys.getallocatedblocks()
+    for line in lines:
+        difference.reduce(line)
+    assert sys.getallocatedblocks() - before < 40 * 119 / 4
