@@ -300,7 +300,6 @@ def test_large_blocks_are_no_longer_mapped_anew():
 
 def test_without_mallopt_the_allocator_stays_as_it_is(no_c_functions):
     assert library.keep_freed_memory() is False
-    assert library.give_freed_memory_back() is False
 
 
 # ── A GPU's use ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -23,15 +23,6 @@ def keep_freed_memory() -> bool:
     return mallopt is not None and mallopt(m_mmap_threshold, 2**30) == 1 and mallopt(m_trim_threshold, largest) == 1
 
 
-def give_freed_memory_back() -> bool:
-    """Give freed memory back to the system (glibc: malloc_trim).
-
-    It takes a millisecond, and the pages that are used again have to be cleared.
-    """
-    malloc_trim = c_function("malloc_trim")
-    return malloc_trim is not None and malloc_trim(ctypes.c_size_t(0)) == 1
-
-
 def gpu_usage_reader(uuid: str) -> Callable[[], float | None] | None:
     """A function to read the use of an NVIDIA GPU (NVML).
 

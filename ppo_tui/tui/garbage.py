@@ -9,7 +9,6 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ..system.library import give_freed_memory_back
 from .private_textual import forget_sizes
 
 if TYPE_CHECKING:
@@ -47,8 +46,7 @@ async def collect_garbage(app: TerminalApp, seconds: float = SECONDS) -> None:
 
     Pages that closed and the former places of panels are garbage, and so are the places, colours and texts of what they
     showed, with which Textual, Rich and this screen fill their caches. Were they left for long, the room of many would
-    be taken from the system, and little of it given back, as what is used lies scattered in it. For the same reason the
-    system gets what is free after a page was left: the next one would leave other gaps in it, and take more beside it.
+    be taken from the system, and little of it given back, as what is used lies scattered in it.
     """
     thresholds, known, caches = gc.get_threshold(), 0, []
     gc.set_threshold(*thresholds[:2], _NEVER)
@@ -66,9 +64,7 @@ async def collect_garbage(app: TerminalApp, seconds: float = SECONDS) -> None:
                 known = len(sys.modules)
                 caches += bounded_caches()
                 gc.freeze()
-            if app.garbage_due.is_set():
-                app.garbage_due.clear()
-                give_freed_memory_back()
+            app.garbage_due.clear()
     finally:
         gc.unfreeze()
         gc.set_threshold(*thresholds)

@@ -26,7 +26,7 @@ LINUX_ALONE = {
     socket: "SO_PEERCRED SO_PASSCRED",
 }
 PREFIXES = {os: ("sched_get", "sched_set", "sched_rr", "SCHED_", "O_PATH", "CLONE_")}
-C_FUNCTIONS = ("prctl", "renameat2", "mallopt", "malloc_trim", "mallinfo2", "memfd_create", "sched_setattr")
+C_FUNCTIONS = ("prctl", "renameat2", "mallopt", "mallinfo2", "memfd_create", "sched_setattr")
 HIDDEN = ("/proc", "/sys", "/dev/shm")
 KEPT = ("SCHED_OTHER",)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import sys
 import weakref
 from itertools import pairwise
 from types import ModuleType, SimpleNamespace
 
-import psutil
 import pytest
 from rich.color import ColorSystem
 from rich.style import Style
@@ -73,23 +71,6 @@ async def test_what_closed_is_collected_once_a_page_was_left(app):
     app.garbage_due.set()
     async with asyncio.timeout(60):
         while closed():
-            await asyncio.sleep(0.01)
-    collector.cancel()
-    await asyncio.wait([collector])
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not glibc")
-async def test_the_system_has_what_is_free_once_a_page_was_left(app):
-    def megabytes() -> float:
-        return psutil.Process().memory_info().rss / 1e6
-
-    collector = asyncio.create_task(collect_garbage(app, seconds=1_000.0))
-    blocks = [bytes(bytearray(100_000)) for _ in range(1_000)]
-    before = megabytes()
-    del blocks[:-1]  # what lies above the freed ones keeps them
-    app.garbage_due.set()
-    async with asyncio.timeout(60):
-        while megabytes() > before - 80.0:
             await asyncio.sleep(0.01)
     collector.cancel()
     await asyncio.wait([collector])
