@@ -56,6 +56,7 @@ async def collect_garbage(app: TerminalApp, seconds: float = SECONDS) -> None:
                 async with asyncio.timeout(seconds):
                     await app.garbage_due.wait()
                     await asyncio.sleep(CLOSING_SECONDS)
+            app.garbage_due.clear()
             for cache in caches:
                 cache.cache_clear()
             forget_sizes(app)
@@ -64,7 +65,6 @@ async def collect_garbage(app: TerminalApp, seconds: float = SECONDS) -> None:
                 known = len(sys.modules)
                 caches += bounded_caches()
                 gc.freeze()
-            app.garbage_due.clear()
     finally:
         gc.unfreeze()
         gc.set_threshold(*thresholds)
