@@ -5,6 +5,8 @@ The curves of both lie in the same charts.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +17,12 @@ from ..runs import RunDirectory
 from ..runs.entries import TENSORBOARD
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard import FileWriter, SummaryWriter
 
 FLUSH_SECONDS = 10
+
+MOST_KEPT = 8
+"""Empty events that are kept; a metric that some updates lack doubles their number."""
 
 
 class TensorBoard:
@@ -31,12 +36,13 @@ class TensorBoard:
         self._directory: Directory | None = None
         self._writer: SummaryWriter | None = None
         self._purge_step: int | None = None
+        self._event_of = lru_cache(MOST_KEPT)(_event_of)
 
     def begin(self, name: str, settings: dict[str, Any]) -> dict[str, str]:
         from torch.utils.tensorboard.summary import hparams
 
         for summary in hparams(settings, {MEAN_RETURN: 0.0}):
-            _add_summary(self._open(), summary)
+            _file_of(self._open()).add_summary(summary)
         return {}
 
     def continue_from(self, step: int) -> None:
@@ -46,13 +52,13 @@ class TensorBoard:
     def log(self, metrics: dict[str, float], step: int, time: float) -> None:
         """Add one event with all metrics of an update or evaluation.
 
-        With an event for each, protobuf gave free memory back to the system every few seconds, for it counts messages,
-        and the training had to take it anew.
+        Events are kept, and filled anew. For protobuf counts what it frees, and gives all free memory back to the
+        system now and then; the training had to take it anew.
         """
-        writer, summary = self._open(), _summary()
-        for key, value in metrics.items():
-            summary.value.add(tag=key, simple_value=value)
-        _add_summary(writer, summary, step, time)
+        event = self._event_of(tuple(metrics))
+        for kept, value in zip(event.summary.value, metrics.values(), strict=True):
+            kept.simple_value = value
+        _file_of(self._open()).add_event(event, step, time)
 
     def log_setting(self, text: str, step: int, time: float) -> None:
         self._open().add_text("settings", text, step, walltime=time)
@@ -100,19 +106,23 @@ def add_recording(run_dir: RunDirectory, gif: Path, step: int) -> None:
 def _add_picture(directory: Path, gif: Path, step: int) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
+    event = _event_of(("eval/game",))
+    event.summary.value[0].image.encoded_image_string = gif.read_bytes()
     with SummaryWriter(str(directory)) as writer:
-        summary = _summary()
-        summary.value.add(tag="eval/game").image.encoded_image_string = gif.read_bytes()
-        _add_summary(writer, summary, step)
+        _file_of(writer).add_event(event, step)
 
 
-def _summary() -> Any:
-    """An empty message of TensorBoard's, for values."""
-    from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue] # generated
+def _event_of(tags: Iterable[str]) -> Any:
+    """An event of TensorBoard's, with an empty value for each tag."""
+    from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue] # generated
 
-    return Summary()
+    event = Event()
+    for tag in tags:
+        event.summary.value.add(tag=tag)
+    return event
 
 
-def _add_summary(writer: SummaryWriter, summary: Any, step: int | None = None, time: float | None = None) -> None:
+def _file_of(writer: SummaryWriter) -> FileWriter:
+    """The file of an open writer."""
     assert writer.file_writer is not None, "it is open"
-    writer.file_writer.add_summary(summary, step, time)
+    return writer.file_writer

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,44 @@ def test_tensorboard_gets_one_event_for_an_update(story):
     (file,) = run.tensorboard.iterdir()
     tags = [[value.tag for value in event.summary.value] for event in EventFileLoader(str(file)).Load() if event.step]
     assert tags == [["rollout/ep_rew_mean", "time/total_timesteps"]] * 2
+
+
+def test_tensorboard_gets_each_update_its_own_metrics(story):
+    pytest.importorskip("tensorboard")
+    metrics = [{"a": 1.0, "b": 2.0}, {"b": 3.0}, {"a": 4.0, "b": 5.0}, {"b": 6.0, "a": 7.0}]
+    events = [UpdateFinished(update=n, step=256 * n, metrics=found) for n, found in enumerate(metrics, 1)]
+    run, _ = story(events=[*events, END])
+    assert scalars(run, "a") == [(256, 1.0), (768, 4.0), (1024, 7.0)]
+    assert scalars(run, "b") == [(256, 2.0), (512, 3.0), (768, 5.0), (1024, 6.0)]
+
+
+def test_tensorboard_takes_no_free_memory_from_the_training(tmp_path):
+    """Protobuf gives all of it back to the system whenever it has freed 10,000 blocks."""
+    pytest.importorskip("tensorboard")
+    program = """
+import sys
+from pathlib import Path
+from psutil import Process
+from ppo_tui.config import load_preset
+from ppo_tui.runs import RunDirectory
+from ppo_tui.sinks.tensorboard import TensorBoard
+
+tensorboard = TensorBoard(RunDirectory.create(load_preset("cartpole"), label="pole", path=Path(sys.argv[1])))
+metrics = {f"train/{number}": 0.5 for number in range(40)}
+tensorboard.log(metrics, 1, 1.0)
+room = [bytes(10_000) for _ in range(5_000)]
+above = bytes(10_000)
+del room
+before = Process().memory_info().rss
+for step in range(10_000):
+    tensorboard.log(metrics, step, float(step))
+print(before - Process().memory_info().rss)
+tensorboard.end(0)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "pole"], capture_output=True, text=True, timeout=100
+    )
+    assert int(ended.stdout) < 5_000_000, ended.stderr
 
 
 def test_tensorboard_has_settings_and_their_changes(story):
