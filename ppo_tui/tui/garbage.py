@@ -9,7 +9,7 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .private_textual import forget_sizes
+from .private_textual import forget_messages, forget_sizes
 
 if TYPE_CHECKING:
     from .terminal_app import TerminalApp
@@ -53,10 +53,10 @@ async def collect_garbage(app: TerminalApp, seconds: float = SECONDS) -> None:
     try:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await app.garbage_due.wait()
-                    await asyncio.sleep(CLOSING_SECONDS)
-            app.garbage_due.clear()
+                await asyncio.wait_for(app.garbage_due.wait(), seconds)
+                app.garbage_due.clear()  # what is left from now on has its own time to close
+                await asyncio.sleep(CLOSING_SECONDS)
+            await forget_messages(app)
             for cache in caches:
                 cache.cache_clear()
             forget_sizes(app)

@@ -1,4 +1,4 @@
-"""Private interfaces of Textual: keys, exceptions and former sizes.
+"""Private interfaces of Textual: keys, exceptions, former sizes and last messages.
 
 Those for painting are in `widgets.direct_painting`. Without the parser, bytes that are no UTF-8 cost the screen;
 without the handling, the report of an exception is Textual's own; without the sizes, some memory stays taken.
@@ -6,6 +6,7 @@ without the handling, the report of an exception is Textual's own; without the s
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import io
 import logging
@@ -178,6 +179,21 @@ class ReportingApp(App[None]):
             return False
         screen = next((each for each in source.ancestors_with_self if isinstance(each, Screen)), None)
         return screen is None or not (screen in self.screen_stack or self.is_screen_installed(screen))
+
+
+async def forget_messages(app: App[None]) -> None:
+    """Let each widget handle an empty message.
+
+    It keeps its last one until the next, and with it the sender, which may be a page that has long been left.
+    """
+    for widget in list(getattr(app, "_registry", ())):
+        if widget.is_running:
+            widget.call_later(_do_nothing)
+    await asyncio.sleep(0)  # until each has taken its own
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def forget_sizes(app: App[None]) -> None:

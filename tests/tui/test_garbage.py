@@ -12,13 +12,14 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from rich.color import ColorSystem
 from rich.style import Style
+from textual import events
 from textual.box_model import BoxModel
 from textual.geometry import Region
 from textual.strip import Strip
 
 from ppo_tui.config.schema import all_settings
-from ppo_tui.tui.garbage import MANY_MODULES, bounded_caches, collect_garbage
-from ppo_tui.tui.private_textual import forget_sizes
+from ppo_tui.tui.garbage import CLOSING_SECONDS, MANY_MODULES, bounded_caches, collect_garbage
+from ppo_tui.tui.private_textual import forget_messages, forget_sizes
 from ppo_tui.tui.terminal_app import TerminalApp
 
 from .desk import desk
@@ -52,6 +53,14 @@ async def test_modules_that_come_later_are_set_aside_too(app, monkeypatch):
     assert (gc.get_freeze_count(), gc.get_threshold()) == (0, thresholds)
 
 
+async def first_collection(app: TerminalApp) -> None:
+    """Wait for the first collection; it sets aside what is there."""
+    app.garbage_due.set()
+    async with asyncio.timeout(60):
+        while not gc.get_freeze_count():
+            await asyncio.sleep(0.01)
+
+
 class Page:
     """An object that refers to itself, as a page and its widgets do to each other."""
 
@@ -71,6 +80,27 @@ async def test_what_closed_is_collected_once_a_page_was_left(app):
     app.garbage_due.set()
     async with asyncio.timeout(60):
         while closed():
+            await asyncio.sleep(0.01)
+    collector.cancel()
+    await asyncio.wait([collector])
+
+
+async def test_a_page_left_while_another_closes_is_collected_soon_after_it(app):
+    collector = asyncio.create_task(collect_garbage(app, seconds=1_000.0))
+    await first_collection(app)
+    first, second = Page(), Page()
+    closed, closes = weakref.ref(first), weakref.ref(second)
+    gc.collect(1)  # they have grown old
+    gc.collect(1)
+    del first
+    app.garbage_due.set()
+    await asyncio.sleep(CLOSING_SECONDS / 2)
+    app.garbage_due.set()
+    async with asyncio.timeout(60):
+        while closed():
+            await asyncio.sleep(0.01)
+        del second  # now it has closed, too
+        while closes():
             await asyncio.sleep(0.01)
     collector.cancel()
     await asyncio.wait([collector])
@@ -121,7 +151,26 @@ async def test_the_former_sizes_of_widgets_are_forgotten():
     assert max(counts) <= counts[0], counts  # a zoom makes new ones, and each widget keeps 16
 
 
-def test_without_the_registry_of_textual_its_sizes_stay():
+async def test_a_page_is_collected_though_a_widget_heard_from_it_last():
+    async with desk(*recorded(1)) as it:
+        collector = asyncio.create_task(collect_garbage(it.app, seconds=1_000.0))
+        await first_collection(it.app)
+        await it.press("ctrl+p")
+        page = it.app.screen
+        await it.press("escape")
+        it.app.main.chart.post_message(events.Hide().set_sender(page))
+        left = weakref.ref(page)
+        del page
+        it.app.garbage_due.set()
+        async with asyncio.timeout(10):
+            while left():
+                await asyncio.sleep(0.01)
+        collector.cancel()
+        await asyncio.wait([collector])
+
+
+async def test_without_the_registry_of_textual_its_sizes_and_messages_stay():
+    await forget_messages(SimpleNamespace())
     forget_sizes(SimpleNamespace())
     forget_sizes(SimpleNamespace(_registry=[SimpleNamespace()]))
 
