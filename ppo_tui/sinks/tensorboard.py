@@ -6,7 +6,6 @@ The curves of both lie in the same charts.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +35,7 @@ class TensorBoard:
         self._directory: Directory | None = None
         self._writer: SummaryWriter | None = None
         self._purge_step: int | None = None
-        self._event_of = lru_cache(MOST_KEPT)(_event_of)
+        self._kept: dict[tuple[str, ...], Any] = {}
 
     def begin(self, name: str, settings: dict[str, Any]) -> dict[str, str]:
         from torch.utils.tensorboard.summary import hparams
@@ -55,9 +54,13 @@ class TensorBoard:
         Events are kept, and filled anew. For protobuf counts what it frees, and gives all free memory back to the
         system now and then; the training had to take it anew.
         """
-        event = self._event_of(tuple(metrics))
-        for kept, value in zip(event.summary.value, metrics.values(), strict=True):
-            kept.simple_value = value
+        tags = tuple(metrics)
+        if (event := self._kept.get(tags)) is None:
+            if len(self._kept) == MOST_KEPT:
+                self._kept.clear()
+            event = self._kept[tags] = _event_of(tags)
+        for place, value in zip(event.summary.value, metrics.values(), strict=True):
+            place.simple_value = value
         _file_of(self._open()).add_event(event, step, time)
 
     def log_setting(self, text: str, step: int, time: float) -> None:

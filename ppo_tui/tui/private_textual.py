@@ -1,7 +1,7 @@
 """Private interfaces of Textual: keys, exceptions, former sizes and last messages.
 
 Those for painting are in `widgets.direct_painting`. Without the parser, bytes that are no UTF-8 cost the screen;
-without the handling, the report of an exception is Textual's own; without the sizes, some memory stays taken.
+without the handling, the report of an exception is Textual's own; without the widgets, some memory stays taken.
 """
 
 from __future__ import annotations

@@ -110,6 +110,14 @@ def test_tensorboard_gets_each_update_its_own_metrics(story):
     assert scalars(run, "b") == [(256, 2.0), (512, 3.0), (768, 5.0), (1024, 6.0)]
 
 
+def test_tensorboard_gets_updates_with_ever_other_metrics(story):
+    pytest.importorskip("tensorboard")
+    numbers = [*range(1, 30), *range(1, 30)]
+    events = [UpdateFinished(update=n, step=n, metrics={f"m{k}": float(n)}) for n, k in enumerate(numbers, 1)]
+    run, _ = story(events=[*events, END])
+    assert [scalars(run, f"m{k}") for k in range(1, 30)] == [[(k, k), (k + 29, k + 29)] for k in range(1, 30)]
+
+
 def test_tensorboard_takes_no_free_memory_from_the_training(tmp_path):
     """Protobuf gives all of it back to the system whenever it has freed 10,000 blocks."""
     pytest.importorskip("tensorboard")
