@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FLUSH_SECONDS = 10
 
 MOST_KEPT = 8
-"""Empty events that are kept; a metric that some updates lack doubles their number."""
+"""Events that are kept, each for other tags; a metric that some updates lack doubles their number."""
 
 
 class TensorBoard:

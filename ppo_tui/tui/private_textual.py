@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console, RenderableType
 from textual.app import App
@@ -181,12 +182,17 @@ class ReportingApp(App[None]):
         return screen is None or not (screen in self.screen_stack or self.is_screen_installed(screen))
 
 
+def _widgets(app: App[None]) -> list[Any]:
+    """All widgets of an app, on all screens."""
+    return list(getattr(app, "_registry", ()))
+
+
 async def forget_messages(app: App[None]) -> None:
     """Let each widget handle an empty message.
 
     It keeps its last one until the next, and with it the sender, which may be a page that has long been left.
     """
-    for widget in list(getattr(app, "_registry", ())):
+    for widget in _widgets(app):
         if widget.is_running:
             widget.call_later(_do_nothing)
     await asyncio.sleep(0)  # until each has taken its own
@@ -201,7 +207,7 @@ def forget_sizes(app: App[None]) -> None:
 
     Each keeps up to 16, under keys that a zoom makes new.
     """
-    for widget in list(getattr(app, "_registry", ())):
+    for widget in _widgets(app):
         sizes = getattr(widget, "_box_model_cache", None)
         if sizes is not None:
             sizes.clear()
