@@ -18,6 +18,7 @@ from ppo_tui.runs import RunDirectory
 from ppo_tui.training.milestones import find_reference
 from tests.browser import chromium  # noqa: F401
 from tests.commands.test_evaluate import trained  # noqa: F401
+from tests.waiting import wait_until
 
 pytest.importorskip("bokeh", reason="reports are drawn by Bokeh: pip install 'ppo-tui[report]'")
 
@@ -53,7 +54,8 @@ def open_page(browser, path: Path):
     )
     page.goto(path.as_uri())
     page.wait_for_selector("body[data-ready]", state="attached")
-    page.wait_for_function("Bokeh.documents.every((document) => document.is_idle)")
+    # Playwright's own waiting looks a second time by `eval`, which the page's policy forbids.
+    wait_until(lambda: page.evaluate("Bokeh.documents.every((document) => document.is_idle)"))
     return page, complaints
 
 
@@ -99,8 +101,8 @@ def test_a_report_of_two_runs_in_a_browser(ppo_tui, runs, tmp_path, chromium):  
 
     light = page.evaluate(AXIS_COLOUR)
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function("getComputedStyle(document.body).backgroundColor === 'rgb(20, 23, 26)'")
-    page.wait_for_function(f"{AXIS_COLOUR} !== '{light}'")  # the page hears of it later than its styles do
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 26)"
+    wait_until(lambda: page.evaluate(AXIS_COLOUR) != light)  # the page hears of it later than its styles do
 
 
 @pytest.mark.slow
