@@ -101,7 +101,7 @@ def test_a_report_of_two_runs_in_a_browser(ppo_tui, runs, tmp_path, chromium):  
 
     light = page.evaluate(AXIS_COLOUR)
     page.emulate_media(color_scheme="dark")
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 26)"
+    wait_until(lambda: page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 26)")
     wait_until(lambda: page.evaluate(AXIS_COLOUR) != light)  # the page hears of it later than its styles do
 
 
