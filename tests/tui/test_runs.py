@@ -15,6 +15,7 @@ import pytest
 from ppo_tui.config import load_preset
 from ppo_tui.protocol import TRANSIENT, Pause, RunFinished, RunState, StateChanged, Stop, UpdateFinished, encode
 from ppo_tui.runs import RunDirectory
+from ppo_tui.runs.catalogue import Catalogue
 from ppo_tui.tui.keys import KEYS, RUNS
 from ppo_tui.tui.screens import runs as runs_module
 from ppo_tui.tui.screens.dialogs import ConfirmDialog, TextScreen
@@ -146,6 +147,21 @@ async def test_the_list_is_a_tree_to_sort_to_filter_and_to_look_into(box, tmp_pa
         await until(it, lambda: isinstance(it.app.screen, TextScreen))
         assert "not valid JSON" in it.picture
         assert "metrics.jsonl" in it.picture
+
+
+async def test_an_opened_list_is_read_once_and_then_in_its_rhythm(box, monkeypatch):
+    looks: list[float] = []
+    look = Catalogue.look
+    monkeypatch.setattr(Catalogue, "look", lambda catalogue: looks.append(time.monotonic()) or look(catalogue))
+    async with desk(started(), notifications=True) as it:
+        await open_runs(it)
+        await it.press("escape")
+        left = time.monotonic()
+        await until(it, lambda: time.monotonic() - left > runs_module.REFRESH_SECONDS)
+        looks.clear()
+        await open_runs(it)
+        await until(it, lambda: len(looks) >= 2)
+        assert looks[1] - looks[0] > runs_module.REFRESH_SECONDS / 2
 
 
 async def test_other_runs_are_visited_and_the_own_run_goes_on_meanwhile(box):

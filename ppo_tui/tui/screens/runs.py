@@ -107,7 +107,7 @@ class RunsScreen(ChartActions, ListScreen[Item]):
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         self._read()
         if self._reading:
-            self._reading.resume()
+            self._reading.reset()  # resumed, it would read again at once
 
     def on_screen_suspend(self) -> None:
         if self._reading and not self._marked:  # their curves go on in the main chart
