@@ -91,12 +91,15 @@ def run_screen(session: Session, options: ScreenOptions | None = None) -> Outcom
     Raises:
         ScreenFailedError: the screen of a run elsewhere failed.
     """
+    unobeyed: deque[int] = deque()
     try:
-        outcome, patience = _show(session, options or ScreenOptions())
+        outcome, patience = _show(session, options or ScreenOptions(), unobeyed)
     except BaseException as error:  # whatever it is, it is no reason to stop a run
         outcome, patience = _lost(Failure.of(error)), STOP_SECONDS
     if not (session.owns_run and outcome.departure in (Departure.HUNG_UP, Departure.LOST)):
         session.close(patience)
+    elif unobeyed:  # it is meant for the run, which goes on; once, as a second one would end it at once
+        os.kill(os.getpid(), unobeyed[0])
     if outcome.failure and not session.owns_run:
         raise ScreenFailedError(
             f"the screen failed: {outcome.failure.summary}",
@@ -112,8 +115,12 @@ def _lost(failure: Failure) -> Outcome:
     return Outcome(ScreenFailedError.exit_code, Departure.LOST, failure=failure)
 
 
-def _show(session: Session, options: ScreenOptions) -> tuple[Outcome, float]:
-    """Show `session`; return the outcome, and seconds to wait for the run."""
+def _show(session: Session, options: ScreenOptions, unobeyed: deque[int]) -> tuple[Outcome, float]:
+    """Show `session`; return the outcome, and seconds to wait for the run.
+
+    Args:
+        unobeyed: signals to end that came too late for the screen are added.
+    """
     # What is left of a lost screen complains when it is collected as garbage, which may be at any time.
     sys.unraisablehook = _log_finalizer
     messages: Messages = deque(maxlen=100)
@@ -130,7 +137,7 @@ def _show(session: Session, options: ScreenOptions) -> tuple[Outcome, float]:
             app.driver_class = LastingDriver
         raised: Failure | None = None
         try:
-            asyncio.run(_run(app))
+            asyncio.run(_run(app, unobeyed))
         except BaseException as error:
             raised = Failure.of(error)
         finally:
@@ -167,23 +174,22 @@ def _kept_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-async def _run(app: PpoTuiApp) -> None:
+async def _run(app: PpoTuiApp, unobeyed: deque[int]) -> None:
     loop = asyncio.get_running_loop()
 
-    before = {number: signal.getsignal(number) for number in _ENDS}
+    def on_end(number: int, _: FrameType | None) -> None:
+        unobeyed.append(number)
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(app.call_later, obey)  # an app that is leaving may never call it
 
-    def on_end(number: int, frame: FrameType | None) -> None:
-        if loop.is_closed():  # the screen has just failed
-            handler = before[signal.Signals(number)]
-            if callable(handler):
-                handler(number, frame)
-            return
-        name = signal.Signals(number).name
-        loop.call_soon_threadsafe(app.call_later, app.terminate, name, 128 + number)
+    def obey() -> None:
+        number = unobeyed.popleft()
+        app.terminate(signal.Signals(number).name, 128 + number)
 
     def on_hang_up(*_: object) -> None:
-        # The kernel also sends SIGCONT after a hang-up, upon which Textual would start its driver once more.
-        signal.signal(signal.SIGCONT, signal.SIG_DFL)
+        # The kernel also sends SIGCONT after a hang-up, upon which Textual would start its driver once more. Python
+        # would complain of the default here if it has come already.
+        signal.signal(signal.SIGCONT, lambda *_: None)
         leave_terminal()
         loop.call_soon_threadsafe(app.call_later, app.hang_up)
 

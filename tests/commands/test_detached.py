@@ -187,6 +187,7 @@ def test_a_run_outlives_its_terminal(tmp_path, mode, controlling):
     # Nobody drew on, and nothing was said that went nowhere.
     assert "Traceback" not in run.log.read_text()
     assert "\x1b" not in run.log.read_text()
+    assert "error" not in run.log.read_text()
     assert run.read()["status"] == "stopped"
 
 

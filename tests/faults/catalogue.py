@@ -81,7 +81,8 @@ CATALOGUE: dict[int, Fault] = {
         "SIGTERM", "saved, the terminal restored, exit code 143",
         ("tests/commands/test_runs.py::test_a_signal_saves_and_leaves_with_its_code",
          f"{BACKGROUND}::test_sigterm_while_pytorch_loads_is_recorded",
-         f"{TERMINAL}::test_sigterm_saves_and_restores_the_terminal"),
+         f"{TERMINAL}::test_sigterm_saves_and_restores_the_terminal",
+         "tests/tui/test_terminal.py::test_a_signal_while_a_lost_screen_is_taken_down_is_for_the_run"),
     ),
     11: Fault(
         "SIGINT once, twice, fifty times", "saved; at once; no storm of tracebacks",

@@ -152,6 +152,39 @@ pathlib.Path({str(told)!r}).write_text(f"{{outcome.departure is Departure.HUNG_U
     assert told.read_text() == "True True"
 
 
+@pytest.mark.parametrize("loss", ["hang-up", "failure"])
+def test_a_signal_while_a_lost_screen_is_taken_down_is_for_the_run(loss, tmp_path):
+    told = tmp_path / "told"
+    code = f"""
+import os, pathlib, signal
+from ppo_tui.tui import terminal
+from tests.tui.fake import FakeSession, recorded
+
+def end_soon():
+    ignore_hangups()
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+class Broken(FakeSession):
+    def poll(self):
+        raise ZeroDivisionError
+
+arrived = []
+signal.signal(signal.SIGTERM, lambda number, _: arrived.append(number))
+ignore_hangups, terminal.ignore_hangups = terminal.ignore_hangups, end_soon
+outcome = terminal.run_screen((FakeSession if {loss!r} == "hang-up" else Broken)(recorded(3)))
+pathlib.Path({str(told)!r}).write_text(f"{{outcome.departure.name}} {{arrived}}")
+"""
+    terminal = Terminal("-c", code)
+    if loss == "hang-up":
+        terminal.read_until(b"TRAINING")
+        terminal.hang_up()
+    else:
+        terminal.read_until(LEAVES_ALTERNATE_SCREEN)
+    terminal.process.wait(DEADLINE)
+    assert told.read_text() == ("HUNG_UP [15]" if loss == "hang-up" else "LOST [15]")
+
+
 def test_writing_to_a_terminal_that_is_gone_does_no_harm():
     code = """
 import os, signal, sys
