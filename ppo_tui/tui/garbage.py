@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import gc
 import sys
+import weakref
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .private_textual import forget_messages, forget_sizes
 
 if TYPE_CHECKING:
+    from textual.screen import Screen
+
     from .terminal_app import TerminalApp
 
 SECONDS = 10.0
@@ -42,13 +45,15 @@ async def collect_garbage(app: TerminalApp, seconds: float = SECONDS) -> None:
     """Collect all garbage of the screen now and then, until cancelled.
 
     The objects of libraries stay for good, and to go through those of torch alone takes 100 ms, in which nobody trains:
-    they are set aside whenever many modules have come. Torch loads some of its parts at the first update only.
+    they are set aside whenever many modules have come. Torch loads some of its parts at the first update only. A page
+    that is open then is set aside with them, until it has closed.
 
     Pages that closed and the former places of panels are garbage, and so are the places, colours and texts of what they
     showed, with which Textual, Rich and this screen fill their caches. Were they left for long, the room of many would
     be taken from the system, and little of it given back, as what is used lies scattered in it.
     """
     thresholds, known, caches = gc.get_threshold(), 0, []
+    pages: set[weakref.ref[Screen[Any]]] = set()  # open when objects were set aside
     gc.set_threshold(*thresholds[:2], _NEVER)
     try:
         while True:
@@ -60,11 +65,16 @@ async def collect_garbage(app: TerminalApp, seconds: float = SECONDS) -> None:
             for cache in caches:
                 cache.cache_clear()
             forget_sizes(app)
-            gc.collect()
-            if len(sys.modules) - known >= MANY_MODULES:
+            if modules_came := len(sys.modules) - known >= MANY_MODULES:
                 known = len(sys.modules)
                 caches += bounded_caches()
+            if page_closed := any(page() and page() not in app.screen_stack for page in pages):
+                gc.unfreeze()
+            gc.collect()
+            if modules_came or page_closed:
                 gc.freeze()
+                open_pages = (page for page in app.screen_stack[1:] if not app.is_screen_installed(page))
+                pages = {page for page in pages if page()} | {weakref.ref(page) for page in open_pages}
     finally:
         gc.unfreeze()
         gc.set_threshold(*thresholds)

@@ -106,6 +106,21 @@ async def test_a_page_left_while_another_closes_is_collected_soon_after_it(app):
     await asyncio.wait([collector])
 
 
+async def test_a_page_set_aside_while_it_is_open_is_collected_once_it_is_left():
+    async with desk(*recorded(3)) as it:
+        collector = asyncio.create_task(collect_garbage(it.app, seconds=0.1))
+        await it.press("ctrl+p")
+        page = weakref.ref(it.app.screen)
+        async with asyncio.timeout(60):
+            while not is_set_aside(page()):
+                await it.pilot.pause(0.01)
+            await it.press("escape")
+            while page():
+                await it.pilot.pause(0.01)
+        collector.cancel()
+        await asyncio.wait([collector])
+
+
 async def test_what_textual_and_rich_keep_of_pictures_is_forgotten(app):
     places = Region.intersection
     settings = all_settings()
