@@ -65,12 +65,12 @@ async def collect_garbage(app: TerminalApp, seconds: float = SECONDS) -> None:
             for cache in caches:
                 cache.cache_clear()
             forget_sizes(app)
-            if modules_came := len(sys.modules) - known >= MANY_MODULES:
-                known = len(sys.modules)
-                caches += bounded_caches()
             if page_closed := any(page() and page() not in app.screen_stack for page in pages):
                 gc.unfreeze()
             gc.collect()
+            if modules_came := len(sys.modules) - known >= MANY_MODULES:
+                known = len(sys.modules)
+                caches += bounded_caches()
             if modules_came or page_closed:
                 gc.freeze()
                 open_pages = (page for page in app.screen_stack[1:] if not app.is_screen_installed(page))
