@@ -58,7 +58,8 @@ async def collect_garbage(app: TerminalApp, seconds: float = SECONDS) -> None:
     try:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(app.garbage_due.wait(), seconds)
+                async with asyncio.timeout(seconds):  # in Python 3.11, `wait_for` may swallow a cancellation
+                    await app.garbage_due.wait()
                 app.garbage_due.clear()  # what is left from now on has its own time to close
                 await asyncio.sleep(CLOSING_SECONDS)
             await forget_messages(app)

@@ -121,6 +121,15 @@ async def test_a_page_set_aside_while_it_is_open_is_collected_once_it_is_left():
         await asyncio.wait([collector])
 
 
+async def test_it_ends_when_told_to_in_the_moment_a_page_was_left(app):
+    collector = asyncio.create_task(collect_garbage(app, seconds=1_000.0))
+    await asyncio.sleep(0.01)
+    app.garbage_due.set()
+    collector.cancel()
+    await asyncio.wait([collector], timeout=10)
+    assert collector.cancelled()
+
+
 async def test_what_textual_and_rich_keep_of_pictures_is_forgotten(app):
     places = Region.intersection
     settings = all_settings()
