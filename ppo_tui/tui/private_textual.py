@@ -211,3 +211,14 @@ def forget_sizes(app: App[None]) -> None:
         sizes = getattr(widget, "_box_model_cache", None)
         if sizes is not None:
             sizes.clear()
+
+
+def forget_lines(page: Screen[Any]) -> None:
+    """Empty the caches of the lines of a page that was left.
+
+    What comes in its place is drawn before the page is garbage, and would need room of its own.
+    """
+    for widget in page.walk_children(with_self=True):
+        lines = getattr(widget, "_styles_cache", None)
+        if lines is not None:
+            lines.clear()

@@ -23,7 +23,7 @@ from ..text import printable
 from . import keys, theme
 from .palette import Palette
 from .pixels import Answer
-from .private_textual import ReportingApp
+from .private_textual import ReportingApp, forget_lines
 from .screen_options import Look
 from .terminal_diff import TerminalDiff
 from .theme import PlainCharacters, SafeCharacters
@@ -94,8 +94,11 @@ class TerminalApp(ReportingApp):
         return True
 
     def pop_screen(self) -> AwaitComplete:
+        left, leaving = self.screen, super().pop_screen()
+        if not self.is_screen_installed(left):
+            forget_lines(left)
         self.garbage_due.set()
-        return super().pop_screen()
+        return leaving
 
     def get_css_variables(self) -> dict[str, str]:
         return theme.with_own_colours(super().get_css_variables(), ansi=self.current_theme.ansi)

@@ -19,7 +19,7 @@ from textual.strip import Strip
 
 from ppo_tui.config.schema import all_settings
 from ppo_tui.tui.garbage import CLOSING_SECONDS, MANY_MODULES, bounded_caches, collect_garbage
-from ppo_tui.tui.private_textual import forget_messages, forget_sizes
+from ppo_tui.tui.private_textual import forget_lines, forget_messages, forget_sizes
 from ppo_tui.tui.terminal_app import TerminalApp
 
 from .desk import desk
@@ -164,6 +164,15 @@ async def test_pages_that_were_closed_leave_no_lines_in_memory():
     assert min(growth) < 5, counts  # pages that stay leave a line each, and more, in every round
 
 
+async def test_the_lines_of_a_page_go_when_it_is_left_before_it_is_garbage():
+    async with desk(*recorded(3)) as it:
+        await it.press("ctrl+p")
+        page, before = it.app.screen, in_memory(Strip)
+        it.app.pop_screen()
+        assert page.is_running
+        assert in_memory(Strip) < before - page.size.height
+
+
 async def test_the_former_sizes_of_widgets_are_forgotten():
     async with desk(*recorded(1)) as it:
         counts = []
@@ -193,10 +202,11 @@ async def test_a_page_is_collected_though_a_widget_heard_from_it_last():
         await asyncio.wait([collector])
 
 
-async def test_without_the_registry_of_textual_its_sizes_and_messages_stay():
+async def test_without_the_registry_of_textual_its_sizes_messages_and_lines_stay():
     await forget_messages(SimpleNamespace())
     forget_sizes(SimpleNamespace())
     forget_sizes(SimpleNamespace(_registry=[SimpleNamespace()]))
+    forget_lines(SimpleNamespace(walk_children=lambda with_self: [SimpleNamespace()]))
 
 
 @pytest.mark.parametrize("opening", [["ctrl+p"], ["question_mark"], ["2", "enter"]])
