@@ -63,6 +63,25 @@ ANSI = replace(
 THEMES = (DARK, LIGHT, ANSI)
 BY_NAME = {"dark": DARK, "light": LIGHT, "ansi": ANSI}
 
+_OF_CHARTS = {
+    "active": "bold $primary",
+    "title": "$foreground",
+    "cursor": "$foreground",
+    "axis": "$quiet",
+    "mark": "$quiet",
+    "reference": "$quiet",
+    "abandoned": "$shadow",
+    "threshold": "$success",
+}
+
+
+def chart_style(name: str) -> str:
+    """One of `plotting.picture.STYLES`, as Textual writes a style.
+
+    Component classes would be made anew for every chart whenever a class of its screen changes, with 80 objects each.
+    """
+    return _OF_CHARTS.get(name, f"${name}")
+
 
 def with_own_colours(variables: dict[str, str], *, ansi: bool) -> dict[str, str]:
     """The variables of any theme, with those of our style sheet.

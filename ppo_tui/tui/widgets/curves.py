@@ -6,7 +6,6 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -14,6 +13,7 @@ from textual import events
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
+from textual.style import Style as VisualStyle
 from textual.widget import Widget
 
 from ...plotting import formats, raster
@@ -24,6 +24,7 @@ from ...plotting.plot import Line, Plotted, height_at, plot
 from ...plotting.series import FloatArray
 from ..chart_view import ChartView, Extent
 from ..metrics import SMOOTHINGS
+from ..theme import chart_style
 from .painting import Filters, paint_now, repaint
 from .plain import Plain
 from .plot_pixels import PlotPixels
@@ -63,22 +64,7 @@ class CurvesWidget(Plain, Widget):
 
     DEFAULT_CSS = """
     CurvesWidget { width: 1fr; height: 1fr; }
-    CurvesWidget .curves--axis, CurvesWidget .curves--quiet { color: $quiet; }
-    CurvesWidget .curves--frame { color: $frame; }
-    CurvesWidget .curves--active { color: $primary; text-style: bold; }
-    CurvesWidget .curves--title, CurvesWidget .curves--cursor { color: $foreground; }
-    CurvesWidget .curves--mark { color: $quiet; }
-    CurvesWidget .curves--shadow, CurvesWidget .curves--abandoned { color: $shadow; }
-    CurvesWidget .curves--reference { color: $quiet; }
-    CurvesWidget .curves--threshold { color: $success; }
-    CurvesWidget .curves--curve-1 { color: $curve-1; }
-    CurvesWidget .curves--curve-2 { color: $curve-2; }
-    CurvesWidget .curves--curve-3 { color: $curve-3; }
-    CurvesWidget .curves--curve-4 { color: $curve-4; }
-    CurvesWidget .curves--curve-5 { color: $curve-5; }
-    CurvesWidget .curves--curve-6 { color: $curve-6; }
     """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"curves--{name}" for name in STYLES}
 
     class Chosen(Message):
         """The user clicked on this chart."""
@@ -97,7 +83,6 @@ class CurvesWidget(Plain, Widget):
         super().__init__(id=id)
         self.chart_view = chart_view
         self.options = options
-        # Not style classes: each change of one would style all of the widget's components anew.
         self.chosen = self.active = False
         self._shown: tuple[object, ...] = ()
         self.picture: Picture | None = None
@@ -313,10 +298,8 @@ class CurvesWidget(Plain, Widget):
 
     def _styles_by_name(self) -> dict[str, Style]:
         if self._cell_styles is None:
-            base = self.rich_style
-            self._cell_styles = {
-                name: base + self.get_component_rich_style(f"curves--{name}", partial=True) for name in STYLES
-            }
+            base = self.visual_style
+            self._cell_styles = {name: (base + VisualStyle.parse(chart_style(name))).rich_style for name in STYLES}
         return self._cell_styles
 
     @property

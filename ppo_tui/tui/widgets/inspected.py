@@ -22,11 +22,11 @@ from .. import captions
 from ..cells import cut, longest
 from ..controller import Controller
 from ..metrics import CLIPPED, ENTROPY, EXPLAINED, KL, Metric, sparkline
+from ..theme import chart_style
 from ..topics import Topic
 from .game_facts import env_names
 from .panel import Panel, bar, fit
 
-_STYLES = {"axis": "$quiet", "mark": "$quiet", "reference": "$quiet", "abandoned": "$shadow"}
 _NAME = 24
 """Cells of the name of a layer or an action, at most."""
 
@@ -125,9 +125,7 @@ def _fits(width: int, height: int) -> bool:
 
 def _content(picture: Picture) -> Content:
     """The cells of a picture as text."""
-    rows = (
-        Content.assemble(*((text, _STYLES.get(style, f"${style}")) for text, style in row)) for row in picture.rows()
-    )
+    rows = (Content.assemble(*((text, chart_style(style)) for text, style in row)) for row in picture.rows())
     return Content("\n").join(rows)
 
 
