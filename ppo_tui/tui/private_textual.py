@@ -1,4 +1,4 @@
-"""Private interfaces of Textual: keys, exceptions, former sizes and last messages.
+"""Private interfaces of Textual: keys, exceptions, sizes, lines and last messages.
 
 Those for painting are in `widgets.direct_painting`. Without the parser, bytes that are no UTF-8 cost the screen;
 without the handling, the report of an exception is Textual's own; without the widgets, some memory stays taken.
@@ -214,7 +214,7 @@ def forget_sizes(app: App[None]) -> None:
 
 
 def forget_lines(page: Screen[Any]) -> None:
-    """Empty the caches of the lines of a page that was left.
+    """Empty the caches of lines of a left page.
 
     What comes in its place is drawn before the page is garbage, and would need room of its own.
     """

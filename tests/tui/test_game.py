@@ -16,7 +16,7 @@ from ppo_tui.tui.screens.game import GameScreen
 from ppo_tui.tui.widgets.game import Game
 from ppo_tui.tui.widgets.game_facts import GameFacts, GameObservation
 from ppo_tui.tui.widgets.game_picture import GamePicture
-from ppo_tui.tui.widgets.mosaic import Mosaic
+from ppo_tui.tui.widgets.mosaic import Mosaic, MosaicTile
 from tests.tui.clips import clip, numbers_clip, pong
 from tests.tui.desk import DONE, Desk
 from tests.tui.desk import desk as any_desk
@@ -202,6 +202,19 @@ async def test_the_game_can_have_the_whole_screen(key):
         assert it.session.watched[-1] == WatchGame(env=0, fps=SLOW), "still looking"
         await it.press(key)
         assert len(it.app.screen_stack) == 1
+
+
+async def test_all_environments_play_again_after_a_look_at_one():
+    async with desk() as it:
+        await it.press("V", "enter")
+        assert not it.app.screen.query(MosaicTile), "nothing is kept of what is not shown"
+        await it.press("enter")
+        await it.say()
+        await it.say(*(clip(env=env) for env in range(8)))
+        mosaic = it.app.screen.query_one(Mosaic)
+        for _ in mosaic.tiles:
+            mosaic.play()
+        assert [tile.player.frame is not None for tile in mosaic.tiles] == 8 * [True]
 
 
 async def test_a_big_screen_shows_all_environments_at_once_in_turn():

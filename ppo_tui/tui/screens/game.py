@@ -66,7 +66,7 @@ class GameScreen(Explains, Page[None]):
         if shown:
             await self._mosaic.show(self.app.size.width, self.app.size.height - 1)
         else:
-            self._mosaic.leave()
+            await self._mosaic.clear()
             self._single.renew()
         self.refresh_bindings()
 

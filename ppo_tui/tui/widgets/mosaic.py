@@ -99,9 +99,14 @@ class Mosaic(Container):
         await self.mount_all([MosaicTile(self._controller, player) for player in players])
 
     def leave(self) -> None:
-        """Watch the chosen environment alone."""
+        """Let no other environment be watched."""
         main = self._controller.clip_player
         self._controller.players, main.beside = [main], ()
+
+    async def clear(self) -> None:
+        """Take the tiles away, while the chosen environment is watched alone."""
+        self.leave()
+        await self.remove_children()
 
     @property
     def tiles(self) -> list[MosaicTile]:
