@@ -207,10 +207,7 @@ def forget_sizes(app: App[None]) -> None:
 
     Each keeps up to 16, under keys that a zoom makes new.
     """
-    for widget in _widgets(app):
-        sizes = getattr(widget, "_box_model_cache", None)
-        if sizes is not None:
-            sizes.clear()
+    _clear("_box_model_cache", _widgets(app))
 
 
 def forget_lines(page: Screen[Any]) -> None:
@@ -218,7 +215,12 @@ def forget_lines(page: Screen[Any]) -> None:
 
     What comes in its place is drawn before the page is garbage, and would need room of its own.
     """
-    for widget in page.walk_children(with_self=True):
-        lines = getattr(widget, "_styles_cache", None)
-        if lines is not None:
-            lines.clear()
+    _clear("_styles_cache", page.walk_children(with_self=True))
+
+
+def _clear(name: str, widgets: Iterable[Any]) -> None:
+    """Clear this attribute of each widget, if it has one."""
+    for widget in widgets:
+        kept = getattr(widget, name, None)
+        if kept is not None:
+            kept.clear()
