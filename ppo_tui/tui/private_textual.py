@@ -1,4 +1,4 @@
-"""Private interfaces of Textual: keys, exceptions, sizes, lines and last messages.
+"""Private interfaces of Textual: keys, exceptions, sizes, lines, strips and last messages.
 
 Those for painting are in `widgets.direct_painting`. Without the parser, bytes that are no UTF-8 cost the screen;
 without the handling, the report of an exception is Textual's own; without the widgets, some memory stays taken.
@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
 import io
 import logging
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import textual.strip
 from rich.console import Console, RenderableType
 from textual.app import App
+from textual.cache import FIFOCache
 from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
@@ -216,6 +219,36 @@ def forget_lines(page: Screen[Any]) -> None:
     What comes in its place is drawn before the page is garbage, and would need room of its own.
     """
     _clear("_styles_cache", page.walk_children(with_self=True))
+
+
+class _NoCache(FIFOCache[Any, Any]):
+    """Always empty."""
+
+    __slots__ = ()
+
+    def set(self, key: object, value: object) -> None:
+        pass
+
+    __setitem__ = set
+
+
+@contextlib.contextmanager
+def strips_without_caches() -> Iterator[None]:
+    """Let strips made meanwhile keep none of their parts.
+
+    Each comes with seven caches, of two objects each, of which one in fourteen is ever filled. To draw a page takes
+    1,600 strips, so that its caches need more room than all else of it, and more time than they save.
+    """
+    module: Any = textual.strip
+    caches = getattr(module, "FIFOCache", None)
+    if caches:
+        empty = _NoCache(0)
+        module.FIFOCache = lambda maxsize: empty
+    try:
+        yield
+    finally:
+        if caches:
+            module.FIFOCache = caches
 
 
 def _clear(name: str, widgets: Iterable[Any]) -> None:

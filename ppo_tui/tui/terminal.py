@@ -26,7 +26,7 @@ from .driver import LastingDriver
 from .garbage import collect_garbage
 from .log_entries import Kind
 from .pixels import Answer, ask, reason_against
-from .private_textual import Failure
+from .private_textual import Failure, strips_without_caches
 from .screen_options import ScreenOptions
 from .session import Session, WatchSession
 from .session.idle import StartSession
@@ -201,7 +201,7 @@ async def _run(app: PpoTuiApp, unobeyed: deque[int]) -> None:
     signal.signal(signal.SIGHUP, on_hang_up)  # a terminal that closes may hang up several times
     collector = asyncio.create_task(collect_garbage(app))
     try:
-        with sighup_when_terminal_closes():
+        with sighup_when_terminal_closes(), strips_without_caches():
             await app.run_async()
     finally:
         collector.cancel()

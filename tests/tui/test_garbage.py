@@ -10,16 +10,19 @@ from itertools import pairwise
 from types import ModuleType, SimpleNamespace
 
 import pytest
+import textual.strip
 from rich.color import ColorSystem
+from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.box_model import BoxModel
+from textual.cache import FIFOCache
 from textual.geometry import Region
 from textual.strip import Strip
 
 from ppo_tui.config.schema import all_settings
 from ppo_tui.tui.garbage import CLOSING_SECONDS, MANY_MODULES, bounded_caches, collect_garbage
-from ppo_tui.tui.private_textual import forget_lines, forget_messages, forget_sizes
+from ppo_tui.tui.private_textual import forget_lines, forget_messages, forget_sizes, strips_without_caches
 from ppo_tui.tui.terminal_app import TerminalApp
 
 from .desk import desk
@@ -200,6 +203,25 @@ async def test_a_page_is_collected_though_a_widget_heard_from_it_last():
                 await asyncio.sleep(0.01)
         collector.cancel()
         await asyncio.wait([collector])
+
+
+def test_strips_keep_none_of_their_parts_while_the_screen_runs():
+    before = in_memory(FIFOCache)
+    with strips_without_caches():
+        strip = Strip([Segment("of a page")])
+        assert [part.text for part in strip.divide([2, 9])] == ["of", " a page"]
+        assert strip.crop(3, 4).text == "a"
+        assert strip.crop(3, 4) is not strip.crop(3, 4)
+        assert in_memory(FIFOCache) == before
+    afterwards = Strip([Segment("of another app")])
+    assert afterwards.crop(3, 4) is afterwards.crop(3, 4)
+
+
+def test_without_the_caches_of_textual_strips_are_as_they_are(monkeypatch):
+    monkeypatch.delattr(textual.strip, "FIFOCache")
+    with strips_without_caches():
+        assert not hasattr(textual.strip, "FIFOCache")
+    assert not hasattr(textual.strip, "FIFOCache")
 
 
 async def test_without_the_registry_of_textual_its_sizes_messages_and_lines_stay():

@@ -267,6 +267,35 @@ print(outcome.departure.name, outcome.failure.summary)
     assert b"Traceback" not in terminal.output
 
 
+def test_strips_have_their_caches_again_when_the_screen_has_ended(tmp_path):
+    told = tmp_path / "told"
+    code = f"""
+import pathlib
+from rich.segment import Segment
+from textual.strip import Strip
+from ppo_tui.tui.terminal import run_screen
+from tests.tui.fake import FakeSession, recorded
+
+def keeps_parts():
+    strip = Strip([Segment("ab")])
+    return strip.crop(0, 1) is strip.crop(0, 1)
+
+seen = []
+
+class Looking(FakeSession):
+    def poll(self):
+        seen.append(keeps_parts())
+        raise ZeroDivisionError("enough seen")
+
+run_screen(Looking(recorded(3)))
+pathlib.Path({str(told)!r}).write_text(f"{{seen[0]}} {{keeps_parts()}}")
+"""
+    terminal = Terminal("-c", code)
+    terminal.read_until(LEAVES_ALTERNATE_SCREEN)
+    terminal.process.wait(DEADLINE)
+    assert told.read_text() == "False True"
+
+
 def test_the_learner_goes_on_while_the_terminal_does_not_read(tmp_path):
     run = tmp_path / "run"
     terminal = Terminal("-m", "ppo_tui", "--preset", "cartpole", "--total-steps", "10_000_000", "--run-dir", str(run))
