@@ -6,9 +6,14 @@ thousand. A clip's first picture differs from black, so that a clip stands for i
 
 from __future__ import annotations
 
+import math
+import mmap
 import zlib
 
 import numpy as np
+
+_PART_BYTES = 16 * 1024
+"""Bytes that a decoder takes from its stream at once; a whole picture may have a hundred times as many."""
 
 
 class PictureEncoder:
@@ -50,7 +55,7 @@ class PictureDecoder:
     """
 
     def __init__(self, height: int, width: int, channels: int) -> None:
-        self.picture = np.zeros((height, width, channels), dtype=np.uint8)
+        self.picture = _zeros((height, width, channels))
         self._stream = zlib.decompressobj()
 
     def decode(self, encoded: bytes) -> np.ndarray:
@@ -59,17 +64,41 @@ class PictureDecoder:
         They are bool `[H]`.
 
         Raises:
-            ValueError: these bytes are not the next picture of this size.
+            ValueError: these bytes are not the next picture of this size; some of its rows may have changed.
         """
-        height, width, channels = self.picture.shape
-        mask_bytes = -(-height // 8)
         try:
-            raw = self._stream.decompress(encoded, mask_bytes + self.picture.size)
+            return self._decoded(encoded)
         except zlib.error as error:
             raise ValueError(f"a damaged picture: {error}") from error
-        changed = np.unpackbits(np.frombuffer(raw[:mask_bytes], np.uint8), count=height).astype(bool)
-        expected = mask_bytes + int(changed.sum()) * width * channels
-        if len(raw) != expected or self._stream.unconsumed_tail:
-            raise ValueError(f"{len(encoded)} bytes are no change of a picture of {height} rows")
-        self.picture[changed] ^= np.frombuffer(raw, np.uint8, offset=mask_bytes).reshape(-1, width, channels)
+
+    def _decoded(self, encoded: bytes) -> np.ndarray:
+        if not self.picture.size:
+            raise ValueError("a picture without rows or columns")
+        height, width, channels = self.picture.shape
+        mask = self._decompressed(encoded, -(-height // 8))
+        changed = np.unpackbits(np.frombuffer(mask, np.uint8), count=height).astype(bool)
+        rows = np.flatnonzero(changed)
+        most = max(1, _PART_BYTES // (width * channels))
+        for part in (rows[first : first + most] for first in range(0, len(rows), most)):
+            difference = self._decompressed(self._stream.unconsumed_tail, len(part) * width * channels)
+            self.picture[part] ^= np.frombuffer(difference, np.uint8).reshape(-1, width, channels)
+        if self._stream.decompress(self._stream.unconsumed_tail, 1):
+            raise ValueError(f"{len(encoded)} bytes are more than a change of {len(rows)} rows of a picture")
         return changed
+
+    def _decompressed(self, encoded: bytes, count: int) -> bytes:
+        """The next `count` bytes of the stream."""
+        raw = self._stream.decompress(encoded, count)
+        if len(raw) != count:
+            raise ValueError(f"{len(encoded)} bytes are no change of a picture of {len(self.picture)} rows")
+        return raw
+
+
+def _zeros(shape: tuple[int, int, int]) -> np.ndarray:
+    """A black picture in memory of its own.
+
+    The system has it back at once. Those of many environments come and go together, and small things that settle in
+    their room on the heap would keep the next ones out.
+    """
+    size = math.prod(shape)
+    return np.frombuffer(mmap.mmap(-1, max(1, size)), np.uint8)[:size].reshape(shape)

@@ -24,6 +24,26 @@ def test_every_picture_comes_back_with_the_rows_that_changed(seed, height, width
         picture[rng.random(height) < 0.3] ^= 7
 
 
+@pytest.mark.parametrize("kind", ["noise", "one colour", "stripes"])
+def test_a_large_picture_comes_back(kind):
+    picture = np.full((210, 320, 3), 200, np.uint8)
+    if kind == "noise":
+        picture[:] = np.random.default_rng(0).integers(0, 256, picture.shape)
+    elif kind == "stripes":
+        picture[::3, ::7] = 9
+    encoder, decoder = PictureEncoder(), PictureDecoder(*picture.shape)
+    for _ in range(3):
+        decoder.decode(encoder.encode(picture))
+        assert (decoder.picture == picture).all()
+        picture[50:] += 3
+
+
+def test_bytes_after_a_picture_are_an_error():
+    more = PictureEncoder().encode(np.ones((5, 4, 3), np.uint8))
+    with pytest.raises(ValueError, match="more than"):
+        PictureDecoder(5, 3, 3).decode(more)
+
+
 def test_a_picture_that_stays_costs_a_few_bytes():
     encoder = PictureEncoder()
     noise = np.random.default_rng(0).integers(0, 256, (210, 160, 3), dtype=np.uint8)
@@ -41,6 +61,8 @@ def test_a_bomb_is_not_unpacked():
     bomb = PictureEncoder().encode(np.ones((2000, 2000, 3), np.uint8))
     with pytest.raises(ValueError, match="rows"):
         PictureDecoder(4, 4, 3).decode(bomb)
+    with pytest.raises(ValueError, match="without rows"):
+        PictureDecoder(0, 0, 1).decode(bomb)
 
 
 def test_pictures_of_one_clip_have_one_size():
