@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 
 _PART_BYTES = 16 * 1024
-"""Bytes that a decoder takes from its stream at once; a whole picture may have a hundred times as many."""
+"""Bytes that a decoder takes from its stream at once; a whole picture of a clip has up to twelve times as many."""
 
 
 class PictureEncoder:

@@ -222,7 +222,7 @@ def forget_lines(page: Screen[Any]) -> None:
 
 
 class _NoCache(FIFOCache[Any, Any]):
-    """Always empty."""
+    """A cache without entries."""
 
     __slots__ = ()
 
@@ -237,7 +237,7 @@ def strips_without_caches() -> Iterator[None]:
     """Let strips made meanwhile keep none of their parts.
 
     Each comes with seven caches, of two objects each, of which one in fourteen is ever filled. To draw a page takes
-    1,600 strips, so that its caches need more room than all else of it, and more time than they save.
+    more than a thousand strips, whose caches need more room than they do, and more time than they save.
     """
     module: Any = textual.strip
     caches = getattr(module, "FIFOCache", None)
