@@ -199,14 +199,14 @@ def draw(
     low: FloatArray, high: FloatArray, y_range: tuple[float, float], rows: int, pattern: Pattern = Pattern.SOLID
 ) -> Dots:
     """Light the dots between `low` and `high`: [rows, len(low)]."""
-    numbers = np.arange(rows)[:, None]
-    top = rows_of(high, y_range, rows)
-    bottom = rows_of(low, y_range, rows)
-    dots = (numbers >= top) & (numbers <= bottom)  # a comparison with NaN is false
+    numbers = np.arange(rows, dtype=np.int16)[:, None]  # small, as numpy buffers both sides of a comparison
+    dots = numbers >= np.fmin(rows_of(high, y_range, rows), rows).astype(np.int16)
+    dots &= numbers <= np.fmax(rows_of(low, y_range, rows), -1).astype(np.int16)
     if pattern is not Pattern.SOLID:
         # Counting along rows and columns breaks steep pieces as well as flat ones.
-        lit = pattern.lit
-        dots &= lit[(numbers + np.arange(len(low))) % len(lit)]
+        lit, columns = pattern.lit, np.arange(len(low))
+        for row in range(len(lit)):
+            dots[row :: len(lit)] &= lit[(row + columns) % len(lit)]
     return dots
 
 

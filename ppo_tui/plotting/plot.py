@@ -182,10 +182,11 @@ def _extent(line: Line, x_range: tuple[float, float]) -> tuple[float, float] | N
         return None
     first, last = np.searchsorted(line.x, x_range[0], "left"), np.searchsorted(line.x, x_range[1], "right")
     inside = line.y[first:last]
-    ends = () if line.points else braille.interpolate(line.x, line.y, np.array(x_range))
-    usable = np.concatenate([inside, ends])
-    usable = usable[np.isfinite(usable)]
-    return (float(usable.min()), float(usable.max())) if len(usable) else None
+    ends = np.zeros(0) if line.points else braille.interpolate(line.x, line.y, np.array(x_range))
+    parts = [(part, np.isfinite(part)) for part in (inside, ends)]
+    low = min(float(part.min(where=finite, initial=math.inf)) for part, finite in parts)
+    high = max(float(part.max(where=finite, initial=-math.inf)) for part, finite in parts)
+    return (low, high) if low <= high else None
 
 
 def _nothing(lines: Sequence[Line], log: bool, without_data: str) -> str:
@@ -282,22 +283,24 @@ def _compose(pane: Pane, x_range: tuple[float, float], width: int, glyphs: Glyph
         curve, −1 for none.
     """
     bits = np.zeros((pane.height, width), np.uint8)
-    owners = np.full((pane.height, width), -1)
+    owners = np.full((pane.height, width), -1, np.int16)
     in_shadow = np.zeros((pane.height, width), bool)
     for index, line in enumerate(pane.lines):
-        columns, rows = glyphs.columns * width, glyphs.rows * pane.height
-        if line.points:
-            dots = braille.scatter(line.x, line.y, x_range, pane.y_range, rows, columns)
-        else:
-            low, high = braille.envelope(line.x, line.y, x_range, columns)
-            dots = braille.draw(low, high, pane.y_range, rows, line.pattern)
-        layer = braille.pack(dots, glyphs)
+        layer = braille.pack(_dots(line, pane, x_range, width, glyphs), glyphs)
         drawn = layer > 0
         alone = in_shadow if glyphs.merges else True
         bits = np.where(drawn & alone, layer, bits | layer)
         owners[drawn] = index
         in_shadow = np.where(drawn, line.shadow, in_shadow)
     return bits, owners
+
+
+def _dots(line: Line, pane: Pane, x_range: tuple[float, float], width: int, glyphs: Glyphs) -> braille.Dots:
+    columns, rows = glyphs.columns * width, glyphs.rows * pane.height
+    if line.points:
+        return braille.scatter(line.x, line.y, x_range, pane.y_range, rows, columns)
+    low, high = braille.envelope(line.x, line.y, x_range, columns)
+    return braille.draw(low, high, pane.y_range, rows, line.pattern)
 
 
 def _columns(at: FloatArray, x_range: tuple[float, float], columns: int) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -82,6 +84,19 @@ def test_one_spike_among_a_million_points_reaches_the_top():
     dots = draw(low, high, (0.0, 1.0), rows=40)
     assert dots[0].nonzero()[0].tolist() == [130]  # 654,321 of a million, in the 200 columns of dots
     assert dots[-1].all()
+
+
+def test_drawing_a_chart_of_a_whole_screen_takes_little_memory():
+    rng = np.random.default_rng(0)
+    lines = [line(rng.random(4096), pattern=pattern, shadow=pattern is not Pattern.SOLID) for pattern in Pattern]
+    plot(lines, 118, 36)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        plot(lines, 118, 36)
+        assert tracemalloc.get_traced_memory()[1] - before < 250_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_rising_line_is_a_diagonal():
