@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -72,6 +74,27 @@ def test_changed_rows_alone_give_the_same_as_the_whole(seed, height, width, rows
     if first < last:
         pixels[first:last] = shrinker.shrink(after, first, last)
     assert (pixels == shrinker.shrink(after)).all()
+
+
+@pytest.mark.parametrize("columns", [12, 44, 118])
+@pytest.mark.parametrize("size", [(210, 160), (200, 300), (5, 30_000)])
+def test_each_row_of_a_large_picture_is_as_if_shrunk_alone(size, columns):
+    picture = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    shrinker = Shrinker(size, target := fitted_size(*size, columns, 37, 2))
+    rows = [shrinker.shrink(picture, row, row + 1) for row in range(target[0])]
+    assert (shrinker.shrink(picture) == np.concatenate(rows)).all()
+
+
+def test_a_picture_becomes_cells_in_little_memory():
+    picture = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    shrinker = Shrinker((200, 300), fitted_size(200, 300, 118, 37, 2))
+    half_block_cells(shrinker.shrink(picture))
+    tracemalloc.start()
+    try:
+        half_block_cells(shrinker.shrink(picture))
+        assert tracemalloc.get_traced_memory()[1] < 200_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_grey_pictures_and_the_ramp():
