@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from rich.cells import cell_len
 from textual.widgets import Input, OptionList
 
 from ppo_tui.config.live import find_live_key
@@ -10,7 +11,7 @@ from ppo_tui.errors import ConfigError
 from ppo_tui.protocol import Pause, SetValue
 from ppo_tui.tui.palette import RunCommands
 from ppo_tui.tui.screens.edit import EditScreen
-from tests.tui.desk import Desk, desk
+from tests.tui.desk import Desk, characters, desk
 
 
 async def hits(it: Desk, query: str):
@@ -92,6 +93,15 @@ async def listed(it: Desk) -> OptionList:
     while not options.option_count:
         await it.pilot.pause(0.05)
     return options
+
+
+async def test_every_character_of_the_palette_is_as_wide_on_all_terminals():
+    async with desk() as it:
+        await it.press("ctrl+p")
+        await listed(it)
+        text = characters(it.app)
+        assert "▸" in text
+        assert all(cell_len(character) == 1 for character in text if character.isprintable())
 
 
 async def test_the_palette_finds_what_steers_the_run_while_its_own_line_has_the_keyboard():

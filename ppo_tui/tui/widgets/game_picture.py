@@ -33,6 +33,9 @@ RAMP = " .:-=+*#%@"
 _BAND_BYTES = 16 * 1024
 """Bytes of a channel that are shrunk at once."""
 
+_MOST_IN_16_BITS = 257
+"""Bytes whose sum has 16 bits at most."""
+
 _GAZE_DARK, _GAZE_TINT = 0.5, 0.7
 _GAZE_COLOUR = _GAZE_TINT * np.array([255, 90, 255])
 _GAZE_STEPS = 6
@@ -79,6 +82,7 @@ class Shrinker:
         self._column_starts = np.arange(columns) * width // columns
         column_ends = np.maximum(np.append(self._column_starts[1:], width), self._column_starts + 1)
         self._column_widths = (column_ends - self._column_starts).astype(np.float32)
+        self._sum_across = np.uint16 if self._column_widths.max() <= _MOST_IN_16_BITS else np.uint32
 
     def affected(self, changed: np.ndarray) -> tuple[int, int]:
         """The target's rows affected by a change: first, last + 1.
@@ -97,7 +101,7 @@ class Shrinker:
         """
         last = self.target[0] if last is None else last
         shrunk = np.empty((last - first, self.target[1], picture.shape[2]), np.uint8)
-        # A few rows of one channel after the other, as NumPy widens all that it adds up, fourfold.
+        # A few rows of one channel after the other, as NumPy widens all that it adds up.
         for begin, end in self._bands(first, last):
             for channel, plane in enumerate(picture.transpose(2, 0, 1)):
                 shrunk[begin - first : end - first, :, channel] = self._shrunk_plane(plane, begin, end)
@@ -120,11 +124,11 @@ class Shrinker:
         row_heights = (self._row_ends - self._row_starts)[first:last].astype(np.float32)
         area = row_heights[:, None] * self._column_widths
 
-        def pooled(function: np.ufunc, dtype: type | None = None) -> np.ndarray:
-            by_columns = function.reduceat(plane, self._column_starts, axis=1, dtype=dtype)
-            return function.reduceat(by_columns, row_starts, axis=0, dtype=dtype).astype(np.float32)
+        def pooled(function: np.ufunc, across: type | None = None, down: type | None = None) -> np.ndarray:
+            by_columns = function.reduceat(plane, self._column_starts, axis=1, dtype=across)
+            return function.reduceat(by_columns, row_starts, axis=0, dtype=down).astype(np.float32)
 
-        mean = pooled(np.add, dtype=np.uint32) / area
+        mean = pooled(np.add, across=self._sum_across, down=np.uint32) / area
         bright, dark = pooled(np.maximum), pooled(np.minimum)
         background = mean.mean(axis=1, keepdims=True)
         salient = np.where(bright - background >= background - dark, bright, dark)
