@@ -34,7 +34,7 @@ _BAND_BYTES = 16 * 1024
 """Bytes of a channel that are shrunk at once."""
 
 _MOST_IN_16_BITS = 257
-"""Bytes whose sum has 16 bits at most."""
+"""The sum of so many bytes fits into 16 bits."""
 
 _GAZE_DARK, _GAZE_TINT = 0.5, 0.7
 _GAZE_COLOUR = _GAZE_TINT * np.array([255, 90, 255])
