@@ -108,7 +108,7 @@ class Shrinker:
         return np.broadcast_to(shrunk, (*shrunk.shape[:2], 3)) if shrunk.shape[2] == 1 else shrunk
 
     def _bands(self, first: int, last: int) -> Iterator[tuple[int, int]]:
-        """The target's rows in parts whose rows of the source are few."""
+        """The target's rows in parts, each of few rows of the source."""
         most = max(1, _BAND_BYTES // self.source[1])
         while first < last:
             fitting = int(self._row_ends.searchsorted(self._row_starts[first] + most, "right"))
