@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -15,6 +13,7 @@ from ppo_tui.plotting.braille import ASCII, BRAILLE, Pattern, draw, envelope, pa
 from ppo_tui.plotting.marks import Mark, MarkKind, marks_near
 from ppo_tui.plotting.picture import Entry, Picture, write_legend
 from ppo_tui.plotting.plot import Line, plot
+from tests.memory import memory_below
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
 CURVES = st.integers(0, 60).flatmap(lambda n: npst.arrays(np.float64, n, elements=ANY_FLOAT))
@@ -90,13 +89,8 @@ def test_drawing_a_chart_of_a_whole_screen_takes_little_memory():
     rng = np.random.default_rng(0)
     lines = [line(rng.random(4096), pattern=pattern, shadow=pattern is not Pattern.SOLID) for pattern in Pattern]
     plot(lines, 118, 36)
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
+    with memory_below(250_000):
         plot(lines, 118, 36)
-        assert tracemalloc.get_traced_memory()[1] - before < 250_000
-    finally:
-        tracemalloc.stop()
 
 
 def test_a_rising_line_is_a_diagonal():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ppo_tui.tui.widgets.game_picture import RAMP, Shrinker, changed_spans, fitted_size, half_block_cells, ramp_cells
+from tests.memory import memory_below
 
 HEIGHT, WIDTH = 210, 160
 
@@ -89,12 +88,8 @@ def test_a_picture_becomes_cells_in_little_memory():
     picture = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
     shrinker = Shrinker((200, 300), fitted_size(200, 300, 118, 37, 2))
     half_block_cells(shrinker.shrink(picture))
-    tracemalloc.start()
-    try:
+    with memory_below(200_000):
         half_block_cells(shrinker.shrink(picture))
-        assert tracemalloc.get_traced_memory()[1] < 200_000
-    finally:
-        tracemalloc.stop()
 
 
 def test_grey_pictures_and_the_ramp():

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import time
-import tracemalloc
 from pathlib import Path
 
 import msgspec
@@ -44,6 +43,7 @@ from ppo_tui.training.checkpoint.writer import CheckpointWriter
 from ppo_tui.training.hub import EventHub, FunctionSink, RunContext, TrainingClock
 from ppo_tui.training.inbox import Inbox
 from tests.conftest import ROOT
+from tests.memory import memory_below
 
 ORIGIN = Origin(
     versions={"torch": "2"}, code="c", cpu="c", device="cpu", act_threads=1, learn_threads=2, groups=((0, 2),)
@@ -446,13 +446,8 @@ def test_files_larger_than_the_memory_are_refused_unread(tmp_path: Path):
 def test_a_large_file_is_hashed_before_it_is_taken_into_memory(tmp_path: Path):
     write_checkpoint(tmp_path / "step-1", snapshot())
     os.truncate(tmp_path / "step-1" / "envs.bin", 2**28 + 1)
-    tracemalloc.start()
-    try:
-        with pytest.raises(UsageError, match=r"envs\.bin is missing or damaged"):
-            OpenedCheckpoint.open(tmp_path / "step-1")
-        assert tracemalloc.get_traced_memory()[1] < 2**25
-    finally:
-        tracemalloc.stop()
+    with memory_below(2**25), pytest.raises(UsageError, match=r"envs\.bin is missing or damaged"):
+        OpenedCheckpoint.open(tmp_path / "step-1")
 
 
 def test_rewinding_to_a_strangers_checkpoint_is_refused(tmp_path: Path):
