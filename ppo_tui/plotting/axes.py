@@ -32,13 +32,15 @@ def linear_ticks(low: float, high: float, most: int) -> list[float]:
     At most `most` of them, within [low, high].
     """
     span = high - low
-    if most < 1 or not math.isfinite(span) or span <= 0:
+    if most < 1 or not math.isfinite(span) or span / most <= 0:
         return []
     power = 10.0 ** math.floor(math.log10(span / most))
+    if not power:  # next to the smallest number there is no smaller one
+        return []
     for factor in (1, 2, 5, 10, 20):
         step = factor * power
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-        if step > 0 and last - first < most:
+        if last - first < most:
             ticks = [index * step for index in range(first, last + 1)]
             # Far from zero, neighbouring floats are as far apart as the ticks.
             return [tick for tick in ticks if low - 1e-6 * span <= tick <= high + 1e-6 * span]

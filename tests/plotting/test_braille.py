@@ -392,6 +392,12 @@ def test_ticks_are_few_round_and_within(low, span, most):
     assert all(low - 1e-6 * span <= tick <= high + 1e-6 * span for tick in ticks)
 
 
+@pytest.mark.parametrize("high", [5e-324, 1e-323, 1e-322, 2.2e-308])
+@pytest.mark.parametrize("height", [1, 10, 40])
+def test_a_curve_next_to_zero_is_drawn_with_or_without_labels(high, height):
+    assert len(text([line([0.0, high])], 30, height)) == height
+
+
 def test_labels_are_short_and_round():
     assert axes.labels([0.0, 250_000.0, 500_000.0]) == ["0", "250K", "500K"]
     assert axes.labels([0.0, 500_000.0, 1_000_000.0]) == ["0", "0.5M", "1.0M"]
